@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package ledger keeps in etcd the few facts that no vCenter object can carry:
+//
+//   - the term: a number that rises with every process that serves, from which
+//     resourceVersions are made, so that they never go back over restarts,
+//     over leaders and whatever the clocks do;
+//   - who leads: one replica writes to vCenter, the others stand by;
+//   - which namespace folders were detached by deleting their Namespace.
+//
+// It owns the etcd client and, for a single replica, the etcd server that runs
+// inside this process on a volume. It depends on neither vCenter nor the
+// Kubernetes API: a folder is a string to it.
+package ledger
