@@ -164,8 +164,8 @@ func TestOneLeaderAndAWarmSuccessor(t *testing.T) {
 }
 
 // revokeAll ends every lease, as an etcd that was away for longer than the
-// lease does.
-func revokeAll(t *testing.T, client *clientv3.Client) {
+// lease does, and says which those were.
+func revokeAll(t *testing.T, client *clientv3.Client) []clientv3.LeaseStatus {
 	t.Helper()
 	leases, err := client.Leases(t.Context())
 	if err != nil {
@@ -176,6 +176,20 @@ func revokeAll(t *testing.T, client *clientv3.Client) {
 			t.Fatal(err)
 		}
 	}
+	return leases.Leases
+}
+
+// leaderLease is the lease of whoever leads, 0 when nobody does.
+func leaderLease(t *testing.T, ledger *Ledger) clientv3.LeaseID {
+	t.Helper()
+	response, err := ledger.Client.Get(t.Context(), ledger.leaderKey(), clientv3.WithPrefix())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(response.Kvs) == 0 {
+		return 0
+	}
+	return clientv3.LeaseID(response.Kvs[0].Lease)
 }
 
 func TestALostLeaseKeepsTheTermUnlessSomebodyElseLed(t *testing.T) {
@@ -186,9 +200,11 @@ func TestALostLeaseKeepsTheTermUnlessSomebodyElseLed(t *testing.T) {
 	term := receive(t, "term", leader.terms)
 	waitFor(t, "leads", leader.Leads)
 
-	revokeAll(t, etcd.Client())
-	waitFor(t, "notices the lost lease", func() bool { return !leader.Leads() })
-	waitFor(t, "leads again", leader.Leads)
+	lost := revokeAll(t, etcd.Client())
+	waitFor(t, "leads again, with another lease", func() bool {
+		lease := leaderLease(t, ledger)
+		return lease != 0 && lease != lost[0].ID && leader.Leads()
+	})
 	current, err := ledger.CurrentTerm(t.Context())
 	if err != nil {
 		t.Fatal(err)
