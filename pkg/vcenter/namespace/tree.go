@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package namespace
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
+
+// Namespace is a folder that stands for a namespace.
+type Namespace struct {
+	// Name is the name of the namespace in Kubernetes.
+	Name string
+	// Folder is the managed-object id of the folder.
+	Folder string
+	// Path is the folder's name below the namespaces folder, as the vSphere Client shows it.
+	Path string
+	// Detached says that the namespace was deleted in Kubernetes while the folder stayed in vCenter.
+	Detached bool
+}
+
+// Place is where an object lies.
+type Place struct {
+	// Namespace is the namespace's name, empty for an object outside of every namespace.
+	Namespace string
+	// Folder is the id of the folder that stands for the namespace.
+	Folder string
+	// Direct says that the object lies in that folder itself and not in one below.
+	Direct bool
+}
+
+// Tree keeps the folders below the namespaces folder. It is not safe for concurrent use.
+type Tree struct {
+	root    string
+	folders map[string]*folder
+	// below holds, per id, the ids of the folders that name it as their parent: also of a parent that has not arrived yet.
+	below map[string]map[string]struct{}
+	names map[string]string
+}
+
+type folder struct {
+	name   string
+	parent string
+}
+
+// NewTree makes an empty tree. root is the id of the namespaces folder.
+func NewTree(root string) *Tree {
+	return &Tree{root: root, folders: map[string]*folder{}, below: map[string]map[string]struct{}{}, names: map[string]string{}}
+}
+
+// Root is the id of the namespaces folder.
+func (t *Tree) Root() string { return t.root }
+
+// SetRoot names another namespaces folder, as after the old one was deleted and made again. It returns the ids of all folders when
+// it is another one than before.
+func (t *Tree) SetRoot(root string) []string {
+	if t.root == root {
+		return nil
+	}
+	t.root = root
+	t.rename()
+	return slices.Collect(maps.Keys(t.folders))
+}
+
+// Set adds a folder or takes note of its new name or parent. It returns the ids of the folders for whose contents Locate may
+// give another answer than before.
+func (t *Tree) Set(id, name, parent string) []string {
+	if id == t.root {
+		return nil
+	}
+	old := t.folders[id]
+	if old != nil && old.name == name && old.parent == parent {
+		return nil
+	}
+	wasTop := old != nil && old.parent == t.root
+	moved := old == nil || old.parent != parent
+	if old != nil && moved {
+		t.unlink(id, old.parent)
+	}
+	t.folders[id] = &folder{name: name, parent: parent}
+	if moved {
+		if t.below[parent] == nil {
+			t.below[parent] = map[string]struct{}{}
+		}
+		t.below[parent][id] = struct{}{}
+	}
+	var affected []string
+	if wasTop || parent == t.root {
+		affected = t.rename()
+	}
+	if moved {
+		affected = t.collect(id, affected)
+	}
+	return affected
+}
+
+// Remove forgets a folder and returns the ids of the folders for whose contents Locate may give another answer.
+func (t *Tree) Remove(id string) []string {
+	old := t.folders[id]
+	if old == nil {
+		return nil
+	}
+	affected := t.collect(id, nil)
+	t.unlink(id, old.parent)
+	delete(t.folders, id)
+	if old.parent == t.root {
+		affected = append(affected, t.rename()...)
+	}
+	return affected
+}
+
+func (t *Tree) unlink(id, parent string) {
+	delete(t.below[parent], id)
+	if len(t.below[parent]) == 0 {
+		delete(t.below, parent)
+	}
+}
+
+// rename gives every folder directly below the root its namespace name, and returns all folders below those whose name is another now.
+// The outcome depends on the set of folders alone and not on the order in which they were seen: folders whose own name can be taken as
+// it is come first, then the rest by id.
+func (t *Tree) rename() []string {
+	tops := slices.Collect(maps.Keys(t.below[t.root]))
+	slices.SortFunc(tops, func(a, b string) int {
+		an, bn := natural(Decode(t.folders[a].name)), natural(Decode(t.folders[b].name))
+		if an != bn {
+			if an {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a, b)
+	})
+	names := make(map[string]string, len(tops))
+	taken := make(map[string]bool, len(tops))
+	var affected []string
+	for _, id := range tops {
+		attempt := 0
+		name := candidate(t.folders[id].name, id, attempt)
+		for taken[name] {
+			attempt++
+			name = candidate(t.folders[id].name, id, attempt)
+		}
+		taken[name] = true
+		names[id] = name
+		if t.names[id] != name {
+			affected = t.collect(id, affected)
+		}
+	}
+	t.names = names
+	return affected
+}
+
+// collect appends the folder and all folders below it. Between two updates that belong together folders may name each other as
+// parent, so it goes to none twice.
+func (t *Tree) collect(id string, to []string) []string {
+	seen := map[string]bool{id: true}
+	queue := []string{id}
+	for len(queue) > 0 {
+		next := queue[len(queue)-1]
+		queue = queue[:len(queue)-1]
+		to = append(to, next)
+		for child := range t.below[next] {
+			if !seen[child] {
+				seen[child] = true
+				queue = append(queue, child)
+			}
+		}
+	}
+	return to
+}
+
+// Below returns the folder and all folders below it.
+func (t *Tree) Below(id string) []string { return t.collect(id, nil) }
+
+// Locate says in which namespace an object lies whose parent folder is given.
+func (t *Tree) Locate(parent string) Place {
+	direct := true
+	for range len(t.folders) + 1 {
+		f := t.folders[parent]
+		if f == nil {
+			return Place{}
+		}
+		if f.parent == t.root {
+			return Place{Namespace: t.names[parent], Folder: parent, Direct: direct}
+		}
+		parent, direct = f.parent, false
+	}
+	return Place{}
+}
+
+// Namespaces lists the namespaces by name.
+func (t *Tree) Namespaces() []Namespace {
+	list := make([]Namespace, 0, len(t.names))
+	for id, name := range t.names {
+		list = append(list, Namespace{Name: name, Folder: id, Path: Decode(t.folders[id].name)})
+	}
+	slices.SortFunc(list, func(a, b Namespace) int { return cmp.Compare(a.Name, b.Name) })
+	return list
+}
