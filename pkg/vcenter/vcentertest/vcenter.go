@@ -1,0 +1,439 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vcentertest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/vmware/govmomi"
+	pbmsim "github.com/vmware/govmomi/pbm/simulator"
+	"github.com/vmware/govmomi/session"
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/simulator/vpx"
+	vapisim "github.com/vmware/govmomi/vapi/simulator"
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/soap"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// The account that a simulated vCenter knows when Options names none.
+const (
+	DefaultUsername = "administrator@vsphere.local"
+	DefaultPassword = "Pacific-123"
+)
+
+// Inventory fills a new vCenter. It acts as the administrator, over SOAP.
+type Inventory func(ctx context.Context, b *Builder) error
+
+// Options says what vCenter to simulate. The zero value is a small inventory on
+// a free port of the loopback interface with a certificate of its own.
+type Options struct {
+	// Addr is the address to listen on. The default is 127.0.0.1:0; only
+	// loopback addresses are accepted.
+	Addr string
+	// Certificate is served to clients. The default is made, together with an
+	// authority of its own, and is valid for localhost and the loopback addresses.
+	Certificate *tls.Certificate
+	// Username and Password are the only ones that can log in.
+	Username, Password string
+	// Inventory is what there is at the start. The default is Small.
+	Inventory Inventory
+}
+
+// VCenter is a simulated vCenter. Its methods may be called at the same time.
+type VCenter struct {
+	username, password string
+	certificate        tls.Certificate
+	caPEM              []byte
+	addr               string
+	dir                string
+	service            *simulator.Service
+	tracker            *tracker
+
+	mu       sync.Mutex
+	server   *http.Server
+	closed   bool
+	logins   LoginCount
+	requests sync.WaitGroup
+}
+
+// LoginCount counts the logins that vCenter saw, so that a test can prove that a
+// wrong password is not tried again and again.
+type LoginCount struct{ Accepted, Refused int }
+
+// Run starts a vCenter that is closed when the test ends.
+func Run(t testing.TB, opts Options) *VCenter {
+	t.Helper()
+	v, err := Start(opts)
+	if err != nil {
+		t.Fatalf("start the simulated vCenter: %v", err)
+	}
+	t.Cleanup(v.Close)
+	return v
+}
+
+// Start builds the inventory and serves it. The caller must Close what it gets.
+func Start(opts Options) (*VCenter, error) {
+	v := &VCenter{username: opts.Username, password: opts.Password, addr: opts.Addr}
+	if v.username == "" {
+		v.username = DefaultUsername
+	}
+	if v.password == "" {
+		v.password = DefaultPassword
+	}
+	if v.addr == "" {
+		v.addr = "127.0.0.1:0"
+	}
+	if err := requireLoopback(v.addr); err != nil {
+		return nil, err
+	}
+	inventory := opts.Inventory
+	if inventory == nil {
+		inventory = Small
+	}
+
+	if opts.Certificate != nil {
+		v.certificate, v.caPEM = *opts.Certificate, chainPEM(*opts.Certificate)
+	} else {
+		certificate, caPEM, err := newCertificate(time.Now())
+		if err != nil {
+			return nil, fmt.Errorf("make a certificate for the simulated vCenter: %w", err)
+		}
+		v.certificate, v.caPEM = certificate, caPEM
+	}
+
+	dir, err := os.MkdirTemp("", "pacific-vcenter-")
+	if err != nil {
+		return nil, fmt.Errorf("make a directory for the simulated datastores: %w", err)
+	}
+	v.dir = dir
+
+	listener, err := net.Listen("tcp", v.addr)
+	if err != nil {
+		v.Close()
+		return nil, fmt.Errorf("listen for the simulated vCenter: %w", err)
+	}
+	v.addr = listener.Addr().String()
+	v.newService()
+	v.serve(listener)
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	if err := v.build(ctx, inventory); err != nil {
+		v.Close()
+		return nil, fmt.Errorf("build the simulated inventory: %w", err)
+	}
+	v.mu.Lock()
+	v.logins = LoginCount{}
+	v.mu.Unlock()
+	return v, nil
+}
+
+func requireLoopback(addr string) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("address of the simulated vCenter: %w", err)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("the simulated vCenter listens on loopback only, not on %q: use 127.0.0.1", host)
+	}
+	return nil
+}
+
+// newService makes an empty model and registers everything that answers at the
+// address. It does what the simulator's own NewServer does, which opens a
+// listener that cannot be closed under waiting clients.
+func (v *VCenter) newService() {
+	ctx, instance := simulator.NewServiceInstance(simulator.NewContext(), vpx.ServiceContent, vpx.RootFolder)
+	v.service = simulator.New(ctx, instance)
+	registry := ctx.Map
+
+	endpoint := v.URL()
+	endpoint.User = url.UserPassword(v.username, v.password)
+	v.service.Listen = endpoint
+	sessions := registry.SessionManager()
+	sessions.ServiceHostName = endpoint.Host
+	sessions.ValidLogin = v.validLogin
+	sessions.TLS = func() *tls.Config { return v.tlsConfig() }
+	registry.OptionManager().UpdateOptions(&types.UpdateOptions{ChangedValue: []types.BaseOptionValue{
+		&types.OptionValue{Key: "vcsim.server.url", Value: v.URL().String()},
+		&types.OptionValue{Key: "vcsim.home", Value: v.dir},
+	}})
+
+	v.tracker = newTracker()
+	v.tighten(registry)
+
+	v.service.RegisterSDK(registry, registry.Path+"/vimService")
+	v.service.RegisterSDK(pbmsim.New())
+	mux := v.service.ServeMux
+	mux.HandleFunc(registry.Path+"/vimServiceVersions.xml", v.service.ServiceVersions)
+	mux.HandleFunc("/folder/", v.service.ServeDatastore)
+	mux.HandleFunc("/nfc/", simulator.ServeNFC)
+	patterns, vapi := vapisim.New(endpoint, registry)
+	for _, pattern := range patterns {
+		v.service.Handle(pattern, vapi)
+	}
+}
+
+func (v *VCenter) tlsConfig() *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{v.certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+}
+
+// validLogin accepts the configured account in the spellings that vCenter takes
+// (user@domain in any case, DOMAIN\user), with exactly its password.
+func (v *VCenter) validLogin(login *types.Login) bool {
+	name := login.UserName
+	if domain, user, ok := strings.Cut(name, `\`); ok {
+		name = user + "@" + domain
+	}
+	ok := strings.EqualFold(name, v.username) && login.Password == v.password
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if ok {
+		v.logins.Accepted++
+	} else {
+		v.logins.Refused++
+	}
+	return ok
+}
+
+func (v *VCenter) serve(listener net.Listener) {
+	server := &http.Server{
+		Handler:           http.HandlerFunc(v.serveHTTP),
+		ReadHeaderTimeout: 30 * time.Second,
+		ErrorLog:          log.New(io.Discard, "", 0),
+	}
+	v.mu.Lock()
+	v.server = server
+	v.mu.Unlock()
+	go func() { _ = server.Serve(tls.NewListener(listener, v.tlsConfig())) }()
+}
+
+func (v *VCenter) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	v.requests.Add(1)
+	defer v.requests.Done()
+	v.service.ServeMux.ServeHTTP(w, r)
+}
+
+// Stop takes vCenter down as a crash of its service does: the port is closed,
+// every connection is cut, every session is forgotten. The inventory stays, for
+// Restart. Stopping a stopped vCenter does nothing.
+func (v *VCenter) Stop() {
+	v.mu.Lock()
+	server := v.server
+	v.server = nil
+	v.mu.Unlock()
+	if server == nil {
+		return
+	}
+	_ = server.Close()
+	v.TerminateSessions()
+	v.requests.Wait()
+	v.TerminateSessions() // a login may have been on its way
+}
+
+// Restart stops vCenter if it runs and serves the same inventory at the same
+// address again.
+func (v *VCenter) Restart() error {
+	v.Stop()
+	v.mu.Lock()
+	closed := v.closed
+	v.mu.Unlock()
+	if closed {
+		return errors.New("restart the simulated vCenter: it is closed")
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		listener, err := net.Listen("tcp", v.addr)
+		if err == nil {
+			v.serve(listener)
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("listen for the simulated vCenter again: %w", err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// Running says whether vCenter serves.
+func (v *VCenter) Running() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.server != nil
+}
+
+// Close stops vCenter for good and removes its files.
+func (v *VCenter) Close() {
+	v.Stop()
+	v.mu.Lock()
+	v.closed = true
+	v.mu.Unlock()
+	_ = os.RemoveAll(v.dir)
+}
+
+// URL is the SDK endpoint, without credentials.
+func (v *VCenter) URL() *url.URL {
+	return &url.URL{Scheme: "https", Host: v.addr, Path: vim25.Path}
+}
+
+// Addr is the host and port that vCenter listens on.
+func (v *VCenter) Addr() string { return v.addr }
+
+// Username and Password are the account that can log in.
+func (v *VCenter) Username() string { return v.username }
+
+// Password is the password of Username.
+func (v *VCenter) Password() string { return v.password }
+
+// CACertPEM is the certificate to trust.
+func (v *VCenter) CACertPEM() []byte { return append([]byte(nil), v.caPEM...) }
+
+// Thumbprint is the SHA-1 of the serving certificate, in vCenter's notation.
+func (v *VCenter) Thumbprint() string { return thumbprint(v.certificate.Certificate[0]) }
+
+// CAFile writes the certificate to trust into a file of the test's.
+func (v *VCenter) CAFile(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(path, v.caPEM, 0o600); err != nil {
+		t.Fatalf("write the authority's certificate: %v", err)
+	}
+	return path
+}
+
+// CredentialsFile writes the account into a file of the test's, as
+// `--vcenter-credentials` reads it.
+func (v *VCenter) CredentialsFile(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "credentials.yaml")
+	content := "username: " + strconv.Quote(v.username) + "\npassword: " + strconv.Quote(v.password) + "\n"
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatalf("write the credentials: %v", err)
+	}
+	return path
+}
+
+// Client logs in as the administrator: what a VI admin does in the vSphere
+// Client. The caller logs out, or lets the session end with vCenter.
+func (v *VCenter) Client(ctx context.Context) (*govmomi.Client, error) {
+	soapClient := soap.NewClient(v.URL(), false)
+	soapClient.SetThumbprint(v.addr, v.Thumbprint())
+	vimClient, err := vim25.NewClient(ctx, soapClient)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the simulated vCenter: %w", err)
+	}
+	client := &govmomi.Client{Client: vimClient, SessionManager: session.NewManager(vimClient)}
+	if err := client.Login(ctx, url.UserPassword(v.username, v.password)); err != nil {
+		return nil, fmt.Errorf("log in to the simulated vCenter: %w", err)
+	}
+	return client, nil
+}
+
+// Builder acts on the running vCenter with the means that inventories are built
+// with. The caller closes it.
+func (v *VCenter) Builder(ctx context.Context) (*Builder, error) {
+	client, err := v.Client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &Builder{Client: client, dir: v.dir}, nil
+}
+
+func (v *VCenter) build(ctx context.Context, inventory Inventory) error {
+	b, err := v.Builder(ctx)
+	if err != nil {
+		return err
+	}
+	defer b.Close(ctx)
+	return inventory(ctx, b)
+}
+
+// Simulator is govmomi's service, for what this package has no method for.
+func (v *VCenter) Simulator() *simulator.Service { return v.service }
+
+// Logins is how many logins were accepted and refused since the start or the
+// last ResetLogins.
+func (v *VCenter) Logins() LoginCount {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.logins
+}
+
+// ResetLogins starts the counting anew.
+func (v *VCenter) ResetLogins() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.logins = LoginCount{}
+}
+
+// sessions lists who is logged in.
+func (v *VCenter) sessions() []types.UserSession {
+	ctx := v.service.Context
+	manager := ctx.Map.SessionManager()
+	return ctx.Session.Get(manager.Reference()).(*simulator.SessionManager).SessionList
+}
+
+// TerminateSessions ends every session, as an administrator can: each client's
+// next call, and a wait under way, is answered with NotAuthenticated.
+func (v *VCenter) TerminateSessions() {
+	if v.service == nil {
+		return
+	}
+	ctx := v.service.Context
+	manager := ctx.Map.SessionManager()
+	for _, s := range v.sessions() {
+		// A session that ended by itself in between is as good as terminated.
+		_ = manager.TerminateSession(ctx, &types.TerminateSession{SessionId: []string{s.Key}})
+	}
+	v.tracker.wake()
+}
+
+// Fault makes calls of a method fail. Without a Count it fails until ClearFaults.
+type Fault struct {
+	// Method is the SOAP name, such as PowerOffVM_Task; "*" is every method.
+	Method string
+	// Object restricts the rule to the entity of that name.
+	Object string
+	// Fault is what the caller gets; nil is a SystemError.
+	Fault types.BaseMethodFault
+	// Message is the fault's text.
+	Message string
+	// Skip lets so many calls pass first; Count fails only so many.
+	Skip, Count int
+	// Delay holds the fault back.
+	Delay time.Duration
+}
+
+// AddFault arms a rule of the simulator's fault injector.
+func (v *VCenter) AddFault(f Fault) {
+	rule := &simulator.FaultInjectionRule{
+		MethodName: f.Method, ObjectType: "*", ObjectName: "*", Probability: 1, Enabled: true,
+		Message: f.Message, MaxCount: f.Count, SkipCount: f.Skip, Delay: int(f.Delay / time.Millisecond),
+	}
+	if f.Object != "" {
+		rule.ObjectName = f.Object
+	}
+	if f.Fault != nil {
+		rule.FaultType, rule.Fault = simulator.FaultTypeCustom, f.Fault
+	}
+	v.service.AddFaultRule(rule)
+}
+
+// ClearFaults disarms every rule.
+func (v *VCenter) ClearFaults() { v.service.ClearFaultRules() }
