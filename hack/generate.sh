@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+
+# Generates pkg/generated/openapi: the OpenAPI definitions of every type that the server serves.
+#
+#   hack/generate.sh [output directory]
+#
+# openapi-gen skips a package without the tag +k8s:openapi-gen=true in silence and looks for it in doc.go
+# alone. Some packages of github.com/vmware-tanzu/vm-operator/api have neither, and a server with a
+# definition missing panics when it starts. So the definitions are made from a copy of that module in which
+# every package has such a doc.go. A second go.mod points at the copy; the repository's own is not touched.
+set -o errexit -o nounset -o pipefail
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+package=github.com/openpacific/pacific/pkg/generated/openapi
+module=github.com/vmware-tanzu/vm-operator/api
+output="${1:-${root}/pkg/generated/openapi}"
+
+work="$(mktemp -d)"
+trap 'rm -rf "${work}"' EXIT
+cd "${root}"
+
+# The tool is built from the go.mod of the repository, so that its version is pinned there.
+generator="${work}/openapi-gen"
+GOWORK=off go build -o "${generator}" k8s.io/kube-openapi/cmd/openapi-gen
+
+GOWORK=off go mod download "${module}"
+source="$(GOWORK=off go list -m -f '{{.Dir}}' "${module}")"
+cp -R "${source}" "${work}/api"
+chmod -R u+w "${work}/api"
+
+# openapi-gen refuses a field whose struct tag asks for a merge key and whose comment does not: say it in both.
+find "${work}/api/v1alpha1" -name '*_types.go' | while IFS= read -r file; do
+  awk '
+    /^[ \t]*\/\// { if (/\+patchStrategy=/) tagged = 1; print; next }
+    /patchStrategy:"merge"/ && !tagged {
+      key = $0; sub(/.*patchMergeKey:"/, "", key); sub(/".*/, "", key)
+      print "\t// +patchStrategy=merge"; print "\t// +patchMergeKey=" key
+    }
+    { tagged = 0; print }
+  ' "${file}" >"${file}.tagged"
+  mv "${file}.tagged" "${file}"
+done
+
+inputs=()
+for version in v1alpha1 v1alpha2 v1alpha3 v1alpha4 v1alpha5; do
+  for directory in "${version}" "${version}/common" "${version}/cloudinit" "${version}/sysprep"; do
+    [[ -d "${work}/api/${directory}" ]] || continue
+    if [[ ! -f "${work}/api/${directory}/doc.go" ]]; then
+      printf '// +k8s:openapi-gen=true\n\npackage %s\n' "$(basename "${directory}")" >"${work}/api/${directory}/doc.go"
+    fi
+    inputs+=("${module}/${directory}")
+  done
+done
+
+cp go.mod "${work}/go.mod"
+cp go.sum "${work}/go.sum"
+go mod edit -replace "${module}=${work}/api" "${work}/go.mod"
+printf '// SPDX-License-Identifier: Apache-2.0\n\n' >"${work}/boilerplate.go.txt"
+
+mkdir -p "${work}/out" "${output}"
+GOWORK=off GOFLAGS="${GOFLAGS:-} -mod=mod -modfile=${work}/go.mod" "${generator}" \
+  --go-header-file "${work}/boilerplate.go.txt" \
+  --output-dir "${work}/out" \
+  --output-pkg "${package}" \
+  --output-file zz_generated.openapi.go \
+  --report-filename "${work}/violations.txt" \
+  k8s.io/apimachinery/pkg/apis/meta/v1 \
+  k8s.io/apimachinery/pkg/runtime \
+  k8s.io/apimachinery/pkg/version \
+  k8s.io/apimachinery/pkg/api/resource \
+  k8s.io/apimachinery/pkg/util/intstr \
+  k8s.io/api/core/v1 \
+  "${inputs[@]}"
+
+cp "${work}/out/zz_generated.openapi.go" "${output}/zz_generated.openapi.go"

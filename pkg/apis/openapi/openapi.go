@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package openapi makes the OpenAPI configuration of the server out of the
+// generated definitions and a scheme.
+//
+// It owns the names of the models. The types of
+// github.com/vmware-tanzu/vm-operator/api do not tell a name for their model, so
+// the generator keys them by Go path
+// (github.com/vmware-tanzu/vm-operator/api/v1alpha5.VirtualMachine), whereas the
+// library that serves the documents looks every model up by its REST-friendly
+// name (com.github.vmware-tanzu.vm-operator.api.v1alpha5.VirtualMachine). Left
+// alone, no model would say its group, version and kind, and kubectl explain and
+// server-side apply would not find one.
+package openapi
+
+import (
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	apiopenapi "k8s.io/apiserver/pkg/endpoints/openapi"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/kube-openapi/pkg/common"
+	"k8s.io/kube-openapi/pkg/util"
+	"k8s.io/kube-openapi/pkg/validation/spec"
+
+	"github.com/openpacific/pacific/pkg/generated/openapi"
+)
+
+const extensionGVK = "x-kubernetes-group-version-kind"
+
+// Definitions returns the definitions of all served types, keyed as generated,
+// with references by friendly name.
+func Definitions(ref common.ReferenceCallback) map[string]common.OpenAPIDefinition {
+	return openapi.GetOpenAPIDefinitions(func(name string) spec.Ref { return ref(friendly(name)) })
+}
+
+// Config returns the configurations of the v2 and the v3 documents for a server
+// with the types of the scheme. Both are needed: server-side apply works on v3,
+// and kube-aggregator merges v2.
+func Config(scheme *runtime.Scheme, title, version string) (*common.Config, *common.OpenAPIV3Config) {
+	namer := apiopenapi.NewDefinitionNamer(scheme)
+	names := definitionNames(namer)
+
+	v2 := genericapiserver.DefaultOpenAPIConfig(Definitions, namer)
+	v2.Info.Title = title
+	v2.Info.Version = version
+	v2.GetDefinitionName = names
+
+	// The v3 default has already resolved its definitions through a namer that
+	// knows friendly names alone, which Definitions gives it.
+	v3 := genericapiserver.DefaultOpenAPIV3Config(Definitions, namer)
+	v3.Info.Title = title
+	v3.Info.Version = version
+	v3.GetDefinitionName = names
+	return v2, v3
+}
+
+func definitionNames(namer *apiopenapi.DefinitionNamer) func(string) (string, spec.Extensions) {
+	return func(name string) (string, spec.Extensions) {
+		name, extensions := namer.GetDefinitionName(friendly(name))
+		return name, withoutInternal(extensions)
+	}
+}
+
+// withoutInternal takes the internal version out of a model's kinds. The hub's Go
+// types are registered for it too, but no client can ask for it.
+func withoutInternal(extensions spec.Extensions) spec.Extensions {
+	kinds, found := extensions[extensionGVK].([]any)
+	if !found {
+		return extensions
+	}
+	served := make([]any, 0, len(kinds))
+	for _, kind := range kinds {
+		if fields, ok := kind.(map[string]any); ok && fields["version"] == runtime.APIVersionInternal {
+			continue
+		}
+		served = append(served, kind)
+	}
+	return spec.Extensions{extensionGVK: served}
+}
+
+// friendly turns a Go path into a REST-friendly name, and leaves a name alone that
+// already is one: turning it again would reverse its first part.
+func friendly(name string) string {
+	if !strings.Contains(name, "/") {
+		return name
+	}
+	return util.ToRESTFriendlyName(name)
+}
