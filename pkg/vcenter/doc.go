@@ -1,4 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package vcenter owns the login at vCenter.
+// Package vcenter owns the login at vCenter and what every call to it needs:
+// verified TLS, a deadline, a metric, a task that is waited for, and a fault
+// that became an error with a kind (pkg/failure) and a message that says what
+// to do.
+//
+// A Session has one login at a time, which only Run makes:
+//
+//	 ┌────────────┐  logged in   ┌───────────┐
+//	 │ connecting │─────────────▶│ connected │
+//	 └────────────┘              └───────────┘
+//	   │   ▲   ▲   lost: NotAuthenticated, │
+//	   │   │   └───── keep-alive failed ───┘
+//	   │   │ back-off over, or the credentials changed
+//	   ▼   │
+//	 ┌────────────┐
+//	 │   failed   │  Do fails at once, with the reason
+//	 └────────────┘
+//
+// Since only Run logs in, a refused password is tried rarely (30 s, doubling to
+// 10 min) however many callers wait, so that no account is locked out.
+//
+// The package knows nothing of our APIs, of Kubernetes objects or of the
+// inventory. Packages below it do; it imports none of them.
 package vcenter

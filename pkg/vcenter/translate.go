@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vcenter
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"reflect"
+	"strings"
+
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/failure"
+)
+
+// translated is an error with its kind and a message for the one who made the
+// request. It wraps the cause first, since the fault functions of govmomi look
+// only at the first child.
+type translated struct {
+	kind    failure.Kind // Empty: none fits.
+	message string
+	cause   error
+}
+
+func (e *translated) Error() string { return e.message }
+
+func (e *translated) Unwrap() []error {
+	if e.kind == "" {
+		return []error{e.cause}
+	}
+	return []error{e.cause, e.kind}
+}
+
+// unavailable keeps the message of cause and makes it failure.Unavailable
+// whatever it was: a caller cannot mend how this server logs in to vCenter.
+func unavailable(cause error) error {
+	return &translated{kind: failure.Unavailable, message: cause.Error(), cause: opaque{cause}}
+}
+
+// opaque hides the kinds in err from errors.Is, but not its faults.
+type opaque struct{ err error }
+
+func (o opaque) Error() string { return o.err.Error() }
+
+func (o opaque) Fault() types.BaseMethodFault {
+	var found types.BaseMethodFault
+	eachFault(o.err, func(fault types.BaseMethodFault, _ string) bool {
+		found = fault
+		return true
+	})
+	return found
+}
+
+// Translate returns err wrapped with the failure kind that fits and with a
+// message that says what to do, for everything that a call to vCenter may
+// return: faults, failed tasks, broken connections, deadlines. An error that
+// has a kind already, one of a context that was canceled, and nil come back as
+// they are; a fault that is not in the table gets no kind.
+func Translate(err error) error {
+	if err == nil || failure.KindOf(err) != "" {
+		return err
+	}
+	// The first fault in the table wins: a fault's cause can be what tells.
+	var known, unknown *translated
+	eachFault(err, func(fault types.BaseMethodFault, message string) bool {
+		if kind, text := classify(fault, message); kind != "" {
+			known = &translated{kind: kind, message: text, cause: err}
+			return true
+		}
+		if unknown == nil {
+			unknown = &translated{message: describe(fault, message), cause: err}
+		}
+		return false
+	})
+	switch {
+	case known != nil:
+		return known
+	case unknown != nil:
+		return unknown
+	default:
+		return translateTransport(err)
+	}
+}
+
+// classify is the table from vSphere faults to kinds. Particular faults come
+// before those they derive from.
+func classify(fault types.BaseMethodFault, message string) (failure.Kind, string) {
+	said := describe(fault, message)
+	switch f := fault.(type) {
+	case types.BaseInvalidLogin:
+		return failure.Unauthenticated, "vCenter refused the user name or password"
+	case *types.NotAuthenticated:
+		// Of this server's login, so nothing that the caller can mend.
+		return failure.Unavailable, "the login at vCenter is gone; a new one is made, so try again"
+	case *types.RestrictedVersion, *types.NotEnoughLicenses:
+		return failure.Forbidden, "vCenter's licence does not allow this: " + said
+	case types.BaseNoPermission:
+		return failure.Forbidden, describeNoPermission(f.GetNoPermission())
+	case *types.MethodDisabled:
+		return failure.Conflict, "vCenter has disabled this operation on the object for now, often during a backup or another solution's work: " + said
+
+	case *types.ManagedObjectNotFound:
+		return failure.NotFound, fmt.Sprintf("%s %s does not exist in vCenter (any more)", f.Obj.Type, f.Obj.Value)
+	case *types.NotFound, *types.FileNotFound:
+		return failure.NotFound, "vCenter does not find what the request names: " + said
+	case *types.DuplicateName:
+		return failure.AlreadyExists, fmt.Sprintf("the name %q is taken in vCenter by %s %s: choose another name", f.Name, f.Object.Type, f.Object.Value)
+	case *types.AlreadyExists, *types.FileAlreadyExists:
+		return failure.AlreadyExists, "it exists in vCenter already: " + said
+
+	case *types.ConcurrentAccess:
+		return failure.Conflict, "the object was changed in vCenter in the meantime: read it again and retry"
+	case *types.InvalidPowerState:
+		text := fmt.Sprintf("not possible while the virtual machine is %s", f.ExistingState)
+		if f.RequestedState != "" {
+			text += fmt.Sprintf("; it must be %s", f.RequestedState)
+		}
+		return failure.Conflict, text
+	case *types.ToolsUnavailable:
+		return failure.Conflict, "VMware Tools are not running in the guest: start them, or use an operation that does not need them"
+	case types.BaseTaskInProgress:
+		return failure.Conflict, fmt.Sprintf("another task (%s) works on the object in vCenter: retry when it is done", f.GetTaskInProgress().Task.Value)
+	case types.BaseResourceInUse:
+		return failure.Conflict, "it is in use in vCenter: " + said
+	case *types.FileLocked:
+		return failure.Conflict, "a file is locked by another virtual machine or task: " + said
+	case *types.RequestCanceled:
+		return failure.Unavailable, "the task was canceled in vCenter: start it again if it is still wanted"
+
+	case *types.NoDiskSpace:
+		return failure.ResourceExhausted, fmt.Sprintf("the datastore %q is full: free space on it or choose another", f.Datastore)
+	case types.BaseInsufficientResourcesFault:
+		return failure.ResourceExhausted, "vCenter has not enough resources for this: " + said
+	case *types.LimitExceeded, *types.TooManyConcurrentNativeClones, *types.OutOfBounds:
+		return failure.ResourceExhausted, "a limit of vCenter is reached: " + said
+	case *types.NoCompatibleHost, *types.NoCompatibleDatastore, *types.ResourceNotAvailable:
+		return failure.ResourceExhausted, "vCenter has no host or datastore that fits: " + said
+
+	case types.BaseHostCommunication:
+		return failure.Unavailable, "vCenter does not reach the host: bring the host back, or wait until vSphere HA moved the virtual machine: " + said
+	case types.BaseTimedout:
+		return failure.Timeout, "vCenter gave up waiting: " + said
+	case types.BaseCannotAccessVmComponent:
+		// Before VmConfigFault, which it derives from.
+		return failure.Unavailable, "vCenter does not reach a part of the virtual machine, such as its datastore or network: " + said
+
+	case types.BaseInvalidArgument:
+		if property := f.GetInvalidArgument().InvalidProperty; property != "" {
+			said = fmt.Sprintf("%s (%s)", said, property)
+		}
+		return failure.Invalid, "vCenter does not accept a value: " + said
+	case *types.InvalidName:
+		return failure.Invalid, fmt.Sprintf("vCenter does not accept the name %q", f.Name)
+	case types.BaseVmConfigFault:
+		return failure.Invalid, "vCenter does not accept the virtual machine's configuration: " + said
+	case types.BaseNotSupported:
+		return failure.Invalid, "vCenter does not support this here: " + said
+	case types.BaseInvalidState:
+		// After the faults that derive from it and say more.
+		return failure.Conflict, "not possible in the object's present state: " + said
+	case types.BaseCustomizationFault:
+		return failure.Invalid, "vCenter does not accept the guest customization: " + said
+	}
+	return "", ""
+}
+
+func describeNoPermission(fault *types.NoPermission) string {
+	privileges := []string{}
+	object := "an object"
+	if fault.PrivilegeId != "" {
+		privileges = append(privileges, fault.PrivilegeId)
+	}
+	if fault.Object != nil {
+		object = fault.Object.Type + " " + fault.Object.Value
+	}
+	for _, missing := range fault.MissingPrivileges {
+		for _, id := range missing.PrivilegeIds {
+			if id != fault.PrivilegeId {
+				privileges = append(privileges, id)
+			}
+		}
+		if fault.Object == nil {
+			object = missing.Entity.Type + " " + missing.Entity.Value
+		}
+	}
+	if len(privileges) == 0 {
+		return fmt.Sprintf("the account used at vCenter may not do this on %s: grant it a role there that allows it", object)
+	}
+	return fmt.Sprintf("the account used at vCenter lacks the privilege %s on %s: grant it a role there that holds it", strings.Join(privileges, ", "), object)
+}
+
+// describe says what vCenter said about a fault.
+func describe(fault types.BaseMethodFault, message string) string {
+	name := typeName(fault)
+	if method := fault.GetMethodFault(); message == "" && method != nil {
+		for _, m := range method.FaultMessage {
+			if m.Message != "" {
+				message = m.Message
+				break
+			}
+		}
+	}
+	if message == "" {
+		return name
+	}
+	return fmt.Sprintf("%s (%s)", strings.TrimRight(strings.TrimSpace(message), "."), name)
+}
+
+func typeName(fault types.BaseMethodFault) string {
+	kind := reflect.TypeOf(fault)
+	for kind.Kind() == reflect.Pointer {
+		kind = kind.Elem()
+	}
+	return kind.Name()
+}
+
+func translateTransport(err error) error {
+	var (
+		untrusted  x509.UnknownAuthorityError
+		wrongName  x509.HostnameError
+		invalid    x509.CertificateInvalidError
+		unverified *tls.CertificateVerificationError
+		thumbprint *thumbprintError
+		network    net.Error
+		request    *url.Error
+	)
+	unavailable := func(message string) error {
+		return &translated{kind: failure.Unavailable, message: message, cause: err}
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, context.DeadlineExceeded):
+		return &translated{kind: failure.Timeout, message: "vCenter did not answer in time", cause: err}
+	case errors.As(err, &thumbprint):
+		return unavailable("vCenter is not the one that was configured: " + thumbprint.Error() + "; if vCenter's certificate was replaced, configure the new thumbprint")
+	case errors.As(err, &untrusted), errors.As(err, &wrongName), errors.As(err, &invalid), errors.As(err, &unverified):
+		return unavailable(fmt.Sprintf("vCenter's certificate is not trusted: %v: configure the CA file that signed it, or its SHA-256 thumbprint", innermost(err)))
+	case errors.As(err, &request) && isStatus(request.Err):
+		return unavailable(fmt.Sprintf("vCenter answered %v: it may be starting or overloaded", request.Err))
+	case errors.As(err, &network), errors.As(err, &request), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return unavailable(fmt.Sprintf("vCenter is not reachable: %v", innermost(err)))
+	case strings.HasPrefix(err.Error(), "XML syntax error"), strings.HasPrefix(err.Error(), "expected element type"):
+		// The library's copy of encoding/xml; what answers is no vCenter,
+		// often a proxy's page.
+		return unavailable("the answer is not one of a vCenter: check the URL and what stands in between")
+	}
+	return err
+}
+
+// isStatus recognises the library's unexported error for an HTTP status, whose
+// whole text is the status line.
+func isStatus(err error) bool {
+	text := err.Error()
+	return len(text) > 4 && text[3] == ' ' && (text[0] == '4' || text[0] == '5') && strings.Trim(text[1:3], "0123456789") == ""
+}
+
+// innermost drops the URL and method that net/http puts before its errors.
+func innermost(err error) error {
+	var request *url.Error
+	if errors.As(err, &request) {
+		return request.Err
+	}
+	return err
+}
+
+// eachFault calls visit for every fault in the whole tree of err and for the
+// causes within, each with vCenter's message, until visit returns true.
+// govmomi's fault.As is not used since it follows only the first of several
+// wrapped errors.
+func eachFault(err error, visit func(fault types.BaseMethodFault, message string) bool) bool {
+	if err == nil {
+		return false
+	}
+	if holder, ok := err.(interface{ Fault() types.BaseMethodFault }); ok {
+		if fault := holder.Fault(); fault != nil {
+			return eachCause(fault, messageOf(err), visit)
+		}
+		return false
+	}
+	switch wrapper := err.(type) {
+	case interface{ Unwrap() error }:
+		return eachFault(wrapper.Unwrap(), visit)
+	case interface{ Unwrap() []error }:
+		for _, child := range wrapper.Unwrap() {
+			if eachFault(child, visit) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func eachCause(fault types.BaseMethodFault, message string, visit func(types.BaseMethodFault, string) bool) bool {
+	for range 32 { // A chain that is longer leads in a circle.
+		if visit(fault, message) {
+			return true
+		}
+		method := fault.GetMethodFault()
+		if method == nil || method.FaultCause == nil || method.FaultCause.Fault == nil {
+			return false
+		}
+		fault, message = method.FaultCause.Fault, method.FaultCause.LocalizedMessage
+	}
+	return false
+}
+
+// messageOf drops the code that the library puts before a SOAP fault's text,
+// and the type name that it uses for lack of a text.
+func messageOf(err error) string {
+	text := strings.TrimPrefix(err.Error(), "ServerFaultCode: ")
+	if holder, ok := err.(interface{ Fault() types.BaseMethodFault }); ok && text == typeName(holder.Fault()) {
+		return ""
+	}
+	return text
+}
+
+func hasFault(err error) bool {
+	return eachFault(err, func(types.BaseMethodFault, string) bool { return true })
+}
+
+func hasFaultOf[T any](err error) bool {
+	return eachFault(err, func(fault types.BaseMethodFault, _ string) bool {
+		_, ok := any(fault).(T)
+		return ok
+	})
+}
+
+// faultName names an error for metrics.
+func faultName(err error) string {
+	name := "network"
+	switch {
+	case errors.Is(err, context.Canceled):
+		return "canceled"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "deadline"
+	}
+	eachFault(err, func(fault types.BaseMethodFault, _ string) bool {
+		name = typeName(fault)
+		return true
+	})
+	return name
+}
