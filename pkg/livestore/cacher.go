@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package livestore
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/registry/generic"
+	"k8s.io/apiserver/pkg/storage"
+	"k8s.io/apiserver/pkg/storage/cacher"
+	"k8s.io/apiserver/pkg/storage/feature"
+	"k8s.io/apiserver/pkg/storage/storagebackend"
+	"k8s.io/apiserver/pkg/storage/storagebackend/factory"
+	"k8s.io/client-go/tools/cache"
+)
+
+// Decorator returns what a registry's RESTOptions need to have the upstream cache, and the store below it, as storage.
+// The cache shares its objects with the store.
+func (s *Store) Decorator() generic.StorageDecorator {
+	return func(
+		config *storagebackend.ConfigForResource,
+		resourcePrefix string,
+		keyFunc func(obj runtime.Object) (string, error),
+		newFunc func() runtime.Object,
+		newListFunc func() runtime.Object,
+		getAttrs storage.AttrFunc,
+		triggers storage.IndexerFuncs,
+		indexers *cache.Indexers,
+	) (storage.Interface, factory.DestroyFunc, error) {
+		if strings.TrimSuffix(resourcePrefix, "/")+"/" != s.prefix {
+			return nil, func() {}, fmt.Errorf("cache %s: the registry keeps it under %q, the live store under %q", config.GroupResource, resourcePrefix, s.prefix)
+		}
+		return decorate(s, cacher.Config{
+			Storage:             s,
+			Versioner:           s.versioner,
+			GroupResource:       config.GroupResource,
+			EventsHistoryWindow: config.EventsHistoryWindow,
+			ResourcePrefix:      resourcePrefix,
+			KeyFunc:             keyFunc,
+			GetAttrsFunc:        getAttrs,
+			IndexerFuncs:        triggers,
+			Indexers:            indexers,
+			NewFunc:             newFunc,
+			NewListFunc:         newListFunc,
+			Codec:               config.Codec,
+		})
+	}
+}
+
+func decorate(below storage.Interface, config cacher.Config) (storage.Interface, factory.DestroyFunc, error) {
+	c, err := cacher.NewCacherFromConfig(config)
+	if err != nil {
+		return nil, func() {}, fmt.Errorf("cache %s: %w", config.GroupResource, err)
+	}
+	delegator := cacher.NewCacheDelegator(c, below)
+	var once sync.Once
+	destroy := func() {
+		once.Do(func() {
+			delegator.Stop()
+			c.Stop()
+		})
+	}
+	return delegator, destroy, nil
+}
+
+// FeatureSupport returns a checker that knows that stores of this package answer requests for watch progress, and leaves
+// the rest to the next one. Without it the upstream cache takes the storage below for an etcd it has not met yet, refuses
+// watches with initial events, and reads every consistent list from below. A process calls it once, before it serves:
+//
+//	feature.DefaultFeatureSupportChecker = livestore.FeatureSupport(feature.DefaultFeatureSupportChecker)
+func FeatureSupport(next feature.FeatureSupportChecker) feature.FeatureSupportChecker {
+	return featureSupport{FeatureSupportChecker: next}
+}
+
+type featureSupport struct {
+	feature.FeatureSupportChecker
+}
+
+// Supports implements feature.FeatureSupportChecker.
+func (f featureSupport) Supports(name storage.Feature) bool {
+	return name == storage.RequestWatchProgress || f.FeatureSupportChecker.Supports(name)
+}
