@@ -3,20 +3,16 @@
 package inventory
 
 import (
-	"context"
 	"time"
 
 	"github.com/vmware/govmomi/vim25/types"
-	"k8s.io/klog/v2"
-	"k8s.io/utils/clock"
-
-	"github.com/openpacific/pacific/pkg/vcenter"
 )
 
 // Object is a managed object and its properties by the path that was asked
-// for, each as govmomi decodes it (a types struct by value, ArrayOf… types for
-// lists). A path without a value is absent. Objects are immutable: a change
-// makes a new one.
+// for, each as govmomi decodes it: plain values and types structs by value,
+// ArrayOf… structs by value for lists, types.OptionValue for
+// config.extraConfig["key"]. A path without a value is absent. Objects and what
+// they hold are never modified: a change makes a new one.
 type Object struct {
 	Ref        types.ManagedObjectReference
 	Properties map[string]any
@@ -24,22 +20,23 @@ type Object struct {
 
 // Update is one consistent step of the inventory.
 type Update struct {
-	// Initial says that Changed is everything there is. True exactly once per
-	// Collector, in its first update; a rebuild after a lost session is diffed
-	// and comes as changes.
+	// Initial says that Changed is everything there is. It is true exactly
+	// once per Collector, in its first update; what a rebuild after a loss
+	// finds is diffed and comes as changes.
 	Initial bool
-	// NamespacesFolder is the folder that the RootNamespaces kinds lie in. It
-	// changes when the folder was deleted and made again.
+	// NamespacesFolder is the folder that the RootNamespaces kinds lie in, and
+	// zero when there are none. It changes when the folder was deleted and
+	// made again, or another one took its place.
 	NamespacesFolder types.ManagedObjectReference
-	// Changed are the objects that are new or have a changed property. Their
-	// properties are all those that are known, not only the changed ones.
+	// Changed are the objects that are new or have a property that differs,
+	// with all their properties.
 	Changed []Object
 	// Removed are the objects that are gone, or lie no longer under the root.
 	Removed []types.ManagedObjectReference
 }
 
-// Handler takes the updates, in order, from one goroutine at a time. The next
-// one is fetched only when Apply has returned.
+// Handler takes the updates in order, one at a time. The Collector waits for
+// Apply before it goes on. Apply must not call Refresh.
 type Handler interface {
 	Apply(Update)
 }
@@ -54,10 +51,11 @@ const (
 	RootInventory
 )
 
-// Kind is a type of managed object to follow: everything of that type below
-// Root, at any depth, Root itself excluded.
+// Kind is a type of managed object to follow: all of that type, and of those
+// derived from it, below Root at any depth, Root itself excluded.
 type Kind struct {
-	// Type as vCenter names it, like VirtualMachine.
+	// Type as vCenter names it, like VirtualMachine. No two kinds of a
+	// Collector have the same.
 	Type string
 	Root Root
 	// Paths are the properties to follow. They should be leaves: asking for
@@ -65,46 +63,17 @@ type Kind struct {
 	Paths []string
 }
 
-// Collector follows the inventory. Its fields are set before Run and not
-// changed afterwards.
-type Collector struct {
-	Session *vcenter.Session
-	Kinds   []Kind
-	Handler Handler
-	// NamespacesFolder is a name in the VM folder of the only datacenter, or a
-	// full inventory path like /DC0/vm/Namespaces. Empty: Namespaces.
-	NamespacesFolder string
-	// MaxWait is how long one wait for updates may last. Zero: 20 s.
-	MaxWait time.Duration
-
-	Logger  klog.Logger
-	Clock   clock.WithTicker // Nil: the real one.
-	Metrics *Metrics         // Nil: not measured.
-}
-
 // Status is how a Collector is doing.
 type Status struct {
-	// Synced: the first full set was applied. Never goes back.
+	// Synced: the first full set was applied. It never goes back.
 	Synced bool
-	// LastUpdate is when vCenter was last heard of, also when it had nothing new.
+	// LastUpdate is when vCenter was last heard of, also when it had nothing
+	// new.
 	LastUpdate time.Time
 	// Err is why the inventory is not being followed now, nil when it is.
 	Err error
-	// NamespacesFolder is the folder as last resolved.
+	// NamespacesFolder is the folder as last found.
 	NamespacesFolder types.ManagedObjectReference
 	// Objects counts the known objects by Kind.Type.
 	Objects map[string]int
 }
-
-// Metrics measures a Collector.
-type Metrics struct{}
-
-// Run follows the inventory until ctx ends.
-func (c *Collector) Run(ctx context.Context) error { return nil }
-
-// Status may be called at any time.
-func (c *Collector) Status() Status { return Status{} }
-
-// Refresh reads one object now and has the difference applied before it
-// returns.
-func (c *Collector) Refresh(ctx context.Context, ref types.ManagedObjectReference) error { return nil }
