@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package virtualmachine
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+const (
+	// ReclaimPolicyAnnotation says what becomes of a virtual machine in vCenter
+	// that Pacific did not make when its object is deleted.
+	ReclaimPolicyAnnotation = "vsphere.openpacific.io/reclaim-policy"
+	// ReclaimDelete: it is destroyed.
+	ReclaimDelete = "Delete"
+	// ReclaimRetain: it is kept, and the deletion refused. As without the annotation.
+	ReclaimRetain = "Retain"
+
+	unsupportedChange = "cannot be changed through the API yet; change it in vCenter"
+)
+
+// changeable are the fields of a spec that an update may change.
+var changeable = sets.New("spec.powerState", "spec.powerOffMode", "spec.suspendMode")
+
+// remedies are the fields for which changing them in vCenter is not what to do.
+var remedies = map[string]string{
+	"spec.nextRestartTime": "restarting is not supported through the API yet; restart the guest in vCenter, " +
+		"or set spec.powerState to PoweredOff and then to PoweredOn",
+	"spec.restartMode":  "restarting is not supported through the API yet, so no mode of it can be set",
+	"spec.instanceUUID": "is the identity of the virtual machine and cannot be changed",
+	"spec.biosUUID":     "is the identity of the virtual machine and cannot be changed",
+}
+
+// validateUpdate refuses whatever the server would not honour.
+func validateUpdate(vm, old *v1alpha5.VirtualMachine) field.ErrorList {
+	var errs field.ErrorList
+	for _, path := range differences(field.NewPath("spec"), old.Spec, vm.Spec) {
+		name := path.String()
+		if changeable.Has(name) {
+			continue
+		}
+		message, found := remedies[name]
+		if !found {
+			message = unsupportedChange
+		}
+		errs = append(errs, field.Forbidden(path, message))
+	}
+	errs = append(errs, validatePowerState(vm, old)...)
+	errs = append(errs, validateMode(field.NewPath("spec", "powerOffMode"), vm.Spec.PowerOffMode, old.Spec.PowerOffMode)...)
+	errs = append(errs, validateMode(field.NewPath("spec", "suspendMode"), vm.Spec.SuspendMode, old.Spec.SuspendMode)...)
+	return append(errs, validateReclaimPolicy(vm, old)...)
+}
+
+// validatePowerState looks at a change alone: what a machine already has may not
+// stand in the way of changing its labels. An empty power state is one that
+// nobody declares: it is left to vCenter.
+func validatePowerState(vm, old *v1alpha5.VirtualMachine) field.ErrorList {
+	wanted := vm.Spec.PowerState
+	if wanted == old.Spec.PowerState {
+		return nil
+	}
+	path := field.NewPath("spec", "powerState")
+	switch wanted {
+	case "", v1alpha5.VirtualMachinePowerStateOff:
+		return nil
+	case v1alpha5.VirtualMachinePowerStateOn:
+		if checks := powerOnChecks(vm); len(checks) > 0 {
+			return field.ErrorList{field.Forbidden(path, fmt.Sprintf(
+				"the virtual machine may not be powered on while it carries the annotation %s", strings.Join(checks, ", ")))}
+		}
+		return nil
+	case v1alpha5.VirtualMachinePowerStateSuspended:
+		if currentPowerState(old) == v1alpha5.VirtualMachinePowerStateOff {
+			return field.ErrorList{field.Invalid(path, wanted,
+				"cannot suspend a virtual machine that is powered off; power it on first")}
+		}
+		return nil
+	}
+	return field.ErrorList{field.NotSupported(path, wanted, []v1alpha5.VirtualMachinePowerState{
+		v1alpha5.VirtualMachinePowerStateOff, v1alpha5.VirtualMachinePowerStateOn, v1alpha5.VirtualMachinePowerStateSuspended,
+	})}
+}
+
+// currentPowerState is what vCenter reports, and what is declared until it does.
+func currentPowerState(vm *v1alpha5.VirtualMachine) v1alpha5.VirtualMachinePowerState {
+	if vm.Status.PowerState != "" {
+		return vm.Status.PowerState
+	}
+	return vm.Spec.PowerState
+}
+
+// powerOnChecks returns the annotations by which somebody holds back power-on.
+func powerOnChecks(vm *v1alpha5.VirtualMachine) []string {
+	var checks []string
+	for key := range vm.Annotations {
+		if strings.HasPrefix(key, v1alpha5.CheckAnnotationPowerOn+"/") {
+			checks = append(checks, key)
+		}
+	}
+	sort.Strings(checks)
+	return checks
+}
+
+func validateMode(path *field.Path, mode, old v1alpha5.VirtualMachinePowerOpMode) field.ErrorList {
+	switch mode {
+	case old, "", v1alpha5.VirtualMachinePowerOpModeHard, v1alpha5.VirtualMachinePowerOpModeSoft, v1alpha5.VirtualMachinePowerOpModeTrySoft:
+		return nil
+	}
+	return field.ErrorList{field.NotSupported(path, mode, []v1alpha5.VirtualMachinePowerOpMode{
+		v1alpha5.VirtualMachinePowerOpModeHard, v1alpha5.VirtualMachinePowerOpModeSoft, v1alpha5.VirtualMachinePowerOpModeTrySoft,
+	})}
+}
+
+// validateReclaimPolicy refuses a misspelt policy, which would read as Retain.
+func validateReclaimPolicy(vm, old *v1alpha5.VirtualMachine) field.ErrorList {
+	policy, found := vm.Annotations[ReclaimPolicyAnnotation]
+	if !found || policy == old.Annotations[ReclaimPolicyAnnotation] || policy == ReclaimDelete || policy == ReclaimRetain {
+		return nil
+	}
+	path := field.NewPath("metadata", "annotations").Key(ReclaimPolicyAnnotation)
+	return field.ErrorList{field.NotSupported(path, policy, []string{ReclaimDelete, ReclaimRetain})}
+}

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package virtualmachine
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vmware-tanzu/vm-operator/api/utilconversion"
+	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/randfill"
+)
+
+var created = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// machine is a virtual machine that was in vCenter before, powered on.
+func machine(name string) *v1alpha5.VirtualMachine {
+	return &v1alpha5.VirtualMachine{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:              name,
+			Namespace:         "team-a",
+			UID:               "adopted",
+			ResourceVersion:   "5",
+			Generation:        1,
+			CreationTimestamp: metav1.NewTime(created),
+			Finalizers:        []string{Finalizer},
+		},
+		Spec: v1alpha5.VirtualMachineSpec{
+			PowerState:   v1alpha5.VirtualMachinePowerStateOn,
+			PowerOffMode: v1alpha5.VirtualMachinePowerOpModeTrySoft,
+			InstanceUUID: "5037a9f4-3d0e-4a3c-8d0a-0e4c9a6f0f11",
+			BiosUUID:     "4237a9f4-3d0e-4a3c-8d0a-0e4c9a6f0f12",
+			Network: &v1alpha5.VirtualMachineNetworkSpec{
+				Interfaces: []v1alpha5.VirtualMachineNetworkInterfaceSpec{{Name: "eth0"}, {Name: "eth1"}},
+			},
+			Advanced: &v1alpha5.VirtualMachineAdvancedSpec{BootDiskCapacity: ptr.To(resource.MustParse("20Gi"))},
+		},
+		Status: v1alpha5.VirtualMachineStatus{
+			PowerState: v1alpha5.VirtualMachinePowerStateOn,
+			NodeName:   "esx-1.example.com",
+		},
+	}
+}
+
+func TestValidateUpdate(t *testing.T) {
+	spec := field.NewPath("spec")
+	forbidden := func(path *field.Path) *field.Error { return field.Forbidden(path, unsupportedChange) }
+	type change = func(vm, old *v1alpha5.VirtualMachine)
+
+	for name, test := range map[string]struct {
+		change change
+		want   field.ErrorList
+	}{
+		"nothing": {func(vm, _ *v1alpha5.VirtualMachine) {}, nil},
+		"metadata": {func(vm, _ *v1alpha5.VirtualMachine) {
+			vm.Labels = map[string]string{"a": "b"}
+			vm.Annotations = map[string]string{"c": "d"}
+		}, nil},
+		"power off": {func(vm, _ *v1alpha5.VirtualMachine) {
+			vm.Spec.PowerState = v1alpha5.VirtualMachinePowerStateOff
+			vm.Spec.PowerOffMode = v1alpha5.VirtualMachinePowerOpModeHard
+			vm.Spec.SuspendMode = v1alpha5.VirtualMachinePowerOpModeSoft
+		}, nil},
+		"leave power to vCenter": {func(vm, _ *v1alpha5.VirtualMachine) { vm.Spec.PowerState, vm.Spec.PowerOffMode = "", "" }, nil},
+		"suspend":                {func(vm, _ *v1alpha5.VirtualMachine) { vm.Spec.PowerState = "Suspended" }, nil},
+		"suspend what is off": {func(vm, old *v1alpha5.VirtualMachine) {
+			old.Status.PowerState = v1alpha5.VirtualMachinePowerStateOff
+			vm.Spec.PowerState = v1alpha5.VirtualMachinePowerStateSuspended
+		}, field.ErrorList{field.Invalid(spec.Child("powerState"), v1alpha5.VirtualMachinePowerStateSuspended,
+			"cannot suspend a virtual machine that is powered off; power it on first")}},
+		"unknown power state": {func(vm, _ *v1alpha5.VirtualMachine) { vm.Spec.PowerState = "on" }, field.ErrorList{
+			field.NotSupported(spec.Child("powerState"), v1alpha5.VirtualMachinePowerState("on"),
+				[]v1alpha5.VirtualMachinePowerState{"PoweredOff", "PoweredOn", "Suspended"})}},
+		"unknown modes": {func(vm, _ *v1alpha5.VirtualMachine) { vm.Spec.PowerOffMode, vm.Spec.SuspendMode = "soft", "hard" }, field.ErrorList{
+			field.NotSupported(spec.Child("powerOffMode"), v1alpha5.VirtualMachinePowerOpMode("soft"),
+				[]v1alpha5.VirtualMachinePowerOpMode{"Hard", "Soft", "TrySoft"}),
+			field.NotSupported(spec.Child("suspendMode"), v1alpha5.VirtualMachinePowerOpMode("hard"),
+				[]v1alpha5.VirtualMachinePowerOpMode{"Hard", "Soft", "TrySoft"})}},
+		"power on that is held back": {func(vm, old *v1alpha5.VirtualMachine) {
+			old.Spec.PowerState = v1alpha5.VirtualMachinePowerStateOff
+			vm.Annotations = map[string]string{v1alpha5.CheckAnnotationPowerOn + "/backup": "running"}
+		}, field.ErrorList{field.Forbidden(spec.Child("powerState"),
+			"the virtual machine may not be powered on while it carries the annotation poweron.check.vmoperator.vmware.com/backup")}},
+		"restart": {func(vm, _ *v1alpha5.VirtualMachine) {
+			vm.Spec.NextRestartTime = "now"
+			vm.Spec.RestartMode = v1alpha5.VirtualMachinePowerOpModeHard
+		}, field.ErrorList{
+			field.Forbidden(spec.Child("nextRestartTime"), remedies["spec.nextRestartTime"]),
+			field.Forbidden(spec.Child("restartMode"), remedies["spec.restartMode"])}},
+		"identity": {func(vm, _ *v1alpha5.VirtualMachine) { vm.Spec.InstanceUUID = "x" },
+			field.ErrorList{field.Forbidden(spec.Child("instanceUUID"), remedies["spec.instanceUUID"])}},
+		"the deepest fields that differ": {func(vm, _ *v1alpha5.VirtualMachine) {
+			vm.Spec.ClassName = "best-effort-large"
+			vm.Spec.Network.Interfaces[1].Name = "eth2"
+			vm.Spec.Network.HostName = "web"
+			vm.Spec.Advanced.BootDiskCapacity = ptr.To(resource.MustParse("30Gi"))
+			vm.Spec.Reserved = &v1alpha5.VirtualMachineReservedSpec{ResourcePolicyName: "p"}
+		}, field.ErrorList{
+			forbidden(spec.Child("className")),
+			forbidden(spec.Child("network", "hostName")),
+			forbidden(spec.Child("network", "interfaces").Index(1).Child("name")),
+			forbidden(spec.Child("advanced", "bootDiskCapacity")),
+			forbidden(spec.Child("reserved"))}},
+		"an element more": {func(vm, _ *v1alpha5.VirtualMachine) {
+			vm.Spec.Network.Interfaces = append(vm.Spec.Network.Interfaces, v1alpha5.VirtualMachineNetworkInterfaceSpec{Name: "eth2"})
+		}, field.ErrorList{forbidden(spec.Child("network", "interfaces"))}},
+		"the same in another notation": {func(vm, _ *v1alpha5.VirtualMachine) {
+			vm.Spec.Advanced.BootDiskCapacity = ptr.To(resource.MustParse("20480Mi"))
+			vm.Spec.Volumes = []v1alpha5.VirtualMachineVolume{}
+		}, nil},
+		"reclaim policy": {func(vm, _ *v1alpha5.VirtualMachine) {
+			vm.Annotations = map[string]string{ReclaimPolicyAnnotation: ReclaimDelete}
+		}, nil},
+		"misspelt reclaim policy": {func(vm, _ *v1alpha5.VirtualMachine) {
+			vm.Annotations = map[string]string{ReclaimPolicyAnnotation: "delete"}
+		}, field.ErrorList{field.NotSupported(field.NewPath("metadata", "annotations").Key(ReclaimPolicyAnnotation), "delete", []string{"Delete", "Retain"})}},
+		"a misspelt one that was there": {func(vm, old *v1alpha5.VirtualMachine) {
+			vm.Annotations = map[string]string{ReclaimPolicyAnnotation: "delete"}
+			old.Annotations = vm.Annotations
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			vm, old := machine("web-1"), machine("web-1")
+			test.change(vm, old)
+			got := strategy{}.ValidateUpdate(context.Background(), vm, old)
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("errors (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Whatever differs is found, wherever it lies, and what is found lies in the spec.
+func TestDifferencesOfAnySpecs(t *testing.T) {
+	for seed := range int64(300) {
+		fill := randfill.NewWithSeed(seed).NilChance(0.3).NumElements(0, 3).MaxDepth(12)
+		var a, b v1alpha5.VirtualMachineSpec
+		fill.Fill(&a)
+		fill.Fill(&b)
+		if seed%3 == 0 {
+			b = *a.DeepCopy()
+		}
+		paths := differences(field.NewPath("spec"), a, b)
+		if equal := equality.Semantic.DeepEqual(a, b); equal != (len(paths) == 0) {
+			t.Fatalf("seed %d: equal is %t, and the differences are %v", seed, equal, paths)
+		}
+		for _, path := range paths {
+			if !strings.HasPrefix(path.String(), "spec.") || strings.Contains(path.String(), "..") {
+				t.Fatalf("seed %d: %q is no path into a spec", seed, path)
+			}
+		}
+	}
+}
+
+func TestPrepareForUpdate(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(vm, old *v1alpha5.VirtualMachine)
+		want   func(vm *v1alpha5.VirtualMachine)
+	}{
+		"status is what vCenter reports": {
+			func(vm, _ *v1alpha5.VirtualMachine) {
+				vm.Status = v1alpha5.VirtualMachineStatus{PowerState: "Suspended"}
+			},
+			func(vm *v1alpha5.VirtualMachine) {},
+		},
+		"a new spec is a new generation": {
+			func(vm, _ *v1alpha5.VirtualMachine) { vm.Spec.PowerState = "PoweredOff" },
+			func(vm *v1alpha5.VirtualMachine) { vm.Spec.PowerState, vm.Generation = "PoweredOff", 2 },
+		},
+		"new labels are not": {
+			func(vm, _ *v1alpha5.VirtualMachine) { vm.Labels = map[string]string{"a": "b"} },
+			func(vm *v1alpha5.VirtualMachine) { vm.Labels = map[string]string{"a": "b"} },
+		},
+		"identity need not be repeated": {
+			func(vm, _ *v1alpha5.VirtualMachine) { vm.Spec.InstanceUUID, vm.Spec.BiosUUID = "", "" },
+			func(vm *v1alpha5.VirtualMachine) {},
+		},
+		"the finalizer comes back": {
+			func(vm, _ *v1alpha5.VirtualMachine) { vm.Finalizers = []string{"example.com/other"} },
+			func(vm *v1alpha5.VirtualMachine) { vm.Finalizers = []string{"example.com/other", Finalizer} },
+		},
+		"the finalizer goes once the machine is being deleted": {
+			func(vm, old *v1alpha5.VirtualMachine) {
+				old.DeletionTimestamp = &metav1.Time{Time: created}
+				vm.DeletionTimestamp = old.DeletionTimestamp
+				vm.Finalizers = nil
+			},
+			func(vm *v1alpha5.VirtualMachine) {
+				vm.DeletionTimestamp = &metav1.Time{Time: created}
+				vm.Finalizers = nil
+			},
+		},
+		"the stash is not stored": {
+			func(vm, _ *v1alpha5.VirtualMachine) {
+				vm.Annotations = map[string]string{"a": "b", utilconversion.AnnotationKey: "{}"}
+			},
+			func(vm *v1alpha5.VirtualMachine) { vm.Annotations = map[string]string{"a": "b"} },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			vm, old, want := machine("web-1"), machine("web-1"), machine("web-1")
+			test.change(vm, old)
+			test.want(want)
+			strategy{}.PrepareForUpdate(context.Background(), vm, old)
+			if diff := cmp.Diff(want, vm); diff != "" {
+				t.Errorf("prepared (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestWarningsOnUpdate(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(vm *v1alpha5.VirtualMachine)
+		want   []string
+	}{
+		"power state of a paused machine": {func(vm *v1alpha5.VirtualMachine) {
+			vm.Annotations = map[string]string{v1alpha5.PauseAnnotation: ""}
+			vm.Spec.PowerState = "PoweredOff"
+		}, []string{"spec.powerState: not applied while the annotation vmoperator.vmware.com/paused is set"}},
+		"power state of a machine paused by its label": {func(vm *v1alpha5.VirtualMachine) {
+			vm.Labels = map[string]string{v1alpha5.PausedVMLabelKey: "admin"}
+			vm.Spec.PowerState = "PoweredOff"
+		}, []string{"spec.powerState: not applied while the label vmoperator.vmware.com/paused is set"}},
+		"label of a paused machine": {func(vm *v1alpha5.VirtualMachine) {
+			vm.Annotations = map[string]string{v1alpha5.PauseAnnotation: ""}
+		}, nil},
+		"power state": {func(vm *v1alpha5.VirtualMachine) { vm.Spec.PowerState = "PoweredOff" }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			vm := machine("web-1")
+			test.change(vm)
+			if diff := cmp.Diff(test.want, strategy{}.WarningsOnUpdate(context.Background(), vm, machine("web-1"))); diff != "" {
+				t.Errorf("warnings (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A spec's structs are walked by reflection, which panics at an unexported field.
+func TestSpecHasExportedFieldsOnly(t *testing.T) {
+	seen := map[reflect.Type]bool{}
+	var visit func(path string, kind reflect.Type)
+	visit = func(path string, kind reflect.Type) {
+		switch kind.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Map:
+			visit(path, kind.Elem())
+		case reflect.Struct:
+			if seen[kind] || !ours(kind) {
+				return
+			}
+			seen[kind] = true
+			for i := range kind.NumField() {
+				field := kind.Field(i)
+				if !field.IsExported() {
+					t.Errorf("%s.%s is not exported", path, field.Name)
+				}
+				visit(fmt.Sprintf("%s.%s", path, field.Name), field.Type)
+			}
+		}
+	}
+	visit("spec", reflect.TypeFor[v1alpha5.VirtualMachineSpec]())
+}
