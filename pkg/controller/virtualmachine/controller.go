@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package virtualmachine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+)
+
+// Finalizer is on every machine that is served. It stands for the machine in
+// vCenter, which must be off before the storage destroys it.
+const Finalizer = "vmoperator.vmware.com/virtualmachine"
+
+// syncTimeout bounds one pass over one machine.
+const syncTimeout = 2 * time.Minute
+
+// Releaser lets go of machines whose deletion was asked for.
+type Releaser interface {
+	// RemoveFinalizer removes one finalizer from the machine of that uid. It is
+	// no error when the machine or the finalizer is gone.
+	RemoveFinalizer(ctx context.Context, namespace, name string, uid types.UID, finalizer string) error
+}
+
+// Power is the vCenter side.
+type Power interface {
+	// SetPower makes one step towards target and does not wait for a guest: it
+	// returns after how long to come again, 0 when there is nothing left to do.
+	// since is when the first step was made; a soft stop that takes too long
+	// becomes a hard one, if mode allows. It returns without doing anything for
+	// a machine that is gone.
+	SetPower(ctx context.Context, uid types.UID, target vmopv1.VirtualMachinePowerState, mode vmopv1.VirtualMachinePowerOpMode, since time.Time) (time.Duration, error)
+	// Paused says whether a VI admin asked that the machine be left alone.
+	Paused(uid types.UID) bool
+}
+
+// Conditions shows on a machine what this controller could not do.
+type Conditions interface {
+	SetCondition(uid types.UID, condition metav1.Condition)
+	ClearCondition(uid types.UID, conditionType string)
+}
+
+// Controller keeps machines at what was declared. Its fields are set before
+// Run and not changed afterwards.
+type Controller struct {
+	Machines   cache.ListerWatcher // as the API serves them
+	Releaser   Releaser
+	Power      Power
+	Conditions Conditions
+	Clock      clock.PassiveClock
+	Logger     klog.Logger
+
+	lock  sync.Mutex
+	since map[types.UID]time.Time // guarded by lock; when the present power change of a machine began
+}
+
+// Run works until ctx ends.
+func (c *Controller) Run(ctx context.Context, workers int) error {
+	c.since = map[types.UID]time.Time{}
+	queue := workqueue.NewTypedRateLimitingQueueWithConfig(
+		workqueue.NewTypedItemExponentialFailureRateLimiter[string](200*time.Millisecond, 5*time.Minute),
+		workqueue.TypedRateLimitingQueueConfig[string]{Name: "virtualmachine"})
+	store, informer := cache.NewInformerWithOptions(cache.InformerOptions{
+		ListerWatcher: c.Machines,
+		ObjectType:    &vmopv1.VirtualMachine{},
+		Transform:     keepWhatMatters,
+		Handler: cache.ResourceEventHandlerFuncs{
+			AddFunc: func(object any) { enqueue(queue, hasWork(object), object) },
+			// What was work may be done now: then a condition is to be cleared.
+			UpdateFunc: func(old, object any) { enqueue(queue, hasWork(old) || hasWork(object), object) },
+			DeleteFunc: c.forget,
+		},
+	})
+
+	var running sync.WaitGroup
+	running.Go(func() { informer.RunWithContext(ctx) })
+	for range workers {
+		running.Go(func() {
+			for c.next(ctx, queue, store) {
+			}
+		})
+	}
+	<-ctx.Done()
+	queue.ShutDown()
+	running.Wait()
+	return nil
+}
+
+// keepWhatMatters keeps of a machine what this controller looks at, since the
+// informer would otherwise hold everything about every machine once more.
+func keepWhatMatters(object any) (any, error) {
+	vm, ok := object.(*vmopv1.VirtualMachine)
+	if !ok {
+		return object, nil
+	}
+	kept := &vmopv1.VirtualMachine{ObjectMeta: metav1.ObjectMeta{
+		Name: vm.Name, Namespace: vm.Namespace, UID: vm.UID, ResourceVersion: vm.ResourceVersion,
+		DeletionTimestamp: vm.DeletionTimestamp, Finalizers: vm.Finalizers,
+	}}
+	if paused, found := vm.Annotations[vmopv1.PauseAnnotation]; found {
+		kept.Annotations = map[string]string{vmopv1.PauseAnnotation: paused}
+	}
+	kept.Spec.PowerState = vm.Spec.PowerState
+	kept.Spec.PowerOffMode = vm.Spec.PowerOffMode
+	kept.Spec.SuspendMode = vm.Spec.SuspendMode
+	kept.Status.PowerState = vm.Status.PowerState
+	return kept, nil
+}
+
+func hasWork(object any) bool {
+	vm, ok := object.(*vmopv1.VirtualMachine)
+	return ok && (vm.DeletionTimestamp != nil || !powerIsAsDeclared(vm))
+}
+
+func enqueue(queue workqueue.TypedRateLimitingInterface[string], work bool, object any) {
+	if !work {
+		return
+	}
+	key, err := cache.MetaNamespaceKeyFunc(object)
+	if err != nil {
+		utilruntime.HandleError(err)
+		return
+	}
+	queue.Add(key)
+}
+
+func powerIsAsDeclared(vm *vmopv1.VirtualMachine) bool {
+	return vm.Spec.PowerState == "" || vm.Spec.PowerState == vm.Status.PowerState
+}
+
+func (c *Controller) next(ctx context.Context, queue workqueue.TypedRateLimitingInterface[string], machines cache.Store) bool {
+	key, stop := queue.Get()
+	if stop {
+		return false
+	}
+	defer queue.Done(key)
+	object, found, err := machines.GetByKey(key)
+	if err != nil || !found {
+		queue.Forget(key)
+		return true
+	}
+	vm := object.(*vmopv1.VirtualMachine)
+	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+	defer cancel()
+	again, err := c.sync(ctx, vm)
+	switch {
+	case err != nil:
+		c.Logger.Error(err, "Cannot bring the virtual machine to what was declared, trying again", "virtualMachine", klog.KObj(vm))
+		queue.AddRateLimited(key)
+	case again > 0:
+		queue.Forget(key)
+		queue.AddAfter(key, again)
+	default:
+		queue.Forget(key)
+	}
+	return true
+}
+
+// sync makes one step and returns after how long to come again.
+func (c *Controller) sync(ctx context.Context, vm *vmopv1.VirtualMachine) (time.Duration, error) {
+	if _, paused := vm.Annotations[vmopv1.PauseAnnotation]; paused || c.Power.Paused(vm.UID) {
+		return 0, nil
+	}
+	if vm.DeletionTimestamp != nil {
+		return c.end(ctx, vm)
+	}
+	if powerIsAsDeclared(vm) {
+		c.began(vm.UID, true)
+		c.Conditions.ClearCondition(vm.UID, vmopv1.VirtualMachinePowerStateSynced)
+		return 0, nil
+	}
+	mode := vm.Spec.PowerOffMode
+	if vm.Spec.PowerState == vmopv1.VirtualMachinePowerStateSuspended {
+		mode = vm.Spec.SuspendMode
+	}
+	return c.setPower(ctx, vm, vm.Spec.PowerState, mode)
+}
+
+// end powers a machine off and then lets go of it.
+func (c *Controller) end(ctx context.Context, vm *vmopv1.VirtualMachine) (time.Duration, error) {
+	if !slices.Contains(vm.Finalizers, Finalizer) {
+		return 0, nil
+	}
+	if vm.Status.PowerState == vmopv1.VirtualMachinePowerStateOn {
+		again, err := c.setPower(ctx, vm, vmopv1.VirtualMachinePowerStateOff, vm.Spec.PowerOffMode)
+		if err != nil || again > 0 {
+			return again, err
+		}
+	}
+	if err := c.Releaser.RemoveFinalizer(ctx, vm.Namespace, vm.Name, vm.UID, Finalizer); err != nil {
+		return 0, fmt.Errorf("let go of virtual machine %s: %w", klog.KObj(vm), err)
+	}
+	c.began(vm.UID, true)
+	return 0, nil
+}
+
+func (c *Controller) setPower(ctx context.Context, vm *vmopv1.VirtualMachine, target vmopv1.VirtualMachinePowerState, mode vmopv1.VirtualMachinePowerOpMode) (time.Duration, error) {
+	if mode == "" {
+		mode = vmopv1.VirtualMachinePowerOpModeTrySoft
+	}
+	again, err := c.Power.SetPower(ctx, vm.UID, target, mode, c.began(vm.UID, false))
+	if err != nil {
+		c.Conditions.SetCondition(vm.UID, metav1.Condition{
+			Type: vmopv1.VirtualMachinePowerStateSynced, Status: metav1.ConditionFalse,
+			Reason: "PowerChangeFailed", Message: err.Error(), LastTransitionTime: metav1.NewTime(c.Clock.Now()),
+		})
+		return 0, fmt.Errorf("bring virtual machine %s to %s: %w", klog.KObj(vm), target, err)
+	}
+	return again, nil
+}
+
+func (c *Controller) forget(object any) {
+	if final, ok := object.(cache.DeletedFinalStateUnknown); ok {
+		object = final.Obj
+	}
+	if vm, ok := object.(*vmopv1.VirtualMachine); ok {
+		c.began(vm.UID, true)
+	}
+}
+
+// began returns when the present power change of a machine began, which is now
+// for the first step; over forgets it.
+func (c *Controller) began(uid types.UID, over bool) time.Time {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	if over {
+		delete(c.since, uid)
+		return time.Time{}
+	}
+	began, found := c.since[uid]
+	if !found {
+		began = c.Clock.Now()
+		c.since[uid] = began
+	}
+	return began
+}
