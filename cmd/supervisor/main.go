@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command supervisor is all of a Supervisor in one program.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/openpacific/pacific/cmd/supervisor/component"
+	"github.com/openpacific/pacific/cmd/supervisor/kubectl"
+	"github.com/openpacific/pacific/cmd/supervisor/status"
+	"github.com/openpacific/pacific/cmd/supervisor/up"
+	"github.com/openpacific/pacific/cmd/supervisor/version"
+)
+
+func main() {
+	if kubectl.IsInvoked(os.Args[0]) {
+		kubectl.Run(os.Args[1:])
+		return
+	}
+	root := &cobra.Command{Use: "supervisor", Short: "A Supervisor in one program: the Kubernetes API of a vCenter", SilenceErrors: true}
+	root.AddCommand(up.NewCommand(), status.NewCommand(), kubectl.NewCommand(), version.NewCommand(), component.NewCommand(component.Components()))
+	err := root.Execute()
+	var coded interface{ ExitCode() int }
+	if errors.As(err, &coded) {
+		os.Exit(coded.ExitCode())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "Error:", err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package up
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+	certutil "k8s.io/client-go/util/cert"
+
+	"github.com/openpacific/pacific/cmd/supervisor/datadir"
+)
+
+// Options are the flags of `supervisor up`.
+type Options struct {
+	Sim                bool
+	DataDir            string
+	BindAddress        string
+	SecurePort         int
+	VCenter            string
+	VCenterCredentials string
+	VCenterCA          string
+	VCenterThumbprint  string
+	NamespacesFolder   string
+}
+
+// DefaultOptions are the options where nothing is said.
+func DefaultOptions() Options {
+	return Options{DataDir: datadir.Default, BindAddress: "127.0.0.1", SecurePort: 6443}
+}
+
+// AddFlags binds the options to flags.
+func (o *Options) AddFlags(flags *pflag.FlagSet) {
+	flags.BoolVar(&o.Sim, "sim", o.Sim, "start a simulated vCenter and run on that")
+	flags.StringVar(&o.DataDir, "data-dir", o.DataDir, "folder for everything that is kept: certificates, etcd's data, logs, state")
+	flags.StringVar(&o.BindAddress, "bind-address", o.BindAddress, "IP address on which the Kubernetes API is served; everything else stays on loopback")
+	flags.IntVar(&o.SecurePort, "secure-port", o.SecurePort, "port on which the Kubernetes API is served")
+	flags.StringVar(&o.VCenter, "vcenter", o.VCenter, "URL of the vCenter to run on, for example https://vcenter.example.com")
+	flags.StringVar(&o.VCenterCredentials, "vcenter-credentials", o.VCenterCredentials, "YAML file with username and password for --vcenter; read again when it changes")
+	flags.StringVar(&o.VCenterCA, "vcenter-ca", o.VCenterCA, "PEM file with the authority that signs vCenter's certificate; the system's authorities where none is given")
+	flags.StringVar(&o.VCenterThumbprint, "vcenter-thumbprint", o.VCenterThumbprint, "SHA-256 thumbprint of vCenter's certificate, to trust that very certificate")
+	flags.StringVar(&o.NamespacesFolder, "namespaces-folder", o.NamespacesFolder, `VM folder whose subfolders are the namespaces: a name or an inventory path ("Namespaces" where none is given)`)
+}
+
+// Validate returns every mistake at once; each names the flag and the remedy.
+func (o Options) Validate() error {
+	var mistakes []error
+	wrong := func(format string, args ...any) { mistakes = append(mistakes, fmt.Errorf(format, args...)) }
+
+	if o.DataDir == "" {
+		wrong("--data-dir is empty: name a folder, or leave the flag out for %s", datadir.Default)
+	} else if info, err := os.Stat(o.DataDir); err == nil && !info.IsDir() {
+		wrong("--data-dir %s is not a folder: name a folder; it is made when it does not exist", o.DataDir)
+	}
+	if net.ParseIP(o.BindAddress) == nil {
+		wrong("--bind-address %q is not an IP address: give one of this machine's, 127.0.0.1 for this machine alone, or 0.0.0.0 for all", o.BindAddress)
+	}
+	if o.SecurePort < 1 || o.SecurePort > 65535 {
+		wrong("--secure-port %d is not a port: give a number from 1 to 65535", o.SecurePort)
+	}
+
+	switch {
+	case o.Sim && o.VCenter != "":
+		wrong("--sim and --vcenter exclude each other: leave out --sim to run on %s, or --vcenter to run on a simulated one", redact(o.VCenter))
+	case !o.Sim && o.VCenter == "":
+		wrong("no vCenter is named: give --vcenter URL and --vcenter-credentials FILE, or --sim to try it on a simulated one")
+	}
+	if o.VCenter == "" {
+		for _, flag := range []struct{ name, value string }{
+			{"--vcenter-credentials", o.VCenterCredentials}, {"--vcenter-ca", o.VCenterCA}, {"--vcenter-thumbprint", o.VCenterThumbprint},
+		} {
+			if flag.value != "" {
+				wrong("%s has no meaning without --vcenter: leave it out, or give --vcenter URL", flag.name)
+			}
+		}
+		return errors.Join(mistakes...)
+	}
+
+	if err := checkURL(o.VCenter); err != nil {
+		wrong("--vcenter %w", err)
+	}
+	if o.VCenterCredentials == "" {
+		wrong("--vcenter needs --vcenter-credentials: a YAML file with the keys username and password")
+	} else if err := checkReadable(o.VCenterCredentials); err != nil {
+		wrong("--vcenter-credentials %w: name a YAML file with the keys username and password", err)
+	}
+	if o.VCenterCA != "" && o.VCenterThumbprint != "" {
+		wrong("--vcenter-ca and --vcenter-thumbprint exclude each other: give the authority or the one certificate to trust")
+	}
+	if o.VCenterCA != "" {
+		if _, err := certutil.CertsFromFile(o.VCenterCA); err != nil {
+			wrong("--vcenter-ca %s holds no certificate (%v): name a PEM file, such as one from https://<vcenter>/certs/download.zip", o.VCenterCA, err)
+		}
+	}
+	if o.VCenterThumbprint != "" {
+		if digest, err := hex.DecodeString(strings.ReplaceAll(o.VCenterThumbprint, ":", "")); err != nil || len(digest) != 32 {
+			wrong("--vcenter-thumbprint %q is not a SHA-256 thumbprint: give 64 hexadecimal digits, with or without colons", o.VCenterThumbprint)
+		}
+	}
+	return errors.Join(mistakes...)
+}
+
+func checkURL(value string) error {
+	parsed, err := url.Parse(value)
+	switch {
+	case err != nil:
+		return errors.New("is not a URL: give one like https://vcenter.example.com")
+	case parsed.User != nil:
+		return fmt.Errorf("%s holds a user name: leave it out and put user name and password into the file of --vcenter-credentials", parsed.Redacted())
+	case parsed.Scheme != "https" || parsed.Host == "":
+		return fmt.Errorf("%s is not an https URL: give one like https://vcenter.example.com", parsed.Redacted())
+	case parsed.Path != "" && parsed.Path != "/" && parsed.Path != "/sdk":
+		return fmt.Errorf("%s has the path %s: give host and port alone", parsed.Redacted(), parsed.Path)
+	case parsed.RawQuery != "" || parsed.Fragment != "":
+		return fmt.Errorf("%s has a query or a fragment: give host and port alone", parsed.Redacted())
+	}
+	return nil
+}
+
+func checkReadable(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("cannot be read: %w", err)
+	}
+	defer file.Close()
+	if info, err := file.Stat(); err == nil && info.IsDir() {
+		return fmt.Errorf("%s is a folder", path)
+	}
+	return nil
+}
+
+// redact keeps a password that somebody wrote into a URL out of messages.
+func redact(value string) string {
+	parsed, err := url.Parse(value)
+	if err != nil {
+		return "the named vCenter"
+	}
+	return parsed.Redacted()
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package up
+
+import (
+	"context"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/openpacific/pacific/cmd/supervisor/component"
+	"github.com/openpacific/pacific/cmd/supervisor/datadir"
+	"github.com/openpacific/pacific/cmd/supervisor/process"
+)
+
+// plan says which children there are and with what arguments.
+type plan struct {
+	options      Options
+	dir          datadir.Dir
+	ports        datadir.Ports
+	certificates *certificates
+	vcenter      datadir.VCenter
+	executable   string
+}
+
+// portNames are the components that get a loopback port.
+func portNames(sim bool) []string {
+	names := []string{component.Etcd, component.KubeControllerManager, component.VSphereAPIServer}
+	if sim {
+		names = append(names, component.VCenter)
+	}
+	return names
+}
+
+// controllers are those of kube-controller-manager that run: see the package's documentation.
+func controllers() string {
+	const names = "namespace-controller,garbage-collector-controller,resourcequota-controller," +
+		"serviceaccount-controller,serviceaccount-token-controller,legacy-serviceaccount-token-cleaner-controller," +
+		"clusterrole-aggregation-controller,root-ca-certificate-publisher-controller,ttl-after-finished-controller," +
+		"validatingadmissionpolicy-status-controller," +
+		"certificatesigningrequest-signing-controller,certificatesigningrequest-cleaner-controller"
+	return names
+}
+
+// server is the URL of the API, as seen from this machine.
+func (p *plan) server() string { return serverURL(p.options) }
+
+func serverURL(o Options) string {
+	host := o.BindAddress
+	if net.ParseIP(host).IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "https://" + net.JoinHostPort(host, strconv.Itoa(o.SecurePort))
+}
+
+func (p *plan) local(name string) string { return "https://" + loopback(p.ports[name]) }
+
+func (p *plan) etcd() (process.Command, error) {
+	c := p.certificates
+	probe, err := newProber(p.local(component.Etcd), c.etcdCA, &c.probeClient)
+	if err != nil {
+		return process.Command{}, err
+	}
+	return p.command(component.Etcd, 5*time.Second, probe.etcd,
+		"--data-dir="+p.dir.Etcd(),
+		"--listen-client-url="+p.local(component.Etcd),
+		"--cert-file="+c.etcd.CertFile,
+		"--key-file="+c.etcd.KeyFile,
+		"--trusted-ca-file="+c.etcdCA.CertFile,
+	), nil
+}
+
+func (p *plan) kubeAPIServer() (process.Command, error) {
+	c := p.certificates
+	probe, err := newProber(p.server(), c.clusterCA, &c.adminClient)
+	if err != nil {
+		return process.Command{}, err
+	}
+	advertise := p.options.BindAddress
+	if net.ParseIP(advertise).IsUnspecified() {
+		advertise = "127.0.0.1"
+	}
+	return p.command(component.KubeAPIServer, 10*time.Second, probe.readyz,
+		"--bind-address="+p.options.BindAddress,
+		"--secure-port="+strconv.Itoa(p.options.SecurePort),
+		"--advertise-address="+advertise,
+		"--endpoint-reconciler-type=none",
+		"--service-cluster-ip-range="+serviceRange,
+		"--tls-cert-file="+c.apiServer.CertFile,
+		"--tls-private-key-file="+c.apiServer.KeyFile,
+		"--tls-min-version=VersionTLS12",
+		"--client-ca-file="+c.clusterCA.CertFile,
+		"--authorization-mode=RBAC",
+		"--etcd-servers="+p.local(component.Etcd),
+		"--etcd-cafile="+c.etcdCA.CertFile,
+		"--etcd-certfile="+c.apiServerEtcdClient.CertFile,
+		"--etcd-keyfile="+c.apiServerEtcdClient.KeyFile,
+		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+		"--service-account-key-file="+c.serviceAccountPublicKey,
+		"--service-account-signing-key-file="+c.serviceAccountKey,
+		"--requestheader-client-ca-file="+c.frontProxyCA.CertFile,
+		"--requestheader-allowed-names="+frontProxyName,
+		"--requestheader-username-headers=X-Remote-User",
+		"--requestheader-uid-headers=X-Remote-Uid",
+		"--requestheader-group-headers=X-Remote-Group",
+		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
+		"--proxy-client-cert-file="+c.frontProxyClient.CertFile,
+		"--proxy-client-key-file="+c.frontProxyClient.KeyFile,
+		"--profiling=false",
+	), nil
+}
+
+func (p *plan) kubeControllerManager() (process.Command, error) {
+	c := p.certificates
+	probe, err := newProber(p.local(component.KubeControllerManager), c.clusterCA, nil)
+	if err != nil {
+		return process.Command{}, err
+	}
+	healthz := func(ctx context.Context) error { return probe.ok(ctx, "/healthz") }
+	kubeconfig := p.dir.Kubeconfig(component.KubeControllerManager)
+	return p.command(component.KubeControllerManager, 5*time.Second, healthz,
+		"--kubeconfig="+kubeconfig,
+		"--authentication-kubeconfig="+kubeconfig,
+		"--authorization-kubeconfig="+kubeconfig,
+		"--bind-address=127.0.0.1",
+		"--secure-port="+strconv.Itoa(p.ports[component.KubeControllerManager]),
+		"--tls-cert-file="+c.controllerManager.CertFile,
+		"--tls-private-key-file="+c.controllerManager.KeyFile,
+		"--tls-min-version=VersionTLS12",
+		"--root-ca-file="+c.clusterCA.CertFile,
+		"--service-account-private-key-file="+c.serviceAccountKey,
+		"--cluster-signing-cert-file="+c.clusterCA.CertFile,
+		"--cluster-signing-key-file="+c.clusterCA.KeyFile,
+		"--use-service-account-credentials=true",
+		"--leader-elect=false",
+		"--controllers="+controllers(),
+		"--concurrent-gc-syncs=4",
+		"--concurrent-namespace-syncs=4",
+		"--concurrent-resource-quota-syncs=2",
+		"--profiling=false",
+	), nil
+}
+
+func (p *plan) vsphereAPIServer() (process.Command, error) {
+	c := p.certificates
+	probe, err := newProber(p.local(component.VSphereAPIServer), c.clusterCA, &c.adminClient)
+	if err != nil {
+		return process.Command{}, err
+	}
+	kubeconfig := p.dir.Kubeconfig(component.VSphereAPIServer)
+	args := []string{
+		"--bind-address=127.0.0.1",
+		"--secure-port=" + strconv.Itoa(p.ports[component.VSphereAPIServer]),
+		"--tls-cert-file=" + c.vsphereAPIServer.CertFile,
+		"--tls-private-key-file=" + c.vsphereAPIServer.KeyFile,
+		"--kubeconfig=" + kubeconfig,
+		"--authentication-kubeconfig=" + kubeconfig,
+		"--authorization-kubeconfig=" + kubeconfig,
+		"--etcd-servers=" + p.local(component.Etcd),
+		"--etcd-cafile=" + c.etcdCA.CertFile,
+		"--etcd-certfile=" + c.vsphereAPIServerEtcdClient.CertFile,
+		"--etcd-keyfile=" + c.vsphereAPIServerEtcdClient.KeyFile,
+		"--etcd-prefix=/pacific",
+		"--vcenter=" + p.vcenter.URL,
+		"--vcenter-credentials=" + p.vcenter.CredentialsFile,
+	}
+	for _, flag := range []struct{ name, value string }{
+		{"--vcenter-ca", p.vcenter.CAFile},
+		{"--vcenter-thumbprint", p.vcenter.Thumbprint},
+		{"--namespaces-folder", p.options.NamespacesFolder},
+	} {
+		if flag.value != "" {
+			args = append(args, flag.name+"="+flag.value)
+		}
+	}
+	return p.command(component.VSphereAPIServer, 10*time.Second, probe.readyz, args...), nil
+}
+
+func (p *plan) simulatedVCenter() (process.Command, error) {
+	c := p.certificates
+	probe, err := newProber(p.local(component.VCenter), c.vcenterCA, nil)
+	if err != nil {
+		return process.Command{}, err
+	}
+	return p.command(component.VCenter, 3*time.Second, probe.about,
+		"--listen="+loopback(p.ports[component.VCenter]),
+		"--tls-cert-file="+c.vcenter.CertFile,
+		"--tls-private-key-file="+c.vcenter.KeyFile,
+		"--credentials="+p.vcenter.CredentialsFile,
+	), nil
+}
+
+func (p *plan) command(name string, grace time.Duration, probe func(context.Context) error, args ...string) process.Command {
+	return process.Command{
+		Name:    name,
+		Path:    p.executable,
+		Args:    append([]string{"component", name}, args...),
+		LogFile: p.dir.Log(name),
+		Probe:   probe,
+		Grace:   grace,
+	}
+}

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package up
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+
+	"github.com/openpacific/pacific/artifacts"
+	"github.com/openpacific/pacific/cmd/supervisor/cluster"
+	"github.com/openpacific/pacific/cmd/supervisor/component"
+	"github.com/openpacific/pacific/cmd/supervisor/datadir"
+	"github.com/openpacific/pacific/cmd/supervisor/pki"
+	"github.com/openpacific/pacific/cmd/supervisor/process"
+)
+
+const (
+	// hopeless is how many starts a component gets to become ready for the first time.
+	hopeless = 5
+	// impatience is after how long without progress the user is told what is being waited for.
+	impatience = 10 * time.Second
+)
+
+// Supervisor is one run of `supervisor up`.
+type Supervisor struct {
+	Options    Options
+	Executable string
+	Out        io.Writer
+	Clock      clock.PassiveClock
+	Timing     process.Timing
+
+	began    time.Time
+	dir      datadir.Dir
+	plan     plan
+	group    process.Group
+	board    *board
+	cluster  *cluster.Cluster
+	register cluster.Manifests
+}
+
+// Run starts everything, and returns when ctx is done and everything has stopped, or with the reason why it cannot go on.
+func (s *Supervisor) Run(ctx context.Context) error {
+	s.began = s.Clock.Now()
+	dir, err := datadir.New(s.Options.DataDir)
+	if err != nil {
+		return err
+	}
+	s.dir = dir
+	if err := dir.Create(); err != nil {
+		return err
+	}
+	release, err := dir.Lock(datadir.Holder{PID: os.Getpid(), Since: s.began, Server: serverURL(s.Options)})
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := checkPort(s.Options.BindAddress, s.Options.SecurePort); err != nil {
+		return err
+	}
+	s.board = newBoard(s)
+	s.board.say("Supervisor in %s (pid %d).", s.shorten(string(dir)), os.Getpid())
+	if err := s.prepare(); err != nil {
+		return err
+	}
+
+	var boarding sync.WaitGroup
+	watching, stopWatching := context.WithCancel(context.Background())
+	boarding.Go(func() { s.board.run(watching) })
+	err = s.start(ctx)
+	if err == nil {
+		<-ctx.Done()
+	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+		s.board.say("Stopping (%v); once more to kill everything at once.", err)
+	} else {
+		s.board.say("Stopping, because it cannot go on.")
+	}
+	s.board.stopping()
+	s.group.Stop()
+	stopWatching()
+	boarding.Wait()
+	s.board.say("Stopped.")
+	return err
+}
+
+// Kill ends all children now.
+func (s *Supervisor) Kill() { s.group.Kill() }
+
+// prepare makes everything that the children find on disk.
+func (s *Supervisor) prepare() error {
+	kept, err := s.dir.ReadPorts()
+	if err != nil {
+		return err
+	}
+	ports, err := assignPorts(kept, portNames(s.Options.Sim))
+	if err != nil {
+		return err
+	}
+	if err := s.dir.WritePorts(ports); err != nil {
+		return err
+	}
+	certificates, err := issue(pki.Store{Dir: s.dir.PKI(), Clock: s.Clock}, s.Options.BindAddress)
+	if err != nil {
+		return err
+	}
+	s.plan = plan{options: s.Options, dir: s.dir, ports: ports, certificates: certificates, executable: s.Executable}
+	if s.plan.vcenter, err = s.vcenter(); err != nil {
+		return err
+	}
+	for _, kubeconfig := range []struct {
+		path, user string
+		client     pki.Pair
+	}{
+		{s.dir.AdminKubeconfig(), "admin", certificates.adminClient},
+		{s.dir.Kubeconfig(component.KubeControllerManager), component.KubeControllerManager, certificates.controllerManagerClient},
+		{s.dir.Kubeconfig(component.VSphereAPIServer), component.VSphereAPIServer, certificates.vsphereAPIServerClient},
+	} {
+		if err := writeKubeconfig(kubeconfig.path, s.plan.server(), certificates.clusterCA, kubeconfig.user, kubeconfig.client); err != nil {
+			return err
+		}
+	}
+	for _, name := range append(portNames(true), component.KubeAPIServer) {
+		if err := process.Rotate(s.dir.Log(name)); err != nil {
+			return err
+		}
+	}
+	s.register, err = cluster.Read(artifacts.Base, cluster.Endpoint{
+		Host: "localhost", Port: int64(ports[component.VSphereAPIServer]), CABundle: certificates.clusterCA.CertPEM,
+	})
+	if err != nil {
+		return err
+	}
+	client, err := dynamic.NewForConfig(&rest.Config{
+		Host: s.plan.server(), QPS: -1, UserAgent: "supervisor",
+		TLSClientConfig: rest.TLSClientConfig{CAData: certificates.clusterCA.CertPEM, CertData: certificates.adminClient.CertPEM, KeyData: certificates.adminClient.KeyPEM},
+	})
+	if err != nil {
+		return fmt.Errorf("client of the API: %w", err)
+	}
+	s.cluster = &cluster.Cluster{Client: client}
+	s.board.say("certificates and %s are ready", s.shorten(s.dir.AdminKubeconfig()))
+	return nil
+}
+
+// vcenter says which vCenter it is; a simulated one gets an account whose password is made up at the first start.
+func (s *Supervisor) vcenter() (datadir.VCenter, error) {
+	if !s.Options.Sim {
+		vcenter := datadir.VCenter{URL: s.Options.VCenter, Thumbprint: s.Options.VCenterThumbprint}
+		var err error
+		if vcenter.CredentialsFile, err = filepath.Abs(s.Options.VCenterCredentials); err != nil {
+			return datadir.VCenter{}, fmt.Errorf("--vcenter-credentials: %w", err)
+		}
+		if s.Options.VCenterCA == "" {
+			return vcenter, nil
+		}
+		if vcenter.CAFile, err = filepath.Abs(s.Options.VCenterCA); err != nil {
+			return datadir.VCenter{}, fmt.Errorf("--vcenter-ca: %w", err)
+		}
+		return vcenter, nil
+	}
+	file := s.dir.VCenterCredentials()
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		content := "username: administrator@vsphere.local\npassword: " + rand.Text() + "\n"
+		if err := datadir.WriteFile(file, []byte(content), 0o600); err != nil {
+			return datadir.VCenter{}, fmt.Errorf("credentials of the simulated vCenter: %w", err)
+		}
+	} else if err != nil {
+		return datadir.VCenter{}, fmt.Errorf("credentials of the simulated vCenter: %w", err)
+	}
+	return datadir.VCenter{
+		URL:             s.plan.local(component.VCenter),
+		CredentialsFile: file,
+		CAFile:          s.plan.certificates.vcenterCA.CertFile,
+		Simulated:       true,
+	}, nil
+}
+
+// start brings everything up: what needs nothing at once, the rest as soon as what it needs is there.
+func (s *Supervisor) start(ctx context.Context) error {
+	etcd, err := s.launch(s.plan.etcd())
+	if err != nil {
+		return err
+	}
+	var vcenter *process.Child
+	if s.Options.Sim {
+		if vcenter, err = s.launch(s.plan.simulatedVCenter()); err != nil {
+			return err
+		}
+	}
+	// kube-apiserver takes longer to load than etcd to start, and waits for it.
+	kubeAPIServer, err := s.launch(s.plan.kubeAPIServer())
+	if err != nil {
+		return err
+	}
+	if err := s.await(ctx, etcd); err != nil {
+		return err
+	}
+	if err := s.await(ctx, kubeAPIServer); err != nil {
+		return err
+	}
+	controllerManager, err := s.launch(s.plan.kubeControllerManager())
+	if err != nil {
+		return err
+	}
+	applying, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := s.cluster.Apply(applying, s.register.Base); err != nil {
+		return err
+	}
+	vsphereAPIServer, err := s.launch(s.plan.vsphereAPIServer())
+	if err != nil {
+		return err
+	}
+	if err := s.cluster.Apply(applying, s.register.APIServices); err != nil {
+		return err
+	}
+	s.board.say("vsphere-apiserver is registered with kube-apiserver")
+	for _, child := range []*process.Child{vcenter, vsphereAPIServer, controllerManager} {
+		if child == nil {
+			continue
+		}
+		if err := s.await(ctx, child); err != nil {
+			return err
+		}
+	}
+	if err := s.awaitAvailable(ctx); err != nil {
+		return err
+	}
+	s.board.ready()
+	s.sayNextSteps()
+	return nil
+}
+
+func (s *Supervisor) launch(command process.Command, err error) (*process.Child, error) {
+	if err != nil {
+		return nil, err
+	}
+	child := process.New(command, s.Timing, s.board.note)
+	s.board.add(child.Status())
+	s.group.Start(child)
+	return child, nil
+}
+
+// await returns when the child is ready for the first time. It gives up on one that dies again and again, but not on
+// one that runs and says what it waits for: vCenter may well come back.
+func (s *Supervisor) await(ctx context.Context, child *process.Child) error {
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	patience := s.Clock.Now().Add(impatience)
+	for {
+		select {
+		case <-child.Ready():
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+		status := child.Status()
+		if status.Restarts >= hopeless {
+			return fmt.Errorf("%s does not start: %s; the end of its log %s:\n  %s",
+				child.Name(), status.Reason, s.shorten(status.LogFile), strings.Join(process.Tail(status.LogFile, 5), "\n  "))
+		}
+		if s.Clock.Now().After(patience) {
+			patience = s.Clock.Now().Add(impatience)
+			s.board.say("waiting for %s: %s (log %s)", child.Name(), status.Reason, s.shorten(status.LogFile))
+		}
+	}
+}
+
+// awaitAvailable returns when the aggregator forwards to vsphere-apiserver.
+func (s *Supervisor) awaitAvailable(ctx context.Context) error {
+	for {
+		waiting, cancel := context.WithTimeout(ctx, impatience)
+		err := s.cluster.WaitAvailable(waiting, s.register.APIServices)
+		cancel()
+		switch {
+		case err == nil:
+			s.board.say("%s available", strings.Join(groups(s.register.APIServices), ", "))
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+		s.board.say("waiting for the aggregator: %v", err)
+	}
+}
+
+func (s *Supervisor) sayNextSteps() {
+	name := s.shorten(s.Executable)
+	fmt.Fprintf(s.Out, "\nReady in %.1f s. Next, in another terminal:\n\n", s.Clock.Since(s.began).Seconds())
+	fmt.Fprintf(s.Out, "  export KUBECONFIG=%s\n", s.dir.AdminKubeconfig())
+	fmt.Fprintf(s.Out, "  %s kubectl get vm -A\n", name)
+	if s.Options.Sim {
+		fmt.Fprintf(s.Out, "  %s vcenter list\n", name)
+	}
+	status := name + " status"
+	if s.Options.DataDir != datadir.Default {
+		status += " --data-dir " + s.shorten(string(s.dir))
+	}
+	fmt.Fprintf(s.Out, "  %s\n\nCtrl-C stops everything.\n\n", status)
+}
+
+// shorten makes a path relative to the working directory where that is shorter and still clear.
+func (s *Supervisor) shorten(path string) string {
+	working, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	if relative, err := filepath.Rel(working, path); err == nil && !strings.HasPrefix(relative, "..") {
+		return relative
+	}
+	return path
+}
+
+// groups are the API groups that the APIServices stand for, each with its versions.
+func groups(apiServices []*unstructured.Unstructured) []string {
+	var order []string
+	versions := map[string][]string{}
+	for _, apiService := range apiServices {
+		version, group, _ := strings.Cut(apiService.GetName(), ".")
+		if _, known := versions[group]; !known {
+			order = append(order, group)
+		}
+		versions[group] = append(versions[group], version)
+	}
+	for i, group := range order {
+		order[i] = group + " (" + strings.Join(versions[group], ", ") + ")"
+	}
+	return order
+}
