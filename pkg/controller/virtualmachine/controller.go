@@ -37,10 +37,10 @@ type Releaser interface {
 type Power interface {
 	// SetPower makes one step towards target and does not wait for a guest: it
 	// returns after how long to come again, 0 when there is nothing left to do.
-	// since is when the first step was made; a soft stop that takes too long
-	// becomes a hard one, if mode allows. It returns without doing anything for
-	// a machine that is gone.
-	SetPower(ctx context.Context, uid types.UID, target vmopv1.VirtualMachinePowerState, mode vmopv1.VirtualMachinePowerOpMode, since time.Time) (time.Duration, error)
+	// asked is when the guest was asked to stop, which is when SetPower first
+	// answered that it wants to come again, zero before that. SetPower does
+	// nothing for a machine that is gone.
+	SetPower(ctx context.Context, uid types.UID, target vmopv1.VirtualMachinePowerState, mode vmopv1.VirtualMachinePowerOpMode, asked time.Time) (time.Duration, error)
 	// Paused says whether a VI admin asked that the machine be left alone.
 	Paused(uid types.UID) bool
 }
@@ -62,12 +62,12 @@ type Controller struct {
 	Logger     klog.Logger
 
 	lock  sync.Mutex
-	since map[types.UID]time.Time // guarded by lock; when the present power change of a machine began
+	asked map[types.UID]time.Time // guarded by lock; when a machine's guest was asked to stop
 }
 
 // Run works until ctx ends.
 func (c *Controller) Run(ctx context.Context, workers int) error {
-	c.since = map[types.UID]time.Time{}
+	c.asked = map[types.UID]time.Time{}
 	queue := workqueue.NewTypedRateLimitingQueueWithConfig(
 		workqueue.NewTypedItemExponentialFailureRateLimiter[string](200*time.Millisecond, 5*time.Minute),
 		workqueue.TypedRateLimitingQueueConfig[string]{Name: "virtualmachine"})
@@ -79,7 +79,7 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 			AddFunc: func(object any) { enqueue(queue, hasWork(object), object) },
 			// What was work may be done now: then a condition is to be cleared.
 			UpdateFunc: func(old, object any) { enqueue(queue, hasWork(old) || hasWork(object), object) },
-			DeleteFunc: c.forget,
+			DeleteFunc: c.deleted,
 		},
 	})
 
@@ -176,7 +176,7 @@ func (c *Controller) sync(ctx context.Context, vm *vmopv1.VirtualMachine) (time.
 		return c.end(ctx, vm)
 	}
 	if powerIsAsDeclared(vm) {
-		c.began(vm.UID, true)
+		c.forget(vm.UID)
 		c.Conditions.ClearCondition(vm.UID, vmopv1.VirtualMachinePowerStateSynced)
 		return 0, nil
 	}
@@ -201,7 +201,7 @@ func (c *Controller) end(ctx context.Context, vm *vmopv1.VirtualMachine) (time.D
 	if err := c.Releaser.RemoveFinalizer(ctx, vm.Namespace, vm.Name, vm.UID, Finalizer); err != nil {
 		return 0, fmt.Errorf("let go of virtual machine %s: %w", klog.KObj(vm), err)
 	}
-	c.began(vm.UID, true)
+	c.forget(vm.UID)
 	return 0, nil
 }
 
@@ -209,7 +209,7 @@ func (c *Controller) setPower(ctx context.Context, vm *vmopv1.VirtualMachine, ta
 	if mode == "" {
 		mode = vmopv1.VirtualMachinePowerOpModeTrySoft
 	}
-	again, err := c.Power.SetPower(ctx, vm.UID, target, mode, c.began(vm.UID, false))
+	again, err := c.Power.SetPower(ctx, vm.UID, target, mode, c.askedAt(vm.UID))
 	if err != nil {
 		c.Conditions.SetCondition(vm.UID, metav1.Condition{
 			Type: vmopv1.VirtualMachinePowerStateSynced, Status: metav1.ConditionFalse,
@@ -217,31 +217,38 @@ func (c *Controller) setPower(ctx context.Context, vm *vmopv1.VirtualMachine, ta
 		})
 		return 0, fmt.Errorf("bring virtual machine %s to %s: %w", klog.KObj(vm), target, err)
 	}
+	if again > 0 {
+		c.remember(vm.UID)
+	}
 	return again, nil
 }
 
-func (c *Controller) forget(object any) {
+func (c *Controller) deleted(object any) {
 	if final, ok := object.(cache.DeletedFinalStateUnknown); ok {
 		object = final.Obj
 	}
 	if vm, ok := object.(*vmopv1.VirtualMachine); ok {
-		c.began(vm.UID, true)
+		c.forget(vm.UID)
 	}
 }
 
-// began returns when the present power change of a machine began, which is now
-// for the first step; over forgets it.
-func (c *Controller) began(uid types.UID, over bool) time.Time {
+func (c *Controller) askedAt(uid types.UID) time.Time {
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	if over {
-		delete(c.since, uid)
-		return time.Time{}
+	return c.asked[uid]
+}
+
+// remember keeps the time of the first call until forget.
+func (c *Controller) remember(uid types.UID) {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	if _, found := c.asked[uid]; !found {
+		c.asked[uid] = c.Clock.Now()
 	}
-	began, found := c.since[uid]
-	if !found {
-		began = c.Clock.Now()
-		c.since[uid] = began
-	}
-	return began
+}
+
+func (c *Controller) forget(uid types.UID) {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	delete(c.asked, uid)
 }

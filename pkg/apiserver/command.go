@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apiserver
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/util/compatibility"
+)
+
+// NewCommand returns the command line of vsphere-apiserver. It runs until ctx
+// ends.
+func NewCommand(ctx context.Context) *cobra.Command {
+	options := NewOptions()
+	command := &cobra.Command{
+		Use:   "vsphere-apiserver",
+		Short: "Serve vSphere's resources as a Kubernetes API, with vCenter as the storage",
+		Long: "vsphere-apiserver is an aggregated API server: kube-apiserver forwards the groups of vSphere's resources to it, " +
+			"and it answers from vCenter's own inventory, live. It keeps no copy of what vCenter knows.",
+		Args:         cobra.NoArgs,
+		SilenceUsage: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			return compatibility.DefaultComponentGlobalsRegistry.Set()
+		},
+		RunE: func(command *cobra.Command, _ []string) error {
+			if err := options.Validate(); err != nil {
+				return err
+			}
+			return Run(command.Context(), options)
+		},
+	}
+	command.SetContext(ctx)
+	options.AddFlags(command.Flags())
+	compatibility.DefaultComponentGlobalsRegistry.AddFlags(command.Flags())
+	return command
+}
+
+// SignalContext ends at SIGTERM and SIGINT; a second one ends the process.
+func SignalContext() context.Context { return genericapiserver.SetupSignalContext() }

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package apiserver puts vsphere-apiserver together: flags become Options,
+// Options become a Server, and Run starts and stops it.
+//
+// It is the one place that knows every other package and joins them:
+//
+//	vcenter.Session ─▶ inventory.Collector ─▶ virtualmachine.Projector ─▶ livestore.Store ─▶ Cacher ─▶ registry ─▶ clients
+//	        ▲                                                                    │
+//	        └──────────────────── virtualmachine.Backend ◀───────────────────────┘
+//
+// Every replica follows vCenter from the start. What only one may do, serve
+// and write, begins when ledger.Leadership says so.
+package apiserver

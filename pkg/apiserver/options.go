@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apiserver
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+
+	"github.com/spf13/pflag"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	genericoptions "k8s.io/apiserver/pkg/server/options"
+	"k8s.io/component-base/logs"
+	logsapi "k8s.io/component-base/logs/api/v1"
+)
+
+// Options are what an administrator may set.
+type Options struct {
+	// Generic is what every aggregated API server has: serving, delegated
+	// authentication and authorisation, audit, admission.
+	Generic *genericoptions.RecommendedOptions
+	Logs    *logs.Options
+	VCenter VCenterOptions
+	Records RecordsOptions
+}
+
+// VCenterOptions say which vCenter to serve.
+type VCenterOptions struct {
+	URL                   string
+	CredentialsFile       string
+	CAFile                string
+	Thumbprint            string
+	InsecureSkipTLSVerify bool
+	NamespacesFolder      string
+}
+
+// RecordsOptions say which etcd holds the records that vCenter cannot.
+type RecordsOptions struct {
+	// Servers are an external etcd's endpoints. Empty: an etcd inside this
+	// process, with its files in DataDir.
+	Servers                   []string
+	CAFile, CertFile, KeyFile string
+	Prefix                    string
+	DataDir                   string
+}
+
+// NewOptions returns the defaults.
+func NewOptions() *Options {
+	options := &Options{
+		Generic: genericoptions.NewRecommendedOptions("", nil),
+		Logs:    logs.NewOptions(),
+		VCenter: VCenterOptions{NamespacesFolder: "Namespaces"},
+		Records: RecordsOptions{Prefix: "/pacific"},
+	}
+	options.Generic.Etcd = nil // vCenter is the storage
+	options.Generic.SecureServing.BindPort = 8443
+	return options
+}
+
+// AddFlags adds a flag for each option.
+func (o *Options) AddFlags(flags *pflag.FlagSet) {
+	o.Generic.AddFlags(flags)
+	logsapi.AddFlags(o.Logs, flags)
+
+	flags.StringVar(&o.VCenter.URL, "vcenter", o.VCenter.URL, "URL of vCenter, such as https://vcenter.example.com")
+	flags.StringVar(&o.VCenter.CredentialsFile, "vcenter-credentials", o.VCenter.CredentialsFile, "YAML file with the keys username and password; read again when it changes")
+	flags.StringVar(&o.VCenter.CAFile, "vcenter-ca", o.VCenter.CAFile, "PEM file with the authorities that may have signed vCenter's certificate; the system's if not set")
+	flags.StringVar(&o.VCenter.Thumbprint, "vcenter-thumbprint", o.VCenter.Thumbprint, "SHA-256 of vCenter's certificate in hexadecimal: that certificate is trusted and no other")
+	flags.BoolVar(&o.VCenter.InsecureSkipTLSVerify, "vcenter-insecure-skip-tls-verify", o.VCenter.InsecureSkipTLSVerify, "accept any certificate of vCenter; whoever can intercept the connection then learns the password")
+	flags.StringVar(&o.VCenter.NamespacesFolder, "namespaces-folder", o.VCenter.NamespacesFolder, "the VM folder whose child folders are the namespaces: a name in the only datacenter's VM folder, or an inventory path such as /DC0/vm/Namespaces")
+
+	flags.StringSliceVar(&o.Records.Servers, "etcd-servers", o.Records.Servers, "endpoints of an etcd for terms, leadership and detached folders; several replicas need one. Without it, an etcd inside this process keeps its files in --data-dir")
+	flags.StringVar(&o.Records.CAFile, "etcd-cafile", o.Records.CAFile, "PEM file with the authorities that signed etcd's certificates")
+	flags.StringVar(&o.Records.CertFile, "etcd-certfile", o.Records.CertFile, "PEM file with the client certificate for etcd")
+	flags.StringVar(&o.Records.KeyFile, "etcd-keyfile", o.Records.KeyFile, "PEM file with the key of the client certificate for etcd")
+	flags.StringVar(&o.Records.Prefix, "etcd-prefix", o.Records.Prefix, "key under which everything lies in etcd")
+	flags.StringVar(&o.Records.DataDir, "data-dir", o.Records.DataDir, "folder of the etcd inside this process; it must outlive the process")
+}
+
+// Validate returns every mistake at once, each with its flag and remedy.
+func (o *Options) Validate() error {
+	mistakes := o.Generic.Validate()
+	mistakes = append(mistakes, o.VCenter.validate()...)
+	mistakes = append(mistakes, o.Records.validate()...)
+	if err := logsapi.ValidateAndApply(o.Logs, o.Generic.FeatureGate); err != nil {
+		mistakes = append(mistakes, err)
+	}
+	return utilerrors.NewAggregate(mistakes)
+}
+
+func (o VCenterOptions) validate() []error {
+	var mistakes []error
+	if o.URL == "" {
+		mistakes = append(mistakes, fmt.Errorf("--vcenter is not set: give the URL of vCenter, such as https://vcenter.example.com"))
+	} else if _, err := o.url(); err != nil {
+		mistakes = append(mistakes, err)
+	}
+	if o.CredentialsFile == "" {
+		mistakes = append(mistakes, fmt.Errorf("--vcenter-credentials is not set: give a YAML file with the keys username and password"))
+	}
+	mistakes = append(mistakes, readable("--vcenter-credentials", o.CredentialsFile)...)
+	mistakes = append(mistakes, readable("--vcenter-ca", o.CAFile)...)
+	if o.InsecureSkipTLSVerify && (o.CAFile != "" || o.Thumbprint != "") {
+		mistakes = append(mistakes, fmt.Errorf("--vcenter-insecure-skip-tls-verify contradicts --vcenter-ca and --vcenter-thumbprint: drop one"))
+	}
+	if o.NamespacesFolder == "" {
+		mistakes = append(mistakes, fmt.Errorf("--namespaces-folder is empty: give the VM folder whose child folders are the namespaces"))
+	}
+	return mistakes
+}
+
+func (o VCenterOptions) url() (*url.URL, error) {
+	parsed, err := url.Parse(o.URL)
+	switch {
+	case err != nil || parsed.Host == "":
+		return nil, fmt.Errorf("--vcenter is not a URL: give one such as https://vcenter.example.com")
+	case parsed.User != nil:
+		return nil, fmt.Errorf("--vcenter must not hold a user or password, which any user of this machine could read: put them into the file of --vcenter-credentials")
+	case parsed.Scheme != "https":
+		return nil, fmt.Errorf("--vcenter %q: the scheme must be https", o.URL)
+	}
+	return parsed, nil
+}
+
+func (o RecordsOptions) validate() []error {
+	var mistakes []error
+	if len(o.Servers) == 0 && o.DataDir == "" {
+		mistakes = append(mistakes, fmt.Errorf("neither --etcd-servers nor --data-dir is set: give the endpoints of an etcd, or a folder on a volume for an etcd inside this process"))
+	}
+	if len(o.Servers) > 0 && o.DataDir != "" {
+		mistakes = append(mistakes, fmt.Errorf("--etcd-servers and --data-dir exclude each other: drop one"))
+	}
+	if (o.CertFile == "") != (o.KeyFile == "") {
+		mistakes = append(mistakes, fmt.Errorf("--etcd-certfile and --etcd-keyfile go together: set both or none"))
+	}
+	mistakes = append(mistakes, readable("--etcd-cafile", o.CAFile)...)
+	mistakes = append(mistakes, readable("--etcd-certfile", o.CertFile)...)
+	mistakes = append(mistakes, readable("--etcd-keyfile", o.KeyFile)...)
+	return mistakes
+}
+
+// readable says whether a file that a flag names can be read. An unset flag is
+// fine.
+func readable(flag, file string) []error {
+	if file == "" {
+		return nil
+	}
+	opened, err := os.Open(file)
+	if err != nil {
+		return []error{fmt.Errorf("%s: %w", flag, err)}
+	}
+	_ = opened.Close()
+	return nil
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apiserver
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/server/healthz"
+	"k8s.io/utils/clock"
+
+	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/ledger"
+	"github.com/openpacific/pacific/pkg/vcenter"
+	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+)
+
+// stalled is how long the inventory may be silent while vCenter answers before
+// this process is not alive: several turns of the loop that waits for updates.
+const stalled = 3 * time.Minute
+
+// probes are what /readyz and /livez look at.
+//
+// vcenter fails whenever vCenter is away, so that /readyz tells the truth. The
+// Deployment's own readiness probe leaves it out (/readyz?exclude=vcenter):
+// what was read last is still served while vCenter is away.
+type probes struct {
+	session    *vcenter.Session
+	collector  *inventory.Collector
+	leadership *ledger.Leadership
+	records    *ledger.Ledger
+	storage    interface{ ReadinessCheck() error }
+	clock      clock.PassiveClock
+}
+
+func addProbes(server *genericapiserver.GenericAPIServer, p probes) error {
+	if err := server.AddReadyzChecks(
+		healthz.NamedCheck("vcenter", p.vcenterReady),
+		healthz.NamedCheck("inventory", p.inventoryReady),
+		healthz.NamedCheck("leader", p.leaderReady),
+		healthz.NamedCheck("storage", func(*http.Request) error { return p.storage.ReadinessCheck() }),
+		healthz.NamedCheck("records", func(request *http.Request) error { return p.records.Check(request.Context()) }),
+	); err != nil {
+		return fmt.Errorf("add readiness checks: %w", err)
+	}
+	if err := server.AddLivezChecks(0, healthz.NamedCheck("inventory-loop", p.inventoryLive)); err != nil {
+		return fmt.Errorf("add liveness checks: %w", err)
+	}
+	return nil
+}
+
+func (p probes) vcenterReady(*http.Request) error { return p.session.Err() }
+
+func (p probes) inventoryReady(*http.Request) error {
+	if status := p.collector.Status(); !status.Synced {
+		return notReadYet(status, p.session.Err())
+	}
+	return nil
+}
+
+func (p probes) leaderReady(*http.Request) error {
+	if !p.leadership.Leads() {
+		return errors.New("another replica leads, or etcd does not answer; this one stands by")
+	}
+	return nil
+}
+
+func (p probes) inventoryLive(*http.Request) error {
+	status := p.collector.Status()
+	if p.session.Err() != nil || status.Err != nil || !status.Synced {
+		return nil // the loop is busy trying, and says why in readiness
+	}
+	if silence := p.clock.Since(status.LastUpdate); silence > stalled {
+		return fmt.Errorf("vCenter answers, but the inventory has not turned for %s", silence.Round(time.Second))
+	}
+	return nil
+}
+
+// notReadYet says why nothing can be served.
+func notReadYet(status inventory.Status, sessionErr error) error {
+	reason := errors.Join(sessionErr, status.Err)
+	if sessionErr != nil {
+		reason = sessionErr // the inventory only repeats it
+	}
+	if reason == nil {
+		return fmt.Errorf("vCenter's inventory has not been read yet: %w", failure.Unavailable)
+	}
+	return fmt.Errorf("vCenter's inventory has not been read yet: %w: %w", reason, failure.Unavailable)
+}

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/google/uuid"
+	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/util/wait"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/storage/feature"
+	"k8s.io/apiserver/pkg/util/compatibility"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	basecompatibility "k8s.io/component-base/compatibility"
+	"k8s.io/component-base/metrics/legacyregistry"
+	componentversion "k8s.io/component-base/version"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	"github.com/openpacific/pacific/pkg/apis/openapi"
+	vmopinstall "github.com/openpacific/pacific/pkg/apis/vmoperator/install"
+	namespacecontroller "github.com/openpacific/pacific/pkg/controller/namespace"
+	vmcontroller "github.com/openpacific/pacific/pkg/controller/virtualmachine"
+	"github.com/openpacific/pacific/pkg/ledger"
+	"github.com/openpacific/pacific/pkg/livestore"
+	vmregistry "github.com/openpacific/pacific/pkg/registry/virtualmachine"
+	"github.com/openpacific/pacific/pkg/vcenter"
+	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
+)
+
+const (
+	// namespaceWorkers and machineWorkers are how many Namespaces and machines
+	// the controllers work on at once.
+	namespaceWorkers = 4
+	machineWorkers   = 16
+	// leaseSeconds is how long a dead leader stays leader.
+	leaseSeconds = 8
+)
+
+// Run serves until ctx ends, or until something fails that only a new process
+// can mend. It returns when all its goroutines have.
+func Run(ctx context.Context, options *Options) error {
+	logger := klog.FromContext(ctx)
+	realClock := clock.RealClock{}
+
+	records, closeRecords, err := openRecords(ctx, options.Records)
+	if err != nil {
+		return err
+	}
+	defer closeRecords()
+
+	vcenterURL, err := options.VCenter.url()
+	if err != nil {
+		return err
+	}
+	session, err := vcenter.NewSession(vcenter.Config{
+		URL:             vcenterURL,
+		CredentialsFile: options.VCenter.CredentialsFile,
+		CAFile:          options.VCenter.CAFile,
+		Thumbprint:      options.VCenter.Thumbprint,
+		Insecure:        options.VCenter.InsecureSkipTLSVerify,
+		Logger:          logger.WithName("vcenter"),
+		Clock:           realClock,
+		Metrics:         vcenter.NewMetrics(legacyregistry.MustRegister),
+	})
+	if err != nil {
+		return err
+	}
+	projector := vmvcenter.NewProjector(vmvcenter.Config{Clock: realClock, Logger: logger.WithName("projection")})
+	collector := &inventory.Collector{
+		Session:          session,
+		Kinds:            inventoryKinds(),
+		Handler:          projector,
+		NamespacesFolder: options.VCenter.NamespacesFolder,
+		Logger:           logger.WithName("inventory"),
+		Clock:            realClock,
+		Metrics:          inventory.NewMetrics(legacyregistry.MustRegister),
+	}
+	leadership := &ledger.Leadership{
+		Ledger:       records,
+		Identity:     identity(),
+		LeaseSeconds: leaseSeconds,
+		Backoff:      wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 6, Cap: 5 * time.Second},
+		Logger:       logger.WithName("leadership"),
+	}
+
+	scheme := runtime.NewScheme()
+	vmopinstall.Install(scheme)
+	codecs := serializer.NewCodecFactory(scheme)
+	storageCodec := codecs.LegacyCodec(vmopinstall.Versions()[0])
+	feature.DefaultFeatureSupportChecker = livestore.FeatureSupport(feature.DefaultFeatureSupportChecker)
+	sequence := &livestore.Sequence{}
+	resource := vmregistry.GroupResource()
+	machines, err := livestore.New(livestore.Config{
+		GroupResource:  resource,
+		Codec:          storageCodec,
+		NewFunc:        func() runtime.Object { return &vmopv1.VirtualMachine{} },
+		NewListFunc:    func() runtime.Object { return &vmopv1.VirtualMachineList{} },
+		ResourcePrefix: "/" + resource.Resource,
+		Backend: leaderOnly{
+			leads:   leadership.Leads,
+			Backend: &vmvcenter.Backend{Session: session, Projector: projector, Refresher: collector, Logger: logger.WithName("backend")},
+		},
+		Sequence:    sequence,
+		Clock:       realClock,
+		IsConflict:  isConflict,
+		Unavailable: func() error { return notReadYet(collector.Status(), session.Err()) },
+	})
+	if err != nil {
+		return err
+	}
+
+	config := genericapiserver.NewRecommendedConfig(codecs)
+	config.OpenAPIConfig, config.OpenAPIV3Config = openapi.Config(scheme, "Pacific", componentversion.Get().String())
+	config.EffectiveVersion = compatibility.DefaultComponentGlobalsRegistry.EffectiveVersionFor(basecompatibility.DefaultKubeComponent)
+	if err := options.Generic.ApplyTo(config); err != nil {
+		return fmt.Errorf("configure the API server: %w", err)
+	}
+	server, err := config.Complete().New("vsphere-apiserver", genericapiserver.NewEmptyDelegate())
+	if err != nil {
+		return fmt.Errorf("make the API server: %w", err)
+	}
+	storage, err := vmregistry.NewREST(scheme, restOptions{
+		codec:  storageCodec,
+		stores: map[schema.GroupResource]*livestore.Store{resource: machines},
+		counts: config.StorageObjectCountTracker,
+	}, projector, realClock)
+	if err != nil {
+		return err
+	}
+	group, err := machineGroup(scheme, codecs, storage)
+	if err != nil {
+		return err
+	}
+	if err := server.InstallAPIGroup(group); err != nil {
+		return fmt.Errorf("install API group %s: %w", resource.Group, err)
+	}
+	if err := addProbes(server, probes{session: session, collector: collector, leadership: leadership, records: records, storage: storage.VirtualMachine, clock: realClock}); err != nil {
+		return err
+	}
+
+	client, err := kubernetes.NewForConfig(config.ClientConfig)
+	if err != nil {
+		return fmt.Errorf("make a client of kube-apiserver: %w", err)
+	}
+	namespaceInformers := informers.NewSharedInformerFactory(client, 0)
+	namespaces := &namespacecontroller.Controller{
+		Folders:  folders{projector: projector, changed: projector.NamespacesChanged()},
+		Records:  records,
+		Client:   client.CoreV1().Namespaces(),
+		Informer: namespaceInformers.Core().V1().Namespaces(),
+		Clock:    realClock,
+		Logger:   logger.WithName("namespaces"),
+	}
+	declared := &vmcontroller.Controller{
+		Machines:   listerWatcher(storage.VirtualMachine),
+		Releaser:   releaser{storage.VirtualMachine},
+		Power:      power{Power: vmvcenter.Power{Session: session, Clock: realClock}, projector: projector},
+		Conditions: projector,
+		Clock:      realClock,
+		Logger:     logger.WithName("machines"),
+	}
+
+	running, ctx := errgroup.WithContext(ctx)
+	running.Go(func() error { return session.Run(ctx) })
+	running.Go(func() error { return collector.Run(ctx) })
+	running.Go(func() error {
+		return leadership.Run(ctx, func(term uint64) {
+			sequence.Begin(term)
+			running.Go(func() error {
+				if err := restore(ctx, namespaces, logger); err != nil {
+					return nil // ctx ended
+				}
+				projector.Attach(machines)
+				namespaceInformers.Core().V1().Namespaces().Informer()
+				namespaceInformers.StartWithContext(ctx)
+				running.Go(func() error { return namespaces.Run(ctx, namespaceWorkers) })
+				return declared.Run(ctx, machineWorkers)
+			})
+		})
+	})
+	running.Go(func() error { return server.PrepareRun().RunWithContext(ctx) })
+	err = running.Wait()
+	namespaceInformers.Shutdown()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// restore hides the detached folders. Nothing is served before it succeeded.
+func restore(ctx context.Context, namespaces *namespacecontroller.Controller, logger klog.Logger) error {
+	backoff := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 7, Cap: 5 * time.Second}
+	for {
+		err := namespaces.Restore(ctx)
+		if err == nil {
+			return nil
+		}
+		delay := backoff.Step()
+		logger.Error(err, "Cannot read the detached folders, trying again", "retryIn", delay)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(delay):
+		}
+	}
+}
+
+// openRecords opens the external etcd, or starts the one inside this process.
+func openRecords(ctx context.Context, options RecordsOptions) (*ledger.Ledger, func(), error) {
+	open := func(client *clientv3.Client) *ledger.Ledger {
+		return &ledger.Ledger{Client: client, Prefix: options.Prefix, Clock: clock.RealClock{}}
+	}
+	if len(options.Servers) > 0 {
+		client, err := ledger.Dial(ledger.Server{Endpoints: options.Servers, CAFile: options.CAFile, CertFile: options.CertFile, KeyFile: options.KeyFile})
+		if err != nil {
+			return nil, nil, err
+		}
+		return open(client), func() { _ = client.Close() }, nil
+	}
+	embedded, err := ledger.Embed(ctx, options.DataDir)
+	if err != nil {
+		return nil, nil, err
+	}
+	return open(embedded.Client()), func() {
+		if err := embedded.Close(); err != nil {
+			klog.FromContext(ctx).Error(err, "Cannot stop the embedded etcd cleanly")
+		}
+	}, nil
+}
+
+// inventoryKinds are the managed objects that the projection is made of.
+func inventoryKinds() []inventory.Kind {
+	return []inventory.Kind{
+		{Type: vmvcenter.TypeVirtualMachine, Root: inventory.RootNamespaces, Paths: vmvcenter.Paths()},
+		{Type: vmvcenter.TypeFolder, Root: inventory.RootNamespaces, Paths: vmvcenter.FolderPaths()},
+		{Type: vmvcenter.TypeHost, Root: inventory.RootInventory, Paths: vmvcenter.HostPaths()},
+		{Type: vmvcenter.TypeCluster, Root: inventory.RootInventory, Paths: vmvcenter.ClusterPaths()},
+	}
+}
+
+// identity names this process among the replicas.
+func identity() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return host + "_" + uuid.NewString()
+}
