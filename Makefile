@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+
+# Everything needs Go and make, nothing else. `make help` lists the targets.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# What the tests run with: the race detector, and Kubernetes' own checks that caches are not changed
+# and that watches decode.
+TEST_ENV := KUBE_CACHE_MUTATION_DETECTOR=true KUBE_PANIC_WATCH_DECODE_ERROR=true
+N ?= 10000
+
+.PHONY: help
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/supervisor and bin/vsphere-apiserver. The first time takes minutes: Kubernetes is in it.
+	@hack/build.sh
+
+.PHONY: run
+run: build ## Start a Supervisor on a simulated vCenter; Ctrl-C stops it.
+	bin/supervisor up --sim $(UP)
+
+.PHONY: test
+test: unit e2e ## Run all tests.
+
+.PHONY: unit
+unit: ## Run the tests of the importable module, with the race detector.
+	$(TEST_ENV) go test -race -timeout 20m ./...
+
+.PHONY: e2e
+e2e: build ## Run the tests of the Supervisor, end to end through the real aggregator.
+	cd cmd/supervisor && SUPERVISOR=$(CURDIR)/bin/supervisor $(TEST_ENV) go test -timeout 30m ./...
+
+.PHONY: bench
+bench: build ## Compare our VirtualMachines with the same objects as a CRD; N=10000 says how many.
+	hack/bench.sh $(N)
+
+.PHONY: generate
+generate: ## Generate the generated code anew.
+	hack/generate.sh
+
+.PHONY: verify
+verify: ## Check formatting, vet, tidiness and that generated code is up to date.
+	hack/verify.sh

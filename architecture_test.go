@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package pacific_test holds the lines between the packages: who may import
+// whom. docs/design.md, section 6, says why.
+package pacific_test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/openpacific/pacific/"
+
+// dependencies returns every package that the packages of a pattern are built
+// from, without their tests, by importing package.
+func dependencies(t *testing.T, pattern string) map[string][]string {
+	t.Helper()
+	output, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{.ImportPath}}{{range .Deps}} {{.}}{{end}}`, pattern).Output()
+	if err != nil {
+		t.Fatalf("go list %s: %v", pattern, err)
+	}
+	all := map[string][]string{}
+	for line := range strings.Lines(string(output)) {
+		fields := strings.Fields(line)
+		all[fields[0]] = fields[1:]
+	}
+	if len(all) == 0 {
+		t.Fatalf("go list %s found no package", pattern)
+	}
+	return all
+}
+
+func TestImports(t *testing.T) {
+	const govmomi = "github.com/vmware/govmomi"
+	tests := []struct {
+		packages  string
+		forbidden []string
+		why       string
+	}{
+		{"./pkg/livestore/...", []string{govmomi, module, "github.com/vmware-tanzu"}, "the live store knows neither vSphere nor our API"},
+		{"./pkg/wirecache/...", []string{govmomi, module}, "it works for any type"},
+		{"./pkg/failure/...", []string{module, "k8s.io", govmomi}, "everybody imports the kinds of failure"},
+		{"./pkg/ledger/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry"}, "a folder is a string to the ledger"},
+		{"./pkg/registry/...", []string{govmomi, module + "pkg/vcenter"}, "the registry declares what it needs, pkg/apiserver joins"},
+		{"./pkg/controller/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry"}, "a controller declares what it needs, pkg/apiserver joins"},
+		{"./pkg/vcenter/...", []string{module + "pkg/registry", module + "pkg/controller", module + "pkg/apiserver"}, "vCenter does not know who asks"},
+		{"./pkg/apis/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry"}, "types are for clients too"},
+	}
+	for _, test := range tests {
+		for importer, imported := range dependencies(t, test.packages) {
+			for _, path := range imported {
+				for _, prefix := range test.forbidden {
+					if strings.HasPrefix(path, prefix) && !sameTree(path, test.packages) {
+						t.Errorf("%s is built from %s: %s", importer, path, test.why)
+					}
+				}
+			}
+		}
+	}
+
+	// pkg/vcenter is where govmomi stops: nothing but it, and what joins it, is
+	// built from govmomi.
+	for importer, imported := range dependencies(t, "./pkg/...") {
+		allowed := strings.HasPrefix(importer, module+"pkg/vcenter") || strings.HasPrefix(importer, module+"pkg/apiserver")
+		for _, path := range imported {
+			if !allowed && strings.HasPrefix(path, govmomi) {
+				t.Errorf("%s is built from %s: govmomi stops at pkg/vcenter", importer, path)
+			}
+		}
+	}
+}
+
+// sameTree says whether a package lies in the tree that a pattern names: a
+// rule against our own packages does not mean the ruled ones.
+func sameTree(path, pattern string) bool {
+	return strings.HasPrefix(path, module+strings.TrimSuffix(strings.TrimPrefix(pattern, "./"), "/..."))
+}
