@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package virtualmachine
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	"github.com/vmware/govmomi/vim25/types"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Condition types and reasons of our own, beside those of vm-operator.
+const (
+	// NameUniqueCondition is False on a machine whose name carries a hash because another has the name that it asks for.
+	NameUniqueCondition = "NameUnique"
+	// NameTakenReason says that another machine has the name.
+	NameTakenReason = "NameTaken"
+	// MetadataReadableCondition is False on a machine whose metadata in ExtraConfig cannot be read.
+	MetadataReadableCondition = "MetadataReadable"
+	// MalformedMetadataReason says that the value is no record of ours.
+	MalformedMetadataReason = "MalformedMetadata"
+	// DisconnectedReason says that vCenter does not reach the machine now.
+	DisconnectedReason = "VirtualMachineDisconnected"
+
+	trueReason          = "True"
+	notSyncedReason     = "NotSynced"
+	unknownToolsReason  = "NoGuestInfo"
+	malformedRemedyText = "the value of " + MetadataKey + " in the virtual machine's ExtraConfig (advanced configuration parameters) cannot be read: %v. " +
+		"The virtual machine is shown as one without metadata and cannot be changed here until the value is repaired or removed in vCenter"
+)
+
+func is(conditionType string) metav1.Condition {
+	return metav1.Condition{Type: conditionType, Status: metav1.ConditionTrue, Reason: trueReason}
+}
+
+func isNot(conditionType, reason, message string) metav1.Condition {
+	return metav1.Condition{Type: conditionType, Status: metav1.ConditionFalse, Reason: reason, Message: message}
+}
+
+// conditions tells what is true of the machine, without times, sorted by type. What a controller says in overlay stands in place of what is
+// computed, except that a power state in sync is in sync.
+func (v *view) conditions(overlay map[string]metav1.Condition) []metav1.Condition {
+	p := v.props
+	list := make([]metav1.Condition, 0, 6+len(overlay))
+	list = append(list, is(vmopv1.VirtualMachineConditionCreated))
+
+	switch types.VirtualMachineToolsRunningStatus(p.text(pathToolsRunning)) {
+	case types.VirtualMachineToolsRunningStatusGuestToolsRunning, types.VirtualMachineToolsRunningStatusGuestToolsExecutingScripts:
+		c := is(vmopv1.VirtualMachineToolsCondition)
+		c.Reason = vmopv1.VirtualMachineToolsRunningReason
+		list = append(list, c)
+	case types.VirtualMachineToolsRunningStatusGuestToolsNotRunning:
+		list = append(list, isNot(vmopv1.VirtualMachineToolsCondition, vmopv1.VirtualMachineToolsNotRunningReason, "VMware Tools is not running"))
+	default:
+		list = append(list, metav1.Condition{Type: vmopv1.VirtualMachineToolsCondition, Status: metav1.ConditionUnknown, Reason: unknownToolsReason,
+			Message: "vCenter does not say whether VMware Tools is running"})
+	}
+
+	connection := p.connectionState()
+	switch {
+	case v.paused:
+		list = append(list, isNot(vmopv1.VirtualMachineReconcileReady, vmopv1.VirtualMachineReconcilePausedReason,
+			"paused by the annotation "+vmopv1.PauseAnnotation+" or by "+vmopv1.PauseVMExtraConfigKey+" in ExtraConfig"))
+	case connection != "" && connection != types.VirtualMachineConnectionStateConnected:
+		list = append(list, isNot(vmopv1.VirtualMachineReconcileReady, DisconnectedReason,
+			fmt.Sprintf("vCenter reports the virtual machine as %s: what is shown is what was known before, and nothing can be changed", connection)))
+	default:
+		list = append(list, is(vmopv1.VirtualMachineReconcileReady))
+	}
+
+	synced := false
+	if v.meta != nil && v.meta.Spec.PowerState != "" {
+		live := p.powerState()
+		if synced = live == v.meta.Spec.PowerState; synced {
+			list = append(list, is(vmopv1.VirtualMachinePowerStateSynced))
+		} else {
+			list = append(list, isNot(vmopv1.VirtualMachinePowerStateSynced, notSyncedReason,
+				fmt.Sprintf("the power state is %s where %s is asked for", live, v.meta.Spec.PowerState)))
+		}
+	}
+	if v.taken != "" {
+		list = append(list, isNot(NameUniqueCondition, NameTakenReason,
+			fmt.Sprintf("another virtual machine of namespace %s has the name %q, so this one is shown as %q: rename one of them", v.namespace, v.taken, v.name)))
+	}
+	if v.metaErr != nil {
+		list = append(list, isNot(MetadataReadableCondition, MalformedMetadataReason, fmt.Sprintf(malformedRemedyText, v.metaErr)))
+	}
+
+	for conditionType, c := range overlay {
+		if conditionType == vmopv1.VirtualMachinePowerStateSynced && synced {
+			continue
+		}
+		list = slices.DeleteFunc(list, func(o metav1.Condition) bool { return o.Type == conditionType })
+		list = append(list, c)
+	}
+	slices.SortFunc(list, func(a, b metav1.Condition) int { return cmp.Compare(a.Type, b.Type) })
+	return list
+}
+
+// date sets the time of each condition's last transition: the one that it had before where its status did not change. A machine that was never
+// seen before takes the time of its creation, so that a restart of this process makes no news.
+func date(list, before []metav1.Condition, created, now time.Time) {
+	stamp := metav1.NewTime(now.UTC().Truncate(time.Second))
+	if before == nil && !created.IsZero() {
+		stamp = metav1.NewTime(created)
+	}
+	for i := range list {
+		list[i].LastTransitionTime = stamp
+		for j := range before {
+			if before[j].Type == list[i].Type && before[j].Status == list[i].Status {
+				list[i].LastTransitionTime = before[j].LastTransitionTime
+			}
+		}
+	}
+}

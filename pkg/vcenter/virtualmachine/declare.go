@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package virtualmachine
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// beforeFirstApply is the manager under which server-side apply books everything that it finds when it first meets an object. It stands for
+// nobody who asked for a value.
+const beforeFirstApply = "before-first-apply"
+
+// declare gives the fields of the spec that count as declared after a write: those that were before, that the write changed, or that
+// a manager has said to own, with the value that is desired now. A field that the write empties is declared no longer. Fields
+// are told apart at the top of the spec.
+func declare(before vmopv1.VirtualMachineSpec, current, desired *vmopv1.VirtualMachine) (vmopv1.VirtualMachineSpec, error) {
+	owned, err := ownedSpecFields(desired.ManagedFields)
+	if err != nil {
+		return vmopv1.VirtualMachineSpec{}, err
+	}
+	var result vmopv1.VirtualMachineSpec
+	was, live, want, to := reflect.ValueOf(before), reflect.ValueOf(current.Spec), reflect.ValueOf(desired.Spec), reflect.ValueOf(&result).Elem()
+	for i := range want.NumField() {
+		field := want.Field(i)
+		if field.IsZero() {
+			continue
+		}
+		name, _, _ := strings.Cut(want.Type().Field(i).Tag.Get("json"), ",")
+		if !was.Field(i).IsZero() || owned[name] || !equality.Semantic.DeepEqual(live.Field(i).Interface(), field.Interface()) {
+			to.Field(i).Set(field)
+		}
+	}
+	return result, nil
+}
+
+// ownedSpecFields names the fields directly below spec that some manager owns in whole or in part.
+func ownedSpecFields(entries []metav1.ManagedFieldsEntry) (map[string]bool, error) {
+	owned := map[string]bool{}
+	for _, entry := range entries {
+		if entry.FieldsV1 == nil || entry.Subresource != "" || entry.Manager == beforeFirstApply {
+			continue
+		}
+		var fields struct {
+			Spec map[string]json.RawMessage `json:"f:spec"`
+		}
+		if err := json.NewDecoder(entry.FieldsV1.GetRawReader()).Decode(&fields); err != nil {
+			return nil, fmt.Errorf("parse managedFields of %q: %w", entry.Manager, err)
+		}
+		for name := range fields.Spec {
+			if field, found := strings.CutPrefix(name, "f:"); found {
+				owned[field] = true
+			}
+		}
+	}
+	return owned, nil
+}
+
+// record makes the metadata that a write from current to desired leaves, without its sequence. changed is false when that is what the
+// machine has.
+func record(state *State, current, desired *vmopv1.VirtualMachine) (next *Metadata, changed bool, err error) {
+	before := state.Metadata
+	if before == nil {
+		before = &Metadata{UID: state.UID, Namespace: current.Namespace, Name: current.Name, Generation: 1}
+	}
+	spec, err := declare(before.Spec, current, desired)
+	if err != nil {
+		return nil, false, err
+	}
+	next = &Metadata{
+		UID:                        state.UID,
+		Sequence:                   before.Sequence,
+		Created:                    before.Created,
+		Namespace:                  current.Namespace,
+		Name:                       current.Name,
+		Generation:                 max(1, desired.Generation),
+		Labels:                     withoutZone(desired.Labels, before.Labels, current.Status.Zone),
+		Annotations:                desired.Annotations,
+		Finalizers:                 slices.DeleteFunc(slices.Clone(desired.Finalizers), func(f string) bool { return f == Finalizer }),
+		OwnerReferences:            desired.OwnerReferences,
+		ManagedFields:              desired.ManagedFields,
+		DeletionTimestamp:          desired.DeletionTimestamp,
+		DeletionGracePeriodSeconds: desired.DeletionGracePeriodSeconds,
+		Spec:                       spec,
+	}
+	changed = !equality.Semantic.DeepEqual(before, next)
+	next.Sequence++
+	return next, changed, nil
+}
+
+// withoutZone drops the zone's label where it is the one that the projection adds, so that it goes on following the machine.
+func withoutZone(labels, before map[string]string, zone string) map[string]string {
+	value, set := labels[ZoneLabel]
+	if _, recorded := before[ZoneLabel]; !set || recorded || value != zone {
+		return labels
+	}
+	rest := make(map[string]string, len(labels)-1)
+	for k, v := range labels {
+		if k != ZoneLabel {
+			rest[k] = v
+		}
+	}
+	return rest
+}

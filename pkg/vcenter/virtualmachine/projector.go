@@ -1,0 +1,550 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package virtualmachine
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	"github.com/vmware/govmomi/vim25/types"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	k8stypes "k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	"github.com/openpacific/pacific/pkg/vcenter/namespace"
+)
+
+// Mirror takes the objects; livestore.Store does.
+type Mirror interface {
+	Replace(map[string]runtime.Object)
+	Apply([]livestore.Change)
+}
+
+// Config is what a Projector needs.
+type Config struct {
+	Clock  clock.PassiveClock // Nil: the real one.
+	Logger klog.Logger
+}
+
+// Projector follows the inventory and keeps a mirror at the API objects that stand for its virtual machines. It works per change: what a change
+// cannot affect is not looked at. Its methods may be called from any goroutine.
+type Projector struct {
+	clock  clock.PassiveClock
+	logger klog.Logger
+
+	mu       sync.Mutex
+	synced   bool
+	mirror   Mirror
+	tree     *namespace.Tree
+	hosts    map[string]host
+	clusters map[string]string // name by id
+	machines map[string]*machine
+	byFolder index
+	byHost   index
+	byUID    map[k8stypes.UID][]*machine
+	names    allotment
+	overlay  overlays
+	detached map[string]bool
+	// dirty are the machines to look at before the present call ends.
+	dirty       []*machine
+	treeChanged bool
+
+	namespaces  []namespace.Namespace
+	subscribers []chan struct{}
+	waiters     map[string]map[chan struct{}]struct{}
+}
+
+type host struct{ name, cluster string }
+
+// index maps the id of a container to the ids of the virtual machines in it.
+type index map[string]map[string]struct{}
+
+func (x index) move(id, from, to string) {
+	if from == to {
+		return
+	}
+	delete(x[from], id)
+	if len(x[from]) == 0 {
+		delete(x, from)
+	}
+	if to == "" {
+		return
+	}
+	if x[to] == nil {
+		x[to] = map[string]struct{}{}
+	}
+	x[to][id] = struct{}{}
+}
+
+// NewProjector makes a Projector that knows nothing yet.
+func NewProjector(config Config) *Projector {
+	p := &Projector{clock: config.Clock, logger: config.Logger, overlay: overlays{}, waiters: map[string]map[chan struct{}]struct{}{}}
+	if p.clock == nil {
+		p.clock = clock.RealClock{}
+	}
+	p.reset()
+	return p
+}
+
+func (p *Projector) reset() {
+	p.tree = namespace.NewTree("")
+	p.hosts = map[string]host{}
+	p.clusters = map[string]string{}
+	p.machines = map[string]*machine{}
+	p.byFolder, p.byHost = index{}, index{}
+	p.byUID = map[k8stypes.UID][]*machine{}
+	p.names = allotment{names: map[string]*allotted{}, changed: p.mark}
+	p.dirty = nil
+}
+
+// Apply implements inventory.Handler.
+func (p *Projector) Apply(update inventory.Update) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if update.Initial {
+		p.reset()
+		p.synced = true
+	}
+	if root := update.NamespacesFolder.Value; root != "" && root != p.tree.Root() {
+		p.markFolders(p.tree.SetRoot(root))
+		p.treeChanged = true
+	}
+	for _, o := range update.Changed {
+		p.change(o)
+	}
+	for _, ref := range update.Removed {
+		p.remove(ref)
+	}
+	changes := p.settle()
+	switch {
+	case p.mirror == nil:
+	case update.Initial:
+		p.mirror.Replace(p.objects())
+	case p.synced && len(changes) > 0:
+		p.mirror.Apply(changes)
+	}
+	p.announce()
+}
+
+// Attach hands everything to a mirror, and every change from here on. A standby that becomes the leader attaches its store.
+func (p *Projector) Attach(mirror Mirror) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mirror = mirror
+	if p.synced {
+		mirror.Replace(p.objects())
+	}
+}
+
+func (p *Projector) objects() map[string]runtime.Object {
+	objects := make(map[string]runtime.Object, len(p.machines))
+	for _, m := range p.machines {
+		if m.published != "" {
+			objects[m.published] = m.object
+		}
+	}
+	return objects
+}
+
+func (p *Projector) change(o inventory.Object) {
+	props, id := properties(o.Properties), o.Ref.Value
+	switch o.Ref.Type {
+	case TypeFolder:
+		p.markFolders(p.tree.Set(id, props.text(pathName), props.ref(pathParent)))
+		p.treeChanged = true
+	case TypeHost:
+		h := host{name: props.text(pathName), cluster: props.ref(pathParent)}
+		if p.hosts[id] != h {
+			p.hosts[id] = h
+			p.markAll(p.byHost[id])
+		}
+	case TypeCluster:
+		if name := props.text(pathName); p.clusters[id] != name {
+			p.clusters[id] = name
+			p.markCluster(id)
+		}
+	case TypeVirtualMachine:
+		m := p.machines[id]
+		if m == nil {
+			m = &machine{ref: o.Ref}
+			p.machines[id] = m
+		}
+		before, uid := m.props, m.uid
+		m.take(props)
+		p.byFolder.move(id, before.ref(pathParent), m.props.ref(pathParent))
+		p.byHost.move(id, before.ref(pathHost), m.props.ref(pathHost))
+		p.identify(m, uid, m.uid)
+		p.mark(m)
+	}
+}
+
+func (p *Projector) remove(ref types.ManagedObjectReference) {
+	id := ref.Value
+	switch ref.Type {
+	case TypeFolder:
+		p.markFolders(p.tree.Remove(id))
+		p.treeChanged = true
+	case TypeHost:
+		delete(p.hosts, id)
+		p.markAll(p.byHost[id])
+	case TypeCluster:
+		delete(p.clusters, id)
+		p.markCluster(id)
+	case TypeVirtualMachine:
+		m := p.machines[id]
+		if m == nil {
+			return
+		}
+		delete(p.machines, id)
+		p.byFolder.move(id, m.props.ref(pathParent), "")
+		p.byHost.move(id, m.props.ref(pathHost), "")
+		p.identify(m, m.uid, "")
+		m.removed = true
+		p.mark(m)
+	}
+}
+
+// identify keeps the index by uid. vCenter keeps those unique, but not at every moment.
+func (p *Projector) identify(m *machine, before, after k8stypes.UID) {
+	if before == after {
+		return
+	}
+	rest := slices.DeleteFunc(p.byUID[before], func(o *machine) bool { return o == m })
+	if len(rest) == 0 {
+		delete(p.byUID, before)
+		delete(p.overlay, before)
+	} else {
+		p.byUID[before] = rest
+	}
+	if after != "" {
+		p.byUID[after] = append(p.byUID[after], m)
+	}
+}
+
+func (p *Projector) mark(m *machine) {
+	if !m.dirty {
+		m.dirty = true
+		p.dirty = append(p.dirty, m)
+	}
+}
+
+func (p *Projector) markAll(ids map[string]struct{}) {
+	for id := range ids {
+		p.mark(p.machines[id])
+	}
+}
+
+func (p *Projector) markFolders(folders []string) {
+	for _, folder := range folders {
+		p.markAll(p.byFolder[folder])
+	}
+}
+
+func (p *Projector) markCluster(cluster string) {
+	for id, h := range p.hosts {
+		if h.cluster == cluster {
+			p.markAll(p.byHost[id])
+		}
+	}
+}
+
+// settle gives the dirty machines their names and objects and returns what changed for the mirror.
+func (p *Projector) settle() []livestore.Change {
+	// Names first, all of them: they may pass from one machine to the next. Whoever gets another name by that is appended.
+	for i := 0; i < len(p.dirty); i++ {
+		m := p.dirty[i]
+		wanted, served := p.claim(m)
+		if m.key != "" && (!served || m.claim != wanted) {
+			p.names.leave(m)
+		}
+		if m.key == "" && served {
+			m.claim = wanted
+			p.names.enter(m)
+		}
+	}
+	touched := make([]string, 0, len(p.dirty))
+	for _, m := range p.dirty {
+		object := p.project(m)
+		if m.published == m.key && (object == nil || m.object != nil && same(m.object, object)) {
+			continue
+		}
+		if m.published != "" && m.published != m.key {
+			touched = append(touched, m.published)
+		}
+		if m.key != "" {
+			touched = append(touched, m.key)
+			m.object = object
+		}
+		m.published = m.key
+	}
+	changes := make([]livestore.Change, 0, len(touched))
+	seen := make(map[string]struct{}, len(touched))
+	for _, k := range touched {
+		if _, done := seen[k]; done {
+			continue
+		}
+		seen[k] = struct{}{}
+		change := livestore.Change{Key: k}
+		if n := p.names.names[k]; n != nil {
+			change.Object = n.holder.object
+		}
+		changes = append(changes, change)
+	}
+	return changes
+}
+
+// announce tells those who wait that the mirror has what changed.
+func (p *Projector) announce() {
+	for _, m := range p.dirty {
+		m.dirty = false
+		for waiter := range p.waiters[m.ref.Value] {
+			poke(waiter)
+		}
+	}
+	p.dirty = p.dirty[:0]
+	if cap(p.dirty) > 1024 {
+		p.dirty = nil
+	}
+	if !p.treeChanged {
+		return
+	}
+	p.treeChanged = false
+	list := p.tree.Namespaces()
+	for i := range list {
+		list[i].Detached = p.detached[list[i].Folder]
+	}
+	if slices.Equal(list, p.namespaces) {
+		return
+	}
+	p.namespaces = list
+	for _, subscriber := range p.subscribers {
+		poke(subscriber)
+	}
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// claim says what name a machine asks for and whether it is served at all.
+func (p *Projector) claim(m *machine) (claim, bool) {
+	if m.removed || m.uid == "" {
+		return claim{}, false
+	}
+	if template, _ := m.props.bool(pathTemplate); template {
+		return claim{}, false
+	}
+	place := p.tree.Locate(m.props.ref(pathParent))
+	if place.Namespace == "" {
+		return claim{}, false
+	}
+	if p.detached[place.Folder] && (m.meta == nil || !m.meta.Created) {
+		return claim{}, false
+	}
+	return claimFor(m.ref.Value, m.props.text(pathName), m.props.created().Unix(), place, m.meta), true
+}
+
+// project makes the object of a machine that has a name.
+func (p *Projector) project(m *machine) *vmopv1.VirtualMachine {
+	if m.key == "" {
+		return nil
+	}
+	v := view{
+		ref: m.ref.Value, props: m.props, uid: m.uid,
+		namespace: m.claim.namespace, name: m.claim.name(m.choice),
+		meta: m.meta, metaErr: m.metaErr, paused: m.paused(),
+	}
+	if m.choice > 0 {
+		v.taken = m.claim.name(0)
+	}
+	h := p.hosts[m.props.ref(pathHost)]
+	v.host = h.name
+	if name := p.clusters[h.cluster]; name != "" {
+		v.zone = namespace.Label(name, "zone", h.cluster)
+	}
+	object := v.object()
+	object.Status.Conditions = v.conditions(p.overlay[m.uid])
+	var before []metav1.Condition
+	if m.object != nil {
+		before = m.object.Status.Conditions
+	}
+	date(object.Status.Conditions, before, m.props.created(), p.clock.Now())
+	return object
+}
+
+// same compares two objects but for their resourceVersion, which the mirror gives.
+func same(a, b *vmopv1.VirtualMachine) bool {
+	if a == b {
+		return true
+	}
+	x, y := *a, *b
+	x.ResourceVersion, y.ResourceVersion = "", ""
+	return equality.Semantic.DeepEqual(&x, &y)
+}
+
+// Synced says whether the whole inventory has been seen once.
+func (p *Projector) Synced() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.synced
+}
+
+// Find returns the machine that the mirror has under a key.
+func (p *Projector) Find(key string) (State, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.names.names[key]
+	if n == nil || n.holder == nil {
+		return State{}, false
+	}
+	return n.holder.state(), true
+}
+
+// FindUID returns the machine with a uid, also one that is not served.
+func (p *Projector) FindUID(uid k8stypes.UID) (State, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if list := p.byUID[uid]; len(list) > 0 {
+		return list[0].state(), true
+	}
+	return State{}, false
+}
+
+// Created says whether Pacific made the machine with that uid.
+func (p *Projector) Created(uid k8stypes.UID) bool {
+	state, found := p.FindUID(uid)
+	return found && state.Metadata != nil && state.Metadata.Created
+}
+
+// Wait returns nil as soon as done says so of the machine, as the mirror has it, and ctx's error when that ends first. found is false when
+// the machine is gone.
+func (p *Projector) Wait(ctx context.Context, ref types.ManagedObjectReference, done func(state State, found bool) bool) error {
+	moved := make(chan struct{}, 1)
+	p.mu.Lock()
+	if p.waiters[ref.Value] == nil {
+		p.waiters[ref.Value] = map[chan struct{}]struct{}{}
+	}
+	p.waiters[ref.Value][moved] = struct{}{}
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.waiters[ref.Value], moved)
+		if len(p.waiters[ref.Value]) == 0 {
+			delete(p.waiters, ref.Value)
+		}
+	}()
+	for {
+		p.mu.Lock()
+		var state State
+		m, found := p.machines[ref.Value]
+		if found {
+			state = m.state()
+		}
+		p.mu.Unlock()
+		if done(state, found) {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// SetCondition shows a condition on the machine with that uid, in place of what the projection says of the same type, until it is cleared or the
+// process ends. Its transition time is set here.
+func (p *Projector) SetCondition(uid k8stypes.UID, condition metav1.Condition) {
+	condition.LastTransitionTime = metav1.Time{}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.byUID[uid]) == 0 || p.overlay[uid][condition.Type] == condition {
+		return
+	}
+	if p.overlay[uid] == nil {
+		p.overlay[uid] = map[string]metav1.Condition{}
+	}
+	p.overlay[uid][condition.Type] = condition
+	p.refresh(uid)
+}
+
+// ClearCondition takes back what SetCondition said.
+func (p *Projector) ClearCondition(uid k8stypes.UID, conditionType string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, set := p.overlay[uid][conditionType]; !set {
+		return
+	}
+	delete(p.overlay[uid], conditionType)
+	if len(p.overlay[uid]) == 0 {
+		delete(p.overlay, uid)
+	}
+	p.refresh(uid)
+}
+
+func (p *Projector) refresh(uid k8stypes.UID) {
+	for _, m := range p.byUID[uid] {
+		p.mark(m)
+	}
+	p.publish()
+}
+
+func (p *Projector) publish() {
+	changes := p.settle()
+	if p.mirror != nil && p.synced && len(changes) > 0 {
+		p.mirror.Apply(changes)
+	}
+	p.announce()
+}
+
+// SetDetached names the folders, by managed-object id, whose namespaces were deleted. In them only what Pacific made is served. When it
+// returns, the mirror says so.
+func (p *Projector) SetDetached(folders map[string]bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := p.detached
+	p.detached = map[string]bool{}
+	for folder, detached := range folders {
+		if detached {
+			p.detached[folder] = true
+		}
+	}
+	all := maps.Clone(p.detached)
+	maps.Copy(all, before)
+	for folder := range all {
+		if p.detached[folder] != before[folder] {
+			p.markFolders(p.tree.Below(folder))
+			p.treeChanged = true
+		}
+	}
+	p.publish()
+}
+
+// Namespaces lists every namespace, detached ones too, by name.
+func (p *Projector) Namespaces() []namespace.Namespace {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.namespaces)
+}
+
+// NamespacesChanged returns a channel that yields after Namespaces has another answer. Several changes may come as one. Each call makes a new
+// channel, which lives as long as the Projector.
+func (p *Projector) NamespacesChanged() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	subscriber := make(chan struct{}, 1)
+	p.subscribers = append(p.subscribers, subscriber)
+	return subscriber
+}
