@@ -18,6 +18,12 @@ func NewSequence(term uint64) *Sequence {
 	return NewCounter(term << termShift)
 }
 
+// Begin moves the sequence to a term, for a process that learns its term only after its stores were made. It is called
+// before the first Next.
+func (s *Sequence) Begin(term uint64) {
+	s.last.Store(term << termShift)
+}
+
 // NewCounter returns a sequence whose first revision is start + 1.
 func NewCounter(start uint64) *Sequence {
 	s := &Sequence{}
