@@ -7,9 +7,11 @@ import (
 	"strconv"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
+
+// alphabet has no vowels, so that no hash is a word, and no characters that look alike: the one of Kubernetes' generated names.
+const alphabet = "bcdfghjklmnpqrstvwxz2456789"
 
 // hashLengths are the lengths of the hash in the first, second and every later attempt at a name that is free. Six
 // characters of a 27 letter alphabet tell 387 million ids apart.
@@ -53,7 +55,11 @@ func Hash(id string, attempt int) string {
 		id += "#" + strconv.Itoa(attempt)
 	}
 	sum := sha256.Sum256([]byte(id))
-	return rand.SafeEncodeString(string(sum[:length]))
+	text := make([]byte, length)
+	for i := range text {
+		text[i] = alphabet[int(sum[i])%len(alphabet)]
+	}
+	return string(text)
 }
 
 // Slug makes a DNS-1123 label of at most limit characters out of any name: its letters and digits in lower case, each run of

@@ -3,6 +3,7 @@
 package namespace
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -50,6 +51,21 @@ func TestSlug(t *testing.T) {
 		if len(got) > test.limit || len(validation.IsDNS1123Subdomain(got)) > 0 {
 			t.Errorf("Slug(%q, %d) = %q is no valid name of that length", test.name, test.limit, got)
 		}
+	}
+}
+
+// Two in 20,000 ids may share the shortest hash; that names made of it are taken is foreseen.
+func TestHashesAreSpread(t *testing.T) {
+	seen := map[string]bool{}
+	for i := range 20_000 {
+		h := Hash("vm-"+strconv.Itoa(i), 0)
+		if len(h) != 6 || strings.Trim(h, alphabet) != "" {
+			t.Fatalf("vm-%d: hash %q", i, h)
+		}
+		seen[h] = true
+	}
+	if len(seen) < 19_995 {
+		t.Errorf("only %d of 20000 hashes differ", len(seen))
 	}
 }
 

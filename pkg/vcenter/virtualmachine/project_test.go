@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package virtualmachine
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	"github.com/vmware/govmomi/vim25/types"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	k8stypes "k8s.io/apimachinery/pkg/types"
+	testingclock "k8s.io/utils/clock/testing"
+	"k8s.io/utils/ptr"
+
+	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+)
+
+var (
+	created = time.Date(2024, 3, 1, 12, 0, 0, 123456, time.UTC)
+	now     = time.Date(2024, 6, 1, 12, 0, 0, 0, time.UTC)
+)
+
+func ref(kind, id string) types.ManagedObjectReference {
+	return types.ManagedObjectReference{Type: kind, Value: id}
+}
+
+func vmRef(id string) types.ManagedObjectReference { return ref(TypeVirtualMachine, id) }
+
+func folder(id, name, parent string) inventory.Object {
+	return inventory.Object{Ref: ref(TypeFolder, id), Properties: map[string]any{pathName: name, pathParent: ref(TypeFolder, parent)}}
+}
+
+// vm makes a machine of the inventory. more are pairs of path and value; a nil value takes the path away.
+func vm(id, name, parent string, more ...any) inventory.Object {
+	p := map[string]any{
+		pathName:            name,
+		pathParent:          ref(TypeFolder, parent),
+		pathPowerState:      types.VirtualMachinePowerStatePoweredOn,
+		pathHost:            ref(TypeHost, "host-1"),
+		pathConnectionState: types.VirtualMachineConnectionStateConnected,
+		pathInstanceUUID:    "uid-" + id,
+		pathBiosUUID:        "bios-" + id,
+		pathCreateDate:      created,
+		pathChangeVersion:   "1",
+		pathTemplate:        false,
+	}
+	for i := 0; i < len(more); i += 2 {
+		if more[i+1] == nil {
+			delete(p, more[i].(string))
+			continue
+		}
+		p[more[i].(string)] = more[i+1]
+	}
+	return inventory.Object{Ref: vmRef(id), Properties: p}
+}
+
+func encoded(t testing.TB, m Metadata) types.OptionValue {
+	t.Helper()
+	value, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return types.OptionValue{Key: MetadataKey, Value: value}
+}
+
+// surroundings are a folder tree, a cluster and a host.
+func surroundings() []inventory.Object {
+	return []inventory.Object{
+		folder("a", "team-a", "root"), folder("b", "team-b", "root"), folder("deep", "Deep", "a"),
+		{Ref: ref(TypeCluster, "domain-c1"), Properties: map[string]any{pathName: "Zone One"}},
+		{Ref: ref(TypeHost, "host-1"), Properties: map[string]any{pathName: "esx-1.example.com", pathParent: ref(TypeCluster, "domain-c1")}},
+		{Ref: ref(TypeHost, "host-2"), Properties: map[string]any{pathName: "esx-2.example.com", pathParent: ref(TypeCluster, "domain-c1")}},
+	}
+}
+
+func initial(objects ...inventory.Object) inventory.Update {
+	return inventory.Update{Initial: true, NamespacesFolder: ref(TypeFolder, "root"), Changed: append(surroundings(), objects...)}
+}
+
+func changed(objects ...inventory.Object) inventory.Update {
+	return inventory.Update{NamespacesFolder: ref(TypeFolder, "root"), Changed: objects}
+}
+
+func newTestProjector() (*Projector, *recorder) {
+	p := NewProjector(Config{Clock: testingclock.NewFakePassiveClock(now)})
+	r := &recorder{}
+	p.Attach(r)
+	return p, r
+}
+
+func richVM() inventory.Object {
+	return vm("vm-1", "web", "a",
+		pathGuestID, "ubuntu64Guest", pathGuestFullName, "Ubuntu Linux (64-bit)", pathVersion, "vmx-19",
+		pathCPUs, int32(4), pathMemoryMB, int32(8192), pathCPUReservation, int64(500), pathMemoryReservation, int64(1024),
+		pathChangeTracking, true,
+		pathToolsRunning, "guestToolsRunning", pathGuestHostName, "web.local", pathGuestIP, "10.0.0.5",
+		pathGuestGuestID, "ubuntu64Guest", pathGuestGuestFullName, "Ubuntu 22.04",
+		pathCommitted, int64(6<<30), pathUncommitted, int64(16<<30),
+		pathDevices, types.ArrayOfVirtualDevice{VirtualDevice: []types.BaseVirtualDevice{
+			&types.VirtualIDEController{VirtualController: types.VirtualController{VirtualDevice: types.VirtualDevice{Key: 200}}},
+			&types.ParaVirtualSCSIController{VirtualSCSIController: types.VirtualSCSIController{
+				VirtualController: types.VirtualController{VirtualDevice: types.VirtualDevice{Key: 1000}, BusNumber: 0}}},
+			&types.VirtualKeyboard{VirtualDevice: types.VirtualDevice{Key: 600}},
+			&types.VirtualCdrom{VirtualDevice: types.VirtualDevice{Key: 3000, ControllerKey: 200, UnitNumber: ptr.To[int32](1)}},
+			&types.VirtualDisk{
+				VirtualDevice: types.VirtualDevice{Key: 2000, ControllerKey: 1000, UnitNumber: ptr.To[int32](0),
+					DeviceInfo: &types.Description{Label: "Hard disk 1"},
+					Backing:    &types.VirtualDiskFlatVer2BackingInfo{DiskMode: "persistent", Sharing: "sharingNone", Uuid: "6000C29a"}},
+				CapacityInBytes: 20 << 30},
+			&types.VirtualVmxnet3{VirtualVmxnet: types.VirtualVmxnet{VirtualEthernetCard: types.VirtualEthernetCard{
+				VirtualDevice: types.VirtualDevice{Key: 4000}, MacAddress: "00:50:56:AA:BB:CC"}}},
+		}},
+		pathGuestNet, types.ArrayOfGuestNicInfo{GuestNicInfo: []types.GuestNicInfo{
+			{DeviceConfigId: -1, MacAddress: "02:42:00:00:00:01", IpAddress: []string{"172.17.0.1"}},
+			{DeviceConfigId: 4000, MacAddress: "00:50:56:aa:bb:cc",
+				DnsConfig: &types.NetDnsConfigInfo{Dhcp: true, HostName: "web", DomainName: "local", IpAddress: []string{"10.0.0.1"}},
+				IpConfig: &types.NetIpConfigInfo{
+					Dhcp: &types.NetDhcpConfigInfo{Ipv4: &types.NetDhcpConfigInfoDhcpOptions{Enable: true}},
+					IpAddress: []types.NetIpConfigInfoIpAddress{
+						{IpAddress: "fe80::1", PrefixLength: 64, State: "preferred"},
+						{IpAddress: "10.0.0.5", PrefixLength: 24, Origin: "dhcp", State: "preferred", Lifetime: &created},
+						{IpAddress: "2001:db8::5", PrefixLength: 64, State: "preferred"},
+					}}},
+		}},
+	)
+}
+
+func TestProjectUntouchedMachine(t *testing.T) {
+	p, mirror := newTestProjector()
+	p.Apply(initial(richVM()))
+	at := metav1.NewTime(created.Truncate(time.Second))
+	zone := "zone-one-" + "x"
+	if got := mirror.objects["/virtualmachines/team-a/web"]; got != nil {
+		zone = got.Status.Zone
+	}
+	size := func(s string) *resource.Quantity { q := resource.MustParse(s); return &q }
+	want := &vmopv1.VirtualMachine{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "web", Namespace: "team-a", UID: "uid-vm-1", Generation: 1, CreationTimestamp: at,
+			Labels: map[string]string{ZoneLabel: zone}, Finalizers: []string{Finalizer},
+		},
+		Spec: vmopv1.VirtualMachineSpec{PowerState: "PoweredOn", GuestID: "ubuntu64Guest", BiosUUID: "bios-vm-1", InstanceUUID: "uid-vm-1"},
+		Status: vmopv1.VirtualMachineStatus{
+			PowerState: "PoweredOn", NodeName: "esx-1.example.com", Zone: zone, UniqueID: "vm-1",
+			BiosUUID: "bios-vm-1", InstanceUUID: "uid-vm-1", HardwareVersion: 19, ChangeBlockTracking: ptr.To(true),
+			Guest: &vmopv1.VirtualMachineGuestStatus{GuestID: "ubuntu64Guest", GuestFullName: "Ubuntu 22.04"},
+			Hardware: &vmopv1.VirtualMachineHardwareStatus{
+				CPU:    &vmopv1.VirtualMachineCPUAllocationStatus{Total: 4, Reservation: 500},
+				Memory: &vmopv1.VirtualMachineMemoryAllocationStatus{Total: size("8Gi"), Reservation: size("1Gi")},
+				Controllers: []vmopv1.VirtualControllerStatus{
+					{Type: "IDE", DeviceKey: 200, Devices: []vmopv1.VirtualDeviceStatus{{Type: "CDROM", UnitNumber: 1}}},
+					{Type: "SCSI", DeviceKey: 1000, Devices: []vmopv1.VirtualDeviceStatus{{Type: "Disk", UnitNumber: 0}}},
+				},
+			},
+			Volumes: []vmopv1.VirtualMachineVolumeStatus{{
+				Name: "Hard disk 1", Type: "Classic", Attached: true, DiskUUID: "6000C29a", DiskMode: "Persistent", SharingMode: "None",
+				ControllerType: "SCSI", ControllerBusNumber: ptr.To[int32](0), UnitNumber: ptr.To[int32](0), Limit: size("20Gi"), Requested: size("20Gi"),
+			}},
+			Storage: &vmopv1.VirtualMachineStorageStatus{
+				Total: size("22Gi"), Requested: &vmopv1.VirtualMachineStorageStatusRequested{Disks: size("20Gi")},
+				Used: &vmopv1.VirtualMachineStorageStatusUsed{Disks: size("4Gi"), Other: size("2Gi")},
+			},
+			Network: &vmopv1.VirtualMachineNetworkStatus{
+				HostName: "web.local", PrimaryIP4: "10.0.0.5", PrimaryIP6: "2001:db8::5",
+				Interfaces: []vmopv1.VirtualMachineNetworkInterfaceStatus{{
+					DeviceKey: 4000,
+					DNS:       &vmopv1.VirtualMachineNetworkDNSStatus{DHCP: true, HostName: "web", DomainName: "local", Nameservers: []string{"10.0.0.1"}},
+					IP: &vmopv1.VirtualMachineNetworkInterfaceIPStatus{
+						MACAddr: "00:50:56:aa:bb:cc",
+						DHCP:    &vmopv1.VirtualMachineNetworkDHCPStatus{IP4: vmopv1.VirtualMachineNetworkDHCPOptionsStatus{Enabled: true}},
+						Addresses: []vmopv1.VirtualMachineNetworkInterfaceIPAddrStatus{
+							{Address: "fe80::1/64", State: "preferred"},
+							{Address: "10.0.0.5/24", Origin: "dhcp", State: "preferred"},
+							{Address: "2001:db8::5/64", State: "preferred"},
+						},
+					},
+				}},
+			},
+			Conditions: []metav1.Condition{
+				{Type: "VirtualMachineCreated", Status: "True", Reason: "True", LastTransitionTime: at},
+				{Type: "VirtualMachineReconcileReady", Status: "True", Reason: "True", LastTransitionTime: at},
+				{Type: "VirtualMachineTools", Status: "True", Reason: "VirtualMachineToolsRunning", LastTransitionTime: at},
+			},
+		},
+	}
+	if diff := cmp.Diff(map[string]*vmopv1.VirtualMachine{"/virtualmachines/team-a/web": want}, mirror.objects); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestProjectDetails looks at one thing each of a machine that differs from a plain one.
+func TestProjectDetails(t *testing.T) {
+	uid := k8stypes.UID("uid-vm-1")
+	none := Metadata{UID: uid, Name: "web"}
+	with := func(f func(*Metadata)) types.OptionValue {
+		m := none
+		f(&m)
+		return encoded(t, m)
+	}
+	clone := none
+	clone.UID, clone.Name = "other", "original"
+	condition := func(vm *vmopv1.VirtualMachine, conditionType string) string {
+		for _, c := range vm.Status.Conditions {
+			if c.Type == conditionType {
+				return string(c.Status) + " " + c.Reason
+			}
+		}
+		return ""
+	}
+	type object = *vmopv1.VirtualMachine
+	for _, test := range []struct {
+		name string
+		vm   inventory.Object
+		get  func(object) any
+		want any
+	}{
+		{"powered off: no addresses", vm("vm-1", "web", "a", pathPowerState, types.VirtualMachinePowerStatePoweredOff, pathGuestIP, "10.0.0.5"),
+			func(o object) any { return o.Status.Network }, (*vmopv1.VirtualMachineNetworkStatus)(nil)},
+		{"loopback is no address", vm("vm-1", "web", "a", pathGuestIP, "127.0.0.1"),
+			func(o object) any { return o.Status.Network }, (*vmopv1.VirtualMachineNetworkStatus)(nil)},
+		{"primary IPv6", vm("vm-1", "web", "a", pathGuestIP, "2001:db8::1"),
+			func(o object) any { return o.Status.Network.PrimaryIP6 }, "2001:db8::1"},
+		{"suspended", vm("vm-1", "web", "a", pathPowerState, types.VirtualMachinePowerStateSuspended),
+			func(o object) any { return o.Spec.PowerState }, vmopv1.VirtualMachinePowerStateSuspended},
+		{"made before vCenter kept that", vm("vm-1", "web", "a", pathCreateDate, time.Unix(0, 0)),
+			func(o object) any { return o.CreationTimestamp.IsZero() }, true},
+		{"unknown host", vm("vm-1", "web", "a", pathHost, ref(TypeHost, "host-9")),
+			func(o object) any { return o.Status.NodeName + o.Status.Zone + o.Labels[ZoneLabel] }, ""},
+		{"declared power state, not synced",
+			vm("vm-1", "web", "a", pathMetadata, with(func(m *Metadata) { m.Spec.PowerState = vmopv1.VirtualMachinePowerStateOff })),
+			func(o object) any {
+				return []string{string(o.Spec.PowerState), string(o.Status.PowerState), condition(o, vmopv1.VirtualMachinePowerStateSynced)}
+			},
+			[]string{"PoweredOff", "PoweredOn", "False NotSynced"}},
+		{"declared power state, synced",
+			vm("vm-1", "web", "a", pathMetadata, with(func(m *Metadata) { m.Spec.PowerState = vmopv1.VirtualMachinePowerStateOn })),
+			func(o object) any { return condition(o, vmopv1.VirtualMachinePowerStateSynced) }, "True True"},
+		{"paused by annotation",
+			vm("vm-1", "web", "a", pathMetadata, with(func(m *Metadata) { m.Annotations = map[string]string{vmopv1.PauseAnnotation: ""} })),
+			func(o object) any { return condition(o, vmopv1.VirtualMachineReconcileReady) }, "False VirtualMachineReconcilePaused"},
+		{"paused by ExtraConfig", vm("vm-1", "web", "a", pathPause, types.OptionValue{Value: "TRUE"}),
+			func(o object) any { return condition(o, vmopv1.VirtualMachineReconcileReady) }, "False VirtualMachineReconcilePaused"},
+		{"disconnected", vm("vm-1", "web", "a", pathConnectionState, types.VirtualMachineConnectionStateDisconnected),
+			func(o object) any { return condition(o, vmopv1.VirtualMachineReconcileReady) }, "False VirtualMachineDisconnected"},
+		{"tools not running", vm("vm-1", "web", "a", pathToolsRunning, "guestToolsNotRunning"),
+			func(o object) any { return condition(o, vmopv1.VirtualMachineToolsCondition) }, "False VirtualMachineToolsNotRunning"},
+		{"tools unknown", vm("vm-1", "web", "a"),
+			func(o object) any { return condition(o, vmopv1.VirtualMachineToolsCondition) }, "Unknown NoGuestInfo"},
+		{"zone label of the user's own", vm("vm-1", "web", "a", pathMetadata, with(func(m *Metadata) { m.Labels = map[string]string{ZoneLabel: "mine"} })),
+			func(o object) any { return o.Labels }, map[string]string{ZoneLabel: "mine"}},
+		{"finalizers", vm("vm-1", "web", "a", pathMetadata, with(func(m *Metadata) { m.Finalizers = []string{"x/y"} })),
+			func(o object) any { return o.Finalizers }, []string{"x/y", Finalizer}},
+		{"metadata of another machine does not count", vm("vm-1", "web", "a", pathMetadata, encoded(t, clone)),
+			func(o object) any { return o.Name + condition(o, MetadataReadableCondition) }, "web"},
+		{"malformed metadata", vm("vm-1", "web", "a", pathMetadata, types.OptionValue{Value: "v1:garbage"}),
+			func(o object) any { return o.Name + " " + condition(o, MetadataReadableCondition) }, "web False MalformedMetadata"},
+		{"metadata of a newer version", vm("vm-1", "web", "a", pathMetadata, types.OptionValue{Value: "v9:x"}),
+			func(o object) any { return condition(o, MetadataReadableCondition) }, "False MalformedMetadata"},
+		{"snapshot", vm("vm-1", "web", "a", pathCurrentSnapshot, ref("VirtualMachineSnapshot", "snapshot-1")),
+			func(o object) any { return o.Status.CurrentSnapshot }, &vmopv1.VirtualMachineSnapshotReference{Type: "Unmanaged"}},
+		{"odd hardware version", vm("vm-1", "web", "a", pathVersion, "esx-9"),
+			func(o object) any { return o.Status.HardwareVersion }, int32(0)},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p, mirror := newTestProjector()
+			p.Apply(initial(test.vm))
+			o := mirror.objects["/virtualmachines/team-a/web"]
+			if o == nil {
+				t.Fatalf("not served as web; there is %v", mirror.keys())
+			}
+			if diff := cmp.Diff(test.want, test.get(o)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
