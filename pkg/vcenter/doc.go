@@ -7,16 +7,16 @@
 //
 // A Session has one login at a time, which only Run makes:
 //
-//	 ┌────────────┐  logged in   ┌───────────┐
-//	 │ connecting │─────────────▶│ connected │
-//	 └────────────┘              └───────────┘
-//	   │   ▲   ▲   lost: NotAuthenticated, │
-//	   │   │   └───── keep-alive failed ───┘
-//	   │   │ back-off over, or the credentials changed
-//	   ▼   │
-//	 ┌────────────┐
-//	 │   failed   │  Do fails at once, with the reason
-//	 └────────────┘
+//	┌────────────┐  logged in   ┌───────────┐
+//	│ connecting │─────────────▶│ connected │
+//	└────────────┘              └───────────┘
+//	  │   ▲   ▲   lost: NotAuthenticated, │
+//	  │   │   └───── keep-alive failed ───┘
+//	  │   │ back-off over, or the credentials changed
+//	  ▼   │
+//	┌────────────┐
+//	│   failed   │  Do fails at once, with the reason
+//	└────────────┘
 //
 // Since only Run logs in, a refused password is tried rarely (30 s, doubling to
 // 10 min) however many callers wait, so that no account is locked out.

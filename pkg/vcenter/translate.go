@@ -146,8 +146,8 @@ func classify(fault types.BaseMethodFault, message string) (failure.Kind, string
 		return failure.Unavailable, "vCenter does not reach the host: bring the host back, or wait until vSphere HA moved the virtual machine: " + said
 	case types.BaseTimedout:
 		return failure.Timeout, "vCenter gave up waiting: " + said
-	case types.BaseCannotAccessVmComponent:
-		// Before VmConfigFault, which it derives from.
+	case types.BaseCannotAccessVmComponent, *types.CannotAccessFile, *types.InaccessibleDatastore:
+		// Before the faults that they derive from.
 		return failure.Unavailable, "vCenter does not reach a part of the virtual machine, such as its datastore or network: " + said
 
 	case types.BaseInvalidArgument:

@@ -56,8 +56,11 @@ type Collector struct {
 	folder  types.ManagedObjectReference
 	root    types.ManagedObjectReference
 	// refreshed holds the objects that Refresh has read since the wait under
-	// way began: what that wait brings for them may be older.
-	refreshed map[types.ManagedObjectReference]bool
+	// way began, with the number of that Refresh: what the wait brings for them
+	// may be older.
+	refreshed map[types.ManagedObjectReference]uint64
+	refreshes uint64
+	handed    uint64          // Turns that were committed.
 	missing   map[string]bool // Said in the log.
 
 	mu     sync.Mutex // Guards status, following.
@@ -133,7 +136,7 @@ func (c *Collector) prepare() error {
 	}
 	c.objects = map[types.ManagedObjectReference]entry{}
 	c.counts = make([]int, len(c.Kinds))
-	c.refreshed = map[types.ManagedObjectReference]bool{}
+	c.refreshed = map[types.ManagedObjectReference]uint64{}
 	c.missing = map[string]bool{}
 	return nil
 }
@@ -177,7 +180,8 @@ func (c *Collector) turned() {
 
 // hand commits t and hands what differs to the handler. The caller holds turns.
 func (c *Collector) hand(t *turn, folder types.ManagedObjectReference) {
-	changed, removed := t.commit(c.counts)
+	c.handed++
+	changed, removed := t.commit(c.counts, c.handed)
 	update := Update{Initial: !c.initial, NamespacesFolder: folder, Changed: changed, Removed: removed}
 	if !update.Initial && len(changed) == 0 && len(removed) == 0 && folder == c.folder {
 		return
@@ -200,43 +204,88 @@ func (c *Collector) hand(t *turn, folder types.ManagedObjectReference) {
 // its kind's root; else the error's kind is failure.NotFound. What the stream
 // brings later for the object wins; what it brings from before is not applied.
 func (c *Collector) Refresh(ctx context.Context, ref types.ManagedObjectReference) error {
-	c.turns.Lock()
-	defer c.turns.Unlock()
-	if !c.initial {
-		return fmt.Errorf("refresh %s: the inventory was not read yet: %w", ref.Value, failure.Unavailable)
-	}
-	kinds := c.objects[ref].kinds
 	operation := fmt.Sprintf("refresh %s %s", ref.Type, ref.Value)
-	var t *turn
-	err := c.Session.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) (err error) {
-		wanted := kinds
-		if wanted == 0 {
-			if wanted, err = c.place(ctx, client, ref); err != nil {
+	c.turns.Lock()
+	ready, before, mark, folder, root := c.initial, c.objects[ref], c.refreshed[ref], c.folder, c.root
+	c.turns.Unlock()
+	if !ready {
+		return fmt.Errorf("%s: the inventory was not read yet: %w", operation, failure.Unavailable)
+	}
+	kinds := before.kinds
+	var contents map[int]types.ObjectContent
+	read := func(ctx context.Context, client *vim25.Client) (err error) {
+		if kinds == 0 {
+			if kinds, err = c.place(ctx, client, ref, folder, root); err != nil {
 				return err
 			}
 		}
-		t = newTurn(c.Kinds, c.paths, false, c.objects)
-		t.draft(ref).kinds = wanted
-		t.drafts[ref].reread = true
-		return c.reread(ctx, client, t)
-	})
-	if err != nil {
+		contents, err = c.fetch(ctx, client, ref, kinds)
 		return err
 	}
-	c.refreshed[ref] = true
+	// Read without the lock, so that many can be refreshed at a time.
+	if err := c.Session.Do(ctx, operation, read); err != nil {
+		return err
+	}
+
+	c.turns.Lock()
+	defer c.turns.Unlock()
+	if c.objects[ref].turn != before.turn || c.refreshed[ref] != mark {
+		// Somebody else was faster, and may have read later than we did.
+		kinds = c.objects[ref].kinds
+		if err := c.Session.Do(ctx, operation, read); err != nil {
+			return err
+		}
+	}
+	t := newTurn(c.Kinds, c.paths, false, c.objects)
+	d := t.draft(ref)
+	d.kinds = kinds
+	for i := range c.Kinds {
+		content, ok := contents[i]
+		switch {
+		case kinds&(1<<i) == 0:
+		case !ok:
+			d.kinds = 0
+		default:
+			if err := c.sayMissing(ref, content.MissingSet); err != nil {
+				return fmt.Errorf("%s: %w", operation, vcenter.Translate(err))
+			}
+			t.replace(i, content)
+		}
+	}
+	c.refreshes++
+	c.refreshed[ref] = c.refreshes
 	c.hand(t, c.folder)
 	return nil
 }
 
+// fetch reads one object as each of kinds. Nothing for a kind says that the
+// object is gone.
+func (c *Collector) fetch(ctx context.Context, client *vim25.Client, ref types.ManagedObjectReference, kinds uint64) (map[int]types.ObjectContent, error) {
+	contents := map[int]types.ObjectContent{}
+	for i, kind := range c.Kinds {
+		if kinds&(1<<i) == 0 {
+			continue
+		}
+		found, err := retrieve(ctx, client, kind, []types.ManagedObjectReference{ref})
+		if err != nil {
+			return nil, err
+		}
+		for _, content := range found {
+			contents[i] = content
+		}
+	}
+	return contents, nil
+}
+
 // place returns which kinds an object that is not known belongs to.
-func (c *Collector) place(ctx context.Context, client *vim25.Client, ref types.ManagedObjectReference) (uint64, error) {
+func (c *Collector) place(ctx context.Context, client *vim25.Client, ref, folder, rootFolder types.ManagedObjectReference) (uint64, error) {
 	for i, kind := range c.Kinds {
 		if kind.Type != ref.Type {
 			continue
 		}
-		root := c.root
+		root := rootFolder
 		if kind.Root == RootNamespaces {
-			root = c.folder
+			root = folder
 		}
 		parent := ref
 		for range 64 { // Deeper than any inventory.

@@ -11,9 +11,9 @@
 // changed. While vCenter is away what was known stays as it is: stale beats
 // partial.
 //
-//	           ┌──────────────────────── back-off ◀──────────────┐
-//	           ▼                                                 │ any loss
-//	 wait for a login ─▶ find the folder ─▶ full set, diff ─▶ follow changes
+//	          ┌──────────────────────── back-off ◀──────────────┐
+//	          ▼                                                 │ any loss
+//	wait for a login ─▶ find the folder ─▶ full set, diff ─▶ follow changes
 //
 // It knows vSphere's objects and properties, not what they mean: the mapping to
 // API objects is the Handler's. It imports pkg/vcenter and no other of ours but

@@ -16,6 +16,7 @@ type entry struct {
 	// object is in several when one type derives from the other.
 	kinds      uint64
 	properties map[string]any
+	turn       uint64 // The number of the turn that changed it last.
 }
 
 // draft is an entry while a set is applied to it.
@@ -108,8 +109,9 @@ func (t *turn) replace(kind int, content types.ObjectContent) {
 	}
 }
 
-// commit writes the drafts into base, counts, and returns what differs.
-func (t *turn) commit(counts []int) (changed []Object, removed []types.ManagedObjectReference) {
+// commit writes the drafts into base, as turn number, counts, and returns what
+// differs.
+func (t *turn) commit(counts []int, number uint64) (changed []Object, removed []types.ManagedObjectReference) {
 	recount := func(kinds uint64, n int) {
 		for i := range counts {
 			if kinds&(1<<i) != 0 {
@@ -130,8 +132,9 @@ func (t *turn) commit(counts []int) (changed []Object, removed []types.ManagedOb
 			continue
 		case ok && equalProperties(known.properties, d.properties):
 			// The known map stays, since it may be shared with the handler.
-			d.properties = known.properties
+			d.properties, d.turn = known.properties, known.turn
 		default:
+			d.turn = number
 			changed = append(changed, Object{Ref: ref, Properties: d.properties})
 		}
 		recount(known.kinds, -1)

@@ -306,12 +306,6 @@ func (c *Collector) reread(ctx context.Context, client *vim25.Client, t *turn) e
 				return fmt.Errorf("read %d objects of the kind %s again: %w", len(batch), c.Kinds[kind].Type, err)
 			}
 			for _, content := range contents {
-				if slices.ContainsFunc(content.MissingSet, func(m types.MissingProperty) bool {
-					_, gone := m.Fault.Fault.(*types.ManagedObjectNotFound)
-					return gone
-				}) {
-					continue
-				}
 				if err := c.sayMissing(content.Obj, content.MissingSet); err != nil {
 					return err
 				}
@@ -355,7 +349,15 @@ func retrieve(ctx context.Context, client *vim25.Client, kind Kind, refs []types
 		}
 		contents, token = append(contents, more.Returnval.Objects...), more.Returnval.Token
 	}
-	return contents, nil
+	return slices.DeleteFunc(contents, isGone), nil
+}
+
+// isGone says that what was read of an object is only that it does not exist.
+func isGone(content types.ObjectContent) bool {
+	return slices.ContainsFunc(content.MissingSet, func(m types.MissingProperty) bool {
+		_, gone := m.Fault.Fault.(*types.ManagedObjectNotFound)
+		return gone
+	})
 }
 
 // parentOf returns the parent of an entity, nil for one that has none or that

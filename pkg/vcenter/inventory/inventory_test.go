@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inventory_test
+
+import (
+	"context"
+	"maps"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/vmware/govmomi/find"
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/vcenter"
+	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+)
+
+const metadataPath = `config.extraConfig["pacific.metadata"]`
+
+var kinds = []inventory.Kind{
+	{Type: "VirtualMachine", Root: inventory.RootNamespaces, Paths: []string{
+		"name", "parent", "runtime.powerState", "config.instanceUuid", "config.changeVersion", "config.hardware.device", "guest.ipAddress", metadataPath,
+	}},
+	{Type: "Folder", Root: inventory.RootNamespaces, Paths: []string{"name", "parent"}},
+	{Type: "HostSystem", Root: inventory.RootInventory, Paths: []string{"name", "runtime.connectionState"}},
+	{Type: "ResourcePool", Root: inventory.RootInventory, Paths: []string{"name", "parent"}},
+}
+
+// mirror is a Handler that keeps what it is told, and checks that it is told
+// only real changes.
+type mirror struct {
+	t  *testing.T
+	mu sync.Mutex
+	// updates counts the updates, changes how often each object changed.
+	updates int
+	changes map[types.ManagedObjectReference]int
+	removed map[types.ManagedObjectReference]int
+	objects map[types.ManagedObjectReference]map[string]any
+	folder  types.ManagedObjectReference
+}
+
+func newMirror(t *testing.T) *mirror {
+	return &mirror{t: t, objects: map[types.ManagedObjectReference]map[string]any{},
+		changes: map[types.ManagedObjectReference]int{}, removed: map[types.ManagedObjectReference]int{}}
+}
+
+func (m *mirror) Apply(update inventory.Update) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if update.Initial != (m.updates == 0) {
+		m.t.Errorf("update %d has Initial %v", m.updates, update.Initial)
+	}
+	m.updates++
+	m.folder = update.NamespacesFolder
+	for _, changed := range update.Changed {
+		m.changes[changed.Ref]++
+		m.objects[changed.Ref] = changed.Properties
+	}
+	for _, ref := range update.Removed {
+		if m.objects[ref] == nil {
+			m.t.Errorf("%v was removed and not known", ref)
+		}
+		m.removed[ref]++
+		delete(m.objects, ref)
+	}
+}
+
+// named returns the object of a kind with that name.
+func (m *mirror) named(kind, name string) (types.ManagedObjectReference, map[string]any) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for ref, properties := range m.objects {
+		if ref.Type == kind && properties["name"] == name {
+			return ref, properties
+		}
+	}
+	return types.ManagedObjectReference{}, nil
+}
+
+func (m *mirror) vm(name string) map[string]any {
+	_, properties := m.named("VirtualMachine", name)
+	return properties
+}
+
+// forget starts the counting of changes anew.
+func (m *mirror) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.changes)
+	clear(m.removed)
+}
+
+func (m *mirror) counted() (changes, removed map[types.ManagedObjectReference]int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.changes), maps.Clone(m.removed)
+}
+
+// eventually polls until condition holds, for at most 30 s.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.After(30 * time.Second)
+	for !condition() {
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			t.Fatalf("did not happen: %s", what)
+		}
+	}
+}
+
+// fixture is a collector that runs against a simulated vCenter.
+type fixture struct {
+	*testing.T
+	vcenter   *vcentertest.VCenter
+	session   *vcenter.Session
+	collector *inventory.Collector
+	mirror    *mirror
+}
+
+// start runs a collector which ends, with all its goroutines, with the test.
+func start(t *testing.T, v *vcentertest.VCenter, change func(*inventory.Collector)) *fixture {
+	t.Helper()
+	before := runtime.NumGoroutine()
+	s, err := vcenter.NewSession(vcenter.Config{
+		URL: v.URL(), CredentialsFile: v.CredentialsFile(t), CAFile: v.CAFile(t),
+		KeepAlive: 200 * time.Millisecond, CallTimeout: 10 * time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fixture{T: t, vcenter: v, session: s, mirror: newMirror(t)}
+	f.collector = &inventory.Collector{Session: s, Kinds: kinds, Handler: f.mirror}
+	if change != nil {
+		change(f.collector)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := s.Run(ctx); err != nil {
+			t.Errorf("Session.Run() = %v", err)
+		}
+	})
+	running.Go(func() {
+		if err := f.collector.Run(ctx); err != nil {
+			t.Errorf("Collector.Run() = %v", err)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+		if f.collector.Status().Err == nil {
+			t.Error("Status().Err = nil after Run has returned")
+		}
+		v.Stop()
+		eventually(t, "the goroutines are gone", func() bool { return runtime.NumGoroutine() <= before })
+	})
+	return f
+}
+
+func (f *fixture) synced() {
+	f.Helper()
+	eventually(f.T, "the inventory is followed", func() bool {
+		status := f.collector.Status()
+		return status.Synced && status.Err == nil
+	})
+}
+
+// admin is somebody else at vCenter.
+func (f *fixture) admin() *vcentertest.Builder {
+	f.Helper()
+	b, err := f.vcenter.Builder(f.Context())
+	if err == nil {
+		err = b.In(f.Context(), "DC0")
+	}
+	if err != nil {
+		f.Fatal(err)
+	}
+	return b
+}
+
+// find returns a virtual machine by its path below DC0/vm.
+func (f *fixture) find(b *vcentertest.Builder, path string) *object.VirtualMachine {
+	f.Helper()
+	vm, err := find.NewFinder(b.Client.Client).VirtualMachine(f.Context(), "/DC0/vm/"+path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return vm
+}
+
+// do starts a task and waits for it.
+func (f *fixture) do(task *object.Task, err error) {
+	f.Helper()
+	if err == nil {
+		err = task.Wait(f.Context())
+	}
+	if err != nil {
+		f.Fatal(err)
+	}
+}
+
+func extraConfig(value string) types.VirtualMachineConfigSpec {
+	return types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: "pacific.metadata", Value: value}}}
+}
