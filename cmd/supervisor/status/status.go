@@ -67,15 +67,17 @@ func show(out io.Writer, dir datadir.Dir, now time.Time) error {
 		fmt.Fprintf(out, "vCenter %s\n\n", status.VCenter.URL)
 	}
 	table := tabwriter.NewWriter(out, 0, 8, 3, ' ', 0)
-	fmt.Fprintln(table, "COMPONENT\tPID\tSTATE\tRESTARTS\tREADY\tMEMORY\tAGE\tLOG")
+	fmt.Fprintln(table, "COMPONENT\tPID\tSTATE\tRESTARTS\tREADY\tMEMORY\tOWN\tAGE\tLOG")
 	for _, c := range status.Components {
-		pid, memory, running := "-", "-", "-"
+		pid, total, own, running := "-", "-", "-", "-"
 		if c.PID > 0 {
-			pid, memory, running = strconv.Itoa(c.PID), residentMemory(c.PID), age(now, c.StartedAt)
+			pid, running = strconv.Itoa(c.PID), age(now, c.StartedAt)
+			total, own = memory(c.PID)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%t\t%s\t%s\t%s\n", c.Name, pid, c.State, c.Restarts, c.State == process.Ready, memory, running, c.LogFile)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%t\t%s\t%s\t%s\t%s\n", c.Name, pid, c.State, c.Restarts, c.State == process.Ready, total, own, running, c.LogFile)
 	}
-	fmt.Fprintf(table, "supervisor\t%d\t\t\t\t%s\t%s\t\n", holder.PID, residentMemory(holder.PID), age(now, holder.Since))
+	total, own := memory(holder.PID)
+	fmt.Fprintf(table, "supervisor\t%d\t\t\t\t%s\t%s\t%s\t\n", holder.PID, total, own, age(now, holder.Since))
 	if err := table.Flush(); err != nil {
 		return err
 	}
@@ -94,20 +96,26 @@ func age(now, since time.Time) string {
 	return duration.HumanDuration(now.Sub(since))
 }
 
-// residentMemory is what a process holds in memory, where the system tells through /proc.
-func residentMemory(pid int) string {
+// memory is what a process holds in memory, where the system tells through /proc: all of it, and the part that is its
+// own. The rest is this program's file, which all components share.
+func memory(pid int) (resident, own string) {
+	resident, own = "-", "-"
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {
-		return "-"
+		return resident, own
 	}
 	for line := range strings.Lines(string(data)) {
-		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kib, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(value), " kB"))
-			if err != nil {
-				return "-"
-			}
-			return strconv.Itoa(kib/1024) + "Mi"
+		name, value, _ := strings.Cut(line, ":")
+		kib, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(value), " kB"))
+		if err != nil {
+			continue
+		}
+		switch name {
+		case "VmRSS":
+			resident = strconv.Itoa(kib/1024) + "Mi"
+		case "RssAnon":
+			own = strconv.Itoa(kib/1024) + "Mi"
 		}
 	}
-	return "-"
+	return resident, own
 }

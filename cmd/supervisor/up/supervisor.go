@@ -301,6 +301,9 @@ func (s *Supervisor) awaitAvailable(ctx context.Context) error {
 
 func (s *Supervisor) sayNextSteps() {
 	name := s.shorten(s.Executable)
+	if !strings.Contains(name, "/") {
+		name = "./" + name
+	}
 	fmt.Fprintf(s.Out, "\nReady in %.1f s. Next, in another terminal:\n\n", s.Clock.Since(s.began).Seconds())
 	fmt.Fprintf(s.Out, "  export KUBECONFIG=%s\n", s.dir.AdminKubeconfig())
 	fmt.Fprintf(s.Out, "  %s kubectl get vm -A\n", name)
