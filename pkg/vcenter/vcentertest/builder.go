@@ -5,6 +5,7 @@ package vcentertest
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -26,6 +27,7 @@ type Builder struct {
 	// Client is logged in as the administrator.
 	Client *govmomi.Client
 
+	user    *url.Userinfo
 	dir     string
 	finder  *find.Finder
 	folders *object.DatacenterFolders
@@ -225,13 +227,14 @@ func (b *Builder) ResourcePool(ctx context.Context, cluster, name string) error 
 	return nil
 }
 
-// identifierSpace is what the identifiers of machines are made in.
+// identifier is the same for the same words.
 func identifier(parts ...string) uuid.UUID {
 	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("vcentertest:"+strings.Join(parts, "/")))
 }
 
 // mac is an address of the range that vCenter hands out.
-func mac(id uuid.UUID, adapter int) string {
+func mac(instanceUUID string, adapter int) string {
+	id := identifier(instanceUUID, "mac")
 	return fmt.Sprintf("00:50:56:%02x:%02x:%02x", 0x80|id[0]&0x3f, id[1], id[2]+byte(adapter))
 }
 
@@ -279,9 +282,8 @@ func (b *Builder) virtualMachine(ctx context.Context, vm VM) (*object.VirtualMac
 }
 
 func (b *Builder) spec(ctx context.Context, vm *VM) (*types.VirtualMachineConfigSpec, error) {
-	id := identifier(b.folders.VmFolder.InventoryPath, vm.Folder, vm.Name)
 	if vm.InstanceUUID == "" {
-		vm.InstanceUUID = id.String()
+		vm.InstanceUUID = identifier(b.folders.VmFolder.InventoryPath, vm.Folder, vm.Name).String()
 	}
 	if vm.BIOSUUID == "" {
 		vm.BIOSUUID = identifier(vm.InstanceUUID, "bios").String()
@@ -336,8 +338,8 @@ func (b *Builder) spec(ctx context.Context, vm *VM) (*types.VirtualMachineConfig
 			return nil, err
 		}
 		card := device.(types.BaseVirtualEthernetCard).GetVirtualEthernetCard()
-		card.AddressType = string(types.VirtualEthernetCardMacTypeManual)
-		card.MacAddress = mac(id, i)
+		card.AddressType = string(types.VirtualEthernetCardMacTypeAssigned)
+		card.MacAddress = mac(vm.InstanceUUID, i)
 		card.Connectable = &types.VirtualDeviceConnectInfo{StartConnected: true, Connected: false, AllowGuestControl: true}
 		devices = append(devices, device)
 	}
@@ -385,50 +387,4 @@ func (b *Builder) power(ctx context.Context, made *object.VirtualMachine, vm VM)
 		return err
 	}
 	return task.WaitEx(ctx)
-}
-
-// guestFullNames is what guests of these identifiers call themselves.
-func guestFullName(id string) string {
-	switch id {
-	case "ubuntu64Guest":
-		return "Ubuntu Linux (64-bit)"
-	case "rhel9_64Guest":
-		return "Red Hat Enterprise Linux 9 (64-bit)"
-	case "windows2019srv_64Guest":
-		return "Microsoft Windows Server 2019 (64-bit)"
-	case "centos64Guest":
-		return "CentOS 4/5 or later (64-bit)"
-	case "debian12_64Guest":
-		return "Debian GNU/Linux 12 (64-bit)"
-	case "vmwarePhoton64Guest":
-		return "VMware Photon OS (64-bit)"
-	}
-	return id
-}
-
-// guestFacts is what running tools report. The simulator sets the property that
-// a key names after "SET.".
-func guestFacts(vm VM) []types.BaseOptionValue {
-	hostName := vm.HostName
-	if hostName == "" {
-		hostName = strings.ReplaceAll(strings.ToLower(vm.Name), " ", "-")
-	}
-	set := func(path string, value any) types.BaseOptionValue {
-		return &types.OptionValue{Key: "SET." + path, Value: value}
-	}
-	facts := []types.BaseOptionValue{
-		set("guest.hostName", hostName),
-		set("guest.toolsRunningStatus", string(types.VirtualMachineToolsRunningStatusGuestToolsRunning)),
-		set("guest.toolsStatus", string(types.VirtualMachineToolsStatusToolsOk)),
-		set("guest.toolsVersion", "12389"),
-		set("guest.toolsVersionStatus2", string(types.VirtualMachineToolsVersionStatusGuestToolsCurrent)),
-		set("guest.guestState", string(types.VirtualMachineGuestStateRunning)),
-	}
-	if vm.GuestID != "" {
-		facts = append(facts, set("guest.guestId", vm.GuestID), set("guest.guestFullName", guestFullName(vm.GuestID)))
-	}
-	if len(vm.IPs) > 0 {
-		facts = append(facts, set("guest.ipAddress", vm.IPs[0]))
-	}
-	return facts
 }

@@ -179,7 +179,7 @@ func (v *VCenter) newService() {
 	v.tighten(registry)
 
 	v.service.RegisterSDK(registry, registry.Path+"/vimService")
-	v.service.RegisterSDK(pbmsim.New())
+	v.service.RegisterSDK(newPolicies())
 	mux := v.service.ServeMux
 	mux.HandleFunc(registry.Path+"/vimServiceVersions.xml", v.service.ServiceVersions)
 	mux.HandleFunc("/folder/", v.service.ServeDatastore)
@@ -188,6 +188,16 @@ func (v *VCenter) newService() {
 	for _, pattern := range patterns {
 		v.service.Handle(pattern, vapi)
 	}
+}
+
+// policiesMutex guards the profiles that the policy simulators of a process
+// share: making a simulator writes to them.
+var policiesMutex sync.Mutex
+
+func newPolicies() *simulator.Registry {
+	policiesMutex.Lock()
+	defer policiesMutex.Unlock()
+	return pbmsim.New()
 }
 
 func (v *VCenter) tlsConfig() *tls.Config {
@@ -352,7 +362,7 @@ func (v *VCenter) Builder(ctx context.Context) (*Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Builder{Client: client, dir: v.dir}, nil
+	return &Builder{Client: client, user: url.UserPassword(v.username, v.password), dir: v.dir}, nil
 }
 
 func (v *VCenter) build(ctx context.Context, inventory Inventory) error {

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vcentertest
+
+import (
+	"github.com/google/uuid"
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/soap"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// folder refuses what vCenter refuses. It takes no lock by itself: a move locks
+// the machine before its folders, as the simulator does when it destroys one.
+type folder struct {
+	*simulator.Folder
+	tracker *tracker
+}
+
+// Lock keeps the simulator from locking the folder for the whole call.
+func (*folder) Lock() {}
+
+// Unlock belongs to Lock.
+func (*folder) Unlock() {}
+
+func (f *folder) duplicate(name string) types.BaseMethodFault {
+	if other, ok := f.tracker.childNamed(f.Self, name, types.ManagedObjectReference{}); ok {
+		return &types.DuplicateName{Name: name, Object: other}
+	}
+	return nil
+}
+
+// CreateVMTask checks the name and gives a machine identifiers that no other has.
+func (f *folder) CreateVMTask(ctx *simulator.Context, req *types.CreateVM_Task) soap.HasFault {
+	var body soap.HasFault
+	ctx.WithLock(f.Folder, func() {
+		if fault := f.duplicate(req.Config.Name); fault != nil {
+			body = &methods.CreateVM_TaskBody{Res: &types.CreateVM_TaskResponse{Returnval: failed(ctx, f.Folder, "createVm", fault)}}
+			return
+		}
+		if id := req.Config.InstanceUuid; id == "" || f.tracker.instanceUUIDTaken(id, types.ManagedObjectReference{}) {
+			req.Config.InstanceUuid = uuid.NewString()
+		}
+		if req.Config.Uuid == "" {
+			req.Config.Uuid = uuid.NewString()
+		}
+		body = f.Folder.CreateVMTask(ctx, req)
+	})
+	return body
+}
+
+// RegisterVMTask checks the name.
+func (f *folder) RegisterVMTask(ctx *simulator.Context, req *types.RegisterVM_Task) soap.HasFault {
+	var body soap.HasFault
+	ctx.WithLock(f.Folder, func() {
+		if fault := f.duplicate(req.Name); req.Name != "" && fault != nil {
+			body = &methods.RegisterVM_TaskBody{Res: &types.RegisterVM_TaskResponse{Returnval: failed(ctx, f.Folder, "registerVM", fault)}}
+			return
+		}
+		body = f.Folder.RegisterVMTask(ctx, req)
+	})
+	return body
+}
+
+// RenameTask refuses a name that is taken with the fault that vCenter uses.
+func (f *folder) RenameTask(ctx *simulator.Context, req *types.Rename_Task) soap.HasFault {
+	task := simulator.CreateTask(f.Folder, "rename", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+		if req.NewName == "" {
+			return nil, &types.InvalidName{Name: req.NewName}
+		}
+		if other, ok := f.tracker.childNamed(f.tracker.parent(f.Self), req.NewName, f.Self); ok {
+			return nil, &types.DuplicateName{Name: req.NewName, Object: other}
+		}
+		ctx.Update(f.Folder, []types.PropertyChange{{Name: "name", Val: req.NewName}})
+		return nil, nil
+	})
+	return &methods.Rename_TaskBody{Res: &types.Rename_TaskResponse{Returnval: task.Run(ctx)}}
+}
+
+// MoveIntoFolderTask moves machines and folders and says so; anything else is
+// left to the simulator.
+func (f *folder) MoveIntoFolderTask(ctx *simulator.Context, req *types.MoveIntoFolder_Task) soap.HasFault {
+	objects := make([]mo.Entity, 0, len(req.List))
+	for _, ref := range req.List {
+		entity, ok := ctx.Map.Get(ref).(mo.Entity)
+		if !ok {
+			return &methods.MoveIntoFolder_TaskBody{Fault_: simulator.Fault("", &types.ManagedObjectNotFound{Obj: ref})}
+		}
+		if ref.Type != "VirtualMachine" && ref.Type != "Folder" {
+			return f.Folder.MoveIntoFolderTask(ctx, req)
+		}
+		objects = append(objects, entity)
+	}
+	if len(objects) == 0 {
+		return &methods.MoveIntoFolder_TaskBody{Fault_: simulator.Fault("", &types.InvalidArgument{InvalidProperty: "list"})}
+	}
+	task := simulator.CreateTask(objects[0], "moveIntoFolder", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+		for _, object := range objects {
+			var fault types.BaseMethodFault
+			ctx.WithLock(object, func() { fault = moveInto(ctx, f.tracker, object, f.Self) })
+			if fault != nil {
+				return nil, fault
+			}
+		}
+		return nil, nil
+	})
+	return &methods.MoveIntoFolder_TaskBody{Res: &types.MoveIntoFolder_TaskResponse{Returnval: task.Run(ctx)}}
+}
+
+// moveInto moves one machine or folder, whose lock the caller holds.
+func moveInto(ctx *simulator.Context, t *tracker, object mo.Entity, target types.ManagedObjectReference) types.BaseMethodFault {
+	ref := object.Reference()
+	entity := object.Entity()
+	to, ok := ctx.Map.Get(target).(*simulator.Folder)
+	if !ok {
+		return &types.ManagedObjectNotFound{Obj: target}
+	}
+	from, ok := ctx.Map.Get(*entity.Parent).(*simulator.Folder)
+	if !ok {
+		return new(types.NotSupported)
+	}
+	if from == to {
+		return nil
+	}
+	for at := target; at.Value != ""; at = t.parent(at) {
+		if at == ref {
+			return &types.InvalidFolder{Target: target}
+		}
+	}
+	supported := false
+	for _, kind := range to.ChildType {
+		supported = supported || kind == ref.Type
+	}
+	if !supported {
+		return new(types.NotSupported)
+	}
+	if other, ok := t.childNamed(target, entity.Name, ref); ok {
+		return &types.DuplicateName{Name: entity.Name, Object: other}
+	}
+	ctx.Map.RemoveReference(ctx, from, &from.ChildEntity, ref)
+	ctx.Map.AddReference(ctx, to, &to.ChildEntity, ref)
+	ctx.Update(object, []types.PropertyChange{{Name: "parent", Val: target}})
+	return nil
+}
+
+// DestroyTask destroys what is in the folder and then the folder. A machine that
+// is on keeps everything in place.
+func (f *folder) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) soap.HasFault {
+	task := simulator.CreateTask(f.Folder, "destroy", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+		if fault := f.anyRunning(ctx, f.Self); fault != nil {
+			return nil, fault
+		}
+		return nil, f.destroyTree(ctx, f.Folder)
+	})
+	return &methods.Destroy_TaskBody{Res: &types.Destroy_TaskResponse{Returnval: task.Run(ctx)}}
+}
+
+func (f *folder) anyRunning(ctx *simulator.Context, ref types.ManagedObjectReference) types.BaseMethodFault {
+	for _, child := range children(ctx, ref) {
+		if vm, ok := ctx.Map.Get(child).(*simulator.VirtualMachine); ok {
+			var state types.VirtualMachinePowerState
+			ctx.WithLock(vm, func() { state = vm.Runtime.PowerState })
+			if state == types.VirtualMachinePowerStatePoweredOn {
+				return &types.InvalidPowerState{RequestedState: types.VirtualMachinePowerStatePoweredOff, ExistingState: state}
+			}
+			continue
+		}
+		if fault := f.anyRunning(ctx, child); fault != nil {
+			return fault
+		}
+	}
+	return nil
+}
+
+func (f *folder) destroyTree(ctx *simulator.Context, tree *simulator.Folder) types.BaseMethodFault {
+	for _, child := range children(ctx, tree.Self) {
+		switch e := ctx.Map.Get(child).(type) {
+		case *simulator.VirtualMachine:
+			body := e.DestroyTask(ctx, &types.Destroy_Task{This: child}).(*methods.Destroy_TaskBody)
+			if fault := result(ctx, body.Res.Returnval); fault != nil {
+				return fault
+			}
+		case *simulator.Folder:
+			if fault := f.destroyTree(ctx, e); fault != nil {
+				return fault
+			}
+		}
+	}
+	body := tree.DestroyTask(ctx, &types.Destroy_Task{This: tree.Self}).(*methods.Destroy_TaskBody)
+	return result(ctx, body.Res.Returnval)
+}

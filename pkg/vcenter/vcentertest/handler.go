@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vcentertest
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// tighten puts this package's managed objects in the place of the simulator's.
+//
+// The property collector is registered over the original. The others cannot be:
+// the simulator asserts its own types in many places, in goroutines, so a
+// wrapper in the registry would end the process. They are chosen call by call
+// instead, see override.
+func (v *VCenter) tighten(registry *simulator.Registry) {
+	registry.Put(v.tracker)
+	registry.AddHandler(v.tracker)
+	registry.AddHandler(newGuests())
+
+	content := registry.Get(types.ManagedObjectReference{Type: "ServiceInstance", Value: "ServiceInstance"}).(*simulator.ServiceInstance).Content
+	collector := new(propertyCollector)
+	collector.Self = content.PropertyCollector
+	registry.Put(collector)
+	registry.Handler = v.override
+}
+
+// override answers a call with an object of ours where one of its methods is
+// stricter. The simulator prefers an object of the session's registry over any
+// other, and hands out a copy of the session for each call: so the wrapper is
+// all that the call's copy of the session knows.
+func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
+	if ctx.Session == nil {
+		return nil, nil
+	}
+	var wrapper mo.Reference
+	switch object := ctx.Map.Get(method.This).(type) {
+	case *simulator.VirtualMachine:
+		switch method.Name {
+		case "ReconfigVM_Task", "Rename_Task", "CloneVM_Task", "RelocateVM_Task", "ShutdownGuest", "StandbyGuest",
+			"ResetVM_Task", "AcquireTicket":
+			wrapper = &virtualMachine{VirtualMachine: object, tracker: v.tracker}
+		}
+	case *simulator.Folder:
+		switch method.Name {
+		case "CreateVM_Task", "RegisterVM_Task", "MoveIntoFolder_Task", "Rename_Task", "Destroy_Task":
+			wrapper = &folder{Folder: object, tracker: v.tracker}
+		}
+	case *simulator.ResourcePool:
+		switch method.Name {
+		case "UpdateConfig", "CreateResourcePool":
+			wrapper = &resourcePool{ResourcePool: object}
+		}
+	case *simulator.ViewManager:
+		if method.Name == "CreateContainerView" {
+			wrapper = &viewManager{ViewManager: object, session: ctx.Session.Registry}
+		}
+	}
+	if wrapper == nil {
+		return nil, nil
+	}
+	only := simulator.NewRegistry()
+	ctx.WithLock(method.This, func() { only.Put(wrapper) })
+	ctx.Session.Registry = only
+	return nil, nil
+}
+
+// failed is a task that ends with a fault.
+func failed(ctx *simulator.Context, e mo.Reference, name string, fault types.BaseMethodFault) types.ManagedObjectReference {
+	return simulator.CreateTask(e, name, func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+		return nil, fault
+	}).Run(ctx)
+}
+
+// result waits for a task of the simulator's.
+func result(ctx *simulator.Context, ref types.ManagedObjectReference) types.BaseMethodFault {
+	task := ctx.Map.Get(ref).(*simulator.Task)
+	task.Wait()
+	var fault types.BaseMethodFault
+	ctx.WithLock(task, func() {
+		if task.Info.Error != nil {
+			fault = task.Info.Error.Fault
+		}
+	})
+	return fault
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vcentertest
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/vmware/govmomi/pbm"
+	pbmtypes "github.com/vmware/govmomi/pbm/types"
+	"github.com/vmware/govmomi/vapi/library"
+	"github.com/vmware/govmomi/vapi/rest"
+	"github.com/vmware/govmomi/vim25/soap"
+	"github.com/vmware/govmomi/vmdk"
+)
+
+// LibraryItem is an item of a content library. Its files are as small as they
+// can be: an OVF descriptor with an empty disk, or an empty ISO image.
+type LibraryItem struct {
+	Name, Type, Description string
+}
+
+const descriptor = `<?xml version="1.0" encoding="UTF-8"?>
+<Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1" xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1"
+  xmlns:rasd="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData"
+  xmlns:vssd="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_VirtualSystemSettingData">
+  <References><File ovf:href="disk-0.vmdk" ovf:id="file1" ovf:size="0"/></References>
+  <DiskSection><Info>Disks</Info>
+    <Disk ovf:capacity="20" ovf:capacityAllocationUnits="byte * 2^30" ovf:diskId="vmdisk1" ovf:fileRef="file1"/></DiskSection>
+  <NetworkSection><Info>Networks</Info><Network ovf:name="VM Network"><Description>VM Network</Description></Network></NetworkSection>
+  <VirtualSystem ovf:id="%[1]s"><Info>A virtual machine</Info><Name>%[1]s</Name>
+    <OperatingSystemSection ovf:id="94"><Info>The guest</Info><Description>Linux (64-bit)</Description></OperatingSystemSection>
+    <VirtualHardwareSection><Info>Hardware</Info>
+      <System><vssd:ElementName>Virtual Hardware Family</vssd:ElementName><vssd:InstanceID>0</vssd:InstanceID>
+        <vssd:VirtualSystemType>vmx-21</vssd:VirtualSystemType></System>
+      <Item><rasd:ElementName>2 virtual CPUs</rasd:ElementName><rasd:InstanceID>1</rasd:InstanceID>
+        <rasd:ResourceType>3</rasd:ResourceType><rasd:VirtualQuantity>2</rasd:VirtualQuantity></Item>
+      <Item><rasd:AllocationUnits>byte * 2^20</rasd:AllocationUnits><rasd:ElementName>4096 MB of memory</rasd:ElementName>
+        <rasd:InstanceID>2</rasd:InstanceID><rasd:ResourceType>4</rasd:ResourceType><rasd:VirtualQuantity>4096</rasd:VirtualQuantity></Item>
+      <Item><rasd:ElementName>SCSI controller 0</rasd:ElementName><rasd:InstanceID>3</rasd:InstanceID>
+        <rasd:ResourceSubType>VirtualSCSI</rasd:ResourceSubType><rasd:ResourceType>6</rasd:ResourceType></Item>
+      <Item><rasd:AddressOnParent>0</rasd:AddressOnParent><rasd:ElementName>Hard disk 1</rasd:ElementName>
+        <rasd:HostResource>ovf:/disk/vmdisk1</rasd:HostResource><rasd:InstanceID>4</rasd:InstanceID><rasd:Parent>3</rasd:Parent>
+        <rasd:ResourceType>17</rasd:ResourceType></Item>
+    </VirtualHardwareSection>
+  </VirtualSystem>
+</Envelope>
+`
+
+// emptyDisk is the header and the descriptor of a stream-optimised disk without
+// contents: what the simulator wants to see of an uploaded disk.
+func emptyDisk(gigabytes int64) (string, error) {
+	var info vmdk.Info
+	info.Header.MagicNumber, info.Header.Version, info.Header.Flags = 0x564d444b, 3, 1<<16
+	info.Header.Capacity = gigabytes << 30 / vmdk.SectorSize
+	var disk bytes.Buffer
+	if err := binary.Write(&disk, binary.LittleEndian, info.Header); err != nil {
+		return "", fmt.Errorf("write the header of a disk: %w", err)
+	}
+	extent := vmdk.Extent{Type: "SPARSE", Permission: "RW", Size: info.Header.Capacity, Info: "disk-0.vmdk"}
+	if err := vmdk.NewDescriptor(extent).Write(&disk); err != nil {
+		return "", fmt.Errorf("write the descriptor of a disk: %w", err)
+	}
+	return disk.String(), nil
+}
+
+// Library makes a local content library with items on a datastore.
+func (b *Builder) Library(ctx context.Context, name, datastore string, items ...LibraryItem) error {
+	if err := b.library(ctx, name, datastore, items); err != nil {
+		return fmt.Errorf("create content library %q: %w", name, err)
+	}
+	return nil
+}
+
+func (b *Builder) library(ctx context.Context, name, datastore string, items []LibraryItem) error {
+	ds, err := b.finder.Datastore(ctx, datastore)
+	if err != nil {
+		return err
+	}
+	client := rest.NewClient(b.Client.Client)
+	if err := client.Login(ctx, b.user); err != nil {
+		return err
+	}
+	defer func() { _ = client.Logout(ctx) }()
+	manager := library.NewManager(client)
+	id, err := manager.CreateLibrary(ctx, library.Library{
+		Name: name, Type: "LOCAL", Storage: []library.StorageBacking{{DatastoreID: ds.Reference().Value, Type: "DATASTORE"}},
+	})
+	if err != nil {
+		return err
+	}
+	disk, err := emptyDisk(20)
+	if err != nil {
+		return err
+	}
+	for _, item := range items {
+		files := map[string]string{item.Name + ".iso": ""}
+		if item.Type == library.ItemTypeOVF {
+			files = map[string]string{item.Name + ".ovf": fmt.Sprintf(descriptor, item.Name), "disk-0.vmdk": disk}
+		}
+		if err := b.item(ctx, manager, library.Item{Name: item.Name, Type: item.Type, Description: &item.Description, LibraryID: id}, files); err != nil {
+			return fmt.Errorf("item %q: %w", item.Name, err)
+		}
+	}
+	return nil
+}
+
+func (b *Builder) item(ctx context.Context, manager *library.Manager, item library.Item, files map[string]string) error {
+	id, err := manager.CreateLibraryItem(ctx, item)
+	if err != nil {
+		return err
+	}
+	session, err := manager.CreateLibraryItemUpdateSession(ctx, library.Session{LibraryItemID: id})
+	if err != nil {
+		return err
+	}
+	for _, name := range sortedKeys(files) {
+		size := int64(len(files[name]))
+		file, err := manager.AddLibraryItemFile(ctx, session, library.UpdateFile{Name: name, SourceType: "PUSH", Size: size})
+		if err != nil {
+			return err
+		}
+		target, err := url.Parse(file.UploadEndpoint.URI)
+		if err != nil {
+			return err
+		}
+		upload := soap.DefaultUpload
+		upload.ContentLength = size
+		if err := manager.Upload(ctx, strings.NewReader(files[name]), target, &upload); err != nil {
+			return err
+		}
+	}
+	if err := manager.CompleteLibraryItemUpdateSession(ctx, session); err != nil {
+		return err
+	}
+	return manager.WaitOnLibraryItemUpdateSession(ctx, session, 10*time.Millisecond, nil)
+}
+
+// StoragePolicy makes a VM storage policy, beside those that every vCenter has.
+func (b *Builder) StoragePolicy(ctx context.Context, name, description string) error {
+	client, err := pbm.NewClient(ctx, b.Client.Client)
+	if err == nil {
+		_, err = client.CreateProfile(ctx, pbmtypes.PbmCapabilityProfileCreateSpec{
+			Name: name, Description: description, K8sCompliantName: name,
+			Category:     string(pbmtypes.PbmProfileCategoryEnumREQUIREMENT),
+			ResourceType: pbmtypes.PbmProfileResourceType{ResourceType: string(pbmtypes.PbmProfileResourceTypeEnumSTORAGE)},
+			Constraints:  &pbmtypes.PbmCapabilitySubProfileConstraints{},
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("create storage policy %q: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vcentertest
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/soap"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// virtualMachine refuses what vCenter refuses. Its methods run under the
+// machine's lock, which a task that they start takes over: nothing comes between
+// a check and what was checked.
+type virtualMachine struct {
+	*simulator.VirtualMachine
+	tracker *tracker
+}
+
+func (vm *virtualMachine) duplicate(name string) types.BaseMethodFault {
+	parent := vm.tracker.parent(vm.Self)
+	if other, ok := vm.tracker.childNamed(parent, name, vm.Self); ok {
+		return &types.DuplicateName{Name: name, Object: other}
+	}
+	return nil
+}
+
+// ReconfigVMTask checks the changeVersion, the name and the instanceUuid.
+func (vm *virtualMachine) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM_Task) soap.HasFault {
+	fail := func(fault types.BaseMethodFault) soap.HasFault {
+		return &methods.ReconfigVM_TaskBody{Res: &types.ReconfigVM_TaskResponse{
+			Returnval: failed(ctx, vm.VirtualMachine, "reconfigVm", fault),
+		}}
+	}
+	if version := req.Spec.ChangeVersion; version != "" && version != vm.Config.ChangeVersion {
+		return fail(new(types.ConcurrentAccess))
+	}
+	if name := req.Spec.Name; name != "" && name != vm.Name {
+		if fault := vm.duplicate(name); fault != nil {
+			return fail(fault)
+		}
+		vm.setName(ctx, name)
+	}
+	if id := req.Spec.InstanceUuid; id != "" && vm.tracker.instanceUUIDTaken(id, vm.Self) {
+		req.Spec.InstanceUuid = uuid.NewString()
+	}
+	return vm.VirtualMachine.ReconfigVMTask(ctx, req)
+}
+
+func (vm *virtualMachine) setName(ctx *simulator.Context, name string) {
+	ctx.Update(vm.VirtualMachine, []types.PropertyChange{
+		{Name: "name", Val: name},
+		{Name: "config.name", Val: name},
+		{Name: "summary.config.name", Val: name},
+		{Name: "config.changeVersion", Val: strconv.FormatInt(time.Now().UnixNano(), 10)},
+		{Name: "config.modified", Val: time.Now()},
+	})
+}
+
+// RenameTask changes the names in all places, and refuses one that is taken.
+func (vm *virtualMachine) RenameTask(ctx *simulator.Context, req *types.Rename_Task) soap.HasFault {
+	task := simulator.CreateTask(vm.VirtualMachine, "rename", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+		if req.NewName == "" {
+			return nil, &types.InvalidName{Name: req.NewName}
+		}
+		if fault := vm.duplicate(req.NewName); fault != nil {
+			return nil, fault
+		}
+		vm.setName(ctx, req.NewName)
+		return nil, nil
+	})
+	return &methods.Rename_TaskBody{Res: &types.Rename_TaskResponse{Returnval: task.Run(ctx)}}
+}
+
+// CloneVMTask gives the clone identifiers of its own and the source's
+// extraConfig, over which the request's goes.
+func (vm *virtualMachine) CloneVMTask(ctx *simulator.Context, req *types.CloneVM_Task) soap.HasFault {
+	fail := func(fault types.BaseMethodFault) soap.HasFault {
+		return &methods.CloneVM_TaskBody{Res: &types.CloneVM_TaskResponse{
+			Returnval: failed(ctx, vm.VirtualMachine, "cloneVm", fault),
+		}}
+	}
+	if other, ok := vm.tracker.childNamed(req.Folder, req.Name, types.ManagedObjectReference{}); ok {
+		return fail(&types.DuplicateName{Name: req.Name, Object: other})
+	}
+	var config types.VirtualMachineConfigSpec
+	if req.Spec.Config != nil {
+		config = *req.Spec.Config
+	}
+	if config.InstanceUuid == "" || vm.tracker.instanceUUIDTaken(config.InstanceUuid, types.ManagedObjectReference{}) {
+		config.InstanceUuid = uuid.NewString()
+	}
+	if config.Uuid == "" {
+		config.Uuid = uuid.NewString()
+	}
+	asked := make(map[string]bool)
+	for _, option := range config.ExtraConfig {
+		asked[option.GetOptionValue().Key] = true
+	}
+	var inherited []types.BaseOptionValue
+	for _, option := range vm.Config.ExtraConfig {
+		if o := option.GetOptionValue(); !asked[o.Key] {
+			inherited = append(inherited, &types.OptionValue{Key: o.Key, Value: o.Value})
+		}
+	}
+	config.ExtraConfig = append(inherited, config.ExtraConfig...)
+	req.Spec.Config = &config
+	vm.tracker.beginClone()
+	return vm.VirtualMachine.CloneVMTask(ctx, req)
+}
+
+// RelocateVMTask keeps the lists of hosts and pools true, moves between folders
+// as MoveIntoFolder_Task does, and leaves the rest to the simulator.
+func (vm *virtualMachine) RelocateVMTask(ctx *simulator.Context, req *types.RelocateVM_Task) soap.HasFault {
+	task := simulator.CreateTask(vm.VirtualMachine, "relocateVm", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+		if target := req.Spec.Folder; target != nil {
+			if fault := moveInto(ctx, vm.tracker, vm.VirtualMachine, *target); fault != nil {
+				return nil, fault
+			}
+			req.Spec.Folder = nil
+		}
+		host, pool := vm.Runtime.Host, vm.ResourcePool
+		inner := vm.VirtualMachine.RelocateVMTask(ctx, req).(*methods.RelocateVM_TaskBody)
+		if fault := result(ctx, inner.Res.Returnval); fault != nil {
+			return nil, fault
+		}
+		relist(ctx, vm.Self, host, vm.Runtime.Host)
+		relist(ctx, vm.Self, pool, vm.ResourcePool)
+		return nil, nil
+	})
+	return &methods.RelocateVM_TaskBody{Res: &types.RelocateVM_TaskResponse{Returnval: task.Run(ctx)}}
+}
+
+// relist moves a machine from one host's or pool's list to another's.
+func relist(ctx *simulator.Context, vm types.ManagedObjectReference, from, to *types.ManagedObjectReference) {
+	list := func(ref types.ManagedObjectReference) *[]types.ManagedObjectReference {
+		switch e := ctx.Map.Get(ref).(type) {
+		case *simulator.HostSystem:
+			return &e.Vm
+		case *simulator.ResourcePool:
+			return &e.Vm
+		}
+		return new([]types.ManagedObjectReference)
+	}
+	if from == nil || to == nil || *from == *to {
+		return
+	}
+	ctx.Map.RemoveReference(ctx, *from, list(*from), vm)
+	ctx.Map.AddReference(ctx, *to, list(*to), vm)
+}
+
+// guestReady is why vCenter would refuse to ask the guest for something.
+func (vm *virtualMachine) guestReady() types.BaseMethodFault {
+	if vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
+		return &types.InvalidPowerState{RequestedState: types.VirtualMachinePowerStatePoweredOn, ExistingState: vm.Runtime.PowerState}
+	}
+	if vm.Guest == nil || vm.Guest.ToolsRunningStatus != string(types.VirtualMachineToolsRunningStatusGuestToolsRunning) {
+		return new(types.ToolsUnavailable)
+	}
+	return nil
+}
+
+// ShutdownGuest needs running tools.
+func (vm *virtualMachine) ShutdownGuest(ctx *simulator.Context, req *types.ShutdownGuest) soap.HasFault {
+	if fault := vm.guestReady(); fault != nil {
+		return &methods.ShutdownGuestBody{Fault_: simulator.Fault("", fault)}
+	}
+	return vm.VirtualMachine.ShutdownGuest(ctx, req)
+}
+
+// StandbyGuest needs running tools.
+func (vm *virtualMachine) StandbyGuest(ctx *simulator.Context, req *types.StandbyGuest) soap.HasFault {
+	if fault := vm.guestReady(); fault != nil {
+		return &methods.StandbyGuestBody{Fault_: simulator.Fault("", fault)}
+	}
+	return vm.VirtualMachine.StandbyGuest(ctx, req)
+}
+
+// ResetVMTask needs a machine that is on.
+func (vm *virtualMachine) ResetVMTask(ctx *simulator.Context, req *types.ResetVM_Task) soap.HasFault {
+	if state := vm.Runtime.PowerState; state != types.VirtualMachinePowerStatePoweredOn {
+		return &methods.ResetVM_TaskBody{Res: &types.ResetVM_TaskResponse{
+			Returnval: failed(ctx, vm.VirtualMachine, "reset", &types.InvalidPowerState{
+				RequestedState: types.VirtualMachinePowerStatePoweredOn, ExistingState: state,
+			}),
+		}}
+	}
+	return vm.VirtualMachine.ResetVMTask(ctx, req)
+}
+
+// AcquireTicket hands out a ticket for the console of a machine that is on.
+func (vm *virtualMachine) AcquireTicket(ctx *simulator.Context, req *types.AcquireTicket) soap.HasFault {
+	body := new(methods.AcquireTicketBody)
+	switch types.VirtualMachineTicketType(req.TicketType) {
+	case types.VirtualMachineTicketTypeWebmks, types.VirtualMachineTicketTypeMks:
+	default:
+		body.Fault_ = simulator.Fault("", &types.InvalidArgument{InvalidProperty: "ticketType"})
+		return body
+	}
+	if state := vm.Runtime.PowerState; state != types.VirtualMachinePowerStatePoweredOn {
+		body.Fault_ = simulator.Fault("", &types.InvalidPowerState{
+			RequestedState: types.VirtualMachinePowerStatePoweredOn, ExistingState: state,
+		})
+		return body
+	}
+	ticket := uuid.NewString()
+	host := ctx.Map.SessionManager().ServiceHostName
+	body.Res = &types.AcquireTicketResponse{Returnval: types.VirtualMachineTicket{
+		Ticket: ticket, CfgFile: vm.Config.Files.VmPathName, Host: host, Url: "wss://" + host + "/ticket/" + ticket,
+	}}
+	return body
+}
+
+// guests plays the guests: what their tools report goes away when a machine
+// stops and comes back when it starts.
+type guests struct {
+	types.ManagedObjectReference
+	asleep *guestMemory
+}
+
+func newGuests() *guests {
+	return &guests{
+		ManagedObjectReference: types.ManagedObjectReference{Type: "VcentertestGuests", Value: "guests"},
+		asleep:                 newGuestMemory(),
+	}
+}
+
+// PutObject implements simulator.RegisterObject.
+func (*guests) PutObject(*simulator.Context, mo.Reference) {}
+
+// RemoveObject implements simulator.RegisterObject.
+func (g *guests) RemoveObject(_ *simulator.Context, ref types.ManagedObjectReference) {
+	g.asleep.take(ref)
+}
+
+// UpdateObject implements simulator.RegisterObject. It runs under the machine's
+// lock, within the simulator's own notice of the change of power.
+func (g *guests) UpdateObject(ctx *simulator.Context, o mo.Reference, changes []types.PropertyChange) {
+	vm, ok := o.(*mo.VirtualMachine)
+	if !ok {
+		return
+	}
+	for _, change := range changes {
+		if change.Name == "runtime.powerState" {
+			g.powered(ctx, vm)
+		}
+	}
+}
+
+func (g *guests) powered(ctx *simulator.Context, vm *mo.VirtualMachine) {
+	var changes []types.PropertyChange
+	if vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
+		changes = append(changes, types.PropertyChange{Name: "runtime.bootTime", Val: time.Now()})
+		if facts, ok := g.asleep.take(vm.Self); ok {
+			changes = append(changes, facts...)
+		}
+		ctx.Map.Update(ctx, vm, changes)
+		return
+	}
+	if vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOff {
+		changes = append(changes, types.PropertyChange{Name: "runtime.bootTime"})
+	}
+	if guest := vm.Guest; guest != nil && guest.ToolsRunningStatus == string(types.VirtualMachineToolsRunningStatusGuestToolsRunning) {
+		g.asleep.keep(vm.Self, awake(guest))
+		changes = append(changes, asleep(guest)...)
+	}
+	ctx.Map.Update(ctx, vm, changes)
+}
