@@ -45,7 +45,11 @@ type mirror struct {
 	config mirrorConfig
 	// ready is closed by the first replace.
 	ready chan struct{}
+	// feed lets one replace or apply in at a time. What they compare they compare under it, and not under the lock that
+	// readers need.
+	feed sync.Mutex
 
+	// mu guards the rest. Only who holds feed too changes the tree.
 	mu       sync.RWMutex
 	tree     *btree.BTreeG[*entry]
 	revision uint64
@@ -75,14 +79,15 @@ func (m *mirror) replace(objects map[string]runtime.Object) {
 	}
 	sort.Strings(keys)
 
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.revision == 0 {
+	m.feed.Lock()
+	defer m.feed.Unlock()
+	if m.current() == 0 {
 		m.start(keys, objects)
 		return
 	}
 	var changes []Change
-	m.tree.Ascend(func(e *entry) bool {
+	tree, _ := m.snapshot()
+	tree.Ascend(func(e *entry) bool {
 		if objects[e.key] == nil {
 			changes = append(changes, Change{Key: e.key})
 		}
@@ -96,6 +101,8 @@ func (m *mirror) replace(objects map[string]runtime.Object) {
 
 // start takes over the first truth. Nobody has seen a revision before it, so its objects share one.
 func (m *mirror) start(keys []string, objects map[string]runtime.Object) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	revision := m.config.sequence.Next()
 	for _, key := range keys {
 		m.tree.ReplaceOrInsert(m.entry(key, own(objects[key]), revision))
@@ -107,9 +114,9 @@ func (m *mirror) start(keys []string, objects map[string]runtime.Object) {
 }
 
 func (m *mirror) apply(changes []Change) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.revision == 0 {
+	m.feed.Lock()
+	defer m.feed.Unlock()
+	if m.current() == 0 {
 		return
 	}
 	m.publish(changes)
@@ -117,37 +124,48 @@ func (m *mirror) apply(changes []Change) {
 
 // pending is what the changes of a batch make of one key.
 type pending struct {
-	key     string
+	key string
+	// deleted says that the key was without an object at some time.
 	deleted bool
-	object  runtime.Object
+	// object is the new state, nil if there is none.
+	object runtime.Object
+	// current is what the mirror has, remove says that it goes.
+	current *entry
+	remove  bool
 }
 
 // publish turns changes into events: first the deletions, then the rest.
 func (m *mirror) publish(changes []Change) {
-	before := m.revision
-	objects := m.tree.Len()
-	batch := m.collect(changes)
+	batch := collect(changes)
+	moves := false
 	for _, p := range batch {
-		current := m.lookup(p.key)
-		if current != nil && (p.deleted || replaced(current.object, p.object)) {
-			m.remove(current)
+		m.compare(p)
+		moves = moves || p.remove || p.object != nil
+	}
+	if !moves {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	objects := m.tree.Len()
+	now := m.config.clock.Now()
+	for _, p := range batch {
+		if p.remove {
+			m.remove(p.current, now)
+			p.current = nil
 		}
 	}
 	for _, p := range batch {
 		if p.object != nil {
-			m.put(p.key, p.object)
+			m.put(p, now)
 		}
 	}
-	if m.revision == before {
-		return
-	}
-	limit := max(m.config.size, 2*objects, 2*m.tree.Len())
-	m.history.trim(limit, m.config.clock.Now().Add(-m.config.age))
+	m.history.trim(max(m.config.size, 2*objects, 2*m.tree.Len()), now.Add(-m.config.age))
 	m.wake()
 }
 
 // collect brings together what happened to each key, in the order in which the keys were first named.
-func (m *mirror) collect(changes []Change) []*pending {
+func collect(changes []Change) []*pending {
 	batch := make([]*pending, 0, len(changes))
 	byKey := make(map[string]*pending, len(changes))
 	for _, change := range changes {
@@ -165,7 +183,35 @@ func (m *mirror) collect(changes []Change) []*pending {
 	return batch
 }
 
-func (m *mirror) remove(current *entry) {
+// compare finds out what is left to do: an object that is as it was is dropped.
+func (m *mirror) compare(p *pending) {
+	p.current = m.get(p.key)
+	if p.current == nil {
+		if p.object != nil {
+			p.object = own(p.object)
+		}
+		return
+	}
+	if p.deleted || replaced(p.current.object, p.object) {
+		p.remove = true
+		if p.object != nil {
+			p.object = own(p.object)
+		}
+		return
+	}
+	if p.object == p.current.object {
+		p.object = nil
+		return
+	}
+	// From here on it carries a revision, but nobody else has seen it.
+	p.object = own(p.object)
+	m.setRevision(p.object, p.current.revision)
+	if m.config.equal(p.current.object, p.object) {
+		p.object = nil
+	}
+}
+
+func (m *mirror) remove(current *entry, now time.Time) {
 	revision := m.config.sequence.Next()
 	m.tree.Delete(current)
 	m.revision = revision
@@ -174,35 +220,21 @@ func (m *mirror) remove(current *entry) {
 		key:      current.key,
 		previous: current,
 		deleted:  m.withRevision(current.object, revision),
-		at:       m.config.clock.Now(),
+		at:       now,
 	})
 }
 
-func (m *mirror) put(key string, object runtime.Object) {
-	current := m.lookup(key)
-	if current != nil {
-		if current.object == object {
-			return
-		}
-		object = own(object)
-		m.setRevision(object, current.revision)
-		if m.config.equal(current.object, object) {
-			return
-		}
-		// It carries a revision by now, but nobody else has seen it.
-	} else {
-		object = own(object)
-	}
+func (m *mirror) put(p *pending, now time.Time) {
 	revision := m.config.sequence.Next()
-	next := m.entry(key, object, revision)
+	next := m.entry(p.key, p.object, revision)
 	m.tree.ReplaceOrInsert(next)
 	m.revision = revision
 	m.history.append(&event{
 		revision: revision,
-		key:      key,
-		previous: current,
+		key:      p.key,
+		previous: p.current,
 		current:  next,
-		at:       m.config.clock.Now(),
+		at:       now,
 	})
 }
 
