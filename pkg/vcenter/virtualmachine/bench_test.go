@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package virtualmachine
+
+import (
+	"fmt"
+	"maps"
+	goruntime "runtime"
+	"testing"
+
+	"github.com/vmware/govmomi/vim25/types"
+	k8stypes "k8s.io/apimachinery/pkg/types"
+	testingclock "k8s.io/utils/clock/testing"
+
+	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+)
+
+// many makes an inventory of n machines, each with a full set of properties of its own, half of them with metadata.
+func many(tb testing.TB, n int) []inventory.Object {
+	rich := richVM()
+	list := make([]inventory.Object, 0, n)
+	for i := range n {
+		id := fmt.Sprintf("vm-%d", i)
+		o := vm(id, fmt.Sprintf("machine-%d", i), []string{"a", "b", "deep"}[i%3])
+		p := maps.Clone(rich.Properties)
+		maps.Copy(p, o.Properties)
+		p[pathGuestIP] = fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255)
+		if i%2 == 0 {
+			p[pathMetadata] = encoded(tb, Metadata{UID: k8stypes.UID("uid-" + id), Name: fmt.Sprintf("machine-%d", i), Generation: 1,
+				Labels: map[string]string{"app": "web", "tier": "front"}})
+		}
+		o.Properties = p
+		list = append(list, o)
+	}
+	return list
+}
+
+func BenchmarkInitial10k(b *testing.B) {
+	objects := many(b, 10_000)
+	for b.Loop() {
+		p := NewProjector(Config{Clock: testingclock.NewFakePassiveClock(now)})
+		p.Apply(initial(objects...))
+		if got := len(p.objects()); got != 10_000 {
+			b.Fatalf("%d objects", got)
+		}
+	}
+}
+
+func BenchmarkOneChangeIn10k(b *testing.B) {
+	p := NewProjector(Config{Clock: testingclock.NewFakePassiveClock(now)})
+	objects := many(b, 10_000)
+	p.Apply(initial(objects...))
+	p.Attach(&recorder{})
+	states := []types.VirtualMachinePowerState{types.VirtualMachinePowerStatePoweredOff, types.VirtualMachinePowerStatePoweredOn}
+	i := 0
+	for b.Loop() {
+		o := objects[i%10_000]
+		properties := maps.Clone(o.Properties)
+		properties[pathPowerState] = states[i/10_000%2]
+		i++
+		p.Apply(changed(inventory.Object{Ref: o.Ref, Properties: properties}))
+	}
+}
+
+// BenchmarkMemory10k reports what the Projector itself holds, its objects included and the inventory's property maps excluded.
+func BenchmarkMemory10k(b *testing.B) {
+	objects := many(b, 10_000)
+	for b.Loop() {
+		var before, after goruntime.MemStats
+		goruntime.GC()
+		goruntime.ReadMemStats(&before)
+		p := NewProjector(Config{Clock: testingclock.NewFakePassiveClock(now)})
+		p.Apply(initial(objects...))
+		goruntime.GC()
+		goruntime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/1e6, "MB-held")
+		goruntime.KeepAlive(p)
+	}
+	goruntime.KeepAlive(objects)
+}
