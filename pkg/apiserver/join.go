@@ -98,9 +98,22 @@ func listerWatcher(machines *vmregistry.REST) cache.ListerWatcher {
 			if err != nil {
 				return nil, err
 			}
-			return machines.Watch(ctx, internal)
+			events, err := machines.Watch(ctx, internal)
+			if err != nil {
+				return nil, err
+			}
+			return watch.Filter(events, withoutCache), nil
 		},
 	}
+}
+
+// withoutCache takes an object out of the wrapping in which the watch cache
+// shares its encoding among the watchers.
+func withoutCache(event watch.Event) (watch.Event, bool) {
+	if wrapped, ok := event.Object.(runtime.CacheableObject); ok {
+		event.Object = wrapped.GetObject()
+	}
+	return event, true
 }
 
 func internalOptions(options metav1.ListOptions) (*metainternalversion.ListOptions, error) {

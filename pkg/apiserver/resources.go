@@ -4,6 +4,7 @@ package apiserver
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
@@ -56,10 +57,22 @@ func machineGroup(scheme *runtime.Scheme, codecs serializer.CodecFactory, storag
 			"virtualmachines/status": storage.Status,
 		}
 	}
-	serializer, err := wirecache.Wrap(group.NegotiatedSerializer, &vmopv1.VirtualMachineList{})
+	serializer, err := wirecache.Wrap(withoutProtobuf{group.NegotiatedSerializer}, &vmopv1.VirtualMachineList{})
 	if err != nil {
 		return nil, fmt.Errorf("keep the JSON of machines: %w", err)
 	}
 	group.NegotiatedSerializer = serializer
 	return &group, nil
+}
+
+// withoutProtobuf does not offer protobuf, which vm-operator's types cannot
+// speak. Offered, it would be taken by every client that prefers it, the
+// controllers of Kubernetes among them, and then fail at each object: a
+// Namespace could not be deleted.
+type withoutProtobuf struct{ runtime.NegotiatedSerializer }
+
+func (w withoutProtobuf) SupportedMediaTypes() []runtime.SerializerInfo {
+	return slices.DeleteFunc(slices.Clone(w.NegotiatedSerializer.SupportedMediaTypes()), func(info runtime.SerializerInfo) bool {
+		return info.MediaType == runtime.ContentTypeProtobuf
+	})
 }
