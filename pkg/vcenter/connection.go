@@ -77,11 +77,12 @@ func (c *Connection) check(ctx context.Context, timeout time.Duration) error {
 	return nil
 }
 
-// close logs out, as far as vCenter still answers, and frees the sockets.
+// close logs out, unless vCenter is away, and frees the sockets.
 func (c *Connection) close(ctx context.Context, cause error) {
-	alive := c.Err() == nil
+	// A login that some call was told is gone may yet be there.
+	answers := c.Err() == nil || isNotAuthenticated(c.Err())
 	c.lose(cause)
-	if alive {
+	if answers {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		// A login that cannot be ended expires in vCenter by itself.

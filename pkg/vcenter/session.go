@@ -15,9 +15,14 @@ import (
 	"github.com/openpacific/pacific/pkg/failure"
 )
 
-// credentialsPoll is how often the credentials file is compared with what the
-// login was made with.
-const credentialsPoll = 5 * time.Second
+const (
+	// credentialsPoll is how often the credentials file is compared with what
+	// the login was made with.
+	credentialsPoll = 5 * time.Second
+	// steady is how long a login must hold for the next one to come at once
+	// when it is lost. Logins that are lost sooner are made ever more rarely.
+	steady = time.Minute
+)
 
 var (
 	errEnded    = errors.New("the vCenter session was shut down")
@@ -67,8 +72,7 @@ func (s *Session) Run(ctx context.Context) error {
 	defer poll.Stop()
 
 	logger := s.config.Logger.WithValues("vcenter", s.config.URL.Host)
-	retry := newRetry()
-	said := ""
+	retry, flap, said := newRetry(), newRetry(), ""
 	for ctx.Err() == nil {
 		connection, tried, err := s.login(ctx)
 		if ctx.Err() != nil {
@@ -93,9 +97,15 @@ func (s *Session) Run(ctx context.Context) error {
 		retry, said = newRetry(), ""
 		logger.Info("Logged in to vCenter", "version", connection.Client.ServiceContent.About.Version)
 		s.publish(connection, nil)
+		since := s.config.Clock.Now()
 		if err := s.keep(ctx, connection, poll.C()); err != nil {
 			logger.Info("Lost the login at vCenter", "reason", err.Error())
 		}
+		if s.config.Clock.Since(since) >= steady {
+			flap = newRetry()
+			continue
+		}
+		s.rest(ctx, flap.Step(), tried, poll.C())
 	}
 	return nil
 }

@@ -21,9 +21,7 @@ import (
 
 const (
 	defaultMaxWait = 20 * time.Second
-	// waitGrace is how much longer than it was asked to vCenter may take to
-	// answer a wait before the silence counts as a loss.
-	waitGrace = 10 * time.Second
+	defaultGrace   = 10 * time.Second
 	// destroyTimeout bounds the clearing away of what lies in vCenter.
 	destroyTimeout = 5 * time.Second
 )
@@ -41,6 +39,9 @@ type Collector struct {
 	// MaxWait is how long one wait for updates may last, in whole seconds.
 	// Zero: 20 s.
 	MaxWait time.Duration
+	// Grace is how much longer than it was asked to vCenter may take to answer
+	// a wait before the silence counts as a loss. Zero: 10 s.
+	Grace time.Duration
 
 	Logger  klog.Logger
 	Clock   clock.WithTicker // Nil: the real one.

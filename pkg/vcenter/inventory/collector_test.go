@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/vim25/types"
 
@@ -112,6 +114,46 @@ func TestFullSetThenChanges(t *testing.T) {
 	}
 }
 
+func TestChangesBelowARequestedPath(t *testing.T) {
+	f := start(t, vcentertest.Run(t, vcentertest.Options{}), func(c *inventory.Collector) {
+		c.Kinds = []inventory.Kind{{Type: "VirtualMachine", Root: inventory.RootNamespaces, Paths: []string{"name", "runtime", "config.hardware"}}}
+	})
+	f.synced()
+	b := f.admin()
+	vm := f.find(b, "Namespaces/team-a/web-1")
+	f.do(vm.PowerOff(t.Context()))
+	eventually(t, "power off", func() bool {
+		runtime, _ := f.mirror.vm("web-1")["runtime"].(types.VirtualMachineRuntimeInfo)
+		return runtime.PowerState == types.VirtualMachinePowerStatePoweredOff
+	})
+	f.do(vm.Reconfigure(t.Context(), types.VirtualMachineConfigSpec{NumCPUs: 7}))
+	eventually(t, "more CPUs", func() bool {
+		hardware, _ := f.mirror.vm("web-1")["config.hardware"].(types.VirtualHardware)
+		return hardware.NumCPU == 7
+	})
+	for path := range f.mirror.vm("web-1") {
+		if path != "name" && path != "runtime" && path != "config.hardware" {
+			t.Errorf("a path that was not asked for is there: %s", path)
+		}
+	}
+}
+
+func TestMoveOutOfTheFolder(t *testing.T) {
+	f := start(t, vcentertest.Run(t, vcentertest.Options{}), nil)
+	f.synced()
+	b := f.admin()
+	vm := f.find(b, "Namespaces/team-a/web-1").Reference()
+	team, _ := f.mirror.named("Folder", "team-b")
+	f.do(object.NewFolder(b.Client.Client, team).MoveInto(t.Context(), []types.ManagedObjectReference{vm}))
+	eventually(t, "the new parent", func() bool { return f.mirror.vm("web-1")["parent"] == team })
+	dc, err := find.NewFinder(b.Client.Client).Folder(t.Context(), "/DC0/vm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.do(dc.MoveInto(t.Context(), []types.ManagedObjectReference{vm}))
+	eventually(t, "the machine left", func() bool { return f.mirror.vm("web-1") == nil })
+}
+
 func TestManyObjectsArriveInOneUpdate(t *testing.T) {
 	const n = 230
 	f := start(t, vcentertest.Run(t, vcentertest.Options{Inventory: func(ctx context.Context, b *vcentertest.Builder) error {
@@ -200,6 +242,18 @@ func TestTerminatedSessionWakesTheWait(t *testing.T) {
 	}
 }
 
+func TestSilenceIsALoss(t *testing.T) {
+	v := vcentertest.Run(t, vcentertest.Options{})
+	v.AddFault(vcentertest.Fault{Method: "WaitForUpdatesEx", Skip: 1, Count: 1, Delay: 3 * time.Second})
+	f := start(t, v, func(c *inventory.Collector) { c.MaxWait, c.Grace = time.Second, 200*time.Millisecond })
+	eventually(t, "the loss is seen", func() bool {
+		err := f.collector.Status().Err
+		return f.collector.Status().Synced && errors.Is(err, failure.Timeout)
+	})
+	v.ClearFaults()
+	f.synced()
+}
+
 func TestVCenterComesUpLater(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{})
 	v.Stop()
@@ -233,6 +287,7 @@ func TestFaultsLeadToARebuild(t *testing.T) {
 				eventually(t, "the loss is seen", func() bool { return errors.Is(f.collector.Status().Err, failure.NotFound) })
 				f.synced()
 			}
+			v.ClearFaults()
 			b := f.admin()
 			f.do(f.find(b, "Namespaces/team-a/web-1").Rename(t.Context(), "renamed"))
 			eventually(t, "a change", func() bool { return f.mirror.vm("renamed") != nil })
@@ -353,6 +408,33 @@ func TestRefresh(t *testing.T) {
 	if err := f.collector.Refresh(t.Context(), outside); !errors.Is(err, failure.NotFound) || f.mirror.vm("outside") != nil {
 		t.Errorf("Refresh() of what lies elsewhere = %v, want %q", err, failure.NotFound)
 	}
+	// Many writers at a time, with the stream under way.
+	var writers sync.WaitGroup
+	for i, name := range []string{"web-1", "db-1"} {
+		path := "Namespaces/team-a/" + name
+		client := f.find(f.admin(), path)
+		writers.Go(func() {
+			for round := range 10 {
+				want := fmt.Sprintf("writer-%d-%d", i, round)
+				task, err := client.Reconfigure(t.Context(), extraConfig(want))
+				if err == nil {
+					err = task.Wait(t.Context())
+				}
+				if err == nil {
+					err = f.collector.Refresh(t.Context(), client.Reference())
+				}
+				if err != nil {
+					t.Errorf("write %s: %v", want, err)
+				}
+				// One write is over when the next begins, so nothing may
+				// overtake it.
+				if value, _ := f.mirror.vm(name)[metadataPath].(types.OptionValue); value.Value != want {
+					t.Errorf("after Refresh the metadata is %v, want %s", value.Value, want)
+				}
+			}
+		})
+	}
+	writers.Wait()
 	// The stream goes on, and agrees.
 	f.do(vm.Rename(t.Context(), "db-one"))
 	eventually(t, "rename", func() bool { return f.mirror.vm("db-one") != nil })

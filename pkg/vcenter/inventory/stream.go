@@ -14,6 +14,7 @@ import (
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 
+	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/vcenter"
 )
 
@@ -174,16 +175,20 @@ func (s *stream) wait(ctx context.Context, version string, now bool) (*types.Upd
 	if longest <= 0 {
 		longest = defaultMaxWait
 	}
+	grace := s.Grace
+	if grace <= 0 {
+		grace = defaultGrace
+	}
 	seconds := max(1, int32(longest/time.Second))
 	if now {
 		seconds = 0
 	}
-	limit := time.Duration(seconds)*time.Second + waitGrace
+	limit := time.Duration(seconds)*time.Second + grace
 	if now {
 		// A large inventory takes its time.
 		limit += time.Minute
 	}
-	call, cancel := context.WithTimeoutCause(ctx, limit, errSilent)
+	call, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	answer, err := methods.WaitForUpdatesEx(call, s.client, &types.WaitForUpdatesEx{
 		This: *s.collector, Version: version,
@@ -191,7 +196,7 @@ func (s *stream) wait(ctx context.Context, version string, now bool) (*types.Upd
 	})
 	if err != nil {
 		if call.Err() != nil && ctx.Err() == nil {
-			return nil, fmt.Errorf("%w within %v: %w", errSilent, limit, err)
+			return nil, fmt.Errorf("%w within %v: %w", errSilent, limit, failure.Timeout)
 		}
 		return nil, fmt.Errorf("wait for updates: %w", err)
 	}
