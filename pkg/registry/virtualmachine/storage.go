@@ -168,7 +168,7 @@ func (r *REST) Create(ctx context.Context, obj runtime.Object, validation rest.V
 // Update implements rest.Updater, and with Get rest.Patcher.
 func (r *REST) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, createValidation rest.ValidateObjectFunc,
 	updateValidation rest.ValidateObjectUpdateFunc, forceAllowCreate bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
-	obj, created, err := r.store.Update(ctx, name, info, createValidation, updateValidation, forceAllowCreate, options)
+	obj, created, err := r.store.Update(ctx, name, unowned{info}, createValidation, updateValidation, forceAllowCreate, options)
 	return obj, created, registry.StatusError(err, GroupResource(), name)
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/vmware-tanzu/vm-operator/api/utilconversion"
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/registry/rest"
@@ -60,6 +61,8 @@ func (strategy) WarningsOnCreate(context.Context, runtime.Object) []string { ret
 func (strategy) PrepareForUpdate(_ context.Context, obj, old runtime.Object) {
 	vm, before := obj.(*v1alpha5.VirtualMachine), old.(*v1alpha5.VirtualMachine)
 
+	// The hub is the internal version, where an object does not say its kind.
+	vm.TypeMeta = metav1.TypeMeta{}
 	vm.Status = before.Status
 
 	// A manifest need not repeat which machine it is about.

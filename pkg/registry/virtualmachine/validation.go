@@ -10,6 +10,8 @@ import (
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/openpacific/pacific/pkg/apis/vmoperator/difference"
 )
 
 const (
@@ -39,7 +41,7 @@ var remedies = map[string]string{
 // validateUpdate refuses whatever the server would not honour.
 func validateUpdate(vm, old *v1alpha5.VirtualMachine) field.ErrorList {
 	var errs field.ErrorList
-	for _, path := range differences(field.NewPath("spec"), old.Spec, vm.Spec) {
+	for _, path := range difference.Between(field.NewPath("spec"), old.Spec, vm.Spec) {
 		name := path.String()
 		if changeable.Has(name) {
 			continue

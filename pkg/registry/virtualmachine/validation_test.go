@@ -4,21 +4,16 @@ package virtualmachine
 
 import (
 	"context"
-	"fmt"
-	"reflect"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vmware-tanzu/vm-operator/api/utilconversion"
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
-	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/randfill"
 )
 
 var created = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -140,28 +135,6 @@ func TestValidateUpdate(t *testing.T) {
 	}
 }
 
-// Whatever differs is found, wherever it lies, and what is found lies in the spec.
-func TestDifferencesOfAnySpecs(t *testing.T) {
-	for seed := range int64(300) {
-		fill := randfill.NewWithSeed(seed).NilChance(0.3).NumElements(0, 3).MaxDepth(12)
-		var a, b v1alpha5.VirtualMachineSpec
-		fill.Fill(&a)
-		fill.Fill(&b)
-		if seed%3 == 0 {
-			b = *a.DeepCopy()
-		}
-		paths := differences(field.NewPath("spec"), a, b)
-		if equal := equality.Semantic.DeepEqual(a, b); equal != (len(paths) == 0) {
-			t.Fatalf("seed %d: equal is %t, and the differences are %v", seed, equal, paths)
-		}
-		for _, path := range paths {
-			if !strings.HasPrefix(path.String(), "spec.") || strings.Contains(path.String(), "..") {
-				t.Fatalf("seed %d: %q is no path into a spec", seed, path)
-			}
-		}
-	}
-}
-
 func TestPrepareForUpdate(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(vm, old *v1alpha5.VirtualMachine)
@@ -245,29 +218,4 @@ func TestWarningsOnUpdate(t *testing.T) {
 			}
 		})
 	}
-}
-
-// A spec's structs are walked by reflection, which panics at an unexported field.
-func TestSpecHasExportedFieldsOnly(t *testing.T) {
-	seen := map[reflect.Type]bool{}
-	var visit func(path string, kind reflect.Type)
-	visit = func(path string, kind reflect.Type) {
-		switch kind.Kind() {
-		case reflect.Pointer, reflect.Slice, reflect.Map:
-			visit(path, kind.Elem())
-		case reflect.Struct:
-			if seen[kind] || !ours(kind) {
-				return
-			}
-			seen[kind] = true
-			for i := range kind.NumField() {
-				field := kind.Field(i)
-				if !field.IsExported() {
-					t.Errorf("%s.%s is not exported", path, field.Name)
-				}
-				visit(fmt.Sprintf("%s.%s", path, field.Name), field.Type)
-			}
-		}
-	}
-	visit("spec", reflect.TypeFor[v1alpha5.VirtualMachineSpec]())
 }

@@ -5,10 +5,13 @@ package install
 import (
 	"errors"
 	"fmt"
+	"reflect"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/conversion"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	ctrlconversion "sigs.k8s.io/controller-runtime/pkg/conversion"
 
 	"github.com/vmware-tanzu/vm-operator/api/utilconversion"
@@ -17,6 +20,8 @@ import (
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha3"
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha4"
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+
+	"github.com/openpacific/pacific/pkg/apis/vmoperator/difference"
 )
 
 func addVirtualMachineConversions(scheme *runtime.Scheme) error {
@@ -88,17 +93,41 @@ func addConversions[V any, P spoke[V], L any](scheme *runtime.Scheme, parts func
 
 // toHub works on a copy: the module's conversions share maps and pointers
 // between their two objects and then write to both.
+//
+// What the stash restores wins over the object in a few fields, so that a write
+// to them through the older version would be dropped in silence, and answered
+// with success. Such a write is refused.
 func toHub[V any, P spoke[V]](in *V, out *v1alpha5.VirtualMachine) error {
 	source := P(P(in).DeepCopy())
+	_, stashed := source.GetAnnotations()[utilconversion.AnnotationKey]
 	if err := source.ConvertTo(out); err != nil {
-		if _, stashed := P(in).GetAnnotations()[utilconversion.AnnotationKey]; stashed {
+		if stashed {
 			return fmt.Errorf("convert to %s: read the object again, or remove its annotation %s: %w",
 				v1alpha5.GroupVersion, utilconversion.AnnotationKey, err)
 		}
 		return fmt.Errorf("convert to %s: %w", v1alpha5.GroupVersion, err)
 	}
 	dropStash(out)
+	if !stashed {
+		return nil
+	}
+	back := P(new(V))
+	if err := fromHub[V, P](out, (*V)(back)); err != nil {
+		return err
+	}
+	if dropped := difference.Between(field.NewPath("spec"), specOf(in), specOf((*V)(back))); len(dropped) > 0 {
+		names := make([]string, len(dropped))
+		for i, path := range dropped {
+			names[i] = path.String()
+		}
+		return fmt.Errorf("%s: cannot be changed through this version; use %s", strings.Join(names, ", "), v1alpha5.GroupVersion)
+	}
 	return nil
+}
+
+// specOf returns the spec of a version's object.
+func specOf(object any) any {
+	return reflect.ValueOf(object).Elem().FieldByName("Spec").Interface()
 }
 
 // fromHub works on a copy for the same reason, and here it matters most: the

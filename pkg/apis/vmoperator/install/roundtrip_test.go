@@ -229,6 +229,35 @@ func TestWriteThroughAnOlderVersion(t *testing.T) {
 	}
 }
 
+// The stash would overrule these.
+func TestWriteThatWouldBeDroppedIsRefused(t *testing.T) {
+	scheme := newScheme()
+	for name, test := range map[string]struct {
+		version schema.GroupVersion
+		change  func(runtime.Object)
+		want    string
+	}{
+		"image": {v1alpha2.GroupVersion, func(obj runtime.Object) { obj.(*v1alpha2.VirtualMachine).Spec.ImageName = "other" },
+			"spec.imageName: cannot be changed through this version; use vmoperator.vmware.com/v1alpha5"},
+		"network and ports": {v1alpha1.GroupVersion, func(obj runtime.Object) {
+			vm := obj.(*v1alpha1.VirtualMachine)
+			vm.Spec.NetworkInterfaces[0].NetworkName = "other"
+			vm.Spec.Ports = []v1alpha1.VirtualMachinePort{{Port: 80}}
+		}, "spec.ports, spec.networkInterfaces[0].networkName: cannot be changed through this version; use vmoperator.vmware.com/v1alpha5"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spoke, err := scheme.UnsafeConvertToVersion(served(), test.version)
+			if err != nil {
+				t.Fatal(err)
+			}
+			test.change(spoke)
+			if _, err := scheme.UnsafeConvertToVersion(spoke, internal); err == nil || err.Error() != test.want {
+				t.Errorf("got %v\nwant %s", err, test.want)
+			}
+		})
+	}
+}
+
 func TestDamagedStashIsRefused(t *testing.T) {
 	vm := &v1alpha2.VirtualMachine{}
 	vm.Annotations = map[string]string{utilconversion.AnnotationKey: "{"}

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package virtualmachine
+// Package difference finds where two objects of the group vmoperator.vmware.com
+// differ, so that a message can name the field. It owns no rule about what may.
+package difference
 
 import (
 	"fmt"
@@ -12,11 +14,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// differences returns the JSON paths at which two values of one type differ, each
+// Between returns the JSON paths at which two values of one type differ, each
 // as deep as it goes: to the field of a struct, the element of a list of
 // unchanged length, the key of a map. What one value has and the other lacks
 // altogether is one path. Values that serialise alike count as equal.
-func differences(path *field.Path, a, b any) []*field.Path {
+func Between(path *field.Path, a, b any) []*field.Path {
 	if equality.Semantic.DeepEqual(a, b) {
 		return nil
 	}

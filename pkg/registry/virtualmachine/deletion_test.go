@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package virtualmachine
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// deletable returns a machine that Pacific made, and one whose owner allows it.
+func deletable() (made, allowed *v1alpha5.VirtualMachine) {
+	made, allowed = machine("made"), machine("allowed")
+	made.UID = madeHere
+	allowed.Annotations = map[string]string{ReclaimPolicyAnnotation: ReclaimDelete}
+	return made, allowed
+}
+
+func TestDeleteMarksAndTheControllerFinishes(t *testing.T) {
+	made, allowed := deletable()
+	server := newServer(t, made, allowed)
+	for _, name := range []string{"made", "allowed"} {
+		if got := server.do("DELETE", path("v1alpha5", "/"+name), "", nil); got.code != http.StatusOK {
+			t.Fatalf("delete %s: %d %s", name, got.code, got.body)
+		}
+		marked := server.stored(name)
+		if marked.DeletionTimestamp == nil || !slices.Contains(marked.Finalizers, Finalizer) || marked.Generation != 2 {
+			t.Fatalf("%s after its deletion: %+v", name, marked.ObjectMeta)
+		}
+		// As the controller does once it has powered the machine off.
+		if got := server.do("PATCH", path("v1alpha5", "/"+name), mergeType, `{"metadata":{"finalizers":[]}}`); got.code != http.StatusOK {
+			t.Fatalf("finalize %s: %d %s", name, got.code, got.body)
+		}
+		if _, err := server.machines.Get(contextOf("team-a"), name, &metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			t.Fatalf("%s after its finalizer went: %v", name, err)
+		}
+	}
+}
+
+func TestGuardLetsADeletionGoOn(t *testing.T) {
+	_, allowed := deletable()
+	server := newServer(t, allowed)
+	for _, request := range []struct{ method, contentType, body string }{
+		{"DELETE", "", ""},
+		{"PATCH", mergeType, `{"metadata":{"annotations":null}}`},
+		{"DELETE", "", ""},
+	} {
+		if got := server.do(request.method, path("v1alpha5", "/allowed"), request.contentType, request.body); got.code != http.StatusOK {
+			t.Fatalf("%s: %d %s", request.method, got.code, got.body)
+		}
+	}
+}
+
+func TestDeleteCollectionPassesOverWhatWasThereBefore(t *testing.T) {
+	made, allowed := deletable()
+	adopted := machine("adopted")
+	server := newServer(t, made, allowed, adopted)
+	got := server.do("DELETE", path("v1alpha5", ""), "", nil)
+	if got.code != http.StatusOK {
+		t.Fatalf("%d %s", got.code, got.body)
+	}
+	var names []string
+	for _, item := range decode[v1alpha5.VirtualMachineList](t, got).Items {
+		names = append(names, item.Name)
+	}
+	if diff := cmp.Diff([]string{"allowed", "made"}, names); diff != "" {
+		t.Errorf("deleted (-want +got):\n%s", diff)
+	}
+	for name, deleting := range map[string]bool{"made": true, "allowed": true, "adopted": false} {
+		if vm := server.stored(name); (vm.DeletionTimestamp != nil) != deleting {
+			t.Errorf("%s: deletion timestamp is %v", name, vm.DeletionTimestamp)
+		}
+	}
+}
+
+func TestDeleteCollectionOfManyHonoursSelectors(t *testing.T) {
+	var machines []*v1alpha5.VirtualMachine
+	for i := range 60 {
+		vm := machine(fmt.Sprintf("vm-%02d", i))
+		vm.UID = madeHere
+		if i%2 == 0 {
+			vm.Labels = map[string]string{"half": "even"}
+		}
+		machines = append(machines, vm)
+	}
+	server := newServer(t, machines...)
+	got := server.do("DELETE", path("v1alpha5", "?labelSelector=half%3Deven"), "", nil)
+	if deleted := len(decode[v1alpha5.VirtualMachineList](t, got).Items); got.code != http.StatusOK || deleted != 30 {
+		t.Fatalf("%d: deleted %d", got.code, deleted)
+	}
+	for i, vm := range machines {
+		if marked := server.stored(vm.Name).DeletionTimestamp != nil; marked != (i%2 == 0) {
+			t.Errorf("%s: being deleted is %t", vm.Name, marked)
+		}
+	}
+}
+
+func TestDeleteCollectionOfNothing(t *testing.T) {
+	server := newServer(t)
+	got := server.do("DELETE", path("v1alpha5", ""), "", nil)
+	if list := decode[v1alpha5.VirtualMachineList](t, got); got.code != http.StatusOK || list.Items == nil || len(list.Items) != 0 {
+		t.Errorf("%d %s", got.code, got.body)
+	}
+}
+
+func TestDeleteCollectionTellsOfFailure(t *testing.T) {
+	made, _ := deletable()
+	server := newServer(t, made)
+	server.world.fail(errors.New("the datastore is gone"))
+	got := server.do("DELETE", path("v1alpha5", ""), "", nil)
+	if message := got.status(t).Message; got.code != http.StatusInternalServerError || message != "the datastore is gone" {
+		t.Errorf("%d %s", got.code, message)
+	}
+}
+
+// The option for corrupt objects must not be a way around the guard.
+func TestUnsafeDeleteDoesNotPassTheGuard(t *testing.T) {
+	server := newServer(t, machine("web-1"))
+	got := server.do("DELETE", path("v1alpha5", "/web-1?ignoreStoreReadErrorWithClusterBreakingPotential=true"), "", nil)
+	if got.code == http.StatusOK {
+		t.Errorf("got %d %s", got.code, got.body)
+	}
+	if vm := server.stored("web-1"); vm.DeletionTimestamp != nil {
+		t.Errorf("the machine is being deleted since %v", vm.DeletionTimestamp)
+	}
+}

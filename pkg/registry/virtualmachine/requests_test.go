@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package virtualmachine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vmware-tanzu/vm-operator/api/utilconversion"
+	"github.com/vmware-tanzu/vm-operator/api/v1alpha1"
+	"github.com/vmware-tanzu/vm-operator/api/v1alpha2"
+	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
+
+	"github.com/openpacific/pacific/pkg/failure"
+)
+
+const (
+	jsonType  = "application/json"
+	mergeType = "application/merge-patch+json"
+	applyType = "application/apply-patch+yaml"
+)
+
+func contextOf(namespace string) context.Context {
+	return genericapirequest.WithNamespace(genericapirequest.NewContext(), namespace)
+}
+
+func TestVerbsInDiscovery(t *testing.T) {
+	server := newServer(t)
+	type entry struct {
+		Name, Singular, Kind string
+		Verbs                metav1.Verbs
+		ShortNames           []string
+	}
+	want := []entry{
+		{"virtualmachines", "virtualmachine", "VirtualMachine",
+			metav1.Verbs{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}, []string{"vm"}},
+		{"virtualmachines/status", "", "VirtualMachine", metav1.Verbs{"get", "patch", "update"}, nil},
+	}
+	for _, version := range []string{"v1alpha5", "v1alpha4", "v1alpha3", "v1alpha2", "v1alpha1"} {
+		list := decode[metav1.APIResourceList](t, server.do("GET", "/apis/vmoperator.vmware.com/"+version, "", nil))
+		var got []entry
+		for _, resource := range list.APIResources {
+			slices.Sort(resource.Verbs)
+			got = append(got, entry{resource.Name, resource.SingularName, resource.Kind, resource.Verbs, resource.ShortNames})
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", version, diff)
+		}
+	}
+}
+
+// Each request is refused, says this, and changes nothing.
+func TestRefusedRequests(t *testing.T) {
+	apply := func(version, name, rest string) string {
+		return fmt.Sprintf(`{"apiVersion":"vmoperator.vmware.com/%s","kind":"VirtualMachine","metadata":{"name":%q}%s}`, version, name, rest)
+	}
+	const createInstead = `creating virtual machines through the API comes later; create it in vCenter in the folder of the namespace "team-a", and it appears here`
+	const statusInstead = `the status of a virtual machine is what vCenter reports and cannot be written; to change the machine, write its spec or its metadata`
+	const resource = "virtualmachines.vmoperator.vmware.com "
+
+	for name, test := range map[string]struct {
+		method, path, contentType, body string
+		code                            int
+		message                         string
+	}{
+		"create": {"POST", path("v1alpha5", ""), jsonType, apply("v1alpha5", "new", ""), 403, resource + `"new" is forbidden: ` + createInstead},
+		"create with a generated name": {"POST", path("v1alpha2", ""), jsonType,
+			`{"apiVersion":"vmoperator.vmware.com/v1alpha2","kind":"VirtualMachine","metadata":{"generateName":"new-"}}`,
+			403, resource + `is forbidden: ` + createInstead},
+		"create by apply": {"PATCH", path("v1alpha5", "/new?fieldManager=me"), applyType, apply("v1alpha5", "new", ""),
+			403, resource + `"new" is forbidden: ` + createInstead},
+		"create by put": {"PUT", path("v1alpha5", "/new"), jsonType, apply("v1alpha5", "new", ""), 404, resource + `"new" not found`},
+		"change class": {"PATCH", path("v1alpha5", "/web-1"), mergeType, `{"spec":{"className":"big"}}`,
+			422, `VirtualMachine.vmoperator.vmware.com "web-1" is invalid: spec.className: Forbidden: cannot be changed through the API yet; change it in vCenter`},
+		"change class at an older version": {"PATCH", path("v1alpha1", "/web-1"), mergeType, `{"spec":{"className":"big"}}`,
+			422, `VirtualMachine.vmoperator.vmware.com "web-1" is invalid: spec.className: Forbidden: cannot be changed through the API yet; change it in vCenter`},
+		"apply class": {"PATCH", path("v1alpha3", "/web-1?fieldManager=me"), applyType, apply("v1alpha3", "web-1", `,"spec":{"className":"big"}`),
+			422, `VirtualMachine.vmoperator.vmware.com "web-1" is invalid: spec.className: Forbidden: cannot be changed through the API yet; change it in vCenter`},
+		"unknown power state": {"PATCH", path("v1alpha5", "/web-1"), mergeType, `{"spec":{"powerState":"Off"}}`,
+			422, `VirtualMachine.vmoperator.vmware.com "web-1" is invalid: spec.powerState: Unsupported value: "Off": supported values: "PoweredOff", "PoweredOn", "Suspended"`},
+		"patch status": {"PATCH", path("v1alpha5", "/web-1/status"), mergeType, `{"status":{"powerState":"PoweredOff"}}`, 405, statusInstead},
+		"put status":   {"PUT", path("v1alpha4", "/web-1/status"), jsonType, apply("v1alpha4", "web-1", ""), 405, statusInstead},
+		"apply status": {"PATCH", path("v1alpha5", "/web-1/status?fieldManager=me"), applyType, apply("v1alpha5", "web-1", ""), 405, statusInstead},
+		"delete": {"DELETE", path("v1alpha5", "/web-1"), "", "", 403, resource + `"web-1" is forbidden: it was not created through this API, ` +
+			`and deleting it would destroy it in vCenter; to allow that, first run: kubectl annotate virtualmachine web-1 --namespace team-a vsphere.openpacific.io/reclaim-policy=Delete`},
+		"stale update": {"PATCH", path("v1alpha5", "/web-1"), mergeType, `{"metadata":{"resourceVersion":"1"}}`,
+			409, `Operation cannot be fulfilled on virtualmachines.vmoperator.vmware.com "web-1": the object has been modified; please apply your changes to the latest version and try again`},
+		"unknown field selector": {"GET", path("v1alpha5", "?fieldSelector=spec.className%3Dx"), "", "",
+			400, `field selector "spec.className" is not supported for virtual machines: use one of metadata.name, metadata.namespace, status.nodeName, status.powerState`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := newServer(t, machine("web-1"))
+			before := server.stored("web-1")
+			got := server.do(test.method, test.path, test.contentType, test.body)
+			status := got.status(t)
+			if got.code != test.code || status.Message != test.message {
+				t.Errorf("got %d %s\nwant %d %s", got.code, status.Message, test.code, test.message)
+			}
+			if diff := cmp.Diff(before, server.stored("web-1")); diff != "" {
+				t.Errorf("the refused request changed the machine (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestPowerStateThroughEachKindOfPatch(t *testing.T) {
+	for name, test := range map[string]struct{ version, query, contentType, body string }{
+		"merge":     {"v1alpha5", "", mergeType, `{"spec":{"powerState":"PoweredOff"}}`},
+		"strategic": {"v1alpha5", "", "application/strategic-merge-patch+json", `{"spec":{"powerState":"PoweredOff"}}`},
+		"json":      {"v1alpha4", "", "application/json-patch+json", `[{"op":"replace","path":"/spec/powerState","value":"PoweredOff"}]`},
+		"apply": {"v1alpha2", "?fieldManager=me&force=true", applyType,
+			`{"apiVersion":"vmoperator.vmware.com/v1alpha2","kind":"VirtualMachine","metadata":{"name":"web-1"},"spec":{"powerState":"PoweredOff"}}`},
+		"v1alpha1": {"v1alpha1", "", mergeType, `{"spec":{"powerState":"poweredOff"}}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := newServer(t, machine("web-1"))
+			if got := server.do("PATCH", path(test.version, "/web-1"+test.query), test.contentType, test.body); got.code != http.StatusOK {
+				t.Fatalf("got %d %s", got.code, got.body)
+			}
+			want := machine("web-1")
+			want.Generation, want.Spec.PowerState = 2, v1alpha5.VirtualMachinePowerStateOff
+			got := server.stored("web-1")
+			want.ResourceVersion, want.ManagedFields = got.ResourceVersion, got.ManagedFields
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("stored (-want +got):\n%s", diff)
+			}
+			for _, manager := range got.ManagedFields {
+				fields := string(manager.FieldsV1.GetRawBytes())
+				if strings.Contains(fields, utilconversion.AnnotationKey) || strings.Contains(fields, "f:status") {
+					t.Errorf("%s owns what nobody can: %s", manager.Manager, fields)
+				}
+			}
+		})
+	}
+}
+
+func TestApplyConflict(t *testing.T) {
+	server := newServer(t, machine("web-1"))
+	apply := func(query, state string) answer {
+		return server.do("PATCH", path("v1alpha5", "/web-1?"+query), applyType,
+			`{"apiVersion":"vmoperator.vmware.com/v1alpha5","kind":"VirtualMachine","metadata":{"name":"web-1"},"spec":{"powerState":"`+state+`"}}`)
+	}
+	if got := apply("fieldManager=one", "PoweredOff"); got.code != http.StatusOK {
+		t.Fatalf("got %d %s", got.code, got.body)
+	}
+	got := apply("fieldManager=two", "PoweredOn")
+	if status := got.status(t); got.code != http.StatusConflict || !strings.Contains(status.Message, `conflict with "one": .spec.powerState`) {
+		t.Fatalf("got %d %s", got.code, status.Message)
+	}
+	if got := apply("fieldManager=two&force=true", "PoweredOn"); got.code != http.StatusOK {
+		t.Fatalf("got %d %s", got.code, got.body)
+	}
+	if got := server.stored("web-1").Spec.PowerState; got != v1alpha5.VirtualMachinePowerStateOn {
+		t.Errorf("power state is %s", got)
+	}
+}
+
+// The older versions' conversions would drop such a change in silence.
+func TestChangeThatAnOlderVersionWouldDrop(t *testing.T) {
+	server := newServer(t, machine("web-1"))
+	vm := decode[v1alpha2.VirtualMachine](t, server.do("GET", path("v1alpha2", "/web-1"), "", nil))
+	vm.Spec.ImageName = "other"
+	const want = "spec.imageName: cannot be changed through this version; use vmoperator.vmware.com/v1alpha5"
+	for method, test := range map[string]struct {
+		contentType string
+		body        any
+		code        int
+	}{
+		"PUT":   {jsonType, vm, http.StatusBadRequest},
+		"PATCH": {mergeType, `{"spec":{"imageName":"other"}}`, http.StatusUnprocessableEntity},
+	} {
+		got := server.do(method, path("v1alpha2", "/web-1"), test.contentType, test.body)
+		if message := got.status(t).Message; got.code != test.code || !strings.Contains(message, want) {
+			t.Errorf("%s: got %d %s", method, got.code, message)
+		}
+	}
+}
+
+// What a machine has from vCenter belongs to nobody, and what changes nothing is
+// not written.
+func TestOwnership(t *testing.T) {
+	server := newServer(t, machine("web-1"))
+	before := server.stored("web-1")
+	for contentType, body := range map[string]string{
+		mergeType:                     `{"spec":{"powerState":"PoweredOn"}}`,
+		"application/json-patch+json": `[]`,
+	} {
+		if got := server.do("PATCH", path("v1alpha5", "/web-1?fieldManager=me"), contentType, body); got.code != http.StatusOK {
+			t.Fatalf("got %d %s", got.code, got.body)
+		}
+		if diff := cmp.Diff(before, server.stored("web-1")); diff != "" {
+			t.Errorf("a patch that changes nothing changed (-before +after):\n%s", diff)
+		}
+	}
+	if got := server.do("PATCH", path("v1alpha5", "/web-1?fieldManager=me"), mergeType, `{"metadata":{"labels":{"a":"b"}}}`); got.code != http.StatusOK {
+		t.Fatalf("got %d %s", got.code, got.body)
+	}
+	owned := map[string]string{}
+	for _, entry := range server.stored("web-1").ManagedFields {
+		owned[entry.Manager] = string(entry.FieldsV1.GetRawBytes())
+	}
+	want := map[string]string{
+		"vsphere-apiserver": `{"f:metadata":{"f:finalizers":{".":{},"v:\"vmoperator.vmware.com/virtualmachine\"":{}}}}`,
+		"me":                `{"f:metadata":{"f:labels":{".":{},"f:a":{}}}}`,
+	}
+	if diff := cmp.Diff(want, owned); diff != "" {
+		t.Errorf("owned (-want +got):\n%s", diff)
+	}
+}
+
+// Read, change, write, as a client of an older version does.
+func TestPutThroughAnOlderVersion(t *testing.T) {
+	vm := machine("web-1")
+	vm.Spec.Hardware = &v1alpha5.VirtualMachineHardwareSpec{Cdrom: []v1alpha5.VirtualMachineCdromSpec{{Name: "cd"}}}
+	server := newServer(t, vm)
+	list := decode[v1alpha2.VirtualMachineList](t, server.do("GET", path("v1alpha2", ""), "", nil))
+	if len(list.Items) != 1 {
+		t.Fatalf("listed %d machines", len(list.Items))
+	}
+	old := list.Items[0]
+	old.APIVersion, old.Kind = v1alpha2.GroupVersion.String(), "VirtualMachine"
+	old.Labels = map[string]string{"a": "b"}
+	if got := server.do("PUT", path("v1alpha2", "/web-1"), jsonType, old); got.code != http.StatusOK {
+		t.Fatalf("got %d %s", got.code, got.body)
+	}
+	want, got := machine("web-1"), server.stored("web-1")
+	want.Spec.Hardware = &v1alpha5.VirtualMachineHardwareSpec{Cdrom: []v1alpha5.VirtualMachineCdromSpec{{Name: "cd"}}}
+	want.Labels = map[string]string{"a": "b"}
+	want.ResourceVersion, want.ManagedFields = got.ResourceVersion, got.ManagedFields
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("stored (-want +got):\n%s", diff)
+	}
+}
+
+func TestDryRunChangesNothing(t *testing.T) {
+	vm := machine("web-1")
+	vm.Annotations = map[string]string{ReclaimPolicyAnnotation: ReclaimDelete}
+	server := newServer(t, vm)
+	before := server.stored("web-1")
+	for _, request := range []struct{ method, path, contentType, body string }{
+		{"PATCH", path("v1alpha5", "/web-1?dryRun=All"), mergeType, `{"spec":{"powerState":"PoweredOff"}}`},
+		{"DELETE", path("v1alpha5", "/web-1?dryRun=All"), "", ""},
+		{"DELETE", path("v1alpha5", "?dryRun=All"), "", ""},
+	} {
+		if got := server.do(request.method, request.path, request.contentType, request.body); got.code != http.StatusOK {
+			t.Errorf("%s: got %d %s", request.method, got.code, got.body)
+		}
+	}
+	if diff := cmp.Diff(before, server.stored("web-1")); diff != "" {
+		t.Errorf("changed (-before +after):\n%s", diff)
+	}
+}
+
+func TestSelectors(t *testing.T) {
+	on, off, elsewhere := machine("on"), machine("off"), machine("elsewhere")
+	on.Labels = map[string]string{"app": "web"}
+	off.Status.PowerState = v1alpha5.VirtualMachinePowerStateOff
+	elsewhere.Status.NodeName = "esx-2.example.com"
+	server := newServer(t, on, off, elsewhere)
+	for query, want := range map[string][]string{
+		"v1alpha5?":                                                                             {"elsewhere", "off", "on"},
+		"v1alpha5?labelSelector=app%3Dweb":                                                      {"on"},
+		"v1alpha5?fieldSelector=metadata.name=on":                                               {"on"},
+		"v1alpha5?fieldSelector=status.powerState=PoweredOff":                                   {"off"},
+		"v1alpha1?fieldSelector=status.powerState=poweredOff":                                   {"off"},
+		"v1alpha5?fieldSelector=status.nodeName=esx-2.example.com":                              {"elsewhere"},
+		"v1alpha5?fieldSelector=status.nodeName=esx-2.example.com&resourceVersion=0":            {"elsewhere"},
+		"v1alpha3?fieldSelector=status.host=esx-2.example.com":                                  {"elsewhere"},
+		"v1alpha5?fieldSelector=status.nodeName!=esx-2.example.com,status.powerState=PoweredOn": {"on"},
+		"v1alpha5?fieldSelector=metadata.namespace=team-b":                                      nil,
+	} {
+		version, query, _ := strings.Cut(query, "?")
+		got := server.do("GET", path(version, "?"+query), "", nil)
+		var names []string
+		for _, item := range decode[metav1.PartialObjectMetadataList](t, got).Items {
+			names = append(names, item.Name)
+		}
+		if diff := cmp.Diff(want, names); got.code != http.StatusOK || diff != "" {
+			t.Errorf("%s %s: %d (-want +got):\n%s", version, query, got.code, diff)
+		}
+	}
+}
+
+func TestWarningReachesTheClient(t *testing.T) {
+	vm := machine("web-1")
+	vm.Annotations = map[string]string{v1alpha5.PauseAnnotation: ""}
+	server := newServer(t, vm)
+	got := server.do("PATCH", path("v1alpha5", "/web-1"), mergeType, `{"spec":{"powerState":"PoweredOff"}}`)
+	want := `299 - "spec.powerState: not applied while the annotation vmoperator.vmware.com/paused is set"`
+	if got.code != http.StatusOK || got.header.Get("Warning") != want {
+		t.Errorf("got %d, warning %s", got.code, got.header.Get("Warning"))
+	}
+}
+
+func TestFailureOfTheOutsideWorld(t *testing.T) {
+	server := newServer(t, machine("web-1"))
+	server.world.fail(fmt.Errorf("reconfigure vm %q: vCenter is away: %w", "web-1", failure.Unavailable))
+	got := server.do("PATCH", path("v1alpha5", "/web-1"), mergeType, `{"metadata":{"labels":{"a":"b"}}}`)
+	if message := got.status(t).Message; got.code != http.StatusServiceUnavailable || got.header.Get("Retry-After") != "1" ||
+		message != `reconfigure vm "web-1": vCenter is away: unavailable` {
+		t.Errorf("got %d, Retry-After %q, %s", got.code, got.header.Get("Retry-After"), message)
+	}
+}
+
+func TestStatusIsServed(t *testing.T) {
+	server := newServer(t, machine("web-1"))
+	got := decode[v1alpha1.VirtualMachine](t, server.do("GET", path("v1alpha1", "/web-1/status"), "", nil))
+	if got.Status.PowerState != v1alpha1.VirtualMachinePoweredOn || got.Status.Host != "esx-1.example.com" {
+		t.Errorf("got %+v", got.Status)
+	}
+}
+
+func TestTableOverTheWire(t *testing.T) {
+	server := newServer(t, machine("web-1"))
+	request, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+path("v1alpha2", ""), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
+	response, err := server.Client().Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	var got metav1.Table
+	if err := json.NewDecoder(response.Body).Decode(&got); err != nil {
+		t.Fatal(err)
+	}
+	var object metav1.PartialObjectMetadata
+	for i := range got.Rows {
+		if err := json.Unmarshal(got.Rows[i].Object.Raw, &object); err != nil {
+			t.Fatal(err)
+		}
+		if object.Name != "web-1" || object.Namespace != "team-a" {
+			t.Errorf("row of %s/%s", object.Namespace, object.Name)
+		}
+		got.Rows[i].Object.Raw = nil
+	}
+	want := metav1.Table{
+		TypeMeta:          metav1.TypeMeta{Kind: "Table", APIVersion: "meta.k8s.io/v1"},
+		ListMeta:          metav1.ListMeta{ResourceVersion: got.ResourceVersion},
+		ColumnDefinitions: columns(),
+		Rows:              []metav1.TableRow{{Cells: []any{"web-1", "PoweredOn", "", "", "", "2d2h", "esx-1.example.com", "", ""}}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("table (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package virtualmachine
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	genericregistrytest "k8s.io/apiserver/pkg/registry/generic/testing"
+
+	"github.com/openpacific/pacific/pkg/livestore"
+)
+
+// The library's own checks of a registry.
+func TestGenericRegistry(t *testing.T) {
+	for name, check := range map[string]func(*genericregistrytest.Tester){
+		"get":  func(tester *genericregistrytest.Tester) { tester.TestGet(fresh("web-1")) },
+		"list": func(tester *genericregistrytest.Tester) { tester.TestList(fresh("web-1")) },
+		"watch": func(tester *genericregistrytest.Tester) {
+			tester.TestWatch(fresh("web-1"),
+				[]labels.Set{{"app": "web"}},
+				[]labels.Set{{"app": "db"}},
+				[]fields.Set{
+					{"metadata.name": "web-1"},
+					{"status.nodeName": "esx-1.example.com"},
+					{"status.powerState": "PoweredOn", "metadata.namespace": "test"},
+				},
+				[]fields.Set{
+					{"metadata.name": "web-2"},
+					{"status.nodeName": "esx-2.example.com"},
+					{"status.powerState": "PoweredOff"},
+				})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			// They create what they read, as users will be able to later, and they
+			// watch from resourceVersion 1.
+			store := *newServerWith(t, livestore.NewCounter(0)).machines.store
+			store.BeginCreate = nil
+			check(genericregistrytest.New(t, &store))
+		})
+	}
+}
+
+// fresh is a machine that no storage has seen, and that goes when it is deleted.
+func fresh(name string) *v1alpha5.VirtualMachine {
+	vm := machine(name)
+	vm.Namespace, vm.ResourceVersion = "test", ""
+	vm.Labels, vm.Finalizers = map[string]string{"app": "web"}, nil
+	return vm
+}
+
+// A watcher of one host sees machines come and go with vMotion.
+func TestWatchByHost(t *testing.T) {
+	vm := machine("web-1")
+	server := newServer(t, vm)
+	events, err := server.machines.Watch(contextOf("team-a"), &metainternalversion.ListOptions{
+		FieldSelector:   fields.OneTermEqualSelector(fieldNodeName, "esx-2.example.com"),
+		ResourceVersion: server.stored("web-1").ResourceVersion,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Stop()
+	var got []string
+	for _, host := range []string{"esx-2.example.com", "esx-1.example.com", "esx-2.example.com"} {
+		moved := machine("web-1")
+		moved.ResourceVersion, moved.Status.NodeName = "", host
+		server.world.store.Apply([]livestore.Change{{Key: "/virtualmachines/team-a/web-1", Object: moved}})
+		var event watch.Event
+		select {
+		case event = <-events.ResultChan():
+		case <-time.After(10 * time.Second):
+			t.Fatalf("no event within 10 s after the move to %s", host)
+		}
+		got = append(got, fmt.Sprintf("%s %s", event.Type, nodeName(object(event))))
+	}
+	want := []string{"ADDED esx-2.example.com", "DELETED esx-2.example.com", "ADDED esx-2.example.com"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+// object returns the object of an event. The cache wraps those of many watchers.
+func object(event watch.Event) runtime.Object {
+	if wrapped, ok := event.Object.(runtime.CacheableObject); ok {
+		return wrapped.GetObject()
+	}
+	return event.Object
+}
