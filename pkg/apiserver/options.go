@@ -3,15 +3,19 @@
 package apiserver
 
 import (
+	"context"
 	"fmt"
 	"net/url"
 	"os"
 
 	"github.com/spf13/pflag"
+	"github.com/vmware/govmomi/vim25/types"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	"k8s.io/component-base/logs"
 	logsapi "k8s.io/component-base/logs/api/v1"
+
+	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 )
 
 // Options are what an administrator may set.
@@ -22,6 +26,19 @@ type Options struct {
 	Logs    *logs.Options
 	VCenter VCenterOptions
 	Records RecordsOptions
+	// Inventory makes the source of the inventory when it is not to be vCenter,
+	// as in a benchmark of more machines than a simulator can hold.
+	Inventory func(inventory.Handler) Inventory
+}
+
+// Inventory follows an inventory; inventory.Collector does.
+type Inventory interface {
+	// Run hands updates to a handler until ctx ends.
+	Run(ctx context.Context) error
+	Status() inventory.Status
+	// Refresh has the handler see the present state of one object before it
+	// returns.
+	Refresh(ctx context.Context, ref types.ManagedObjectReference) error
 }
 
 // VCenterOptions say which vCenter to serve.

@@ -29,7 +29,7 @@ const stalled = 3 * time.Minute
 // what was read last is still served while vCenter is away.
 type probes struct {
 	session    *vcenter.Session
-	collector  *inventory.Collector
+	inventory  Inventory
 	leadership *ledger.Leadership
 	records    *ledger.Ledger
 	storage    interface{ ReadinessCheck() error }
@@ -55,7 +55,7 @@ func addProbes(server *genericapiserver.GenericAPIServer, p probes) error {
 func (p probes) vcenterReady(*http.Request) error { return p.session.Err() }
 
 func (p probes) inventoryReady(*http.Request) error {
-	if status := p.collector.Status(); !status.Synced {
+	if status := p.inventory.Status(); !status.Synced {
 		return notReadYet(status, p.session.Err())
 	}
 	return nil
@@ -69,7 +69,7 @@ func (p probes) leaderReady(*http.Request) error {
 }
 
 func (p probes) inventoryLive(*http.Request) error {
-	status := p.collector.Status()
+	status := p.inventory.Status()
 	if p.session.Err() != nil || status.Err != nil || !status.Synced {
 		return nil // the loop is busy trying, and says why in readiness
 	}

@@ -79,7 +79,7 @@ func Run(ctx context.Context, options *Options) error {
 		return err
 	}
 	projector := vmvcenter.NewProjector(vmvcenter.Config{Clock: realClock, Logger: logger.WithName("projection")})
-	collector := &inventory.Collector{
+	var source Inventory = &inventory.Collector{
 		Session:          session,
 		Kinds:            inventoryKinds(),
 		Handler:          projector,
@@ -87,6 +87,9 @@ func Run(ctx context.Context, options *Options) error {
 		Logger:           logger.WithName("inventory"),
 		Clock:            realClock,
 		Metrics:          inventory.NewMetrics(legacyregistry.MustRegister),
+	}
+	if options.Inventory != nil {
+		source = options.Inventory(projector)
 	}
 	leadership := &ledger.Leadership{
 		Ledger:       records,
@@ -111,12 +114,12 @@ func Run(ctx context.Context, options *Options) error {
 		ResourcePrefix: "/" + resource.Resource,
 		Backend: leaderOnly{
 			leads:   leadership.Leads,
-			Backend: &vmvcenter.Backend{Session: session, Projector: projector, Refresher: collector, Logger: logger.WithName("backend")},
+			Backend: &vmvcenter.Backend{Session: session, Projector: projector, Refresher: source, Logger: logger.WithName("backend")},
 		},
 		Sequence:    sequence,
 		Clock:       realClock,
 		IsConflict:  isConflict,
-		Unavailable: func() error { return notReadYet(collector.Status(), session.Err()) },
+		Unavailable: func() error { return notReadYet(source.Status(), session.Err()) },
 	})
 	if err != nil {
 		return err
@@ -147,7 +150,7 @@ func Run(ctx context.Context, options *Options) error {
 	if err := server.InstallAPIGroup(group); err != nil {
 		return fmt.Errorf("install API group %s: %w", resource.Group, err)
 	}
-	if err := addProbes(server, probes{session: session, collector: collector, leadership: leadership, records: records, storage: storage.VirtualMachine, clock: realClock}); err != nil {
+	if err := addProbes(server, probes{session: session, inventory: source, leadership: leadership, records: records, storage: storage.VirtualMachine, clock: realClock}); err != nil {
 		return err
 	}
 
@@ -175,7 +178,7 @@ func Run(ctx context.Context, options *Options) error {
 
 	running, ctx := errgroup.WithContext(ctx)
 	running.Go(func() error { return session.Run(ctx) })
-	running.Go(func() error { return collector.Run(ctx) })
+	running.Go(func() error { return source.Run(ctx) })
 	running.Go(func() error {
 		return leadership.Run(ctx, func(term uint64) {
 			sequence.Begin(term)
