@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/apitesting"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -68,6 +69,7 @@ func podConfig(t testing.TB) Config {
 		NewListFunc:    func() runtime.Object { return &example.PodList{} },
 		ResourcePrefix: "/pods",
 		Sequence:       NewCounter(0),
+		FreshnessWait:  500 * time.Millisecond,
 	}
 }
 

@@ -196,7 +196,7 @@ func (s *Store) create(ctx context.Context, key string, desired runtime.Object) 
 func (s *Store) whileCurrent(ctx context.Context, key string, current *entry, write func() error) (moved bool, err error) {
 	unlock, err := s.writers.lock(ctx, key)
 	if err != nil {
-		return false, storage.NewTimeoutError(key, "another write to the object did not end in time")
+		return false, apierrors.NewTimeoutError(fmt.Sprintf("another write to %s %q did not end in time", s.config.GroupResource, path.Base(key)), 1)
 	}
 	defer unlock()
 	if s.mirror.get(key) != current {
