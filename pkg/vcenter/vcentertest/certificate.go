@@ -6,7 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha1"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -68,9 +68,9 @@ func chainPEM(certificate tls.Certificate) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: last})
 }
 
-// thumbprint is the SHA-1 of a certificate as vCenter and govc print it.
+// thumbprint is the SHA-256 of a certificate in capital digits with colons.
 func thumbprint(der []byte) string {
-	sum := sha1.Sum(der)
+	sum := sha256.Sum256(der)
 	parts := make([]string, len(sum))
 	for i, b := range sum {
 		parts[i] = fmt.Sprintf("%02X", b)

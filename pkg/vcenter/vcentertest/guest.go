@@ -3,9 +3,13 @@
 package vcentertest
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"sync"
 
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -67,6 +71,34 @@ func asleep(guest *types.GuestInfo) []types.PropertyChange {
 		{Name: "guest.ipAddress", Val: ""},
 		{Name: "summary.guest.ipAddress", Val: ""},
 	}
+}
+
+// SetGuestIP makes the guest of a running machine report an address on its first
+// adapter, as if DHCP had given it one, and running tools.
+func SetGuestIP(ctx context.Context, vm *object.VirtualMachine, ip string) error {
+	var props mo.VirtualMachine
+	if err := vm.Properties(ctx, vm.Reference(), []string{"name", "guest", "config.guestId", "config.instanceUuid", "runtime.powerState"}, &props); err != nil {
+		return fmt.Errorf("read a virtual machine: %w", err)
+	}
+	if state := props.Runtime.PowerState; state != types.VirtualMachinePowerStatePoweredOn {
+		return fmt.Errorf("virtual machine %q is %s: its guest has no address", props.Name, state)
+	}
+	facts := guestFacts(VM{
+		Name: props.Name, HostName: props.Guest.HostName, GuestID: props.Config.GuestId, InstanceUUID: props.Config.InstanceUuid, IPs: []string{ip},
+	})
+	if adapters := props.Guest.Net; len(adapters) > 0 {
+		addressed := guestAdapters(VM{InstanceUUID: props.Config.InstanceUuid, Networks: []string{adapters[0].Network}, IPs: []string{ip}})
+		adapters[0].IpAddress, adapters[0].IpConfig, adapters[0].Connected = addressed.GuestNicInfo[0].IpAddress, addressed.GuestNicInfo[0].IpConfig, true
+		facts = append(facts, &types.OptionValue{Key: "SET.guest.net", Value: types.ArrayOfGuestNicInfo{GuestNicInfo: adapters}})
+	}
+	task, err := vm.Reconfigure(ctx, types.VirtualMachineConfigSpec{ExtraConfig: facts})
+	if err == nil {
+		err = task.WaitEx(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("set the address of virtual machine %q: %w", props.Name, err)
+	}
+	return nil
 }
 
 // guestFullName is what guests of these identifiers call themselves.

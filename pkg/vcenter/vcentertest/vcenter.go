@@ -314,7 +314,7 @@ func (v *VCenter) Password() string { return v.password }
 // CACertPEM is the certificate to trust.
 func (v *VCenter) CACertPEM() []byte { return append([]byte(nil), v.caPEM...) }
 
-// Thumbprint is the SHA-1 of the serving certificate, in vCenter's notation.
+// Thumbprint is the SHA-256 of the serving certificate, as openssl prints it.
 func (v *VCenter) Thumbprint() string { return thumbprint(v.certificate.Certificate[0]) }
 
 // CAFile writes the certificate to trust into a file of the test's.

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vcenter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// ControlSocket is where the simulated vCenter of a data directory is controlled.
+func ControlSocket(dataDir string) string { return filepath.Join(dataDir, "vcenter", "control.sock") }
+
+// service is what can be controlled.
+type service interface {
+	Stop()
+	Restart() error
+	Running() bool
+}
+
+// longestSocket is what every system accepts as the path of a socket.
+const longestSocket = 100
+
+// reach returns a path of bearable length to a socket, through a link where its own is too long.
+func reach(socket string) (path string, done func(), err error) {
+	if len(socket) <= longestSocket {
+		return socket, func() {}, nil
+	}
+	dir, err := os.MkdirTemp("", "pacific-")
+	if err != nil {
+		return "", nil, fmt.Errorf("make a link to %s: %w", socket, err)
+	}
+	done = func() { _ = os.RemoveAll(dir) }
+	target, err := filepath.Abs(filepath.Dir(socket))
+	if err == nil {
+		err = os.Symlink(target, filepath.Join(dir, "d"))
+	}
+	if err != nil {
+		done()
+		return "", nil, fmt.Errorf("make a link to %s: %w", socket, err)
+	}
+	return filepath.Join(dir, "d", filepath.Base(socket)), done, nil
+}
+
+// serveControl answers on the socket until ctx ends.
+func serveControl(ctx context.Context, socket string, controlled service) error {
+	if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
+		return fmt.Errorf("make the folder of the control socket: %w", err)
+	}
+	// The data directory has one owner: what is left there is of a process that died.
+	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the last control socket: %w", err)
+	}
+	path, done, err := reach(socket)
+	if err != nil {
+		return err
+	}
+	defer done()
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		return fmt.Errorf("listen on the control socket: %w", err)
+	}
+	if err := os.Chmod(socket, 0o600); err != nil {
+		_ = listener.Close()
+		return fmt.Errorf("protect the control socket: %w", err)
+	}
+
+	mux := http.NewServeMux()
+	act := func(f func() error) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			if err := f(); err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+			}
+		}
+	}
+	mux.HandleFunc("POST /stop", act(func() error { controlled.Stop(); return nil }))
+	mux.HandleFunc("POST /start", act(func() error {
+		if controlled.Running() {
+			return nil
+		}
+		return controlled.Restart()
+	}))
+	mux.HandleFunc("POST /restart", act(controlled.Restart))
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	select {
+	case <-ctx.Done():
+		_ = server.Close()
+		<-failed
+		return nil
+	case err := <-failed:
+		return fmt.Errorf("serve the control socket: %w", err)
+	}
+}
+
+// control asks the simulated vCenter to stop, start or restart.
+func control(ctx context.Context, socket, verb string) error {
+	path, done, err := reach(socket)
+	if err != nil {
+		return err
+	}
+	defer done()
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		},
+	}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://vcenter/"+verb, nil)
+	if err != nil {
+		return fmt.Errorf("%s the simulated vCenter: %w", verb, err)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return fmt.Errorf("%s the simulated vCenter: nobody answers on %s, is `supervisor up --sim` running?", verb, socket)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 4096))
+		return fmt.Errorf("%s the simulated vCenter: %s", verb, strings.TrimSpace(string(text)))
+	}
+	return nil
+}

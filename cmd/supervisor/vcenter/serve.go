@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vcenter
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+)
+
+// ServeOptions say where the simulated vCenter listens and who can log in.
+type ServeOptions struct {
+	// Addr is a loopback address with a port that is free at each start.
+	Addr string
+	// CertFile and KeyFile are the serving certificate, followed in its file by the authority's where there is one.
+	CertFile, KeyFile string
+	// CredentialsFile is YAML with the keys username and password.
+	CredentialsFile string
+	// ControlSocket is the path of the socket that Control talks to.
+	ControlSocket string
+	// Inventory is what there is at the start: vcentertest.Sample where none is given.
+	Inventory vcentertest.Inventory
+}
+
+// Serve runs a simulated vCenter until ctx ends.
+func Serve(ctx context.Context, o ServeOptions) error {
+	certificate, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
+	if err != nil {
+		return fmt.Errorf("serving certificate of the simulated vCenter: %w", err)
+	}
+	username, password, err := readCredentials(o.CredentialsFile)
+	if err != nil {
+		return err
+	}
+	inventory := o.Inventory
+	if inventory == nil {
+		inventory = vcentertest.Sample
+	}
+	vc, err := vcentertest.Start(vcentertest.Options{
+		Addr: o.Addr, Certificate: &certificate, Username: username, Password: password, Inventory: inventory,
+	})
+	if err != nil {
+		return err
+	}
+	defer vc.Close()
+	return serveControl(ctx, o.ControlSocket, vc)
+}
+
+// readCredentials reads the account; no error ever quotes the file.
+func readCredentials(file string) (username, password string, err error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return "", "", fmt.Errorf("read vCenter's credentials: %w", err)
+	}
+	var account struct {
+		Username string `json:"username"`
+		Password string `json:"password"`
+	}
+	if yaml.UnmarshalStrict(data, &account) != nil || account.Username == "" || account.Password == "" {
+		return "", "", errors.New("the credentials file " + file + " is not YAML with the keys username and password")
+	}
+	return account.Username, account.Password, nil
+}
