@@ -76,6 +76,8 @@ func (o etcdOptions) config() (*embed.Config, error) {
 	config.ClientTLSInfo.TrustedCAFile = o.trustedCA
 	config.ClientTLSInfo.ClientCertAuth = true
 	config.TlsMinVersion = "TLS1.2"
+	// The gateway would connect to this server as a client with the server's certificate, which is none of a client.
+	config.EnableGRPCGateway = false
 	// A lone member elects itself: short ticks make it ready sooner.
 	config.TickMs, config.ElectionMs = 20, 200
 	// kube-apiserver compacts by itself every five minutes.

@@ -160,7 +160,17 @@ func (p *plan) vsphereAPIServer() (process.Command, error) {
 		"--etcd-cafile=" + c.etcdCA.CertFile,
 		"--etcd-certfile=" + c.vsphereAPIServerEtcdClient.CertFile,
 		"--etcd-keyfile=" + c.vsphereAPIServerEtcdClient.KeyFile,
-		"--etcd-prefix=/pacific",
+		"--etcd-prefix=" + etcdPrefix,
+		// How to tell the aggregator is known here. Without these flags it is read from the cluster, after the server has
+		// begun to listen: for a moment it would take everybody for anonymous, and the aggregator, which knows no
+		// readiness of a Service without endpoints, would pass a 403 on to users.
+		"--client-ca-file=" + c.clusterCA.CertFile,
+		"--requestheader-client-ca-file=" + c.frontProxyCA.CertFile,
+		"--requestheader-allowed-names=" + frontProxyName,
+		"--requestheader-username-headers=X-Remote-User",
+		"--requestheader-uid-headers=X-Remote-Uid",
+		"--requestheader-group-headers=X-Remote-Group",
+		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
 		"--vcenter=" + p.vcenter.URL,
 		"--vcenter-credentials=" + p.vcenter.CredentialsFile,
 	}
@@ -173,7 +183,9 @@ func (p *plan) vsphereAPIServer() (process.Command, error) {
 			args = append(args, flag.name+"="+flag.value)
 		}
 	}
-	return p.command(component.VSphereAPIServer, 10*time.Second, probe.readyz, args...), nil
+	command := p.command(component.VSphereAPIServer, 10*time.Second, probe.readyz, args...)
+	command.Prepare = p.depose
+	return command, nil
 }
 
 func (p *plan) simulatedVCenter() (process.Command, error) {
