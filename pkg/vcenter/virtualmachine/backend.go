@@ -141,8 +141,11 @@ func (b *Backend) Delete(ctx context.Context, key string, current runtime.Object
 	if err != nil {
 		return err
 	}
-	power := Power{Session: b.Session}
 	operation := fmt.Sprintf("destroy virtual machine %q", key[len(KeyPrefix):])
+	if state.MetadataError != nil {
+		return fmt.Errorf("%s: "+malformedRemedyText+": %w", operation, state.MetadataError, failure.Invalid)
+	}
+	power := Power{Session: b.Session}
 	// A machine that somebody powers on in between cannot be destroyed: once more, then.
 	for range 2 {
 		if err = power.off(ctx, state.Ref); err == nil || errors.Is(err, failure.Conflict) {

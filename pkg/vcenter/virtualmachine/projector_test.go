@@ -179,7 +179,7 @@ func TestNamesDependOnTheSetAlone(t *testing.T) {
 	p, mirror := newTestProjector()
 	p.Apply(initial())
 	live := map[string]inventory.Object{}
-	for step := range 3000 {
+	for step := range 800 {
 		id := fmt.Sprintf("vm-%d", random.IntN(8))
 		if _, there := live[id]; there && random.IntN(3) == 0 {
 			delete(live, id)

@@ -413,6 +413,11 @@ func TestMalformedMetadataStaysUntouched(t *testing.T) {
 		if !errors.Is(err, failure.Invalid) || !strings.Contains(err.Error(), virtualmachine.MetadataKey) {
 			t.Errorf("%q: a write gives %v", value, err)
 		}
+		err = s.store.Delete(t.Context(), "/virtualmachines/team-a/web-1", &vmopv1.VirtualMachine{}, nil,
+			func(context.Context, runtime.Object) error { return nil }, nil, storage.DeleteOptions{})
+		if !errors.Is(err, failure.Invalid) {
+			t.Errorf("%q: a deletion gives %v", value, err)
+		}
 		if got := a.option(a.vm("team-a/web-1"), virtualmachine.MetadataKey); got != value {
 			t.Errorf("it was %q and is %q", value, got)
 		}
