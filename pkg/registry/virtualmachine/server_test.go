@@ -86,6 +86,7 @@ type server struct {
 	t        *testing.T
 	world    *world
 	machines *REST
+	api      *genericapiserver.GenericAPIServer
 }
 
 // The upstream cache asks a package variable what the storage below it can do.
@@ -155,7 +156,7 @@ func newServerWith(t *testing.T, sequence *livestore.Sequence, machines ...*v1al
 	served := httptest.NewServer(api.Handler)
 	t.Cleanup(endpoints.VirtualMachine.Destroy)
 	t.Cleanup(served.Close)
-	started := &server{Server: served, t: t, world: outside, machines: endpoints.VirtualMachine}
+	started := &server{Server: served, t: t, api: api, world: outside, machines: endpoints.VirtualMachine}
 	started.waitReady()
 	return started
 }
