@@ -160,12 +160,11 @@ func TestManyObjectsArriveInOneUpdate(t *testing.T) {
 		if err := vcentertest.Small(ctx, b); err != nil {
 			return err
 		}
-		for i := range n {
-			if err := b.Folder(ctx, fmt.Sprintf("Namespaces/many-%d", i)); err != nil {
-				return err
-			}
+		folder, err := find.NewFinder(b.Client.Client).Folder(ctx, "/DC0/vm/Namespaces")
+		for i := 0; i < n && err == nil; i++ {
+			_, err = folder.CreateFolder(ctx, fmt.Sprintf("many-%d", i))
 		}
-		return nil
+		return err
 	}}), nil)
 	f.synced()
 	if got := f.collector.Status().Objects["Folder"]; got != n+2 {
@@ -244,14 +243,24 @@ func TestTerminatedSessionWakesTheWait(t *testing.T) {
 
 func TestSilenceIsALoss(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{})
-	v.AddFault(vcentertest.Fault{Method: "WaitForUpdatesEx", Skip: 1, Count: 1, Delay: 3 * time.Second})
-	f := start(t, v, func(c *inventory.Collector) { c.MaxWait, c.Grace = time.Second, 200*time.Millisecond })
-	eventually(t, "the loss is seen", func() bool {
-		err := f.collector.Status().Err
-		return f.collector.Status().Synced && errors.Is(err, failure.Timeout)
-	})
-	v.ClearFaults()
+	w := newWire(t, v.Addr())
+	t.Cleanup(w.close)
+	way := v.URL()
+	way.Host = w.listener.Addr().String()
+	f := startAt(t, v, way, func(c *inventory.Collector) { c.MaxWait, c.Grace = time.Second, 200*time.Millisecond })
 	f.synced()
+	f.mirror.forget()
+
+	w.cut.Lock()
+	eventually(t, "the loss is seen", func() bool { return errors.Is(f.collector.Status().Err, failure.Timeout) })
+	if f.mirror.vm("web-1") == nil {
+		t.Error("what was known is gone while vCenter is silent")
+	}
+	w.cut.Unlock()
+	f.synced()
+	if changes, removed := f.mirror.counted(); len(changes)+len(removed) != 0 {
+		t.Errorf("silence told %v and %v", changes, removed)
+	}
 }
 
 func TestVCenterComesUpLater(t *testing.T) {

@@ -4,7 +4,10 @@ package inventory_test
 
 import (
 	"context"
+	"io"
 	"maps"
+	"net"
+	"net/url"
 	"runtime"
 	"sync"
 	"testing"
@@ -127,10 +130,16 @@ type fixture struct {
 // start runs a collector which ends, with all its goroutines, with the test.
 func start(t *testing.T, v *vcentertest.VCenter, change func(*inventory.Collector)) *fixture {
 	t.Helper()
+	return startAt(t, v, v.URL(), change)
+}
+
+// startAt is start with another way to vCenter.
+func startAt(t *testing.T, v *vcentertest.VCenter, way *url.URL, change func(*inventory.Collector)) *fixture {
+	t.Helper()
 	before := runtime.NumGoroutine()
 	s, err := vcenter.NewSession(vcenter.Config{
-		URL: v.URL(), CredentialsFile: v.CredentialsFile(t), CAFile: v.CAFile(t),
-		KeepAlive: 200 * time.Millisecond, CallTimeout: 10 * time.Second,
+		URL: way, CredentialsFile: v.CredentialsFile(t), CAFile: v.CAFile(t),
+		KeepAlive: 200 * time.Millisecond, CallTimeout: 5 * time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -208,4 +217,70 @@ func (f *fixture) do(task *object.Task, err error) {
 
 func extraConfig(value string) types.VirtualMachineConfigSpec {
 	return types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: "pacific.metadata", Value: value}}}
+}
+
+// wire carries bytes to vCenter until it is cut, without a word to either end:
+// what a firewall does that forgot a connection.
+type wire struct {
+	listener net.Listener
+	cut      sync.RWMutex // Locked while nothing passes.
+	running  sync.WaitGroup
+
+	mu    sync.Mutex // Guards conns.
+	conns []net.Conn
+}
+
+func newWire(t *testing.T, to string) *wire {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{listener: listener}
+	w.running.Go(func() {
+		for {
+			near, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = near.Close()
+				continue
+			}
+			w.mu.Lock()
+			w.conns = append(w.conns, near, far)
+			w.mu.Unlock()
+			w.running.Go(func() { w.carry(near, far) })
+			w.running.Go(func() { w.carry(far, near) })
+		}
+	})
+	return w
+}
+
+func (w *wire) carry(from, to net.Conn) {
+	_, _ = io.Copy(gate{w, to}, from)
+	_ = from.Close()
+	_ = to.Close()
+}
+
+func (w *wire) close() {
+	_ = w.listener.Close()
+	w.mu.Lock()
+	for _, conn := range w.conns {
+		_ = conn.Close()
+	}
+	w.mu.Unlock()
+	w.running.Wait()
+}
+
+type gate struct {
+	wire *wire
+	to   io.Writer
+}
+
+func (g gate) Write(p []byte) (int, error) {
+	g.wire.cut.RLock()
+	defer g.wire.cut.RUnlock()
+	return g.to.Write(p)
 }
