@@ -5,7 +5,8 @@ package artifacts
 
 import "embed"
 
-// Base is what every installation has in common: base/namespace.yaml, base/rbac.yaml, base/service.yaml and
+// Base is what every installation has in common: base/namespace.yaml, base/rbac.yaml, base/roles.yaml, base/service.yaml,
+// base/statefulset.yaml and
 // base/apiservice.yaml. It is read-only.
 //
 //go:embed base/*.yaml
