@@ -25,7 +25,7 @@ import (
 
 var (
 	seedFlag  = flag.Int64("livestore.seed", 0, "seed of the randomised test, 0 for another one each time")
-	stepsFlag = flag.Int("livestore.steps", 1500, "how often something happens outside per term in the randomised test")
+	stepsFlag = flag.Int("livestore.steps", 1000, "how often something happens outside per term in the randomised test")
 )
 
 func metav1Selector(selector string) labels.Selector {

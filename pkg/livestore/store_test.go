@@ -32,6 +32,10 @@ func TestSequence(t *testing.T) {
 	if got, want := s.Next(), uint64(3<<30+2); got != want {
 		t.Errorf("the second revision of term 3 is %d, want %d", got, want)
 	}
+	s.Begin(5)
+	if got, want := s.Next(), uint64(5<<30+1); got != want {
+		t.Errorf("the first revision after the begin of term 5 is %d, want %d", got, want)
+	}
 	if got := NewCounter(7).Next(); got != 8 {
 		t.Errorf("the first revision after 7 is %d", got)
 	}
