@@ -14,6 +14,7 @@ import (
 	"github.com/openpacific/pacific/cmd/supervisor/kubectl"
 	"github.com/openpacific/pacific/cmd/supervisor/status"
 	"github.com/openpacific/pacific/cmd/supervisor/up"
+	"github.com/openpacific/pacific/cmd/supervisor/vcenter"
 	"github.com/openpacific/pacific/cmd/supervisor/version"
 )
 
@@ -23,7 +24,7 @@ func main() {
 		return
 	}
 	root := &cobra.Command{Use: "supervisor", Short: "A Supervisor in one program: the Kubernetes API of a vCenter", SilenceErrors: true}
-	root.AddCommand(up.NewCommand(), status.NewCommand(), kubectl.NewCommand(), version.NewCommand(), component.NewCommand(component.Components()))
+	root.AddCommand(up.NewCommand(), status.NewCommand(), kubectl.NewCommand(), vcenter.NewCommand(), version.NewCommand(), component.NewCommand(component.Components()))
 	err := root.Execute()
 	var coded interface{ ExitCode() int }
 	if errors.As(err, &coded) {

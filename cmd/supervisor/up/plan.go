@@ -11,6 +11,7 @@ import (
 	"github.com/openpacific/pacific/cmd/supervisor/component"
 	"github.com/openpacific/pacific/cmd/supervisor/datadir"
 	"github.com/openpacific/pacific/cmd/supervisor/process"
+	"github.com/openpacific/pacific/cmd/supervisor/vcenter"
 )
 
 // plan says which children there are and with what arguments.
@@ -106,6 +107,7 @@ func (p *plan) kubeAPIServer() (process.Command, error) {
 		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
 		"--proxy-client-cert-file="+c.frontProxyClient.CertFile,
 		"--proxy-client-key-file="+c.frontProxyClient.KeyFile,
+		"--shutdown-watch-termination-grace-period=2s", // else open watches hold up the end
 		"--profiling=false",
 	), nil
 }
@@ -183,7 +185,7 @@ func (p *plan) vsphereAPIServer() (process.Command, error) {
 			args = append(args, flag.name+"="+flag.value)
 		}
 	}
-	command := p.command(component.VSphereAPIServer, 10*time.Second, probe.readyz, args...)
+	command := p.command(component.VSphereAPIServer, 5*time.Second, probe.readyz, args...)
 	command.Prepare = p.depose
 	return command, nil
 }
@@ -199,6 +201,7 @@ func (p *plan) simulatedVCenter() (process.Command, error) {
 		"--tls-cert-file="+c.vcenter.CertFile,
 		"--tls-private-key-file="+c.vcenter.KeyFile,
 		"--credentials="+p.vcenter.CredentialsFile,
+		"--control-socket="+vcenter.ControlSocket(string(p.dir)),
 	), nil
 }
 

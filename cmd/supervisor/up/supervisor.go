@@ -213,16 +213,17 @@ func (s *Supervisor) start(ctx context.Context) error {
 	if err := s.await(ctx, kubeAPIServer); err != nil {
 		return err
 	}
-	controllerManager, err := s.launch(s.plan.kubeControllerManager())
-	if err != nil {
-		return err
-	}
 	applying, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if err := s.cluster.Apply(applying, s.register.Base); err != nil {
 		return err
 	}
 	vsphereAPIServer, err := s.launch(s.plan.vsphereAPIServer())
+	if err != nil {
+		return err
+	}
+	// Started after vsphere-apiserver, since it watches that too: so it stops, and closes its watches, first.
+	controllerManager, err := s.launch(s.plan.kubeControllerManager())
 	if err != nil {
 		return err
 	}
