@@ -31,6 +31,19 @@ type Builder struct {
 	dir     string
 	finder  *find.Finder
 	folders *object.DatacenterFolders
+	found   map[string]any // by kind and path, so that a machine costs no search
+}
+
+// lookup finds something once.
+func lookup[T any](b *Builder, kind, path string, find func(string) (T, error)) (T, error) {
+	if known, ok := b.found[kind+path].(T); ok {
+		return known, nil
+	}
+	made, err := find(path)
+	if err == nil {
+		b.found[kind+path] = made
+	}
+	return made, err
 }
 
 // VM describes a virtual machine to make. Only Name and Cluster are required.
@@ -97,6 +110,7 @@ func (b *Builder) use(ctx context.Context, dc *object.Datacenter) error {
 	}
 	b.folders = folders
 	b.finder = find.NewFinder(b.Client.Client, false).SetDatacenter(dc)
+	b.found = make(map[string]any)
 	return nil
 }
 
@@ -248,11 +262,15 @@ func (b *Builder) VirtualMachine(ctx context.Context, vm VM) (*object.VirtualMac
 }
 
 func (b *Builder) virtualMachine(ctx context.Context, vm VM) (*object.VirtualMachine, error) {
-	folder, err := b.finder.Folder(ctx, path.Join(b.folders.VmFolder.InventoryPath, vm.Folder))
+	folder, err := lookup(b, "folder", path.Join(b.folders.VmFolder.InventoryPath, vm.Folder), func(p string) (*object.Folder, error) {
+		return b.finder.Folder(ctx, p)
+	})
 	if err != nil {
 		return nil, err
 	}
-	pool, err := b.finder.ResourcePool(ctx, path.Join(vm.Cluster, "Resources", vm.Pool))
+	pool, err := lookup(b, "pool", path.Join(vm.Cluster, "Resources", vm.Pool), func(p string) (*object.ResourcePool, error) {
+		return b.finder.ResourcePool(ctx, p)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +278,9 @@ func (b *Builder) virtualMachine(ctx context.Context, vm VM) (*object.VirtualMac
 	if vm.Host != "" {
 		hostPath = path.Join(vm.Cluster, vm.Host)
 	}
-	hosts, err := b.finder.HostSystemList(ctx, hostPath)
+	hosts, err := lookup(b, "host", hostPath, func(p string) ([]*object.HostSystem, error) {
+		return b.finder.HostSystemList(ctx, p)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -290,7 +310,9 @@ func (b *Builder) spec(ctx context.Context, vm *VM) (*types.VirtualMachineConfig
 	}
 	datastore := vm.Datastore
 	if datastore == "" {
-		found, err := b.finder.DatastoreList(ctx, "*")
+		found, err := lookup(b, "datastore", "*", func(p string) ([]*object.Datastore, error) {
+			return b.finder.DatastoreList(ctx, p)
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -325,11 +347,13 @@ func (b *Builder) spec(ctx context.Context, vm *VM) (*types.VirtualMachineConfig
 		}
 	}
 	for i, name := range vm.Networks {
-		network, err := b.finder.Network(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		backing, err := network.EthernetCardBackingInfo(ctx)
+		backing, err := lookup(b, "network", name, func(p string) (types.BaseVirtualDeviceBackingInfo, error) {
+			network, err := b.finder.Network(ctx, p)
+			if err != nil {
+				return nil, err
+			}
+			return network.EthernetCardBackingInfo(ctx)
+		})
 		if err != nil {
 			return nil, err
 		}

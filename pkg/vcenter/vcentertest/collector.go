@@ -198,23 +198,44 @@ func (c *propertyCollector) WaitForUpdatesEx(ctx *simulator.Context, req *types.
 			body.Res = &types.WaitForUpdatesExResponse{Returnval: set}
 			return body
 		}
-	wait:
-		for {
-			select {
-			case <-changed:
-				break wait
-			case <-ticker.C:
-				if logged && !sessionLives(ctx) {
-					body.Fault_ = notAuthenticated(req.This)
-					return body
-				}
-			case <-cancelled:
-				body.Fault_ = simulator.Fault("", new(types.RequestCanceled))
-				return body
-			case <-deadline:
-				body.Res = &types.WaitForUpdatesExResponse{}
-				return body
+		switch park(ctx, t, changed, ticker.C, cancelled, deadline, logged) {
+		case sessionEnded:
+			body.Fault_ = notAuthenticated(req.This)
+			return body
+		case waitCancelled:
+			body.Fault_ = simulator.Fault("", new(types.RequestCanceled))
+			return body
+		case waitOver:
+			body.Res = &types.WaitForUpdatesExResponse{}
+			return body
+		}
+	}
+}
+
+// Why a wait stops waiting.
+type wakeReason int
+
+const (
+	somethingChanged wakeReason = iota
+	sessionEnded
+	waitCancelled
+	waitOver
+)
+
+func park(ctx *simulator.Context, t *tracker, changed <-chan struct{}, tick <-chan time.Time, cancelled <-chan struct{}, deadline <-chan time.Time, logged bool) wakeReason {
+	defer t.parked()()
+	for {
+		select {
+		case <-changed:
+			return somethingChanged
+		case <-tick:
+			if logged && !sessionLives(ctx) {
+				return sessionEnded
 			}
+		case <-cancelled:
+			return waitCancelled
+		case <-deadline:
+			return waitOver
 		}
 	}
 }

@@ -32,5 +32,7 @@
 // and that this package therefore does not touch: simulator.TaskDelay,
 // simulator.DefaultLogin, simulator.StatusSDK, simulator.Trace, the endpoints of
 // simulator.RegisterEndpoint, the session of in-process clients, and the
-// templates in simulator/esx, of which resource pools share one summary.
+// templates in simulator/esx, of which resource pools share one summary. The
+// storage policies of pbm/simulator are shared too and written to when one is
+// made, which a mutex of this package, its only variable, guards.
 package vcentertest

@@ -5,6 +5,7 @@ package vcentertest
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"sort"
 	"testing"
 	"time"
@@ -18,8 +19,6 @@ import (
 	"github.com/vmware/govmomi/view"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
-
-	"net/url"
 )
 
 // machine is what a VM shows of itself, without what runs with the clock.
@@ -134,6 +133,24 @@ func TestSampleLibraryAndPolicies(t *testing.T) {
 	if err := client.Login(ctx, url.UserPassword(v.Username(), v.Password())); err != nil {
 		t.Fatal(err)
 	}
+	if session, err := client.Session(ctx); err != nil || session == nil {
+		t.Fatalf("REST session %v, %v", session, err)
+	}
+	other := rest.NewClient(login(t, v).Client)
+	if err := other.Login(ctx, url.UserPassword(v.Username(), v.Password())); err != nil {
+		t.Fatal(err)
+	}
+	v.TerminateSessions()
+	for _, terminated := range []*rest.Client{client, other} {
+		if session, err := terminated.Session(ctx); err != nil || session != nil {
+			t.Errorf("REST session after the end of all: %v, %v", session, err)
+		}
+	}
+	c = login(t, v)
+	client = rest.NewClient(c.Client)
+	if err := client.Login(ctx, url.UserPassword(v.Username(), v.Password())); err != nil {
+		t.Fatal(err)
+	}
 	manager := library.NewManager(client)
 	images, err := manager.GetLibraryByName(ctx, "images")
 	if err != nil {
@@ -174,5 +191,17 @@ func TestSampleLibraryAndPolicies(t *testing.T) {
 	}
 	if !names["fast-storage"] || !names["bulk-storage"] || len(names) < 4 {
 		t.Errorf("storage policies: %v", names)
+	}
+}
+
+func TestMachines(t *testing.T) {
+	count := 0
+	for _, m := range machines(t, Run(t, Options{Inventory: Machines(5)})) {
+		if m.Folder == "many" {
+			count++
+		}
+	}
+	if count != 5 {
+		t.Errorf("%d machines, want 5", count)
 	}
 }

@@ -5,6 +5,7 @@ package vcentertest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -233,8 +234,8 @@ func TestChangeArrivesSoon(t *testing.T) {
 		t.Fatal(err)
 	}
 	vm := i.vm("db-1")
-	best := time.Hour
-	for n := range 5 {
+	var took []time.Duration
+	for n := range 7 {
 		arrived := make(chan time.Time)
 		go func() {
 			if _, err := s.wait(10); err != nil {
@@ -242,26 +243,37 @@ func TestChangeArrivesSoon(t *testing.T) {
 			}
 			arrived <- time.Now()
 		}()
+		v.awaitWaiter(t)
 		begin := time.Now()
 		if n%2 == 0 {
 			i.do(vm.PowerOn(ctx))
 		} else {
 			i.do(vm.PowerOff(ctx))
 		}
-		best = min(best, (<-arrived).Sub(begin))
-		for {
-			set, err := s.wait(0)
-			if err != nil {
+		took = append(took, (<-arrived).Sub(begin))
+		for set := new(types.UpdateSet); set != nil; {
+			var err error
+			if set, err = s.wait(0); err != nil {
 				t.Fatal(err)
-			}
-			if set == nil {
-				break
 			}
 		}
 	}
-	t.Logf("power change to update: %v", best)
-	if best > 80*time.Millisecond {
-		t.Errorf("the quickest update took %v", best)
+	slices.Sort(took)
+	t.Logf("power change to update: %v", took)
+	if median := took[len(took)/2]; median > 80*time.Millisecond {
+		t.Errorf("an update takes %v", median)
+	}
+}
+
+// awaitWaiter returns once a client's wait waits.
+func (v *VCenter) awaitWaiter(t *testing.T) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for v.tracker.waiters() == 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody waits")
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 

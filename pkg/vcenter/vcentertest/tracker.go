@@ -47,6 +47,7 @@ type tracker struct {
 	unfinished map[types.ManagedObjectReference]bool
 	clones     int
 	next       chan struct{}
+	waiting    int
 }
 
 func newTracker() *tracker {
@@ -66,6 +67,25 @@ func (t *tracker) wait() <-chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.next
+}
+
+// parked counts a wait that found nothing to tell, until the returned function
+// is called.
+func (t *tracker) parked() (done func()) {
+	add := func(n int) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.waiting += n
+	}
+	add(1)
+	return func() { add(-1) }
+}
+
+// waiters is how many waits found nothing to tell and wait.
+func (t *tracker) waiters() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.waiting
 }
 
 // wake makes waiters look again.

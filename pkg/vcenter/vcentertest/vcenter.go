@@ -64,6 +64,7 @@ type VCenter struct {
 	dir                string
 	service            *simulator.Service
 	tracker            *tracker
+	rest               restSessions
 
 	mu       sync.Mutex
 	server   *http.Server
@@ -237,7 +238,7 @@ func (v *VCenter) serve(listener net.Listener) {
 func (v *VCenter) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	v.requests.Add(1)
 	defer v.requests.Done()
-	v.service.ServeMux.ServeHTTP(w, r)
+	v.rest.watch(v.service.ServeMux, w, r)
 }
 
 // Stop takes vCenter down as a crash of its service does: the port is closed,
@@ -411,6 +412,7 @@ func (v *VCenter) TerminateSessions() {
 		// A session that ended by itself in between is as good as terminated.
 		_ = manager.TerminateSession(ctx, &types.TerminateSession{SessionId: []string{s.Key}})
 	}
+	v.rest.end(v.service.ServeMux)
 	v.tracker.wake()
 }
 

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vcentertest
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+)
+
+const (
+	restSessionPath   = "/rest/com/vmware/cis/session"
+	restSessionHeader = "vmware-api-session-id"
+)
+
+// restSessions remembers the sessions that the simulator of the REST endpoints
+// hands out, since it keeps them where nobody can end them.
+type restSessions struct {
+	mu  sync.Mutex
+	ids []string
+}
+
+// watch serves a request and notes the session that it begins, if it does.
+func (s *restSessions) watch(next http.Handler, w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost || !strings.HasSuffix(r.URL.Path, "/session") || r.URL.RawQuery != "" {
+		next.ServeHTTP(w, r)
+		return
+	}
+	recorder := httptest.NewRecorder()
+	next.ServeHTTP(recorder, r)
+	if recorder.Code == http.StatusOK || recorder.Code == http.StatusCreated {
+		s.note(recorder.Body.Bytes())
+	}
+	for key, values := range recorder.Header() {
+		w.Header()[key] = values
+	}
+	w.WriteHeader(recorder.Code)
+	_, _ = w.Write(recorder.Body.Bytes())
+}
+
+func (s *restSessions) note(body []byte) {
+	var id string
+	if json.Unmarshal(body, &id) != nil {
+		var wrapped struct{ Value string }
+		if json.Unmarshal(body, &wrapped) != nil {
+			return
+		}
+		id = wrapped.Value
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ids = append(s.ids, id)
+}
+
+// end logs every session out.
+func (s *restSessions) end(handler http.Handler) {
+	s.mu.Lock()
+	ids := s.ids
+	s.ids = nil
+	s.mu.Unlock()
+	for _, id := range ids {
+		request := httptest.NewRequest(http.MethodDelete, restSessionPath, nil)
+		request.Header.Set(restSessionHeader, id)
+		handler.ServeHTTP(httptest.NewRecorder(), request)
+	}
+}
