@@ -12,8 +12,11 @@ import (
 
 // NewCommand returns the command line of vsphere-apiserver. It runs until ctx
 // ends.
-func NewCommand(ctx context.Context) *cobra.Command {
-	options := NewOptions()
+func NewCommand(ctx context.Context) *cobra.Command { return NewCommandFor(ctx, NewOptions()) }
+
+// NewCommandFor returns the command line with options that the caller may set
+// further before the command runs.
+func NewCommandFor(ctx context.Context, options *Options) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "vsphere-apiserver",
 		Short: "Serve vSphere's resources as a Kubernetes API, with vCenter as the storage",

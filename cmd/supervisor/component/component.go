@@ -15,7 +15,6 @@ import (
 	kubecontrollermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 
 	"github.com/openpacific/pacific/cmd/supervisor/process"
-	"github.com/openpacific/pacific/pkg/apiserver"
 )
 
 // Names of the components.
@@ -46,7 +45,7 @@ func Components() []Component {
 		{Name: KubeControllerManager, OwnSignals: true, Command: func(context.Context) *cobra.Command {
 			return kubecontrollermanager.NewControllerManagerCommand()
 		}},
-		{Name: VSphereAPIServer, Command: apiserver.NewCommand},
+		{Name: VSphereAPIServer, Command: newVSphereAPIServerCommand},
 		{Name: VCenter, Command: newVCenterCommand},
 	}
 }

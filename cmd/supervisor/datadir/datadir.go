@@ -62,6 +62,9 @@ func (d Dir) Kubeconfig(component string) string {
 // VCenterCredentials is the credentials file of the simulated vCenter.
 func (d Dir) VCenterCredentials() string { return filepath.Join(string(d), "vcenter-credentials.yaml") }
 
+// SyntheticControl is the socket on which changes of a synthetic inventory are asked for.
+func (d Dir) SyntheticControl() string { return filepath.Join(string(d), "synthetic.sock") }
+
 func (d Dir) state() string      { return filepath.Join(string(d), "state") }
 func (d Dir) statusFile() string { return filepath.Join(d.state(), "status.json") }
 func (d Dir) portsFile() string  { return filepath.Join(d.state(), "ports.json") }

@@ -28,6 +28,10 @@ type Options struct {
 	VCenterCA          string
 	VCenterThumbprint  string
 	NamespacesFolder   string
+	// SyntheticMachines, if not 0, is how many made-up machines are served in place of vCenter's, for benchmarks.
+	SyntheticMachines int
+	// Profile serves the profiles of the API servers, for benchmarks.
+	Profile bool
 }
 
 // DefaultOptions are the options where nothing is said.
@@ -46,6 +50,12 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.VCenterCA, "vcenter-ca", o.VCenterCA, "PEM file with the authority that signs vCenter's certificate; the system's authorities where none is given")
 	flags.StringVar(&o.VCenterThumbprint, "vcenter-thumbprint", o.VCenterThumbprint, "SHA-256 thumbprint of vCenter's certificate, to trust that very certificate")
 	flags.StringVar(&o.NamespacesFolder, "namespaces-folder", o.NamespacesFolder, `VM folder whose subfolders are the namespaces: a name or an inventory path ("Namespaces" where none is given)`)
+	flags.IntVar(&o.SyntheticMachines, "synthetic-machines", o.SyntheticMachines, "serve that many made-up machines in place of vCenter's, for benchmarks")
+	flags.BoolVar(&o.Profile, "profiling", o.Profile, "serve /debug/pprof of the API servers, for benchmarks")
+	for _, name := range []string{"synthetic-machines", "profiling"} {
+		// It fails for unknown flags only.
+		_ = flags.MarkHidden(name)
+	}
 }
 
 // Validate returns every mistake at once; each names the flag and the remedy.
@@ -70,6 +80,9 @@ func (o Options) Validate() error {
 		wrong("--sim and --vcenter exclude each other: leave out --sim to run on %s, or --vcenter to run on a simulated one", redact(o.VCenter))
 	case !o.Sim && o.VCenter == "":
 		wrong("no vCenter is named: give --vcenter URL and --vcenter-credentials FILE, or --sim to try it on a simulated one")
+	}
+	if o.SyntheticMachines < 0 || o.SyntheticMachines > 0 && !o.Sim {
+		wrong("--synthetic-machines %d: give a positive number, and --sim with it", o.SyntheticMachines)
 	}
 	if o.VCenter == "" {
 		for _, flag := range []struct{ name, value string }{

@@ -108,7 +108,7 @@ func (p *plan) kubeAPIServer() (process.Command, error) {
 		"--proxy-client-cert-file="+c.frontProxyClient.CertFile,
 		"--proxy-client-key-file="+c.frontProxyClient.KeyFile,
 		"--shutdown-watch-termination-grace-period=2s", // else open watches hold up the end
-		"--profiling=false",
+		"--profiling="+strconv.FormatBool(p.options.Profile),
 	), nil
 }
 
@@ -185,6 +185,10 @@ func (p *plan) vsphereAPIServer() (process.Command, error) {
 			args = append(args, flag.name+"="+flag.value)
 		}
 	}
+	if p.options.SyntheticMachines > 0 {
+		args = append(args, "--synthetic-machines="+strconv.Itoa(p.options.SyntheticMachines), "--synthetic-control="+p.dir.SyntheticControl())
+	}
+	args = append(args, "--profiling="+strconv.FormatBool(p.options.Profile))
 	command := p.command(component.VSphereAPIServer, 5*time.Second, probe.readyz, args...)
 	command.Prepare = p.depose
 	return command, nil
