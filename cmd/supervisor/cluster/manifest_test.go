@@ -46,7 +46,7 @@ func TestReadRegistersEveryVersionWithACABundle(t *testing.T) {
 			}
 		}
 	}
-	wantKinds := []string{"Namespace", "ServiceAccount", "ClusterRoleBinding", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "Service"}
+	wantKinds := []string{"Namespace", "ServiceAccount", "ClusterRoleBinding", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ClusterRole", "ClusterRole", "Service"}
 	if diff := cmp.Diff(wantKinds, kinds); diff != "" {
 		t.Errorf("order of the rest (-want +got):\n%s", diff)
 	}
