@@ -421,6 +421,7 @@ func TestEndOfSessionEndsWait(t *testing.T) {
 				_, err := s.wait(30)
 				ended <- err
 			}()
+			v.awaitWaiter(t)
 			begin := time.Now()
 			end(v, s)
 			refused[*types.NotAuthenticated](t, <-ended)

@@ -112,6 +112,7 @@ func TestRestart(t *testing.T) {
 		ended <- err
 	}()
 
+	v.awaitWaiter(t)
 	v.Stop()
 	if err := <-ended; err == nil {
 		t.Error("a wait outlived vCenter")
