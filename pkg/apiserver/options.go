@@ -59,6 +59,9 @@ type RecordsOptions struct {
 	CAFile, CertFile, KeyFile string
 	Prefix                    string
 	DataDir                   string
+	// LeaderElect is for an external etcd that several replicas share. An etcd
+	// inside the process lets no other process in.
+	LeaderElect bool
 }
 
 // NewOptions returns the defaults.
@@ -67,7 +70,7 @@ func NewOptions() *Options {
 		Generic: genericoptions.NewRecommendedOptions("", nil),
 		Logs:    logs.NewOptions(),
 		VCenter: VCenterOptions{NamespacesFolder: "Namespaces"},
-		Records: RecordsOptions{Prefix: "/pacific"},
+		Records: RecordsOptions{Prefix: "/pacific", LeaderElect: true},
 	}
 	options.Generic.Etcd = nil // vCenter is the storage
 	options.Generic.SecureServing.BindPort = 8443
@@ -91,6 +94,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Records.CertFile, "etcd-certfile", o.Records.CertFile, "PEM file with the client certificate for etcd")
 	flags.StringVar(&o.Records.KeyFile, "etcd-keyfile", o.Records.KeyFile, "PEM file with the key of the client certificate for etcd")
 	flags.StringVar(&o.Records.Prefix, "etcd-prefix", o.Records.Prefix, "key under which everything lies in etcd")
+	flags.BoolVar(&o.Records.LeaderElect, "leader-elect", o.Records.LeaderElect, "with --etcd-servers: serve and write only while this replica leads. Set it to false where there is only one replica: its restart then need not wait for the lease of the one before")
 	flags.StringVar(&o.Records.DataDir, "data-dir", o.Records.DataDir, "folder of the etcd inside this process; it must outlive the process")
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/apiserver/pkg/server/healthz"
 	"k8s.io/utils/clock"
 
@@ -33,6 +34,7 @@ type probes struct {
 	leadership *ledger.Leadership
 	records    *ledger.Ledger
 	storage    interface{ ReadinessCheck() error }
+	clientCA   dynamiccertificates.CAContentProvider
 	clock      clock.PassiveClock
 }
 
@@ -42,6 +44,7 @@ func addProbes(server *genericapiserver.GenericAPIServer, p probes) error {
 		healthz.NamedCheck("inventory", p.inventoryReady),
 		healthz.NamedCheck("leader", p.leaderReady),
 		healthz.NamedCheck("storage", func(*http.Request) error { return p.storage.ReadinessCheck() }),
+		healthz.NamedCheck("client-ca", p.clientCAReady),
 		healthz.NamedCheck("records", func(request *http.Request) error { return p.records.Check(request.Context()) }),
 	); err != nil {
 		return fmt.Errorf("add readiness checks: %w", err)
@@ -64,6 +67,16 @@ func (p probes) inventoryReady(*http.Request) error {
 func (p probes) leaderReady(*http.Request) error {
 	if !p.leadership.Leads() {
 		return errors.New("another replica leads, or etcd does not answer; this one stands by")
+	}
+	return nil
+}
+
+// clientCAReady fails until the authorities are read by which the aggregator is
+// recognised: until then everybody who comes through it is anonymous, and is
+// refused what is theirs.
+func (p probes) clientCAReady(*http.Request) error {
+	if p.clientCA != nil && len(p.clientCA.CurrentCABundleContent()) == 0 {
+		return errors.New("the authorities of client certificates have not been read from kube-apiserver yet")
 	}
 	return nil
 }

@@ -47,6 +47,9 @@ const (
 	machineWorkers   = 16
 	// leaseSeconds is how long a dead leader stays leader.
 	leaseSeconds = 8
+	// watchGrace is how long a shutdown waits for watches to end: without it, it
+	// would wait for as long as clients keep them open.
+	watchGrace = 2 * time.Second
 )
 
 // Run serves until ctx ends, or until something fails that only a new process
@@ -94,6 +97,7 @@ func Run(ctx context.Context, options *Options) error {
 	leadership := &ledger.Leadership{
 		Ledger:       records,
 		Identity:     identity(),
+		Alone:        len(options.Records.Servers) == 0 || !options.Records.LeaderElect,
 		LeaseSeconds: leaseSeconds,
 		Backoff:      wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 6, Cap: 5 * time.Second},
 		Logger:       logger.WithName("leadership"),
@@ -131,6 +135,7 @@ func Run(ctx context.Context, options *Options) error {
 	if err := options.Generic.ApplyTo(config); err != nil {
 		return fmt.Errorf("configure the API server: %w", err)
 	}
+	config.ShutdownWatchTerminationGracePeriod = watchGrace
 	server, err := config.Complete().New("vsphere-apiserver", genericapiserver.NewEmptyDelegate())
 	if err != nil {
 		return fmt.Errorf("make the API server: %w", err)
@@ -150,7 +155,7 @@ func Run(ctx context.Context, options *Options) error {
 	if err := server.InstallAPIGroup(group); err != nil {
 		return fmt.Errorf("install API group %s: %w", resource.Group, err)
 	}
-	if err := addProbes(server, probes{session: session, inventory: source, leadership: leadership, records: records, storage: storage.VirtualMachine, clock: realClock}); err != nil {
+	if err := addProbes(server, probes{session: session, inventory: source, leadership: leadership, records: records, storage: storage.VirtualMachine, clientCA: config.SecureServing.ClientCA, clock: realClock}); err != nil {
 		return err
 	}
 

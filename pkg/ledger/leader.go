@@ -31,6 +31,10 @@ type Leadership struct {
 	Ledger *Ledger
 	// Identity names this replica to people who look into etcd.
 	Identity string
+	// Alone says that nobody else can stand: Run takes a term and leads without
+	// a lease, so that a successor of this process need not wait for one to run
+	// out. Identity and LeaseSeconds mean nothing then.
+	Alone bool
 	// LeaseSeconds is how long a dead leader stays leader.
 	LeaseSeconds int
 	// Backoff is between failed attempts to stand for election.
@@ -49,7 +53,12 @@ func (l *Leadership) Run(ctx context.Context, elected func(term uint64)) error {
 	var term uint64
 	backoff := l.Backoff
 	for {
-		err := l.lead(ctx, &term, elected)
+		var err error
+		if l.Alone {
+			err = l.leadAlone(ctx, &term, elected)
+		} else {
+			err = l.lead(ctx, &term, elected)
+		}
 		l.leads.Store(false)
 		switch {
 		case ctx.Err() != nil:
@@ -61,7 +70,7 @@ func (l *Leadership) Run(ctx context.Context, elected func(term uint64)) error {
 		if err == nil { // led and lost the lease: stand again at once
 			backoff, delay = l.Backoff, 0
 		} else {
-			l.Logger.Error(err, "Cannot stand for election", "retryIn", delay)
+			l.Logger.Error(err, "Cannot take the lead, trying again", "retryIn", delay)
 		}
 		select {
 		case <-ctx.Done():
@@ -69,6 +78,17 @@ func (l *Leadership) Run(ctx context.Context, elected func(term uint64)) error {
 		case <-time.After(delay):
 		}
 	}
+}
+
+// leadAlone takes a term and leads until ctx ends.
+func (l *Leadership) leadAlone(ctx context.Context, term *uint64, elected func(uint64)) error {
+	if err := l.enterTerm(ctx, term, elected); err != nil {
+		return err
+	}
+	l.leads.Store(true)
+	l.Logger.Info("Leading alone", "term", *term)
+	<-ctx.Done()
+	return nil
 }
 
 // lead stands for election once and, when elected, returns nil after the lease

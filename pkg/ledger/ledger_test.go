@@ -224,3 +224,26 @@ func TestALostLeaseKeepsTheTermUnlessSomebodyElseLed(t *testing.T) {
 		t.Error("the leader still says that it leads")
 	}
 }
+
+func TestAloneASuccessorNeedNotWait(t *testing.T) {
+	etcd := startEtcd(t, t.TempDir())
+	defer etcd.Close()
+	ledger := newLedger(etcd.Client(), time.Unix(1_800_000_000, 0))
+	var terms []uint64
+	for range 2 { // the first is still there, as one that was killed is to a lease
+		logger, ctx := ktesting.NewTestContext(t)
+		alone := &Leadership{Ledger: ledger, Alone: true, Logger: logger}
+		ctx, stop := context.WithCancel(ctx)
+		defer stop()
+		elected, done := make(chan uint64, 1), make(chan error, 1)
+		go func() { done <- alone.Run(ctx, func(term uint64) { elected <- term }) }()
+		terms = append(terms, receive(t, "term", elected))
+		waitFor(t, "leads", alone.Leads)
+	}
+	if diff := cmp.Diff([]uint64{1_800_000_000, 1_800_000_001}, terms); diff != "" {
+		t.Errorf("terms (-want +got):\n%s", diff)
+	}
+	if lease := leaderLease(t, ledger); lease != 0 {
+		t.Errorf("a lease was taken: %x", lease)
+	}
+}

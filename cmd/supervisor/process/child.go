@@ -47,9 +47,6 @@ type Command struct {
 	Env []string
 	// LogFile takes its standard output and standard error.
 	LogFile string
-	// Prepare is called before every start, while the child does not run. Its error keeps the child from being started
-	// this time and counts like a death. It may be nil.
-	Prepare func(ctx context.Context) error
 	// Probe returns nil when the child does its work, else why not. Without one a running child counts as ready.
 	Probe func(ctx context.Context) error
 	// Grace is how long the child has between SIGTERM and SIGKILL.
@@ -77,7 +74,7 @@ type Timing struct {
 	Steady time.Duration
 	// ProbeInterval is the pace of probes until the child is ready, SteadyProbeInterval the pace after that.
 	ProbeInterval, SteadyProbeInterval time.Duration
-	// ProbeTimeout bounds one probe, and one call of Prepare.
+	// ProbeTimeout bounds one probe.
 	ProbeTimeout time.Duration
 }
 
@@ -177,9 +174,6 @@ func (c *Child) backoff() wait.Backoff {
 
 // runOnce starts the child, probes it, and returns how it ended.
 func (c *Child) runOnce(ctx context.Context) string {
-	if err := c.prepareOnce(ctx); err != nil {
-		return fmt.Sprintf("cannot start: %v", err)
-	}
 	log, err := os.OpenFile(c.command.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Sprintf("cannot open its log: %v", err)
@@ -257,15 +251,6 @@ func (c *Child) probe(ctx context.Context) {
 		case <-time.After(wait.Jitter(interval, 0.1)):
 		}
 	}
-}
-
-func (c *Child) prepareOnce(ctx context.Context) error {
-	if c.command.Prepare == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, c.timing.ProbeTimeout)
-	defer cancel()
-	return c.command.Prepare(ctx)
 }
 
 func (c *Child) probeOnce(ctx context.Context) error {

@@ -162,7 +162,7 @@ func (p *plan) vsphereAPIServer() (process.Command, error) {
 		"--etcd-cafile=" + c.etcdCA.CertFile,
 		"--etcd-certfile=" + c.vsphereAPIServerEtcdClient.CertFile,
 		"--etcd-keyfile=" + c.vsphereAPIServerEtcdClient.KeyFile,
-		"--etcd-prefix=" + etcdPrefix,
+		"--leader-elect=false", // there is only this one: its successor need not wait for a lease to run out
 		// How to tell the aggregator is known here. Without these flags it is read from the cluster, after the server has
 		// begun to listen: for a moment it would take everybody for anonymous, and the aggregator, which knows no
 		// readiness of a Service without endpoints, would pass a 403 on to users.
@@ -189,9 +189,7 @@ func (p *plan) vsphereAPIServer() (process.Command, error) {
 		args = append(args, "--synthetic-machines="+strconv.Itoa(p.options.SyntheticMachines), "--synthetic-control="+p.dir.SyntheticControl())
 	}
 	args = append(args, "--profiling="+strconv.FormatBool(p.options.Profile))
-	command := p.command(component.VSphereAPIServer, 5*time.Second, probe.readyz, args...)
-	command.Prepare = p.depose
-	return command, nil
+	return p.command(component.VSphereAPIServer, 5*time.Second, probe.readyz, args...), nil
 }
 
 func (p *plan) simulatedVCenter() (process.Command, error) {
