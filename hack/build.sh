@@ -26,8 +26,15 @@ progress() {
 
 # build <program> <module directory> <package>
 build() {
-  (cd "$2" && go build -v -o "${root}/bin/$1" "$3") 2>&1 | progress "$1"
+  (cd "$2" && go build -v -ldflags "${ldflags}" -o "${root}/bin/$1" "$3") 2>&1 | progress "$1"
 }
+
+# What `kubectl version` and /version tell: the Kubernetes that is built in.
+kubernetes="$(cd cmd/supervisor && go list -m -f '{{.Version}}' k8s.io/kubernetes)"
+major="${kubernetes#v}" && major="${major%%.*}"
+minor="${kubernetes#v*.}" && minor="${minor%%.*}"
+stamp=k8s.io/component-base/version
+ldflags="-X ${stamp}.gitVersion=${kubernetes} -X ${stamp}.gitMajor=${major} -X ${stamp}.gitMinor=${minor} -X ${stamp}.gitTreeState=clean"
 
 root="${PWD}"
 mkdir -p bin

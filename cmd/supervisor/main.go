@@ -9,7 +9,9 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/openpacific/pacific/cmd/supervisor/bench"
 	"github.com/openpacific/pacific/cmd/supervisor/component"
 	"github.com/openpacific/pacific/cmd/supervisor/kubectl"
 	"github.com/openpacific/pacific/cmd/supervisor/status"
@@ -23,8 +25,9 @@ func main() {
 		kubectl.Run(os.Args[1:])
 		return
 	}
-	root := &cobra.Command{Use: "supervisor", Short: "A Supervisor in one program: the Kubernetes API of a vCenter", SilenceErrors: true}
-	root.AddCommand(up.NewCommand(), status.NewCommand(), kubectl.NewCommand(), vcenter.NewCommand(), version.NewCommand(), component.NewCommand(component.Components()))
+	root := &cobra.Command{Use: "supervisor", Short: "A Supervisor in one program: the Kubernetes API of a vCenter", SilenceErrors: true, SilenceUsage: true}
+	pflag.CommandLine.VisitAll(func(flag *pflag.Flag) { flag.Hidden = true }) // the libraries' own, which mean nothing here
+	root.AddCommand(up.NewCommand(), bench.NewCommand(), status.NewCommand(), kubectl.NewCommand(), vcenter.NewCommand(), version.NewCommand(), component.NewCommand(component.Components()))
 	err := root.Execute()
 	var coded interface{ ExitCode() int }
 	if errors.As(err, &coded) {
