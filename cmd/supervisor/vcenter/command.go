@@ -31,7 +31,8 @@ end of its path where there are several of one name.`,
   supervisor vcenter power off team-a/web-1
   supervisor vcenter rename "Legacy DB Server" legacy-db
   supervisor vcenter move web-1 team-b`,
-		SilenceUsage: true,
+		// The usage is for who mistypes a command, not for who is told by vCenter that it cannot be done.
+		PersistentPreRun: func(command *cobra.Command, _ []string) { command.SilenceUsage = true },
 	}
 	command.PersistentFlags().StringVar(&s.dataDir, "data-dir", s.dataDir, "data directory of the Supervisor")
 	command.AddCommand(

@@ -192,6 +192,9 @@ func TestCommands(t *testing.T) {
 	f.does(ns+"/team-c/deep is created.\n", "folder", "create", "team-c/deep")
 	f.fails(`the folder holds "team-c" already`, "folder", "create", "team-c")
 	f.does(ns+"/team-c/new-1 is created.\n", "create", "new-1", "--folder", "team-c", "--disk", "10Gi")
+	f.does(ns+"/team-c/deep/web-1 is created.\n", "create", "web-1", "--folder", "team-c/deep", "--disk", "10Gi")
+	f.does(ns+"/team-b/web-1 is created.\n", "create", "web-1", "--folder", "team-b", "--disk", "10Gi")
+	f.does(ns+"/team-b/web-1 is deleted.\n", "delete", "team-b/web-1")
 	f.does(ns+"/team-c/new-1 is cloned to "+ns+"/team-c/deep/new-1.\n", "clone", "new-1", "new-1", "--folder", "deep")
 	f.fails(`say which virtual machine is meant by its path:
   `+ns+`/team-c/deep/new-1

@@ -10,6 +10,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 	"github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/object"
@@ -215,13 +216,14 @@ func newCreateCommand(s *settings) *cobra.Command {
 	return command
 }
 
+// newDisk names the file so that machines of one name in different folders can share a datastore.
 func newDisk(datastore, name string, megabytes int64) ([]types.BaseVirtualDeviceConfigSpec, error) {
 	var devices object.VirtualDeviceList
 	controller, err := devices.CreateSCSIController("pvscsi")
 	if err != nil {
 		return nil, err
 	}
-	disk := devices.CreateDisk(controller.(types.BaseVirtualController), types.ManagedObjectReference{}, "["+datastore+"] "+name+"/disk-0.vmdk")
+	disk := devices.CreateDisk(controller.(types.BaseVirtualController), types.ManagedObjectReference{}, "["+datastore+"] "+name+"/"+uuid.NewString()+".vmdk")
 	disk.CapacityInKB = megabytes << 10
 	return append(devices, controller, disk).ConfigSpec(types.VirtualDeviceConfigSpecOperationAdd)
 }
