@@ -6,8 +6,11 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/util/compatibility"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
+	logsapi "k8s.io/component-base/logs/api/v1"
 )
 
 // NewCommand returns the command line of vsphere-apiserver. It runs until ctx
@@ -17,6 +20,8 @@ func NewCommand(ctx context.Context) *cobra.Command { return NewCommandFor(ctx, 
 // NewCommandFor returns the command line with options that the caller may set
 // further before the command runs.
 func NewCommandFor(ctx context.Context, options *Options) *cobra.Command {
+	// Other programs' libraries do this for them; alone, the logging options would ask for gates that are not there.
+	utilruntime.Must(logsapi.AddFeatureGates(utilfeature.DefaultMutableFeatureGate))
 	command := &cobra.Command{
 		Use:   "vsphere-apiserver",
 		Short: "Serve vSphere's resources as a Kubernetes API, with vCenter as the storage",
