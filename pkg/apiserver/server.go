@@ -46,7 +46,7 @@ const (
 	namespaceWorkers = 4
 	machineWorkers   = 16
 	// leaseSeconds is how long a dead leader stays leader.
-	leaseSeconds = 8
+	leaseSeconds = 5
 	// watchGrace is how long a shutdown waits for watches to end: without it, it
 	// would wait for as long as clients keep them open.
 	watchGrace = 2 * time.Second

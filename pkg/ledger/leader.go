@@ -133,7 +133,9 @@ func (l *Leadership) newSession(ctx context.Context) (*concurrency.Session, erro
 	if err != nil {
 		return nil, fmt.Errorf("take a lease from etcd: %w", err)
 	}
-	session, err := concurrency.NewSession(l.Ledger.Client, concurrency.WithLease(lease.ID), concurrency.WithTTL(l.LeaseSeconds), concurrency.WithContext(ctx))
+	// Close revokes the lease under the session's own context, which must not have ended with ctx by then.
+	session, err := concurrency.NewSession(l.Ledger.Client, concurrency.WithLease(lease.ID), concurrency.WithTTL(l.LeaseSeconds),
+		concurrency.WithContext(context.WithoutCancel(ctx)))
 	if err != nil {
 		return nil, fmt.Errorf("keep a lease of etcd alive: %w", err)
 	}

@@ -95,13 +95,16 @@ type replica struct {
 	stop  context.CancelFunc
 }
 
-func startReplica(t *testing.T, ledger *Ledger, identity string) *replica {
+// longLease is longer than any test waits, in seconds.
+const longLease = 60
+
+func startReplica(t *testing.T, ledger *Ledger, identity string, leaseSeconds int) *replica {
 	t.Helper()
 	logger, ctx := ktesting.NewTestContext(t)
 	ctx, stop := context.WithCancel(ctx)
 	r := &replica{
 		Leadership: &Leadership{
-			Ledger: ledger, Identity: identity, LeaseSeconds: 2, Logger: logger,
+			Ledger: ledger, Identity: identity, LeaseSeconds: leaseSeconds, Logger: logger,
 			Backoff: wait.Backoff{Duration: 10 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 8, Cap: time.Second},
 		},
 		terms: make(chan uint64, 2), done: make(chan error, 1), stop: stop,
@@ -136,16 +139,17 @@ func TestOneLeaderAndAWarmSuccessor(t *testing.T) {
 	defer etcd.Close()
 	ledger := newLedger(etcd.Client(), time.Unix(1_800_000_000, 0))
 
-	first := startReplica(t, ledger, "first")
+	first := startReplica(t, ledger, "first", longLease)
 	firstTerm := receive(t, "term of the first", first.terms)
 	waitFor(t, "the first leads", first.Leads)
-	second := startReplica(t, ledger, "second")
+	second := startReplica(t, ledger, "second", longLease)
 	select {
 	case term := <-second.terms:
 		t.Fatalf("the second was elected (term %d) while the first leads", term)
 	case <-time.After(300 * time.Millisecond):
 	}
 
+	stopped := time.Now()
 	first.stop()
 	if err := receive(t, "end of the first", first.done); err != nil {
 		t.Errorf("the first ended with %v", err)
@@ -154,6 +158,9 @@ func TestOneLeaderAndAWarmSuccessor(t *testing.T) {
 		t.Errorf("the second's term is %d, want %d", term, firstTerm+1)
 	}
 	waitFor(t, "the second leads", second.Leads)
+	if took := time.Since(stopped); took > longLease*time.Second/2 {
+		t.Errorf("the second led only after %v: it waited for a lease that the first should have given back", took)
+	}
 	if first.Leads() {
 		t.Error("the first still says that it leads")
 	}
@@ -196,7 +203,7 @@ func TestALostLeaseKeepsTheTermUnlessSomebodyElseLed(t *testing.T) {
 	etcd := startEtcd(t, t.TempDir())
 	defer etcd.Close()
 	ledger := newLedger(etcd.Client(), time.Unix(1_800_000_000, 0))
-	leader := startReplica(t, ledger, "leader")
+	leader := startReplica(t, ledger, "leader", 2)
 	term := receive(t, "term", leader.terms)
 	waitFor(t, "leads", leader.Leads)
 
