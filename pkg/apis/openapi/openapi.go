@@ -9,13 +9,17 @@ import (
 	apiopenapi "k8s.io/apiserver/pkg/endpoints/openapi"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/kube-openapi/pkg/common"
+	"k8s.io/kube-openapi/pkg/spec3"
 	"k8s.io/kube-openapi/pkg/util"
 	"k8s.io/kube-openapi/pkg/validation/spec"
 
 	"github.com/openpacific/pacific/pkg/generated/openapi"
 )
 
-const extensionGVK = "x-kubernetes-group-version-kind"
+const (
+	extensionGVK = "x-kubernetes-group-version-kind"
+	bearerToken  = "BearerToken"
+)
 
 // Definitions returns the definitions of all served types, keyed as generated,
 // with references by friendly name.
@@ -30,10 +34,15 @@ func Config(scheme *runtime.Scheme, title, version string) (*common.Config, *com
 	namer := apiopenapi.NewDefinitionNamer(scheme)
 	names := definitionNames(namer)
 
+	// Said here as delegated authentication says it of the v2 document alone, so
+	// that clients generated from either know that there is a token to send.
+	bearer := spec.SecuritySchemeProps{Type: "apiKey", Name: "authorization", In: "header", Description: "Bearer Token authentication"}
+
 	v2 := genericapiserver.DefaultOpenAPIConfig(Definitions, namer)
 	v2.Info.Title = title
 	v2.Info.Version = version
 	v2.GetDefinitionName = names
+	v2.SecurityDefinitions = &spec.SecurityDefinitions{bearerToken: &spec.SecurityScheme{SecuritySchemeProps: bearer}}
 
 	// The v3 default has already resolved its definitions through a namer that
 	// knows friendly names alone, which Definitions gives it.
@@ -41,6 +50,9 @@ func Config(scheme *runtime.Scheme, title, version string) (*common.Config, *com
 	v3.Info.Title = title
 	v3.Info.Version = version
 	v3.GetDefinitionName = names
+	v3.SecuritySchemes = spec3.SecuritySchemes{bearerToken: &spec3.SecurityScheme{SecuritySchemeProps: spec3.SecuritySchemeProps{
+		Type: bearer.Type, Name: bearer.Name, In: bearer.In, Description: bearer.Description,
+	}}}
 	return v2, v3
 }
 

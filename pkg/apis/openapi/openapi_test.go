@@ -3,6 +3,7 @@
 package openapi
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -105,4 +106,29 @@ func TestFieldsAreDocumented(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Clients generated from either document know the token that there is to send.
+func TestBearerToken(t *testing.T) {
+	v2, v3 := Config(newScheme(), "Pacific", "v0")
+	encoded := map[string]any{"v2": v2.SecurityDefinitions, "v3": v3.SecuritySchemes}
+	for document, schemes := range encoded {
+		got, err := json.Marshal(schemes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := `{"BearerToken":{"description":"Bearer Token authentication","type":"apiKey","name":"authorization","in":"header"}}`
+		if diff := cmp.Diff(decoded(t, []byte(want)), decoded(t, got)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", document, diff)
+		}
+	}
+}
+
+func decoded(t *testing.T, data []byte) any {
+	t.Helper()
+	var value any
+	if err := json.Unmarshal(data, &value); err != nil {
+		t.Fatal(err)
+	}
+	return value
 }
