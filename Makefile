@@ -38,8 +38,9 @@ bench: build ## Compare our VirtualMachines with the same objects as a CRD; N=10
 	hack/bench.sh $(N)
 
 .PHONY: generate
-generate: ## Generate the generated code anew.
+generate: ## Generate the generated code and OpenAPI documents anew.
 	hack/generate.sh
+	hack/generate-documents.sh
 
 .PHONY: verify
 verify: ## Check formatting, vet, tidiness and that generated code is up to date.

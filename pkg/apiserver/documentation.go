@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apiserver
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+
+	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/util/compatibility"
+	restclient "k8s.io/client-go/rest"
+	basecompatibility "k8s.io/component-base/compatibility"
+	"k8s.io/utils/clock"
+
+	"github.com/openpacific/pacific/pkg/apis/openapi"
+	vmopinstall "github.com/openpacific/pacific/pkg/apis/vmoperator/install"
+	"github.com/openpacific/pacific/pkg/livestore"
+	vmregistry "github.com/openpacific/pacific/pkg/registry/virtualmachine"
+)
+
+// Documentation returns a handler that answers as a running server does when
+// asked for its OpenAPI documents, and for nothing else: no vCenter, no
+// kube-apiserver and no records are behind it. The documents are made of it
+// that clients are generated from.
+func Documentation(version string) (http.Handler, error) {
+	scheme := runtime.NewScheme()
+	vmopinstall.Install(scheme)
+	codecs := serializer.NewCodecFactory(scheme)
+	storageCodec := codecs.LegacyCodec(vmopinstall.Versions()[0])
+	resource := vmregistry.GroupResource()
+	machines, err := livestore.New(livestore.Config{
+		GroupResource:  resource,
+		Codec:          storageCodec,
+		NewFunc:        func() runtime.Object { return &vmopv1.VirtualMachine{} },
+		NewListFunc:    func() runtime.Object { return &vmopv1.VirtualMachineList{} },
+		ResourcePrefix: "/" + resource.Resource,
+		Backend:        leaderOnly{leads: func() bool { return false }},
+		Sequence:       &livestore.Sequence{},
+		Clock:          clock.RealClock{},
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	config := genericapiserver.NewConfig(codecs)
+	config.OpenAPIConfig, config.OpenAPIV3Config = openapi.Config(scheme, "Pacific", version)
+	config.EffectiveVersion = compatibility.DefaultComponentGlobalsRegistry.EffectiveVersionFor(basecompatibility.DefaultKubeComponent)
+	config.ExternalAddress = "localhost:443"
+	config.PublicAddress = net.IPv4(127, 0, 0, 1)
+	config.LoopbackClientConfig = &restclient.Config{}
+	server, err := config.Complete(nil).New("vsphere-apiserver", genericapiserver.NewEmptyDelegate())
+	if err != nil {
+		return nil, fmt.Errorf("make the API server: %w", err)
+	}
+	storage, err := vmregistry.NewREST(scheme, restOptions{
+		codec:  storageCodec,
+		stores: map[schema.GroupResource]*livestore.Store{resource: machines},
+	}, nil, clock.RealClock{})
+	if err != nil {
+		return nil, err
+	}
+	// The documents come from the types alone: the storage may go.
+	defer storage.VirtualMachine.Destroy()
+	group, err := machineGroup(scheme, codecs, storage)
+	if err != nil {
+		return nil, err
+	}
+	if err := server.InstallAPIGroup(group); err != nil {
+		return nil, fmt.Errorf("install API group %s: %w", resource.Group, err)
+	}
+	server.PrepareRun()
+	return server.Handler, nil
+}
