@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/openapi"
 )
 
 const (
@@ -29,6 +30,8 @@ const (
 // Cluster is a Kubernetes API.
 type Cluster struct {
 	Client dynamic.Interface
+	// Documents lists what the API documents; a discovery client does.
+	Documents interface{ OpenAPIV3() openapi.Client }
 }
 
 // Apply makes the objects what they should be, by server-side apply, and goes on trying until ctx is done: an API
@@ -70,6 +73,24 @@ func (c *Cluster) WaitAvailable(ctx context.Context, apiServices []*unstructured
 		}
 		if len(reasons) > 0 {
 			return errors.New(strings.Join(reasons, "; "))
+		}
+		return nil
+	})
+}
+
+// WaitDocumented returns when the OpenAPI documents of all of the APIServices are listed, or with the one that is missing
+// when ctx is done.
+func (c *Cluster) WaitDocumented(ctx context.Context, apiServices []*unstructured.Unstructured) error {
+	return retry(ctx, func(context.Context) error {
+		listed, err := c.Documents.OpenAPIV3().Paths()
+		if err != nil {
+			return fmt.Errorf("list the OpenAPI documents: %w", err)
+		}
+		for _, apiService := range apiServices {
+			version, group, _ := strings.Cut(apiService.GetName(), ".")
+			if _, found := listed["apis/"+group+"/"+version]; !found {
+				return fmt.Errorf("the OpenAPI document of %s/%s is not listed yet", group, version)
+			}
 		}
 		return nil
 	})

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -145,14 +146,19 @@ func (s *Supervisor) prepare() error {
 	if err != nil {
 		return err
 	}
-	client, err := dynamic.NewForConfig(&rest.Config{
-		Host: s.plan.server(), QPS: -1, UserAgent: "supervisor",
+	config := &rest.Config{
+		Host: s.plan.server(), QPS: -1, UserAgent: "supervisor", Timeout: 10 * time.Second,
 		TLSClientConfig: rest.TLSClientConfig{CAData: certificates.clusterCA.CertPEM, CertData: certificates.adminClient.CertPEM, KeyData: certificates.adminClient.KeyPEM},
-	})
+	}
+	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("client of the API: %w", err)
 	}
-	s.cluster = &cluster.Cluster{Client: client}
+	documents, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		return fmt.Errorf("discovery client of the API: %w", err)
+	}
+	s.cluster = &cluster.Cluster{Client: client, Documents: documents}
 	s.board.say("certificates and %s are ready", s.shorten(s.dir.AdminKubeconfig()))
 	return nil
 }
@@ -283,11 +289,15 @@ func (s *Supervisor) await(ctx context.Context, child *process.Child) error {
 	}
 }
 
-// awaitAvailable returns when the aggregator forwards to vsphere-apiserver.
+// awaitAvailable returns when the aggregator forwards to vsphere-apiserver, and shows its documentation: kubectl explain
+// reads that, and the aggregator fetches it only a moment later.
 func (s *Supervisor) awaitAvailable(ctx context.Context) error {
 	for {
 		waiting, cancel := context.WithTimeout(ctx, impatience)
 		err := s.cluster.WaitAvailable(waiting, s.register.APIServices)
+		if err == nil {
+			err = s.cluster.WaitDocumented(waiting, s.register.APIServices)
+		}
 		cancel()
 		switch {
 		case err == nil:
