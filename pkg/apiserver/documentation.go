@@ -7,9 +7,7 @@ import (
 	"net"
 	"net/http"
 
-	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/util/compatibility"
@@ -20,7 +18,6 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/openapi"
 	vmopinstall "github.com/openpacific/pacific/pkg/apis/vmoperator/install"
 	"github.com/openpacific/pacific/pkg/livestore"
-	vmregistry "github.com/openpacific/pacific/pkg/registry/virtualmachine"
 )
 
 // Documentation returns a handler that answers as a running server does when
@@ -31,18 +28,7 @@ func Documentation(version string) (http.Handler, error) {
 	scheme := runtime.NewScheme()
 	vmopinstall.Install(scheme)
 	codecs := serializer.NewCodecFactory(scheme)
-	storageCodec := codecs.LegacyCodec(vmopinstall.Versions()[0])
-	resource := vmregistry.GroupResource()
-	machines, err := livestore.New(livestore.Config{
-		GroupResource:  resource,
-		Codec:          storageCodec,
-		NewFunc:        func() runtime.Object { return &vmopv1.VirtualMachine{} },
-		NewListFunc:    func() runtime.Object { return &vmopv1.VirtualMachineList{} },
-		ResourcePrefix: "/" + resource.Resource,
-		Backend:        leaderOnly{leads: func() bool { return false }},
-		Sequence:       &livestore.Sequence{},
-		Clock:          clock.RealClock{},
-	})
+	machines, err := newMachineStore(codecs, leaderOnly{leads: func() bool { return false }}, &livestore.Sequence{}, clock.RealClock{}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -57,22 +43,12 @@ func Documentation(version string) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the API server: %w", err)
 	}
-	storage, err := vmregistry.NewREST(scheme, restOptions{
-		codec:  storageCodec,
-		stores: map[schema.GroupResource]*livestore.Store{resource: machines},
-	}, nil, clock.RealClock{})
+	storage, err := installMachines(server, scheme, codecs, machines, nil, nil, clock.RealClock{})
 	if err != nil {
 		return nil, err
 	}
 	// The documents come from the types alone: the storage may go.
 	defer storage.VirtualMachine.Destroy()
-	group, err := machineGroup(scheme, codecs, storage)
-	if err != nil {
-		return nil, err
-	}
-	if err := server.InstallAPIGroup(group); err != nil {
-		return nil, fmt.Errorf("install API group %s: %w", resource.Group, err)
-	}
 	server.PrepareRun()
 	return server.Handler, nil
 }

@@ -16,7 +16,9 @@ import (
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/storage/storagebackend"
 	flowcontrolrequest "k8s.io/apiserver/pkg/util/flowcontrol/request"
+	"k8s.io/utils/clock"
 
+	vmopinstall "github.com/openpacific/pacific/pkg/apis/vmoperator/install"
 	"github.com/openpacific/pacific/pkg/livestore"
 	vmregistry "github.com/openpacific/pacific/pkg/registry/virtualmachine"
 	"github.com/openpacific/pacific/pkg/wirecache"
@@ -46,6 +48,49 @@ func (r restOptions) GetRESTOptions(resource schema.GroupResource, _ runtime.Obj
 		CountMetricPollPeriod:     time.Minute,
 		StorageObjectCountTracker: r.counts,
 	}, nil
+}
+
+// newMachineStore makes the live store of machines, empty as yet.
+func newMachineStore(codecs serializer.CodecFactory, backend livestore.Backend, sequence *livestore.Sequence, clock clock.Clock, unavailable func() error) (*livestore.Store, error) {
+	resource := vmregistry.GroupResource()
+	return livestore.New(livestore.Config{
+		GroupResource:  resource,
+		Codec:          machineCodec(codecs),
+		NewFunc:        func() runtime.Object { return &vmopv1.VirtualMachine{} },
+		NewListFunc:    func() runtime.Object { return &vmopv1.VirtualMachineList{} },
+		ResourcePrefix: "/" + resource.Resource,
+		Backend:        backend,
+		Sequence:       sequence,
+		Clock:          clock,
+		IsConflict:     isConflict,
+		Unavailable:    unavailable,
+	})
+}
+
+func machineCodec(codecs serializer.CodecFactory) runtime.Codec {
+	return codecs.LegacyCodec(vmopinstall.Versions()[0])
+}
+
+// installMachines serves the machines of a store at every version of their
+// group.
+func installMachines(server *genericapiserver.GenericAPIServer, scheme *runtime.Scheme, codecs serializer.CodecFactory, machines *livestore.Store,
+	origins vmregistry.Origins, counts flowcontrolrequest.StorageObjectCountTracker, clock clock.PassiveClock) (*vmregistry.Storage, error) {
+	storage, err := vmregistry.NewREST(scheme, restOptions{
+		codec:  machineCodec(codecs),
+		stores: map[schema.GroupResource]*livestore.Store{vmregistry.GroupResource(): machines},
+		counts: counts,
+	}, origins, clock)
+	if err != nil {
+		return nil, err
+	}
+	group, err := machineGroup(scheme, codecs, storage)
+	if err != nil {
+		return nil, err
+	}
+	if err := server.InstallAPIGroup(group); err != nil {
+		return nil, fmt.Errorf("install API group %s: %w", vmregistry.GroupResource().Group, err)
+	}
+	return storage, nil
 }
 
 // machineGroup serves the machines at every version of their group.

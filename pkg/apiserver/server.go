@@ -10,11 +10,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/util/wait"
 	genericapiserver "k8s.io/apiserver/pkg/server"
@@ -34,7 +32,6 @@ import (
 	vmcontroller "github.com/openpacific/pacific/pkg/controller/virtualmachine"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/livestore"
-	vmregistry "github.com/openpacific/pacific/pkg/registry/virtualmachine"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
@@ -106,25 +103,12 @@ func Run(ctx context.Context, options *Options) error {
 	scheme := runtime.NewScheme()
 	vmopinstall.Install(scheme)
 	codecs := serializer.NewCodecFactory(scheme)
-	storageCodec := codecs.LegacyCodec(vmopinstall.Versions()[0])
 	feature.DefaultFeatureSupportChecker = livestore.FeatureSupport(feature.DefaultFeatureSupportChecker)
 	sequence := &livestore.Sequence{}
-	resource := vmregistry.GroupResource()
-	machines, err := livestore.New(livestore.Config{
-		GroupResource:  resource,
-		Codec:          storageCodec,
-		NewFunc:        func() runtime.Object { return &vmopv1.VirtualMachine{} },
-		NewListFunc:    func() runtime.Object { return &vmopv1.VirtualMachineList{} },
-		ResourcePrefix: "/" + resource.Resource,
-		Backend: leaderOnly{
-			leads:   leadership.Leads,
-			Backend: &vmvcenter.Backend{Session: session, Projector: projector, Refresher: source, Logger: logger.WithName("backend")},
-		},
-		Sequence:    sequence,
-		Clock:       realClock,
-		IsConflict:  isConflict,
-		Unavailable: func() error { return notReadYet(source.Status(), session.Err()) },
-	})
+	machines, err := newMachineStore(codecs, leaderOnly{
+		leads:   leadership.Leads,
+		Backend: &vmvcenter.Backend{Session: session, Projector: projector, Refresher: source, Logger: logger.WithName("backend")},
+	}, sequence, realClock, func() error { return notReadYet(source.Status(), session.Err()) })
 	if err != nil {
 		return err
 	}
@@ -140,20 +124,9 @@ func Run(ctx context.Context, options *Options) error {
 	if err != nil {
 		return fmt.Errorf("make the API server: %w", err)
 	}
-	storage, err := vmregistry.NewREST(scheme, restOptions{
-		codec:  storageCodec,
-		stores: map[schema.GroupResource]*livestore.Store{resource: machines},
-		counts: config.StorageObjectCountTracker,
-	}, projector, realClock)
+	storage, err := installMachines(server, scheme, codecs, machines, projector, config.StorageObjectCountTracker, realClock)
 	if err != nil {
 		return err
-	}
-	group, err := machineGroup(scheme, codecs, storage)
-	if err != nil {
-		return err
-	}
-	if err := server.InstallAPIGroup(group); err != nil {
-		return fmt.Errorf("install API group %s: %w", resource.Group, err)
 	}
 	if err := addProbes(server, probes{session: session, inventory: source, leadership: leadership, records: records, storage: storage.VirtualMachine, clientCA: config.SecureServing.ClientCA, clock: realClock}); err != nil {
 		return err
