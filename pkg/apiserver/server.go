@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/storage/feature"
+	"k8s.io/apiserver/pkg/util/apihelpers"
 	"k8s.io/apiserver/pkg/util/compatibility"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -35,6 +36,7 @@ import (
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
+	"github.com/openpacific/pacific/pkg/wirecache"
 )
 
 const (
@@ -104,6 +106,7 @@ func Run(ctx context.Context, options *Options) error {
 	vmopinstall.Install(scheme)
 	codecs := serializer.NewCodecFactory(scheme)
 	feature.DefaultFeatureSupportChecker = livestore.FeatureSupport(feature.DefaultFeatureSupportChecker)
+	wirecache.KeepTables(apihelpers.GetMetaInternalVersionCodecs())
 	sequence := &livestore.Sequence{}
 	machines, err := newMachineStore(codecs, leaderOnly{
 		leads:   leadership.Leads,

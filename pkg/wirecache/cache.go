@@ -102,3 +102,29 @@ func (c *cache) collect(objects []metav1.Object, encode func(int) ([]byte, error
 	}
 	return encoded, nil
 }
+
+// one returns the bytes of an object, with encode's if it does not have them
+// yet. What it does not have it keeps only when the object is another state
+// than the known one: a copy of the known one, as single reads and dry runs
+// hand out, does not push the bytes out that lists need.
+func (c *cache) one(object metav1.Object, encode func() ([]byte, error)) ([]byte, error) {
+	id, ok := identify(object)
+	uid := object.GetUID()
+	c.lock.RLock()
+	known, found := c.entries[uid]
+	c.lock.RUnlock()
+	if ok && found && known.identity == id {
+		return known.bytes, nil
+	}
+	bytes, err := encode()
+	if err != nil || !ok || found && known.identity.resourceVersion == id.resourceVersion {
+		return bytes, err
+	}
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	if c.entries == nil || len(c.entries) > 2*c.most+4*slack {
+		c.entries = map[types.UID]entry{}
+	}
+	c.entries[uid] = entry{identity: id, bytes: bytes}
+	return bytes, nil
+}

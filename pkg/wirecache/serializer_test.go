@@ -5,6 +5,7 @@ package wirecache
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"testing"
 	"time"
 
@@ -86,6 +87,12 @@ func TestTheSameBytes(t *testing.T) {
 	for i := range bare.Rows {
 		bare.Rows[i].Object = runtime.RawExtension{}
 	}
+	texts := table(3)
+	for i, cell := range []any{"plain", "<none>", "a \"quoted\" ünicode \\ text"} {
+		texts.Rows[i].Cells, texts.Rows[i].Conditions = []any{texts.Rows[i].Cells[0], cell, ""}, nil
+	}
+	noCells := table(1)
+	noCells.Rows[0].Cells, noCells.Rows[0].Conditions = nil, nil
 	large := newList(3)
 	large.Items[1].Annotations = map[string]string{"large": string(bytes.Repeat([]byte("x"), 2*chunk))}
 	tests := map[string]runtime.Object{
@@ -97,7 +104,11 @@ func TestTheSameBytes(t *testing.T) {
 		"list of another type":      &corev1.SecretList{Items: []corev1.Secret{{ObjectMeta: metav1.ObjectMeta{Name: "s"}}}},
 		"one object":                &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", DeletionTimestamp: &now}},
 		"table":                     table(3),
+		"table of texts":            texts,
+		"table without cells":       noCells,
 		"table without rows":        table(0),
+		"one kept object":           &corev1.Pod{TypeMeta: metav1.TypeMeta{Kind: "Pod", APIVersion: "v1"}, ObjectMeta: newList(1).Items[0].ObjectMeta},
+		"one kept object, no kind":  &newList(1).Items[0],
 		"table with whole objects":  whole,
 		"table without any objects": bare,
 	}
@@ -192,6 +203,68 @@ func TestKeptBytesAreUsedAndGoneOnesForgotten(t *testing.T) {
 	}
 }
 
+// TestOneObject reads objects alone, in turns with lists, as watches and single
+// reads do.
+func TestOneObject(t *testing.T) {
+	plain, kept := newSerializers(t)
+	cached := kept.(*serializer)
+	list := newList(2)
+	alone := func(object corev1.Pod) *corev1.Pod {
+		object.Kind, object.APIVersion = "Pod", "v1"
+		return &object
+	}
+	same := func(what string, object runtime.Object) {
+		t.Helper()
+		if diff := cmp.Diff(encode(t, plain, object), encode(t, kept, object)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+	same("before any list", alone(list.Items[0]))
+	same("list", list)
+	before := cached.objects.entries["uid-1"].bytes
+	same("after the list", alone(list.Items[1]))
+	dryRun := list.Items[1].DeepCopy()
+	dryRun.Labels["dry"] = "run"
+	same("a copy with the same version", alone(*dryRun))
+	if after := cached.objects.entries["uid-1"].bytes; &after[0] != &before[0] {
+		t.Error("a copy pushed out what is kept for lists")
+	}
+	list.Items[1] = *list.Items[1].DeepCopy()
+	list.Items[1].ResourceVersion, list.Items[1].Labels["new"] = "70", "state"
+	same("a new version", alone(list.Items[1]))
+	if after := cached.objects.entries["uid-1"].bytes; &after[0] == &before[0] {
+		t.Error("a new version was not kept")
+	}
+	same("list of the new version", list)
+	for i := range 5 * slack {
+		other := newList(1).Items[0]
+		other.UID = types.UID(fmt.Sprint("other-", i))
+		encode(t, kept, alone(other))
+	}
+	if got := len(cached.objects.entries); got > 5*slack {
+		t.Errorf("%d entries are kept for objects that came alone", got)
+	}
+}
+
+func TestKeepTables(t *testing.T) {
+	codecs := jsonserializer.NewCodecFactory(runtime.NewScheme())
+	for range 2 {
+		KeepTables(codecs)
+	}
+	info, _ := runtime.SerializerInfoForMediaType(codecs.SupportedMediaTypes(), runtime.ContentTypeJSON)
+	kept, ok := info.Serializer.(*serializer)
+	if !ok {
+		t.Fatalf("Tables are encoded by a %T", info.Serializer)
+	}
+	if _, twice := kept.Serializer.(*serializer); twice {
+		t.Error("a second call wrapped the serializer again")
+	}
+	status := &metav1.Status{Message: "not a Table"}
+	if diff := cmp.Diff(encode(t, kept.Serializer, status), encode(t, kept, status)); diff != "" {
+		t.Errorf("another type (-want +got):\n%s", diff)
+	}
+}
+
 func TestWrapRefusesWhatIsNoList(t *testing.T) {
 	if _, err := Wrap(jsonserializer.NewCodecFactory(runtime.NewScheme()), &corev1.Pod{}); err == nil {
 		t.Error("a Pod was taken for a list")
@@ -201,14 +274,22 @@ func TestWrapRefusesWhatIsNoList(t *testing.T) {
 func BenchmarkEncodeList(b *testing.B) {
 	plain, kept := newSerializers(b)
 	list := newList(10_000)
-	for name, serializer := range map[string]runtime.Serializer{"plain": plain, "kept": kept} {
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				var buffer bytes.Buffer
-				if err := serializer.Encode(list, &buffer); err != nil {
-					b.Fatal(err)
-				}
-			}
+	table := &metav1.Table{}
+	for _, pod := range list.Items {
+		table.Rows = append(table.Rows, metav1.TableRow{
+			Cells:  []any{pod.Name, "PoweredOn", "", "", "10.0.0.1", "5d", "host-1.example.com", "zone-1", "Ubuntu Linux (64-bit)"},
+			Object: runtime.RawExtension{Object: &metav1.PartialObjectMetadata{ObjectMeta: pod.ObjectMeta}},
 		})
+	}
+	for what, object := range map[string]runtime.Object{"list": list, "table": table} {
+		for name, serializer := range map[string]runtime.Serializer{"plain": plain, "kept": kept} {
+			b.Run(what+"/"+name, func(b *testing.B) {
+				for b.Loop() {
+					if err := serializer.Encode(object, io.Discard); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
 	}
 }
