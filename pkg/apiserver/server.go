@@ -228,7 +228,7 @@ func openRecords(ctx context.Context, options RecordsOptions) (*ledger.Ledger, f
 // inventoryKinds are the managed objects that the projection is made of.
 func inventoryKinds() []inventory.Kind {
 	return []inventory.Kind{
-		{Type: vmvcenter.TypeVirtualMachine, Root: inventory.RootNamespaces, Paths: vmvcenter.Paths()},
+		{Type: vmvcenter.TypeVirtualMachine, Root: inventory.RootNamespaces, Paths: vmvcenter.Paths(), Reduce: vmvcenter.Reduce},
 		{Type: vmvcenter.TypeFolder, Root: inventory.RootNamespaces, Paths: vmvcenter.FolderPaths()},
 		{Type: vmvcenter.TypeHost, Root: inventory.RootInventory, Paths: vmvcenter.HostPaths()},
 		{Type: vmvcenter.TypeCluster, Root: inventory.RootInventory, Paths: vmvcenter.ClusterPaths()},

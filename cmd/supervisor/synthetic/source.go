@@ -40,6 +40,10 @@ func (s *Source) Run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("make machine %d: %w", i, err)
 		}
+		// As the collector does.
+		for path, value := range made.Properties {
+			made.Properties[path] = virtualmachine.Reduce(path, value)
+		}
 		s.machines[i] = made
 	}
 	s.turns.Lock()

@@ -61,6 +61,18 @@ type Kind struct {
 	// Paths are the properties to follow. They should be leaves: asking for
 	// config.hardware means that any change in it reads all of it again.
 	Paths []string
+	// Reduce, where it is set, gives what is kept of a property's value, and
+	// handed out in its place: of a long value the part that matters. What it
+	// drops takes no memory, and a change of it is none. Nil keeps nothing.
+	Reduce func(path string, value any) any
+}
+
+// reduce gives what is kept of a value.
+func (k Kind) reduce(path string, value any) any {
+	if k.Reduce == nil || value == nil {
+		return value
+	}
+	return k.Reduce(path, value)
 }
 
 // Status is how a Collector is doing.

@@ -86,13 +86,22 @@ func (t *turn) apply(kind int, update types.ObjectUpdate) {
 		case change.Val == nil, change.Op == types.PropertyChangeOpRemove, change.Op == types.PropertyChangeOpIndirectRemove:
 			delete(d.properties, change.Name)
 		default:
-			d.properties[change.Name] = change.Val
+			t.set(d, kind, change.Name, change.Val)
 		}
 	}
 	for _, missing := range update.MissingSet {
 		if t.paths[kind][missing.Path] {
 			delete(d.properties, missing.Path)
 		}
+	}
+}
+
+// set keeps what the kind wants of a value.
+func (t *turn) set(d *draft, kind int, path string, value any) {
+	if kept := t.kinds[kind].reduce(path, value); kept != nil {
+		d.properties[path] = kept
+	} else {
+		delete(d.properties, path)
 	}
 }
 
@@ -104,7 +113,7 @@ func (t *turn) replace(kind int, content types.ObjectContent) {
 	}
 	for _, property := range content.PropSet {
 		if property.Val != nil && t.paths[kind][property.Name] {
-			d.properties[property.Name] = property.Val
+			t.set(d, kind, property.Name, property.Val)
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// hardwareSurvey is what the API shows of a machine's virtual devices.
+// hardwareSurvey is what the API shows of a machine's virtual devices. It is immutable, and API objects share its slices.
 type hardwareSurvey struct {
 	controllers []vmopv1.VirtualControllerStatus
 	volumes     []vmopv1.VirtualMachineVolumeStatus
@@ -24,6 +24,15 @@ type hardwareSurvey struct {
 type card struct {
 	key int32
 	mac string
+}
+
+// Reduce gives what is kept of a property of a virtual machine: of the devices, which take most of the memory of all
+// properties, what the API shows.
+func Reduce(path string, value any) any {
+	if devices, ok := value.(types.ArrayOfVirtualDevice); ok && path == pathDevices {
+		return survey(devices.VirtualDevice)
+	}
+	return value
 }
 
 func survey(devices []types.BaseVirtualDevice) *hardwareSurvey {

@@ -154,14 +154,16 @@ func (p properties) option(path string) string {
 	return ""
 }
 
-func (p properties) devices() []types.BaseVirtualDevice {
+func (p properties) devices() *hardwareSurvey {
 	switch v := p[pathDevices].(type) {
-	case types.ArrayOfVirtualDevice:
-		return v.VirtualDevice
-	case []types.BaseVirtualDevice:
+	case *hardwareSurvey:
 		return v
+	case types.ArrayOfVirtualDevice:
+		return survey(v.VirtualDevice)
+	case []types.BaseVirtualDevice:
+		return survey(v)
 	}
-	return nil
+	return &hardwareSurvey{}
 }
 
 func (p properties) nics() []types.GuestNicInfo {

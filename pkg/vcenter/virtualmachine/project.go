@@ -91,7 +91,7 @@ func (v *view) object() *vmopv1.VirtualMachine {
 	if guest != (vmopv1.VirtualMachineGuestStatus{}) {
 		s.Guest = &guest
 	}
-	devices := survey(p.devices())
+	devices := p.devices()
 	s.Hardware = hardware(p, devices)
 	s.Volumes = devices.volumes
 	s.Storage = storage(p, devices)
