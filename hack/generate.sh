@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 
-# Generates pkg/generated/openapi: the OpenAPI definitions of every type that the server serves.
+# Generates pkg/generated: the OpenAPI definitions of every type that the server serves, and of our own groups the
+# clientset, the listers, the informers and the apply configurations; and the deep copies next to our types.
 #
-#   hack/generate.sh [output directory]
+#   hack/generate.sh [folder to write to in place of the repository's root]
 #
 # openapi-gen skips a package without the tag +k8s:openapi-gen=true in silence and looks for it in doc.go
 # alone. Some packages of github.com/vmware-tanzu/vm-operator/api have neither, and a server with a
@@ -14,7 +15,7 @@ set -o errexit -o nounset -o pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 package=github.com/openpacific/pacific/pkg/generated/openapi
 module=github.com/vmware-tanzu/vm-operator/api
-output="${1:-${root}/pkg/generated/openapi}"
+output="${1:-${root}}"
 
 work="$(mktemp -d)"
 trap 'rm -rf "${work}"' EXIT
@@ -58,7 +59,7 @@ cp go.sum "${work}/go.sum"
 go mod edit -replace "${module}=${work}/api" "${work}/go.mod"
 printf '// SPDX-License-Identifier: Apache-2.0\n\n' >"${work}/boilerplate.go.txt"
 
-mkdir -p "${work}/out" "${output}"
+mkdir -p "${work}/out"
 GOWORK=off GOFLAGS="${GOFLAGS:-} -mod=mod -modfile=${work}/go.mod" "${generator}" \
   --go-header-file "${work}/boilerplate.go.txt" \
   --output-dir "${work}/out" \
@@ -71,6 +72,39 @@ GOWORK=off GOFLAGS="${GOFLAGS:-} -mod=mod -modfile=${work}/go.mod" "${generator}
   k8s.io/apimachinery/pkg/api/resource \
   k8s.io/apimachinery/pkg/util/intstr \
   k8s.io/api/core/v1 \
+  github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1 \
   "${inputs[@]}"
 
-cp "${work}/out/zz_generated.openapi.go" "${output}/zz_generated.openapi.go"
+mkdir -p "${output}/pkg/generated/openapi"
+cp "${work}/out/zz_generated.openapi.go" "${output}/pkg/generated/openapi/zz_generated.openapi.go"
+
+# Our own groups: deep copies first, which everything else is compiled with.
+ours=github.com/openpacific/pacific
+types="${ours}/pkg/apis/vsphere/v1alpha1"
+generated="${ours}/pkg/generated"
+for tool in deepcopy-gen applyconfiguration-gen client-gen lister-gen informer-gen; do
+  GOWORK=off go build -o "${work}/${tool}" "k8s.io/code-generator/cmd/${tool}"
+done
+export GOWORK=off
+header=(--go-header-file "${work}/boilerplate.go.txt")
+
+# deepcopy-gen writes next to what it reads.
+"${work}/deepcopy-gen" "${header[@]}" --output-file zz_generated.deepcopy.go "${types}"
+if [[ "${output}" != "${root}" ]]; then
+  mkdir -p "${output}/pkg/apis/vsphere/v1alpha1"
+  cp "${root}/pkg/apis/vsphere/v1alpha1/zz_generated.deepcopy.go" "${output}/pkg/apis/vsphere/v1alpha1/"
+fi
+
+for part in applyconfiguration clientset listers informers; do
+  rm -rf "${output}/pkg/generated/${part}"
+done
+"${work}/applyconfiguration-gen" "${header[@]}" \
+  --output-dir "${output}/pkg/generated/applyconfiguration" --output-pkg "${generated}/applyconfiguration" "${types}"
+"${work}/client-gen" "${header[@]}" --clientset-name versioned --input-base "" --input "${types}" \
+  --apply-configuration-package "${generated}/applyconfiguration" \
+  --output-dir "${output}/pkg/generated/clientset" --output-pkg "${generated}/clientset"
+"${work}/lister-gen" "${header[@]}" \
+  --output-dir "${output}/pkg/generated/listers" --output-pkg "${generated}/listers" "${types}"
+"${work}/informer-gen" "${header[@]}" \
+  --versioned-clientset-package "${generated}/clientset/versioned" --listers-package "${generated}/listers" \
+  --output-dir "${output}/pkg/generated/informers" --output-pkg "${generated}/informers" "${types}"

@@ -20,6 +20,16 @@ import (
 
 func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenAPIDefinition {
 	return map[string]common.OpenAPIDefinition{
+		"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.Namespace":                              schema_pkg_apis_vsphere_v1alpha1_Namespace(ref),
+		"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceAccess":                        schema_pkg_apis_vsphere_v1alpha1_NamespaceAccess(ref),
+		"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceList":                          schema_pkg_apis_vsphere_v1alpha1_NamespaceList(ref),
+		"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceResources":                     schema_pkg_apis_vsphere_v1alpha1_NamespaceResources(ref),
+		"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceSpec":                          schema_pkg_apis_vsphere_v1alpha1_NamespaceSpec(ref),
+		"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceStatus":                        schema_pkg_apis_vsphere_v1alpha1_NamespaceStatus(ref),
+		"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceStoragePolicy":                 schema_pkg_apis_vsphere_v1alpha1_NamespaceStoragePolicy(ref),
+		"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceStorageUsage":                  schema_pkg_apis_vsphere_v1alpha1_NamespaceStorageUsage(ref),
+		"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceUsage":                         schema_pkg_apis_vsphere_v1alpha1_NamespaceUsage(ref),
+		"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceZoneStatus":                    schema_pkg_apis_vsphere_v1alpha1_NamespaceZoneStatus(ref),
 		"github.com/vmware-tanzu/vm-operator/api/v1alpha1.ClassReference":                                 schema_vmware_tanzu_vm_operator_api_v1alpha1_ClassReference(ref),
 		"github.com/vmware-tanzu/vm-operator/api/v1alpha1.ClusterModuleSpec":                              schema_vmware_tanzu_vm_operator_api_v1alpha1_ClusterModuleSpec(ref),
 		"github.com/vmware-tanzu/vm-operator/api/v1alpha1.ClusterModuleStatus":                            schema_vmware_tanzu_vm_operator_api_v1alpha1_ClusterModuleStatus(ref),
@@ -1010,6 +1020,562 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		runtime.Unknown{}.OpenAPIModelName():                       schema_k8sio_apimachinery_pkg_runtime_Unknown(ref),
 		intstr.IntOrString{}.OpenAPIModelName():                    schema_apimachinery_pkg_util_intstr_IntOrString(ref),
 		version.Info{}.OpenAPIModelName():                          schema_k8sio_apimachinery_pkg_version_Info(ref),
+	}
+}
+
+func schema_pkg_apis_vsphere_v1alpha1_Namespace(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "Namespace is a vSphere Namespace: a VM folder and a resource pool in each zone, with the limits, the storage, the images and the people that belong to them. It has the name of the Kubernetes Namespace in which its virtual machines are served.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Default: map[string]interface{}{},
+							Ref:     ref(metav1.ObjectMeta{}.OpenAPIModelName()),
+						},
+					},
+					"spec": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Spec is what was asked for. What lies in vCenter, such as the limits of the resource pools, is read from there and shows what a VI admin set.",
+							Default:     map[string]interface{}{},
+							Ref:         ref("github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceSpec"),
+						},
+					},
+					"status": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Status is what is.",
+							Default:     map[string]interface{}{},
+							Ref:         ref("github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceStatus"),
+						},
+					},
+				},
+			},
+		},
+		Dependencies: []string{
+			"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceSpec", "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceStatus", metav1.ObjectMeta{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_vsphere_v1alpha1_NamespaceAccess(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "NamespaceAccess gives a role to a user or a group.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Possible enum values:\n - `\"Group\"`\n - `\"User\"`",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+							Enum:        []interface{}{"Group", "User"},
+						},
+					},
+					"name": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Name of the user or group in vCenter single sign-on: name@domain.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"role": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Possible enum values:\n - `\"Edit\"`\n - `\"Owner\"`\n - `\"View\"`",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+							Enum:        []interface{}{"Edit", "Owner", "View"},
+						},
+					},
+				},
+				Required: []string{"kind", "name", "role"},
+			},
+		},
+	}
+}
+
+func schema_pkg_apis_vsphere_v1alpha1_NamespaceList(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "NamespaceList is a list of vSphere Namespaces.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Default: map[string]interface{}{},
+							Ref:     ref(metav1.ListMeta{}.OpenAPIModelName()),
+						},
+					},
+					"items": {
+						SchemaProps: spec.SchemaProps{
+							Type: []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref("github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.Namespace"),
+									},
+								},
+							},
+						},
+					},
+				},
+				Required: []string{"items"},
+			},
+		},
+		Dependencies: []string{
+			"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.Namespace", metav1.ListMeta{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_vsphere_v1alpha1_NamespaceResources(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "NamespaceResources are limits and reservations. Empty: none.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"cpuLimitMHz": {
+						SchemaProps: spec.SchemaProps{
+							Description: "CPULimitMHz limits what all machines together may take, in MHz.",
+							Type:        []string{"integer"},
+							Format:      "int64",
+						},
+					},
+					"cpuReservationMHz": {
+						SchemaProps: spec.SchemaProps{
+							Description: "CPUReservationMHz is kept for them, in MHz.",
+							Type:        []string{"integer"},
+							Format:      "int64",
+						},
+					},
+					"memoryLimit": {
+						SchemaProps: spec.SchemaProps{
+							Description: "MemoryLimit limits what all machines together may take; whole mebibytes.",
+							Ref:         ref(resource.Quantity{}.OpenAPIModelName()),
+						},
+					},
+					"memoryReservation": {
+						SchemaProps: spec.SchemaProps{
+							Description: "MemoryReservation is kept for them; whole mebibytes.",
+							Ref:         ref(resource.Quantity{}.OpenAPIModelName()),
+						},
+					},
+				},
+			},
+		},
+		Dependencies: []string{
+			resource.Quantity{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_vsphere_v1alpha1_NamespaceSpec(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "NamespaceSpec is what is asked of a vSphere Namespace.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"description": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Description is for people.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"folder": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Folder is the managed-object id of an existing VM folder, a child of the namespaces folder of the same name, to take over. Empty: the folder of that name is made if there is none. It cannot be changed.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"zones": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "set",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "Zones are the names of the zones in which the namespace has a resource pool. Empty at creation: all zones that there are. Later, empty is as it was: a namespace keeps a zone.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+									},
+								},
+							},
+						},
+					},
+					"resources": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Resources are shared out evenly over the zones, as limits and reservations of the resource pools. What is shown are the pools: also what a VI admin sets in the vSphere Client.",
+							Default:     map[string]interface{}{},
+							Ref:         ref("github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceResources"),
+						},
+					},
+					"storagePolicies": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-map-keys": []interface{}{
+									"name",
+								},
+								"x-kubernetes-list-type": "map",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "StoragePolicies are the storage policies that may be used, each with a limit.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref("github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceStoragePolicy"),
+									},
+								},
+							},
+						},
+					},
+					"virtualMachineClasses": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "set",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "VirtualMachineClasses are the names of the classes that may be used.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+									},
+								},
+							},
+						},
+					},
+					"contentLibraries": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "set",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "ContentLibraries are the names of the content libraries whose images may be used.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+									},
+								},
+							},
+						},
+					},
+					"networks": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "set",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "Networks are the names of the networks that may be used.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+									},
+								},
+							},
+						},
+					},
+					"access": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "Access says who may do what.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref("github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceAccess"),
+									},
+								},
+							},
+						},
+					},
+				},
+			},
+		},
+		Dependencies: []string{
+			"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceAccess", "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceResources", "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceStoragePolicy"},
+	}
+}
+
+func schema_pkg_apis_vsphere_v1alpha1_NamespaceStatus(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "NamespaceStatus is what is.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"phase": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Possible enum values:\n - `\"Pending\"`\n - `\"Running\"`\n - `\"Terminating\"`",
+							Type:        []string{"string"},
+							Format:      "",
+							Enum:        []interface{}{"Pending", "Running", "Terminating"},
+						},
+					},
+					"conditions": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-map-keys": []interface{}{
+									"type",
+								},
+								"x-kubernetes-list-type": "map",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Type: []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(metav1.Condition{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+					"folder": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Folder is the managed-object id of the VM folder.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"zones": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-map-keys": []interface{}{
+									"name",
+								},
+								"x-kubernetes-list-type": "map",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "Zones are the resource pools.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref("github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceZoneStatus"),
+									},
+								},
+							},
+						},
+					},
+					"usage": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Usage is what is taken now.",
+							Default:     map[string]interface{}{},
+							Ref:         ref("github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceUsage"),
+						},
+					},
+				},
+			},
+		},
+		Dependencies: []string{
+			"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceUsage", "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceZoneStatus", metav1.Condition{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_vsphere_v1alpha1_NamespaceStoragePolicy(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "NamespaceStoragePolicy allows the use of a storage policy.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"name": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Name of the storage policy in vCenter.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"limit": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Limit is how much space may be taken with it. Empty: no limit.",
+							Ref:         ref(resource.Quantity{}.OpenAPIModelName()),
+						},
+					},
+				},
+				Required: []string{"name"},
+			},
+		},
+		Dependencies: []string{
+			resource.Quantity{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_vsphere_v1alpha1_NamespaceStorageUsage(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "NamespaceStorageUsage is the space taken with one storage policy.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"policy": {
+						SchemaProps: spec.SchemaProps{
+							Default: "",
+							Type:    []string{"string"},
+							Format:  "",
+						},
+					},
+					"used": {
+						SchemaProps: spec.SchemaProps{
+							Ref: ref(resource.Quantity{}.OpenAPIModelName()),
+						},
+					},
+				},
+				Required: []string{"policy", "used"},
+			},
+		},
+		Dependencies: []string{
+			resource.Quantity{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_vsphere_v1alpha1_NamespaceUsage(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "NamespaceUsage is what the virtual machines of a vSphere Namespace take now.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"cpuMHz": {
+						SchemaProps: spec.SchemaProps{
+							Description: "CPUMHz is the CPU in use, in MHz, rounded. Like the memory and the storage it is looked at every so often: not each change of a usage is an event.",
+							Type:        []string{"integer"},
+							Format:      "int64",
+						},
+					},
+					"memory": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Memory in use by the machines on their hosts.",
+							Ref:         ref(resource.Quantity{}.OpenAPIModelName()),
+						},
+					},
+					"storage": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-map-keys": []interface{}{
+									"policy",
+								},
+								"x-kubernetes-list-type": "map",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "Storage is the space taken, by storage policy; machines without one count under the empty name.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref("github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceStorageUsage"),
+									},
+								},
+							},
+						},
+					},
+					"virtualMachines": {
+						SchemaProps: spec.SchemaProps{
+							Description: "VirtualMachines in the namespace.",
+							Type:        []string{"integer"},
+							Format:      "int32",
+						},
+					},
+					"poweredOn": {
+						SchemaProps: spec.SchemaProps{
+							Description: "PoweredOn are those of them that are on.",
+							Type:        []string{"integer"},
+							Format:      "int32",
+						},
+					},
+				},
+			},
+		},
+		Dependencies: []string{
+			"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceStorageUsage", resource.Quantity{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_vsphere_v1alpha1_NamespaceZoneStatus(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "NamespaceZoneStatus is the part of a vSphere Namespace in one zone.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"name": {
+						SchemaProps: spec.SchemaProps{
+							Default: "",
+							Type:    []string{"string"},
+							Format:  "",
+						},
+					},
+					"resourcePool": {
+						SchemaProps: spec.SchemaProps{
+							Description: "ResourcePool is the managed-object id of the resource pool.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"name"},
+			},
+		},
 	}
 }
 
