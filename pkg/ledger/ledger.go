@@ -18,6 +18,10 @@ import (
 // requestTimeout bounds one request to etcd.
 const requestTimeout = 5 * time.Second
 
+// checkTimeout bounds a check: who asks, a supervisor or the kubelet, does not
+// wait as long as requestTimeout, and would never read why it failed.
+const checkTimeout = 1500 * time.Millisecond
+
 // Ledger reads and writes Pacific's records in etcd.
 type Ledger struct {
 	Client *clientv3.Client
@@ -139,7 +143,7 @@ func (l *Ledger) Detachments(ctx context.Context) (map[string]Detachment, error)
 
 // Check asks etcd for one key and says whether it answered in time.
 func (l *Ledger) Check(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	if _, err := l.Client.Get(ctx, l.termKey()); err != nil {
 		return fmt.Errorf("etcd does not answer: %w", err)
