@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/vmware/govmomi"
 	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/object"
@@ -20,10 +21,12 @@ import (
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	k8stypes "k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 )
 
 const (
@@ -151,23 +154,28 @@ func (a *admin) done(task *object.Task, err error) {
 	}
 }
 
+// own is the machine under this login, which another one may have named.
+func (a *admin) own(vm *object.VirtualMachine) *object.VirtualMachine {
+	return object.NewVirtualMachine(a.client.Client, vm.Reference())
+}
+
 func (a *admin) power(vm *object.VirtualMachine, state types.VirtualMachinePowerState) {
 	a.t.Helper()
 	if state == poweredOn {
-		a.done(vm.PowerOn(a.t.Context()))
+		a.done(a.own(vm).PowerOn(a.t.Context()))
 	} else {
-		a.done(vm.PowerOff(a.t.Context()))
+		a.done(a.own(vm).PowerOff(a.t.Context()))
 	}
 }
 
 func (a *admin) rename(vm *object.VirtualMachine, name string) {
 	a.t.Helper()
-	a.done(vm.Rename(a.t.Context(), name))
+	a.done(a.own(vm).Rename(a.t.Context(), name))
 }
 
 func (a *admin) destroy(vm *object.VirtualMachine) {
 	a.t.Helper()
-	a.done(vm.Destroy(a.t.Context()))
+	a.done(a.own(vm).Destroy(a.t.Context()))
 }
 
 func (a *admin) move(vm *object.VirtualMachine, namespace string) {
@@ -181,14 +189,14 @@ func (a *admin) move(vm *object.VirtualMachine, namespace string) {
 
 func (a *admin) reconfigure(vm *object.VirtualMachine, spec types.VirtualMachineConfigSpec) {
 	a.t.Helper()
-	a.done(vm.Reconfigure(a.t.Context(), spec))
+	a.done(a.own(vm).Reconfigure(a.t.Context(), spec))
 }
 
 // properties reads a machine, nil when it is gone.
 func (a *admin) properties(vm *object.VirtualMachine) *mo.VirtualMachine {
 	a.t.Helper()
 	var props mo.VirtualMachine
-	if err := vm.Properties(a.t.Context(), vm.Reference(), []string{"name", "config", "runtime.powerState", "parent"}, &props); err != nil {
+	if err := a.own(vm).Properties(a.t.Context(), vm.Reference(), []string{"name", "config", "runtime.powerState", "parent"}, &props); err != nil {
 		return nil
 	}
 	return &props
@@ -207,4 +215,19 @@ func (a *admin) extra(vm *object.VirtualMachine, key string) string {
 		}
 	}
 	return ""
+}
+
+// createAsPacific makes a machine with a record of metadata as one has that Pacific made, so that it may be destroyed.
+func (a *admin) createAsPacific(namespace, name string, labels map[string]string) (*object.VirtualMachine, error) {
+	id := uuid.NewString()
+	record, err := (&virtualmachine.Metadata{
+		UID: k8stypes.UID(id), Sequence: 1, Created: true, Namespace: namespace, Name: name, Generation: 1, Labels: labels,
+	}).Encode()
+	if err != nil {
+		return nil, err
+	}
+	return a.builder.VirtualMachine(a.t.Context(), vcentertest.VM{
+		Name: name, Folder: inNamespaces(namespace), Cluster: a.cluster, GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024, InstanceUUID: id,
+		ExtraConfig: map[string]string{virtualmachine.MetadataKey: record, virtualmachine.NamespacedNameKey: namespace + "/" + name},
+	})
 }

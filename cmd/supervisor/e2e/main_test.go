@@ -6,7 +6,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,8 +33,7 @@ var tests suite
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	klog.LogToStderr(false)
-	klog.SetOutput(io.Discard)
+	klog.SetLogger(logr.Discard())
 	crlog.SetLogger(logr.Discard())
 	code, err := tests.run(m)
 	if err != nil {

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+)
+
+// names are those of the machines that are served in a namespace.
+func (s *supervisor) names(t *testing.T, namespace string) (names []string) {
+	t.Helper()
+	list, err := s.dynamic(t).Resource(machines).Namespace(namespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, item := range list.Items {
+		names = append(names, item.GetName())
+	}
+	return names
+}
+
+// serves waits until exactly these machines are served in a namespace.
+func (s *supervisor) serves(t *testing.T, namespace string, want ...string) {
+	t.Helper()
+	eventually(t, 30*time.Second, "machines in "+namespace, func(context.Context) error {
+		if diff := cmp.Diff(want, s.names(t, namespace)); diff != "" {
+			return fmt.Errorf("machines in %s (-want +got):\n%s", namespace, diff)
+		}
+		return nil
+	})
+}
+
+func TestDeletedNamespaceIsDetached(t *testing.T) {
+	t.Parallel()
+	s := running(t)
+	a := s.admin(t)
+	namespace := a.namespace(s, "detached")
+	adopted := a.create(namespace, "adopted", poweredOn)
+	labelled := a.create(namespace, "labelled", poweredOff)
+	ours, err := a.createAsPacific(namespace, "ours", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.serves(t, namespace, "adopted", "labelled", "ours")
+	s.kubectl(t, "label", "vm", "-n", namespace, "labelled", "kept=yes")
+
+	client := kubernetes.NewForConfigOrDie(s.config(t)).CoreV1().Namespaces()
+	s.kubectl(t, "delete", "namespace", namespace, "--wait=false")
+	took := eventually(t, time.Minute, "the end of the Namespace", func(ctx context.Context) error {
+		found, err := client.Get(ctx, namespace, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		return fmt.Errorf("it is there: %v", found.Status)
+	})
+	fmt.Printf("a Namespace with machines is deleted after %.1f s\n", took.Seconds())
+	if a.properties(adopted) == nil || a.properties(labelled) == nil {
+		t.Error("machines that Pacific did not make are gone from vCenter")
+	} else if state := a.properties(adopted).Runtime.PowerState; state != poweredOn {
+		t.Errorf("the machine that Pacific did not make is %s", state)
+	}
+	if a.properties(ours) != nil {
+		t.Error("the machine that Pacific made is still in vCenter")
+	}
+	if names := s.names(t, namespace); len(names) > 0 {
+		t.Errorf("still served: %v", names)
+	}
+	// What happens there goes by nobody, and brings no Namespace back.
+	a.power(adopted, poweredOff)
+	a.create(namespace, "late", poweredOff)
+	if _, err := client.Get(t.Context(), namespace, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("the Namespace is back: %v", err)
+	}
+
+	s.kubectl(t, "create", "namespace", namespace)
+	s.serves(t, namespace, "adopted", "labelled", "late")
+	if got := s.kubectl(t, "get", "vm", "-n", namespace, "-l", "kept=yes", "-o", "name"); strings.TrimSpace(got) != "virtualmachine.vmoperator.vmware.com/labelled" {
+		t.Errorf("labels after the detour: %s", got)
+	}
+}
+
+func TestGarbageCollection(t *testing.T) {
+	t.Parallel()
+	s := running(t)
+	a := s.admin(t)
+	namespace := a.namespace(s, "garbage")
+	collected, kept := a.create(namespace, "collected", poweredOff), a.create(namespace, "kept", poweredOff)
+	s.serves(t, namespace, "collected", "kept")
+	ctx := t.Context()
+	configMaps := kubernetes.NewForConfigOrDie(s.config(t)).CoreV1().ConfigMaps(namespace)
+	owner, err := configMaps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "owner"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := s.dynamic(t).Resource(machines).Namespace(namespace)
+	reference := fmt.Sprintf(`"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"owner","uid":%q}]`, owner.UID)
+	for name, patch := range map[string]string{
+		"collected": fmt.Sprintf(`{"metadata":{%s,"annotations":{%q:"Delete"}}}`, reference, reclaimPolicy),
+		"kept":      fmt.Sprintf(`{"metadata":{%s}}`, reference),
+	} {
+		if _, err := c.Patch(ctx, name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := configMaps.Delete(ctx, "owner", metav1.DeleteOptions{PropagationPolicy: ptr(metav1.DeletePropagationBackground)}); err != nil {
+		t.Fatal(err)
+	}
+	s.serves(t, namespace, "kept")
+	if a.properties(collected) != nil {
+		t.Error("the machine of the deleted owner is still in vCenter")
+	}
+	if a.properties(kept) == nil {
+		t.Error("the machine that may not be destroyed is gone")
+	}
+}
+
+func TestQuotaIsCounted(t *testing.T) {
+	t.Parallel()
+	s := running(t)
+	a := s.admin(t)
+	namespace := a.namespace(s, "quota")
+	logged := len(s.log(t, "kube-controller-manager"))
+	a.create(namespace, "one", poweredOff)
+	two := a.create(namespace, "two", poweredOff)
+	s.serves(t, namespace, "one", "two")
+	const counted = "count/virtualmachines.vmoperator.vmware.com"
+	client := kubernetes.NewForConfigOrDie(s.config(t)).CoreV1()
+	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "quota"}, Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{
+		"count/configmaps": resource.MustParse("5"), counted: resource.MustParse("10"),
+	}}}
+	if _, err := client.ResourceQuotas(namespace).Create(t.Context(), quota, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	used := func(want map[corev1.ResourceName]string) {
+		t.Helper()
+		eventually(t, 40*time.Second, "the quota", func(ctx context.Context) error {
+			quota, err := client.ResourceQuotas(namespace).Get(ctx, "quota", metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			got := map[corev1.ResourceName]string{}
+			for name, quantity := range quota.Status.Used {
+				got[name] = quantity.String()
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				return fmt.Errorf("used (-want +got):\n%s", diff)
+			}
+			return nil
+		})
+	}
+	// kube-root-ca.crt is the one ConfigMap.
+	used(map[corev1.ResourceName]string{"count/configmaps": "1", counted: "2"})
+	a.destroy(two)
+	used(map[corev1.ResourceName]string{"count/configmaps": "1", counted: "1"})
+	configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "another"}}
+	if _, err := client.ConfigMaps(namespace).Create(t.Context(), configMap, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	used(map[corev1.ResourceName]string{"count/configmaps": "2", counted: "1"})
+
+	// Neither controller has trouble with our group once that is served.
+	for line := range strings.Lines(s.log(t, "kube-controller-manager")[logged:]) {
+		if strings.HasPrefix(line, "E") && (strings.Contains(line, "vmoperator") || strings.Contains(line, "timed out waiting")) {
+			t.Errorf("kube-controller-manager: %s", line)
+		}
+	}
+}

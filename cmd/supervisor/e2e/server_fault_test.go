@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic/dynamicinformer"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+)
+
+// TestServerFaults kills and stops what runs beside vCenter, one after the other, under one Supervisor.
+func TestServerFaults(t *testing.T) {
+	f := newFaulty(t, "server-faults")
+	f.up(t)
+	f.ready(t)
+	stopped := false
+	defer func() {
+		if !stopped {
+			f.down(t)
+		}
+	}()
+
+	t.Run("vsphere-apiserver killed under load", func(t *testing.T) { killedUnderLoad(t, f) })
+	t.Run("etcd lost", func(t *testing.T) { etcdLost(t, f) })
+	t.Run("second start", func(t *testing.T) {
+		a := f.admin(t)
+		namespace, detached := a.namespace(f.supervisor, "restarted"), a.namespace(f.supervisor, "restarted-detached")
+		a.create(namespace, "web", poweredOn)
+		a.create(detached, "hidden", poweredOn)
+		f.serves(t, namespace, "web")
+		f.serves(t, detached, "hidden")
+		f.kubectl(t, "label", "vm", "-n", namespace, "web", "kept=yes")
+		f.kubectl(t, "create", "configmap", "-n", namespace, "kept")
+		f.kubectl(t, "delete", "namespace", detached)
+		before := f.resourceVersion(t)
+
+		f.down(t)
+		if out := f.output.String(); !strings.HasSuffix(out, "Stopped.\n") {
+			t.Errorf("it ends with\n%s", out)
+		}
+		f.output.reset()
+		began := time.Now()
+		f.up(t)
+		f.ready(t)
+		fmt.Printf("second start: ready after %.1f s\n", time.Since(began).Seconds())
+		if got := f.kubectl(t, "get", "vm,configmap", "-n", namespace, "-l", "kept=yes", "-o", "name"); got != "virtualmachine.vmoperator.vmware.com/web\n" {
+			t.Errorf("labelled machines: %q", got)
+		}
+		f.kubectl(t, "get", "configmap", "-n", namespace, "kept")
+		if names := f.names(t, detached); len(names) > 0 {
+			t.Errorf("machines of the detached namespace: %v", names)
+		}
+		if after := f.resourceVersion(t); after <= before {
+			t.Errorf("resourceVersion %d after %d", after, before)
+		}
+	})
+	f.down(t)
+	stopped = true
+}
+
+func (o *output) reset() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.text.Reset()
+}
+
+// resourceVersion is that of a consistent list of all machines.
+func (s *supervisor) resourceVersion(t *testing.T) uint64 {
+	t.Helper()
+	list, err := s.dynamic(t).Resource(machines).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return version(t, list)
+}
+
+// killGoal is how soon kubectl must work again after vsphere-apiserver was killed.
+const killGoal = 5 * time.Second
+
+func killedUnderLoad(t *testing.T, f *faulty) {
+	a := f.admin(t)
+	namespace := a.namespace(f.supervisor, "load")
+	const count = 8
+	var names []string
+	for i := range count {
+		names = append(names, fmt.Sprintf("web-%d", i))
+		a.create(namespace, names[i], poweredOff)
+	}
+	f.serves(t, namespace, names...)
+	client := f.dynamic(t).Resource(machines).Namespace(namespace)
+
+	// Watchers that have to come back by themselves.
+	informers := make([]cache.SharedIndexInformer, 5)
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	var fell atomic.Int64
+	for i := range informers {
+		informers[i] = dynamicinformer.NewFilteredDynamicInformer(f.dynamic(t), machines, namespace, 0, nil, nil).Informer()
+		_, err := informers[i].AddEventHandler(cache.ResourceEventHandlerFuncs{UpdateFunc: func(old, now any) {
+			if version(t, now.(metav1.Common)) < version(t, old.(metav1.Common)) {
+				fell.Add(1)
+			}
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		running.Go(func() { informers[i].RunWithContext(ctx) })
+	}
+	if !cache.WaitForCacheSync(ctx.Done(), informers[0].HasSynced, informers[1].HasSynced, informers[2].HasSynced, informers[3].HasSynced, informers[4].HasSynced) {
+		t.Fatal("the informers do not sync")
+	}
+
+	// Load: writers, each of its own machine, who remember what was confirmed, and readers.
+	confirmed := make([]atomic.Int64, count)
+	var writes, refused atomic.Int64
+	for i := range count {
+		running.Go(func() {
+			for n := int64(1); ctx.Err() == nil; n++ {
+				patch := fmt.Sprintf(`{"metadata":{"labels":{"n":"%d"}}}`, n)
+				_, err := client.Patch(ctx, names[i], types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+				if err != nil {
+					refused.Add(1)
+					continue
+				}
+				writes.Add(1)
+				confirmed[i].Store(n)
+			}
+		})
+	}
+	running.Go(func() {
+		for ctx.Err() == nil {
+			_, _ = client.List(ctx, metav1.ListOptions{})
+		}
+	})
+	eventually(t, 30*time.Second, "load", func(context.Context) error {
+		if n := writes.Load(); n < 100 {
+			return fmt.Errorf("%d writes", n)
+		}
+		return nil
+	})
+
+	var taken []time.Duration
+	for range 3 {
+		before := f.resourceVersion(t)
+		written := writes.Load()
+		pid := f.component(t, "vsphere-apiserver").PID
+		began := time.Now()
+		f.kill(t, "vsphere-apiserver")
+		eventually(t, 30*time.Second, "kubectl get", func(ctx context.Context) error {
+			if f.component(t, "vsphere-apiserver").PID == pid {
+				return errors.New("it is not dead yet")
+			}
+			_, err := f.try(ctx, "kubectl", "get", "vm", "-n", namespace, "web-0", "--request-timeout=3s")
+			return err
+		})
+		taken = append(taken, time.Since(began).Round(time.Millisecond))
+		if after := f.resourceVersion(t); after <= before {
+			t.Errorf("resourceVersion %d after %d", after, before)
+		}
+		eventually(t, 30*time.Second, "writes", func(context.Context) error {
+			if writes.Load() < written+50 {
+				return fmt.Errorf("%d writes after %d", writes.Load(), written)
+			}
+			return nil
+		})
+	}
+	cancel()
+	running.Wait()
+	slices.Sort(taken)
+	fmt.Printf("vsphere-apiserver killed under load: kubectl works again after %v; %d writes, %d refused\n", taken, writes.Load(), refused.Load())
+	if last := taken[len(taken)-1]; last > killGoal {
+		t.Errorf("kubectl works again after %s: at most %s is promised", last, killGoal)
+	}
+	if n := fell.Load(); n > 0 {
+		t.Errorf("resourceVersion fell %d times at the informers", n)
+	}
+
+	// Nothing that was confirmed is lost.
+	list, err := client.List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, item := range list.Items {
+		var n int64
+		_, _ = fmt.Sscan(item.GetLabels()["n"], &n)
+		if n < confirmed[i].Load() {
+			t.Errorf("%s: write %d was confirmed, and it is at %d", item.GetName(), confirmed[i].Load(), n)
+		}
+	}
+}
+
+func etcdLost(t *testing.T, f *faulty) {
+	a := f.admin(t)
+	namespace := a.namespace(f.supervisor, "etcd-lost")
+	vm := a.create(namespace, "web", poweredOff)
+	f.serves(t, namespace, "web")
+	follower := f.follow(t, namespace)
+	before := f.resourceVersion(t)
+
+	// Stopped, it neither answers nor hangs up: as bad as a lost disk or a cut wire, and nobody restarts it at once.
+	etcd := f.component(t, "etcd").PID
+	if err := syscall.Kill(etcd, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(etcd, syscall.SIGCONT) })
+	f.unready(t, "/readyz/records", "etcd does not answer")
+	a.power(vm, poweredOn)
+	follower.until("power on without etcd", func(objects map[string]*unstructured.Unstructured) bool { return power(objects)["web"] == "PoweredOn" })
+	f.serves(t, namespace, "web")
+	if err := syscall.Kill(etcd, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	eventually(t, 45*time.Second, "a write to etcd", func(ctx context.Context) error {
+		_, err := f.try(ctx, "kubectl", "create", "configmap", "-n", namespace, "after", "--request-timeout=3s")
+		if err != nil && strings.Contains(err.Error(), "already exists") {
+			return nil
+		}
+		return err
+	})
+	f.passes(t, "/readyz")
+	eventually(t, 20*time.Second, "a write to a machine", func(ctx context.Context) error {
+		_, err := f.try(ctx, "kubectl", "label", "vm", "-n", namespace, "web", "after=etcd", "--overwrite", "--request-timeout=3s")
+		return err
+	})
+	fmt.Printf("etcd killed: everything is ready again after %.1f s\n", time.Since(began).Seconds())
+	if after := f.resourceVersion(t); after <= before {
+		t.Errorf("resourceVersion %d after %d", after, before)
+	}
+	configMaps := kubernetes.NewForConfigOrDie(f.config(t)).CoreV1().ConfigMaps(namespace)
+	if _, err := configMaps.Get(t.Context(), "after", metav1.GetOptions{}); apierrors.IsNotFound(err) {
+		t.Errorf("what was written to etcd: %v", err)
+	}
+	follower.until("the label", func(objects map[string]*unstructured.Unstructured) bool {
+		return objects["web"].GetLabels()["after"] == "etcd"
+	})
+	follower.agrees(f.supervisor, namespace)
+}
