@@ -25,6 +25,10 @@
 //   - A waiting WaitForUpdatesEx fails with NotAuthenticated when its session
 //     ends, and a version that the collector did not hand out is refused with
 //     InvalidCollectorVersion; the last version but one is answered again.
+//   - Users and groups are those of a Directory: passwords are checked, with
+//     vCenter's lockout, the token service issues an assertion for the one who
+//     asks and for nobody else, the administration service finds nested groups,
+//     and both logins by assertion take only one that was issued.
 //   - Guest operations need running tools, and power tasks refuse what vCenter
 //     refuses.
 //

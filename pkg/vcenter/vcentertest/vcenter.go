@@ -49,8 +49,12 @@ type Options struct {
 	// Certificate is served to clients. The default is made, together with an
 	// authority of its own, and is valid for localhost and the loopback addresses.
 	Certificate *tls.Certificate
-	// Username and Password are the only ones that can log in.
+	// Username and Password are the administrator's.
 	Username, Password string
+	// Users can log in besides the administrator, and Groups are there besides
+	// Administrators. Nil: SampleUsers and SampleGroups.
+	Users  []User
+	Groups []Group
 	// Inventory is what there is at the start. The default is Small.
 	Inventory Inventory
 }
@@ -62,6 +66,7 @@ type VCenter struct {
 	caPEM              []byte
 	addr               string
 	dir                string
+	directory          *Directory
 	service            *simulator.Service
 	tracker            *tracker
 	rest               restSessions
@@ -103,6 +108,14 @@ func Start(opts Options) (*VCenter, error) {
 	if err := requireLoopback(v.addr); err != nil {
 		return nil, err
 	}
+	if opts.Users == nil && opts.Groups == nil {
+		opts.Users, opts.Groups = SampleUsers(), SampleGroups()
+	}
+	directory, err := newDirectory(User{Name: v.username, Password: v.password}, opts.Users, opts.Groups)
+	if err != nil {
+		return nil, err
+	}
+	v.directory = directory
 	inventory := opts.Inventory
 	if inventory == nil {
 		inventory = Small
@@ -169,7 +182,6 @@ func (v *VCenter) newService() {
 	v.service.Listen = endpoint
 	sessions := registry.SessionManager()
 	sessions.ServiceHostName = endpoint.Host
-	sessions.ValidLogin = v.validLogin
 	sessions.TLS = func() *tls.Config { return v.tlsConfig() }
 	registry.OptionManager().UpdateOptions(&types.UpdateOptions{ChangedValue: []types.BaseOptionValue{
 		&types.OptionValue{Key: "vcsim.server.url", Value: v.URL().String()},
@@ -181,7 +193,10 @@ func (v *VCenter) newService() {
 
 	v.service.RegisterSDK(registry, registry.Path+"/vimService")
 	v.service.RegisterSDK(newPolicies())
+	v.service.RegisterSDK(newAdministration(registry, endpoint, v.directory))
+	sessions.ValidLogin = v.validLogin // after the one of the simulated administration service
 	mux := v.service.ServeMux
+	(&tokenService{directory: v.directory}).register(mux)
 	mux.HandleFunc(registry.Path+"/vimServiceVersions.xml", v.service.ServiceVersions)
 	mux.HandleFunc("/folder/", v.service.ServeDatastore)
 	mux.HandleFunc("/nfc/", simulator.ServeNFC)
@@ -205,14 +220,14 @@ func (v *VCenter) tlsConfig() *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{v.certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 }
 
-// validLogin accepts the configured account in the spellings that vCenter takes
-// (user@domain in any case, DOMAIN\user), with exactly its password.
+// validLogin accepts the users of the directory in the spellings that vCenter
+// takes (user@domain in any case, DOMAIN\user), with exactly their passwords.
+// The session is then in the name that vCenter shows.
 func (v *VCenter) validLogin(login *types.Login) bool {
-	name := login.UserName
-	if domain, user, ok := strings.Cut(name, `\`); ok {
-		name = user + "@" + domain
+	id, ok := v.directory.authenticate(login.UserName, login.Password)
+	if ok {
+		login.UserName = strings.ToUpper(id.Domain) + `\` + id.Name
 	}
-	ok := strings.EqualFold(name, v.username) && login.Password == v.password
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if ok {
@@ -306,11 +321,14 @@ func (v *VCenter) URL() *url.URL {
 // Addr is the host and port that vCenter listens on.
 func (v *VCenter) Addr() string { return v.addr }
 
-// Username and Password are the account that can log in.
+// Username is the administrator.
 func (v *VCenter) Username() string { return v.username }
 
 // Password is the password of Username.
 func (v *VCenter) Password() string { return v.password }
+
+// Directory is who can log in, to look at and to change.
+func (v *VCenter) Directory() *Directory { return v.directory }
 
 // CACertPEM is the certificate to trust.
 func (v *VCenter) CACertPEM() []byte { return append([]byte(nil), v.caPEM...) }
