@@ -39,6 +39,11 @@ func Wrap(inner runtime.NegotiatedSerializer, list runtime.Object) (*NegotiatedS
 			info.Serializer = &serializer{
 				Serializer: info.Serializer, listType: listType, items: items.Index, objectType: items.Type.Elem(), alone: composes(items.Type.Elem()),
 			}
+			if info.StreamSerializer != nil {
+				stream := *info.StreamSerializer
+				stream.Serializer = events{stream.Serializer}
+				info.StreamSerializer = &stream
+			}
 		}
 		wrapped.infos = append(wrapped.infos, info)
 	}
