@@ -4,6 +4,8 @@ package apiserver
 
 import (
 	"context"
+	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -36,6 +38,7 @@ func NewCommandFor(ctx context.Context, options *Options) *cobra.Command {
 			if err := options.Validate(); err != nil {
 				return err
 			}
+			collectMore()
 			return Run(command.Context(), options)
 		},
 	}
@@ -43,6 +46,17 @@ func NewCommandFor(ctx context.Context, options *Options) *cobra.Command {
 	options.AddFlags(command.Flags())
 	compatibility.DefaultComponentGlobalsRegistry.AddFlags(command.Flags())
 	return command
+}
+
+// collectMore has garbage collected when the memory in use has grown by half, not
+// when it has doubled as is Go's default: nearly all that this process holds is
+// the inventory, which lives long, so that collecting more often costs little
+// and saves a quarter of the memory. The environment variable GOGC says
+// otherwise where it is set.
+func collectMore() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
 }
 
 // SignalContext ends at SIGTERM and SIGINT; a second one ends the process.
