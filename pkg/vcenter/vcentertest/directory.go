@@ -78,6 +78,7 @@ type Directory struct {
 	sessions   map[string]bool // those that logged in to the administration service
 	forged     string
 	deaf       bool
+	shallow    bool
 }
 
 type person struct {
@@ -250,6 +251,14 @@ func (d *Directory) Mute(mute bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.deaf = mute
+}
+
+// Shallow makes the administration service find only the groups that a user is
+// a direct member of when all are asked for, as govmomi's simulator does.
+func (d *Directory) Shallow(shallow bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.shallow = shallow
 }
 
 // authenticate checks a password as vCenter does: it returns the name with the

@@ -108,7 +108,10 @@ func (s *ssoGroupCheck) FindAllParentGroups(_ *simulator.Context, req *types.Fin
 		body.Fault_ = simulator.Fault("", new(vim.NotFound))
 		return body
 	}
-	body.Res = &types.FindAllParentGroupsResponse{Returnval: s.d.parents(keyOf(req.UserId), true)}
+	s.d.mu.Lock()
+	all := !s.d.shallow
+	s.d.mu.Unlock()
+	body.Res = &types.FindAllParentGroupsResponse{Returnval: s.d.parents(keyOf(req.UserId), all)}
 	return body
 }
 

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sso
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/vmware/govmomi/ssoadmin"
+	"github.com/vmware/govmomi/ssoadmin/methods"
+	"github.com/vmware/govmomi/ssoadmin/types"
+	"github.com/vmware/govmomi/sts"
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/soap"
+	vim "github.com/vmware/govmomi/vim25/types"
+	"sigs.k8s.io/yaml"
+
+	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/vcenter"
+)
+
+const (
+	// maxWalk bounds how many groups are asked for the groups that they are in.
+	maxWalk = 64
+	// refusalDelay is how long an account that was refused is left alone, so
+	// that vCenter does not lock it.
+	refusalDelay = 10 * time.Minute
+	// signerAge is how long an assertion is used, which vCenter issues for 5 min.
+	signerAge = 3 * time.Minute
+)
+
+// lookUp reads a user's name, as the directory spells it, and groups with this
+// server's own account.
+func (p *Prover) lookUp(ctx context.Context, base *vim25.Client, user types.PrincipalId) (types.PrincipalId, []string, error) {
+	directory, err := p.open(ctx, base)
+	if err != nil {
+		return user, nil, away(fmt.Errorf("log in to the directory of single sign-on: %w", err))
+	}
+	defer directory.close(ctx)
+
+	found, err := methods.FindUser(ctx, directory, &types.FindUser{This: directory.ServiceContent.PrincipalDiscoveryService, UserId: user})
+	if err != nil {
+		return user, nil, away(fmt.Errorf("find the user in the directory of single sign-on: %w", vcenter.Translate(err)))
+	}
+	if found.Returnval == nil {
+		// The password was right a moment ago, so they were removed since.
+		return user, nil, failure.Unauthenticated
+	}
+	id, ok := parse(format(found.Returnval.Id))
+	if !ok || !same(id, user) {
+		return user, nil, away(fmt.Errorf("the directory of single sign-on found %q", format(found.Returnval.Id)))
+	}
+	groups, err := directory.groups(ctx, found.Returnval.Id)
+	if err != nil {
+		return user, nil, away(fmt.Errorf("find the user's groups in the directory of single sign-on: %w", err))
+	}
+	return id, groups, nil
+}
+
+// account is what is known of this server's own account.
+type account struct {
+	mu sync.Mutex // Held while the token service is asked, so that one asks for all.
+	// digest is of the content of the credentials file that the rest is about.
+	digest [sha256.Size]byte
+	// signer holds the account's assertion, which is used until then.
+	signer *sts.Signer
+	until  time.Time
+	// refusedUntil is how long an account that was refused is left alone.
+	refusedUntil time.Time
+}
+
+// signer returns an assertion of this server's own account.
+func (p *Prover) signer(ctx context.Context, base *vim25.Client) (*sts.Signer, error) {
+	content, err := os.ReadFile(p.CredentialsFile)
+	if err != nil {
+		return nil, fmt.Errorf("read vCenter's credentials: %w", err)
+	}
+	own := &p.own
+	own.mu.Lock()
+	defer own.mu.Unlock()
+	if digest := sha256.Sum256(content); digest != own.digest {
+		own.digest, own.signer, own.refusedUntil = digest, nil, time.Time{}
+	}
+	if own.signer != nil && p.now().Before(own.until) {
+		return own.signer, nil
+	}
+	if p.now().Before(own.refusedUntil) {
+		return nil, errors.New("the token service refused this server's own account a short while ago: put the right credentials into the file")
+	}
+	var fields struct {
+		Username string `json:"username"`
+		Password string `json:"password"`
+	}
+	// The parser's error is left out since it may quote the password.
+	if yaml.UnmarshalStrict(content, &fields) != nil || fields.Username == "" || fields.Password == "" {
+		return nil, fmt.Errorf("the credentials file %s is not YAML with the two keys username and password", p.CredentialsFile)
+	}
+	tokens := base.NewServiceClient(p.services(ctx, base).tokens, sts.Namespace)
+	signer, err := (&sts.Client{Client: tokens, RoundTripper: tokens}).Issue(ctx, sts.TokenRequest{Userinfo: url.UserPassword(fields.Username, fields.Password)})
+	if err != nil {
+		if soap.IsSoapFault(err) {
+			own.refusedUntil = p.now().Add(refusalDelay)
+		}
+		return nil, fmt.Errorf("ask the token service with this server's own account: %w", vcenter.Translate(err))
+	}
+	own.signer, own.until = signer, p.now().Add(signerAge)
+	return signer, nil
+}
+
+// forget drops the assertion of this server's own account.
+func (p *Prover) forget() {
+	p.own.mu.Lock()
+	defer p.own.mu.Unlock()
+	p.own.signer = nil
+}
+
+// directory is a login to single sign-on's administration service.
+type directory struct{ *ssoadmin.Client }
+
+func (p *Prover) open(ctx context.Context, base *vim25.Client) (*directory, error) {
+	signer, err := p.signer(ctx, base)
+	if err != nil {
+		return nil, err
+	}
+	client := base.NewServiceClient(p.services(ctx, base).administration, ssoadmin.Namespace)
+	client.Version = ssoadmin.Version
+	d := &directory{Client: &ssoadmin.Client{Client: client, RoundTripper: client}}
+	service, err := methods.SsoAdminServiceInstance(ctx, d, &types.SsoAdminServiceInstance{This: ssoadmin.ServiceInstance})
+	if err != nil {
+		return nil, vcenter.Translate(err)
+	}
+	d.ServiceContent = service.Returnval
+	check, err := methods.SsoGroupcheckServiceInstance(ctx, d, &types.SsoGroupcheckServiceInstance{
+		This: vim.ManagedObjectReference{Type: "SsoGroupcheckServiceInstance", Value: "ServiceInstance"},
+	})
+	if err != nil {
+		return nil, vcenter.Translate(err)
+	}
+	d.GroupCheck = check.Returnval
+	if err := d.Login(d.WithHeader(ctx, soap.Header{Security: signer})); err != nil {
+		p.forget()
+		return nil, vcenter.Translate(err)
+	}
+	return d, nil
+}
+
+func (d *directory) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	// A login that cannot be ended expires by itself.
+	_ = d.Logout(ctx)
+}
+
+// groups returns the groups that a user is in. vCenter answers with nested ones
+// too; where it did not, they are found by walking up.
+func (d *directory) groups(ctx context.Context, user types.PrincipalId) ([]string, error) {
+	next, err := d.FindParentGroups(ctx, user)
+	if err != nil {
+		return nil, vcenter.Translate(err)
+	}
+	seen := map[string]bool{}
+	var names []string
+	take := func(id types.PrincipalId) bool {
+		id, ok := parse(format(id))
+		if !ok || seen[format(id)] || len(names) > maxGroups {
+			return false
+		}
+		seen[format(id)] = true
+		names = append(names, format(id))
+		return true
+	}
+	for _, id := range next {
+		take(id)
+	}
+	for walked := 0; walked < maxWalk && walked < len(next); walked++ {
+		parents, err := methods.FindDirectParentGroups(ctx, d, &types.FindDirectParentGroups{
+			This: d.ServiceContent.PrincipalDiscoveryService, PrincipalId: next[walked],
+		})
+		if err != nil {
+			var holder interface{ Fault() vim.BaseMethodFault }
+			if errors.As(err, &holder) {
+				switch holder.Fault().(type) {
+				case *vim.MethodNotFound, *vim.NotFound, *vim.NotSupported:
+					// Groups of a foreign directory, or a vCenter that does not tell.
+					continue
+				}
+			}
+			return nil, vcenter.Translate(err)
+		}
+		for _, parent := range parents.Returnval {
+			if take(parent.Id) {
+				next = append(next, parent.Id)
+			}
+		}
+	}
+	return names, nil
+}

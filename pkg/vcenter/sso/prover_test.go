@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sso_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vmware/govmomi/vim25"
+	vim "github.com/vmware/govmomi/vim25/types"
+	"k8s.io/klog/v2"
+	"k8s.io/klog/v2/textlogger"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/vcenter"
+	"github.com/openpacific/pacific/pkg/vcenter/sso"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+)
+
+func nothing(context.Context, *vcentertest.Builder) error { return nil }
+
+// logBuffer collects what is logged.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func (b *logBuffer) logger() klog.Logger {
+	return textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(b), textlogger.Verbosity(10)))
+}
+
+// newProver is a prover over a running session.
+func newProver(t *testing.T, v *vcentertest.VCenter, log *logBuffer) *sso.Prover {
+	t.Helper()
+	credentials := v.CredentialsFile(t)
+	s, err := vcenter.NewSession(vcenter.Config{URL: v.URL(), CredentialsFile: credentials, CAFile: v.CAFile(t),
+		KeepAlive: 50 * time.Millisecond, CallTimeout: 5 * time.Second, Logger: log.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.Run(ctx)
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	if _, err := s.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return &sso.Prover{Session: s, CredentialsFile: credentials, Logger: log.logger()}
+}
+
+// answer is what a prover said, in a form to compare.
+type answer struct {
+	Name   string
+	Groups []string
+	Kind   failure.Kind
+}
+
+func prove(t *testing.T, p *sso.Prover, username, password string) answer {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	name, groups, err := p.Authenticate(ctx, username, password)
+	return answer{name, groups, failure.KindOf(err)}
+}
+
+const password = vcentertest.SamplePassword
+
+var viewer = answer{Name: "viewer@vsphere.local", Groups: []string{"Everyone@vsphere.local", "auditors@vsphere.local", "team-a-viewers@vsphere.local"}}
+
+func TestProve(t *testing.T) {
+	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing})
+	p := newProver(t, v, &logBuffer{})
+	refused := answer{Kind: failure.Unauthenticated}
+	tests := []struct {
+		name, username, password string
+		want                     answer
+	}{
+		{"a viewer by a nested group", "viewer@vsphere.local", password, viewer},
+		{"another spelling is one identity", "VIEWER@VSPHERE.LOCAL", password, viewer},
+		{"the old spelling too", `VSPHERE.LOCAL\viewer`, password, viewer},
+		{"the administrator", vcentertest.DefaultUsername, vcentertest.DefaultPassword,
+			answer{Name: "administrator@vsphere.local", Groups: []string{"Administrators@vsphere.local", "Everyone@vsphere.local"}}},
+		{"a wrong password", "nobody@vsphere.local", "wrong", refused},
+		{"another's password", "nobody@vsphere.local", vcentertest.DefaultPassword, refused},
+		{"an unknown user", "stranger@vsphere.local", password, refused},
+		{"no password", "viewer@vsphere.local", "", refused},
+		{"no domain", "viewer", password, refused},
+		{"no name", "@vsphere.local", password, refused},
+		{"a line break in the name", "viewer\n@vsphere.local", password, refused},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, prove(t, p, test.username, test.password)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAWrongPasswordCountsOnce(t *testing.T) {
+	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing})
+	p := newProver(t, v, &logBuffer{})
+	for range 4 { // one less than locks
+		if got := prove(t, p, "viewer@vsphere.local", "wrong"); got.Kind != failure.Unauthenticated {
+			t.Fatalf("a wrong password: %+v", got)
+		}
+	}
+	if diff := cmp.Diff(viewer, prove(t, p, "viewer@vsphere.local", password)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A canned assertion for someone else gives nobody their name or groups.
+func TestACannedAssertionForSomeoneElse(t *testing.T) {
+	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing})
+	log := &logBuffer{}
+	p := newProver(t, v, log)
+	v.Directory().Forge("Administrator@vsphere.local")
+	// The directory does not tell of Everyone.
+	want := answer{Name: "viewer@vsphere.local", Groups: []string{"auditors@vsphere.local", "team-a-viewers@vsphere.local"}}
+	if diff := cmp.Diff(want, prove(t, p, "VIEWER@vsphere.local", password)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := prove(t, p, "viewer@vsphere.local", "wrong"); got.Kind != failure.Unauthenticated {
+		t.Errorf("an assertion for anybody made a wrong password right: %+v", got)
+	}
+	if !strings.Contains(log.String(), "who did not log in") {
+		t.Errorf("the log does not say why the directory was asked:\n%s", log)
+	}
+	v.Directory().Shallow(true)
+	if diff := cmp.Diff(want, prove(t, p, "viewer@vsphere.local", password)); diff != "" {
+		t.Errorf("groups found by walking (-want +got):\n%s", diff)
+	}
+	// Groups in a circle, and more than are walked.
+	d := v.Directory()
+	if err := errors.Join(d.Join("team-a-viewers@vsphere.local", "auditors@vsphere.local"), d.Join("auditors@vsphere.local", "auditors@vsphere.local")); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, prove(t, p, "viewer@vsphere.local", password)); diff != "" {
+		t.Errorf("groups in a circle (-want +got):\n%s", diff)
+	}
+}
+
+func TestAUserWithoutAnyRoleInVCenter(t *testing.T) {
+	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing})
+	p := newProver(t, v, &logBuffer{})
+	v.AddFault(vcentertest.Fault{Method: "Login", Fault: &vim.NoPermission{PrivilegeId: "System.View"}})
+	if diff := cmp.Diff(viewer, prove(t, p, "viewer@vsphere.local", password)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	// Without the login nobody else's assertion will do, nor none.
+	forbidden := answer{Kind: failure.Forbidden}
+	if diff := cmp.Diff(forbidden, prove(t, p, "viewer@vsphere.local", "wrong")); diff != "" {
+		t.Errorf("a password that the token service refuses (-want +got):\n%s", diff)
+	}
+	v.Directory().Forge("administrator@vsphere.local")
+	if diff := cmp.Diff(forbidden, prove(t, p, "viewer@vsphere.local", password)); diff != "" {
+		t.Errorf("an assertion for someone else (-want +got):\n%s", diff)
+	}
+}
+
+func TestRemovedAndDisabledUsers(t *testing.T) {
+	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing})
+	p := newProver(t, v, &logBuffer{})
+	d := v.Directory()
+	refused := answer{Kind: failure.Unauthenticated}
+	if got := prove(t, p, "dev-a@vsphere.local", password); got.Kind != "" {
+		t.Fatalf("before: %+v", got)
+	}
+	if err := d.Disable("dev-a@vsphere.local", true); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(refused, prove(t, p, "dev-a@vsphere.local", password)); diff != "" {
+		t.Errorf("disabled (-want +got):\n%s", diff)
+	}
+	d.Leave("team-a-viewers@vsphere.local", "viewer@vsphere.local")
+	want := answer{Name: "viewer@vsphere.local", Groups: []string{"Everyone@vsphere.local"}}
+	if diff := cmp.Diff(want, prove(t, p, "viewer@vsphere.local", password)); diff != "" {
+		t.Errorf("out of the group (-want +got):\n%s", diff)
+	}
+	d.Remove("viewer@vsphere.local")
+	if diff := cmp.Diff(refused, prove(t, p, "viewer@vsphere.local", password)); diff != "" {
+		t.Errorf("removed (-want +got):\n%s", diff)
+	}
+}
+
+func TestVCenterAway(t *testing.T) {
+	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing})
+	p := newProver(t, v, &logBuffer{})
+	v.Directory().Mute(true)
+	if got := prove(t, p, "viewer@vsphere.local", password); got.Kind != failure.Unavailable {
+		t.Errorf("without the token service: %+v", got)
+	}
+	v.Directory().Mute(false)
+	v.AddFault(vcentertest.Fault{Method: "Login"}) // a SystemError
+	if got := prove(t, p, "viewer@vsphere.local", password); got.Kind != failure.Unavailable {
+		t.Errorf("with a failing vCenter: %+v", got)
+	}
+	v.ClearFaults()
+	v.Stop()
+	if got := prove(t, p, "viewer@vsphere.local", password); got.Kind != failure.Unavailable {
+		t.Errorf("without vCenter: %+v", got)
+	}
+	if err := v.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		got := prove(t, p, "viewer@vsphere.local", password)
+		if got.Kind == "" {
+			break
+		}
+		if got.Kind == failure.Unauthenticated || time.Now().After(deadline) {
+			t.Fatalf("after a restart: %+v", got)
+		}
+	}
+}
+
+// This server's own account is not locked by the logins of others, when the
+// token service refuses it.
+func TestOwnAccountRefused(t *testing.T) {
+	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing})
+	p := newProver(t, v, &logBuffer{})
+	// Assertions look expired, so the directory is asked each time.
+	p.Clock = clocktesting.NewFakePassiveClock(time.Now().Add(time.Hour))
+	p.CredentialsFile = filepath.Join(t.TempDir(), "credentials.yaml")
+	write := func(name, password string) {
+		t.Helper()
+		if err := os.WriteFile(p.CredentialsFile, []byte("username: "+name+"\npassword: "+password+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("nobody@vsphere.local", "wrong")
+	for range 10 {
+		if got := prove(t, p, "viewer@vsphere.local", password); got.Kind != failure.Unavailable {
+			t.Fatalf("%+v", got)
+		}
+	}
+	if v.Directory().Locked("nobody@vsphere.local") {
+		t.Error("the own account was locked")
+	}
+	write("nobody@vsphere.local", password)
+	want := answer{Name: "viewer@vsphere.local", Groups: []string{"auditors@vsphere.local", "team-a-viewers@vsphere.local"}}
+	if diff := cmp.Diff(want, prove(t, p, "viewer@vsphere.local", password)); diff != "" {
+		t.Errorf("with the right credentials (-want +got):\n%s", diff)
+	}
+}
+
+// fixed is a session with a client of the test's making.
+type fixed struct{ client *vim25.Client }
+
+func (f fixed) Do(ctx context.Context, _ string, g func(context.Context, *vim25.Client) error) error {
+	return g(ctx, f.client)
+}
+
+// A password goes only to the vCenter that the session verified.
+func TestTheUsersConnectionIsVerified(t *testing.T) {
+	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing})
+	client, err := v.Client(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.ResetLogins()
+	client.DefaultTransport().TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
+	p := &sso.Prover{Session: fixed{client.Client}, Logger: (&logBuffer{}).logger()}
+	if got := prove(t, p, "viewer@vsphere.local", password); got.Kind != failure.Unavailable {
+		t.Errorf("%+v", got)
+	}
+	if diff := cmp.Diff(vcentertest.LoginCount{}, v.Logins()); diff != "" {
+		t.Errorf("a password was sent to somebody unknown (-want +got):\n%s", diff)
+	}
+}
+
+func TestNoSecretLeaks(t *testing.T) {
+	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing})
+	log := &logBuffer{}
+	p := newProver(t, v, log)
+	const canary = "c4nary-p4ssword"
+	if err := v.Directory().SetPassword("viewer@vsphere.local", canary); err != nil {
+		t.Fatal(err)
+	}
+	var errs []string
+	note := func(password string) {
+		if _, _, err := p.Authenticate(t.Context(), "viewer@vsphere.local", password); err != nil {
+			errs = append(errs, err.Error())
+		}
+	}
+	note(canary)
+	note(canary + "-wrong")
+	v.Directory().Forge("administrator@vsphere.local")
+	note(canary)
+	v.Directory().Forge("")
+	v.Directory().Mute(true)
+	note(canary)
+	v.AddFault(vcentertest.Fault{Method: "Login"})
+	note(canary)
+	v.Stop()
+	note(canary)
+	if len(errs) != 3 { // This server's own assertion serves while the token service is mute.
+		t.Errorf("%d errors, want 3: %q", len(errs), errs)
+	}
+	for _, secret := range []string{canary, vcentertest.DefaultPassword, "saml2:Assertion"} {
+		if text := strings.Join(errs, "\n") + log.String(); strings.Contains(text, secret) {
+			t.Errorf("%q leaks:\n%s", secret, text)
+		}
+	}
+}
