@@ -66,7 +66,11 @@ func StatusError(err error, resource schema.GroupResource, name string) error {
 	case failure.Unauthenticated:
 		return newUnavailable(err, retryAfterCredentialsSeconds)
 	case failure.Invalid:
-		return newStatus(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, resource, name, "is invalid", err)
+		status := newStatus(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, resource, name, "is invalid", err)
+		// Of an invalid object with a kind and a name kubectl prints those and the causes, which are fields of the object,
+		// and not the message: without them it prints the message.
+		status.ErrStatus.Details = &metav1.StatusDetails{Group: resource.Group}
+		return status
 	case failure.Unavailable:
 		return newUnavailable(err, retryAfterSeconds)
 	case failure.Timeout:
@@ -84,7 +88,7 @@ func newUnavailable(err error, seconds int32) error {
 	return status
 }
 
-func newStatus(code int32, reason metav1.StatusReason, resource schema.GroupResource, name, what string, err error) error {
+func newStatus(code int32, reason metav1.StatusReason, resource schema.GroupResource, name, what string, err error) *apierrors.StatusError {
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
 		Status:  metav1.StatusFailure,
 		Code:    code,

@@ -32,7 +32,7 @@ func TestStatusError(t *testing.T) {
 			Message: `Operation cannot be fulfilled on virtualmachines.vmoperator.vmware.com "web": power on vm "web": conflict`}},
 		"forbidden": {wrap(failure.Forbidden), metav1.Status{Code: 403, Reason: "Forbidden", Details: details, Message: prefix + `is forbidden: power on vm "web": forbidden`}},
 		"exhausted": {wrap(failure.ResourceExhausted), metav1.Status{Code: 403, Reason: "Forbidden", Details: details, Message: prefix + `is forbidden: power on vm "web": resource exhausted`}},
-		"invalid":   {wrap(failure.Invalid), metav1.Status{Code: 422, Reason: "Invalid", Details: details, Message: prefix + `is invalid: power on vm "web": invalid`}},
+		"invalid":   {wrap(failure.Invalid), metav1.Status{Code: 422, Reason: "Invalid", Details: &metav1.StatusDetails{Group: resource.Group}, Message: prefix + `is invalid: power on vm "web": invalid`}},
 		"unavailable": {wrap(failure.Unavailable), metav1.Status{Code: 503, Reason: "ServiceUnavailable",
 			Details: &metav1.StatusDetails{RetryAfterSeconds: 1}, Message: `power on vm "web": unavailable`}},
 		"unauthenticated": {wrap(failure.Unauthenticated), metav1.Status{Code: 503, Reason: "ServiceUnavailable",
