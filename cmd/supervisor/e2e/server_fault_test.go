@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/dynamic/dynamicinformer"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -69,6 +72,56 @@ func TestServerFaults(t *testing.T) {
 			t.Errorf("resourceVersion %d after %d", after, before)
 		}
 	})
+	t.Run("etcd's data lost and restored", func(t *testing.T) {
+		a := f.admin(t)
+		namespace := a.namespace(f.supervisor, "data-lost")
+		a.create(namespace, "web", poweredOff)
+		f.serves(t, namespace, "web")
+		f.kubectl(t, "label", "vm", "-n", namespace, "web", "kept=in-vcenter")
+		f.kubectl(t, "create", "configmap", "-n", namespace, "kept-in-etcd")
+		label := func() {
+			t.Helper()
+			if got := f.kubectl(t, "get", "vm", "-n", namespace, "-l", "kept=in-vcenter", "-o", "name"); got != "virtualmachine.vmoperator.vmware.com/web\n" {
+				t.Errorf("labelled machines: %q", got)
+			}
+		}
+		last := f.resourceVersion(t)
+		rises := func() {
+			t.Helper()
+			now := f.resourceVersion(t)
+			if now <= last {
+				t.Errorf("resourceVersion %d after %d", now, last)
+			}
+			last = now
+		}
+		backup := filepath.Join(tests.folder, "etcd-backup")
+
+		f.down(t)
+		if err := os.Rename(f.dir.Etcd(), backup); err != nil {
+			t.Fatal(err)
+		}
+		f.output.reset()
+		f.up(t)
+		f.ready(t)
+		f.serves(t, namespace, "web")
+		label()
+		rises()
+
+		f.down(t)
+		if err := os.RemoveAll(f.dir.Etcd()); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(backup, f.dir.Etcd()); err != nil {
+			t.Fatal(err)
+		}
+		f.output.reset()
+		f.up(t)
+		f.ready(t)
+		f.serves(t, namespace, "web")
+		f.kubectl(t, "get", "configmap", "-n", namespace, "kept-in-etcd")
+		label()
+		rises()
+	})
 	f.down(t)
 	stopped = true
 }
@@ -114,7 +167,8 @@ func killedUnderLoad(t *testing.T, f *faulty) {
 	for i := range informers {
 		informers[i] = dynamicinformer.NewFilteredDynamicInformer(f.dynamic(t), machines, namespace, 0, nil, nil).Informer()
 		_, err := informers[i].AddEventHandler(cache.ResourceEventHandlerFuncs{UpdateFunc: func(old, now any) {
-			if version(t, now.(metav1.Common)) < version(t, old.(metav1.Common)) {
+			before, after := old.(metav1.Common).GetResourceVersion(), now.(metav1.Common).GetResourceVersion()
+			if order, err := resourceversion.CompareResourceVersion(after, before); err != nil || order < 0 {
 				fell.Add(1)
 			}
 		}})

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -99,16 +98,10 @@ func TestVCenterFaults(t *testing.T) {
 		if response, body := f.patchOnce(t, namespace, "untouched", "written", "after"); response.StatusCode != http.StatusOK {
 			t.Errorf("patch after vCenter's return: %s %s", response.Status, body)
 		}
-		var reading sync.WaitGroup
 		for _, follower := range followers {
-			reading.Go(func() {
-				follower.until("the label", func(objects map[string]*unstructured.Unstructured) bool {
-					return objects["untouched"].GetLabels()["written"] == "after"
-				})
+			follower.until("the label", func(objects map[string]*unstructured.Unstructured) bool {
+				return objects["untouched"].GetLabels()["written"] == "after"
 			})
-		}
-		reading.Wait()
-		for _, follower := range followers {
 			follower.agrees(f.supervisor, namespace)
 		}
 	})

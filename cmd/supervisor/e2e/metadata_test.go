@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25/types"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
+)
+
+// get reads one machine.
+func (s *supervisor) get(t *testing.T, namespace, name string) *vmopv1.VirtualMachine {
+	t.Helper()
+	object, err := s.dynamic(t).Resource(machines).Namespace(namespace).Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	vm := &vmopv1.VirtualMachine{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, vm); err != nil {
+		t.Fatal(err)
+	}
+	return vm
+}
+
+// TestNamesAreSwapped has two machines renamed to each other's names.
+func TestNamesAreSwapped(t *testing.T) {
+	t.Parallel()
+	s := running(t)
+	a := s.admin(t)
+	namespace := a.namespace(s, "swapped")
+	one, two := a.create(namespace, "one", poweredOn), a.create(namespace, "two", poweredOff)
+	managed := a.create(namespace, "managed", poweredOff)
+	s.serves(t, namespace, "managed", "one", "two")
+	s.kubectl(t, "label", "vm", "-n", namespace, "managed", "it=has-metadata")
+	uids := map[string]string{}
+	for _, name := range []string{"one", "two", "managed"} {
+		uids[name] = string(s.get(t, namespace, name).UID)
+	}
+	follower := s.follow(t, namespace)
+	a.rename(one, "in between")
+	a.rename(two, "one")
+	a.rename(one, "two")
+	// Metadata holds the name of a machine, whatever it is called in vCenter.
+	a.rename(managed, "called otherwise")
+	follower.until("the swap", func(objects map[string]*unstructured.Unstructured) bool {
+		return cmp.Equal(map[string]string{"one": "PoweredOff", "two": "PoweredOn", "managed": "PoweredOff"}, power(objects))
+	})
+	got := map[string]string{}
+	for name, object := range follower.objects {
+		got[name] = string(object.GetUID())
+	}
+	if diff := cmp.Diff(map[string]string{"one": uids["two"], "two": uids["one"], "managed": uids["managed"]}, got); diff != "" {
+		t.Errorf("uids by name (-want +got):\n%s", diff)
+	}
+	follower.agrees(s, namespace)
+}
+
+// TestClash has two machines ask for one name.
+func TestClash(t *testing.T) {
+	t.Parallel()
+	s := running(t)
+	a := s.admin(t)
+	namespace := a.namespace(s, "clash")
+	first, err := a.createAsPacific(namespace, "web", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.serves(t, namespace, "web")
+	a.rename(first, "renamed in vCenter")
+	a.create(namespace, "web", poweredOff)
+	eventually(t, 20*time.Second, "both machines", func(context.Context) error {
+		if names := s.names(t, namespace); len(names) != 2 || names[0] != "web" || !strings.HasPrefix(names[1], "web-") {
+			return fmt.Errorf("machines: %v", names)
+		}
+		return nil
+	})
+	names := s.names(t, namespace)
+	if got := s.get(t, namespace, "web").UID; string(got) != a.properties(first).Config.InstanceUuid {
+		t.Error("the machine with the metadata lost its name")
+	}
+	condition := meta.FindStatusCondition(s.get(t, namespace, names[1]).Status.Conditions, virtualmachine.NameUniqueCondition)
+	if condition == nil || condition.Status != metav1.ConditionFalse || !strings.Contains(condition.Message, `has the name "web", so this one is shown as "`+names[1]+`": rename one of them`) {
+		t.Errorf("condition: %+v", condition)
+	}
+}
+
+// TestCloneIsAnotherMachine clones a machine in vCenter that has our metadata in it.
+func TestCloneIsAnotherMachine(t *testing.T) {
+	t.Parallel()
+	s := running(t)
+	a := s.admin(t)
+	namespace := a.namespace(s, "cloned")
+	original := a.create(namespace, "original", poweredOff)
+	s.serves(t, namespace, "original")
+	s.kubectl(t, "label", "vm", "-n", namespace, "original", "it=is-the-original")
+	s.kubectl(t, "annotate", "vm", "-n", namespace, "original", reclaimPolicy+"=Delete")
+	before := s.get(t, namespace, "original")
+
+	folder, err := a.finder.Folder(t.Context(), "/DC0/vm/"+inNamespaces(namespace))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, err := a.finder.ResourcePool(t.Context(), a.cluster+"/Resources")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.done(original.Clone(t.Context(), folder, "copy", types.VirtualMachineCloneSpec{
+		Location: types.VirtualMachineRelocateSpec{Pool: ptr(pool.Reference())},
+	}))
+	s.serves(t, namespace, "copy", "original")
+	copied := s.get(t, namespace, "copy")
+	if copied.UID == before.UID || copied.Labels["it"] != "" || copied.Annotations[reclaimPolicy] != "" {
+		t.Errorf("the clone: uid %s (the original's is %s), labels %v, annotations %v", copied.UID, before.UID, copied.Labels, copied.Annotations)
+	}
+	if diff := cmp.Diff(before, s.get(t, namespace, "original")); diff != "" {
+		t.Errorf("the original (-before +after):\n%s", diff)
+	}
+	// It carries a copy of the record all the same, and is not to be destroyed because of that.
+	if out, err := s.try(t.Context(), "kubectl", "delete", "vm", "-n", namespace, "copy"); err == nil || !strings.Contains(out, "was not created through this API") {
+		t.Errorf("delete the clone: %v, %s", err, out)
+	}
+	// What is written to it is its own.
+	s.kubectl(t, "label", "vm", "-n", namespace, "copy", "it=is-the-copy")
+	if got := s.get(t, namespace, "copy").Labels["it"]; got != "is-the-copy" {
+		t.Errorf("label of the clone: %s", got)
+	}
+	if got := s.get(t, namespace, "original").Labels["it"]; got != "is-the-original" {
+		t.Errorf("label of the original: %s", got)
+	}
+}
+
+// TestMalformedMetadata has somebody break what stands in ExtraConfig.
+func TestMalformedMetadata(t *testing.T) {
+	t.Parallel()
+	s := running(t)
+	a := s.admin(t)
+	namespace := a.namespace(s, "malformed")
+	values := map[string]string{
+		"garbage": "???", "truncated": "v1:H4sIAAAAAAAC/6pWKi1OLVKyUoIBAAAA//8=", "newer": "v9:from the future", "empty-record": "v1:",
+	}
+	made := map[string]*object.VirtualMachine{}
+	for name, value := range values {
+		made[name] = a.create(namespace, name, poweredOff, types.OptionValue{Key: virtualmachine.MetadataKey, Value: value})
+	}
+	broken := a.create(namespace, "once-good", poweredOff)
+	s.serves(t, namespace, "empty-record", "garbage", "newer", "once-good", "truncated")
+	s.kubectl(t, "label", "vm", "-n", namespace, "once-good", "it=was-good")
+	made["once-good"], values["once-good"] = broken, "v1:scribble"
+	a.reconfigure(broken, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
+		&types.OptionValue{Key: virtualmachine.MetadataKey, Value: "v1:scribble"},
+	}})
+	for name, vm := range made {
+		eventually(t, 20*time.Second, name, func(context.Context) error {
+			shown := s.get(t, namespace, name)
+			condition := meta.FindStatusCondition(shown.Status.Conditions, virtualmachine.MetadataReadableCondition)
+			switch {
+			case condition == nil:
+				return errors.New("no condition")
+			case condition.Status != metav1.ConditionFalse || condition.Reason != virtualmachine.MalformedMetadataReason || !strings.Contains(condition.Message, "until the value is repaired or removed in vCenter"):
+				return fmt.Errorf("condition %+v", condition)
+			case shown.Labels["it"] != "":
+				return fmt.Errorf("labels %v", shown.Labels)
+			}
+			return nil
+		})
+		for _, command := range [][]string{
+			{"label", "vm", "-n", namespace, name, "a=b"},
+			{"patch", "vm", "-n", namespace, name, "--type", "merge", "-p", `{"spec":{"powerState":"PoweredOn"}}`},
+			{"annotate", "vm", "-n", namespace, name, reclaimPolicy + "=Delete"},
+		} {
+			out, err := s.try(t.Context(), append([]string{"kubectl"}, command...)...)
+			if err == nil || !strings.Contains(out, "pacific.metadata in the virtual machine's ExtraConfig") || !strings.Contains(out, "repaired or removed in vCenter") {
+				t.Errorf("%v: %v, %s", command, err, out)
+			}
+		}
+		if got := a.extra(vm, virtualmachine.MetadataKey); got != values[name] {
+			t.Errorf("%s: the value has become %q", name, got)
+		}
+	}
+	// Removed in vCenter, the value stands in the way no longer.
+	a.reconfigure(broken, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
+		&types.OptionValue{Key: virtualmachine.MetadataKey, Value: ""},
+	}})
+	eventually(t, 20*time.Second, "the repair", func(ctx context.Context) error {
+		_, err := s.try(ctx, "kubectl", "label", "vm", "-n", namespace, "once-good", "it=is-good", "--overwrite")
+		return err
+	})
+}
