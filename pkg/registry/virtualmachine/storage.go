@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apimachinery/pkg/watch"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/generic"
@@ -169,6 +171,11 @@ func (r *REST) Create(ctx context.Context, obj runtime.Object, validation rest.V
 func (r *REST) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, createValidation rest.ValidateObjectFunc,
 	updateValidation rest.ValidateObjectUpdateFunc, forceAllowCreate bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
 	obj, created, err := r.store.Update(ctx, name, unowned{info}, createValidation, updateValidation, forceAllowCreate, options)
+	if number := (*strconv.NumError)(nil); errors.As(err, &number) {
+		// The generic store parses the version before anything validates it, and would answer with 500.
+		err = apierrors.NewInvalid(v1alpha5.GroupVersion.WithKind("VirtualMachine").GroupKind(), name, field.ErrorList{field.Invalid(
+			field.NewPath("metadata", "resourceVersion"), number.Num, "is not a version: give the one that was read, or leave it out")})
+	}
 	return obj, created, registry.StatusError(err, GroupResource(), name)
 }
 
