@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package login
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/openpacific/pacific/plugin/credential"
+	"github.com/openpacific/pacific/plugin/kubeconfig"
+	"github.com/openpacific/pacific/plugin/shell"
+	"github.com/openpacific/pacific/plugin/trust"
+	"github.com/openpacific/pacific/plugin/wcp"
+)
+
+// Options are the flags of the command.
+type Options struct {
+	Server           string
+	Username         string
+	ClusterName      string
+	ClusterNamespace string
+	Insecure         bool
+	CAFile           string
+	PasswordStdin    bool
+	Auth             string
+	Storage          string
+	Output           string
+}
+
+// NewCommand returns the command `login`.
+func NewCommand(sh *shell.Shell) *cobra.Command {
+	o := &Options{}
+	command := &cobra.Command{
+		Use:   "login",
+		Short: "Authenticate user with vCenter Namespaces",
+		Long: `Authenticate user with vCenter Namespaces:
+To access Kubernetes, you must first authenticate against vCenter Namespaces.
+You must pass the address of the vCenter Namespaces server and the username of
+the user to authenticate, and will be prompted to provide further credentials.
+
+The password is taken from the environment variable KUBECTL_VSPHERE_PASSWORD,
+from standard input with --password-stdin, or asked for on the terminal.
+
+A server whose certificate is signed by nobody that this computer knows is
+shown with its fingerprint, and trusted from then on if you say so. Where there
+is no terminal, name its authority with --certificate-authority.`,
+		Example: `  # Log in; contexts for the server and for your namespaces get into the kubeconfig
+  kubectl vsphere login --vsphere-username user@domain --server=https://10.0.1.10
+
+  # In a script
+  kubectl vsphere login --server=10.0.1.10 -u user@domain --certificate-authority=ca.pem --password-stdin < password
+
+  # Keep the token out of the kubeconfig, and be asked again when it has expired
+  kubectl vsphere login --server=10.0.1.10 -u user@domain --auth=exec
+
+  # Log in to a Tanzu Kubernetes cluster too
+  kubectl vsphere login --server=10.0.1.10 -u user@domain \
+    --tanzu-kubernetes-cluster-name=shop --tanzu-kubernetes-cluster-namespace=team-a`,
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			if err := o.validate(command.Flags().Changed("token-cache")); err != nil {
+				return err
+			}
+			return o.run(command.Context(), sh)
+		},
+	}
+	flags := command.Flags()
+	flags.BoolVar(&o.Insecure, "insecure-skip-tls-verify", false, "Skip certificate verification (this is insecure).")
+	flags.StringVar(&o.Server, "server", "", "Address of the server to authenticate against.")
+	flags.StringVar(&o.ClusterName, "tanzu-kubernetes-cluster-name", "", "Name of the Tanzu Kubernetes cluster to login to.")
+	flags.StringVar(&o.ClusterNamespace, "tanzu-kubernetes-cluster-namespace", "", "Namespace in which the Tanzu Kubernetes cluster resides.")
+	flags.StringVarP(&o.Username, "vsphere-username", "u", "", "Username to authenticate.")
+	flags.StringVar(&o.CAFile, "certificate-authority", "", "File with the certificate authorities to trust, in PEM format.")
+	flags.BoolVar(&o.PasswordStdin, "password-stdin", false, "Read the password from standard input.")
+	flags.StringVar(&o.Auth, "auth", "token", "What kubectl authenticates with: token (in the kubeconfig) or exec (this plugin hands it out).")
+	flags.StringVar(&o.Storage, "token-cache", credential.Auto, "With --auth=exec, where to keep the token: auto, keyring, file or none.")
+	flags.StringVarP(&o.Output, "output", "o", "", "Output format: json, yaml or name.")
+	// The names of the flags in vSphere 7.0.
+	flags.StringVar(&o.ClusterName, "managed-cluster-name", "", "")
+	flags.StringVar(&o.ClusterNamespace, "managed-cluster-namespace", "", "")
+	for _, old := range []string{"managed-cluster-name", "managed-cluster-namespace"} {
+		_ = flags.MarkHidden(old)
+	}
+	o.complete(command, sh)
+	return command
+}
+
+// complete offers the servers and users of earlier logins.
+func (o *Options) complete(command *cobra.Command, sh *shell.Shell) {
+	owners := func(pick func(server, username string) string) cobra.CompletionFunc {
+		return func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			found := map[string]bool{}
+			if files, err := kubeconfig.FromEnvironment(sh.Getenv); err == nil {
+				if config, err := files.Load(); err == nil {
+					for name := range config.Users {
+						if server, username, ours := kubeconfig.Owner(name); ours {
+							found[pick(server, username)] = true
+						}
+					}
+				}
+			}
+			return slices.Sorted(maps.Keys(found)), cobra.ShellCompDirectiveNoFileComp
+		}
+	}
+	_ = command.RegisterFlagCompletionFunc("server", owners(func(server, _ string) string { return server }))
+	_ = command.RegisterFlagCompletionFunc("vsphere-username", owners(func(_, username string) string { return username }))
+	_ = command.RegisterFlagCompletionFunc("auth", cobra.FixedCompletions([]string{"token", "exec"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = command.RegisterFlagCompletionFunc("token-cache", cobra.FixedCompletions([]string{"auto", "keyring", "file", "none"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = command.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(shell.Formats(), cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (o *Options) validate(storageGiven bool) error {
+	switch {
+	case o.Server == "":
+		return shell.Advise(errors.New("--server is missing"), "kubectl vsphere login --server=ADDRESS --vsphere-username=USER@DOMAIN")
+	case o.Auth != "token" && o.Auth != "exec":
+		return fmt.Errorf("--auth %q: it must be token or exec", o.Auth)
+	case o.Auth == "token" && storageGiven:
+		return shell.Advise(errors.New("--token-cache is for --auth=exec"), "without it, the token is in the kubeconfig")
+	case o.Insecure && o.CAFile != "":
+		return errors.New("--certificate-authority and --insecure-skip-tls-verify exclude each other")
+	case o.PasswordStdin && o.Username == "":
+		return errors.New("--password-stdin needs --vsphere-username: standard input cannot answer both")
+	case strings.Contains(o.Username, ":"):
+		return errors.New("a user name cannot hold a colon")
+	case o.ClusterName != "" && !wcp.ValidName(o.ClusterName):
+		return fmt.Errorf("%q is no name of a cluster", o.ClusterName)
+	case o.ClusterNamespace != "" && !wcp.ValidName(o.ClusterNamespace):
+		return fmt.Errorf("%q is no name of a namespace", o.ClusterNamespace)
+	}
+	if err := shell.CheckFormat(o.Output); err != nil {
+		return err
+	}
+	return credential.CheckStorage(o.Storage)
+}
+
+// run logs in, writes the kubeconfig and prints the contexts.
+func (o *Options) run(ctx context.Context, sh *shell.Shell) error {
+	address, err := wcp.ParseAddress(o.Server)
+	if err != nil {
+		return err
+	}
+	files, err := kubeconfig.FromEnvironment(sh.Getenv)
+	if err != nil {
+		return err
+	}
+	if _, err := files.Load(); err != nil {
+		return err // before anybody types a password
+	}
+	timeout, err := sh.Timeout()
+	if err != nil {
+		return err
+	}
+	client := func(address wcp.Address, guard *trust.Guard) *wcp.Client {
+		return wcp.New(address, guard.Transport(), timeout, sh.Log(), sh.Now)
+	}
+	guard, err := o.establish(ctx, sh, address, client)
+	if err != nil {
+		return err
+	}
+	credentials, err := o.credentials(ctx, sh)
+	if err != nil {
+		return err
+	}
+	login := &authenticator{
+		address: address, guard: guard, credentials: *credentials, guest: o.guest(),
+		client: client, resolve: resolve, step: sh.Progress, log: sh.Log(),
+	}
+	outcome, err := login.run(ctx)
+	if err != nil {
+		return err
+	}
+	for _, failure := range outcome.failures {
+		o.warn(sh, failure)
+	}
+	names, err := o.write(ctx, sh, files, credentials.Username, outcome)
+	if err != nil {
+		return err
+	}
+	return o.print(sh, outcome, names, credentials.Username)
+}
+
+func (o *Options) guest() *wcp.Guest {
+	if o.ClusterName == "" {
+		return nil
+	}
+	return &wcp.Guest{Name: o.ClusterName, Namespace: o.ClusterNamespace}
+}
+
+func (o *Options) warn(sh *shell.Shell, failure error) {
+	sh.Warn("%s", shell.Line(failure.Error(), 1000))
+	var stranger *trust.Stranger
+	if errors.As(failure, &stranger) {
+		fmt.Fprintf(sh.Err, "hint: log in to it by itself: kubectl vsphere login --server=%s\n", stranger.Host)
+	}
+}
+
+// establish makes sure that the server is one to give a password to, and shows
+// its banner.
+func (o *Options) establish(ctx context.Context, sh *shell.Shell, address wcp.Address, client func(wcp.Address, *trust.Guard) *wcp.Client) (*trust.Guard, error) {
+	directory, err := sh.StateDirectory()
+	if err != nil {
+		return nil, err
+	}
+	policy := trust.Policy{Insecure: o.Insecure, Store: &trust.Store{Directory: filepath.Join(directory, "trusted")}, Now: sh.Now}
+	if o.CAFile != "" {
+		if policy.CA, err = trust.ReadCA(o.CAFile); err != nil {
+			return nil, err
+		}
+	}
+	if o.Insecure {
+		sh.Warn("the certificate of %s is not checked: whoever answers gets your password", address)
+	}
+	guard, err := policy.Guard(address.String(), address.Host)
+	if err != nil {
+		return nil, err
+	}
+	ask := func() (string, error) {
+		defer sh.Progress("Connecting to " + address.String())()
+		return client(address, guard).Banner(ctx)
+	}
+	banner, err := ask()
+	var unknown *trust.Unknown
+	if errors.As(err, &unknown) {
+		if err := trustOnFirstUse(ctx, sh, guard, unknown); err != nil {
+			return nil, err
+		}
+		banner, err = ask()
+	}
+	var status *wcp.StatusError
+	if errors.As(err, &status) {
+		hint := "Please contact your vSphere server administrator for assistance."
+		if status.Status < 500 {
+			hint = "It does not look like a Supervisor. Please check the server URL and try again."
+		}
+		return nil, shell.Advise(fmt.Errorf("Error while connecting to host %s: %w", address, err), "%s", hint)
+	}
+	if err != nil {
+		return nil, adviseConnection(err)
+	}
+	if banner = strings.TrimSpace(shell.Clean(banner, 4096)); banner != "" && !strings.HasPrefix(banner, "<") {
+		fmt.Fprintln(sh.Err, banner)
+	}
+	return guard, nil
+}
+
+// trustOnFirstUse asks whether an unknown server is the right one.
+func trustOnFirstUse(ctx context.Context, sh *shell.Shell, guard *trust.Guard, unknown *trust.Unknown) error {
+	if !sh.Interactive() {
+		return shell.Advise(unknown, "Pass the authority that signed it with --certificate-authority, or log in once on a terminal to trust it.")
+	}
+	fmt.Fprint(sh.Err, shell.Clean(unknown.Description(), 4096))
+	yes, err := sh.Confirm(ctx, "Is it the right one? It will be trusted from now on.")
+	if err != nil {
+		return fmt.Errorf("ask whether %s is trusted: %w", unknown.Host, err)
+	}
+	if !yes {
+		return fmt.Errorf("%s is not trusted", unknown.Host)
+	}
+	return guard.Remember(unknown)
+}
+
+// credentials asks for what neither flags nor environment say.
+func (o *Options) credentials(ctx context.Context, sh *shell.Shell) (*wcp.Credentials, error) {
+	username, err := o.Username, error(nil)
+	if username == "" {
+		if !sh.Interactive() {
+			return nil, shell.Advise(errors.New("there is no user name, and no terminal to ask for it"), "pass it with --vsphere-username")
+		}
+		if username, err = sh.ReadLine(ctx, "Username: "); err != nil {
+			return nil, fmt.Errorf("read the user name from the terminal: %w", err)
+		}
+		if username == "" || strings.Contains(username, ":") {
+			return nil, errors.New("that is no user name")
+		}
+	}
+	password := sh.Getenv(shell.Password)
+	switch {
+	case o.PasswordStdin:
+		password, err = sh.PasswordFromInput(ctx)
+	case password != "":
+	case !sh.Interactive():
+		err = shell.Advise(errors.New("there is no password, and no terminal to ask for it"), "set %s, or pass the password with --password-stdin", shell.Password)
+	default:
+		password, err = sh.ReadPassword(ctx, shell.Password+" environment variable is not set. Please enter the password below\nPassword: ")
+		if err == nil && password == "" {
+			err = errors.New("an empty password is no password")
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &wcp.Credentials{Username: username, Password: password}, nil
+}
+
+// write puts the entries into the kubeconfig and, with --auth=exec, the tokens
+// into the cache.
+func (o *Options) write(ctx context.Context, sh *shell.Shell, files *kubeconfig.Files, username string, outcome *result) ([]string, error) {
+	cache, err := credential.Open(sh, o.Storage)
+	if err != nil {
+		return nil, err
+	}
+	var failure error
+	var names []string
+	made := &entries{username: username, guest: o.guest(), user: func(server wcp.Address, guest *wcp.Guest, session *wcp.Session) kubeconfig.User {
+		if o.Auth == "token" {
+			return kubeconfig.User{Token: session.Token}
+		}
+		key := credential.Key{Server: server.String(), Username: username}
+		flags := &credential.Options{Server: server.String(), Username: username, Storage: o.Storage}
+		if guest != nil {
+			key.Cluster, key.Namespace = guest.Name, guest.Namespace
+			flags.Cluster, flags.Namespace, flags.Insecure = guest.Name, guest.Namespace, o.Insecure
+			if o.CAFile != "" {
+				flags.CAFile, err = filepath.Abs(o.CAFile)
+				failure = errors.Join(failure, err)
+			}
+		}
+		failure = errors.Join(failure, cache.Save(ctx, key, credential.Token{Value: session.Token, Expires: session.Expires}))
+		return kubeconfig.User{Exec: &kubeconfig.Exec{
+			APIVersion: "client.authentication.k8s.io/v1", Command: program(), Args: flags.Arguments(),
+			InstallHint:     "kubectl-vsphere is not in PATH; it hands the token of your vSphere login to kubectl",
+			InteractiveMode: "IfAvailable", ProvideClusterInfo: true,
+		}}
+	}}
+	err = files.Edit(ctx, func(existing *kubeconfig.Config) (*kubeconfig.Changes, error) {
+		var changes *kubeconfig.Changes
+		changes, names = made.plan(existing, outcome)
+		return changes, failure
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, wanted := range slices.Sorted(maps.Keys(made.renamed)) {
+		sh.Warn("there is another context %s: the new one is %s", wanted, made.renamed[wanted])
+	}
+	return names, nil
+}
+
+// program is how kubectl is to call this program: by its name where that leads
+// here, so that the kubeconfig survives an update, else by its path.
+func program() string {
+	const name = "kubectl-vsphere"
+	self, err := os.Executable()
+	if err != nil {
+		return name
+	}
+	found, err := exec.LookPath(name)
+	if err == nil {
+		a, errA := os.Stat(found)
+		b, errB := os.Stat(self)
+		if errA == nil && errB == nil && os.SameFile(a, b) {
+			return name
+		}
+	}
+	return self
+}
+
+// report is what -o json and -o yaml print.
+type report struct {
+	Server         string     `json:"server" yaml:"server"`
+	Username       string     `json:"username" yaml:"username"`
+	CurrentContext string     `json:"currentContext" yaml:"currentContext"`
+	Contexts       []string   `json:"contexts" yaml:"contexts"`
+	Failed         []string   `json:"failed,omitempty" yaml:"failed,omitempty"`
+	Expires        *time.Time `json:"expires,omitempty" yaml:"expires,omitempty"`
+}
+
+func (o *Options) print(sh *shell.Shell, outcome *result, names []string, username string) error {
+	if len(outcome.failed) > 0 {
+		fmt.Fprintf(sh.Err, "Not all cluster/workload sessions were established. Login failed for the following clusters/workloads:\n   %s\n", strings.Join(outcome.failed, "\n   "))
+	}
+	what := report{Server: outcome.server.address.String(), Username: username, CurrentContext: names[0], Contexts: names, Failed: outcome.failed}
+	if expires := outcome.server.session.Expires; !expires.IsZero() {
+		what.Expires = &expires
+	}
+	if o.Output != "" {
+		return shell.Print(sh.Out, o.Output, what, names)
+	}
+	_, err := fmt.Fprintf(sh.Out, `Logged in successfully.
+
+You have access to the following contexts:
+   %s
+
+If the context you wish to use is not in this list, you may need to try
+logging in again later, or contact your cluster administrator.
+
+To change context, use `+"`kubectl config use-context <workload name>`\n", strings.Join(names, "\n   "))
+	return err
+}
+
+// isCertificate says whether a server was reached and is not trusted.
+func isCertificate(err error) bool {
+	var verification *tls.CertificateVerificationError
+	var unknown x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	return errors.As(err, &verification) || errors.As(err, &unknown) || errors.As(err, &name) || errors.As(err, &invalid)
+}

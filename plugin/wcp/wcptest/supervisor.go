@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wcptest
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Guest is a Tanzu Kubernetes cluster.
+type Guest struct {
+	Name, Namespace, Server string
+	CA                      []byte
+}
+
+// Supervisor is a login service. Its fields are set before it is asked.
+type Supervisor struct {
+	Banner    string
+	Users     map[string]string // passwords
+	Workloads string            // the JSON that is sent
+	Guests    []Guest
+	Expires   int64 // of the tokens, seconds
+
+	// Answer, when set, takes the place of all else and says whether it did.
+	Answer func(http.ResponseWriter, *http.Request) bool
+
+	mu       sync.Mutex // guards requests
+	requests []string
+}
+
+// Requests returns what was asked so far: method, path, who with a password,
+// and the body.
+func (s *Supervisor) Requests() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.requests)
+}
+
+// Forget empties the list of requests.
+func (s *Supervisor) Forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests = nil
+}
+
+// Token returns the token that is given to a user: a JWT in form, signed by
+// nobody.
+func (s *Supervisor) Token(username, audience string) string {
+	encode := base64.RawURLEncoding.EncodeToString
+	header := encode([]byte(`{"alg":"RS256","kid":"CFFA5FCD"}`))
+	claims := encode(fmt.Appendf(nil, `{"sub":%q,"aud":%q,"exp":%d}`, username, audience, s.Expires))
+	return header + "." + claims + "." + encode([]byte("signature"))
+}
+
+// ServeHTTP answers as a Supervisor does.
+func (s *Supervisor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	username, password, basic := r.BasicAuth()
+	body, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	line := r.Method + " " + r.URL.Path
+	switch authorization := r.Header.Get("Authorization"); {
+	case basic && password != "":
+		line += " password of " + username
+	case strings.HasPrefix(authorization, "Bearer "):
+		line += " token"
+	}
+	if len(body) > 0 {
+		line += " " + string(body)
+	}
+	s.mu.Lock()
+	s.requests = append(s.requests, line)
+	s.mu.Unlock()
+	if s.Answer != nil && s.Answer(w, r) {
+		return
+	}
+	switch r.Method + " " + r.URL.Path {
+	case "GET /wcp/loginbanner":
+		w.Header().Set("Content-Type", "text/plain")
+		fmt.Fprint(w, s.Banner)
+		return
+	case "GET /wcp/workloads", "POST /wcp/login":
+	default:
+		http.NotFound(w, r)
+		return
+	}
+	if expected, known := s.Users[username]; !basic || !known || expected != password {
+		http.Error(w, "Unauthorized", http.StatusUnauthorized)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if r.Method == http.MethodGet {
+		fmt.Fprint(w, s.Workloads)
+		return
+	}
+	s.login(w, username, body)
+}
+
+func (s *Supervisor) login(w http.ResponseWriter, username string, body []byte) {
+	var question struct {
+		Name      string `json:"guest_cluster_name"`
+		Namespace string `json:"guest_cluster_namespace"`
+	}
+	if len(body) > 0 && json.Unmarshal(body, &question) != nil {
+		http.Error(w, "Bad Request", http.StatusBadRequest)
+		return
+	}
+	answer := map[string]string{"session_id": s.Token(username, "vmware-tes:vc:vns:k8s")}
+	if question.Name != "" {
+		// Of a cluster that is not there, the answer is 200 and names no server.
+		answer["guest_cluster_server"], answer["guest_cluster_ca"] = "", ""
+		for _, guest := range s.Guests {
+			if guest.Name == question.Name && (question.Namespace == "" || guest.Namespace == question.Namespace) {
+				answer["session_id"] = s.Token(username, "vmware-tes:vc:vns:k8s:"+guest.Name)
+				answer["guest_cluster_server"] = guest.Server
+				answer["guest_cluster_ca"] = base64.StdEncoding.EncodeToString(guest.CA)
+			}
+		}
+	}
+	_ = json.NewEncoder(w).Encode(answer)
+}
