@@ -53,7 +53,7 @@ func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method) (mo
 		}
 	case *simulator.Folder:
 		switch method.Name {
-		case "CreateVM_Task", "RegisterVM_Task", "MoveIntoFolder_Task", "Rename_Task", "Destroy_Task":
+		case "CreateVM_Task", "RegisterVM_Task", "MoveIntoFolder_Task", "Rename_Task", "Destroy_Task", "UnregisterAndDestroy_Task":
 			wrapper = &folder{Folder: object, tracker: v.tracker}
 		}
 	case *simulator.ResourcePool:

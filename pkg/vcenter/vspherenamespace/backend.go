@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vspherenamespace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/types"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/runtime"
+	k8stypes "k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+
+	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/livestore"
+)
+
+// defaultTimeout bounds a write, below the 34 s that the API server gives a
+// request that changes something.
+const defaultTimeout = 30 * time.Second
+
+// Session carries out calls; vcenter.Session does. Errors come with their
+// failure kind.
+type Session interface {
+	Do(ctx context.Context, operation string, f func(context.Context, *vim25.Client) error) error
+	RunTask(ctx context.Context, operation string, start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error)) (*types.TaskInfo, error)
+}
+
+// Refresher reads one object now and has the Projector see it before it returns;
+// inventory.Collector does.
+type Refresher interface {
+	Refresh(ctx context.Context, ref types.ManagedObjectReference) error
+}
+
+// Document is a record as it is kept.
+type Document struct {
+	Value    []byte
+	Revision int64
+}
+
+// Documents keeps the records.
+type Documents interface {
+	List(ctx context.Context) (map[string]Document, error)
+	// Put stores a document in place of the one of that revision, 0 for none.
+	Put(ctx context.Context, id string, value []byte, revision int64) (int64, error)
+	Delete(ctx context.Context, id string, revision int64) error
+}
+
+// Folders knows which folders are detached. When a method returns, the Projector
+// knows it too.
+type Folders interface {
+	Detach(ctx context.Context, folder, namespace string) error
+	// Attach takes that back, and forgets a folder that is gone.
+	Attach(ctx context.Context, folder string) error
+}
+
+// Backend carries out what is written to the live store. Its fields are set
+// before use.
+type Backend struct {
+	Session   Session
+	Projector *Projector
+	Refresher Refresher
+	Documents Documents
+	Folders   Folders
+	Logger    klog.Logger
+	// Timeout bounds one write whose context has no earlier end. Zero: 30 s.
+	Timeout time.Duration
+
+	writes sync.Mutex // one change of a record at a time
+	turns  turns
+}
+
+var _ livestore.Backend = (*Backend)(nil)
+
+// Restore reads the records and shows them. It must have returned before anything
+// is served.
+func (b *Backend) Restore(ctx context.Context) error {
+	var instance string
+	err := b.Session.Do(ctx, "ask vCenter who it is", func(_ context.Context, client *vim25.Client) error {
+		instance = client.ServiceContent.About.InstanceUuid
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	documents, err := b.Documents.List(ctx)
+	if err != nil {
+		return err
+	}
+	records := make(map[k8stypes.UID]*stored, len(documents))
+	for id, document := range documents {
+		record, err := Decode(document.Value)
+		if err != nil {
+			// The others are to be served all the same.
+			b.Logger.Error(err, "Cannot read the record of a vSphere Namespace, it is shown without", "record", id)
+			continue
+		}
+		records[record.uid()] = &stored{Record: record, revision: document.Revision}
+	}
+	b.Projector.restore(records, instance)
+	return nil
+}
+
+// Create implements livestore.Backend.
+func (b *Backend) Create(ctx context.Context, key string, obj runtime.Object) error {
+	ctx, cancel := b.bound(ctx)
+	defer cancel()
+	object, ok := obj.(*v1alpha1.Namespace)
+	if !ok {
+		return fmt.Errorf("create %s: a %T is no vSphere Namespace", key, obj)
+	}
+	operation := fmt.Sprintf("create vSphere Namespace %q", object.Name)
+	// Said at once, before anything is promised.
+	if err := b.Session.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
+		_, err := methods.GetCurrentTime(ctx, client)
+		return err
+	}); err != nil {
+		return err
+	}
+	record := &Record{}
+	record.take(object)
+	if err := b.plan(record, object); err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
+	}
+	uid := record.uid()
+	if err := b.put(ctx, record, 0); err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
+	}
+	err := b.Realise(ctx, uid)
+	switch {
+	case err == nil:
+		return nil
+	case b.refused(err) && b.untouched(uid):
+		// Nothing has come of it and nothing will: the user is told, and it is as
+		// if it had never been asked.
+		if undone := b.drop(context.WithoutCancel(ctx), uid); undone == nil {
+			return fmt.Errorf("%s: %w", operation, err)
+		}
+	}
+	// What was asked stands in the record: it is accepted, and goes on.
+	b.Projector.SetProblem(uid, err.Error())
+	return nil
+}
+
+// plan decides what a new namespace starts from.
+func (b *Backend) plan(record *Record, object *v1alpha1.Namespace) error {
+	folder, detached := b.Projector.folderNamed(object.Name)
+	switch {
+	case folder != "" && !detached:
+		return fmt.Errorf("the folder %s of vCenter is the vSphere Namespace %q already: %w", folder, object.Name, failure.AlreadyExists)
+	case object.Spec.Folder != "" && object.Spec.Folder != folder:
+		return fmt.Errorf("spec.folder: %s is not a folder of the name %q in the namespaces folder whose Kubernetes Namespace was deleted; "+
+			"a folder that lies there under a name of its own is a vSphere Namespace without being taken over: %w", object.Spec.Folder, object.Name, failure.Invalid)
+	case folder != "":
+		record.Kept = append(record.Kept, folder)
+	}
+	zones, err := b.zones(object.Spec.Zones)
+	if err != nil {
+		return err
+	}
+	record.Zones = zones
+	for _, id := range b.Projector.poolsNamed(object.Name) {
+		record.Kept = append(record.Kept, id)
+	}
+	slices.Sort(record.Kept)
+	if !equality.Semantic.DeepEqual(object.Spec.Resources, v1alpha1.NamespaceResources{}) {
+		record.Resources = object.Spec.Resources.DeepCopy()
+	}
+	return nil
+}
+
+// zones checks the names of zones. None are all.
+func (b *Backend) zones(asked []string) ([]string, error) {
+	known := b.Projector.rootPools()
+	if len(known) == 0 {
+		return nil, fmt.Errorf("vCenter has no cluster that the account may see, so there is no zone for a resource pool: %w", failure.Invalid)
+	}
+	names := slices.Sorted(maps.Keys(known))
+	if len(asked) == 0 {
+		return names, nil
+	}
+	for _, zone := range asked {
+		if _, found := known[zone]; !found {
+			return nil, fmt.Errorf("spec.zones: there is no zone %q; there are: %s: %w", zone, strings.Join(names, ", "), failure.Invalid)
+		}
+	}
+	zones := slices.Clone(asked)
+	slices.Sort(zones)
+	return zones, nil
+}
+
+// refused says whether vCenter has said no for good.
+func (b *Backend) refused(err error) bool {
+	switch failure.KindOf(err) {
+	case failure.Forbidden, failure.Invalid, failure.ResourceExhausted, failure.AlreadyExists, failure.NotFound:
+		return true
+	}
+	return false
+}
+
+// untouched says whether nothing was made in vCenter for a record.
+func (b *Backend) untouched(uid k8stypes.UID) bool {
+	record := b.Projector.record(uid)
+	return record != nil && record.Folder == "" && len(record.Pools) == 0
+}
+
+// Update implements livestore.Backend.
+func (b *Backend) Update(ctx context.Context, key string, current, desired runtime.Object) error {
+	ctx, cancel := b.bound(ctx)
+	defer cancel()
+	before, object := current.(*v1alpha1.Namespace), desired.(*v1alpha1.Namespace)
+	operation := fmt.Sprintf("update vSphere Namespace %q", before.Name)
+	zones := before.Spec.Zones
+	if !slices.Equal(before.Spec.Zones, object.Spec.Zones) {
+		var err error
+		if zones, err = b.zones(object.Spec.Zones); err != nil {
+			return fmt.Errorf("%s: %w", operation, err)
+		}
+	}
+	reshare := !slices.Equal(zones, before.Spec.Zones) || !equality.Semantic.DeepEqual(before.Spec.Resources, object.Spec.Resources)
+	if reshare && len(zones) == 0 {
+		var err error
+		if zones, err = b.zones(nil); err != nil {
+			return fmt.Errorf("%s: %w", operation, err)
+		}
+	}
+	var previous *Record
+	err := b.change(ctx, key, before, func(s state) *Record {
+		record := &Record{}
+		if s.record != nil {
+			previous = s.record.Record
+			record = previous.clone()
+		} else {
+			record.adopt(s)
+		}
+		record.take(object)
+		if reshare {
+			record.Zones = zones
+			record.Resources = object.Spec.Resources.DeepCopy()
+		}
+		return record
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
+	}
+	if !reshare || object.DeletionTimestamp != nil {
+		return nil
+	}
+	err = b.Realise(ctx, object.UID)
+	switch {
+	case err == nil:
+		return nil
+	case b.refused(err):
+		if undone := b.retract(context.WithoutCancel(ctx), object.UID, previous); undone == nil {
+			return fmt.Errorf("%s: %w", operation, err)
+		}
+	}
+	b.Projector.SetProblem(object.UID, err.Error())
+	return nil
+}
+
+// adopt makes the record of a namespace that had none: all of it was there.
+func (r *Record) adopt(s state) {
+	r.Folder = s.folder
+	r.Kept = []string{s.folder}
+	r.Pools = map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(s.pools)) {
+		r.Pools[name] = s.pools[name].id
+		r.Zones = append(r.Zones, name)
+		r.Kept = append(r.Kept, s.pools[name].id)
+	}
+}
+
+// retract takes back limits and zones that vCenter refused. What it did take of
+// them stays as it is, and shows.
+func (b *Backend) retract(ctx context.Context, uid k8stypes.UID, previous *Record) error {
+	return b.amend(ctx, uid, func(record *Record) {
+		record.Resources = nil
+		if previous != nil {
+			record.Zones, record.Resources = previous.Zones, previous.Resources
+			return
+		}
+		record.Zones = slices.DeleteFunc(record.Zones, func(zone string) bool { return !record.kept(record.Pools[zone]) })
+	})
+}
+
+// Delete implements livestore.Backend: the record goes. What there is in vCenter
+// has gone before, or stays and is not served any more.
+func (b *Backend) Delete(ctx context.Context, key string, current runtime.Object) error {
+	ctx, cancel := b.bound(ctx)
+	defer cancel()
+	object := current.(*v1alpha1.Namespace)
+	operation := fmt.Sprintf("delete vSphere Namespace %q", object.Name)
+	s, err := b.current(key, object)
+	if err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
+	}
+	if s.folder != "" && !b.Projector.isDetached(s.folder) {
+		if err := b.Folders.Detach(ctx, s.folder, s.name); err != nil {
+			return fmt.Errorf("%s: %w: %w", operation, failure.Unavailable, err)
+		}
+	}
+	if s.record == nil {
+		return nil
+	}
+	if err := b.drop(ctx, object.UID); err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
+	}
+	return nil
+}
+
+// current returns what is known of a namespace, provided that it stands where
+// object does.
+func (b *Backend) current(key string, object *v1alpha1.Namespace) (state, error) {
+	s, found := b.Projector.find(strings.TrimPrefix(key, KeyPrefix))
+	if !found || s.object == nil || !same(s.object, object) {
+		return state{}, fmt.Errorf("it has changed: %w", failure.Conflict)
+	}
+	return s, nil
+}
+
+// change writes the record of a namespace that stands where object does.
+func (b *Backend) change(ctx context.Context, key string, object *v1alpha1.Namespace, next func(state) *Record) error {
+	b.writes.Lock()
+	defer b.writes.Unlock()
+	s, err := b.current(key, object)
+	if err != nil {
+		return err
+	}
+	var revision int64
+	if s.record != nil {
+		revision = s.record.revision
+	}
+	return b.write(ctx, next(s), revision)
+}
+
+// amend changes the record of a uid, if there is one.
+func (b *Backend) amend(ctx context.Context, uid k8stypes.UID, amend func(*Record)) error {
+	b.writes.Lock()
+	defer b.writes.Unlock()
+	current := b.Projector.record(uid)
+	if current == nil {
+		return fmt.Errorf("the vSphere Namespace of uid %s is gone: %w", uid, failure.NotFound)
+	}
+	next := current.clone()
+	amend(next)
+	if equality.Semantic.DeepEqual(current.Record, next) {
+		return nil
+	}
+	return b.write(ctx, next, current.revision)
+}
+
+func (b *Backend) put(ctx context.Context, record *Record, revision int64) error {
+	b.writes.Lock()
+	defer b.writes.Unlock()
+	return b.write(ctx, record, revision)
+}
+
+func (b *Backend) write(ctx context.Context, record *Record, revision int64) error {
+	value, err := record.Encode()
+	if err != nil {
+		return err
+	}
+	revision, err = b.Documents.Put(ctx, string(record.uid()), value, revision)
+	if errors.Is(err, failure.Conflict) {
+		// No mirror of ours will ever move to what another replica has written.
+		return fmt.Errorf("%s: %w", err.Error(), failure.Unavailable)
+	}
+	if err != nil {
+		return err
+	}
+	b.Projector.setRecord(record.uid(), &stored{Record: record, revision: revision})
+	return nil
+}
+
+func (b *Backend) drop(ctx context.Context, uid k8stypes.UID) error {
+	b.writes.Lock()
+	defer b.writes.Unlock()
+	current := b.Projector.record(uid)
+	if current == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
+	defer cancel()
+	if err := b.Documents.Delete(ctx, string(uid), current.revision); err != nil {
+		return err
+	}
+	b.Projector.setRecord(uid, nil)
+	return nil
+}
+
+func (b *Backend) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	timeout := b.Timeout
+	if timeout == 0 {
+		timeout = defaultTimeout
+	}
+	return context.WithTimeout(ctx, timeout)
+}

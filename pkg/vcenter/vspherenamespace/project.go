@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vspherenamespace
+
+import (
+	"slices"
+
+	"github.com/google/uuid"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	k8stypes "k8s.io/apimachinery/pkg/types"
+
+	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+)
+
+// The reasons of the condition Ready.
+const (
+	ReasonReady         = "Ready"
+	ReasonPending       = "Pending"
+	ReasonTerminating   = "Terminating"
+	ReasonFolderMissing = "FolderMissing"
+)
+
+// problem is why something could not be done.
+type problem struct{ message string }
+
+// uidOf is the uid of a namespace that nobody ever wrote to.
+func uidOf(instance, folder string) k8stypes.UID {
+	return k8stypes.UID(uuid.NewSHA1(uuid.NameSpaceURL, []byte("vsphere://"+instance+"/Folder/"+folder)).String())
+}
+
+// project makes the object of an entry.
+func (p *Projector) project(e *entry) *v1alpha1.Namespace {
+	object := &v1alpha1.Namespace{}
+	pools := make([]*pool, len(e.zones))
+	live := make([]string, len(e.zones))
+	for i, zone := range e.zones {
+		pools[i], live[i] = zone.pool, zone.name
+		object.Status.Zones = append(object.Status.Zones, v1alpha1.NamespaceZoneStatus{Name: zone.name, ResourcePool: zone.pool.id})
+	}
+	if e.record == nil {
+		object.UID = uidOf(p.instance, e.folder)
+		object.Generation = 1
+		object.Finalizers = []string{v1alpha1.NamespaceFinalizer}
+		object.Spec.Zones = live
+	} else {
+		record := e.record.clone()
+		object.ObjectMeta, object.Spec = record.Metadata, record.Spec
+		object.Spec.Zones = record.Zones
+		if len(record.Zones) == 0 {
+			object.Spec.Zones = live
+		}
+	}
+	object.Name, object.ResourceVersion = e.name, ""
+	object.Spec.Resources = sum(pools)
+	if e.record != nil && e.record.Resources != nil {
+		object.Spec.Resources = *e.record.Resources.DeepCopy()
+	}
+	object.Status.Folder = e.folder
+	object.Status.Usage = p.usage(e, pools)
+	p.conclude(e, object)
+	return object
+}
+
+func (p *Projector) usage(e *entry, pools []*pool) v1alpha1.NamespaceUsage {
+	var shown v1alpha1.NamespaceUsage
+	var used usage
+	for _, pool := range pools {
+		used.mhz += pool.shown.mhz
+		used.bytes += pool.shown.bytes
+	}
+	shown.CPUMHz = roundUp(used.mhz, cpuStep)
+	if len(pools) > 0 {
+		shown.Memory = resource.NewQuantity(roundUp(used.bytes, byteStep), resource.BinarySI)
+	}
+	if e.folder == "" {
+		return shown
+	}
+	var committed int64
+	for _, folder := range p.tree.Below(e.folder) {
+		for m := range p.inFolder[folder] {
+			committed += m.shown
+			if m.template {
+				continue
+			}
+			shown.VirtualMachines++
+			if m.on {
+				shown.PoweredOn++
+			}
+		}
+	}
+	if committed > 0 {
+		shown.Storage = []v1alpha1.NamespaceStorageUsage{{Used: *resource.NewQuantity(roundUp(committed, byteStep), resource.BinarySI)}}
+	}
+	return shown
+}
+
+// conclude sets phase and conditions.
+func (p *Projector) conclude(e *entry, object *v1alpha1.Namespace) {
+	ready := metav1.Condition{Type: v1alpha1.NamespaceConditionReady, Status: metav1.ConditionFalse, ObservedGeneration: object.Generation}
+	switch {
+	case e.record != nil && e.record.deleting():
+		object.Status.Phase = v1alpha1.NamespaceTerminating
+		ready.Reason, ready.Message = ReasonTerminating, "It is being deleted: first what lies in it, then what Pacific made for it in vCenter."
+	case e.record != nil && e.folder == "" && e.record.Folder != "":
+		object.Status.Phase = v1alpha1.NamespacePending
+		ready.Reason, ready.Message = ReasonFolderMissing, "Its folder "+e.record.Folder+" does not lie in the namespaces folder of vCenter any more."
+	case !complete(e):
+		object.Status.Phase = v1alpha1.NamespacePending
+		ready.Reason, ready.Message = ReasonPending, "Its folder and resource pools are being made in vCenter."
+	default:
+		object.Status.Phase = v1alpha1.NamespaceRunning
+		ready.Status, ready.Reason = metav1.ConditionTrue, ReasonReady
+		ready.Message = "Folder and resource pools are there."
+	}
+	if trouble, found := p.problems[object.UID]; found && ready.Status == metav1.ConditionFalse {
+		ready.Message = trouble.message
+	}
+	var before *metav1.Condition
+	if e.object != nil && e.object.UID == object.UID {
+		before = meta.FindStatusCondition(e.object.Status.Conditions, ready.Type)
+	}
+	switch {
+	case before != nil && before.Status == ready.Status:
+		ready.LastTransitionTime = before.LastTransitionTime
+	case before == nil && ready.Status == metav1.ConditionTrue && !object.CreationTimestamp.IsZero():
+		// Said anew by each process that starts: the time must not depend on when.
+		ready.LastTransitionTime = object.CreationTimestamp
+	case before == nil && e.record == nil:
+		ready.LastTransitionTime = metav1.Unix(0, 0)
+	default:
+		ready.LastTransitionTime = metav1.NewTime(p.clock.Now().Truncate(1e9))
+	}
+	object.Status.Conditions = []metav1.Condition{ready}
+}
+
+// complete says whether all is there in vCenter that the record wants.
+func complete(e *entry) bool {
+	if e.folder == "" {
+		return false
+	}
+	if e.record == nil {
+		return true
+	}
+	if e.record.Folder == "" || e.record.Resources != nil {
+		return false
+	}
+	for _, wanted := range e.record.Zones {
+		if !slices.ContainsFunc(e.zones, func(z zone) bool { return z.name == wanted }) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,465 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vspherenamespace
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/vmware/govmomi/vim25/types"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/runtime"
+	k8stypes "k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	"github.com/openpacific/pacific/pkg/vcenter/namespace"
+)
+
+// KeyPrefix is what the keys of all objects start with; the name follows.
+const KeyPrefix = "/namespaces/"
+
+// usageInterval is how often usage is looked at.
+const usageInterval = 15 * time.Second
+
+// Mirror takes the objects; livestore.Store does.
+type Mirror interface {
+	Replace(map[string]runtime.Object)
+	Apply([]livestore.Change)
+}
+
+// Projector follows the inventory and the records, and keeps a mirror at the API
+// objects that they make. Its methods may be called from any goroutine.
+type Projector struct {
+	clock  clock.WithTicker
+	logger klog.Logger
+
+	mu       sync.Mutex
+	mirror   Mirror
+	synced   bool
+	instance string
+	tree     *namespace.Tree
+	clusters map[string]string // name by id
+	pools    map[string]*pool
+	machines map[string]*machine
+	inFolder map[string]map[*machine]struct{}
+	records  map[k8stypes.UID]*stored
+	detached map[string]bool
+	problems map[k8stypes.UID]problem
+	// stale: folders, pools, clusters or records are other ones than those the
+	// entries were made of.
+	stale   bool
+	dirty   map[string]struct{} // names of the entries to look at
+	entries map[string]*entry   // by name
+	byPool  map[string]string   // the name of the entry, by pool
+}
+
+// stored is a record and the state of the document that it is kept in.
+type stored struct {
+	*Record
+	revision int64
+}
+
+// pool is a resource pool.
+type pool struct {
+	id, name, parent string
+	cluster          string
+	// root: it is the one that holds everything in its cluster.
+	root        bool
+	cpu, memory allocation
+	// now is the usage as vCenter tells it, shown the one at the last look.
+	now, shown usage
+}
+
+type usage struct{ mhz, bytes int64 }
+
+// machine is a virtual machine.
+type machine struct {
+	folder       string
+	on, template bool
+	// committed is the space as vCenter tells it, shown the one at the last look.
+	committed, shown int64
+}
+
+// entry is a vSphere Namespace that is served.
+type entry struct {
+	name   string
+	folder string // empty: not there
+	record *stored
+	zones  []zone // by name
+	object *v1alpha1.Namespace
+}
+
+type zone struct {
+	name string
+	pool *pool
+}
+
+// Config is what a Projector needs.
+type Config struct {
+	Clock  clock.WithTicker // Nil: the real one.
+	Logger klog.Logger
+}
+
+// NewProjector makes a Projector that knows nothing yet.
+func NewProjector(config Config) *Projector {
+	p := &Projector{
+		clock: config.Clock, logger: config.Logger,
+		records: map[k8stypes.UID]*stored{}, problems: map[k8stypes.UID]problem{}, entries: map[string]*entry{},
+	}
+	if p.clock == nil {
+		p.clock = clock.RealClock{}
+	}
+	p.reset()
+	return p
+}
+
+func (p *Projector) reset() {
+	p.tree = namespace.NewTree("")
+	p.clusters = map[string]string{}
+	p.pools = map[string]*pool{}
+	p.machines = map[string]*machine{}
+	p.inFolder = map[string]map[*machine]struct{}{}
+	p.dirty = map[string]struct{}{}
+	p.byPool = map[string]string{}
+	p.stale = true
+}
+
+// Apply implements inventory.Handler.
+func (p *Projector) Apply(update inventory.Update) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if update.Initial {
+		p.reset()
+		p.synced = true
+	}
+	if root := update.NamespacesFolder.Value; root != "" && root != p.tree.Root() {
+		p.tree.SetRoot(root)
+		p.stale = true
+	}
+	for _, object := range update.Changed {
+		p.change(object.Ref, object.Properties)
+	}
+	for _, ref := range update.Removed {
+		p.remove(ref)
+	}
+	if update.Initial {
+		p.replace()
+		return
+	}
+	p.publish()
+}
+
+func (p *Projector) change(ref types.ManagedObjectReference, props properties) {
+	id := ref.Value
+	switch ref.Type {
+	case TypeFolder:
+		p.tree.Set(id, props.text(pathName), props.ref(pathParent).Value)
+		p.stale = true
+	case TypeCluster:
+		if name := props.text(pathName); p.clusters[id] != name {
+			p.clusters[id] = name
+			p.stale = true
+		}
+	case TypeResourcePool:
+		p.changePool(id, props)
+	case TypeVirtualMachine:
+		p.changeMachine(id, props)
+	}
+}
+
+func (p *Projector) changePool(id string, props properties) {
+	parent := props.ref(pathParent)
+	next := &pool{
+		id: id, name: props.text(pathName), parent: parent.Value, cluster: props.ref(pathOwner).Value,
+		root:   parent.Type == TypeCluster,
+		cpu:    allocationOf(props.int64(pathCPULimit), props.int64(pathCPUReservation)),
+		memory: allocationOf(props.int64(pathMemoryLimit), props.int64(pathMemoryReservation)),
+		now:    usage{mhz: props.amount(pathCPUUsage), bytes: props.amount(pathMemoryUsage)},
+	}
+	before := p.pools[id]
+	if before == nil {
+		next.shown = next.now
+		p.pools[id] = next
+		p.stale = true
+		return
+	}
+	next.shown = before.shown
+	if before.name != next.name || before.parent != next.parent || before.cluster != next.cluster || before.root != next.root {
+		p.stale = true
+	}
+	if before.cpu != next.cpu || before.memory != next.memory {
+		p.dirty[p.byPool[id]] = struct{}{}
+	}
+	*before = *next // the entries point at it
+}
+
+func (p *Projector) changeMachine(id string, props properties) {
+	m := p.machines[id]
+	if m == nil {
+		m = &machine{shown: props.amount(pathCommitted)}
+		p.machines[id] = m
+	}
+	before := *m
+	m.folder, m.template = props.ref(pathParent).Value, props.bool(pathTemplate)
+	m.on = props.text(pathPowerState) == string(types.VirtualMachinePowerStatePoweredOn)
+	m.committed = props.amount(pathCommitted)
+	if before.folder != m.folder {
+		p.leave(before.folder, m)
+		if p.inFolder[m.folder] == nil {
+			p.inFolder[m.folder] = map[*machine]struct{}{}
+		}
+		p.inFolder[m.folder][m] = struct{}{}
+	}
+	if before.folder != m.folder || before.on != m.on || before.template != m.template {
+		p.mark(before.folder)
+		p.mark(m.folder)
+	}
+}
+
+func (p *Projector) leave(folder string, m *machine) {
+	delete(p.inFolder[folder], m)
+	if len(p.inFolder[folder]) == 0 {
+		delete(p.inFolder, folder)
+	}
+}
+
+// mark has the namespace looked at in which a folder lies.
+func (p *Projector) mark(folder string) {
+	if name := p.tree.Locate(folder).Namespace; name != "" {
+		p.dirty[name] = struct{}{}
+	}
+}
+
+func (p *Projector) remove(ref types.ManagedObjectReference) {
+	id := ref.Value
+	switch ref.Type {
+	case TypeFolder:
+		p.tree.Remove(id)
+		p.stale = true
+	case TypeCluster:
+		delete(p.clusters, id)
+		p.stale = true
+	case TypeResourcePool:
+		delete(p.pools, id)
+		p.stale = true
+	case TypeVirtualMachine:
+		if m := p.machines[id]; m != nil {
+			delete(p.machines, id)
+			p.leave(m.folder, m)
+			p.mark(m.folder)
+		}
+	}
+}
+
+// arrange finds out which vSphere Namespaces there are: what folder, record and
+// pools each of them has. The outcome depends on what there is alone, and not on
+// the order in which it came.
+func (p *Projector) arrange() {
+	before := p.entries
+	p.entries, p.byPool = map[string]*entry{}, map[string]string{}
+	byFolder, byName := map[string]*stored{}, map[string][]*stored{}
+	for _, uid := range slices.Sorted(maps.Keys(p.records)) {
+		record := p.records[uid]
+		if record.Folder != "" {
+			byFolder[record.Folder] = record
+		} else {
+			byName[record.Metadata.Name] = append(byName[record.Metadata.Name], record)
+		}
+	}
+	linked := map[*stored]bool{}
+	paths := map[string]string{}
+	for _, folder := range p.tree.Namespaces() {
+		paths[folder.Name] = folder.Path
+		record := byFolder[folder.Folder]
+		if record == nil && len(byName[folder.Name]) > 0 {
+			record = byName[folder.Name][0]
+		}
+		if record == nil && p.detached[folder.Folder] {
+			continue
+		}
+		linked[record] = true
+		p.entries[folder.Name] = &entry{name: folder.Name, folder: folder.Folder, record: record}
+	}
+	for _, uid := range slices.Sorted(maps.Keys(p.records)) {
+		record := p.records[uid]
+		name := record.Metadata.Name
+		if linked[record] {
+			continue
+		}
+		if p.entries[name] != nil {
+			p.logger.Info("A vSphere Namespace without a folder is not shown: another folder has its name", "name", name, "uid", uid)
+			continue
+		}
+		p.entries[name] = &entry{name: name, record: record}
+		paths[name] = name
+	}
+	rooted := p.rooted()
+	for name, e := range p.entries {
+		e.zones = p.zonesOf(e, paths[name], rooted)
+		for _, z := range e.zones {
+			p.byPool[z.pool.id] = name
+		}
+		if old := before[name]; old != nil {
+			e.object = old.object
+		}
+		p.dirty[name] = struct{}{}
+	}
+	for name := range before {
+		p.dirty[name] = struct{}{}
+	}
+	p.stale = false
+}
+
+// place is a name in a cluster.
+type place struct{ cluster, name string }
+
+// rooted returns the pools that lie directly in the root pool of their cluster.
+func (p *Projector) rooted() map[place]*pool {
+	rooted := map[place]*pool{}
+	for _, pool := range p.pools {
+		if parent := p.pools[pool.parent]; parent != nil && parent.root {
+			rooted[place{pool.cluster, namespace.Decode(pool.name)}] = pool
+		}
+	}
+	return rooted
+}
+
+func (p *Projector) zonesOf(e *entry, path string, rooted map[place]*pool) []zone {
+	var zones []zone
+	for id, cluster := range p.clusters {
+		name := namespace.Label(cluster, "zone", id)
+		var found *pool
+		if e.record != nil {
+			if recorded := p.pools[e.record.Pools[name]]; recorded != nil && recorded.cluster == id {
+				found = recorded
+			}
+		}
+		if found == nil {
+			found = rooted[place{id, path}]
+		}
+		if found != nil {
+			zones = append(zones, zone{name: name, pool: found})
+		}
+	}
+	slices.SortFunc(zones, func(a, b zone) int {
+		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.pool.id, b.pool.id))
+	})
+	// Clusters of one name in two datacenters are one zone to us: the first is it.
+	return slices.CompactFunc(zones, func(a, b zone) bool { return a.name == b.name })
+}
+
+// publish brings the mirror to what there is.
+func (p *Projector) publish() {
+	if p.stale {
+		p.arrange()
+	}
+	var changes []livestore.Change
+	for _, name := range slices.Sorted(maps.Keys(p.dirty)) {
+		if name == "" {
+			continue
+		}
+		e := p.entries[name]
+		if e == nil {
+			changes = append(changes, livestore.Change{Key: KeyPrefix + name})
+			continue
+		}
+		object := p.project(e)
+		if e.object != nil && same(e.object, object) {
+			continue
+		}
+		e.object = object
+		changes = append(changes, livestore.Change{Key: KeyPrefix + name, Object: object})
+	}
+	clear(p.dirty)
+	if p.mirror != nil && p.synced && len(changes) > 0 {
+		p.mirror.Apply(changes)
+	}
+}
+
+// same compares two objects but for their resourceVersion, which the mirror gives.
+func same(a, b *v1alpha1.Namespace) bool {
+	if a == b {
+		return true
+	}
+	x, y := *a, *b
+	x.ResourceVersion, y.ResourceVersion = "", ""
+	return equality.Semantic.DeepEqual(&x, &y)
+}
+
+// Attach hands everything to a mirror, and every change from here on.
+func (p *Projector) Attach(mirror Mirror) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mirror = mirror
+	if p.synced {
+		p.replace()
+	}
+}
+
+// replace hands everything to the mirror.
+func (p *Projector) replace() {
+	mirror := p.mirror
+	p.mirror = nil
+	p.stale = true
+	p.publish()
+	p.mirror = mirror
+	if mirror == nil {
+		return
+	}
+	objects := make(map[string]runtime.Object, len(p.entries))
+	for name, e := range p.entries {
+		objects[KeyPrefix+name] = e.object
+	}
+	mirror.Replace(objects)
+}
+
+// SetDetached names the folders, by managed-object id, whose Kubernetes
+// Namespaces were deleted. Without a record they are not served.
+func (p *Projector) SetDetached(folders map[string]bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.detached = maps.Clone(folders)
+	p.stale = true
+	p.publish()
+}
+
+// Look shows the usage of now.
+func (p *Projector) Look() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, pool := range p.pools {
+		if pool.shown != pool.now {
+			pool.shown = pool.now
+			p.dirty[p.byPool[id]] = struct{}{}
+		}
+	}
+	for _, m := range p.machines {
+		if m.shown != m.committed {
+			m.shown = m.committed
+			p.mark(m.folder)
+		}
+	}
+	p.publish()
+}
+
+// Run looks at the usage every so often until ctx ends.
+func (p *Projector) Run(ctx context.Context) error {
+	ticker := p.clock.NewTicker(usageInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C():
+			p.Look()
+		}
+	}
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vspherenamespace
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+)
+
+// recordVersion is the one version of records there is.
+const recordVersion = 1
+
+// Record is what vCenter cannot carry of a vSphere Namespace.
+type Record struct {
+	Version int `json:"version"`
+	// Metadata is Kubernetes' own. The name is the one under which the namespace
+	// was written: when its folder was renamed since, the folder's counts.
+	Metadata metav1.ObjectMeta `json:"metadata"`
+	// Spec is what was declared, but for the zones and resources, which follow.
+	Spec v1alpha1.NamespaceSpec `json:"spec"`
+	// Zones are those in which there is to be a resource pool.
+	Zones []string `json:"zones,omitempty"`
+	// Resources are limits and reservations that have not reached the pools yet.
+	// Nil: what the pools have counts.
+	Resources *v1alpha1.NamespaceResources `json:"resources,omitempty"`
+	// Folder is the managed-object id of the folder. Empty: it is the folder of
+	// the namespace's name, if there is one by now.
+	Folder string `json:"folder,omitempty"`
+	// Pools are the managed-object ids of the pools, by zone.
+	Pools map[string]string `json:"pools,omitempty"`
+	// Kept are the ids of the folder and the pools that were there before Pacific
+	// had anything to do with them. They are never destroyed.
+	Kept []string `json:"kept,omitempty"`
+}
+
+// Encode returns the record as it is kept.
+func (r *Record) Encode() ([]byte, error) {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("encode the record of vSphere Namespace %q: %w", r.Metadata.Name, err)
+	}
+	return data, nil
+}
+
+// Decode reads a record. It refuses one that it does not understand whole.
+func Decode(data []byte) (*Record, error) {
+	record := &Record{}
+	if err := json.Unmarshal(data, record); err != nil {
+		return nil, fmt.Errorf("decode the record of a vSphere Namespace: %w", err)
+	}
+	switch {
+	case record.Version != recordVersion:
+		return nil, fmt.Errorf("the record of vSphere Namespace %q has version %d, and this program knows %d alone", record.Metadata.Name, record.Version, recordVersion)
+	case record.Metadata.UID == "" || record.Metadata.Name == "":
+		return nil, fmt.Errorf("the record of a vSphere Namespace has no name or no uid")
+	}
+	return record, nil
+}
+
+func (r *Record) clone() *Record {
+	c := *r
+	c.Metadata = *r.Metadata.DeepCopy()
+	c.Spec = *r.Spec.DeepCopy()
+	c.Zones = slices.Clone(r.Zones)
+	c.Resources = r.Resources.DeepCopy()
+	c.Pools = maps.Clone(r.Pools)
+	c.Kept = slices.Clone(r.Kept)
+	return &c
+}
+
+func (r *Record) uid() types.UID { return r.Metadata.UID }
+
+func (r *Record) kept(id string) bool { return slices.Contains(r.Kept, id) }
+
+func (r *Record) deleting() bool { return r.Metadata.DeletionTimestamp != nil }
+
+// take takes over what an object declares.
+func (r *Record) take(object *v1alpha1.Namespace) {
+	r.Version = recordVersion
+	r.Metadata = *object.ObjectMeta.DeepCopy()
+	r.Metadata.ResourceVersion, r.Metadata.SelfLink, r.Metadata.GenerateName = "", "", ""
+	r.Spec = *object.Spec.DeepCopy()
+	r.Spec.Zones, r.Spec.Resources = nil, v1alpha1.NamespaceResources{}
+}

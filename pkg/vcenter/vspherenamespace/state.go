@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vspherenamespace
+
+import (
+	"maps"
+	"slices"
+
+	k8stypes "k8s.io/apimachinery/pkg/types"
+
+	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/vcenter/namespace"
+)
+
+// state is what is known of a vSphere Namespace that is served.
+type state struct {
+	name   string
+	folder string
+	record *stored // nil: nobody ever wrote to it
+	pools  map[string]pool
+	object *v1alpha1.Namespace
+}
+
+func (e *entry) state() state {
+	s := state{name: e.name, folder: e.folder, record: e.record, pools: map[string]pool{}, object: e.object}
+	for _, zone := range e.zones {
+		s.pools[zone.name] = *zone.pool
+	}
+	return s
+}
+
+func (p *Projector) find(name string) (state, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.entries[name]; e != nil {
+		return e.state(), true
+	}
+	return state{}, false
+}
+
+func (p *Projector) findUID(uid k8stypes.UID) (state, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.entries {
+		if e.record != nil && e.record.uid() == uid {
+			return e.state(), true
+		}
+	}
+	if record := p.records[uid]; record != nil {
+		return state{name: record.Metadata.Name, record: record}, true
+	}
+	return state{}, false
+}
+
+// folderNamed returns the folder that has the name of a namespace, detached or
+// not.
+func (p *Projector) folderNamed(name string) (folder string, detached bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, f := range p.tree.Namespaces() {
+		if f.Name == name {
+			return f.Folder, p.detached[f.Folder]
+		}
+	}
+	return "", false
+}
+
+// knowsFolder says whether a folder lies below the namespaces folder.
+func (p *Projector) knowsFolder(id string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tree.Locate(id).Namespace != ""
+}
+
+// isDetached says whether the Kubernetes Namespace of a folder was deleted.
+func (p *Projector) isDetached(id string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.detached[id]
+}
+
+func (p *Projector) namespacesFolder() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tree.Root()
+}
+
+func (p *Projector) isSynced() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.synced
+}
+
+// rootPools returns the root resource pool of each zone.
+func (p *Projector) rootPools() map[string]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	zones := map[string]string{}
+	for _, id := range slices.Sorted(maps.Keys(p.pools)) {
+		pool := p.pools[id]
+		cluster, found := p.clusters[pool.cluster]
+		if !pool.root || !found {
+			continue
+		}
+		name := namespace.Label(cluster, "zone", pool.cluster)
+		if _, taken := zones[name]; !taken {
+			zones[name] = id
+		}
+	}
+	return zones
+}
+
+// poolsNamed returns the pools of that name directly below the root pools, by
+// zone.
+func (p *Projector) poolsNamed(name string) map[string]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	found := map[string]string{}
+	for at, pool := range p.rooted() {
+		if cluster, known := p.clusters[at.cluster]; known && at.name == name {
+			found[namespace.Label(cluster, "zone", at.cluster)] = pool.id
+		}
+	}
+	return found
+}
+
+// setRecord shows a record from here on; nil takes it away.
+func (p *Projector) setRecord(uid k8stypes.UID, record *stored) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if record == nil {
+		delete(p.records, uid)
+		delete(p.problems, uid)
+	} else {
+		p.records[uid] = record
+	}
+	p.stale = true
+	p.publish()
+}
+
+func (p *Projector) record(uid k8stypes.UID) *stored {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.records[uid]
+}
+
+// restore takes in all records and the identity of vCenter.
+func (p *Projector) restore(records map[k8stypes.UID]*stored, instance string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.records, p.instance = records, instance
+	p.stale = true
+	p.publish()
+}
+
+// SetProblem shows on a namespace that is not ready why. An empty message takes
+// it back.
+func (p *Projector) SetProblem(uid k8stypes.UID, message string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.problems[uid].message == message {
+		return
+	}
+	if message == "" {
+		delete(p.problems, uid)
+	} else {
+		p.problems[uid] = problem{message: message}
+	}
+	for name, e := range p.entries {
+		if e.object != nil && e.object.UID == uid {
+			p.dirty[name] = struct{}{}
+		}
+	}
+	p.publish()
+}
