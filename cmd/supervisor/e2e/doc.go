@@ -2,5 +2,30 @@
 
 // Package e2e tests a whole Supervisor from outside, as its users meet it: kubectl and clients through the real
 // aggregator, a VI admin through vCenter's own API. It holds tests only. They run the binary that SUPERVISOR names, or
-// build one. `make e2e` does both.
+// build one; `make e2e` does both. What a failed run leaves, logs included, is in the folder that it names at its end.
+//
+// Tests that break nothing share one Supervisor on a simulated vCenter, each in namespaces of its own, and run at the
+// same time. Those that break things start their own, on a vCenter that lives in the test's process.
+//
+//   - testdata/script: what a new user types, with the answers. TestKubectl describes the commands.
+//   - watch_test.go: what happens in vCenter, at watchers, and how soon.
+//   - client_test.go: an informer that may not list twice, controller-runtime with vm-operator's types, the dynamic client.
+//   - namespace_test.go: deletion of Namespaces, garbage collection and quota, by the real kube-controller-manager.
+//   - metadata_test.go: machines whose names or metadata somebody in vCenter swapped, cloned or broke.
+//   - input_test.go: bad input, and many writers at once.
+//   - access_test.go: who may do what, and who is not believed.
+//   - vcenter_fault_test.go, server_fault_test.go: faults, and recovery from each.
+//   - conformance_test.go: Kubernetes' own test of an API resource.
+//
+// # What the conformance test covers
+//
+// conformance.TestResource runs whole but for two things. The server does not create virtual machines yet, so the
+// client's transport turns each POST into what a VI admin can do: the machine is made in vCenter, with the metadata of
+// one that Pacific made, and the answer is what the server then serves under that name. So the POST itself is not
+// covered; all else is, against the server: discovery, GET, PUT with its retry, four kinds of patch with strict
+// validation, LIST in one and in all namespaces, DELETE, deletion of a collection, the absence of what was deleted, and
+// after each step that two informers have exactly the events that it makes, with versions that never fall. The steps on
+// the status subresource are left out, because status cannot be written; that this is refused is in
+// testdata/script/refuse.txtar. Content is not compared there: in this version of TestResource a comparison that finds
+// no difference is reported as a failure; client_test.go compares whole objects.
 package e2e
