@@ -392,6 +392,7 @@ func encode(value any) ([]byte, error) {
 	var out bytes.Buffer
 	encoder := yaml.NewEncoder(&out)
 	encoder.SetIndent(2)
+	encoder.CompactSeqIndent() // as kubectl writes it
 	if err := encoder.Encode(value); err != nil {
 		return nil, err
 	}
