@@ -201,12 +201,16 @@ func (d *document) splice(e *edit) ([]byte, error) {
 	if last := &lines[len(lines)-1]; !strings.HasSuffix(*last, "\n") {
 		*last += end
 	}
+	bottom := d.root.Line
+	for bottom < len(lines) && !strings.HasPrefix(lines[bottom], "---") && !strings.HasPrefix(lines[bottom], "...") {
+		bottom++
+	}
 	var all []replacement
 	for _, list := range []string{clusters, contexts, users} {
 		if len(e.set[list])+len(e.remove[list]) == 0 {
 			continue
 		}
-		found, err := d.spliceList(lines, list, e)
+		found, err := d.spliceList(lines, bottom, list, e)
 		if err != nil {
 			return nil, err
 		}
@@ -217,7 +221,7 @@ func (d *document) splice(e *edit) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		at := replacement{from: len(lines), to: len(lines), text: string(text)}
+		at := replacement{from: bottom, to: bottom, text: string(text)}
 		if key, value := d.find("current-context"); key != nil {
 			if value.Line != key.Line {
 				return nil, errStyle
@@ -262,10 +266,11 @@ func (d *document) create(e *edit) ([]byte, error) {
 	return append(slices.Clone(before), text...), nil
 }
 
-// spliceList returns the replacements within one list.
-func (d *document) spliceList(lines []string, list string, e *edit) ([]replacement, error) {
+// spliceList returns the replacements within one list. A list that is missing
+// gets to the bottom.
+func (d *document) spliceList(lines []string, bottom int, list string, e *edit) ([]replacement, error) {
 	key, sequence := d.find(list)
-	last := replacement{from: len(lines), to: len(lines)} // where new elements go
+	last := replacement{from: bottom, to: bottom} // where new elements go
 	indent := 0
 	removed := names(e.remove[list])
 	fresh := map[string]*entry{}
