@@ -198,6 +198,8 @@ func (s *Service) serveKeys(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusServiceUnavailable, "Unavailable", "the keys are not loaded yet")
 		return
 	}
-	w.Header().Set("Cache-Control", "public, max-age=300")
+	// kube-apiserver asks again for a key that it does not know only when this
+	// time is over, so it is also how long a lost key's successor is not known.
+	w.Header().Set("Cache-Control", "public, max-age=60")
 	reply(w, http.StatusOK, s.Tokens.Keys.Public())
 }

@@ -57,6 +57,10 @@ type Issuer struct {
 
 // Issue makes a token for subject.
 func (i *Issuer) Issue(subject Subject, audience string) (string, Claims, error) {
+	if subject.Username == "" || subject.Domain == "" {
+		// A prefix before nothing is a user to Kubernetes.
+		return "", Claims{}, errors.New("issue a token: its subject has no name")
+	}
 	lifetime := i.Lifetime
 	if lifetime <= 0 {
 		lifetime = DefaultLifetime

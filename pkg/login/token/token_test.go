@@ -115,6 +115,11 @@ func TestTheTokenIsASupervisors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, subject := range []Subject{{}, {Username: "x"}, {Domain: "x"}} {
+		if _, _, err := f.issuer.Issue(subject, Audience); err == nil {
+			t.Errorf("a token for %+v", subject)
+		}
+	}
 	if groups, ok := part(t, nobody, 1)["group_names"].([]any); !ok || len(groups) != 0 {
 		t.Error("a user without groups has no empty list of them")
 	}
