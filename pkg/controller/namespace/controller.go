@@ -42,6 +42,9 @@ type Folder struct {
 	ID string
 	// Namespace is the name that it is served under.
 	Namespace string
+	// Terminating: its vSphere Namespace is being deleted, so that no Namespace is
+	// to be made for it.
+	Terminating bool
 }
 
 // Folders is the inventory as this controller sees it.
@@ -180,7 +183,7 @@ func (c *Controller) sync(ctx context.Context, name string) error {
 	namespace, err := c.Informer.Lister().Get(name)
 	switch {
 	case apierrors.IsNotFound(err):
-		if c.isDetached(folder.ID) {
+		if c.isDetached(folder.ID) || folder.Terminating {
 			return nil
 		}
 		return c.create(ctx, folder)
@@ -260,6 +263,20 @@ func (c *Controller) attach(ctx context.Context, folder Folder) error {
 	c.Logger.Info("Attached the folder of a Namespace again", "namespace", folder.Namespace, "folder", folder.ID)
 	return nil
 }
+
+// Detach detaches the folder of a vSphere Namespace that is being deleted. Doing
+// it twice is no error.
+func (c *Controller) Detach(ctx context.Context, folder, namespace string) error {
+	return c.detach(ctx, Folder{ID: folder, Namespace: namespace})
+}
+
+// Attach takes back that a folder is detached, or forgets it when it is gone.
+func (c *Controller) Attach(ctx context.Context, folder string) error {
+	return c.attach(ctx, Folder{ID: folder})
+}
+
+// Detached says whether a folder is detached.
+func (c *Controller) Detached(folder string) bool { return c.isDetached(folder) }
 
 func (c *Controller) isDetached(id string) bool {
 	c.lock.Lock()

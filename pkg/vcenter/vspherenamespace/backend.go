@@ -83,16 +83,8 @@ type Backend struct {
 var _ livestore.Backend = (*Backend)(nil)
 
 // Restore reads the records and shows them. It must have returned before anything
-// is served.
-func (b *Backend) Restore(ctx context.Context) error {
-	var instance string
-	err := b.Session.Do(ctx, "ask vCenter who it is", func(_ context.Context, client *vim25.Client) error {
-		instance = client.ServiceContent.About.InstanceUuid
-		return nil
-	})
-	if err != nil {
-		return err
-	}
+// is served. instance is vCenter's own uuid.
+func (b *Backend) Restore(ctx context.Context, instance string) error {
 	documents, err := b.Documents.List(ctx)
 	if err != nil {
 		return err

@@ -79,6 +79,14 @@ func (p *Projector) isDetached(id string) bool {
 	return p.detached[id]
 }
 
+// Terminating says whether the vSphere Namespace of a name is being deleted.
+func (p *Projector) Terminating(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.entries[name]
+	return e != nil && e.record != nil && e.record.deleting()
+}
+
 func (p *Projector) namespacesFolder() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -237,8 +237,8 @@ func (w *world) start(steps int) *server {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	restorer := &vspherenamespace.Backend{Session: w.session, Projector: s.projector, Documents: w.records, Logger: klog.Background()}
-	if err := restorer.Restore(w.t.Context()); err != nil {
+	restorer := &vspherenamespace.Backend{Projector: s.projector, Documents: w.records, Logger: klog.Background()}
+	if err := restorer.Restore(w.t.Context(), "vcenter-1"); err != nil {
 		w.t.Fatal(err)
 	}
 	s.projector.SetDetached(w.detached)

@@ -144,12 +144,27 @@ const (
 type Role string
 
 // The roles, each more than the one before: View reads, Edit writes, Owner may
-// also delete the namespace and say who may what.
+// also delete the namespace and say who may what. What the namespace may take of
+// vCenter is not theirs to say.
 const (
 	RoleView  Role = "View"
 	RoleEdit  Role = "Edit"
 	RoleOwner Role = "Owner"
 )
+
+// ClusterRoleName is the name of the ClusterRole that stands for the role; "" when
+// there is none.
+func (r Role) ClusterRoleName() string {
+	switch r {
+	case RoleView:
+		return "pacific:view"
+	case RoleEdit:
+		return "pacific:edit"
+	case RoleOwner:
+		return "pacific:owner"
+	}
+	return ""
+}
 
 // NamespaceAccess gives a role to a user or a group.
 type NamespaceAccess struct {

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vspherenamespace
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	coreinformers "k8s.io/client-go/informers/core/v1"
+	rbacinformers "k8s.io/client-go/informers/rbac/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
+
+	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+)
+
+const (
+	// fieldManager owns what this controller sets.
+	fieldManager = "pacific"
+	// syncTimeout bounds one pass over one vSphere Namespace.
+	syncTimeout = time.Minute
+	// endingInterval is how often a Kubernetes Namespace that is being deleted is
+	// looked at, besides when the informer tells.
+	endingInterval = 5 * time.Second
+)
+
+// Backend is the vCenter side. Both methods may be called any number of times.
+type Backend interface {
+	// Realise makes what is declared and not there yet.
+	Realise(ctx context.Context, uid types.UID) error
+	// Dismantle removes what Pacific made and what is empty, and detaches the rest.
+	Dismantle(ctx context.Context, uid types.UID) error
+}
+
+// Problems shows on a vSphere Namespace what could not be done.
+type Problems interface {
+	SetProblem(uid types.UID, message string)
+}
+
+// Releaser ends vSphere Namespaces. It is no error when one is gone.
+type Releaser interface {
+	Delete(ctx context.Context, name string, uid types.UID) error
+	RemoveFinalizer(ctx context.Context, name string, uid types.UID) error
+}
+
+// Controller keeps vSphere Namespaces. Its fields are set before Run and not
+// changed afterwards.
+type Controller struct {
+	Namespaces cache.ListerWatcher // as the API serves them, all of them
+	Backend    Backend
+	Problems   Problems
+	Releaser   Releaser
+	// Detached says whether a folder is detached.
+	Detached func(folder string) bool
+	Client   kubernetes.Interface
+	Core     coreinformers.NamespaceInformer
+	Bindings rbacinformers.RoleBindingInformer
+	Logger   klog.Logger
+}
+
+// Run works until ctx ends.
+func (c *Controller) Run(ctx context.Context, workers int) error {
+	queue := workqueue.NewTypedRateLimitingQueueWithConfig(
+		workqueue.NewTypedItemExponentialFailureRateLimiter[string](100*time.Millisecond, time.Minute),
+		workqueue.TypedRateLimitingQueueConfig[string]{Name: "vspherenamespace"})
+	store, informer := cache.NewInformerWithOptions(cache.InformerOptions{
+		ListerWatcher: c.Namespaces,
+		ObjectType:    &v1alpha1.Namespace{},
+		// Nothing depends on one notice.
+		ResyncPeriod: 10 * time.Minute,
+		Handler:      enqueue(queue, func(o metav1.Object) string { return o.GetName() }),
+	})
+	core, err := c.Core.Informer().AddEventHandler(enqueue(queue, func(o metav1.Object) string { return o.GetName() }))
+	if err != nil {
+		return fmt.Errorf("watch Namespaces: %w", err)
+	}
+	defer func() { _ = c.Core.Informer().RemoveEventHandler(core) }()
+	bindings, err := c.Bindings.Informer().AddEventHandler(enqueue(queue, func(o metav1.Object) string { return o.GetNamespace() }))
+	if err != nil {
+		return fmt.Errorf("watch RoleBindings: %w", err)
+	}
+	defer func() { _ = c.Bindings.Informer().RemoveEventHandler(bindings) }()
+
+	var running sync.WaitGroup
+	running.Go(func() { informer.RunWithContext(ctx) })
+	if cache.WaitForCacheSync(ctx.Done(), core.HasSynced, bindings.HasSynced, informer.HasSynced) {
+		for range workers {
+			running.Go(func() {
+				for c.next(ctx, queue, store) {
+				}
+			})
+		}
+	}
+	<-ctx.Done()
+	queue.ShutDown()
+	running.Wait()
+	return nil
+}
+
+func enqueue(queue workqueue.TypedRateLimitingInterface[string], name func(metav1.Object) string) cache.ResourceEventHandlerFuncs {
+	add := func(object any) {
+		if final, ok := object.(cache.DeletedFinalStateUnknown); ok {
+			object = final.Obj
+		}
+		accessor, ok := object.(metav1.Object)
+		if !ok {
+			utilruntime.HandleError(fmt.Errorf("queue a vSphere Namespace: got a %T", object))
+			return
+		}
+		queue.Add(name(accessor))
+	}
+	return cache.ResourceEventHandlerFuncs{AddFunc: add, UpdateFunc: func(_, object any) { add(object) }, DeleteFunc: add}
+}
+
+func (c *Controller) next(ctx context.Context, queue workqueue.TypedRateLimitingInterface[string], namespaces cache.Store) bool {
+	name, stop := queue.Get()
+	if stop {
+		return false
+	}
+	defer queue.Done(name)
+	object, found, err := namespaces.GetByKey(name)
+	if err != nil || !found {
+		queue.Forget(name)
+		return true
+	}
+	namespace := object.(*v1alpha1.Namespace)
+	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+	defer cancel()
+	again, err := c.sync(ctx, namespace)
+	switch {
+	case err != nil:
+		c.Problems.SetProblem(namespace.UID, err.Error())
+		c.Logger.Error(err, "Cannot keep the vSphere Namespace as declared, trying again", "namespace", name)
+		queue.AddRateLimited(name)
+	case again > 0:
+		queue.Forget(name)
+		queue.AddAfter(name, again)
+	default:
+		queue.Forget(name)
+	}
+	return true
+}
+
+// sync brings one vSphere Namespace further, and returns after how long to come
+// again.
+func (c *Controller) sync(ctx context.Context, namespace *v1alpha1.Namespace) (time.Duration, error) {
+	if namespace.DeletionTimestamp != nil {
+		return c.end(ctx, namespace)
+	}
+	core, err := c.Core.Lister().Get(namespace.Name)
+	switch {
+	case apierrors.IsNotFound(err):
+		if c.Detached(namespace.Status.Folder) {
+			// It was deleted while nobody watched.
+			return 0, c.delete(ctx, namespace)
+		}
+		// The controller of Namespaces makes it once the folder is there.
+		return 0, c.realise(ctx, namespace)
+	case err != nil:
+		return 0, fmt.Errorf("get Namespace %q: %w", namespace.Name, err)
+	case core.DeletionTimestamp != nil:
+		if core.Annotations[folderAnnotation] != namespace.Status.Folder {
+			return endingInterval, nil
+		}
+		return 0, c.delete(ctx, namespace)
+	}
+	if err := c.realise(ctx, namespace); err != nil {
+		return 0, err
+	}
+	if core.Annotations[folderAnnotation] != namespace.Status.Folder {
+		// The controller of Namespaces says which folder it is, and then we come again.
+		return 0, nil
+	}
+	if err := c.annotate(ctx, core, namespace); err != nil {
+		return 0, err
+	}
+	return 0, c.bind(ctx, namespace)
+}
+
+func (c *Controller) realise(ctx context.Context, namespace *v1alpha1.Namespace) error {
+	if err := c.Backend.Realise(ctx, namespace.UID); err != nil {
+		return fmt.Errorf("make vSphere Namespace %q in vCenter: %w", namespace.Name, err)
+	}
+	return nil
+}
+
+func (c *Controller) delete(ctx context.Context, namespace *v1alpha1.Namespace) error {
+	c.Logger.Info("Deleting the vSphere Namespace of a deleted Namespace", "namespace", namespace.Name)
+	if err := c.Releaser.Delete(ctx, namespace.Name, namespace.UID); err != nil {
+		return fmt.Errorf("delete vSphere Namespace %q: %w", namespace.Name, err)
+	}
+	return nil
+}
+
+// end takes a vSphere Namespace out of Kubernetes and then out of vCenter.
+func (c *Controller) end(ctx context.Context, namespace *v1alpha1.Namespace) (time.Duration, error) {
+	if !slices.Contains(namespace.Finalizers, v1alpha1.NamespaceFinalizer) {
+		return 0, nil
+	}
+	core, err := c.Client.CoreV1().Namespaces().Get(ctx, namespace.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+	case err != nil:
+		return 0, fmt.Errorf("get Namespace %q: %w", namespace.Name, err)
+	case core.Annotations[folderAnnotation] == "" || core.Annotations[folderAnnotation] != namespace.Status.Folder:
+		// It belongs to somebody else.
+	case core.DeletionTimestamp != nil:
+		return endingInterval, nil
+	default:
+		err := c.Client.CoreV1().Namespaces().Delete(ctx, namespace.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &core.UID}})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return 0, fmt.Errorf("delete Namespace %q: %w", namespace.Name, err)
+		}
+		return endingInterval, nil
+	}
+	if err := c.Backend.Dismantle(ctx, namespace.UID); err != nil {
+		return 0, fmt.Errorf("remove vSphere Namespace %q from vCenter: %w", namespace.Name, err)
+	}
+	if err := c.Releaser.RemoveFinalizer(ctx, namespace.Name, namespace.UID); err != nil {
+		return 0, fmt.Errorf("let go of vSphere Namespace %q: %w", namespace.Name, err)
+	}
+	c.Logger.Info("Deleted a vSphere Namespace", "namespace", namespace.Name)
+	return 0, nil
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vspherenamespace
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+)
+
+// The annotations of a Kubernetes Namespace, as the Supervisor's own. The folder's
+// is set by the controller of Namespaces.
+const (
+	folderAnnotation      = "vmware-system-vm-folder"
+	poolAnnotation        = "vmware-system-resource-pool"
+	cpuLimitAnnotation    = "vmware-system-resource-pool-cpu-limit"
+	memoryLimitAnnotation = "vmware-system-resource-pool-memory-limit"
+)
+
+// managedLabel is on the RoleBindings of this controller.
+const (
+	managedLabel = "app.kubernetes.io/managed-by"
+	managedValue = "pacific"
+)
+
+// annotations returns those that a Kubernetes Namespace is to have. A value that
+// is missing is not to be there. Of several pools the first zone's is named: who
+// reads it takes it for one id.
+func annotations(namespace *v1alpha1.Namespace) map[string]string {
+	wanted := map[string]string{}
+	if len(namespace.Status.Zones) > 0 {
+		wanted[poolAnnotation] = namespace.Status.Zones[0].ResourcePool
+	}
+	if limit := namespace.Spec.Resources.CPULimitMHz; limit != nil {
+		wanted[cpuLimitAnnotation] = fmt.Sprintf("%d.%04d", *limit/1000, *limit%1000*10) // GHz
+	}
+	if limit := namespace.Spec.Resources.MemoryLimit; limit != nil {
+		wanted[memoryLimitAnnotation] = limit.String()
+	}
+	return wanted
+}
+
+func (c *Controller) annotate(ctx context.Context, core *corev1.Namespace, namespace *v1alpha1.Namespace) error {
+	wanted := annotations(namespace)
+	changes := map[string]any{}
+	for _, key := range []string{poolAnnotation, cpuLimitAnnotation, memoryLimitAnnotation} {
+		value, want := wanted[key]
+		has, found := core.Annotations[key]
+		switch {
+		case want && (!found || has != value):
+			changes[key] = value
+		case !want && found:
+			changes[key] = nil
+		}
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": changes}})
+	if err != nil {
+		return fmt.Errorf("encode the annotations of Namespace %q: %w", core.Name, err)
+	}
+	_, err = c.Client.CoreV1().Namespaces().Patch(ctx, core.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("annotate Namespace %q: %w", core.Name, err)
+	}
+	return nil
+}
+
+// bindingName is the Supervisor's: wcp:<namespace>:user|group:<domain>:<name>. Two
+// characters that a RoleBinding's name must not have are replaced; a hash then
+// keeps it different from all others.
+func bindingName(namespace string, entry v1alpha1.NamespaceAccess) string {
+	at := strings.LastIndexByte(entry.Name, '@')
+	name, domain := entry.Name[:at], entry.Name[at+1:]
+	full := fmt.Sprintf("wcp:%s:%s:%s:%s", namespace, strings.ToLower(string(entry.Kind)), domain, name)
+	if strings.ContainsAny(full, "/%") {
+		sum := sha256.Sum256([]byte(full))
+		full = strings.NewReplacer("/", "_", "%", "_").Replace(full) + ":" + hex.EncodeToString(sum[:4])
+	}
+	return full
+}
+
+// bindings returns the RoleBindings that a vSphere Namespace is to have, by name.
+func bindings(namespace *v1alpha1.Namespace) map[string]*rbacv1.RoleBinding {
+	wanted := map[string]*rbacv1.RoleBinding{}
+	for _, entry := range namespace.Spec.Access {
+		if strings.LastIndexByte(entry.Name, '@') < 0 {
+			continue
+		}
+		name := bindingName(namespace.Name, entry)
+		wanted[name] = &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace.Name, Labels: map[string]string{managedLabel: managedValue}},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: entry.Role.ClusterRoleName()},
+			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: string(entry.Kind), Name: "sso:" + entry.Name}},
+		}
+	}
+	return wanted
+}
+
+// bind makes the RoleBindings what they are to be.
+func (c *Controller) bind(ctx context.Context, namespace *v1alpha1.Namespace) error {
+	ours, err := c.Bindings.Lister().RoleBindings(namespace.Name).List(labels.SelectorFromSet(labels.Set{managedLabel: managedValue}))
+	if err != nil {
+		return fmt.Errorf("list the RoleBindings of Namespace %q: %w", namespace.Name, err)
+	}
+	wanted := bindings(namespace)
+	client := c.Client.RbacV1().RoleBindings(namespace.Name)
+	var errs []error
+	for _, binding := range ours {
+		want := wanted[binding.Name]
+		if want != nil && binding.RoleRef == want.RoleRef || !strings.HasPrefix(binding.Name, "wcp:"+namespace.Name+":") {
+			continue
+		}
+		// It is not wanted, or of another role: that cannot be changed.
+		err := client.Delete(ctx, binding.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &binding.UID}})
+		if err != nil && !apierrors.IsNotFound(err) {
+			errs = append(errs, fmt.Errorf("remove RoleBinding %s/%s: %w", namespace.Name, binding.Name, err))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		if err := c.ensure(ctx, wanted[name]); err != nil {
+			errs = append(errs, fmt.Errorf("keep RoleBinding %s/%s: %w", namespace.Name, name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Controller) ensure(ctx context.Context, want *rbacv1.RoleBinding) error {
+	client := c.Client.RbacV1().RoleBindings(want.Namespace)
+	have, err := c.Bindings.Lister().RoleBindings(want.Namespace).Get(want.Name)
+	if err == nil && have.RoleRef == want.RoleRef {
+		if equality.Semantic.DeepEqual(have.Subjects, want.Subjects) && have.Labels[managedLabel] == managedValue {
+			return nil
+		}
+		return c.repair(ctx, have, want)
+	}
+	_, err = client.Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
+	if !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	// The informer does not know it yet, or somebody made one of that name.
+	now, err := client.Get(ctx, want.Name, metav1.GetOptions{})
+	switch {
+	case err != nil:
+		return err
+	case now.RoleRef != want.RoleRef:
+		if err := client.Delete(ctx, now.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &now.UID}}); err != nil {
+			return err
+		}
+		_, err = client.Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
+		return err
+	}
+	return c.repair(ctx, now, want)
+}
+
+func (c *Controller) repair(ctx context.Context, have, want *rbacv1.RoleBinding) error {
+	next := have.DeepCopy()
+	next.Subjects = want.Subjects
+	if next.Labels == nil {
+		next.Labels = map[string]string{}
+	}
+	next.Labels[managedLabel] = managedValue
+	_, err := c.Client.RbacV1().RoleBindings(want.Namespace).Update(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
+	return err
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vspherenamespace
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/cache"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/utils/clock"
+
+	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+)
+
+const (
+	// decisionAge is for how long a decision is kept.
+	decisionAge = 5 * time.Second
+	// decisions is how many are kept: 500 namespaces for a hundred users.
+	decisions = 50_000
+	// questions is how many are asked at once for one list.
+	questions = 16
+	// ssoPrefix is what users and groups of single sign-on have before their name.
+	ssoPrefix = "sso:"
+)
+
+// rights answers who may do what. It asks the server's authorizer and keeps the
+// answers for a short time.
+type rights struct {
+	authorizer authorizer.UnconditionalAuthorizer
+	kept       *cache.LRUExpireCache
+}
+
+func newRights(authorizer authorizer.UnconditionalAuthorizer, clock clock.PassiveClock) *rights {
+	return &rights{authorizer: authorizer, kept: cache.NewLRUExpireCacheWithClock(decisions, clock)}
+}
+
+// caller is who asks. Two with the same fingerprint have the same rights.
+type caller struct {
+	user.Info
+	fingerprint [sha256.Size]byte
+}
+
+func callerFrom(ctx context.Context) (caller, error) {
+	info, found := genericapirequest.UserFrom(ctx)
+	if !found || info == nil {
+		return caller{}, apierrors.NewForbidden(qualified(), "", errors.New("nobody is logged in"))
+	}
+	identity, err := json.Marshal([]any{info.GetName(), info.GetUID(), info.GetGroups(), info.GetExtra()})
+	if err != nil {
+		return caller{}, fmt.Errorf("tell users apart: %w", err)
+	}
+	return caller{Info: info, fingerprint: sha256.Sum256(identity)}, nil
+}
+
+type question struct {
+	caller                                 [sha256.Size]byte
+	verb, group, resource, namespace, name string
+}
+
+// may says whether the caller may do something in a Kubernetes Namespace; "" is
+// in all of them.
+func (r *rights) may(ctx context.Context, who caller, verb, group, resource, namespace, name string) (bool, error) {
+	asked := question{who.fingerprint, verb, group, resource, namespace, name}
+	if answer, found := r.kept.Get(asked); found {
+		return answer.(bool), nil
+	}
+	if r.authorizer == nil {
+		return false, nil
+	}
+	decision, _, err := r.authorizer.Authorize(ctx, authorizer.AttributesRecord{
+		User: who.Info, Verb: verb, APIGroup: group, APIVersion: "*", Resource: resource, Namespace: namespace, Name: name, ResourceRequest: true,
+	})
+	if decision == authorizer.DecisionAllow {
+		r.kept.Add(asked, true, decisionAge)
+		return true, nil
+	}
+	if err != nil {
+		return false, apierrors.NewServiceUnavailable(fmt.Sprintf("cannot find out who may do what: %v", err))
+	}
+	r.kept.Add(asked, false, decisionAge)
+	return false, nil
+}
+
+// sees says whether a vSphere Namespace is shown to the caller.
+func (r *rights) sees(ctx context.Context, who caller, object *v1alpha1.Namespace) (bool, error) {
+	if hasRole(who, object.Spec.Access) {
+		return true, nil
+	}
+	return r.maySeeMachines(ctx, who, object.Name)
+}
+
+func (r *rights) maySeeMachines(ctx context.Context, who caller, namespace string) (bool, error) {
+	return r.may(ctx, who, "get", "vmoperator.vmware.com", "virtualmachines", namespace, "")
+}
+
+// seesEach says of each of the objects whether it is shown to the caller.
+func (r *rights) seesEach(ctx context.Context, who caller, objects []v1alpha1.Namespace) ([]bool, error) {
+	seen := make([]bool, len(objects))
+	all, err := r.maySeeMachines(ctx, who, "")
+	if err != nil {
+		return nil, err
+	}
+	if all {
+		for i := range seen {
+			seen[i] = true
+		}
+		return seen, nil
+	}
+	asking, ctx := errgroup.WithContext(ctx)
+	asking.SetLimit(questions)
+	for i := range objects {
+		asking.Go(func() (err error) {
+			seen[i], err = r.sees(ctx, who, &objects[i])
+			return err
+		})
+	}
+	return seen, asking.Wait()
+}
+
+func hasRole(who caller, access []v1alpha1.NamespaceAccess) bool {
+	for _, entry := range access {
+		subject := ssoPrefix + entry.Name
+		switch entry.Kind {
+		case v1alpha1.SubjectUser:
+			if who.GetName() == subject {
+				return true
+			}
+		case v1alpha1.SubjectGroup:
+			for _, group := range who.GetGroups() {
+				if group == subject {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// mayChange refuses a caller who may not do verb to a vSphere Namespace. The
+// request was authorised before it came here: this is for what comes by another
+// way, such as an apply to a name that has come to be there in the meantime.
+func (r *rights) mayChange(ctx context.Context, verb, name string) error {
+	return r.require(ctx, verb, name, name, "cannot "+verb+" it: that takes the role Owner in it")
+}
+
+// mayAdminister refuses a caller who does not give out what is vCenter's: who may
+// change all vSphere Namespaces does.
+func (r *rights) mayAdminister(ctx context.Context, name string) error {
+	return r.require(ctx, "update", "", name, "cannot change more of it than spec.access, spec.description and metadata: "+
+		"that takes the right to update vSphere Namespaces in the whole cluster")
+}
+
+func (r *rights) require(ctx context.Context, verb, namespace, name, refusal string) error {
+	who, err := callerFrom(ctx)
+	if err != nil {
+		return err
+	}
+	allowed, err := r.may(ctx, who, verb, v1alpha1.GroupName, "namespaces", namespace, name)
+	if err != nil {
+		return err
+	}
+	if !allowed {
+		return apierrors.NewForbidden(qualified(), name, fmt.Errorf("user %q %s", who.GetName(), refusal))
+	}
+	return nil
+}
+
+// mayGrant refuses a caller who gives a role that is not theirs to give.
+func (r *rights) mayGrant(ctx context.Context, name string, before, after []v1alpha1.NamespaceAccess) error {
+	held := make(map[v1alpha1.NamespaceAccess]bool, len(before))
+	for _, entry := range before {
+		held[entry] = true
+	}
+	for _, entry := range after {
+		if held[entry] {
+			continue
+		}
+		who, err := callerFrom(ctx)
+		if err != nil {
+			return err
+		}
+		allowed, err := r.may(ctx, who, "bind", "rbac.authorization.k8s.io", "clusterroles", name, entry.Role.ClusterRoleName())
+		if err != nil {
+			return err
+		}
+		if !allowed {
+			return apierrors.NewForbidden(qualified(), name, fmt.Errorf("spec.access: user %q cannot give the role %s in it: that takes the role Owner, or the verb bind on the ClusterRole %s",
+				who.GetName(), entry.Role, entry.Role.ClusterRoleName()))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vspherenamespace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/apiserver/pkg/registry/generic"
+	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
+	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/apiserver/pkg/storage"
+	"k8s.io/apiserver/pkg/storage/names"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/registry"
+)
+
+// GroupResource is the resource that this package serves.
+func GroupResource() schema.GroupResource { return qualified() }
+
+func qualified() schema.GroupResource { return v1alpha1.Resource("namespaces") }
+
+// Storage holds the endpoints of the resource, and the way in for the
+// controllers of this process.
+type Storage struct {
+	Namespace *REST
+	Direct    *Direct
+}
+
+// REST serves the vSphere Namespaces. It holds the generic store rather than
+// embedding it: what is not written here does not get past the rights.
+type REST struct {
+	store  *genericregistry.Store
+	rights *rights
+	taken  func(name string) bool
+}
+
+var (
+	_ rest.Storage                    = &REST{}
+	_ rest.StorageWithReadiness       = &REST{}
+	_ rest.StorageVersionProvider     = &REST{}
+	_ rest.Scoper                     = &REST{}
+	_ rest.SingularNameProvider       = &REST{}
+	_ rest.ShortNamesProvider         = &REST{}
+	_ rest.Getter                     = &REST{}
+	_ rest.Lister                     = &REST{}
+	_ rest.Watcher                    = &REST{}
+	_ rest.CreaterUpdater             = &REST{}
+	_ rest.GracefulDeleter            = &REST{}
+	_ rest.Patcher                    = &REST{}
+	_ rest.TableConvertor             = &REST{}
+	_ rest.ResetFieldsStrategy        = &REST{}
+	_ rest.MayReturnFullObjectDeleter = &REST{}
+)
+
+// NewREST returns the endpoints over the storage that the getter brings. The
+// authorizer is the server's own. taken says whether a Kubernetes Namespace of a
+// name is there that has nothing to do with vCenter: what lies in it would go
+// with the vSphere Namespace.
+func NewREST(scheme *runtime.Scheme, getter generic.RESTOptionsGetter, authorizer authorizer.UnconditionalAuthorizer, taken func(name string) bool, clock clock.PassiveClock) (*Storage, error) {
+	rules := strategy{ObjectTyper: scheme, NameGenerator: names.SimpleNameGenerator}
+	store := &genericregistry.Store{
+		NewFunc:                   func() runtime.Object { return &v1alpha1.Namespace{} },
+		NewListFunc:               func() runtime.Object { return &v1alpha1.NamespaceList{} },
+		DefaultQualifiedResource:  qualified(),
+		SingularQualifiedResource: v1alpha1.Resource("namespace"),
+		PredicateFunc:             predicate,
+		CreateStrategy:            rules,
+		UpdateStrategy:            rules,
+		DeleteStrategy:            rules,
+		ResetFieldsStrategy:       rules,
+		TableConvertor:            tableConvertor{clock: clock, fallback: rest.NewDefaultTableConvertor(qualified())},
+	}
+	if err := store.CompleteWithOptions(&generic.StoreOptions{RESTOptions: getter, AttrFunc: attributes}); err != nil {
+		return nil, fmt.Errorf("set up storage of %s: %w", qualified(), err)
+	}
+	direct := *store
+	namespaces := &REST{store: store, rights: newRights(authorizer, clock), taken: taken}
+	// Here all ways to create and to update come by: an apply and a patch too.
+	store.BeginCreate = namespaces.beginCreate
+	store.BeginUpdate = namespaces.beginUpdate
+	return &Storage{Namespace: namespaces, Direct: &Direct{store: &direct}}, nil
+}
+
+func attributes(obj runtime.Object) (labels.Set, fields.Set, error) {
+	namespace, ok := obj.(*v1alpha1.Namespace)
+	if !ok {
+		return nil, nil, fmt.Errorf("select a vSphere Namespace: got a %T", obj)
+	}
+	return namespace.Labels, fields.Set{"metadata.name": namespace.Name}, nil
+}
+
+func predicate(label labels.Selector, field fields.Selector) storage.SelectionPredicate {
+	return storage.SelectionPredicate{Label: label, Field: field, GetAttrs: attributes}
+}
+
+func doNothing(context.Context, bool) {}
+
+func (r *REST) beginCreate(ctx context.Context, obj runtime.Object, _ *metav1.CreateOptions) (genericregistry.FinishFunc, error) {
+	object := obj.(*v1alpha1.Namespace)
+	if r.taken(object.Name) {
+		return doNothing, apierrors.NewForbidden(qualified(), object.Name, errors.New(
+			"a Kubernetes Namespace of this name is there and belongs to no folder of vCenter: choose another name, or delete that Namespace first"))
+	}
+	return doNothing, r.rights.mayGrant(ctx, object.Name, nil, object.Spec.Access)
+}
+
+func (r *REST) beginUpdate(ctx context.Context, obj, old runtime.Object, _ *metav1.UpdateOptions) (genericregistry.FinishFunc, error) {
+	object, before := obj.(*v1alpha1.Namespace), old.(*v1alpha1.Namespace)
+	if err := r.rights.mayChange(ctx, "update", before.Name); err != nil {
+		return doNothing, err
+	}
+	if !sameButForOwners(object, before) {
+		if err := r.rights.mayAdminister(ctx, before.Name); err != nil {
+			return doNothing, err
+		}
+	}
+	return doNothing, r.rights.mayGrant(ctx, before.Name, before.Spec.Access, object.Spec.Access)
+}
+
+// sameButForOwners says whether two differ in no more than what an owner may
+// change.
+func sameButForOwners(a, b *v1alpha1.Namespace) bool {
+	x, y := a.Spec, b.Spec
+	x.Access, y.Access, x.Description, y.Description = nil, nil, "", ""
+	return equality.Semantic.DeepEqual(x, y)
+}
+
+// New implements rest.Storage.
+func (r *REST) New() runtime.Object { return r.store.New() }
+
+// NewList implements rest.Lister.
+func (r *REST) NewList() runtime.Object { return r.store.NewList() }
+
+// Destroy implements rest.Storage.
+func (r *REST) Destroy() { r.store.Destroy() }
+
+// ReadinessCheck implements rest.StorageWithReadiness.
+func (r *REST) ReadinessCheck() error { return r.store.ReadinessCheck() }
+
+// StorageVersion implements rest.StorageVersionProvider.
+func (r *REST) StorageVersion() runtime.GroupVersioner { return r.store.StorageVersion() }
+
+// NamespaceScoped implements rest.Scoper.
+func (r *REST) NamespaceScoped() bool { return false }
+
+// GetSingularName implements rest.SingularNameProvider.
+func (r *REST) GetSingularName() string { return r.store.GetSingularName() }
+
+// ShortNames implements rest.ShortNamesProvider.
+func (r *REST) ShortNames() []string { return []string{"vns"} }
+
+// GetResetFields implements rest.ResetFieldsStrategy.
+func (r *REST) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
+	return r.store.GetResetFields()
+}
+
+// DeleteReturnsDeletedObject implements rest.MayReturnFullObjectDeleter.
+func (r *REST) DeleteReturnsDeletedObject() bool { return r.store.DeleteReturnsDeletedObject() }
+
+// ConvertToTable implements rest.TableConvertor.
+func (r *REST) ConvertToTable(ctx context.Context, object, tableOptions runtime.Object) (*metav1.Table, error) {
+	return r.store.ConvertToTable(ctx, object, tableOptions)
+}
+
+// Get implements rest.Getter.
+func (r *REST) Get(ctx context.Context, name string, options *metav1.GetOptions) (runtime.Object, error) {
+	who, err := callerFrom(ctx)
+	if err != nil {
+		return nil, err
+	}
+	obj, err := r.store.Get(ctx, name, options)
+	if err != nil {
+		return nil, registry.StatusError(err, qualified(), name)
+	}
+	seen, err := r.rights.sees(ctx, who, obj.(*v1alpha1.Namespace))
+	if err != nil {
+		return nil, err
+	}
+	if !seen {
+		return nil, apierrors.NewNotFound(qualified(), name)
+	}
+	return obj, nil
+}
+
+// List implements rest.Lister.
+func (r *REST) List(ctx context.Context, options *metainternalversion.ListOptions) (runtime.Object, error) {
+	who, err := callerFrom(ctx)
+	if err != nil {
+		return nil, err
+	}
+	obj, err := r.store.List(ctx, options)
+	if err != nil {
+		return nil, registry.StatusError(err, qualified(), "")
+	}
+	list := obj.(*v1alpha1.NamespaceList)
+	seen, err := r.rights.seesEach(ctx, who, list.Items)
+	if err != nil {
+		return nil, err
+	}
+	shown := make([]v1alpha1.Namespace, 0, len(list.Items))
+	for i := range list.Items {
+		if seen[i] {
+			shown = append(shown, list.Items[i])
+		}
+	}
+	if len(shown) < len(list.Items) {
+		list.RemainingItemCount = nil // it counts what is not shown
+	}
+	list.Items = shown
+	return list, nil
+}
+
+// Watch implements rest.Watcher.
+func (r *REST) Watch(ctx context.Context, options *metainternalversion.ListOptions) (watch.Interface, error) {
+	who, err := callerFrom(ctx)
+	if err != nil {
+		return nil, err
+	}
+	shown := map[string]bool{}
+	if options != nil && options.ResourceVersion != "" && options.ResourceVersion != "0" {
+		// The watch goes on from a list: what that showed must be taken back when
+		// the right to see it goes.
+		list, err := r.List(ctx, &metainternalversion.ListOptions{ResourceVersion: "0"})
+		if err != nil {
+			return nil, err
+		}
+		for _, item := range list.(*v1alpha1.NamespaceList).Items {
+			shown[item.Name] = true
+		}
+	}
+	events, err := r.store.Watch(ctx, options)
+	if err != nil {
+		return nil, registry.StatusError(err, qualified(), "")
+	}
+	return filter(ctx, events, shown, func(object *v1alpha1.Namespace) (bool, error) { return r.rights.sees(ctx, who, object) }), nil
+}
+
+// Create implements rest.Creater.
+func (r *REST) Create(ctx context.Context, obj runtime.Object, validation rest.ValidateObjectFunc, options *metav1.CreateOptions) (runtime.Object, error) {
+	created, err := r.store.Create(ctx, obj, validation, options)
+	name := ""
+	if object, ok := obj.(*v1alpha1.Namespace); ok {
+		name = object.Name
+	}
+	return created, registry.StatusError(err, qualified(), name)
+}
+
+// Update implements rest.Updater, and with Get rest.Patcher. Whoever may apply to
+// a name that is not there needs the right to create besides, which the endpoint
+// asks for.
+func (r *REST) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, createValidation rest.ValidateObjectFunc,
+	updateValidation rest.ValidateObjectUpdateFunc, forceAllowCreate bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
+	// Before the update is looked at: an error of it must not tell what is there.
+	if _, err := r.Get(ctx, name, &metav1.GetOptions{}); err != nil && !(apierrors.IsNotFound(err) && forceAllowCreate) {
+		return nil, false, err
+	}
+	obj, created, err := r.store.Update(ctx, name, unowned{info}, createValidation, updateValidation, forceAllowCreate, options)
+	return obj, created, registry.StatusError(err, qualified(), name)
+}
+
+// Delete implements rest.GracefulDeleter. Every vSphere Namespace carries the
+// finalizer, so that the store sets the deletion timestamp and the controller
+// does the rest.
+func (r *REST) Delete(ctx context.Context, name string, validation rest.ValidateObjectFunc, options *metav1.DeleteOptions) (runtime.Object, bool, error) {
+	if _, err := r.Get(ctx, name, &metav1.GetOptions{}); err != nil {
+		return nil, false, err
+	}
+	if err := r.rights.mayChange(ctx, "delete", name); err != nil {
+		return nil, false, err
+	}
+	obj, immediate, err := r.store.Delete(ctx, name, validation, options)
+	return obj, immediate, registry.StatusError(err, qualified(), name)
+}
+
+// Direct is the way in for the controllers of this process: nobody's rights are
+// asked for, and everything is seen.
+type Direct struct {
+	store *genericregistry.Store
+}
+
+// List lists all vSphere Namespaces.
+func (d *Direct) List(ctx context.Context, options *metainternalversion.ListOptions) (runtime.Object, error) {
+	return d.store.List(ctx, options)
+}
+
+// Watch watches all vSphere Namespaces.
+func (d *Direct) Watch(ctx context.Context, options *metainternalversion.ListOptions) (watch.Interface, error) {
+	return d.store.Watch(ctx, options)
+}
+
+// Delete asks for the deletion of the vSphere Namespace of that uid. It is no
+// error when it is gone.
+func (d *Direct) Delete(ctx context.Context, name string, uid types.UID) error {
+	_, _, err := d.store.Delete(ctx, name, rest.ValidateAllObjectFunc, &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// RemoveFinalizer removes the finalizer of the vSphere Namespace of that uid. It
+// is no error when either is gone.
+func (d *Direct) RemoveFinalizer(ctx context.Context, name string, uid types.UID) error {
+	without := func(_ context.Context, object, _ runtime.Object) (runtime.Object, error) {
+		namespace, ok := object.(*v1alpha1.Namespace)
+		if !ok {
+			return nil, fmt.Errorf("remove a finalizer: %T is not a vSphere Namespace", object)
+		}
+		namespace.Finalizers = slices.DeleteFunc(namespace.Finalizers, func(f string) bool { return f == v1alpha1.NamespaceFinalizer })
+		return namespace, nil
+	}
+	info := rest.WrapUpdatedObjectInfo(sameUID{uid}, without)
+	_, _, err := d.store.Update(ctx, name, info, rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{FieldManager: "pacific"})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// sameUID takes the object as it is, and only when it is the one of that uid.
+type sameUID struct{ uid types.UID }
+
+func (s sameUID) Preconditions() *metav1.Preconditions { return &metav1.Preconditions{UID: &s.uid} }
+
+func (s sameUID) UpdatedObject(_ context.Context, old runtime.Object) (runtime.Object, error) {
+	if old == nil {
+		return nil, errors.New("there is no such vSphere Namespace")
+	}
+	return old.DeepCopyObject(), nil
+}

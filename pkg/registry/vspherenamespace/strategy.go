@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vspherenamespace
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/apiserver/pkg/storage/names"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+)
+
+// strategy says what becomes of a vSphere Namespace on its way in.
+type strategy struct {
+	runtime.ObjectTyper
+	names.NameGenerator
+}
+
+var (
+	_ rest.RESTCreateStrategy  = strategy{}
+	_ rest.RESTUpdateStrategy  = strategy{}
+	_ rest.RESTDeleteStrategy  = strategy{}
+	_ rest.ResetFieldsStrategy = strategy{}
+)
+
+func (strategy) NamespaceScoped() bool { return false }
+
+func (strategy) AllowCreateOnUpdate(context.Context) bool { return false }
+
+func (strategy) AllowUnconditionalUpdate(context.Context) bool { return true }
+
+func (strategy) Canonicalize(runtime.Object) {}
+
+func (strategy) PrepareForCreate(_ context.Context, obj runtime.Object) {
+	object := obj.(*v1alpha1.Namespace)
+	object.TypeMeta = metav1.TypeMeta{}
+	object.Status = v1alpha1.NamespaceStatus{}
+	object.Generation = 1
+	if !slices.Contains(object.Finalizers, v1alpha1.NamespaceFinalizer) {
+		object.Finalizers = append(slices.Clone(object.Finalizers), v1alpha1.NamespaceFinalizer)
+	}
+}
+
+func (strategy) PrepareForUpdate(_ context.Context, obj, old runtime.Object) {
+	object, before := obj.(*v1alpha1.Namespace), old.(*v1alpha1.Namespace)
+	object.TypeMeta = metav1.TypeMeta{}
+	object.Status = before.Status
+	// A manifest need not repeat what the server filled in.
+	if len(object.Spec.Zones) == 0 {
+		object.Spec.Zones = before.Spec.Zones
+	}
+	if object.Spec.Folder == "" {
+		object.Spec.Folder = before.Spec.Folder
+	}
+	// A PUT of a manifest without our finalizer must not let a later deletion pass
+	// the controller by.
+	if before.DeletionTimestamp == nil && slices.Contains(before.Finalizers, v1alpha1.NamespaceFinalizer) && !slices.Contains(object.Finalizers, v1alpha1.NamespaceFinalizer) {
+		object.Finalizers = append(slices.Clone(object.Finalizers), v1alpha1.NamespaceFinalizer)
+	}
+	if !equality.Semantic.DeepEqual(object.Spec, before.Spec) {
+		object.Generation = before.Generation + 1
+	}
+}
+
+func (strategy) Validate(_ context.Context, obj runtime.Object) field.ErrorList {
+	return validate(obj.(*v1alpha1.Namespace))
+}
+
+func (strategy) ValidateUpdate(_ context.Context, obj, old runtime.Object) field.ErrorList {
+	return validateUpdate(obj.(*v1alpha1.Namespace), old.(*v1alpha1.Namespace))
+}
+
+func (strategy) WarningsOnCreate(_ context.Context, obj runtime.Object) []string {
+	return warnings(obj.(*v1alpha1.Namespace))
+}
+
+func (strategy) WarningsOnUpdate(_ context.Context, obj, _ runtime.Object) []string {
+	return warnings(obj.(*v1alpha1.Namespace))
+}
+
+// GetResetFields names what no manager can own: status.
+func (strategy) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
+	return map[fieldpath.APIVersion]*fieldpath.Set{
+		fieldpath.APIVersion(v1alpha1.SchemeGroupVersion.String()): fieldpath.NewSet(fieldpath.MakePathOrDie("status")),
+	}
+}
+
+// serverManager is the name under which the server owns what it puts into every
+// vSphere Namespace.
+const serverManager = "vsphere-apiserver"
+
+// unowned wraps an update so that the values that a namespace has from vCenter
+// belong to nobody: without it, the first to apply a limit would be told of a
+// conflict with "before-first-apply".
+type unowned struct {
+	rest.UpdatedObjectInfo
+}
+
+// UpdatedObject shows the update a namespace in which the server owns the
+// finalizer and nobody owns anything else. When that is all that became of its
+// ownership, it is taken out again.
+func (u unowned) UpdatedObject(ctx context.Context, old runtime.Object) (runtime.Object, error) {
+	object, ok := old.(*v1alpha1.Namespace)
+	if !ok || object.ResourceVersion == "" || len(object.ManagedFields) > 0 {
+		return u.UpdatedObjectInfo.UpdatedObject(ctx, old)
+	}
+	served := []metav1.ManagedFieldsEntry{{
+		Manager:    serverManager,
+		Operation:  metav1.ManagedFieldsOperationUpdate,
+		APIVersion: v1alpha1.SchemeGroupVersion.String(),
+		Time:       &metav1.Time{Time: object.CreationTimestamp.Time},
+		FieldsType: "FieldsV1",
+		FieldsV1:   metav1.NewFieldsV1(`{"f:metadata":{"f:finalizers":{".":{},"v:\"` + v1alpha1.NamespaceFinalizer + `\"":{}}}}`),
+	}}
+	shown := *object
+	shown.ManagedFields = served
+	updated, err := u.UpdatedObjectInfo.UpdatedObject(ctx, &shown)
+	if err != nil {
+		return nil, err
+	}
+	result, ok := updated.(*v1alpha1.Namespace)
+	if !ok {
+		return nil, fmt.Errorf("update a vSphere Namespace: got a %T", updated)
+	}
+	if equality.Semantic.DeepEqual(result.ManagedFields, served) {
+		result.ManagedFields = nil
+	}
+	return result, nil
+}
