@@ -15,7 +15,7 @@ help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## Build bin/supervisor and bin/vsphere-apiserver. The first time takes minutes: Kubernetes is in it.
+build: ## Build bin/supervisor, bin/vsphere-apiserver and bin/kubectl-vsphere. The first time takes minutes: Kubernetes is in it.
 	@hack/build.sh
 
 .PHONY: run
@@ -36,6 +36,10 @@ e2e: build ## Run the tests of the Supervisor, end to end through the real aggre
 .PHONY: bench
 bench: build ## Compare our VirtualMachines with the same objects as a CRD; N=10000 says how many.
 	hack/bench.sh $(N)
+
+.PHONY: release
+release: ## Build kubectl-vsphere for all platforms into dist/, with checksums; VERSION=v0.1.0 names it.
+	hack/release.sh $(VERSION)
 
 .PHONY: generate
 generate: ## Generate the generated code and OpenAPI documents anew.

@@ -42,4 +42,5 @@ if [[ ! -x bin/supervisor ]]; then
   echo "The first build compiles Kubernetes: 4 to 15 minutes on two cores, seconds from then on." >&2
 fi
 build vsphere-apiserver . ./cmd/vsphere-apiserver
+build kubectl-vsphere . ./cmd/kubectl-vsphere
 build supervisor cmd/supervisor .

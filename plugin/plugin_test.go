@@ -43,7 +43,6 @@ func TestMain(m *testing.M) {
 //	10.6.6.6            a host of another authority
 //	10.0.1.30           a Supervisor that names 10.0.1.20 and 10.6.6.6
 //	10.0.1.40           a Supervisor whose certificate is for sv40.example.com only
-//	10.0.1.50           a Supervisor with 500 namespaces
 //	broken.example.com  answers 502, moved.example.com with a redirect to 10.6.6.6,
 //	echo.example.com    repeats in its errors what it was sent
 func TestScripts(t *testing.T) {
@@ -109,11 +108,6 @@ func newScene(t testing.TB, env *testscript.Env) error {
 		{"namespace":"../../etc","master_host":"10.0.1.20"},
 		{"namespace":"team-d","master_host":"10.0.1.30"}]`, "10.0.1.30")
 	add("10.0.1.40", s.authority, `[]`, "sv40.example.com")
-	many := make([]string, 500)
-	for i := range many {
-		many[i] = fmt.Sprintf(`{"namespace":"ns-%03d","master_host":"10.0.1.50"}`, i)
-	}
-	add("10.0.1.50", s.authority, "["+strings.Join(many, ",")+"]", "10.0.1.50")
 	add("broken.example.com", s.authority, "", "broken.example.com").Answer = func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path == "/wcp/loginbanner" {
 			return false

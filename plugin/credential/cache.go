@@ -189,7 +189,7 @@ func (c *Cache) write(path string, data []byte) error {
 // Forget removes a token, wherever it is.
 func (c *Cache) Forget(ctx context.Context, key Key) error {
 	var errs []error
-	if c.Keyring != nil {
+	if c.Keyring != nil && (c.Storage == Ring || c.Storage == Auto) {
 		_, err := c.ring(ctx, func(ring Keyring) (string, error) { return "", ring.Delete(key.id()) })
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && c.Storage == Ring {
 			errs = append(errs, err)

@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,13 +31,13 @@ import (
 // bait is a server that counts the requests that it got.
 type bait struct {
 	address  string
-	requests int
+	requests atomic.Int32
 }
 
 func serve(t *testing.T, certificate tls.Certificate) *bait {
 	t.Helper()
 	b := &bait{}
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { b.requests++ }))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { b.requests.Add(1) }))
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()
@@ -59,11 +60,11 @@ func ask(t *testing.T, guard *trust.Guard, host string, b *bait) error {
 		t.Fatal(err)
 	}
 	request.SetBasicAuth("dev", "secret")
-	before := b.requests
+	before := b.requests.Load()
 	response, err := (&http.Client{Transport: transport}).Do(request)
 	if err == nil {
 		response.Body.Close()
-	} else if b.requests != before {
+	} else if b.requests.Load() != before {
 		t.Errorf("%s was refused, but got the request", host)
 	}
 	return err

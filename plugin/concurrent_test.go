@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plugin_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/openpacific/pacific/plugin/kubeconfig"
+	"github.com/openpacific/pacific/plugin/wcp/wcptest"
+)
+
+// login returns a login at a host, not yet started.
+func login(t *testing.T, world *wcptest.World, home, host string, arguments ...string) *exec.Cmd {
+	t.Helper()
+	command := exec.Command("kubectl-vsphere", append([]string{"login", "--server=" + host, "-u=dev@vsphere.local", "--insecure-skip-tls-verify"}, arguments...)...)
+	command.Env = append(os.Environ(), "HOME="+home, "XDG_CONFIG_HOME="+home, "AppData="+home, "KUBECONFIG="+filepath.Join(home, "kubeconfig"),
+		"HTTPS_PROXY="+world.Proxy(), "NO_PROXY=", "KUBECTL_VSPHERE_PASSWORD="+password)
+	return command
+}
+
+// TestLoginsAtOnce logs in to ten servers at once: nobody loses an entry.
+func TestLoginsAtOnce(t *testing.T) {
+	world, home := wcptest.NewWorld(t), t.TempDir()
+	authority := wcptest.NewAuthority(t, "CA")
+	var running []*exec.Cmd
+	for i := range 10 {
+		host := fmt.Sprintf("10.0.1.%d", 100+i)
+		world.Serve(host+":443", authority.Issue(t, host), &wcptest.Supervisor{
+			Users:     map[string]string{"dev@vsphere.local": password},
+			Workloads: fmt.Sprintf(`[{"namespace":"team-%d","master_host":%q}]`, i, host),
+		})
+		running = append(running, login(t, world, home, host))
+	}
+	for _, command := range running {
+		if err := command.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, command := range running {
+		if err := command.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+	files := &kubeconfig.Files{Paths: []string{filepath.Join(home, "kubeconfig")}}
+	config, err := files.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(config.Contexts) != 20 || len(config.Clusters) != 10 || len(config.Users) != 10 {
+		t.Errorf("%d contexts, %d clusters, %d users; want 20, 10, 10", len(config.Contexts), len(config.Clusters), len(config.Users))
+	}
+}
+
+// TestManyNamespaces logs in where there are 500, twice: into an empty
+// kubeconfig and into a full one.
+func TestManyNamespaces(t *testing.T) {
+	world, home := wcptest.NewWorld(t), t.TempDir()
+	many := make([]string, 500)
+	for i := range many {
+		many[i] = fmt.Sprintf(`{"namespace":"ns-%03d","master_host":"10.0.1.50"}`, i)
+	}
+	world.Serve("10.0.1.50:443", wcptest.NewAuthority(t, "CA").Issue(t, "10.0.1.50"), &wcptest.Supervisor{
+		Users:     map[string]string{"dev@vsphere.local": password},
+		Workloads: "[" + strings.Join(many, ",") + "]",
+	})
+	for range 2 {
+		started := time.Now()
+		out, err := login(t, world, home, "10.0.1.50", "-o", "name").Output()
+		if lines := strings.Count(string(out), "\n"); err != nil || lines != 501 {
+			t.Fatalf("%d contexts, %v", lines, err)
+		}
+		if took := time.Since(started); took > 2*time.Second {
+			t.Errorf("it took %v", took)
+		} else {
+			t.Logf("it took %v", took)
+		}
+	}
+}
