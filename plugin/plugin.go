@@ -77,5 +77,26 @@ func NewCommand(sh *shell.Shell) *cobra.Command {
 		version.NewCommand(sh),
 		credential.NewCommand(sh),
 	)
+	describeCompletion(command)
 	return command
+}
+
+// describeCompletion says how cobra's command `completion` goes together with
+// kubectl, which completes its plugins in a way of its own.
+func describeCompletion(command *cobra.Command) {
+	command.InitDefaultCompletionCmd()
+	completion, _, err := command.Find([]string{"completion"})
+	if err != nil || completion == command {
+		return
+	}
+	completion.Short = "Generates the autocompletion script for a shell"
+	completion.Long = `Generates the autocompletion script of kubectl-vsphere for a shell.
+
+kubectl completes "kubectl vsphere" when it finds in PATH an executable named
+kubectl_complete-vsphere, which is in the archives of the releases:
+
+  #!/bin/sh
+  exec kubectl-vsphere __complete "$@"`
+	completion.Example = `  # For this session of bash
+  source <(kubectl-vsphere completion bash)`
 }

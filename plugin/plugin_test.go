@@ -42,6 +42,8 @@ func TestMain(m *testing.M) {
 //	10.0.1.20           a second one, of the same authority
 //	10.6.6.6            a host of another authority
 //	10.0.1.30           a Supervisor that names 10.0.1.20 and 10.6.6.6
+//	10.0.1.21           one that refuses everybody
+//	10.0.1.31           a Supervisor that names 10.0.1.21 and 10.0.1.20
 //	10.0.1.40           a Supervisor whose certificate is for sv40.example.com only
 //	broken.example.com  answers 502, moved.example.com with a redirect to 10.6.6.6,
 //	echo.example.com    repeats in its errors what it was sent
@@ -107,6 +109,11 @@ func newScene(t testing.TB, env *testscript.Env) error {
 		{"namespace":"team-y","master_host":"10.6.6.6"},
 		{"namespace":"../../etc","master_host":"10.0.1.20"},
 		{"namespace":"team-d","master_host":"10.0.1.30"}]`, "10.0.1.30")
+	add("10.0.1.31", s.authority, `[
+		{"namespace":"team-r","master_host":"10.0.1.21"},
+		{"namespace":"team-c","master_host":"10.0.1.20"},
+		{"namespace":"team-e","master_host":"10.0.1.31"}]`, "10.0.1.31")
+	add("10.0.1.21", s.authority, `[]`, "10.0.1.21").Users = nil
 	add("10.0.1.40", s.authority, `[]`, "sv40.example.com")
 	add("broken.example.com", s.authority, "", "broken.example.com").Answer = func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path == "/wcp/loginbanner" {

@@ -210,18 +210,21 @@ func (o *Options) warn(sh *shell.Shell, failure error) {
 // establish makes sure that the server is one to give a password to, and shows
 // its banner.
 func (o *Options) establish(ctx context.Context, sh *shell.Shell, address wcp.Address, client func(wcp.Address, *trust.Guard) *wcp.Client) (*trust.Guard, error) {
-	directory, err := sh.StateDirectory()
-	if err != nil {
-		return nil, err
-	}
-	policy := trust.Policy{Insecure: o.Insecure, Store: &trust.Store{Directory: filepath.Join(directory, "trusted")}, Now: sh.Now}
-	if o.CAFile != "" {
+	policy := trust.Policy{Insecure: o.Insecure, Now: sh.Now}
+	var err error
+	switch {
+	case o.Insecure:
+		sh.Warn("the certificate of %s is not checked: whoever answers gets your password", address)
+	case o.CAFile != "":
 		if policy.CA, err = trust.ReadCA(o.CAFile); err != nil {
 			return nil, err
 		}
-	}
-	if o.Insecure {
-		sh.Warn("the certificate of %s is not checked: whoever answers gets your password", address)
+	default:
+		directory, err := sh.StateDirectory()
+		if err != nil {
+			return nil, err
+		}
+		policy.Store = &trust.Store{Directory: filepath.Join(directory, "trusted")}
 	}
 	guard, err := policy.Guard(address.String(), address.Host)
 	if err != nil {
@@ -308,9 +311,13 @@ func (o *Options) credentials(ctx context.Context, sh *shell.Shell) (*wcp.Creden
 // write puts the entries into the kubeconfig and, with --auth=exec, the tokens
 // into the cache.
 func (o *Options) write(ctx context.Context, sh *shell.Shell, files *kubeconfig.Files, username string, outcome *result) ([]string, error) {
-	cache, err := credential.Open(sh, o.Storage)
-	if err != nil {
-		return nil, err
+	// Where there is no home, as in some containers, a login works all the same.
+	var cache *credential.Cache
+	var err error
+	if o.Auth == "exec" {
+		if cache, err = credential.Open(sh, o.Storage); err != nil {
+			return nil, err
+		}
 	}
 	var failure error
 	var names []string
