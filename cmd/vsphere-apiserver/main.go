@@ -7,7 +7,6 @@ import (
 	"os"
 
 	"k8s.io/component-base/cli"
-	_ "k8s.io/component-base/logs/json/register" // --logging-format=json
 
 	"github.com/openpacific/pacific/pkg/apiserver"
 )

@@ -27,6 +27,7 @@ import (
 func Documentation(version string) (http.Handler, error) {
 	scheme := runtime.NewScheme()
 	vmopinstall.Install(scheme)
+	installVSphereTypes(scheme)
 	codecs := serializer.NewCodecFactory(scheme)
 	machines, err := newMachineStore(codecs, leaderOnly{leads: func() bool { return false }}, &livestore.Sequence{}, clock.RealClock{}, nil)
 	if err != nil {
@@ -49,6 +50,16 @@ func Documentation(version string) (http.Handler, error) {
 	}
 	// The documents come from the types alone: the storage may go.
 	defer storage.VirtualMachine.Destroy()
+	gate := leaderOnly{leads: func() bool { return false }}
+	namespaces, err := newVSphereNamespaceStore(codecs, gate, &livestore.Sequence{}, clock.RealClock{}, nil)
+	if err != nil {
+		return nil, err
+	}
+	namespaceStorage, err := installVSphereNamespaces(server, scheme, codecs, namespaces, nil, func(string) bool { return false }, nil, clock.RealClock{})
+	if err != nil {
+		return nil, err
+	}
+	defer namespaceStorage.Namespace.Destroy()
 	server.PrepareRun()
 	return server.Handler, nil
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/openpacific/pacific/pkg/livestore"
 	vmregistry "github.com/openpacific/pacific/pkg/registry/virtualmachine"
 	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
+	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
 // leaderOnly refuses writes on a replica that does not lead.
@@ -65,22 +66,28 @@ func isConflict(err error) bool { return errors.Is(err, failure.Conflict) }
 
 // folders shows the projection's namespaces to the controller of Namespaces.
 type folders struct {
-	projector *vmvcenter.Projector
-	changed   <-chan struct{}
+	projector         *vmvcenter.Projector
+	vsphereNamespaces *vnsvcenter.Projector
+	changed           <-chan struct{}
 }
 
 func (f folders) Folders() []namespacecontroller.Folder {
 	namespaces := f.projector.Namespaces()
 	folders := make([]namespacecontroller.Folder, len(namespaces))
 	for i, namespace := range namespaces {
-		folders[i] = namespacecontroller.Folder{ID: namespace.Folder, Namespace: namespace.Name}
+		folders[i] = namespacecontroller.Folder{
+			ID: namespace.Folder, Namespace: namespace.Name, Terminating: f.vsphereNamespaces.Terminating(namespace.Name),
+		}
 	}
 	return folders
 }
 
 func (f folders) Changed() <-chan struct{} { return f.changed }
 
-func (f folders) SetDetached(ids map[string]bool) { f.projector.SetDetached(ids) }
+func (f folders) SetDetached(ids map[string]bool) {
+	f.projector.SetDetached(ids)
+	f.vsphereNamespaces.SetDetached(ids)
+}
 
 // listerWatcher lists and watches the machines that are served, inside this
 // process.

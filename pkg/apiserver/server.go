@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"time"
 
@@ -31,11 +32,13 @@ import (
 	vmopinstall "github.com/openpacific/pacific/pkg/apis/vmoperator/install"
 	namespacecontroller "github.com/openpacific/pacific/pkg/controller/namespace"
 	vmcontroller "github.com/openpacific/pacific/pkg/controller/virtualmachine"
+	vnscontroller "github.com/openpacific/pacific/pkg/controller/vspherenamespace"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
+	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 	"github.com/openpacific/pacific/pkg/wirecache"
 )
 
@@ -81,17 +84,19 @@ func Run(ctx context.Context, options *Options) error {
 		return err
 	}
 	projector := vmvcenter.NewProjector(vmvcenter.Config{Clock: realClock, Logger: logger.WithName("projection")})
+	vsphereNamespaces := vnsvcenter.NewProjector(vnsvcenter.Config{Clock: realClock, Logger: logger.WithName("vspherenamespaces")})
+	handler := handlers{projector, vsphereNamespaces}
 	var source Inventory = &inventory.Collector{
 		Session:          session,
 		Kinds:            inventoryKinds(),
-		Handler:          projector,
+		Handler:          handler,
 		NamespacesFolder: options.VCenter.NamespacesFolder,
 		Logger:           logger.WithName("inventory"),
 		Clock:            realClock,
 		Metrics:          inventory.NewMetrics(legacyregistry.MustRegister),
 	}
 	if options.Inventory != nil {
-		source = options.Inventory(projector)
+		source = options.Inventory(handler)
 	}
 	leadership := &ledger.Leadership{
 		Ledger:       records,
@@ -104,14 +109,26 @@ func Run(ctx context.Context, options *Options) error {
 
 	scheme := runtime.NewScheme()
 	vmopinstall.Install(scheme)
+	installVSphereTypes(scheme)
 	codecs := serializer.NewCodecFactory(scheme)
 	feature.DefaultFeatureSupportChecker = livestore.FeatureSupport(feature.DefaultFeatureSupportChecker)
 	wirecache.KeepTables(apihelpers.GetMetaInternalVersionCodecs())
 	sequence := &livestore.Sequence{}
+	unavailable := func() error { return notReadYet(source.Status(), session.Err()) }
 	machines, err := newMachineStore(codecs, leaderOnly{
 		leads:   leadership.Leads,
 		Backend: &vmvcenter.Backend{Session: session, Projector: projector, Refresher: source, Logger: logger.WithName("backend")},
-	}, sequence, realClock, func() error { return notReadYet(source.Status(), session.Err()) })
+	}, sequence, realClock, unavailable)
+	if err != nil {
+		return err
+	}
+	namespaceBackend := &vnsvcenter.Backend{
+		Session: session, Projector: vsphereNamespaces, Refresher: source,
+		Documents: documents{&ledger.Documents{Ledger: records, Kind: "vspherenamespaces"}},
+		Logger:    logger.WithName("vspherenamespaces"),
+	}
+	namespaceGate := leaderOnly{leads: leadership.Leads, Backend: namespaceBackend}
+	namespaceStore, err := newVSphereNamespaceStore(codecs, namespaceGate, sequence, realClock, unavailable)
 	if err != nil {
 		return err
 	}
@@ -123,11 +140,24 @@ func Run(ctx context.Context, options *Options) error {
 		return fmt.Errorf("configure the API server: %w", err)
 	}
 	config.ShutdownWatchTerminationGracePeriod = watchGrace
+	config.BuildHandlerChainFunc = func(handler http.Handler, config *genericapiserver.Config) http.Handler {
+		return genericapiserver.DefaultBuildHandlerChain(clusterScoped(handler), config)
+	}
 	server, err := config.Complete().New("vsphere-apiserver", genericapiserver.NewEmptyDelegate())
 	if err != nil {
 		return fmt.Errorf("make the API server: %w", err)
 	}
+	client, err := kubernetes.NewForConfig(config.ClientConfig)
+	if err != nil {
+		return fmt.Errorf("make a client of kube-apiserver: %w", err)
+	}
+	namespaceInformers := informers.NewSharedInformerFactory(client, 0)
 	storage, err := installMachines(server, scheme, codecs, machines, projector, config.StorageObjectCountTracker, realClock)
+	if err != nil {
+		return err
+	}
+	namespaceStorage, err := installVSphereNamespaces(server, scheme, codecs, namespaceStore, config.Authorization.Authorizer,
+		taken(namespaceInformers.Core().V1().Namespaces()), config.StorageObjectCountTracker, realClock)
 	if err != nil {
 		return err
 	}
@@ -135,18 +165,25 @@ func Run(ctx context.Context, options *Options) error {
 		return err
 	}
 
-	client, err := kubernetes.NewForConfig(config.ClientConfig)
-	if err != nil {
-		return fmt.Errorf("make a client of kube-apiserver: %w", err)
-	}
-	namespaceInformers := informers.NewSharedInformerFactory(client, 0)
 	namespaces := &namespacecontroller.Controller{
-		Folders:  folders{projector: projector, changed: projector.NamespacesChanged()},
+		Folders:  folders{projector: projector, vsphereNamespaces: vsphereNamespaces, changed: projector.NamespacesChanged()},
 		Records:  records,
 		Client:   client.CoreV1().Namespaces(),
 		Informer: namespaceInformers.Core().V1().Namespaces(),
 		Clock:    realClock,
 		Logger:   logger.WithName("namespaces"),
+	}
+	namespaceBackend.Folders = namespaces
+	access := &vnscontroller.Controller{
+		Namespaces: vsphereNamespaceLister(namespaceStorage.Direct),
+		Backend:    leaderRealises{Backend: namespaceBackend, gate: namespaceGate},
+		Problems:   vsphereNamespaces,
+		Releaser:   namespaceStorage.Direct,
+		Detached:   namespaces.Detached,
+		Client:     client,
+		Core:       namespaceInformers.Core().V1().Namespaces(),
+		Bindings:   namespaceInformers.Rbac().V1().RoleBindings(),
+		Logger:     logger.WithName("vspherenamespaces"),
 	}
 	declared := &vmcontroller.Controller{
 		Machines:   listerWatcher(storage.VirtualMachine),
@@ -169,8 +206,21 @@ func Run(ctx context.Context, options *Options) error {
 				}
 				projector.Attach(machines)
 				namespaceInformers.Core().V1().Namespaces().Informer()
+				namespaceInformers.Rbac().V1().RoleBindings().Informer()
 				namespaceInformers.StartWithContext(ctx)
 				running.Go(func() error { return namespaces.Run(ctx, namespaceWorkers) })
+				running.Go(func() error {
+					identified := session
+					if options.Inventory != nil {
+						identified = nil // there is no vCenter
+					}
+					if err := restoreRecords(ctx, identified, namespaceBackend, logger); err != nil {
+						return nil // ctx ended
+					}
+					vsphereNamespaces.Attach(namespaceStore)
+					running.Go(func() error { return vsphereNamespaces.Run(ctx) })
+					return access.Run(ctx, namespaceWorkers)
+				})
 				return declared.Run(ctx, machineWorkers)
 			})
 		})
@@ -225,13 +275,15 @@ func openRecords(ctx context.Context, options RecordsOptions) (*ledger.Ledger, f
 	}, nil
 }
 
-// inventoryKinds are the managed objects that the projection is made of.
+// inventoryKinds are the managed objects that the projections are made of. Of those
+// that both look at, the machines' has all that the other needs.
 func inventoryKinds() []inventory.Kind {
 	return []inventory.Kind{
 		{Type: vmvcenter.TypeVirtualMachine, Root: inventory.RootNamespaces, Paths: vmvcenter.Paths(), Reduce: vmvcenter.Reduce},
 		{Type: vmvcenter.TypeFolder, Root: inventory.RootNamespaces, Paths: vmvcenter.FolderPaths()},
 		{Type: vmvcenter.TypeHost, Root: inventory.RootInventory, Paths: vmvcenter.HostPaths()},
 		{Type: vmvcenter.TypeCluster, Root: inventory.RootInventory, Paths: vmvcenter.ClusterPaths()},
+		{Type: vnsvcenter.TypeResourcePool, Root: inventory.RootInventory, Paths: vnsvcenter.ResourcePoolPaths()},
 	}
 }
 
