@@ -439,6 +439,7 @@ func TestJSONTricks(t *testing.T) {
 		"deep":                         {strings.Repeat(`{"a":`, 3000) + "1" + strings.Repeat("}", 3000), 413},
 		"deep within the limit":        {strings.Repeat(`{"a":`, 2000) + "1" + strings.Repeat("}", 2000), 200},
 		"too large":                    {`{"x":"` + strings.Repeat("x", 16<<10) + `"}`, 413},
+		"spaces":                       {" {\n\t\"guest_cluster_name\" :  \"a\" } ", 200},
 		"as large as can be":           {`{"x":"` + strings.Repeat("x", 16<<10-8) + `"}`, 200},
 	}
 	for name, test := range tests {

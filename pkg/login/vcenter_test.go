@@ -76,6 +76,13 @@ func TestPeopleOfASimulatedVCenter(t *testing.T) {
 		}
 	}
 	d := v.Directory()
+	const odd = ` <&>"':]]> ü漢 {}\%00 `
+	if err := d.Add(vcentertest.User{Name: "O'Neil <x>&y@vsphere.local", Password: odd}); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.login("o'neil <x>&y@vsphere.local", odd, ""); got.Status != 200 {
+		t.Errorf("odd characters: %+v", got)
+	}
 	d.Leave("team-a-viewers@vsphere.local", "viewer@vsphere.local")
 	if claims, _ := f.claimsOf("VIEWER@vsphere.local"); !cmp.Equal(claims.Groups, []string{"Everyone@vsphere.local"}) || claims.Subject != "viewer@vsphere.local" {
 		t.Errorf("out of the group: %+v", claims)

@@ -52,7 +52,7 @@ func (p *Prover) lookUp(ctx context.Context, base *vim25.Client, user types.Prin
 		// The password was right a moment ago, so they were removed since.
 		return user, nil, failure.Unauthenticated
 	}
-	id, ok := parse(format(found.Returnval.Id))
+	id, ok := canonical(found.Returnval.Id)
 	if !ok || !same(id, user) {
 		return user, nil, away(fmt.Errorf("the directory of single sign-on found %q", format(found.Returnval.Id)))
 	}
@@ -167,7 +167,7 @@ func (d *directory) groups(ctx context.Context, user types.PrincipalId) ([]strin
 	seen := map[string]bool{}
 	var names []string
 	take := func(id types.PrincipalId) bool {
-		id, ok := parse(format(id))
+		id, ok := canonical(id)
 		if !ok || seen[format(id)] || len(names) > maxGroups {
 			return false
 		}

@@ -19,8 +19,14 @@ func parse(text string) (types.PrincipalId, bool) {
 	} else if at := strings.LastIndex(text, "@"); at >= 0 {
 		id.Name, id.Domain = text[:at], text[at+1:]
 	}
+	return canonical(id)
+}
+
+// canonical returns a principal with its domain in lower case. Not all that a
+// directory may hold can be written as name@domain and read in one way only.
+func canonical(id types.PrincipalId) (types.PrincipalId, bool) {
 	id.Domain = strings.ToLower(id.Domain)
-	return id, printable(id.Name) && printable(id.Domain) && !strings.ContainsAny(id.Domain, `@\ :`)
+	return id, printable(id.Name) && printable(id.Domain) && !strings.Contains(id.Name, `\`) && !strings.ContainsAny(id.Domain, `@\/ :`)
 }
 
 // printable refuses what could break a log line, a header or a comparison.
@@ -29,7 +35,7 @@ func printable(text string) bool {
 		!strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
-func format(id types.PrincipalId) string { return id.Name + "@" + strings.ToLower(id.Domain) }
+func format(id types.PrincipalId) string { return id.Name + "@" + id.Domain }
 
 // same says whether two principals are one: single sign-on ignores case.
 func same(a, b types.PrincipalId) bool {

@@ -13,6 +13,7 @@ import (
 	"github.com/vmware/govmomi/ssoadmin/methods"
 	sso "github.com/vmware/govmomi/ssoadmin/types"
 	"github.com/vmware/govmomi/sts"
+	"github.com/vmware/govmomi/vapi/rest"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
@@ -139,6 +140,10 @@ func TestTokenServiceChecksThePassword(t *testing.T) {
 	refused[*types.InvalidLogin](t, err)
 	_, err = administration(t, v, &made)
 	refused[*types.InvalidLogin](t, err)
+	err = rest.NewClient(stranger(t, v)).LoginByToken(rest.NewClient(c).WithSigner(t.Context(), &made))
+	if err == nil {
+		t.Error("the REST endpoints take an assertion that was made up")
+	}
 }
 
 func TestNestedGroupsAreFound(t *testing.T) {

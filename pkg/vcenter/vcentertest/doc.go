@@ -28,7 +28,8 @@
 //   - Users and groups are those of a Directory: passwords are checked, with
 //     vCenter's lockout, the token service issues an assertion for the one who
 //     asks and for nobody else, the administration service finds nested groups,
-//     and both logins by assertion take only one that was issued.
+//     and both logins by assertion take only one that was issued; the REST
+//     endpoints take none.
 //   - Guest operations need running tools, and power tasks refuse what vCenter
 //     refuses.
 //
