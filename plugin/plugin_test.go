@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -35,6 +34,9 @@ func TestMain(m *testing.M) {
 		},
 	})
 }
+
+// tokensExpire is 2099-01-01.
+const tokensExpire = 4070908800
 
 // TestScripts runs testdata/*.txtar. The world of each script, see newScene:
 //
@@ -80,7 +82,7 @@ func newScene(t testing.TB, env *testscript.Env) error {
 		supervisor := &wcptest.Supervisor{
 			Users:     map[string]string{"dev@vsphere.local": password},
 			Workloads: workloads,
-			Expires:   time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC).Unix(),
+			Expires:   tokensExpire,
 		}
 		s.supervisors[host] = supervisor
 		s.world.Serve(host+":443", signer.Issue(t, names...), supervisor)
@@ -178,9 +180,14 @@ func replaceCertificate(ts *testscript.TestScript, _ bool, arguments []string) {
 	s.world.Serve(arguments[0]+":443", wcptest.NewAuthority(s.t, "CA").Issue(s.t, arguments[0]), s.supervisors[arguments[0]])
 }
 
-// expireTokens lets a host give out tokens that have expired: expired 10.0.1.10.
-func expireTokens(ts *testscript.TestScript, _ bool, arguments []string) {
-	sceneOf(ts).supervisors[arguments[0]].Expires = 1
+// expireTokens lets a host give out tokens that have expired, or good ones again:
+// expired 10.0.1.10, ! expired 10.0.1.10.
+func expireTokens(ts *testscript.TestScript, not bool, arguments []string) {
+	s := sceneOf(ts)
+	s.supervisors[arguments[0]].Expires = 1
+	if not {
+		s.supervisors[arguments[0]].Expires = tokensExpire
+	}
 }
 
 // secrets checks that the password is in no output and in no file:

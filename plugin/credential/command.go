@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -266,5 +265,11 @@ func (o *Options) loginLine(address wcp.Address) string {
 	if o.Namespace != "" {
 		line += " --tanzu-kubernetes-cluster-namespace=" + o.Namespace
 	}
-	return strings.TrimSpace(line)
+	if o.Storage != Auto {
+		line += " --token-cache=" + o.Storage
+	}
+	if o.CAFile != "" {
+		line += " --certificate-authority=" + o.CAFile
+	}
+	return line
 }

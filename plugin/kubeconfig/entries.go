@@ -2,7 +2,10 @@
 
 package kubeconfig
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // The lists of a kubeconfig.
 const (
@@ -79,6 +82,23 @@ type Config struct {
 // Server returns the server that a context's user is logged in to.
 func (c *Config) Server(context string) (server, username string, ours bool) {
 	return Owner(c.Contexts[context].User)
+}
+
+// Logins returns the servers that there is a login to, the names of the users
+// and the vSphere Namespaces: what a shell completes.
+func (c *Config) Logins() (servers, usernames, namespaces []string) {
+	for name := range c.Users {
+		if server, username, ours := Owner(name); ours {
+			servers, usernames = append(servers, server), append(usernames, username)
+		}
+	}
+	for name, context := range c.Contexts {
+		if _, _, ours := c.Server(name); ours && context.Namespace != "" {
+			namespaces = append(namespaces, context.Namespace)
+		}
+	}
+	unique := func(all []string) []string { slices.Sort(all); return slices.Compact(all) }
+	return unique(servers), unique(usernames), unique(namespaces)
 }
 
 // OwnCluster says whether a cluster is used by contexts of ours and by no other.

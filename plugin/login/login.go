@@ -97,25 +97,24 @@ is no terminal, name its authority with --certificate-authority.`,
 	return command
 }
 
-// complete offers the servers and users of earlier logins.
+// complete offers what earlier logins have used.
 func (o *Options) complete(command *cobra.Command, sh *shell.Shell) {
-	owners := func(pick func(server, username string) string) cobra.CompletionFunc {
+	earlier := func(pick func(servers, usernames, namespaces []string) []string) cobra.CompletionFunc {
 		return func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-			found := map[string]bool{}
-			if files, err := kubeconfig.FromEnvironment(sh.Getenv); err == nil {
-				if config, err := files.Load(); err == nil {
-					for name := range config.Users {
-						if server, username, ours := kubeconfig.Owner(name); ours {
-							found[pick(server, username)] = true
-						}
-					}
-				}
+			files, err := kubeconfig.FromEnvironment(sh.Getenv)
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
-			return slices.Sorted(maps.Keys(found)), cobra.ShellCompDirectiveNoFileComp
+			config, err := files.Load()
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return pick(config.Logins()), cobra.ShellCompDirectiveNoFileComp
 		}
 	}
-	_ = command.RegisterFlagCompletionFunc("server", owners(func(server, _ string) string { return server }))
-	_ = command.RegisterFlagCompletionFunc("vsphere-username", owners(func(_, username string) string { return username }))
+	_ = command.RegisterFlagCompletionFunc("server", earlier(func(servers, _, _ []string) []string { return servers }))
+	_ = command.RegisterFlagCompletionFunc("vsphere-username", earlier(func(_, usernames, _ []string) []string { return usernames }))
+	_ = command.RegisterFlagCompletionFunc("tanzu-kubernetes-cluster-namespace", earlier(func(_, _, namespaces []string) []string { return namespaces }))
 	_ = command.RegisterFlagCompletionFunc("auth", cobra.FixedCompletions([]string{"token", "exec"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = command.RegisterFlagCompletionFunc("token-cache", cobra.FixedCompletions([]string{"auto", "keyring", "file", "none"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = command.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(shell.Formats(), cobra.ShellCompDirectiveNoFileComp))

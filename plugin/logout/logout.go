@@ -37,6 +37,18 @@ else; cached tokens are forgotten.`,
 		RunE: func(command *cobra.Command, _ []string) error { return run(command.Context(), sh, server) },
 	}
 	command.Flags().StringVar(&server, "server", "", "Log out of this server only.")
+	_ = command.RegisterFlagCompletionFunc("server", func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		files, err := kubeconfig.FromEnvironment(sh.Getenv)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		config, err := files.Load()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		servers, _, _ := config.Logins()
+		return servers, cobra.ShellCompDirectiveNoFileComp
+	})
 	return command
 }
 

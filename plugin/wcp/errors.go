@@ -45,10 +45,13 @@ func (e *StatusError) Error() string {
 	case text == "":
 		text = fmt.Sprintf("status %d", e.Status)
 	}
-	if e.Detail != "" {
-		text += ": " + e.Detail
+	switch {
+	case e.Detail == "":
+		return text
+	case strings.HasPrefix(strings.ToLower(e.Detail), text):
+		return e.Detail
 	}
-	return text
+	return text + ": " + e.Detail
 }
 
 // Refused says whether an error means that the server did not take the user

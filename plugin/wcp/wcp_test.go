@@ -102,6 +102,7 @@ func TestStatus(t *testing.T) {
 		{401, "", "invalid or missing credentials", true},
 		{401, `{"error":"invalid_grant","message":"the account is locked"}`, "invalid or missing credentials: the account is locked", true},
 		{403, `{"error":"no namespace for you"}`, "forbidden: no namespace for you", true},
+		{403, `{"kind":"Status","message":"forbidden: User \"system:anonymous\" cannot get path"}`, `forbidden: User "system:anonymous" cannot get path`, true},
 		{429, `{"message":"try again in 30 s"}`, "too many requests: try again in 30 s", true},
 		{500, "x509: dns failure\n\n\x1b[31m", "internal server error: x509: dns failure [31m", false},
 		{502, "<html>nginx</html>", "bad gateway", false},
