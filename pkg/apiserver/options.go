@@ -26,6 +26,7 @@ type Options struct {
 	Logs    *logs.Options
 	VCenter VCenterOptions
 	Records RecordsOptions
+	Login   LoginOptions
 	// Inventory makes the source of the inventory when it is not to be vCenter,
 	// as in a benchmark of more machines than a simulator can hold.
 	Inventory func(inventory.Handler) Inventory
@@ -71,6 +72,7 @@ func NewOptions() *Options {
 		Logs:    logs.NewOptions(),
 		VCenter: VCenterOptions{NamespacesFolder: "Namespaces"},
 		Records: RecordsOptions{Prefix: "/pacific", LeaderElect: true},
+		Login:   LoginOptions{BindAddress: "0.0.0.0"},
 	}
 	options.Generic.Etcd = nil // vCenter is the storage
 	options.Generic.SecureServing.BindPort = 8443
@@ -81,6 +83,8 @@ func NewOptions() *Options {
 func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	o.Generic.AddFlags(flags)
 	logsapi.AddFlags(o.Logs, flags)
+
+	o.Login.addFlags(flags)
 
 	flags.StringVar(&o.VCenter.URL, "vcenter", o.VCenter.URL, "URL of vCenter, such as https://vcenter.example.com")
 	flags.StringVar(&o.VCenter.CredentialsFile, "vcenter-credentials", o.VCenter.CredentialsFile, "YAML file with the keys username and password; read again when it changes")
@@ -103,6 +107,7 @@ func (o *Options) Validate() error {
 	mistakes := o.Generic.Validate()
 	mistakes = append(mistakes, o.VCenter.validate()...)
 	mistakes = append(mistakes, o.Records.validate()...)
+	mistakes = append(mistakes, o.Login.validate()...)
 	if err := logsapi.ValidateAndApply(o.Logs, o.Generic.FeatureGate); err != nil {
 		mistakes = append(mistakes, err)
 	}

@@ -195,6 +195,14 @@ func Run(ctx context.Context, options *Options) error {
 	}
 
 	running, ctx := errgroup.WithContext(ctx)
+	if options.Login.Port != 0 {
+		loginLogger := logger.WithName("login")
+		service := newLogin(options.Login, options.VCenter, session, projector, records, config.Authorization.Authorizer, loginLogger, realClock)
+		running.Go(func() error { return service.Run(ctx) })
+		running.Go(func() error {
+			return serveLogin(ctx, service, options.Login, config.SecureServing.Cert, config.ClientConfig, loginLogger)
+		})
+	}
 	running.Go(func() error { return session.Run(ctx) })
 	running.Go(func() error { return source.Run(ctx) })
 	running.Go(func() error {

@@ -112,7 +112,7 @@ func (r *running) start() error {
 	if err != nil {
 		return err
 	}
-	command := exec.Command(r.binary, "up", "--sim", "--data-dir", string(r.dir), "--secure-port", strconv.Itoa(port))
+	command := exec.Command(r.binary, "up", "--sim", "--data-dir", string(r.dir), "--secure-port", strconv.Itoa(port), "--login-port", "0")
 	command.Stdout, command.Stderr = r.output, r.output
 	command.SysProcAttr = attributes()
 	r.exited = make(chan struct{})

@@ -62,6 +62,9 @@ func (d Dir) Kubeconfig(component string) string {
 // VCenterCredentials is the credentials file of the simulated vCenter.
 func (d Dir) VCenterCredentials() string { return filepath.Join(string(d), "vcenter-credentials.yaml") }
 
+// Authentication is the file that tells kube-apiserver whose tokens to trust.
+func (d Dir) Authentication() string { return filepath.Join(d.PKI(), "authentication.yaml") }
+
 // SyntheticControl is the socket on which changes of a synthetic inventory are asked for.
 func (d Dir) SyntheticControl() string { return filepath.Join(string(d), "synthetic.sock") }
 

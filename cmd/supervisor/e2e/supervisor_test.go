@@ -72,7 +72,7 @@ func freePort() int {
 
 // start types `supervisor up`.
 func (s *supervisor) start(arguments ...string) error {
-	arguments = append([]string{"up", "--data-dir", string(s.dir), "--secure-port", strconv.Itoa(s.port)}, arguments...)
+	arguments = append([]string{"up", "--data-dir", string(s.dir), "--secure-port", strconv.Itoa(s.port), "--login-port", "0"}, arguments...)
 	command := exec.Command(tests.binary, arguments...)
 	command.Stdout, command.Stderr = &s.output, &s.output
 	command.SysProcAttr = attributes()

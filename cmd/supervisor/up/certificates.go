@@ -69,7 +69,7 @@ func issue(store pki.Store, bindAddress string) (*certificates, error) {
 		{&c.apiServer, c.clusterCA, "kube-apiserver", pki.Request{CommonName: "kube-apiserver", Hosts: hosts}},
 		{&c.controllerManager, c.clusterCA, "kube-controller-manager", pki.Request{CommonName: "kube-controller-manager", Hosts: loopback}},
 		{&c.vsphereAPIServer, c.clusterCA, "vsphere-apiserver", pki.Request{
-			CommonName: service + ".svc", Hosts: append([]string{service + ".svc", service + ".svc.cluster.local"}, loopback...)}},
+			CommonName: service + ".svc", Hosts: append([]string{service + ".svc", service + ".svc.cluster.local"}, hosts...)}},
 		{&c.etcd, c.etcdCA, "etcd", pki.Request{CommonName: "etcd", Hosts: loopback}},
 		{&c.vcenter, c.vcenterCA, "vcenter", pki.Request{CommonName: "simulated vCenter", Hosts: loopback}},
 		{&c.frontProxyClient, c.frontProxyCA, "front-proxy-client", pki.Request{CommonName: frontProxyName, Client: true}},

@@ -19,10 +19,12 @@ import (
 
 // Options are the flags of `supervisor up`.
 type Options struct {
-	Sim                bool
-	DataDir            string
-	BindAddress        string
-	SecurePort         int
+	Sim         bool
+	DataDir     string
+	BindAddress string
+	SecurePort  int
+	// LoginPort is where `kubectl vsphere login` goes, and the API as well. 0: a free one.
+	LoginPort          int
 	VCenter            string
 	VCenterCredentials string
 	VCenterCA          string
@@ -36,7 +38,7 @@ type Options struct {
 
 // DefaultOptions are the options where nothing is said.
 func DefaultOptions() Options {
-	return Options{DataDir: datadir.Default, BindAddress: "127.0.0.1", SecurePort: 6443}
+	return Options{DataDir: datadir.Default, BindAddress: "127.0.0.1", SecurePort: 6443, LoginPort: 7443}
 }
 
 // AddFlags binds the options to flags.
@@ -45,6 +47,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.DataDir, "data-dir", o.DataDir, "folder for everything that is kept: certificates, etcd's data, logs, state")
 	flags.StringVar(&o.BindAddress, "bind-address", o.BindAddress, "IP address on which the Kubernetes API is served; everything else stays on loopback")
 	flags.IntVar(&o.SecurePort, "secure-port", o.SecurePort, "port on which the Kubernetes API is served")
+	flags.IntVar(&o.LoginPort, "login-port", o.LoginPort, "port for kubectl vsphere login, which serves the Kubernetes API as well; 0 for a free one")
 	flags.StringVar(&o.VCenter, "vcenter", o.VCenter, "URL of the vCenter to run on, for example https://vcenter.example.com")
 	flags.StringVar(&o.VCenterCredentials, "vcenter-credentials", o.VCenterCredentials, "YAML file with username and password for --vcenter; read again when it changes")
 	flags.StringVar(&o.VCenterCA, "vcenter-ca", o.VCenterCA, "PEM file with the authority that signs vCenter's certificate; the system's authorities where none is given")
@@ -73,6 +76,9 @@ func (o Options) Validate() error {
 	}
 	if o.SecurePort < 1 || o.SecurePort > 65535 {
 		wrong("--secure-port %d is not a port: give a number from 1 to 65535", o.SecurePort)
+	}
+	if o.LoginPort < 0 || o.LoginPort > 65535 || o.LoginPort == o.SecurePort {
+		wrong("--login-port %d: give a number from 1 to 65535 other than --secure-port, or 0 for a free one", o.LoginPort)
 	}
 
 	switch {

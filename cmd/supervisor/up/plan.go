@@ -4,6 +4,7 @@ package up
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"strconv"
 	"time"
@@ -12,6 +13,8 @@ import (
 	"github.com/openpacific/pacific/cmd/supervisor/datadir"
 	"github.com/openpacific/pacific/cmd/supervisor/process"
 	"github.com/openpacific/pacific/cmd/supervisor/vcenter"
+
+	"github.com/openpacific/pacific/pkg/login"
 )
 
 // plan says which children there are and with what arguments.
@@ -54,6 +57,23 @@ func serverURL(o Options) string {
 	return "https://" + net.JoinHostPort(host, strconv.Itoa(o.SecurePort))
 }
 
+// loginPort is the name under which the port of the login service is kept.
+const loginPort = "login"
+
+// issuer is the iss of the tokens, and where kube-apiserver reads their keys.
+func (p *plan) issuer() string {
+	return "https://localhost:" + strconv.Itoa(p.ports[loginPort]) + "/openidconnect/vsphere.local"
+}
+
+// writeAuthentication writes the file by which kube-apiserver trusts the tokens of the login service.
+func (p *plan) writeAuthentication() error {
+	file := login.AuthenticationConfiguration(p.issuer(), "", p.certificates.clusterCA.CertPEM)
+	if err := datadir.WriteFile(p.dir.Authentication(), file, 0o600); err != nil {
+		return fmt.Errorf("write the authentication configuration: %w", err)
+	}
+	return nil
+}
+
 func (p *plan) local(name string) string { return "https://" + loopback(p.ports[name]) }
 
 func (p *plan) etcd() (process.Command, error) {
@@ -91,6 +111,7 @@ func (p *plan) kubeAPIServer() (process.Command, error) {
 		"--tls-private-key-file="+c.apiServer.KeyFile,
 		"--tls-min-version=VersionTLS12",
 		"--client-ca-file="+c.clusterCA.CertFile,
+		"--authentication-config="+p.dir.Authentication(),
 		"--authorization-mode=RBAC",
 		"--etcd-servers="+p.local(component.Etcd),
 		"--etcd-cafile="+c.etcdCA.CertFile,
@@ -162,6 +183,11 @@ func (p *plan) vsphereAPIServer() (process.Command, error) {
 		"--etcd-cafile=" + c.etcdCA.CertFile,
 		"--etcd-certfile=" + c.vsphereAPIServerEtcdClient.CertFile,
 		"--etcd-keyfile=" + c.vsphereAPIServerEtcdClient.KeyFile,
+		"--login-bind-address=" + p.options.BindAddress,
+		"--login-port=" + strconv.Itoa(p.ports[loginPort]),
+		"--login-issuer=" + p.issuer(),
+		"--login-kube-api-port=" + strconv.Itoa(p.options.SecurePort),
+		"--login-serve-kube-api",
 		"--leader-elect=false", // there is only this one: its successor need not wait for a lease to run out
 		// How to tell the aggregator is known here. Without these flags it is read from the cluster, after the server has
 		// begun to listen: for a moment it would take everybody for anonymous, and the aggregator, which knows no

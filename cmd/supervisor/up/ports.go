@@ -53,8 +53,8 @@ func assignPorts(kept datadir.Ports, names []string) (datadir.Ports, error) {
 	return ports, nil
 }
 
-// checkPort tells clearly when the port of the API is taken.
-func checkPort(address string, port int) error {
+// checkPort tells clearly when a port that a flag names is taken.
+func checkPort(flag, address string, port int) error {
 	endpoint := net.JoinHostPort(address, strconv.Itoa(port))
 	listener, err := net.Listen("tcp", endpoint)
 	switch {
@@ -65,13 +65,13 @@ func checkPort(address string, port int) error {
 		if name := portHolder(port); name != "" {
 			holder = name
 		}
-		return fmt.Errorf("--secure-port %d on %s is in use by %s: stop that, or choose another --secure-port", port, address, holder)
+		return fmt.Errorf("%s %d on %s is in use by %s: stop that, or choose another %s", flag, port, address, holder, flag)
 	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("--secure-port %d on %s may not be used by this user: choose a port above 1023", port, address)
+		return fmt.Errorf("%s %d on %s may not be used by this user: choose a port above 1023", flag, port, address)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return fmt.Errorf("--bind-address %s is not an address of this machine: give one of its own, 127.0.0.1 for this machine alone, or 0.0.0.0 for all", address)
 	default:
-		return fmt.Errorf("--secure-port %d on %s cannot be used: %w", port, address, err)
+		return fmt.Errorf("%s %d on %s cannot be used: %w", flag, port, address, err)
 	}
 }
 

@@ -48,7 +48,7 @@ func TestBusyPortNamesItsHolder(t *testing.T) {
 	}
 	defer busy.Close()
 	port := busy.Addr().(*net.TCPAddr).Port
-	err = checkPort("127.0.0.1", port)
+	err = checkPort("--secure-port", "127.0.0.1", port)
 	if err == nil {
 		t.Fatal("a busy port is accepted")
 	}
@@ -57,7 +57,7 @@ func TestBusyPortNamesItsHolder(t *testing.T) {
 			t.Errorf("%q does not say %q", err, want)
 		}
 	}
-	if err := checkPort("192.0.2.1", 1234); err == nil || !strings.Contains(err.Error(), "--bind-address 192.0.2.1 is not an address of this machine") {
+	if err := checkPort("--secure-port", "192.0.2.1", 1234); err == nil || !strings.Contains(err.Error(), "--bind-address 192.0.2.1 is not an address of this machine") {
 		t.Errorf("a foreign address: %v", err)
 	}
 }

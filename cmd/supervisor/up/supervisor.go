@@ -69,8 +69,13 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	if err := checkPort(s.Options.BindAddress, s.Options.SecurePort); err != nil {
+	if err := checkPort("--secure-port", s.Options.BindAddress, s.Options.SecurePort); err != nil {
 		return err
+	}
+	if s.Options.LoginPort != 0 {
+		if err := checkPort("--login-port", s.Options.BindAddress, s.Options.LoginPort); err != nil {
+			return err
+		}
 	}
 	s.board = newBoard(s)
 	s.board.say("Supervisor in %s (pid %d).", s.shorten(string(dir)), os.Getpid())
@@ -108,9 +113,16 @@ func (s *Supervisor) prepare() error {
 	if err != nil {
 		return err
 	}
-	ports, err := assignPorts(kept, portNames(s.Options.Sim))
+	names := portNames(s.Options.Sim)
+	if s.Options.LoginPort == 0 {
+		names = append(names, loginPort)
+	}
+	ports, err := assignPorts(kept, names)
 	if err != nil {
 		return err
+	}
+	if s.Options.LoginPort != 0 {
+		ports[loginPort] = s.Options.LoginPort
 	}
 	if err := s.dir.WritePorts(ports); err != nil {
 		return err
@@ -121,6 +133,9 @@ func (s *Supervisor) prepare() error {
 	}
 	s.plan = plan{options: s.Options, dir: s.dir, ports: ports, certificates: certificates, executable: s.Executable}
 	if s.plan.vcenter, err = s.vcenter(); err != nil {
+		return err
+	}
+	if err := s.plan.writeAuthentication(); err != nil {
 		return err
 	}
 	for _, kubeconfig := range []struct {

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apiserver
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	restclient "k8s.io/client-go/rest"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/component-base/metrics/legacyregistry"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	"github.com/openpacific/pacific/pkg/ledger"
+	"github.com/openpacific/pacific/pkg/login"
+	"github.com/openpacific/pacific/pkg/login/token"
+	vmregistry "github.com/openpacific/pacific/pkg/registry/virtualmachine"
+	"github.com/openpacific/pacific/pkg/vcenter"
+	"github.com/openpacific/pacific/pkg/vcenter/sso"
+	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
+)
+
+const (
+	// roleChecks is how many namespaces are asked about at once.
+	roleChecks = 16
+	// loginShutdown is how long a shutdown waits for logins under way.
+	loginShutdown = 5 * time.Second
+)
+
+// LoginOptions are those of the login service.
+type LoginOptions struct {
+	// BindAddress and Port are the listener's. Port 0: no login service.
+	BindAddress string
+	Port        int
+	// Issuer is the iss of every token and where those who verify read the
+	// keys: the listener's URL as they reach it, with a path.
+	Issuer string
+	// KubeAPIHost and KubeAPIPort are what clients are told to talk to. Empty:
+	// the name that they called the login service by, and 6443.
+	KubeAPIHost, KubeAPIPort string
+	// ServeKubeAPI forwards everything else to kube-apiserver, so that one
+	// address serves both.
+	ServeKubeAPI bool
+	// DefaultDomain is the domain of users who give none.
+	DefaultDomain string
+}
+
+func (o *LoginOptions) addFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&o.BindAddress, "login-bind-address", o.BindAddress, "address on which the login service listens")
+	flags.IntVar(&o.Port, "login-port", o.Port, "port of the login service, for `kubectl vsphere login`; 0 for none")
+	flags.StringVar(&o.Issuer, "login-issuer", o.Issuer, "issuer of the tokens: the URL, with a path, at which kube-apiserver reaches the login service, such as https://login.example.com/openidconnect/vsphere.local")
+	flags.StringVar(&o.KubeAPIHost, "login-kube-api-host", o.KubeAPIHost, "address of the Kubernetes API that clients are told; what they called the login service by, if not set")
+	flags.StringVar(&o.KubeAPIPort, "login-kube-api-port", o.KubeAPIPort, "port of the Kubernetes API that clients are told; 6443, if not set")
+	flags.BoolVar(&o.ServeKubeAPI, "login-serve-kube-api", o.ServeKubeAPI, "forward all other requests to kube-apiserver, so that one address serves login and the API")
+	flags.StringVar(&o.DefaultDomain, "login-default-domain", o.DefaultDomain, "domain of users who give none")
+}
+
+func (o LoginOptions) validate() []error {
+	if o.Port == 0 {
+		return nil
+	}
+	var mistakes []error
+	if o.Port < 0 || o.Port > 65535 {
+		mistakes = append(mistakes, fmt.Errorf("--login-port %d is no port: give one from 1 to 65535, or 0 for no login service", o.Port))
+	}
+	if net.ParseIP(o.BindAddress) == nil {
+		mistakes = append(mistakes, fmt.Errorf("--login-bind-address %q is no IP address", o.BindAddress))
+	}
+	if issuer, err := url.Parse(o.Issuer); err != nil || issuer.Scheme != "https" || issuer.Host == "" || strings.Trim(issuer.Path, "/") == "" || strings.HasSuffix(o.Issuer, "/") {
+		mistakes = append(mistakes, fmt.Errorf("--login-issuer %q: give the https URL at which kube-apiserver reaches the login service, with a path and without a slash at its end", o.Issuer))
+	}
+	return mistakes
+}
+
+// newLogin makes the login service.
+func newLogin(options LoginOptions, vcenterOptions VCenterOptions, session *vcenter.Session, projector *vmvcenter.Projector,
+	records *ledger.Ledger, authorizer authorizer.Authorizer, logger klog.Logger, clock clock.WithTicker) *login.Service {
+	return &login.Service{
+		Prover:    &sso.Prover{Session: session, CredentialsFile: vcenterOptions.CredentialsFile, Logger: logger, Clock: clock},
+		Workloads: roles{projector: projector, authorizer: authorizer},
+		Tokens: &token.Issuer{
+			URL:   options.Issuer,
+			Keys:  &token.Keys{Store: signingKeys{ledger.Documents{Ledger: records, Kind: "login"}}, Rand: rand.Reader, Clock: clock, Logger: logger},
+			Rand:  rand.Reader,
+			Clock: clock,
+		},
+		Banner:        "Pacific, a Supervisor for vCenter. Authorised use only.\n",
+		Host:          options.KubeAPIHost,
+		Port:          options.KubeAPIPort,
+		DefaultDomain: options.DefaultDomain,
+		Logger:        logger,
+		Clock:         clock,
+		Metrics:       login.NewMetrics(legacyregistry.MustRegister),
+	}
+}
+
+// serveLogin listens until ctx ends.
+func serveLogin(ctx context.Context, service *login.Service, options LoginOptions, certificate dynamiccertificates.CertKeyContentProvider, kubeAPI *restclient.Config, logger klog.Logger) error {
+	handler := service.Handler()
+	if options.ServeKubeAPI {
+		proxy, err := kubeAPIProxy(kubeAPI, logger)
+		if err != nil {
+			return err
+		}
+		mux := http.NewServeMux()
+		service.Mount(mux)
+		mux.Handle("/", proxy)
+		handler = mux
+	}
+	address := net.JoinHostPort(options.BindAddress, strconv.Itoa(options.Port))
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("listen for logins on %s (--login-bind-address, --login-port): %w", address, err)
+	}
+	source := certificateSource{provider: certificate}
+	server := login.NewServer(handler, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: source.get, NextProtos: []string{"h2", "http/1.1"}}, logger)
+
+	var running sync.WaitGroup
+	defer running.Wait()
+	done := make(chan struct{})
+	defer close(done)
+	running.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-done:
+		}
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), loginShutdown)
+		defer cancel()
+		if server.Shutdown(grace) != nil {
+			_ = server.Close() // watches through the proxy do not end by themselves
+		}
+	})
+	logger.Info("Serving logins", "address", address, "issuer", options.Issuer)
+	if err := server.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve logins on %s: %w", address, err)
+	}
+	return nil
+}
+
+// certificateSource gives each connection the serving certificate of the moment.
+type certificateSource struct {
+	provider dynamiccertificates.CertKeyContentProvider
+}
+
+func (c certificateSource) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if c.provider == nil {
+		return nil, errors.New("there is no serving certificate: set --tls-cert-file and --tls-private-key-file")
+	}
+	certificate, err := tls.X509KeyPair(c.provider.CurrentCertKeyContent())
+	if err != nil {
+		return nil, fmt.Errorf("read the serving certificate: %w", err)
+	}
+	return &certificate, nil
+}
+
+// kubeAPIProxy forwards requests with their own credentials, and with none of
+// ours.
+func kubeAPIProxy(config *restclient.Config, logger klog.Logger) (http.Handler, error) {
+	anonymous := restclient.AnonymousClientConfig(config)
+	transport, err := restclient.TransportFor(anonymous)
+	if err != nil {
+		return nil, fmt.Errorf("make a connection to kube-apiserver: %w", err)
+	}
+	target, _, err := restclient.DefaultServerUrlFor(anonymous)
+	if err != nil {
+		return nil, fmt.Errorf("read the address of kube-apiserver: %w", err)
+	}
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(request *httputil.ProxyRequest) {
+			request.SetURL(&url.URL{Scheme: target.Scheme, Host: target.Host})
+			request.SetXForwarded()
+		},
+		Transport:     transport,
+		FlushInterval: -1, // watches
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			logger.V(2).Info("Cannot forward to kube-apiserver", "err", err)
+			http.Error(w, "kube-apiserver does not answer", http.StatusBadGateway)
+		},
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		// A watch lasts; kube-apiserver itself bounds everything else.
+		control := http.NewResponseController(w)
+		_ = control.SetWriteDeadline(time.Time{})
+		_ = control.SetReadDeadline(time.Time{})
+		proxy.ServeHTTP(w, request)
+	}), nil
+}
+
+// roles asks the cluster's own authorisation in which namespaces a user may
+// read machines, so that whoever gives a role by RBAC has said all there is to
+// say.
+type roles struct {
+	projector  *vmvcenter.Projector
+	authorizer authorizer.Authorizer
+}
+
+func (r roles) Of(ctx context.Context, identity login.Identity) ([]login.Workload, error) {
+	attributes := authorizer.AttributesRecord{
+		User: userInfo(identity), Verb: "get", ResourceRequest: true,
+		APIGroup: vmregistry.GroupResource().Group, APIVersion: "*", Resource: vmregistry.GroupResource().Resource,
+	}
+	namespaces := r.projector.Namespaces()
+	everywhere, _, err := r.authorizer.Authorize(ctx, attributes)
+	if err != nil {
+		return nil, fmt.Errorf("ask for the rights of %s: %w", identity.Name(), err)
+	}
+	allowed := make([]bool, len(namespaces))
+	failures := make([]error, len(namespaces))
+	workqueue.ParallelizeUntil(ctx, roleChecks, len(namespaces), func(i int) {
+		if namespaces[i].Detached {
+			return
+		}
+		if everywhere == authorizer.DecisionAllow {
+			allowed[i] = true
+			return
+		}
+		attributes := attributes
+		attributes.Namespace = namespaces[i].Name
+		decision, _, err := r.authorizer.Authorize(ctx, attributes)
+		allowed[i], failures[i] = decision == authorizer.DecisionAllow, err
+	})
+	if err := errors.Join(append(failures, ctx.Err())...); err != nil {
+		return nil, fmt.Errorf("ask for the rights of %s: %w", identity.Name(), err)
+	}
+	var workloads []login.Workload
+	for i, namespace := range namespaces {
+		if allowed[i] {
+			workloads = append(workloads, login.Workload{Namespace: namespace.Name})
+		}
+	}
+	return workloads, nil
+}
+
+// userInfo is how Kubernetes will know somebody by the token.
+func userInfo(identity login.Identity) user.Info {
+	groups := []string{user.AllAuthenticated}
+	for _, group := range identity.Groups {
+		groups = append(groups, login.UserPrefix+group)
+	}
+	return &user.DefaultInfo{Name: login.UserPrefix + identity.Name(), Groups: groups}
+}
+
+// signingKeys keeps the keys of the tokens in the ledger.
+type signingKeys struct{ documents ledger.Documents }
+
+const signingKeysID = "signing-keys"
+
+func (s signingKeys) Load(ctx context.Context) ([]byte, string, error) {
+	documents, err := s.documents.List(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	document, found := documents[signingKeysID]
+	if !found {
+		return nil, "", nil
+	}
+	return document.Value, strconv.FormatInt(document.Revision, 10), nil
+}
+
+func (s signingKeys) Save(ctx context.Context, data []byte, version string) error {
+	var revision int64
+	if version != "" {
+		var err error
+		if revision, err = strconv.ParseInt(version, 10, 64); err != nil {
+			return fmt.Errorf("save the signing keys: version %q is none of ours: %w", version, err)
+		}
+	}
+	_, err := s.documents.Put(ctx, signingKeysID, data, revision)
+	return err
+}
