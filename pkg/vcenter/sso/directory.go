@@ -36,8 +36,9 @@ const (
 )
 
 // lookUp reads a user's name, as the directory spells it, and groups with this
-// server's own account.
-func (p *Prover) lookUp(ctx context.Context, base *vim25.Client, user types.PrincipalId) (types.PrincipalId, []string, error) {
+// server's own account. The user is who vCenter says has logged in; wanted is
+// what they called themselves.
+func (p *Prover) lookUp(ctx context.Context, base *vim25.Client, user, wanted types.PrincipalId) (types.PrincipalId, []string, error) {
 	directory, err := p.open(ctx, base)
 	if err != nil {
 		return user, nil, away(fmt.Errorf("log in to the directory of single sign-on: %w", err))
@@ -53,7 +54,8 @@ func (p *Prover) lookUp(ctx context.Context, base *vim25.Client, user types.Prin
 		return user, nil, failure.Unauthenticated
 	}
 	id, ok := canonical(found.Returnval.Id)
-	if !ok || !same(id, user) {
+	alias := found.Returnval.Alias
+	if !ok || !same(id, user) && !same(id, wanted) && (alias == nil || !same(*alias, user)) {
 		return user, nil, away(fmt.Errorf("the directory of single sign-on found %q", format(found.Returnval.Id)))
 	}
 	groups, err := directory.groups(ctx, found.Returnval.Id)

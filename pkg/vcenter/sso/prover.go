@@ -88,7 +88,9 @@ func (p *Prover) Authenticate(ctx context.Context, username, password string) (n
 
 	subject, groups, err := p.ask(ctx, base, client, user)
 	switch {
-	case err == nil && same(subject, known):
+	case err == nil && (same(subject, known) || same(subject, wanted)):
+		// vCenter may call the domain by a short name where the token service
+		// uses the one that was asked for.
 		return p.answer(subject, groups)
 	case err == nil:
 		err = fmt.Errorf("the assertion is for %q, who did not log in", format(subject))
@@ -100,7 +102,7 @@ func (p *Prover) Authenticate(ctx context.Context, username, password string) (n
 	}
 	p.Logger.V(1).Info("The token service did not say who a user is, so the directory is asked", "user", format(known), "reason", err.Error())
 
-	subject, groups, err = p.lookUp(ctx, base, known)
+	subject, groups, err = p.lookUp(ctx, base, known, wanted)
 	if err != nil {
 		return "", nil, fmt.Errorf("read the groups of %q: %w", format(known), err)
 	}

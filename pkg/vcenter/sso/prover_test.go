@@ -167,6 +167,27 @@ func TestACannedAssertionForSomeoneElse(t *testing.T) {
 	}
 }
 
+// Active Directory's users have sessions in their domain's short name.
+func TestShortNamesOfDomains(t *testing.T) {
+	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing, Users: []vcentertest.User{
+		{Name: "jdoe@corp.test", Alias: "jdoe@corp", Password: password, Groups: []string{"staff@corp.test"}},
+		{Name: "jdoe@vsphere.local", Password: "another"},
+	}})
+	p := newProver(t, v, &logBuffer{})
+	staff := answer{Name: "jdoe@corp.test", Groups: []string{"Everyone@vsphere.local", "staff@corp.test"}}
+	if diff := cmp.Diff(staff, prove(t, p, "jdoe@CORP.test", password)); diff != "" {
+		t.Errorf("by the long name (-want +got):\n%s", diff)
+	}
+	staff.Groups = staff.Groups[1:] // The directory does not tell of Everyone.
+	if diff := cmp.Diff(staff, prove(t, p, `CORP\jdoe`, password)); diff != "" {
+		t.Errorf("by the short name (-want +got):\n%s", diff)
+	}
+	v.Directory().Forge("jdoe@vsphere.local")
+	if diff := cmp.Diff(staff, prove(t, p, "jdoe@corp.test", password)); diff != "" {
+		t.Errorf("with an assertion for a namesake (-want +got):\n%s", diff)
+	}
+}
+
 func TestAUserWithoutAnyRoleInVCenter(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing})
 	p := newProver(t, v, &logBuffer{})

@@ -34,6 +34,9 @@ type User struct {
 	// Groups are the names of the groups that the user is a direct member of.
 	Groups   []string
 	Disabled bool
+	// Alias is another name, like dev-a@corp for dev-a@corp.example.com: it can
+	// log in too, and sessions are in it, as those of Active Directory's users.
+	Alias string
 }
 
 // Group is a group of single sign-on.
@@ -83,6 +86,7 @@ type Directory struct {
 
 type person struct {
 	id       types.PrincipalId
+	alias    *types.PrincipalId
 	password string
 	disabled bool
 	failures []time.Time
@@ -158,7 +162,12 @@ func (d *Directory) Add(u User) error {
 		return fmt.Errorf("the name of the simulated user %q is not like user@domain", u.Name)
 	}
 	d.mu.Lock()
-	d.users[keyOf(id)] = &person{id: id, password: u.Password, disabled: u.Disabled}
+	p := &person{id: id, password: u.Password, disabled: u.Disabled}
+	d.users[keyOf(id)] = p
+	if alias, ok := parsePrincipal(u.Alias); ok {
+		p.alias = &alias
+		d.users[keyOf(alias)] = p
+	}
 	d.mu.Unlock()
 	for _, name := range u.Groups {
 		if err := d.Join(name, u.Name); err != nil {
@@ -173,6 +182,9 @@ func (d *Directory) Remove(name string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	key := keyOfName(name)
+	if p := d.users[key]; p != nil && p.alias != nil {
+		delete(d.users, keyOf(*p.alias))
+	}
 	delete(d.users, key)
 	delete(d.groups, key)
 	for _, g := range d.groups {
@@ -284,6 +296,16 @@ func (d *Directory) authenticate(name, password string) (types.PrincipalId, bool
 	}
 	p.failures = nil
 	return p.id, !p.disabled
+}
+
+// sessionName is the name that a user's session is in.
+func (d *Directory) sessionName(id types.PrincipalId) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if p := d.users[keyOf(id)]; p != nil && p.alias != nil {
+		id = *p.alias
+	}
+	return strings.ToUpper(id.Domain) + `\` + id.Name
 }
 
 // parents returns the groups of a user or group, sorted: those that it is a

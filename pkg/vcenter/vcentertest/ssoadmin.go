@@ -128,13 +128,13 @@ func (d *Directory) person(id types.PrincipalId) *types.AdminPersonUser {
 	if !ok {
 		return nil
 	}
-	return &types.AdminPersonUser{Id: p.id, Disabled: p.disabled}
+	return &types.AdminPersonUser{Id: p.id, Alias: p.alias, Disabled: p.disabled}
 }
 
 func (s *ssoDiscovery) FindUser(_ *simulator.Context, req *types.FindUser) soap.HasFault {
 	body := &methods.FindUserBody{Res: new(types.FindUserResponse)}
 	if p := s.d.person(req.UserId); p != nil {
-		body.Res.Returnval = &types.AdminUser{Id: p.Id, Kind: "person"}
+		body.Res.Returnval = &types.AdminUser{Id: p.Id, Alias: p.Alias, Kind: "person"}
 	}
 	return body
 }

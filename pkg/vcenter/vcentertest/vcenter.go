@@ -226,7 +226,7 @@ func (v *VCenter) tlsConfig() *tls.Config {
 func (v *VCenter) validLogin(login *types.Login) bool {
 	id, ok := v.directory.authenticate(login.UserName, login.Password)
 	if ok {
-		login.UserName = strings.ToUpper(id.Domain) + `\` + id.Name
+		login.UserName = v.directory.sessionName(id)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
