@@ -45,6 +45,9 @@ func TestImports(t *testing.T) {
 		{"./pkg/registry/...", []string{govmomi, module + "pkg/vcenter"}, "the registry declares what it needs, pkg/apiserver joins"},
 		{"./pkg/controller/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry"}, "a controller declares what it needs, pkg/apiserver joins"},
 		{"./pkg/vcenter/...", []string{module + "pkg/registry", module + "pkg/controller", module + "pkg/apiserver"}, "vCenter does not know who asks"},
+		{"./plugin/...", []string{govmomi, "k8s.io/apiserver", module + "pkg"}, "every developer runs the plugin, and it starts with every kubectl"},
+		{"./cmd/kubectl-vsphere", []string{govmomi, "k8s.io/apiserver", module + "pkg"}, "every developer runs the plugin, and it starts with every kubectl"},
+		{"./pkg/login/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry"}, "the login service declares what it needs, pkg/apiserver joins"},
 		{"./pkg/apis/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry"}, "types are for clients too"},
 	}
 	for _, test := range tests {

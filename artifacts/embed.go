@@ -5,9 +5,12 @@ package artifacts
 
 import "embed"
 
-// Base is what every installation has in common: base/namespace.yaml, base/rbac.yaml, base/roles.yaml, base/service.yaml,
-// base/statefulset.yaml and
-// base/apiservice.yaml. It is read-only.
+// Base is what every installation has in common, in the folder base. It is read-only.
 //
 //go:embed base/*.yaml
 var Base embed.FS
+
+// Samples is what goes with the simulated vCenter, in the folder samples. It is read-only.
+//
+//go:embed samples/*.yaml
+var Samples embed.FS

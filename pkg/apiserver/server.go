@@ -35,6 +35,7 @@ import (
 	vnscontroller "github.com/openpacific/pacific/pkg/controller/vspherenamespace"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/login"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
@@ -197,6 +198,9 @@ func Run(ctx context.Context, options *Options) error {
 	running, ctx := errgroup.WithContext(ctx)
 	if options.Login.Port != 0 {
 		loginLogger := logger.WithName("login")
+		if err := login.ForbidCoreDumps(); err != nil {
+			loginLogger.Error(err, "A core dump of this process could hold a password")
+		}
 		service := newLogin(options.Login, options.VCenter, session, projector, records, config.Authorization.Authorizer, loginLogger, realClock)
 		running.Go(func() error { return service.Run(ctx) })
 		running.Go(func() error {

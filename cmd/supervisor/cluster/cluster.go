@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -44,6 +45,30 @@ func (c *Cluster) Apply(ctx context.Context, objects []*unstructured.Unstructure
 			return err
 		}); err != nil {
 			return fmt.Errorf("apply %s %q: %w", object.GetKind(), object.GetName(), err)
+		}
+	}
+	return nil
+}
+
+// ApplyWhereItBelongs applies the objects whose Namespace is there, or comes within the time; it passes over the others.
+func (c *Cluster) ApplyWhereItBelongs(ctx context.Context, objects []*unstructured.Unstructured, patience time.Duration) error {
+	namespaces := map[string]bool{"": true}
+	for _, object := range objects {
+		namespace := object.GetNamespace()
+		if _, known := namespaces[namespace]; !known {
+			waiting, cancel := context.WithTimeout(ctx, patience)
+			err := retry(waiting, func(ctx context.Context) error {
+				_, err := c.resource(corev1.SchemeGroupVersion.WithKind("Namespace"), "").Get(ctx, namespace, metav1.GetOptions{})
+				return err
+			})
+			cancel()
+			namespaces[namespace] = err == nil
+		}
+		if !namespaces[namespace] {
+			continue
+		}
+		if err := c.Apply(ctx, []*unstructured.Unstructured{object}); err != nil {
+			return err
 		}
 	}
 	return nil

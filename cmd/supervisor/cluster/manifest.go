@@ -64,6 +64,16 @@ func Read(files fs.FS, endpoint Endpoint) (Manifests, error) {
 	return manifests, nil
 }
 
+// ReadSamples returns what the people of the simulated vCenter may do.
+func ReadSamples(files fs.FS) ([]*unstructured.Unstructured, error) {
+	const name = "samples/access.yaml"
+	objects, err := readFile(files, name)
+	if err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", name, err)
+	}
+	return objects, nil
+}
+
 func readFile(files fs.FS, name string) ([]*unstructured.Unstructured, error) {
 	file, err := files.Open(name)
 	if err != nil {

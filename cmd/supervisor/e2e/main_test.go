@@ -67,6 +67,11 @@ func (s *suite) run(m *testing.M) (code int, err error) {
 			return 1, err
 		}
 	}
+	plugin := exec.Command("go", "build", "-o", filepath.Join(s.path, "kubectl-vsphere"), "github.com/openpacific/pacific/cmd/kubectl-vsphere")
+	plugin.Stdout, plugin.Stderr = os.Stdout, os.Stderr
+	if err := plugin.Run(); err != nil {
+		return 1, fmt.Errorf("build the plugin: %w", err)
+	}
 	code = m.Run()
 	if s.shared != nil {
 		if err := s.shared.stop(); err != nil {

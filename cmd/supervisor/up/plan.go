@@ -29,7 +29,7 @@ type plan struct {
 
 // portNames are the components that get a loopback port.
 func portNames(sim bool) []string {
-	names := []string{component.Etcd, component.KubeControllerManager, component.VSphereAPIServer}
+	names := []string{component.Etcd, component.KubeControllerManager, component.VSphereAPIServer, discoveryPort}
 	if sim {
 		names = append(names, component.VCenter)
 	}
@@ -67,7 +67,7 @@ func (p *plan) issuer() string {
 
 // writeAuthentication writes the file by which kube-apiserver trusts the tokens of the login service.
 func (p *plan) writeAuthentication() error {
-	file := login.AuthenticationConfiguration(p.issuer(), "", p.certificates.clusterCA.CertPEM)
+	file := login.AuthenticationConfiguration(p.issuer(), p.local(discoveryPort)+discoveryPath, p.certificates.clusterCA.CertPEM)
 	if err := datadir.WriteFile(p.dir.Authentication(), file, 0o600); err != nil {
 		return fmt.Errorf("write the authentication configuration: %w", err)
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/openpacific/pacific/cmd/supervisor/datadir"
 	"github.com/openpacific/pacific/cmd/supervisor/pki"
 	"github.com/openpacific/pacific/cmd/supervisor/process"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 )
 
 const (
@@ -86,6 +87,11 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	var boarding sync.WaitGroup
 	watching, stopWatching := context.WithCancel(context.Background())
 	boarding.Go(func() { s.board.run(watching) })
+	boarding.Go(func() {
+		if err := s.plan.serveDiscovery(watching); err != nil {
+			s.board.say("Nobody can log in: %v", err)
+		}
+	})
 	err = s.start(ctx)
 	if err == nil {
 		<-ctx.Done()
@@ -263,6 +269,11 @@ func (s *Supervisor) start(ctx context.Context) error {
 	if err := s.awaitAvailable(ctx); err != nil {
 		return err
 	}
+	if s.Options.Sim {
+		if err := s.giveAccess(ctx); err != nil {
+			return err
+		}
+	}
 	s.board.ready()
 	s.sayNextSteps()
 	return nil
@@ -325,6 +336,15 @@ func (s *Supervisor) awaitAvailable(ctx context.Context) error {
 	}
 }
 
+// giveAccess lets the people of the simulated vCenter in, where their namespaces are.
+func (s *Supervisor) giveAccess(ctx context.Context) error {
+	samples, err := cluster.ReadSamples(artifacts.Samples)
+	if err != nil {
+		return err
+	}
+	return s.cluster.ApplyWhereItBelongs(ctx, samples, 3*time.Second)
+}
+
 func (s *Supervisor) sayNextSteps() {
 	name := s.shorten(s.Executable)
 	if !strings.Contains(name, "/") {
@@ -335,6 +355,15 @@ func (s *Supervisor) sayNextSteps() {
 	fmt.Fprintf(s.Out, "  %s kubectl get vm -A\n", name)
 	if s.Options.Sim {
 		fmt.Fprintf(s.Out, "  %s vcenter list\n", name)
+	}
+	account := "user@domain"
+	if s.Options.Sim {
+		account = "dev-a@vsphere.local"
+	}
+	fmt.Fprintf(s.Out, "  %s kubectl vsphere login --server localhost:%d --certificate-authority %s -u %s\n",
+		name, s.plan.ports[loginPort], s.shorten(s.plan.certificates.clusterCA.CertFile), account)
+	if s.Options.Sim {
+		fmt.Fprintf(s.Out, "      # also viewer, owner-b and nobody; their password is %s\n", vcentertest.SamplePassword)
 	}
 	status := name + " status"
 	if s.Options.DataDir != datadir.Default {
