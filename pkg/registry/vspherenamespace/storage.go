@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/generic"
 	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/registry/rest"
@@ -308,7 +309,7 @@ func (d *Direct) Watch(ctx context.Context, options *metainternalversion.ListOpt
 // Delete asks for the deletion of the vSphere Namespace of that uid. It is no
 // error when it is gone.
 func (d *Direct) Delete(ctx context.Context, name string, uid types.UID) error {
-	_, _, err := d.store.Delete(ctx, name, rest.ValidateAllObjectFunc, &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+	_, _, err := d.store.Delete(clusterWide(ctx), name, rest.ValidateAllObjectFunc, &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -327,11 +328,16 @@ func (d *Direct) RemoveFinalizer(ctx context.Context, name string, uid types.UID
 		return namespace, nil
 	}
 	info := rest.WrapUpdatedObjectInfo(sameUID{uid}, without)
-	_, _, err := d.store.Update(ctx, name, info, rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{FieldManager: "pacific"})
+	_, _, err := d.store.Update(clusterWide(ctx), name, info, rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{FieldManager: "pacific"})
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
 	return err
+}
+
+// clusterWide says what requests say of objects outside of all namespaces.
+func clusterWide(ctx context.Context) context.Context {
+	return genericapirequest.WithNamespace(ctx, metav1.NamespaceNone)
 }
 
 // sameUID takes the object as it is, and only when it is the one of that uid.

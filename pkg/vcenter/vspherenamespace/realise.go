@@ -163,6 +163,8 @@ func (b *Backend) realisePools(ctx context.Context, uid k8stypes.UID) error {
 		cpu, memory := allocation{limit: unlimited}, allocation{limit: unlimited}
 		if record.Resources != nil {
 			cpu, memory = shares(*record.Resources, i, len(record.Zones))
+		} else if record.Applied != nil {
+			cpu, memory = shares(*record.Applied, i, len(record.Zones))
 		}
 		have, there := s.pools[zone]
 		if !there {
@@ -204,6 +206,9 @@ func (b *Backend) realisePools(ctx context.Context, uid k8stypes.UID) error {
 	return b.amend(ctx, uid, func(now *Record) {
 		// Unless other limits have come in between.
 		if equality.Semantic.DeepEqual(now.Resources, record.Resources) && slices.Equal(now.Zones, record.Zones) {
+			if now.Resources != nil {
+				now.Applied = now.Resources
+			}
 			now.Resources = nil
 		}
 	})

@@ -30,6 +30,9 @@ type Record struct {
 	// Resources are limits and reservations that have not reached the pools yet.
 	// Nil: what the pools have counts.
 	Resources *v1alpha1.NamespaceResources `json:"resources,omitempty"`
+	// Applied are those that reached the pools last. A pool that is gone is made
+	// again with its share of them.
+	Applied *v1alpha1.NamespaceResources `json:"applied,omitempty"`
 	// Folder is the managed-object id of the folder. Empty: it is the folder of
 	// the namespace's name, if there is one by now.
 	Folder string `json:"folder,omitempty"`
@@ -69,7 +72,7 @@ func (r *Record) clone() *Record {
 	c.Metadata = *r.Metadata.DeepCopy()
 	c.Spec = *r.Spec.DeepCopy()
 	c.Zones = slices.Clone(r.Zones)
-	c.Resources = r.Resources.DeepCopy()
+	c.Resources, c.Applied = r.Resources.DeepCopy(), r.Applied.DeepCopy()
 	c.Pools = maps.Clone(r.Pools)
 	c.Kept = slices.Clone(r.Kept)
 	return &c

@@ -504,6 +504,45 @@ func TestCreateChangeDelete(t *testing.T) {
 	}
 }
 
+// What somebody removes in the vSphere Client of what Pacific made is made again,
+// with its limits.
+func TestMadeAgain(t *testing.T) {
+	w := newWorld(t, twoClusters)
+	s := w.start(-1)
+	if err := s.create(fresh("team-c")); err != nil {
+		t.Fatal(err)
+	}
+	before := s.get("team-c")
+	for _, remove := range []object.Reference{
+		w.pool("/DC0/host/cluster-a/Resources/team-c"),
+		object.NewFolder(w.builder().Client.Client, types.ManagedObjectReference{Type: "Folder", Value: before.Status.Folder}),
+	} {
+		task, err := object.NewCommon(w.builder().Client.Client, remove.Reference()).Destroy(t.Context())
+		if err == nil {
+			err = task.Wait(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.until("it shows that they are gone", func() bool {
+		now := s.get("team-c")
+		return now.Status.Phase == v1alpha1.NamespacePending && now.Status.Folder == "" && len(now.Status.Zones) == 1
+	})
+	if reason := s.get("team-c").Status.Conditions[0].Reason; reason != vspherenamespace.ReasonFolderMissing {
+		t.Errorf("reason %s", reason)
+	}
+	if err := s.backend.Realise(t.Context(), before.UID); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before.Spec, s.get("team-c").Spec); diff != "" {
+		t.Errorf("made again (-before +after):\n%s", diff)
+	}
+	if diff := cmp.Diff(made("team-c"), w.things("team-c")); diff != "" {
+		t.Errorf("vCenter (-want +got):\n%s", diff)
+	}
+}
+
 // What was in vCenter before stays there.
 func TestDeleteLeavesWhatWasThere(t *testing.T) {
 	w := newWorld(t, twoClusters)
