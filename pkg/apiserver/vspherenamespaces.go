@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/vmware/govmomi/vim25"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/registry/rest"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	flowcontrolrequest "k8s.io/apiserver/pkg/util/flowcontrol/request"
+	coreinformers "k8s.io/client-go/informers/core/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	vsphereinstall "github.com/openpacific/pacific/pkg/apis/vsphere/install"
+	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	namespacecontroller "github.com/openpacific/pacific/pkg/controller/namespace"
+	"github.com/openpacific/pacific/pkg/ledger"
+	"github.com/openpacific/pacific/pkg/livestore"
+	vnsregistry "github.com/openpacific/pacific/pkg/registry/vspherenamespace"
+	"github.com/openpacific/pacific/pkg/vcenter"
+	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
+)
+
+// handlers hand each update to several, one after the other.
+type handlers []inventory.Handler
+
+func (h handlers) Apply(update inventory.Update) {
+	for _, handler := range h {
+		handler.Apply(update)
+	}
+}
+
+// documents keeps records of vSphere Namespaces in the ledger.
+type documents struct{ *ledger.Documents }
+
+func (d documents) List(ctx context.Context) (map[string]vnsvcenter.Document, error) {
+	kept, err := d.Documents.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	documents := make(map[string]vnsvcenter.Document, len(kept))
+	for id, document := range kept {
+		documents[id] = vnsvcenter.Document{Value: document.Value, Revision: document.Revision}
+	}
+	return documents, nil
+}
+
+// newVSphereNamespaceStore makes the live store of vSphere Namespaces, empty as
+// yet.
+func newVSphereNamespaceStore(codecs serializer.CodecFactory, backend livestore.Backend, sequence *livestore.Sequence, clock clock.Clock, unavailable func() error) (*livestore.Store, error) {
+	resource := vnsregistry.GroupResource()
+	return livestore.New(livestore.Config{
+		GroupResource:  resource,
+		Codec:          codecs.LegacyCodec(vspherev1.SchemeGroupVersion),
+		NewFunc:        func() runtime.Object { return &vspherev1.Namespace{} },
+		NewListFunc:    func() runtime.Object { return &vspherev1.NamespaceList{} },
+		ResourcePrefix: "/" + resource.Resource,
+		Backend:        backend,
+		Sequence:       sequence,
+		Clock:          clock,
+		IsConflict:     isConflict,
+		Unavailable:    unavailable,
+	})
+}
+
+// installVSphereNamespaces serves the vSphere Namespaces of a store.
+func installVSphereNamespaces(server *genericapiserver.GenericAPIServer, scheme *runtime.Scheme, codecs serializer.CodecFactory, store *livestore.Store,
+	authorizer authorizer.UnconditionalAuthorizer, taken func(string) bool, counts flowcontrolrequest.StorageObjectCountTracker, clock clock.PassiveClock) (*vnsregistry.Storage, error) {
+	storage, err := vnsregistry.NewREST(scheme, restOptions{
+		codec:  codecs.LegacyCodec(vspherev1.SchemeGroupVersion),
+		stores: map[schema.GroupResource]*livestore.Store{vnsregistry.GroupResource(): store},
+		counts: counts,
+	}, authorizer, taken, clock)
+	if err != nil {
+		return nil, err
+	}
+	group := genericapiserver.NewDefaultAPIGroupInfo(vspherev1.GroupName, scheme, runtime.NewParameterCodec(scheme), codecs)
+	group.VersionedResourcesStorageMap[vspherev1.SchemeGroupVersion.Version] = map[string]rest.Storage{"namespaces": storage.Namespace}
+	group.NegotiatedSerializer = withoutProtobuf{group.NegotiatedSerializer}
+	if err := server.InstallAPIGroup(&group); err != nil {
+		return nil, fmt.Errorf("install API group %s: %w", vspherev1.GroupName, err)
+	}
+	return storage, nil
+}
+
+// installVSphereTypes registers the types of the vSphere Namespaces.
+func installVSphereTypes(scheme *runtime.Scheme) { vsphereinstall.Install(scheme) }
+
+// clusterScoped gives back to requests for vSphere Namespaces that they lie in no
+// namespace. The library takes whatever follows "namespaces" in a path for one.
+// That is welcome where requests are authorised, as it is for Kubernetes' own
+// Namespaces: a RoleBinding in a Namespace counts for it. Past that, a PUT would be
+// refused and an apply would wait for a Namespace that is not there yet.
+func clusterScoped(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		info, found := request.RequestInfoFrom(r.Context())
+		if found && info.IsResourceRequest && info.APIGroup == vspherev1.GroupName && info.Resource == "namespaces" && info.Namespace != "" {
+			changed := *info
+			changed.Namespace = ""
+			r = r.WithContext(request.WithRequestInfo(r.Context(), &changed))
+		}
+		handler.ServeHTTP(w, r)
+	})
+}
+
+// taken says whether a Namespace is there that belongs to no folder.
+func taken(namespaces coreinformers.NamespaceInformer) func(string) bool {
+	return func(name string) bool {
+		namespace, err := namespaces.Lister().Get(name)
+		return err == nil && namespace.Annotations[namespacecontroller.FolderAnnotation] == ""
+	}
+}
+
+// vsphereNamespaceLister lists and watches all vSphere Namespaces, inside this
+// process.
+func vsphereNamespaceLister(direct *vnsregistry.Direct) cache.ListerWatcher {
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			internal, err := internalOptions(options)
+			if err != nil {
+				return nil, err
+			}
+			return direct.List(ctx, internal)
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			internal, err := internalOptions(options)
+			if err != nil {
+				return nil, err
+			}
+			events, err := direct.Watch(ctx, internal)
+			if err != nil {
+				return nil, err
+			}
+			return watch.Filter(events, withoutCache), nil
+		},
+	}
+}
+
+// leaderRealises keeps a replica that does not lead from writing to vCenter.
+type leaderRealises struct {
+	*vnsvcenter.Backend
+	gate leaderOnly
+}
+
+func (l leaderRealises) Realise(ctx context.Context, uid types.UID) error {
+	if err := l.gate.check(); err != nil {
+		return err
+	}
+	return l.Backend.Realise(ctx, uid)
+}
+
+func (l leaderRealises) Dismantle(ctx context.Context, uid types.UID) error {
+	if err := l.gate.check(); err != nil {
+		return err
+	}
+	return l.Backend.Dismantle(ctx, uid)
+}
+
+// restoreRecords reads the records of the vSphere Namespaces, and who vCenter is
+// when it is not nil. Nothing of them is served before it succeeded; it fails only
+// when ctx ends.
+func restoreRecords(ctx context.Context, session *vcenter.Session, backend *vnsvcenter.Backend, logger klog.Logger) error {
+	restore := func() error {
+		instance := ""
+		if session != nil {
+			err := session.Do(ctx, "ask vCenter who it is", func(_ context.Context, client *vim25.Client) error {
+				instance = client.ServiceContent.About.InstanceUuid
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return backend.Restore(ctx, instance)
+	}
+	backoff := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 7, Cap: 5 * time.Second}
+	for {
+		err := restore()
+		if err == nil {
+			return nil
+		}
+		delay := backoff.Step()
+		logger.Error(err, "Cannot read the records of the vSphere Namespaces, trying again", "retryIn", delay)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(delay):
+		}
+	}
+}
