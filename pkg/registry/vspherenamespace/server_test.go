@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vspherenamespace
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/registry/generic"
+	genericregistrytest "k8s.io/apiserver/pkg/registry/generic/testing"
+	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/apiserver/pkg/storage/feature"
+	"k8s.io/apiserver/pkg/storage/storagebackend"
+	testingclock "k8s.io/utils/clock/testing"
+
+	"github.com/openpacific/pacific/pkg/apis/vsphere/install"
+	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/livestore"
+)
+
+// The upstream cache asks a package variable what the storage below it can do.
+func TestMain(m *testing.M) {
+	feature.DefaultFeatureSupportChecker = livestore.FeatureSupport(feature.DefaultFeatureSupportChecker)
+	os.Exit(m.Run())
+}
+
+var created = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// world is an outside world in which every change succeeds at once.
+type world struct{ store *livestore.Store }
+
+func (w *world) Create(_ context.Context, key string, obj runtime.Object) error {
+	w.store.Apply([]livestore.Change{{Key: key, Object: obj.DeepCopyObject()}})
+	return nil
+}
+
+func (w *world) Update(_ context.Context, key string, _, desired runtime.Object) error {
+	w.store.Apply([]livestore.Change{{Key: key, Object: desired.DeepCopyObject()}})
+	return nil
+}
+
+func (w *world) Delete(_ context.Context, key string, _ runtime.Object) error {
+	w.store.Apply([]livestore.Change{{Key: key}})
+	return nil
+}
+
+// grants are what users may do: "user verb resource namespace", with "*" for any
+// verb or namespace. Everything else is denied.
+type grants struct {
+	mu    sync.Mutex
+	given []string
+	err   error
+	asked int
+}
+
+func (g *grants) Authorize(_ context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.asked++
+	if g.err != nil {
+		return authorizer.DecisionNoOpinion, "", g.err
+	}
+	what := a.GetResource()
+	if what == "clusterroles" {
+		what = a.GetName()
+	}
+	for _, namespace := range []string{a.GetNamespace(), "*"} {
+		for _, verb := range []string{a.GetVerb(), "*"} {
+			for _, resource := range []string{what, "*"} {
+				if slices.Contains(g.given, a.GetUser().GetName()+" "+verb+" "+resource+" "+namespace) {
+					return authorizer.DecisionAllow, "", nil
+				}
+			}
+		}
+	}
+	return authorizer.DecisionNoOpinion, "", nil
+}
+
+type server struct {
+	*Storage
+	t      *testing.T
+	store  *livestore.Store
+	grants *grants
+	clock  *testingclock.FakePassiveClock
+}
+
+type getter struct {
+	codec     runtime.Codec
+	decorator generic.StorageDecorator
+}
+
+func (g getter) GetRESTOptions(resource schema.GroupResource, _ runtime.Object) (generic.RESTOptions, error) {
+	config := storagebackend.NewDefaultConfig("", g.codec)
+	config.EncodeVersioner = v1alpha1.SchemeGroupVersion
+	return generic.RESTOptions{StorageConfig: config.ForResource(resource), Decorator: g.decorator, EnableGarbageCollection: true, ResourcePrefix: resource.Resource}, nil
+}
+
+func newServer(t *testing.T, sequence *livestore.Sequence, namespaces ...*v1alpha1.Namespace) *server {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	install.Install(scheme)
+	codec := serializer.NewCodecFactory(scheme).LegacyCodec(v1alpha1.SchemeGroupVersion)
+	outside := &world{}
+	store, err := livestore.New(livestore.Config{
+		GroupResource: GroupResource(), Codec: codec,
+		NewFunc:        func() runtime.Object { return &v1alpha1.Namespace{} },
+		NewListFunc:    func() runtime.Object { return &v1alpha1.NamespaceList{} },
+		ResourcePrefix: "/namespaces", Backend: outside, Sequence: sequence,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	outside.store = store
+	seed := map[string]runtime.Object{}
+	for _, namespace := range namespaces {
+		seed["/namespaces/"+namespace.Name] = namespace
+	}
+	store.Replace(seed)
+	s := &server{t: t, store: store, grants: &grants{given: []string{"admin * * *"}}, clock: testingclock.NewFakePassiveClock(created.Add(50 * time.Hour))}
+	s.Storage, err = NewREST(scheme, getter{codec: codec, decorator: store.Decorator()}, s.grants, func(name string) bool { return name == "monitoring" }, s.clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Namespace.Destroy)
+	deadline := time.Now().Add(10 * time.Second)
+	for s.Namespace.ReadinessCheck() != nil {
+		if time.Now().After(deadline) {
+			t.Fatal("the cache was not ready within 10 s")
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+	return s
+}
+
+// as is a request of somebody.
+func (s *server) as(name string, groups ...string) context.Context {
+	ctx := genericapirequest.WithNamespace(s.t.Context(), metav1.NamespaceNone)
+	return genericapirequest.WithUser(ctx, &user.DefaultInfo{Name: name, Groups: groups})
+}
+
+func (s *server) names(ctx context.Context) []string {
+	s.t.Helper()
+	list, err := s.Namespace.List(ctx, &metainternalversion.ListOptions{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	names := []string{}
+	for _, item := range list.(*v1alpha1.NamespaceList).Items {
+		names = append(names, item.Name)
+	}
+	return names
+}
+
+func (s *server) update(ctx context.Context, name string, change func(*v1alpha1.Namespace)) error {
+	info := rest.DefaultUpdatedObjectInfo(nil, func(_ context.Context, object, old runtime.Object) (runtime.Object, error) {
+		next := old.DeepCopyObject().(*v1alpha1.Namespace)
+		change(next)
+		return next, nil
+	})
+	_, _, err := s.Namespace.Update(ctx, name, info, rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{})
+	return err
+}
+
+func namespace(name string, access ...v1alpha1.NamespaceAccess) *v1alpha1.Namespace {
+	return &v1alpha1.Namespace{
+		ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID("uid-" + name), CreationTimestamp: metav1.NewTime(created), Generation: 1, Finalizers: []string{v1alpha1.NamespaceFinalizer}},
+		Spec:       v1alpha1.NamespaceSpec{Zones: []string{"cluster-a"}, Access: access},
+	}
+}
+
+func gives(kind v1alpha1.SubjectKind, name string, role v1alpha1.Role) v1alpha1.NamespaceAccess {
+	return v1alpha1.NamespaceAccess{Kind: kind, Name: name, Role: role}
+}
+
+// The library's own checks of a registry.
+func TestGenericRegistry(t *testing.T) {
+	fresh := func(name string) *v1alpha1.Namespace {
+		object := namespace(name)
+		object.Labels, object.Finalizers = map[string]string{"app": "web"}, nil
+		return object
+	}
+	for name, check := range map[string]func(*genericregistrytest.Tester){
+		"get":  func(tester *genericregistrytest.Tester) { tester.TestGet(fresh("team-a")) },
+		"list": func(tester *genericregistrytest.Tester) { tester.TestList(fresh("team-a")) },
+		"watch": func(tester *genericregistrytest.Tester) {
+			tester.TestWatch(fresh("team-a"), []labels.Set{{"app": "web"}}, []labels.Set{{"app": "db"}},
+				[]fields.Set{{"metadata.name": "team-a"}}, []fields.Set{{"metadata.name": "team-b"}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := *newServer(t, livestore.NewCounter(0)).Direct.store
+			check(genericregistrytest.New(t, &store).ClusterScope())
+		})
+	}
+}
+
+// Each is shown what is theirs, and the rest does not exist for them.
+func TestShownByRights(t *testing.T) {
+	s := newServer(t, livestore.NewSequence(1),
+		namespace("team-a", gives("User", "dev@vsphere.local", "View")),
+		namespace("team-b", gives("Group", "devs@vsphere.local", "Edit")),
+		namespace("team-c"))
+	s.grants.given = append(s.grants.given, "reader get virtualmachines team-c")
+	for _, test := range []struct {
+		who    string
+		groups []string
+		want   []string
+	}{
+		{"admin", nil, []string{"team-a", "team-b", "team-c"}},
+		{"sso:dev@vsphere.local", nil, []string{"team-a"}},
+		{"sso:other@vsphere.local", []string{"sso:devs@vsphere.local"}, []string{"team-b"}},
+		{"reader", nil, []string{"team-c"}},
+		{"nobody", nil, []string{}},
+		// Names that look like those of single sign-on and are not.
+		{"dev@vsphere.local", []string{"devs@vsphere.local"}, []string{}},
+		{"sso:devs@vsphere.local", []string{"sso:dev@vsphere.local"}, []string{}},
+		{"sso:DEV@vsphere.local", nil, []string{}},
+	} {
+		ctx := s.as(test.who, test.groups...)
+		if diff := cmp.Diff(test.want, s.names(ctx)); diff != "" {
+			t.Errorf("%s sees (-want +got):\n%s", test.who, diff)
+		}
+		for _, name := range []string{"team-a", "team-b", "team-c"} {
+			_, err := s.Namespace.Get(ctx, name, &metav1.GetOptions{})
+			if slices.Contains(test.want, name) != (err == nil) || err != nil && !apierrors.IsNotFound(err) {
+				t.Errorf("%s gets %s: %v", test.who, name, err)
+			}
+		}
+	}
+	if _, err := s.Namespace.List(s.t.Context(), &metainternalversion.ListOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("a list by nobody: %v", err)
+	}
+	if _, err := s.Namespace.Watch(s.t.Context(), &metainternalversion.ListOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("a watch by nobody: %v", err)
+	}
+	// When it cannot be known, nothing is shown.
+	s.grants.err = errors.New("kube-apiserver is away")
+	s.clock.SetTime(s.clock.Now().Add(time.Minute))
+	if _, err := s.Namespace.List(s.as("reader"), &metainternalversion.ListOptions{}); !apierrors.IsServiceUnavailable(err) {
+		t.Errorf("a list while nobody can be asked: %v", err)
+	}
+}
+
+func TestDecisionsAreKeptForAMoment(t *testing.T) {
+	s := newServer(t, livestore.NewSequence(1), namespace("team-a"), namespace("team-b"))
+	s.names(s.as("reader"))
+	before := s.grants.asked
+	s.names(s.as("reader"))
+	if s.grants.asked != before {
+		t.Errorf("the second list asked %d questions more", s.grants.asked-before)
+	}
+	s.grants.given = append(s.grants.given, "reader get virtualmachines team-a")
+	s.clock.SetTime(s.clock.Now().Add(decisionAge + time.Second))
+	if diff := cmp.Diff([]string{"team-a"}, s.names(s.as("reader"))); diff != "" {
+		t.Errorf("with the new right (-want +got):\n%s", diff)
+	}
+}
+
+// Nobody gives what is not theirs to give.
+func TestEscalation(t *testing.T) {
+	edit, owner := gives("User", "dev@vsphere.local", "Edit"), gives("User", "boss@vsphere.local", "Owner")
+	s := newServer(t, livestore.NewSequence(1), namespace("team-a", edit, owner), namespace("team-b"))
+	s.grants.given = append(s.grants.given,
+		"sso:dev@vsphere.local get virtualmachines team-a",
+		"sso:boss@vsphere.local update namespaces team-a", "sso:boss@vsphere.local delete namespaces team-a",
+		"sso:boss@vsphere.local bind pacific:view team-a", "sso:boss@vsphere.local bind pacific:edit team-a", "sso:boss@vsphere.local bind pacific:owner team-a",
+		// Someone who was given the verb update without any role to give.
+		"clerk update namespaces team-a", "clerk get virtualmachines team-a",
+		"maker get virtualmachines *",
+	)
+	add := func(entry v1alpha1.NamespaceAccess) func(*v1alpha1.Namespace) {
+		return func(n *v1alpha1.Namespace) { n.Spec.Access = append(n.Spec.Access, entry) }
+	}
+	limit := int64(5)
+	for _, test := range []struct {
+		what, who, name string
+		change          func(*v1alpha1.Namespace)
+		want            func(error) bool
+	}{
+		{"an editor raises himself", "sso:dev@vsphere.local", "team-a", func(n *v1alpha1.Namespace) { n.Spec.Access[0].Role = "Owner" }, apierrors.IsForbidden},
+		{"a clerk gives a role", "clerk", "team-a", add(gives("User", "clerk@vsphere.local", "View")), apierrors.IsForbidden},
+		{"a clerk describes", "clerk", "team-a", func(n *v1alpha1.Namespace) { n.Spec.Description = "x" }, noError},
+		{"an owner raises the limit", "sso:boss@vsphere.local", "team-a", func(n *v1alpha1.Namespace) { n.Spec.Resources.CPULimitMHz = &limit }, apierrors.IsForbidden},
+		{"an owner takes more storage", "sso:boss@vsphere.local", "team-a", func(n *v1alpha1.Namespace) {
+			n.Spec.StoragePolicies = []v1alpha1.NamespaceStoragePolicy{{Name: "gold"}}
+		}, apierrors.IsForbidden},
+		{"an owner in another namespace", "sso:boss@vsphere.local", "team-b", add(owner), apierrors.IsNotFound},
+		{"an owner gives a role", "sso:boss@vsphere.local", "team-a", add(gives("Group", "qa@vsphere.local", "Owner")), noError},
+		{"an administrator raises the limit", "admin", "team-a", func(n *v1alpha1.Namespace) { n.Spec.Resources.CPULimitMHz = &limit }, noError},
+	} {
+		if err := s.update(s.as(test.who), test.name, test.change); !test.want(err) {
+			t.Errorf("%s: %v", test.what, err)
+		}
+	}
+	object := namespace("team-x", gives("User", "maker@vsphere.local", "Owner"))
+	object.UID = ""
+	if _, err := s.Namespace.Create(s.as("maker"), object.DeepCopy(), rest.ValidateAllObjectFunc, &metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("a maker who gives himself a role: %v", err)
+	}
+	if _, err := s.Namespace.Create(s.as("admin"), object.DeepCopy(), rest.ValidateAllObjectFunc, &metav1.CreateOptions{}); err != nil {
+		t.Error(err)
+	}
+	object.Name = "monitoring"
+	if _, err := s.Namespace.Create(s.as("admin"), object, rest.ValidateAllObjectFunc, &metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("a name of a Namespace that has nothing to do with vCenter: %v", err)
+	}
+	for who, want := range map[string]func(error) bool{"sso:dev@vsphere.local": apierrors.IsForbidden, "nobody": apierrors.IsNotFound, "sso:boss@vsphere.local": noError} {
+		if _, _, err := s.Namespace.Delete(s.as(who), "team-a", rest.ValidateAllObjectFunc, &metav1.DeleteOptions{}); !want(err) {
+			t.Errorf("%s deletes: %v", who, err)
+		}
+	}
+	// It is being deleted, until the controller lets go of it.
+	if got, err := s.Namespace.Get(s.as("admin"), "team-a", &metav1.GetOptions{}); err != nil || got.(*v1alpha1.Namespace).DeletionTimestamp == nil {
+		t.Errorf("after the deletion was asked for: %v, %v", got, err)
+	}
+	for range 2 {
+		if err := s.Direct.RemoveFinalizer(s.t.Context(), "team-a", "uid-team-a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Namespace.Get(s.as("admin"), "team-a", &metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("after its end: %v", err)
+	}
+}
+
+func noError(err error) bool { return err == nil }
+
+// A watch shows what becomes visible as new, and what is not any more as gone.
+func TestWatchByRights(t *testing.T) {
+	mine := gives("User", "dev@vsphere.local", "View")
+	s := newServer(t, livestore.NewSequence(1), namespace("team-a", mine), namespace("team-b"))
+	ctx := s.as("sso:dev@vsphere.local")
+	list, err := s.Namespace.List(ctx, &metainternalversion.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, err := s.Namespace.Watch(ctx, &metainternalversion.ListOptions{ResourceVersion: list.(*v1alpha1.NamespaceList).ResourceVersion})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Stop()
+	admin := s.as("admin")
+	steps := []struct {
+		name   string
+		change func(*v1alpha1.Namespace)
+	}{
+		{"team-b", func(n *v1alpha1.Namespace) { n.Spec.Description = "not to be seen" }},
+		{"team-a", func(n *v1alpha1.Namespace) { n.Spec.Description = "seen" }},
+		{"team-b", func(n *v1alpha1.Namespace) { n.Spec.Access = []v1alpha1.NamespaceAccess{mine} }},
+		{"team-a", func(n *v1alpha1.Namespace) { n.Spec.Access = nil }},
+		{"team-a", func(n *v1alpha1.Namespace) { n.Spec.Description = "not to be seen any more" }},
+		{"team-b", func(n *v1alpha1.Namespace) { n.Spec.Description = "seen" }},
+	}
+	for _, step := range steps {
+		if err := s.update(admin, step.name, step.change); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for len(got) < 4 {
+		select {
+		case event := <-events.ResultChan():
+			object := event.Object
+			if wrapped, ok := object.(runtime.CacheableObject); ok {
+				object = wrapped.GetObject()
+			}
+			if event.Type != watch.Bookmark {
+				got = append(got, string(event.Type)+" "+object.(*v1alpha1.Namespace).Name)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("no more events after %v", got)
+		}
+	}
+	if diff := cmp.Diff([]string{"MODIFIED team-a", "ADDED team-b", "DELETED team-a", "MODIFIED team-b"}, got); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
