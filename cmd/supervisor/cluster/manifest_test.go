@@ -29,6 +29,11 @@ func TestReadRegistersEveryVersionWithACABundle(t *testing.T) {
 			"service":  map[string]any{"name": "vsphere-apiserver", "namespace": "pacific-system", "port": int64(20001)},
 		}
 	}
+	want["v1alpha1.vsphere.openpacific.io"] = map[string]any{
+		"group": "vsphere.openpacific.io", "version": "v1alpha1", "groupPriorityMinimum": int64(900), "versionPriority": int64(10),
+		"caBundle": bundle,
+		"service":  map[string]any{"name": "vsphere-apiserver", "namespace": "pacific-system", "port": int64(20001)},
+	}
 	if diff := cmp.Diff(want, normal(got)); diff != "" {
 		t.Errorf("APIServices (-want +got):\n%s", diff)
 	}
@@ -46,7 +51,8 @@ func TestReadRegistersEveryVersionWithACABundle(t *testing.T) {
 			}
 		}
 	}
-	wantKinds := []string{"Namespace", "ServiceAccount", "ClusterRoleBinding", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ClusterRole", "ClusterRole", "Service"}
+	wantKinds := []string{"Namespace", "ServiceAccount", "ClusterRoleBinding", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ClusterRole", "ClusterRole",
+		"ClusterRole", "ClusterRoleBinding", "ClusterRole", "ClusterRole", "ClusterRole", "ClusterRole", "Service"}
 	if diff := cmp.Diff(wantKinds, kinds); diff != "" {
 		t.Errorf("order of the rest (-want +got):\n%s", diff)
 	}

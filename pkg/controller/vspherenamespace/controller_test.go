@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vspherenamespace
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+
+	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+)
+
+// world is vCenter and the API as the controller sees them.
+type world struct {
+	mu       sync.Mutex
+	calls    []string
+	err      error // what Realise and Dismantle fail with
+	problems []string
+	detached bool
+}
+
+func (w *world) call(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.calls) == 0 || w.calls[len(w.calls)-1] != what {
+		w.calls = append(w.calls, what)
+	}
+}
+
+func (w *world) called() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.calls)
+}
+
+func (w *world) fails() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+func (w *world) Realise(context.Context, types.UID) error { w.call("realise"); return w.fails() }
+
+func (w *world) Dismantle(context.Context, types.UID) error { w.call("dismantle"); return w.fails() }
+
+func (w *world) Delete(context.Context, string, types.UID) error { w.call("delete"); return nil }
+
+func (w *world) RemoveFinalizer(context.Context, string, types.UID) error {
+	w.call("remove finalizer")
+	return nil
+}
+
+func (w *world) SetProblem(_ types.UID, message string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.problems = append(w.problems, message)
+}
+
+func (w *world) isDetached(string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.detached
+}
+
+// listsOnly begins with a list, not with a watch that sends what there is.
+type listsOnly struct{ *cache.ListWatch }
+
+func (listsOnly) IsWatchListSemanticsUnSupported() bool { return true }
+
+// start runs a controller for one vSphere Namespace in a cluster.
+func start(t *testing.T, w *world, namespace *v1alpha1.Namespace, cluster ...runtime.Object) *fake.Clientset {
+	t.Helper()
+	client := fake.NewClientset(cluster...)
+	factory := informers.NewSharedInformerFactory(client, 0)
+	controller := &Controller{
+		Namespaces: listsOnly{&cache.ListWatch{
+			ListFunc: func(metav1.ListOptions) (runtime.Object, error) {
+				return &v1alpha1.NamespaceList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}, Items: []v1alpha1.Namespace{*namespace}}, nil
+			},
+			WatchFunc: func(metav1.ListOptions) (watch.Interface, error) { return watch.NewFake(), nil },
+		}},
+		Backend: w, Problems: w, Releaser: w, Detached: w.isDetached,
+		Client: client, Core: factory.Core().V1().Namespaces(), Bindings: factory.Rbac().V1().RoleBindings(), Logger: klog.Background(),
+	}
+	controller.Core.Informer()
+	controller.Bindings.Informer()
+	ctx, cancel := context.WithCancel(t.Context())
+	factory.StartWithContext(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { _ = controller.Run(ctx, 2) })
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+		factory.Shutdown()
+	})
+	return client
+}
+
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !done() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not in time: %s", what)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+func declared() *v1alpha1.Namespace {
+	limit := int64(10_001)
+	memory := resource.MustParse("8Gi")
+	return &v1alpha1.Namespace{
+		ObjectMeta: metav1.ObjectMeta{Name: "team-a", UID: "u", ResourceVersion: "1", Finalizers: []string{v1alpha1.NamespaceFinalizer}},
+		Spec: v1alpha1.NamespaceSpec{
+			Resources: v1alpha1.NamespaceResources{CPULimitMHz: &limit, MemoryLimit: &memory},
+			Access: []v1alpha1.NamespaceAccess{
+				{Kind: "User", Name: "dev@vsphere.local", Role: "Edit"},
+				{Kind: "Group", Name: "a/b@c@corp.example.com", Role: "View"},
+			},
+		},
+		Status: v1alpha1.NamespaceStatus{Folder: "group-v1", Zones: []v1alpha1.NamespaceZoneStatus{{Name: "a", ResourcePool: "resgroup-1"}, {Name: "b", ResourcePool: "resgroup-2"}}},
+	}
+}
+
+func deleted() *v1alpha1.Namespace {
+	namespace := declared()
+	namespace.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)}
+	return namespace
+}
+
+func core(folder string) *corev1.Namespace {
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team-a", UID: "core", Annotations: map[string]string{folderAnnotation: folder}}}
+}
+
+func state(t *testing.T, client *fake.Clientset) (annotations map[string]string, roles map[string]string) {
+	t.Helper()
+	namespace, err := client.CoreV1().Namespaces().Get(t.Context(), "team-a", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := client.RbacV1().RoleBindings("team-a").List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	roles = map[string]string{}
+	for _, binding := range list.Items {
+		subjects := make([]string, len(binding.Subjects))
+		for i, subject := range binding.Subjects {
+			subjects[i] = subject.Kind + " " + subject.Name
+		}
+		roles[binding.Name] = binding.RoleRef.Name + " " + strings.Join(subjects, ",")
+	}
+	return namespace.Annotations, roles
+}
+
+// What is kept is made, and made again when somebody changes it by hand.
+func TestKeptAndRepaired(t *testing.T) {
+	stray := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "wcp:team-a:user:vsphere.local:gone", Labels: map[string]string{managedLabel: managedValue}}}
+	foreign := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "foreign"}, RoleRef: rbacv1.RoleRef{Name: "x"}}
+	client := start(t, &world{}, declared(), core("group-v1"), stray, foreign)
+	wantAnnotations := map[string]string{
+		folderAnnotation: "group-v1", poolAnnotation: "resgroup-1", cpuLimitAnnotation: "10.0010", memoryLimitAnnotation: "8Gi",
+	}
+	wantRoles := map[string]string{
+		"wcp:team-a:user:vsphere.local:dev":                "pacific:edit User sso:dev@vsphere.local",
+		"wcp:team-a:group:corp.example.com:a_b@c:549b4e8a": "pacific:view Group sso:a/b@c@corp.example.com",
+		"foreign": "x ",
+	}
+	asWanted := func() bool {
+		annotations, roles := state(t, client)
+		return cmp.Equal(wantAnnotations, annotations) && cmp.Equal(wantRoles, roles)
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for !asWanted() {
+		if time.Now().After(deadline) {
+			annotations, roles := state(t, client)
+			t.Fatalf("(-want +got):\n%s\n%s", cmp.Diff(wantAnnotations, annotations), cmp.Diff(wantRoles, roles))
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+	bindings := client.RbacV1().RoleBindings("team-a")
+	const dev = "wcp:team-a:user:vsphere.local:dev"
+	for what, change := range map[string]func() error{
+		"a binding is removed": func() error { return bindings.Delete(t.Context(), dev, metav1.DeleteOptions{}) },
+		"a subject is added": func() error {
+			binding, err := bindings.Get(t.Context(), dev, metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			binding.Subjects = append(binding.Subjects, rbacv1.Subject{Kind: "User", Name: "eve"})
+			binding.Labels = nil
+			_, err = bindings.Update(t.Context(), binding, metav1.UpdateOptions{})
+			return err
+		},
+		"a binding is replaced by one of another role": func() error {
+			if err := bindings.Delete(t.Context(), dev, metav1.DeleteOptions{}); err != nil {
+				return err
+			}
+			_, err := bindings.Create(t.Context(), &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: dev}, RoleRef: rbacv1.RoleRef{Name: "cluster-admin"}}, metav1.CreateOptions{})
+			if err != nil && strings.Contains(err.Error(), "already exists") { // it was repaired in between
+				return nil
+			}
+			return err
+		},
+		"an annotation is changed": func() error {
+			_, err := client.CoreV1().Namespaces().Patch(t.Context(), "team-a", types.MergePatchType, []byte(`{"metadata":{"annotations":{"`+poolAnnotation+`":"x"}}}`), metav1.PatchOptions{})
+			return err
+		},
+	} {
+		if err := change(); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		eventually(t, what+", and repaired", asWanted)
+	}
+}
+
+func TestDeletion(t *testing.T) {
+	ending := core("group-v1")
+	ending.DeletionTimestamp, ending.Finalizers = &metav1.Time{Time: time.Unix(1, 0)}, []string{"kubernetes"}
+	for _, test := range []struct {
+		what      string
+		namespace *v1alpha1.Namespace
+		world     *world
+		cluster   []runtime.Object
+		want      []string
+		left      bool // the Kubernetes Namespace
+	}{
+		{"its Namespace goes first, then vCenter, then it", deleted(), &world{}, []runtime.Object{core("group-v1")}, []string{"dismantle", "remove finalizer"}, false},
+		{"without a Namespace", deleted(), &world{}, nil, []string{"dismantle", "remove finalizer"}, false},
+		{"a Namespace of another folder is left alone", deleted(), &world{}, []runtime.Object{core("group-v2")}, []string{"dismantle", "remove finalizer"}, true},
+		{"a Namespace of no folder is left alone", deleted(), &world{}, []runtime.Object{core("")}, []string{"dismantle", "remove finalizer"}, true},
+		{"its Namespace is being deleted", declared(), &world{}, []runtime.Object{ending}, []string{"delete"}, true},
+		{"its Namespace was deleted while nobody watched", declared(), &world{detached: true}, nil, []string{"delete"}, false},
+		{"its Namespace is not there yet", declared(), &world{}, nil, []string{"realise"}, false},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			client := start(t, test.world, test.namespace, test.cluster...)
+			eventually(t, strings.Join(test.want, ", "), func() bool {
+				calls := test.world.called()
+				return len(calls) >= len(test.want)
+			})
+			if diff := cmp.Diff(test.want, test.world.called()[:len(test.want)]); diff != "" {
+				t.Errorf("calls (-want +got):\n%s", diff)
+			}
+			_, err := client.CoreV1().Namespaces().Get(t.Context(), "team-a", metav1.GetOptions{})
+			if (err == nil) != test.left {
+				t.Errorf("the Namespace: %v", err)
+			}
+		})
+	}
+}
+
+// What cannot be done is said, and tried again.
+func TestProblem(t *testing.T) {
+	w := &world{err: errors.New("vCenter is away")}
+	start(t, w, declared(), core("group-v1"))
+	eventually(t, "the problem is said", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.problems) > 1 && strings.Contains(w.problems[1], "vCenter is away")
+	})
+}
