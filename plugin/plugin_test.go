@@ -184,10 +184,11 @@ func replaceCertificate(ts *testscript.TestScript, _ bool, arguments []string) {
 // expired 10.0.1.10, ! expired 10.0.1.10.
 func expireTokens(ts *testscript.TestScript, not bool, arguments []string) {
 	s := sceneOf(ts)
-	s.supervisors[arguments[0]].Expires = 1
+	expires := int64(1)
 	if not {
-		s.supervisors[arguments[0]].Expires = tokensExpire
+		expires = tokensExpire
 	}
+	s.supervisors[arguments[0]].Expire(expires)
 }
 
 // secrets checks that the password is in no output and in no file:

@@ -25,12 +25,12 @@ type Supervisor struct {
 	Users     map[string]string // passwords
 	Workloads string            // the JSON that is sent
 	Guests    []Guest
-	Expires   int64 // of the tokens, seconds
+	Expires   int64 // of the tokens, seconds; Expire changes it later
 
 	// Answer, when set, takes the place of all else and says whether it did.
 	Answer func(http.ResponseWriter, *http.Request) bool
 
-	mu       sync.Mutex // guards requests
+	mu       sync.Mutex // guards requests, and Expires once it serves
 	requests []string
 }
 
@@ -49,12 +49,22 @@ func (s *Supervisor) Forget() {
 	s.requests = nil
 }
 
+// Expire changes when the tokens expire that are given out from now on.
+func (s *Supervisor) Expire(seconds int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Expires = seconds
+}
+
 // Token returns the token that is given to a user: a JWT in form, signed by
 // nobody.
 func (s *Supervisor) Token(username, audience string) string {
+	s.mu.Lock()
+	expires := s.Expires
+	s.mu.Unlock()
 	encode := base64.RawURLEncoding.EncodeToString
 	header := encode([]byte(`{"alg":"RS256","kid":"CFFA5FCD"}`))
-	claims := encode(fmt.Appendf(nil, `{"sub":%q,"aud":%q,"exp":%d}`, username, audience, s.Expires))
+	claims := encode(fmt.Appendf(nil, `{"sub":%q,"aud":%q,"exp":%d}`, username, audience, expires))
 	return header + "." + claims + "." + encode([]byte("signature"))
 }
 
