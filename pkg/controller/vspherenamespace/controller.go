@@ -41,9 +41,11 @@ type Backend interface {
 	Dismantle(ctx context.Context, uid types.UID) error
 }
 
-// Problems shows on a vSphere Namespace what could not be done.
+// Problems shows on a vSphere Namespace what could not be done, and its age where
+// vCenter has none.
 type Problems interface {
 	SetProblem(uid types.UID, message string)
+	SetBirth(folder string, at metav1.Time)
 }
 
 // Releaser ends vSphere Namespaces. It is no error when one is gone.
@@ -180,6 +182,7 @@ func (c *Controller) sync(ctx context.Context, namespace *v1alpha1.Namespace) (t
 		// The controller of Namespaces says which folder it is, and then we come again.
 		return 0, nil
 	}
+	c.Problems.SetBirth(namespace.Status.Folder, core.CreationTimestamp)
 	if err := c.annotate(ctx, core, namespace); err != nil {
 		return 0, err
 	}

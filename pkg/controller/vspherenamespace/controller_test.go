@@ -73,6 +73,8 @@ func (w *world) SetProblem(_ types.UID, message string) {
 	w.problems = append(w.problems, message)
 }
 
+func (*world) SetBirth(string, metav1.Time) {}
+
 func (w *world) isDetached(string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

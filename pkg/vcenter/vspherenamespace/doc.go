@@ -12,7 +12,8 @@
 // stands in a Record, which somebody else keeps.
 //
 // A namespace that nobody ever wrote to has no record. Its uid is made of
-// vCenter's and the folder's ids, and lasts as long as they do.
+// vCenter's and the folder's ids, and lasts as long as they do; its age is that of
+// its Kubernetes Namespace, since vCenter keeps none for a folder.
 //
 // Usage changes all the time. So that it does not become an event per second, it
 // is rounded (to 10 MHz and 64 MiB, upwards) and looked at every 15 seconds: no

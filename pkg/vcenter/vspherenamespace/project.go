@@ -53,6 +53,9 @@ func (p *Projector) project(e *entry) *v1alpha1.Namespace {
 		}
 	}
 	object.Name, object.ResourceVersion = e.name, ""
+	if object.CreationTimestamp.IsZero() {
+		object.CreationTimestamp = p.births[e.folder]
+	}
 	object.Spec.Resources = sum(pools)
 	if e.record != nil && e.record.Resources != nil {
 		object.Spec.Resources = *e.record.Resources.DeepCopy()
@@ -122,6 +125,8 @@ func (p *Projector) conclude(e *entry, object *v1alpha1.Namespace) {
 		before = meta.FindStatusCondition(e.object.Status.Conditions, ready.Type)
 	}
 	switch {
+	case e.record == nil && !object.CreationTimestamp.IsZero():
+		ready.LastTransitionTime = object.CreationTimestamp
 	case before != nil && before.Status == ready.Status:
 		ready.LastTransitionTime = before.LastTransitionTime
 	case before == nil && ready.Status == metav1.ConditionTrue && !object.CreationTimestamp.IsZero():

@@ -12,6 +12,7 @@ import (
 
 	"github.com/vmware/govmomi/vim25/types"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	k8stypes "k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
@@ -53,6 +54,7 @@ type Projector struct {
 	records  map[k8stypes.UID]*stored
 	detached map[string]bool
 	problems map[k8stypes.UID]problem
+	births   map[string]metav1.Time // by folder
 	// stale: folders, pools, clusters or records are other ones than those the
 	// entries were made of.
 	stale   bool
@@ -112,7 +114,7 @@ type Config struct {
 func NewProjector(config Config) *Projector {
 	p := &Projector{
 		clock: config.Clock, logger: config.Logger,
-		records: map[k8stypes.UID]*stored{}, problems: map[k8stypes.UID]problem{}, entries: map[string]*entry{},
+		records: map[k8stypes.UID]*stored{}, problems: map[k8stypes.UID]problem{}, births: map[string]metav1.Time{}, entries: map[string]*entry{},
 	}
 	if p.clock == nil {
 		p.clock = clock.RealClock{}

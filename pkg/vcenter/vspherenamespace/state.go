@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	k8stypes "k8s.io/apimachinery/pkg/types"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
@@ -158,6 +159,23 @@ func (p *Projector) restore(records map[k8stypes.UID]*stored, instance string) {
 	defer p.mu.Unlock()
 	p.records, p.instance = records, instance
 	p.stale = true
+	p.publish()
+}
+
+// SetBirth says since when a folder is known. vCenter keeps no such time: until
+// somebody says so, a namespace that nobody wrote to has no age.
+func (p *Projector) SetBirth(folder string, at metav1.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if known := p.births[folder]; known.Equal(&at) || folder == "" {
+		return
+	}
+	p.births[folder] = at
+	for name, e := range p.entries {
+		if e.folder == folder {
+			p.dirty[name] = struct{}{}
+		}
+	}
 	p.publish()
 }
 

@@ -436,6 +436,12 @@ func TestFolderIsANamespace(t *testing.T) {
 	limits := v1alpha1.NamespaceResources{CPULimitMHz: ptr[int64](5000), MemoryLimit: quantity("2Gi")}
 	s.until("the limits of the vSphere Client show", func() bool { return cmp.Equal(limits, s.get("team-a").Spec.Resources) })
 
+	birth := metav1.Unix(1_700_000_000, 0)
+	s.projector.SetBirth(got.Status.Folder, birth)
+	if born := s.get("team-a"); !born.CreationTimestamp.Equal(&birth) || !born.Status.Conditions[0].LastTransitionTime.Equal(&birth) {
+		t.Errorf("with an age: %v, %v", born.CreationTimestamp, born.Status.Conditions)
+	}
+
 	// The first write keeps what there is, and makes nothing in vCenter.
 	if err := s.update("team-a", func(o *v1alpha1.Namespace) { o.Labels = map[string]string{"a": "b"} }); err != nil {
 		t.Fatal(err)
