@@ -5,9 +5,10 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-# What the tests run with: the race detector, and Kubernetes' own checks that caches are not changed
-# and that watches decode.
+# What the tests run with: Kubernetes' own checks that caches are not changed and that watches decode.
 TEST_ENV := KUBE_CACHE_MUTATION_DETECTOR=true KUBE_PANIC_WATCH_DECODE_ERROR=true
+# The race detector wants a C compiler; without one the tests run all the same.
+RACE ?= $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && echo -race)
 N ?= 10000
 
 .PHONY: help
@@ -26,8 +27,8 @@ run: build ## Start a Supervisor on a simulated vCenter; Ctrl-C stops it.
 test: unit e2e ## Run all tests.
 
 .PHONY: unit
-unit: ## Run the tests of the importable module, with the race detector.
-	$(TEST_ENV) go test -race -timeout 20m ./...
+unit: ## Run the tests of the importable module, with the race detector where there is a C compiler.
+	$(TEST_ENV) go test $(RACE) -timeout 20m ./...
 
 .PHONY: e2e
 e2e: build ## Run the tests of the Supervisor, end to end through the real aggregator.
