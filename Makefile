@@ -8,7 +8,7 @@ SHELL := /bin/bash
 # What the tests run with: Kubernetes' own checks that caches are not changed and that watches decode.
 TEST_ENV := KUBE_CACHE_MUTATION_DETECTOR=true KUBE_PANIC_WATCH_DECODE_ERROR=true
 # The race detector wants a C compiler; without one the tests run all the same.
-RACE ?= $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && echo -race)
+RACE ?= $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 N ?= 10000
 
 .PHONY: help
