@@ -29,6 +29,9 @@ import (
 // request that changes something.
 const defaultTimeout = 30 * time.Second
 
+// reachableTimeout is how long vCenter may take to tell its time.
+const reachableTimeout = 3 * time.Second
+
 // Session carries out calls; vcenter.Session does. Errors come with their
 // failure kind.
 type Session interface {
@@ -112,11 +115,7 @@ func (b *Backend) Create(ctx context.Context, key string, obj runtime.Object) er
 		return fmt.Errorf("create %s: a %T is no vSphere Namespace", key, obj)
 	}
 	operation := fmt.Sprintf("create vSphere Namespace %q", object.Name)
-	// Said at once, before anything is promised.
-	if err := b.Session.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
-		_, err := methods.GetCurrentTime(ctx, client)
-		return err
-	}); err != nil {
+	if err := b.reachable(ctx, operation); err != nil {
 		return err
 	}
 	record := &Record{}
@@ -142,6 +141,20 @@ func (b *Backend) Create(ctx context.Context, key string, obj runtime.Object) er
 	// What was asked stands in the record: it is accepted, and goes on.
 	b.Projector.SetProblem(uid, err.Error())
 	return nil
+}
+
+// reachable says at once when vCenter is away, before anything is promised.
+func (b *Backend) reachable(ctx context.Context, operation string) error {
+	soon, cancel := context.WithTimeout(ctx, reachableTimeout)
+	defer cancel()
+	err := b.Session.Do(soon, operation, func(ctx context.Context, client *vim25.Client) error {
+		_, err := methods.GetCurrentTime(ctx, client)
+		return err
+	})
+	if err != nil && soon.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("%s: vCenter does not answer now, try again: %w", operation, failure.Unavailable)
+	}
+	return err
 }
 
 // plan decides what a new namespace starts from.
