@@ -50,19 +50,19 @@ func (c *Cluster) Apply(ctx context.Context, objects []*unstructured.Unstructure
 	return nil
 }
 
-// ApplyWhereItBelongs applies the objects whose Namespace is there, or comes within the time; it passes over the others.
+// ApplyWhereItBelongs applies the objects whose Namespace is there, or comes within the time, which is for all of them
+// together; it passes over the others.
 func (c *Cluster) ApplyWhereItBelongs(ctx context.Context, objects []*unstructured.Unstructured, patience time.Duration) error {
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	namespaces := map[string]bool{"": true}
 	for _, object := range objects {
 		namespace := object.GetNamespace()
 		if _, known := namespaces[namespace]; !known {
-			waiting, cancel := context.WithTimeout(ctx, patience)
-			err := retry(waiting, func(ctx context.Context) error {
+			namespaces[namespace] = retry(waiting, func(ctx context.Context) error {
 				_, err := c.resource(corev1.SchemeGroupVersion.WithKind("Namespace"), "").Get(ctx, namespace, metav1.GetOptions{})
 				return err
-			})
-			cancel()
-			namespaces[namespace] = err == nil
+			}) == nil
 		}
 		if !namespaces[namespace] {
 			continue
