@@ -32,7 +32,7 @@ unit: ## Run the tests of the importable module, with the race detector where th
 
 .PHONY: e2e
 e2e: build ## Run the tests of the Supervisor, end to end through the real aggregator.
-	cd cmd/supervisor && SUPERVISOR=$(CURDIR)/bin/supervisor $(TEST_ENV) go test -timeout 30m ./...
+	cd cmd/supervisor && SUPERVISOR=$(CURDIR)/bin/supervisor $(TEST_ENV) go test -count=1 -timeout 30m ./...
 
 .PHONY: bench
 bench: build ## Compare our VirtualMachines with the same objects as a CRD; N=10000 says how many.
