@@ -213,7 +213,8 @@ func Run(ctx context.Context, options *Options) error {
 		return leadership.Run(ctx, func(term uint64) {
 			sequence.Begin(term)
 			running.Go(func() error {
-				if err := restore(ctx, namespaces, logger); err != nil {
+				// Nothing is served before the detached folders are hidden.
+				if err := untilDone(ctx, logger, "Cannot read the detached folders, trying again", namespaces.Restore); err != nil {
 					return nil // ctx ended
 				}
 				projector.Attach(machines)
@@ -246,16 +247,17 @@ func Run(ctx context.Context, options *Options) error {
 	return err
 }
 
-// restore hides the detached folders. Nothing is served before it succeeded.
-func restore(ctx context.Context, namespaces *namespacecontroller.Controller, logger klog.Logger) error {
+// untilDone calls f until it succeeds, with pauses that grow; it fails only when
+// ctx ends. failing is what is logged of a failure.
+func untilDone(ctx context.Context, logger klog.Logger, failing string, f func(context.Context) error) error {
 	backoff := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 7, Cap: 5 * time.Second}
 	for {
-		err := namespaces.Restore(ctx)
+		err := f(ctx)
 		if err == nil {
 			return nil
 		}
 		delay := backoff.Step()
-		logger.Error(err, "Cannot read the detached folders, trying again", "retryIn", delay)
+		logger.Error(err, failing, "retryIn", delay)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/vmware/govmomi/vim25"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/endpoints/request"
@@ -176,7 +174,7 @@ func (l leaderRealises) Dismantle(ctx context.Context, uid types.UID) error {
 // when it is not nil. Nothing of them is served before it succeeded; it fails only
 // when ctx ends.
 func restoreRecords(ctx context.Context, session *vcenter.Session, backend *vnsvcenter.Backend, logger klog.Logger) error {
-	restore := func() error {
+	return untilDone(ctx, logger, "Cannot read the records of the vSphere Namespaces, trying again", func(ctx context.Context) error {
 		instance := ""
 		if session != nil {
 			err := session.Do(ctx, "ask vCenter who it is", func(_ context.Context, client *vim25.Client) error {
@@ -188,19 +186,5 @@ func restoreRecords(ctx context.Context, session *vcenter.Session, backend *vnsv
 			}
 		}
 		return backend.Restore(ctx, instance)
-	}
-	backoff := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 7, Cap: 5 * time.Second}
-	for {
-		err := restore()
-		if err == nil {
-			return nil
-		}
-		delay := backoff.Step()
-		logger.Error(err, "Cannot read the records of the vSphere Namespaces, trying again", "retryIn", delay)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(delay):
-		}
-	}
+	})
 }

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apiserver
+
+import (
+	"slices"
+	"testing"
+
+	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
+	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
+)
+
+// TestOneInventoryServesBothProjections holds the paths that are asked for to
+// those that are read: each kind is asked for once, for everybody.
+func TestOneInventoryServesBothProjections(t *testing.T) {
+	read := []struct {
+		projection, kind string
+		paths            []string
+	}{
+		{"virtualmachine", vmvcenter.TypeVirtualMachine, vmvcenter.Paths()},
+		{"virtualmachine", vmvcenter.TypeFolder, vmvcenter.FolderPaths()},
+		{"virtualmachine", vmvcenter.TypeHost, vmvcenter.HostPaths()},
+		{"virtualmachine", vmvcenter.TypeCluster, vmvcenter.ClusterPaths()},
+		{"vspherenamespace", vnsvcenter.TypeVirtualMachine, vnsvcenter.Paths()},
+		{"vspherenamespace", vnsvcenter.TypeFolder, vnsvcenter.FolderPaths()},
+		{"vspherenamespace", vnsvcenter.TypeCluster, vnsvcenter.ClusterPaths()},
+		{"vspherenamespace", vnsvcenter.TypeResourcePool, vnsvcenter.ResourcePoolPaths()},
+	}
+	asked := map[string][]string{}
+	for _, kind := range inventoryKinds() {
+		if asked[kind.Type] != nil {
+			t.Errorf("%s is asked for twice", kind.Type)
+		}
+		asked[kind.Type] = kind.Paths
+	}
+	for _, reader := range read {
+		for _, path := range reader.paths {
+			if !slices.Contains(asked[reader.kind], path) {
+				t.Errorf("%s reads %s of %s, which nobody asks vCenter for", reader.projection, path, reader.kind)
+			}
+		}
+	}
+}
