@@ -15,7 +15,9 @@ type Sequence struct {
 // NewSequence returns the sequence of a term. Every revision of a higher term is greater than every revision of a
 // lower one. The first revision is term<<30 + 1.
 func NewSequence(term uint64) *Sequence {
-	return NewCounter(term << termShift)
+	s := &Sequence{}
+	s.Begin(term)
+	return s
 }
 
 // Begin moves the sequence to a term, for a process that learns its term only after its stores were made. It is called
