@@ -120,7 +120,7 @@ func (b *Backend) Create(ctx context.Context, key string, obj runtime.Object) er
 	}
 	record := &Record{}
 	record.take(object)
-	if err := b.plan(record, object); err != nil {
+	if err := b.plan(ctx, record, object); err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
 	uid := record.uid()
@@ -158,14 +158,20 @@ func (b *Backend) reachable(ctx context.Context, operation string) error {
 }
 
 // plan decides what a new namespace starts from.
-func (b *Backend) plan(record *Record, object *v1alpha1.Namespace) error {
+func (b *Backend) plan(ctx context.Context, record *Record, object *v1alpha1.Namespace) error {
 	folder, detached := b.Projector.folderNamed(object.Name)
 	switch {
 	case folder != "" && !detached:
 		return fmt.Errorf("the folder %s of vCenter is the vSphere Namespace %q already: %w", folder, object.Name, failure.AlreadyExists)
-	case object.Spec.Folder != "" && object.Spec.Folder != folder:
-		return fmt.Errorf("spec.folder: %s is not a folder of the name %q in the namespaces folder whose Kubernetes Namespace was deleted; "+
-			"a folder that lies there under a name of its own is a vSphere Namespace without being taken over: %w", object.Spec.Folder, object.Name, failure.Invalid)
+	case object.Spec.Folder != "" && folder != "" && object.Spec.Folder != folder:
+		return fmt.Errorf("spec.folder: the name %q has the folder %s of the namespaces folder, whose Kubernetes Namespace was deleted: "+
+			"take that one over, or rename one of the two: %w", object.Name, folder, failure.Invalid)
+	case object.Spec.Folder != "" && folder == "":
+		if err := b.adoptable(ctx, object.Name, object.Spec.Folder); err != nil {
+			return err
+		}
+		record.Folder, record.Bring = object.Spec.Folder, true
+		record.Kept = append(record.Kept, record.Folder)
 	case folder != "":
 		record.Kept = append(record.Kept, folder)
 	}
@@ -216,7 +222,7 @@ func (b *Backend) refused(err error) bool {
 // untouched says whether nothing was made in vCenter for a record.
 func (b *Backend) untouched(uid k8stypes.UID) bool {
 	record := b.Projector.record(uid)
-	return record != nil && record.Folder == "" && len(record.Pools) == 0
+	return record != nil && (record.Folder == "" || record.Bring) && len(record.Pools) == 0
 }
 
 // Update implements livestore.Backend.

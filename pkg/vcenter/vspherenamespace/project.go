@@ -106,7 +106,7 @@ func (p *Projector) conclude(e *entry, object *v1alpha1.Namespace) {
 	case e.record != nil && e.record.deleting():
 		object.Status.Phase = v1alpha1.NamespaceTerminating
 		ready.Reason, ready.Message = ReasonTerminating, "It is being deleted: first what lies in it, then what Pacific made for it in vCenter."
-	case e.record != nil && e.folder == "" && e.record.Folder != "":
+	case e.record != nil && e.folder == "" && e.record.Folder != "" && !e.record.Bring:
 		object.Status.Phase = v1alpha1.NamespacePending
 		ready.Reason, ready.Message = ReasonFolderMissing, "Its folder "+e.record.Folder+" does not lie in the namespaces folder of vCenter any more."
 	case !complete(e):

@@ -82,6 +82,9 @@ func (b *Backend) Realise(ctx context.Context, uid k8stypes.UID) error {
 
 func (b *Backend) realiseFolder(ctx context.Context, s state) error {
 	record, uid := s.record, s.record.uid()
+	if record.Bring {
+		return b.bringFolder(ctx, record.Record)
+	}
 	if record.Folder != "" {
 		if b.Projector.knowsFolder(record.Folder) {
 			return nil

@@ -36,6 +36,9 @@ type Record struct {
 	// Folder is the managed-object id of the folder. Empty: it is the folder of
 	// the namespace's name, if there is one by now.
 	Folder string `json:"folder,omitempty"`
+	// Bring: the folder lies elsewhere in vCenter and is to be moved into the
+	// namespaces folder.
+	Bring bool `json:"bring,omitempty"`
 	// Pools are the managed-object ids of the pools, by zone.
 	Pools map[string]string `json:"pools,omitempty"`
 	// Kept are the ids of the folder and the pools that were there before Pacific
