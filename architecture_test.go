@@ -44,6 +44,7 @@ func TestImports(t *testing.T) {
 		{"./pkg/ledger/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry"}, "a folder is a string to the ledger"},
 		{"./pkg/registry/...", []string{govmomi, module + "pkg/vcenter"}, "the registry declares what it needs, pkg/apiserver joins"},
 		{"./pkg/controller/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry"}, "a controller declares what it needs, pkg/apiserver joins"},
+		{"./pkg/access/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry", module + "pkg/controller"}, "whoever cuts a list down to somebody's rights asks it"},
 		{"./pkg/vcenter/...", []string{module + "pkg/registry", module + "pkg/controller", module + "pkg/apiserver"}, "vCenter does not know who asks"},
 		{"./plugin/...", []string{govmomi, "k8s.io/apiserver", module + "pkg"}, "every developer runs the plugin, and it starts with every kubectl"},
 		{"./cmd/kubectl-vsphere", []string{govmomi, "k8s.io/apiserver", module + "pkg"}, "every developer runs the plugin, and it starts with every kubectl"},
