@@ -153,7 +153,8 @@ func Run(ctx context.Context, options *Options) error {
 		return fmt.Errorf("make a client of kube-apiserver: %w", err)
 	}
 	namespaceInformers := informers.NewSharedInformerFactory(client, 0)
-	storage, err := installMachines(server, scheme, codecs, machines, projector, config.StorageObjectCountTracker, realClock)
+	entitlements := grants{namespaces: vsphereNamespaces, storageClass: func(string) string { return "" }, libraries: func(string) []string { return nil }}
+	storage, err := installMachines(server, scheme, codecs, machines, projector, entitlements, config.StorageObjectCountTracker, realClock)
 	if err != nil {
 		return err
 	}

@@ -77,6 +77,28 @@ func TestRefusedRequests(t *testing.T) {
 			403, resource + `is forbidden: ` + createInstead},
 		"create by apply": {"PATCH", path("v1alpha5", "/new?fieldManager=me"), applyType, apply("v1alpha5", "new", ""),
 			403, resource + `"new" is forbidden: ` + createInstead},
+		"create of what is given, and more": {"POST", path("v1alpha5", ""), jsonType, apply("v1alpha5", "new", `,"spec":{"className":"big",`+
+			`"image":{"kind":"VirtualMachineImage","name":"ubuntu"},"storageClass":"gold"}`), 403, resource + `"new" is forbidden: ` + createInstead},
+		"create of what is not given": {"POST", path("v1alpha5", ""), jsonType, apply("v1alpha5", "new", `,"spec":{"className":"huge",`+
+			`"image":{"kind":"VirtualMachineImage","name":"secret"},"imageName":"unknown","storageClass":"silver",`+
+			`"hardware":{"cdrom":[{"name":"cd1","image":{"kind":"VirtualMachineImage","name":"secret"}}]},`+
+			`"network":{"interfaces":[{"name":"eth0"},{"name":"eth1","network":{"name":"dmz"}}]},`+
+			`"volumes":[{"name":"a","persistentVolumeClaim":{"claimName":"a","instanceVolumeClaim":{"storageClass":"bronze","size":"1Gi"}}}]}`),
+			403, resource + `"new" is forbidden: ` +
+				`spec.className: the class "huge" is not given to the vSphere Namespace "team-a"; given: big, small (an administrator changes that in its spec.virtualMachineClasses); ` +
+				`spec.image.name: the image "secret" is in no content library that is given to the vSphere Namespace "team-a"; given: Platform images (an administrator changes that in its spec.contentLibraries); ` +
+				`spec.imageName: the image "unknown" is in no content library that is given to the vSphere Namespace "team-a"; given: Platform images (an administrator changes that in its spec.contentLibraries); ` +
+				`spec.network.interfaces[1].network.name: the network "dmz" is not given to the vSphere Namespace "team-a"; given: nothing is (an administrator changes that in its spec.networks); ` +
+				`spec.storageClass: the storage class "silver" is not given to the vSphere Namespace "team-a"; given: gold, full (an administrator changes that in its spec.storagePolicies); ` +
+				`spec.volumes[0].persistentVolumeClaim.instanceVolumeClaim.storageClass: the storage class "bronze" is not given to the vSphere Namespace "team-a"; given: gold, full (an administrator changes that in its spec.storagePolicies)`},
+		"create by apply of what is not given": {"PATCH", path("v1alpha3", "/new?fieldManager=me"), applyType, apply("v1alpha3", "new", `,"spec":{"className":"huge"}`),
+			403, resource + `"new" is forbidden: spec.className: the class "huge" is not given to the vSphere Namespace "team-a"; given: big, small (an administrator changes that in its spec.virtualMachineClasses)`},
+		"create where storage is used up": {"POST", path("v1alpha5", ""), jsonType, apply("v1alpha5", "new", `,"spec":{"storageClass":"full"}`),
+			403, resource + `"new" is forbidden: spec.storageClass: the limit of 10Gi for the storage policy "Full" is used up: the machines of the namespace take 10Gi`},
+		"create in another namespace": {"POST", "/apis/vmoperator.vmware.com/v1alpha5/namespaces/other/virtualmachines", jsonType, apply("v1alpha5", "new", `,"spec":{"className":"big"}`),
+			403, resource + `"new" is forbidden: the namespace "other" is no vSphere Namespace, so that nothing of vCenter may be used in it: see ` + "`kubectl get vns`" + ` for those that are`},
+		"change to a class that is not given": {"PATCH", path("v1alpha5", "/web-1"), mergeType, `{"spec":{"className":"huge"}}`,
+			403, resource + `"web-1" is forbidden: spec.className: the class "huge" is not given to the vSphere Namespace "team-a"; given: big, small (an administrator changes that in its spec.virtualMachineClasses)`},
 		"create by put": {"PUT", path("v1alpha5", "/new"), jsonType, apply("v1alpha5", "new", ""), 404, resource + `"new" not found`},
 		"change class": {"PATCH", path("v1alpha5", "/web-1"), mergeType, `{"spec":{"className":"big"}}`,
 			422, `VirtualMachine.vmoperator.vmware.com "web-1" is invalid: spec.className: Forbidden: cannot be changed through the API yet; change it in vCenter`},

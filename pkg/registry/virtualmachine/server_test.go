@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -42,6 +43,22 @@ const madeHere types.UID = "made-here"
 type origins struct{}
 
 func (origins) Created(uid types.UID) bool { return uid == madeHere }
+
+// grants gives team-a what is in it, of two content libraries.
+type grants struct{}
+
+func (grants) Given(namespace string) (Given, bool) {
+	limit := resource.MustParse("10Gi")
+	return Given{
+		Classes:   []string{"big", "small"},
+		Libraries: []string{"Platform images"},
+		Storage:   []GivenStorage{{Policy: "Gold", Class: "gold"}, {Policy: "Full", Class: "full", Limit: &limit, Used: limit}},
+	}, namespace == "team-a"
+}
+
+func (grants) Libraries(image string) []string {
+	return map[string][]string{"ubuntu": {"Other images", "Platform images"}, "secret": {"Other images"}}[image]
+}
 
 // world is an outside world in which every change succeeds at once. It fails with
 // err while that is set.
@@ -128,7 +145,7 @@ func newServerWith(t *testing.T, sequence *livestore.Sequence, machines ...*v1al
 	store.Replace(seed)
 
 	clock := testingclock.NewFakePassiveClock(created.Add(50 * time.Hour))
-	endpoints, err := NewREST(scheme, getter{codec: codecs.LegacyCodec(v1alpha5.GroupVersion), decorator: store.Decorator()}, origins{}, clock)
+	endpoints, err := NewREST(scheme, getter{codec: codecs.LegacyCodec(v1alpha5.GroupVersion), decorator: store.Decorator()}, origins{}, grants{}, clock)
 	if err != nil {
 		t.Fatal(err)
 	}

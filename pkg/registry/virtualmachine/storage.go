@@ -53,6 +53,7 @@ type Storage struct {
 type REST struct {
 	store   *genericregistry.Store
 	origins Origins
+	grants  Grants
 }
 
 var (
@@ -70,7 +71,7 @@ var (
 )
 
 // NewREST returns the endpoints over the storage that the getter brings.
-func NewREST(scheme *runtime.Scheme, getter generic.RESTOptionsGetter, origins Origins, clock clock.PassiveClock) (*Storage, error) {
+func NewREST(scheme *runtime.Scheme, getter generic.RESTOptionsGetter, origins Origins, grants Grants, clock clock.PassiveClock) (*Storage, error) {
 	resource := GroupResource()
 	rules := strategy{ObjectTyper: scheme, NameGenerator: names.SimpleNameGenerator}
 	store := &genericregistry.Store{
@@ -84,28 +85,31 @@ func NewREST(scheme *runtime.Scheme, getter generic.RESTOptionsGetter, origins O
 		DeleteStrategy:            rules,
 		ResetFieldsStrategy:       rules,
 		TableConvertor:            tableConvertor{clock: clock, fallback: rest.NewDefaultTableConvertor(resource)},
-		// Here both ways to create come by: a POST, and an apply to a name that is not there.
-		BeginCreate: refuseCreate,
 	}
 	if err := store.CompleteWithOptions(storeOptions(getter)); err != nil {
 		return nil, fmt.Errorf("set up storage of %s: %w", resource, err)
 	}
-	machines := &REST{store: store, origins: origins}
+	machines := &REST{store: store, origins: origins, grants: grants}
+	// Here both ways to create come by: a POST, and an apply to a name that is not there.
+	store.BeginCreate = machines.beginCreate
 	return &Storage{VirtualMachine: machines, Status: &StatusREST{machines: machines}}, nil
 }
 
-func refuseCreate(ctx context.Context, obj runtime.Object, _ *metav1.CreateOptions) (genericregistry.FinishFunc, error) {
-	accessor, err := meta.Accessor(obj)
-	if err != nil {
-		return nil, fmt.Errorf("refuse creation: %w", err)
+func (r *REST) beginCreate(ctx context.Context, obj runtime.Object, _ *metav1.CreateOptions) (genericregistry.FinishFunc, error) {
+	vm, ok := obj.(*v1alpha5.VirtualMachine)
+	if !ok {
+		return nil, fmt.Errorf("create a virtual machine: got a %T", obj)
 	}
-	name := accessor.GetName()
-	if accessor.GetGenerateName() != "" {
+	namespace := genericapirequest.NamespaceValue(ctx)
+	if err := refuse(r.grants, namespace, vm, nil); err != nil {
+		return nil, err
+	}
+	name := vm.Name
+	if vm.GenerateName != "" {
 		name = ""
 	}
 	return nil, apierrors.NewForbidden(GroupResource(), name, fmt.Errorf(
-		"creating virtual machines through the API comes later; create it in vCenter in the folder of the namespace %q, and it appears here",
-		genericapirequest.NamespaceValue(ctx)))
+		"creating virtual machines through the API comes later; create it in vCenter in the folder of the namespace %q, and it appears here", namespace))
 }
 
 // New implements rest.Storage.
@@ -170,7 +174,7 @@ func (r *REST) Create(ctx context.Context, obj runtime.Object, validation rest.V
 // Update implements rest.Updater, and with Get rest.Patcher.
 func (r *REST) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, createValidation rest.ValidateObjectFunc,
 	updateValidation rest.ValidateObjectUpdateFunc, forceAllowCreate bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
-	obj, created, err := r.store.Update(ctx, name, unowned{info}, createValidation, updateValidation, forceAllowCreate, options)
+	obj, created, err := r.store.Update(ctx, name, granted{unowned{info}, r.grants}, createValidation, updateValidation, forceAllowCreate, options)
 	if number := (*strconv.NumError)(nil); errors.As(err, &number) {
 		// The generic store parses the version before anything validates it, and would answer with 500.
 		err = apierrors.NewInvalid(v1alpha5.GroupVersion.WithKind("VirtualMachine").GroupKind(), name, field.ErrorList{field.Invalid(

@@ -30,6 +30,17 @@ func (e *entry) state() state {
 	return s
 }
 
+// Find returns the vSphere Namespace of a name as it is served. It must not be
+// changed.
+func (p *Projector) Find(name string) (*v1alpha1.Namespace, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.entries[name]; e != nil && e.object != nil {
+		return e.object, true
+	}
+	return nil, false
+}
+
 func (p *Projector) find(name string) (state, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
