@@ -73,6 +73,10 @@ type VM struct {
 	// NoTools leaves a running guest without tools, so without guest facts.
 	NoTools    bool
 	Annotation string
+	// StoragePolicy is the name of the policy of the machine's home, and
+	// DiskPolicies are those of its disks, in their order; empty is none.
+	StoragePolicy string
+	DiskPolicies  []string
 	// ExtraConfig is set as it is.
 	ExtraConfig map[string]string
 	// InstanceUUID and BIOSUUID default to ones made of the datacenter, the
@@ -318,10 +322,14 @@ func (b *Builder) spec(ctx context.Context, vm *VM) (*types.VirtualMachineConfig
 		}
 		datastore = path.Base(found[0].InventoryPath)
 	}
+	var err error
 	spec := &types.VirtualMachineConfigSpec{
 		Name: vm.Name, GuestId: vm.GuestID, NumCPUs: vm.CPUs, MemoryMB: vm.MemoryMB, Annotation: vm.Annotation,
 		InstanceUuid: vm.InstanceUUID, Uuid: vm.BIOSUUID,
 		Files: &types.VirtualMachineFileInfo{VmPathName: "[" + datastore + "]"},
+	}
+	if spec.VmProfile, err = b.profile(ctx, vm.StoragePolicy); err != nil {
+		return nil, err
 	}
 	keys := make([]string, 0, len(vm.ExtraConfig))
 	for key := range vm.ExtraConfig {
@@ -372,6 +380,17 @@ func (b *Builder) spec(ctx context.Context, vm *VM) (*types.VirtualMachineConfig
 		return nil, err
 	}
 	spec.DeviceChange = changes
+	disk := 0
+	for _, change := range changes {
+		change := change.GetVirtualDeviceConfigSpec()
+		if _, ok := change.Device.(*types.VirtualDisk); !ok || disk == len(vm.DiskPolicies) {
+			continue
+		}
+		if change.Profile, err = b.profile(ctx, vm.DiskPolicies[disk]); err != nil {
+			return nil, err
+		}
+		disk++
+	}
 	return spec, nil
 }
 

@@ -30,6 +30,14 @@
 //     asks and for nobody else, the administration service finds nested groups,
 //     and both logins by assertion take only one that was issued; the REST
 //     endpoints take none.
+//   - Storage policies belong to their vCenter. One is created, renamed and
+//     deleted as in vCenter: a name that is taken is refused, the name for
+//     Kubernetes is made once and stays, one in use is not deleted. The vmProfile
+//     of a machine and the profile of a disk, given to create, reconfigure and
+//     clone, are refused when there is no such policy, else they count once the
+//     task has succeeded, and PbmQueryAssociatedEntity, -Entities, -Profile and
+//     -Profiles answer by them. Clones have the policies that the request gives
+//     them, and no others; profiles in RelocateVM_Task are passed over.
 //   - Guest operations need running tools, and power tasks refuse what vCenter
 //     refuses.
 //
@@ -39,5 +47,6 @@
 // simulator.RegisterEndpoint, the session of in-process clients, and the
 // templates in simulator/esx, of which resource pools share one summary. The
 // storage policies of pbm/simulator are shared too and written to when one is
-// made, which a mutex of this package, its only variable, guards.
+// made, which a mutex of this package guards; each vCenter here
+// copies them.
 package vcentertest

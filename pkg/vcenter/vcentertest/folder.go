@@ -15,7 +15,8 @@ import (
 // the machine before its folders, as the simulator does when it destroys one.
 type folder struct {
 	*simulator.Folder
-	tracker *tracker
+	tracker  *tracker
+	policies *storagePolicies
 }
 
 // Lock keeps the simulator from locking the folder for the whole call.
@@ -31,11 +32,16 @@ func (f *folder) duplicate(name string) types.BaseMethodFault {
 	return nil
 }
 
-// CreateVMTask checks the name and gives a machine identifiers that no other has.
+// CreateVMTask checks the name and the storage policies, and gives a machine
+// identifiers that no other has.
 func (f *folder) CreateVMTask(ctx *simulator.Context, req *types.CreateVM_Task) soap.HasFault {
 	var body soap.HasFault
 	ctx.WithLock(f.Folder, func() {
 		if fault := f.duplicate(req.Config.Name); fault != nil {
+			body = &methods.CreateVM_TaskBody{Res: &types.CreateVM_TaskResponse{Returnval: failed(ctx, f.Folder, "createVm", fault)}}
+			return
+		}
+		if fault := f.policies.knows(profilesOf(&req.Config)...); fault != nil {
 			body = &methods.CreateVM_TaskBody{Res: &types.CreateVM_TaskResponse{Returnval: failed(ctx, f.Folder, "createVm", fault)}}
 			return
 		}
@@ -45,7 +51,10 @@ func (f *folder) CreateVMTask(ctx *simulator.Context, req *types.CreateVM_Task) 
 		if req.Config.Uuid == "" {
 			req.Config.Uuid = uuid.NewString()
 		}
-		body = f.Folder.CreateVMTask(ctx, req)
+		made := f.Folder.CreateVMTask(ctx, req)
+		if body = made; made.Fault() == nil {
+			f.policies.assign(made.(*methods.CreateVM_TaskBody).Res.Returnval, nil, &req.Config)
+		}
 	})
 	return body
 }

@@ -49,12 +49,12 @@ func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method) (mo
 		switch method.Name {
 		case "ReconfigVM_Task", "Rename_Task", "CloneVM_Task", "RelocateVM_Task", "ShutdownGuest", "StandbyGuest",
 			"ResetVM_Task", "AcquireTicket":
-			wrapper = &virtualMachine{VirtualMachine: object, tracker: v.tracker}
+			wrapper = &virtualMachine{VirtualMachine: object, tracker: v.tracker, policies: v.policies}
 		}
 	case *simulator.Folder:
 		switch method.Name {
 		case "CreateVM_Task", "RegisterVM_Task", "MoveIntoFolder_Task", "Rename_Task", "Destroy_Task", "UnregisterAndDestroy_Task":
-			wrapper = &folder{Folder: object, tracker: v.tracker}
+			wrapper = &folder{Folder: object, tracker: v.tracker, policies: v.policies}
 		}
 	case *simulator.ResourcePool:
 		switch method.Name {

@@ -15,6 +15,7 @@ import (
 	"github.com/vmware/govmomi/vapi/library"
 	"github.com/vmware/govmomi/vapi/rest"
 	"github.com/vmware/govmomi/vim25/soap"
+	"github.com/vmware/govmomi/vim25/types"
 	"github.com/vmware/govmomi/vmdk"
 )
 
@@ -139,12 +140,30 @@ func (b *Builder) item(ctx context.Context, manager *library.Manager, item libra
 	return manager.CompleteLibraryItemUpdateSession(ctx, session)
 }
 
+// profile is how a specification names a storage policy.
+func (b *Builder) profile(ctx context.Context, policy string) ([]types.BaseVirtualMachineProfileSpec, error) {
+	if policy == "" {
+		return nil, nil
+	}
+	id, err := lookup(b, "storage policy", policy, func(name string) (string, error) {
+		client, err := pbm.NewClient(ctx, b.Client.Client)
+		if err != nil {
+			return "", err
+		}
+		return client.ProfileIDByName(ctx, name)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find storage policy %q: %w", policy, err)
+	}
+	return []types.BaseVirtualMachineProfileSpec{&types.VirtualMachineDefinedProfileSpec{ProfileId: id}}, nil
+}
+
 // StoragePolicy makes a VM storage policy, beside those that every vCenter has.
 func (b *Builder) StoragePolicy(ctx context.Context, name, description string) error {
 	client, err := pbm.NewClient(ctx, b.Client.Client)
 	if err == nil {
 		_, err = client.CreateProfile(ctx, pbmtypes.PbmCapabilityProfileCreateSpec{
-			Name: name, Description: description, K8sCompliantName: name,
+			Name: name, Description: description,
 			Category:     string(pbmtypes.PbmProfileCategoryEnumREQUIREMENT),
 			ResourceType: pbmtypes.PbmProfileResourceType{ResourceType: string(pbmtypes.PbmProfileResourceTypeEnumSTORAGE)},
 			Constraints:  &pbmtypes.PbmCapabilitySubProfileConstraints{},

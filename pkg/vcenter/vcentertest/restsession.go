@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -18,12 +19,29 @@ const (
 // restSessions remembers the sessions that the simulator of the REST endpoints
 // hands out, since it keeps them where nobody can end them.
 type restSessions struct {
-	mu  sync.Mutex
-	ids []string
+	items libraryItems
+
+	mu      sync.Mutex // Guards what follows.
+	ids     []string
+	refusal int
 }
 
-// watch serves a request and notes the session that it begins, if it does.
-func (s *restSessions) watch(next http.Handler, w http.ResponseWriter, r *http.Request) {
+// watch serves a request and notes the session that it begins or ends, if it does.
+func (s *restSessions) watch(next *http.ServeMux, w http.ResponseWriter, r *http.Request) {
+	endpoint := strings.HasPrefix(r.URL.Path, "/rest/") || r.URL.Path == "/api" || strings.HasPrefix(r.URL.Path, "/api/")
+	switch {
+	case endpoint && s.refuses(w):
+		return
+	case r.URL.Path == "/api":
+		// JSON-RPC, by which the simulator lets everybody in.
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	case createsLibraryItem(r):
+		s.items.create(next, w, r)
+		return
+	case r.Method == http.MethodDelete && strings.HasSuffix(r.URL.Path, "/session"):
+		s.forget(r.Header.Get(restSessionHeader))
+	}
 	if r.Method != http.MethodPost || !strings.HasSuffix(r.URL.Path, "/session") || r.URL.RawQuery != "" {
 		next.ServeHTTP(w, r)
 		return
@@ -52,6 +70,12 @@ func (s *restSessions) note(body []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ids = append(s.ids, id)
+}
+
+func (s *restSessions) forget(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ids = slices.DeleteFunc(s.ids, func(known string) bool { return known == id })
 }
 
 // end logs every session out.

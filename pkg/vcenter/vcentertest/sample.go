@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/vmware/govmomi/vapi/library"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -41,7 +40,7 @@ func Small(ctx context.Context, b *Builder) error {
 // Sample is the inventory of `supervisor up --sim`: one datacenter, two clusters
 // of three hosts, a Namespaces folder with team-a (six machines) and team-b
 // (three), pools of the same names, machines elsewhere, networks, datastores and
-// a content library. It is the same at each start.
+// two content libraries. It is the same at each start.
 func Sample(ctx context.Context, b *Builder) error {
 	const on = types.VirtualMachinePowerStatePoweredOn
 	const suspended = types.VirtualMachinePowerStateSuspended
@@ -56,6 +55,8 @@ func Sample(ctx context.Context, b *Builder) error {
 		func() error { return b.Cluster(ctx, "cluster-b", hostB1, hostB2, hostB3) },
 		func() error { return b.Datastore(ctx, "nfs-fast") },
 		func() error { return b.Datastore(ctx, "nfs-bulk") },
+		func() error { return b.StoragePolicy(ctx, "Gold Storage", "Flash, for databases") },
+		func() error { return b.StoragePolicy(ctx, "Bronze Storage", "Capacity, for everything else") },
 		func() error { return b.Folder(ctx, teamA) },
 		func() error { return b.Folder(ctx, teamB) },
 		func() error { return b.Folder(ctx, "Infrastructure/Backup") },
@@ -74,10 +75,11 @@ func Sample(ctx context.Context, b *Builder) error {
 				{Name: "web-1", Folder: teamA, Cluster: "cluster-a", Pool: "team-a", Host: hostA1, Datastore: "nfs-fast", GuestID: "ubuntu64Guest",
 					CPUs: 2, MemoryMB: 4096, DisksGB: []int64{20}, Networks: workload, IPs: []string{"10.20.1.11", "fd00:20:1::11"}, Power: on},
 				{Name: "web-2", Folder: teamA, Cluster: "cluster-b", Pool: "team-a", Host: hostB1, Datastore: "nfs-fast", GuestID: "ubuntu64Guest",
-					CPUs: 2, MemoryMB: 4096, DisksGB: []int64{20}, Networks: workload, IPs: []string{"10.20.1.12"}, Power: on},
+					CPUs: 2, MemoryMB: 4096, DisksGB: []int64{20}, Networks: workload, IPs: []string{"10.20.1.12"}, Power: on,
+					StoragePolicy: "Gold Storage", DiskPolicies: []string{"Gold Storage"}},
 				{Name: "db-1", Folder: teamA, Cluster: "cluster-a", Pool: "team-a", Host: hostA2, Datastore: "nfs-fast", GuestID: "rhel9_64Guest",
 					CPUs: 8, MemoryMB: 32768, DisksGB: []int64{40, 500}, Networks: []string{"workload-net", "management-net"}, IPs: []string{"10.20.1.21"},
-					Power: on, Annotation: "PostgreSQL 17, primary"},
+					Power: on, Annotation: "PostgreSQL 17, primary", StoragePolicy: "Gold Storage", DiskPolicies: []string{"Gold Storage", "Bronze Storage"}},
 				{Name: "batch-1", Folder: teamA, Cluster: "cluster-b", Pool: "team-a", Host: hostB2, Datastore: "nfs-bulk", GuestID: "ubuntu64Guest",
 					CPUs: 4, MemoryMB: 8192, DisksGB: []int64{100}, Networks: workload},
 				{Name: "build-1", Folder: teamA, Cluster: "cluster-a", Pool: "team-a", Host: hostA3, Datastore: "nfs-bulk", GuestID: "debian12_64Guest",
@@ -101,15 +103,7 @@ func Sample(ctx context.Context, b *Builder) error {
 					GuestID: "rhel9_64Guest", CPUs: 4, MemoryMB: 8192, DisksGB: []int64{40}, Networks: management},
 			})
 		},
-		func() error { return b.StoragePolicy(ctx, "fast-storage", "Flash, for databases") },
-		func() error { return b.StoragePolicy(ctx, "bulk-storage", "Capacity, for everything else") },
-		func() error {
-			return b.Library(ctx, "images", "nfs-bulk",
-				LibraryItem{Name: "ubuntu-24.04-server", Type: library.ItemTypeOVF, Description: "Ubuntu 24.04 LTS server, cloud-init"},
-				LibraryItem{Name: "photon-5", Type: library.ItemTypeOVF, Description: "Photon OS 5"},
-				LibraryItem{Name: "debian-12-netinst", Type: library.ItemTypeISO, Description: "Debian 12 network installer"},
-			)
-		},
+		func() error { return SampleLibraries(ctx, b, "nfs-bulk") },
 	)
 }
 

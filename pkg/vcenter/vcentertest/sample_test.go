@@ -152,7 +152,7 @@ func TestSampleLibraryAndPolicies(t *testing.T) {
 		t.Fatal(err)
 	}
 	manager := library.NewManager(client)
-	images, err := manager.GetLibraryByName(ctx, "images")
+	images, err := manager.GetLibraryByName(ctx, "Platform images")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,9 +166,12 @@ func TestSampleLibraryAndPolicies(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if id := LibraryItemID(images.Name, item.Name); item.ID != id {
+			t.Errorf("%s has the identifier %s, want %s", item.Name, item.ID, id)
+		}
 		got[item.Name] = fmt.Sprintf("%s, %d files", item.Type, len(files))
 	}
-	want := map[string]string{"ubuntu-24.04-server": "ovf, 2 files", "photon-5": "ovf, 2 files", "debian-12-netinst": "iso, 1 files"}
+	want := map[string]string{"ubuntu-24.04": "ovf, 2 files", "photon-5": "ovf, 2 files", "debian-12-netinst": "iso, 1 files"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("library items (-want +got):\n%s", diff)
 	}
@@ -189,7 +192,7 @@ func TestSampleLibraryAndPolicies(t *testing.T) {
 	for _, profile := range profiles {
 		names[profile.GetPbmProfile().Name] = true
 	}
-	if !names["fast-storage"] || !names["bulk-storage"] || len(names) < 4 {
+	if !names["Gold Storage"] || !names["Bronze Storage"] || len(names) < 4 {
 		t.Errorf("storage policies: %v", names)
 	}
 }

@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"github.com/vmware/govmomi"
-	pbmsim "github.com/vmware/govmomi/pbm/simulator"
 	"github.com/vmware/govmomi/session"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/simulator/vpx"
@@ -69,6 +68,7 @@ type VCenter struct {
 	directory          *Directory
 	service            *simulator.Service
 	tracker            *tracker
+	policies           *storagePolicies
 	rest               restSessions
 
 	mu       sync.Mutex
@@ -192,7 +192,9 @@ func (v *VCenter) newService() {
 	v.tighten(registry)
 
 	v.service.RegisterSDK(registry, registry.Path+"/vimService")
-	v.service.RegisterSDK(newPolicies())
+	policies, policyService := newStoragePolicies()
+	v.policies = policies
+	v.service.RegisterSDK(policyService)
 	v.service.RegisterSDK(newAdministration(registry, endpoint, v.directory))
 	sessions.ValidLogin = v.validLogin // after the one of the simulated administration service
 	mux := v.service.ServeMux
@@ -204,16 +206,6 @@ func (v *VCenter) newService() {
 	for _, pattern := range patterns {
 		v.service.Handle(pattern, vapi)
 	}
-}
-
-// policiesMutex guards the profiles that the policy simulators of a process
-// share: making a simulator writes to them.
-var policiesMutex sync.Mutex
-
-func newPolicies() *simulator.Registry {
-	policiesMutex.Lock()
-	defer policiesMutex.Unlock()
-	return pbmsim.New()
 }
 
 func (v *VCenter) tlsConfig() *tls.Config {

@@ -3,6 +3,7 @@
 package vcentertest
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -19,7 +20,8 @@ import (
 // a check and what was checked.
 type virtualMachine struct {
 	*simulator.VirtualMachine
-	tracker *tracker
+	tracker  *tracker
+	policies *storagePolicies
 }
 
 func (vm *virtualMachine) duplicate(name string) types.BaseMethodFault {
@@ -30,7 +32,8 @@ func (vm *virtualMachine) duplicate(name string) types.BaseMethodFault {
 	return nil
 }
 
-// ReconfigVMTask checks the changeVersion, the name and the instanceUuid.
+// ReconfigVMTask checks the changeVersion, the name, the instanceUuid and the
+// storage policies.
 func (vm *virtualMachine) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM_Task) soap.HasFault {
 	fail := func(fault types.BaseMethodFault) soap.HasFault {
 		return &methods.ReconfigVM_TaskBody{Res: &types.ReconfigVM_TaskResponse{
@@ -39,6 +42,9 @@ func (vm *virtualMachine) ReconfigVMTask(ctx *simulator.Context, req *types.Reco
 	}
 	if version := req.Spec.ChangeVersion; version != "" && version != vm.Config.ChangeVersion {
 		return fail(new(types.ConcurrentAccess))
+	}
+	if fault := vm.policies.knows(profilesOf(&req.Spec)...); fault != nil {
+		return fail(fault)
 	}
 	if name := req.Spec.Name; name != "" && name != vm.Name {
 		if fault := vm.duplicate(name); fault != nil {
@@ -49,7 +55,11 @@ func (vm *virtualMachine) ReconfigVMTask(ctx *simulator.Context, req *types.Reco
 	if id := req.Spec.InstanceUuid; id != "" && vm.tracker.instanceUUIDTaken(id, vm.Self) {
 		req.Spec.InstanceUuid = uuid.NewString()
 	}
-	return vm.VirtualMachine.ReconfigVMTask(ctx, req)
+	body := vm.VirtualMachine.ReconfigVMTask(ctx, req)
+	if body.Fault() == nil {
+		vm.policies.assign(body.(*methods.ReconfigVM_TaskBody).Res.Returnval, &vm.Self, &req.Spec)
+	}
+	return body
 }
 
 func (vm *virtualMachine) setName(ctx *simulator.Context, name string) {
@@ -78,7 +88,8 @@ func (vm *virtualMachine) RenameTask(ctx *simulator.Context, req *types.Rename_T
 }
 
 // CloneVMTask gives the clone identifiers of its own and the source's
-// extraConfig, over which the request's goes.
+// extraConfig, over which the request's goes; storage policies are the request's
+// alone.
 func (vm *virtualMachine) CloneVMTask(ctx *simulator.Context, req *types.CloneVM_Task) soap.HasFault {
 	fail := func(fault types.BaseMethodFault) soap.HasFault {
 		return &methods.CloneVM_TaskBody{Res: &types.CloneVM_TaskResponse{
@@ -91,6 +102,10 @@ func (vm *virtualMachine) CloneVMTask(ctx *simulator.Context, req *types.CloneVM
 	var config types.VirtualMachineConfigSpec
 	if req.Spec.Config != nil {
 		config = *req.Spec.Config
+	}
+	profiles := slices.Concat(profilesOf(&config), req.Spec.Location.Profile)
+	if fault := vm.policies.knows(profiles...); fault != nil {
+		return fail(fault)
 	}
 	if config.InstanceUuid == "" || vm.tracker.instanceUUIDTaken(config.InstanceUuid, types.ManagedObjectReference{}) {
 		config.InstanceUuid = uuid.NewString()
@@ -111,7 +126,12 @@ func (vm *virtualMachine) CloneVMTask(ctx *simulator.Context, req *types.CloneVM
 	config.ExtraConfig = append(inherited, config.ExtraConfig...)
 	req.Spec.Config = &config
 	vm.tracker.beginClone()
-	return vm.VirtualMachine.CloneVMTask(ctx, req)
+	asks := types.VirtualMachineConfigSpec{VmProfile: slices.Concat(req.Spec.Location.Profile, config.VmProfile), DeviceChange: config.DeviceChange}
+	body := vm.VirtualMachine.CloneVMTask(ctx, req)
+	if body.Fault() == nil {
+		vm.policies.assign(body.(*methods.CloneVM_TaskBody).Res.Returnval, nil, &asks)
+	}
+	return body
 }
 
 // RelocateVMTask keeps the lists of hosts and pools true, moves between folders
