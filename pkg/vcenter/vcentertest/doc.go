@@ -29,7 +29,8 @@
 //     vCenter's lockout, the token service issues an assertion for the one who
 //     asks and for nobody else, the administration service finds nested groups,
 //     and both logins by assertion take only one that was issued; the REST
-//     endpoints take none.
+//     endpoints take none, and no login without a password by JSON-RPC.
+//   - Items of content libraries have the same identifiers at each start.
 //   - Storage policies belong to their vCenter. One is created, renamed and
 //     deleted as in vCenter: a name that is taken is refused, the name for
 //     Kubernetes is made once and stays, one in use is not deleted. The vmProfile

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vcentertest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strconv"
+	"sync"
+
+	"github.com/vmware/govmomi/vapi/library"
+)
+
+const libraryItemPath = "/rest/com/vmware/content/library/item"
+
+// SampleLibraries makes the content libraries of Sample: images for everybody,
+// and those of one team.
+func SampleLibraries(ctx context.Context, b *Builder, datastore string) error {
+	err := b.Library(ctx, "Platform images", datastore,
+		LibraryItem{Name: "ubuntu-24.04", Type: library.ItemTypeOVF, Description: "Ubuntu 24.04 LTS server, cloud-init"},
+		LibraryItem{Name: "photon-5", Type: library.ItemTypeOVF, Description: "Photon OS 5"},
+		LibraryItem{Name: "debian-12-netinst", Type: library.ItemTypeISO, Description: "Debian 12 network installer"},
+	)
+	if err != nil {
+		return err
+	}
+	return b.Library(ctx, "Team A images", datastore,
+		LibraryItem{Name: "postgres-17", Type: library.ItemTypeOVF, Description: "Ubuntu 24.04 LTS with PostgreSQL 17"},
+		LibraryItem{Name: "build-agent", Type: library.ItemTypeOVF, Description: "Debian 12 with the compilers of team A"},
+	)
+}
+
+// libraryItems gives the items of content libraries identifiers that are the
+// same at each start, where the simulator rolls dice: images have their names in
+// Kubernetes from them. An item that is made anew is another one, as in vCenter.
+type libraryItems struct {
+	mu   sync.Mutex
+	made map[string]bool
+}
+
+func createsLibraryItem(r *http.Request) bool {
+	return r.Method == http.MethodPost && r.URL.Path == libraryItemPath && r.URL.RawQuery == ""
+}
+
+// create serves a request that makes an item.
+func (i *libraryItems) create(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
+	recorder := httptest.NewRecorder()
+	mux.ServeHTTP(recorder, r)
+	var made struct {
+		Value string `json:"value"`
+	}
+	body := recorder.Body.Bytes()
+	if recorder.Code == http.StatusOK && json.Unmarshal(body, &made) == nil {
+		endpoint, _ := mux.Handler(r)
+		body = bytes.ReplaceAll(body, []byte(made.Value), []byte(i.rename(endpoint, made.Value)))
+	}
+	for key, values := range recorder.Header() {
+		w.Header()[key] = values
+	}
+	w.WriteHeader(recorder.Code)
+	_, _ = w.Write(body)
+}
+
+// rename gives a new item, which has no files yet, its identifier and returns
+// that. The simulator's types are not exported; their fields are, so that it can
+// save and load them.
+func (i *libraryItems) rename(endpoint http.Handler, id string) string {
+	lock := endpoint.(sync.Locker)
+	lock.Lock()
+	defer lock.Unlock()
+	libraries := reflect.ValueOf(endpoint).Elem().FieldByName("Library")
+	for _, key := range libraries.MapKeys() {
+		content := libraries.MapIndex(key).Elem()
+		items := content.FieldByName("Item")
+		item := items.MapIndex(reflect.ValueOf(id))
+		if !item.IsValid() {
+			continue
+		}
+		model := item.Elem().FieldByName("Item").Interface().(*library.Item)
+		model.ID = i.next(content.FieldByName("Library").Interface().(*library.Library).Name, model.Name)
+		items.SetMapIndex(reflect.ValueOf(model.ID), item)
+		items.SetMapIndex(reflect.ValueOf(id), reflect.Value{})
+		return model.ID
+	}
+	return id
+}
+
+// next returns an identifier that no item had before.
+func (i *libraryItems) next(libraryName, name string) string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.made == nil {
+		i.made = map[string]bool{}
+	}
+	for n := 0; ; n++ {
+		if id := identifier("library", libraryName, name, strconv.Itoa(n)).String(); !i.made[id] {
+			i.made[id] = true
+			return id
+		}
+	}
+}
+
+// LibraryItemID is the identifier of the first item of that name in the first
+// library of that name.
+func LibraryItemID(libraryName, name string) string {
+	return identifier("library", libraryName, name, "0").String()
+}
+
+// RESTSessions is how many sessions the REST endpoints have.
+func (v *VCenter) RESTSessions() int {
+	v.rest.mu.Lock()
+	defer v.rest.mu.Unlock()
+	return len(v.rest.ids)
+}
+
+// TerminateRESTSessions ends the sessions of the REST endpoints alone, as vCenter
+// does with those that nobody uses: a client's next call is answered with 401.
+func (v *VCenter) TerminateRESTSessions() { v.rest.end(v.service.ServeMux) }
+
+// RefuseREST makes the REST endpoints answer every request with a status; 0 ends
+// that. Nobody looks at a password meanwhile.
+func (v *VCenter) RefuseREST(status int) {
+	v.rest.mu.Lock()
+	defer v.rest.mu.Unlock()
+	v.rest.refusal = status
+}
+
+// refuses answers a request that is refused.
+func (s *restSessions) refuses(w http.ResponseWriter) bool {
+	s.mu.Lock()
+	status := s.refusal
+	s.mu.Unlock()
+	if status != 0 {
+		http.Error(w, fmt.Sprintf(`{"messages":[],"status":%d}`, status), status)
+	}
+	return status != 0
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vcentertest
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/url"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vmware/govmomi/vapi/library"
+	"github.com/vmware/govmomi/vapi/rest"
+)
+
+func TestRESTLoginChecksPasswords(t *testing.T) {
+	v := Run(t, Options{})
+	logIn := func(username, password string) error {
+		return rest.NewClient(stranger(t, v)).Login(t.Context(), url.UserPassword(username, password))
+	}
+	for name, password := range map[string]string{
+		"dev-a@vsphere.local": "wrong", "stranger@vsphere.local": SamplePassword, "nobody@vsphere.local": "", v.Username(): SamplePassword,
+	} {
+		if err := logIn(name, password); !rest.IsStatusError(err, http.StatusUnauthorized) {
+			t.Errorf("%s with the password %q: %v", name, password, err)
+		}
+	}
+	if err := logIn("dev-a@vsphere.local", SamplePassword); err != nil {
+		t.Errorf("the right password: %v", err)
+	}
+	for range lockoutAttempts {
+		if err := logIn("viewer@vsphere.local", "wrong"); err == nil {
+			t.Fatal("a wrong password is accepted")
+		}
+	}
+	if err := logIn("viewer@vsphere.local", SamplePassword); err == nil || !v.Directory().Locked("viewer@vsphere.local") {
+		t.Errorf("the account is not locked by failures at the REST endpoints: %v", err)
+	}
+
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+v.Addr()+"/api",
+		bytes.NewBufferString(`{"jsonrpc":"2.0","id":"1","params":{"serviceId":"com.vmware.cis.session","operationId":"create"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := stranger(t, v).Client.Client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusUnauthorized {
+		t.Errorf("JSON-RPC lets a stranger in: %s", answer.Status)
+	}
+}
+
+func TestRESTSessions(t *testing.T) {
+	v := Run(t, Options{})
+	client := rest.NewClient(stranger(t, v))
+	if err := client.Login(t.Context(), url.UserPassword(v.Username(), v.Password())); err != nil {
+		t.Fatal(err)
+	}
+	if n := v.RESTSessions(); n != 1 {
+		t.Errorf("%d sessions, want 1", n)
+	}
+	v.RefuseREST(http.StatusServiceUnavailable)
+	if _, err := client.Session(t.Context()); !rest.IsStatusError(err, http.StatusServiceUnavailable) {
+		t.Errorf("a refused request: %v", err)
+	}
+	v.RefuseREST(0)
+	if session, err := client.Session(t.Context()); err != nil || session == nil {
+		t.Errorf("the session: %v, %v", session, err)
+	}
+	if err := client.Logout(t.Context()); err != nil || v.RESTSessions() != 0 {
+		t.Errorf("%d sessions after the logout (%v), want none", v.RESTSessions(), err)
+	}
+	if err := client.Login(t.Context(), url.UserPassword(v.Username(), v.Password())); err != nil {
+		t.Fatal(err)
+	}
+	v.TerminateRESTSessions()
+	if session, err := client.Session(t.Context()); err != nil || session != nil {
+		t.Errorf("the session after its end: %v, %v", session, err)
+	}
+}
+
+// Items have the same identifiers at each start, and one that is made anew has
+// another one.
+func TestLibraryItemIdentifiers(t *testing.T) {
+	identifiers := func() (ids []string) {
+		v := Run(t, Options{Inventory: func(ctx context.Context, b *Builder) error {
+			return b.steps(ctx,
+				func() error { return b.Datacenter(ctx, "DC0") },
+				func() error { return b.Cluster(ctx, "cluster-a", "esx-a1.lab.pacific.test") },
+				func() error { return b.Datastore(ctx, "datastore-1") },
+				func() error {
+					return b.Library(ctx, "images", "datastore-1", LibraryItem{Name: "photon-5", Type: library.ItemTypeOVF})
+				},
+			)
+		}})
+		client := rest.NewClient(stranger(t, v))
+		if err := client.Login(t.Context(), url.UserPassword(v.Username(), v.Password())); err != nil {
+			t.Fatal(err)
+		}
+		manager := library.NewManager(client)
+		images, err := manager.GetLibraryByName(t.Context(), "images")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			items, err := manager.GetLibraryItems(t.Context(), images.ID)
+			if err != nil || len(items) != 1 {
+				t.Fatalf("items %v, %v", items, err)
+			}
+			ids = append(ids, items[0].ID)
+			if err := manager.DeleteLibraryItem(t.Context(), &items[0]); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := manager.CreateLibraryItem(t.Context(), library.Item{Name: "photon-5", Type: library.ItemTypeOVF, LibraryID: images.ID}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return ids
+	}
+	first, second := identifiers(), identifiers()
+	if diff := cmp.Diff(first, second); diff != "" {
+		t.Errorf("a second start differs (-first +second):\n%s", diff)
+	}
+	if first[0] != LibraryItemID("images", "photon-5") || first[0] == first[1] {
+		t.Errorf("identifiers %q", first)
+	}
+}
