@@ -55,7 +55,7 @@ func Documentation(version string) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	namespaceStorage, err := installVSphereNamespaces(server, scheme, codecs, namespaces, nil, func(string) bool { return false }, nil, clock.RealClock{})
+	namespaceStorage, err := installVSphereNamespaces(server, scheme, codecs, namespaces, nil, nil, func(string) bool { return false }, nil, clock.RealClock{})
 	if err != nil {
 		return nil, err
 	}

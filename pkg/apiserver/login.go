@@ -18,11 +18,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	"k8s.io/apiserver/pkg/authentication/user"
-	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	restclient "k8s.io/client-go/rest"
-	"k8s.io/client-go/util/workqueue"
 	"k8s.io/component-base/metrics/legacyregistry"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
@@ -30,18 +27,13 @@ import (
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/login"
 	"github.com/openpacific/pacific/pkg/login/token"
-	vmregistry "github.com/openpacific/pacific/pkg/registry/virtualmachine"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/sso"
 	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 )
 
-const (
-	// roleChecks is how many namespaces are asked about at once.
-	roleChecks = 16
-	// loginShutdown is how long a shutdown waits for logins under way.
-	loginShutdown = 5 * time.Second
-)
+// loginShutdown is how long a shutdown waits for logins under way.
+const loginShutdown = 5 * time.Second
 
 // LoginOptions are those of the login service.
 type LoginOptions struct {
@@ -90,10 +82,10 @@ func (o LoginOptions) validate() []error {
 
 // newLogin makes the login service.
 func newLogin(options LoginOptions, vcenterOptions VCenterOptions, session *vcenter.Session, projector *vmvcenter.Projector,
-	records *ledger.Ledger, authorizer authorizer.Authorizer, logger klog.Logger, clock clock.WithTicker) *login.Service {
+	records *ledger.Ledger, reviewer reviewer, logger klog.Logger, clock clock.WithTicker) *login.Service {
 	return &login.Service{
 		Prover:    &sso.Prover{Session: session, CredentialsFile: vcenterOptions.CredentialsFile, Logger: logger, Clock: clock},
-		Workloads: roles{projector: projector, authorizer: authorizer},
+		Workloads: roles{projector: projector, reviewer: reviewer},
 		Tokens: &token.Issuer{
 			URL:   options.Issuer,
 			Keys:  &token.Keys{Store: signingKeys{ledger.Documents{Ledger: records, Kind: "login"}}, Rand: rand.Reader, Clock: clock, Logger: logger},
@@ -200,60 +192,6 @@ func kubeAPIProxy(config *restclient.Config, logger klog.Logger) (http.Handler, 
 		_ = control.SetReadDeadline(time.Time{})
 		proxy.ServeHTTP(w, request)
 	}), nil
-}
-
-// roles asks the cluster's own authorisation in which namespaces a user may
-// read machines, so that whoever gives a role by RBAC has said all there is to
-// say.
-type roles struct {
-	projector  *vmvcenter.Projector
-	authorizer authorizer.Authorizer
-}
-
-func (r roles) Of(ctx context.Context, identity login.Identity) ([]login.Workload, error) {
-	attributes := authorizer.AttributesRecord{
-		User: userInfo(identity), Verb: "get", ResourceRequest: true,
-		APIGroup: vmregistry.GroupResource().Group, APIVersion: "*", Resource: vmregistry.GroupResource().Resource,
-	}
-	namespaces := r.projector.Namespaces()
-	everywhere, _, err := r.authorizer.Authorize(ctx, attributes)
-	if err != nil {
-		return nil, fmt.Errorf("ask for the rights of %s: %w", identity.Name(), err)
-	}
-	allowed := make([]bool, len(namespaces))
-	failures := make([]error, len(namespaces))
-	workqueue.ParallelizeUntil(ctx, roleChecks, len(namespaces), func(i int) {
-		if namespaces[i].Detached {
-			return
-		}
-		if everywhere == authorizer.DecisionAllow {
-			allowed[i] = true
-			return
-		}
-		attributes := attributes
-		attributes.Namespace = namespaces[i].Name
-		decision, _, err := r.authorizer.Authorize(ctx, attributes)
-		allowed[i], failures[i] = decision == authorizer.DecisionAllow, err
-	})
-	if err := errors.Join(append(failures, ctx.Err())...); err != nil {
-		return nil, fmt.Errorf("ask for the rights of %s: %w", identity.Name(), err)
-	}
-	var workloads []login.Workload
-	for i, namespace := range namespaces {
-		if allowed[i] {
-			workloads = append(workloads, login.Workload{Namespace: namespace.Name})
-		}
-	}
-	return workloads, nil
-}
-
-// userInfo is how Kubernetes will know somebody by the token.
-func userInfo(identity login.Identity) user.Info {
-	groups := []string{user.AllAuthenticated}
-	for _, group := range identity.Groups {
-		groups = append(groups, login.UserPrefix+group)
-	}
-	return &user.DefaultInfo{Name: login.UserPrefix + identity.Name(), Groups: groups}
 }
 
 // signingKeys keeps the keys of the tokens in the ledger.

@@ -28,6 +28,7 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/pkg/access"
 	"github.com/openpacific/pacific/pkg/apis/openapi"
 	vmopinstall "github.com/openpacific/pacific/pkg/apis/vmoperator/install"
 	namespacecontroller "github.com/openpacific/pacific/pkg/controller/namespace"
@@ -158,12 +159,24 @@ func Run(ctx context.Context, options *Options) error {
 	if err != nil {
 		return err
 	}
-	namespaceStorage, err := installVSphereNamespaces(server, scheme, codecs, namespaceStore, config.Authorization.Authorizer,
+	reviewer, err := access.NewReviewer(config.Authorization.Authorizer, namespaceInformers.Rbac().V1().RoleBindings())
+	if err != nil {
+		return err
+	}
+	namespaceStorage, err := installVSphereNamespaces(server, scheme, codecs, namespaceStore, config.Authorization.Authorizer, reviewer,
 		taken(namespaceInformers.Core().V1().Namespaces()), config.StorageObjectCountTracker, realClock)
 	if err != nil {
 		return err
 	}
-	if err := addProbes(server, probes{session: session, inventory: source, leadership: leadership, records: records, storage: storage.VirtualMachine, clientCA: config.SecureServing.ClientCA, clock: realClock}); err != nil {
+	loginLogger := logger.WithName("login")
+	var logins *login.Service
+	if options.Login.Port != 0 {
+		logins = newLogin(options.Login, options.VCenter, session, projector, records, reviewer, loginLogger, realClock)
+	}
+	if err := addProbes(server, probes{
+		session: session, inventory: source, leadership: leadership, records: records, storage: storage.VirtualMachine,
+		clientCA: config.SecureServing.ClientCA, clock: realClock,
+	}); err != nil {
 		return err
 	}
 
@@ -176,7 +189,7 @@ func Run(ctx context.Context, options *Options) error {
 		Logger:   logger.WithName("namespaces"),
 	}
 	namespaceBackend.Folders = namespaces
-	access := &vnscontroller.Controller{
+	given := &vnscontroller.Controller{
 		Namespaces: vsphereNamespaceLister(namespaceStorage.Direct),
 		Backend:    leaderRealises{Backend: namespaceBackend, gate: namespaceGate},
 		Problems:   vsphereNamespaces,
@@ -197,15 +210,16 @@ func Run(ctx context.Context, options *Options) error {
 	}
 
 	running, ctx := errgroup.WithContext(ctx)
-	if options.Login.Port != 0 {
-		loginLogger := logger.WithName("login")
+	// Logins are answered on every replica, and with few reviews where the
+	// RoleBindings are known. The other informers start with the leadership.
+	namespaceInformers.StartWithContext(ctx)
+	if logins != nil {
 		if err := login.ForbidCoreDumps(); err != nil {
 			loginLogger.Error(err, "A core dump of this process could hold a password")
 		}
-		service := newLogin(options.Login, options.VCenter, session, projector, records, config.Authorization.Authorizer, loginLogger, realClock)
-		running.Go(func() error { return service.Run(ctx) })
+		running.Go(func() error { return logins.Run(ctx) })
 		running.Go(func() error {
-			return serveLogin(ctx, service, options.Login, config.SecureServing.Cert, config.ClientConfig, loginLogger)
+			return serveLogin(ctx, logins, options.Login, config.SecureServing.Cert, config.ClientConfig, loginLogger)
 		})
 	}
 	running.Go(func() error { return session.Run(ctx) })
@@ -220,7 +234,6 @@ func Run(ctx context.Context, options *Options) error {
 				}
 				projector.Attach(machines)
 				namespaceInformers.Core().V1().Namespaces().Informer()
-				namespaceInformers.Rbac().V1().RoleBindings().Informer()
 				namespaceInformers.StartWithContext(ctx)
 				running.Go(func() error { return namespaces.Run(ctx, namespaceWorkers) })
 				running.Go(func() error {
@@ -233,7 +246,7 @@ func Run(ctx context.Context, options *Options) error {
 					}
 					vsphereNamespaces.Attach(namespaceStore)
 					running.Go(func() error { return vsphereNamespaces.Run(ctx) })
-					return access.Run(ctx, namespaceWorkers)
+					return given.Run(ctx, namespaceWorkers)
 				})
 				return declared.Run(ctx, machineWorkers)
 			})

@@ -79,12 +79,12 @@ func newVSphereNamespaceStore(codecs serializer.CodecFactory, backend livestore.
 
 // installVSphereNamespaces serves the vSphere Namespaces of a store.
 func installVSphereNamespaces(server *genericapiserver.GenericAPIServer, scheme *runtime.Scheme, codecs serializer.CodecFactory, store *livestore.Store,
-	authorizer authorizer.UnconditionalAuthorizer, taken func(string) bool, counts flowcontrolrequest.StorageObjectCountTracker, clock clock.PassiveClock) (*vnsregistry.Storage, error) {
+	authorizer authorizer.UnconditionalAuthorizer, reviewer vnsregistry.Reviewer, taken func(string) bool, counts flowcontrolrequest.StorageObjectCountTracker, clock clock.PassiveClock) (*vnsregistry.Storage, error) {
 	storage, err := vnsregistry.NewREST(scheme, restOptions{
 		codec:  codecs.LegacyCodec(vspherev1.SchemeGroupVersion),
 		stores: map[schema.GroupResource]*livestore.Store{vnsregistry.GroupResource(): store},
 		counts: counts,
-	}, authorizer, taken, clock)
+	}, authorizer, reviewer, taken, clock)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,9 @@
 // Everybody who is logged in may list, watch and get vSphere Namespaces, and is
 // shown those in which they have a role: by spec.access, or because they may get
 // virtual machines in the Kubernetes Namespace of that name. What they may not
-// see does not exist for them: a get is answered with 404. Deleting one, and saying
+// see does not exist for them: a get is answered with 404. For a get the authorizer
+// is asked about that one, for lists and watches a Reviewer about all. Deleting one,
+// and saying
 // who may what in it, takes the verb within the Kubernetes Namespace of its name,
 // which is where the library looks for a resource of this name, and which the role
 // Owner gives; changing what it may take of vCenter takes the verb update in the

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/cache"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -19,6 +18,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/registry"
 )
 
 const (
@@ -26,21 +26,26 @@ const (
 	decisionAge = 5 * time.Second
 	// decisions is how many are kept: 500 namespaces for a hundred users.
 	decisions = 50_000
-	// questions is how many are asked at once for one list.
-	questions = 16
 	// ssoPrefix is what users and groups of single sign-on have before their name.
 	ssoPrefix = "sso:"
 )
 
+// Reviewer says of each of the Kubernetes Namespaces, in their order, whether
+// somebody may get virtual machines in it.
+type Reviewer interface {
+	Sees(ctx context.Context, who user.Info, namespaces []string) ([]bool, error)
+}
+
 // rights answers who may do what. It asks the server's authorizer and keeps the
-// answers for a short time.
+// answers for a short time; about many Namespaces at once it asks the reviewer.
 type rights struct {
 	authorizer authorizer.UnconditionalAuthorizer
+	reviewer   Reviewer
 	kept       *cache.LRUExpireCache
 }
 
-func newRights(authorizer authorizer.UnconditionalAuthorizer, clock clock.PassiveClock) *rights {
-	return &rights{authorizer: authorizer, kept: cache.NewLRUExpireCacheWithClock(decisions, clock)}
+func newRights(authorizer authorizer.UnconditionalAuthorizer, reviewer Reviewer, clock clock.PassiveClock) *rights {
+	return &rights{authorizer: authorizer, reviewer: reviewer, kept: cache.NewLRUExpireCacheWithClock(decisions, clock)}
 }
 
 // caller is who asks. Two with the same fingerprint have the same rights.
@@ -90,40 +95,34 @@ func (r *rights) may(ctx context.Context, who caller, verb, group, resource, nam
 	return false, nil
 }
 
-// sees says whether a vSphere Namespace is shown to the caller.
+// sees says whether a vSphere Namespace that somebody asks for by its name is shown
+// to them.
 func (r *rights) sees(ctx context.Context, who caller, object *v1alpha1.Namespace) (bool, error) {
 	if hasRole(who, object.Spec.Access) {
 		return true, nil
 	}
-	return r.maySeeMachines(ctx, who, object.Name)
+	return r.may(ctx, who, "get", "vmoperator.vmware.com", "virtualmachines", object.Name, "")
 }
 
-func (r *rights) maySeeMachines(ctx context.Context, who caller, namespace string) (bool, error) {
-	return r.may(ctx, who, "get", "vmoperator.vmware.com", "virtualmachines", namespace, "")
-}
-
-// seesEach says of each of the objects whether it is shown to the caller.
-func (r *rights) seesEach(ctx context.Context, who caller, objects []v1alpha1.Namespace) ([]bool, error) {
+// seesEach says of each of the objects whether it is shown to the caller in lists
+// and watches.
+func (r *rights) seesEach(ctx context.Context, who caller, objects ...*v1alpha1.Namespace) ([]bool, error) {
 	seen := make([]bool, len(objects))
-	all, err := r.maySeeMachines(ctx, who, "")
-	if err != nil {
-		return nil, err
-	}
-	if all {
-		for i := range seen {
-			seen[i] = true
+	var asked []int
+	var names []string
+	for i, object := range objects {
+		if seen[i] = hasRole(who, object.Spec.Access); !seen[i] {
+			asked, names = append(asked, i), append(names, object.Name)
 		}
-		return seen, nil
 	}
-	asking, ctx := errgroup.WithContext(ctx)
-	asking.SetLimit(questions)
-	for i := range objects {
-		asking.Go(func() (err error) {
-			seen[i], err = r.sees(ctx, who, &objects[i])
-			return err
-		})
+	answers, err := r.reviewer.Sees(ctx, who.Info, names)
+	if err != nil {
+		return nil, registry.StatusError(err, qualified(), "")
 	}
-	return seen, asking.Wait()
+	for i, answer := range answers {
+		seen[asked[i]] = answer
+	}
+	return seen, nil
 }
 
 func hasRole(who caller, access []v1alpha1.NamespaceAccess) bool {

@@ -30,8 +30,11 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/apiserver/pkg/storage/feature"
 	"k8s.io/apiserver/pkg/storage/storagebackend"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes/fake"
 	testingclock "k8s.io/utils/clock/testing"
 
+	"github.com/openpacific/pacific/pkg/access"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/install"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/livestore"
@@ -136,7 +139,11 @@ func newServer(t *testing.T, sequence *livestore.Sequence, namespaces ...*v1alph
 	}
 	store.Replace(seed)
 	s := &server{t: t, store: store, grants: &grants{given: []string{"admin * * *"}}, clock: testingclock.NewFakePassiveClock(created.Add(50 * time.Hour))}
-	s.Storage, err = NewREST(scheme, getter{codec: codec, decorator: store.Decorator()}, s.grants, func(name string) bool { return name == "monitoring" }, s.clock)
+	reviewer, err := access.NewReviewer(s.grants, informers.NewSharedInformerFactory(fake.NewClientset(), 0).Rbac().V1().RoleBindings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Storage, err = NewREST(scheme, getter{codec: codec, decorator: store.Decorator()}, s.grants, reviewer, func(name string) bool { return name == "monitoring" }, s.clock)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,6 +162,11 @@ func newServer(t *testing.T, sequence *livestore.Sequence, namespaces ...*v1alph
 func (s *server) as(name string, groups ...string) context.Context {
 	ctx := genericapirequest.WithNamespace(s.t.Context(), metav1.NamespaceNone)
 	return genericapirequest.WithUser(ctx, &user.DefaultInfo{Name: name, Groups: groups})
+}
+
+func (s *server) list(ctx context.Context) error {
+	_, err := s.Namespace.List(ctx, &metainternalversion.ListOptions{})
+	return err
 }
 
 func (s *server) names(ctx context.Context) []string {
@@ -262,16 +274,52 @@ func TestShownByRights(t *testing.T) {
 
 func TestDecisionsAreKeptForAMoment(t *testing.T) {
 	s := newServer(t, livestore.NewSequence(1), namespace("team-a"), namespace("team-b"))
-	s.names(s.as("reader"))
+	get := func() error {
+		_, err := s.Namespace.Get(s.as("reader"), "team-a", &metav1.GetOptions{})
+		return err
+	}
+	if err := get(); !apierrors.IsNotFound(err) {
+		t.Errorf("without the right: %v", err)
+	}
 	before := s.grants.asked
-	s.names(s.as("reader"))
-	if s.grants.asked != before {
-		t.Errorf("the second list asked %d questions more", s.grants.asked-before)
+	if err := get(); !apierrors.IsNotFound(err) || s.grants.asked != before {
+		t.Errorf("the second time: %v, and %d questions more", err, s.grants.asked-before)
 	}
 	s.grants.given = append(s.grants.given, "reader get virtualmachines team-a")
 	s.clock.SetTime(s.clock.Now().Add(decisionAge + time.Second))
-	if diff := cmp.Diff([]string{"team-a"}, s.names(s.as("reader"))); diff != "" {
-		t.Errorf("with the new right (-want +got):\n%s", diff)
+	if err := get(); err != nil {
+		t.Errorf("with the new right: %v", err)
+	}
+}
+
+// A list asks about no more than what spec.access does not tell, and a get about
+// one.
+func TestQuestionsAreFew(t *testing.T) {
+	mine := gives("User", "dev@vsphere.local", "View")
+	s := newServer(t, livestore.NewSequence(1), namespace("team-a", mine), namespace("team-b", mine), namespace("team-c"))
+	for _, test := range []struct {
+		what, who string
+		do        func(context.Context) error
+		want      int
+	}{
+		{"a list by an administrator", "admin", s.list, 1},
+		{"a list by somebody with roles", "sso:dev@vsphere.local", s.list, 2}, // everywhere, and team-c
+		{"a get with a role", "sso:dev@vsphere.local", func(ctx context.Context) error {
+			_, err := s.Namespace.Get(ctx, "team-a", &metav1.GetOptions{})
+			return err
+		}, 0},
+		{"a get by the right", "admin", func(ctx context.Context) error {
+			_, err := s.Namespace.Get(ctx, "team-c", &metav1.GetOptions{})
+			return err
+		}, 1},
+	} {
+		before := s.grants.asked
+		if err := test.do(s.as(test.who)); err != nil {
+			t.Errorf("%s: %v", test.what, err)
+		}
+		if got := s.grants.asked - before; got != test.want {
+			t.Errorf("%s asked %d questions, want %d", test.what, got, test.want)
+		}
 	}
 }
 

@@ -71,10 +71,10 @@ var (
 )
 
 // NewREST returns the endpoints over the storage that the getter brings. The
-// authorizer is the server's own. taken says whether a Kubernetes Namespace of a
+// authorizer is the server's own, and the reviewer asks it about lists. taken says whether a Kubernetes Namespace of a
 // name is there that has nothing to do with vCenter: what lies in it would go
 // with the vSphere Namespace.
-func NewREST(scheme *runtime.Scheme, getter generic.RESTOptionsGetter, authorizer authorizer.UnconditionalAuthorizer, taken func(name string) bool, clock clock.PassiveClock) (*Storage, error) {
+func NewREST(scheme *runtime.Scheme, getter generic.RESTOptionsGetter, authorizer authorizer.UnconditionalAuthorizer, reviewer Reviewer, taken func(name string) bool, clock clock.PassiveClock) (*Storage, error) {
 	rules := strategy{ObjectTyper: scheme, NameGenerator: names.SimpleNameGenerator}
 	store := &genericregistry.Store{
 		NewFunc:                   func() runtime.Object { return &v1alpha1.Namespace{} },
@@ -92,7 +92,7 @@ func NewREST(scheme *runtime.Scheme, getter generic.RESTOptionsGetter, authorize
 		return nil, fmt.Errorf("set up storage of %s: %w", qualified(), err)
 	}
 	direct := *store
-	namespaces := &REST{store: store, rights: newRights(authorizer, clock), taken: taken}
+	namespaces := &REST{store: store, rights: newRights(authorizer, reviewer, clock), taken: taken}
 	// Here all ways to create and to update come by: an apply and a patch too.
 	store.BeginCreate = namespaces.beginCreate
 	store.BeginUpdate = namespaces.beginUpdate
@@ -211,7 +211,11 @@ func (r *REST) List(ctx context.Context, options *metainternalversion.ListOption
 		return nil, registry.StatusError(err, qualified(), "")
 	}
 	list := obj.(*v1alpha1.NamespaceList)
-	seen, err := r.rights.seesEach(ctx, who, list.Items)
+	all := make([]*v1alpha1.Namespace, len(list.Items))
+	for i := range list.Items {
+		all[i] = &list.Items[i]
+	}
+	seen, err := r.rights.seesEach(ctx, who, all...)
 	if err != nil {
 		return nil, err
 	}
@@ -250,7 +254,10 @@ func (r *REST) Watch(ctx context.Context, options *metainternalversion.ListOptio
 	if err != nil {
 		return nil, registry.StatusError(err, qualified(), "")
 	}
-	return filter(ctx, events, shown, func(object *v1alpha1.Namespace) (bool, error) { return r.rights.sees(ctx, who, object) }), nil
+	return filter(ctx, events, shown, func(object *v1alpha1.Namespace) (bool, error) {
+		seen, err := r.rights.seesEach(ctx, who, object)
+		return err == nil && seen[0], err
+	}), nil
 }
 
 // Create implements rest.Creater.
