@@ -72,6 +72,7 @@ GOWORK=off GOFLAGS="${GOFLAGS:-} -mod=mod -modfile=${work}/go.mod" "${generator}
   k8s.io/apimachinery/pkg/api/resource \
   k8s.io/apimachinery/pkg/util/intstr \
   k8s.io/api/core/v1 \
+  github.com/openpacific/pacific/pkg/apis/topology/v1alpha1 \
   github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1 \
   "${inputs[@]}"
 
@@ -80,7 +81,8 @@ cp "${work}/out/zz_generated.openapi.go" "${output}/pkg/generated/openapi/zz_gen
 
 # Our own groups: deep copies first, which everything else is compiled with.
 ours=github.com/openpacific/pacific
-types="${ours}/pkg/apis/vsphere/v1alpha1"
+groups=(topology/v1alpha1 vsphere/v1alpha1)
+types=("${groups[@]/#/${ours}/pkg/apis/}")
 generated="${ours}/pkg/generated"
 for tool in deepcopy-gen applyconfiguration-gen client-gen lister-gen informer-gen; do
   GOWORK=off go build -o "${work}/${tool}" "k8s.io/code-generator/cmd/${tool}"
@@ -89,22 +91,24 @@ export GOWORK=off
 header=(--go-header-file "${work}/boilerplate.go.txt")
 
 # deepcopy-gen writes next to what it reads.
-"${work}/deepcopy-gen" "${header[@]}" --output-file zz_generated.deepcopy.go "${types}"
+"${work}/deepcopy-gen" "${header[@]}" --output-file zz_generated.deepcopy.go "${types[@]}"
 if [[ "${output}" != "${root}" ]]; then
-  mkdir -p "${output}/pkg/apis/vsphere/v1alpha1"
-  cp "${root}/pkg/apis/vsphere/v1alpha1/zz_generated.deepcopy.go" "${output}/pkg/apis/vsphere/v1alpha1/"
+  for group in "${groups[@]}"; do
+    mkdir -p "${output}/pkg/apis/${group}"
+    cp "${root}/pkg/apis/${group}/zz_generated.deepcopy.go" "${output}/pkg/apis/${group}/"
+  done
 fi
 
 for part in applyconfiguration clientset listers informers; do
   rm -rf "${output}/pkg/generated/${part}"
 done
 "${work}/applyconfiguration-gen" "${header[@]}" \
-  --output-dir "${output}/pkg/generated/applyconfiguration" --output-pkg "${generated}/applyconfiguration" "${types}"
-"${work}/client-gen" "${header[@]}" --clientset-name versioned --input-base "" --input "${types}" \
+  --output-dir "${output}/pkg/generated/applyconfiguration" --output-pkg "${generated}/applyconfiguration" "${types[@]}"
+"${work}/client-gen" "${header[@]}" --clientset-name versioned --input-base "" --input "$(IFS=,; echo "${types[*]}")" \
   --apply-configuration-package "${generated}/applyconfiguration" \
   --output-dir "${output}/pkg/generated/clientset" --output-pkg "${generated}/clientset"
 "${work}/lister-gen" "${header[@]}" \
-  --output-dir "${output}/pkg/generated/listers" --output-pkg "${generated}/listers" "${types}"
+  --output-dir "${output}/pkg/generated/listers" --output-pkg "${generated}/listers" "${types[@]}"
 "${work}/informer-gen" "${header[@]}" \
   --versioned-clientset-package "${generated}/clientset/versioned" --listers-package "${generated}/listers" \
-  --output-dir "${output}/pkg/generated/informers" --output-pkg "${generated}/informers" "${types}"
+  --output-dir "${output}/pkg/generated/informers" --output-pkg "${generated}/informers" "${types[@]}"

@@ -6,6 +6,7 @@
 set -o errexit -o nounset -o pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+cd "${root}"
 fresh="$(mktemp -d)"
 trap 'rm -rf "${fresh}"' EXIT
 
@@ -20,13 +21,19 @@ same() {
   done
 }
 
-copies=pkg/apis/vsphere/v1alpha1/zz_generated.deepcopy.go
-cp "${root}/${copies}" "${fresh}/before.go"
+# Deep copies are written into the tree itself.
+copies=(pkg/apis/*/*/zz_generated.deepcopy.go)
+for file in "${copies[@]}"; do
+  mkdir -p "${fresh}/before/$(dirname "${file}")"
+  cp "${root}/${file}" "${fresh}/before/${file}"
+done
 "${root}/hack/generate.sh" "${fresh}"
-if ! cmp "${fresh}/before.go" "${fresh}/${copies}"; then
-  echo "${copies} was out of date; it is right now: commit it" >&2
-  exit 1
-fi
+for file in "${copies[@]}"; do
+  if ! cmp "${fresh}/before/${file}" "${fresh}/${file}"; then
+    echo "${file} was out of date; it is right now: commit it" >&2
+    exit 1
+  fi
+done
 same pkg/generated
 
 "${root}/hack/generate-documents.sh" "${fresh}"

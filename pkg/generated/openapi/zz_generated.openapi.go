@@ -20,6 +20,17 @@ import (
 
 func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenAPIDefinition {
 	return map[string]common.OpenAPIDefinition{
+		"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.AvailabilityZone":                      schema_pkg_apis_topology_v1alpha1_AvailabilityZone(ref),
+		"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.AvailabilityZoneList":                  schema_pkg_apis_topology_v1alpha1_AvailabilityZoneList(ref),
+		"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.AvailabilityZoneReference":             schema_pkg_apis_topology_v1alpha1_AvailabilityZoneReference(ref),
+		"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.AvailabilityZoneSpec":                  schema_pkg_apis_topology_v1alpha1_AvailabilityZoneSpec(ref),
+		"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.AvailabilityZoneStatus":                schema_pkg_apis_topology_v1alpha1_AvailabilityZoneStatus(ref),
+		"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.NamespaceInfo":                         schema_pkg_apis_topology_v1alpha1_NamespaceInfo(ref),
+		"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.VSphereEntityInfo":                     schema_pkg_apis_topology_v1alpha1_VSphereEntityInfo(ref),
+		"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.Zone":                                  schema_pkg_apis_topology_v1alpha1_Zone(ref),
+		"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.ZoneList":                              schema_pkg_apis_topology_v1alpha1_ZoneList(ref),
+		"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.ZoneSpec":                              schema_pkg_apis_topology_v1alpha1_ZoneSpec(ref),
+		"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.ZoneStatus":                            schema_pkg_apis_topology_v1alpha1_ZoneStatus(ref),
 		"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.Namespace":                              schema_pkg_apis_vsphere_v1alpha1_Namespace(ref),
 		"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceAccess":                        schema_pkg_apis_vsphere_v1alpha1_NamespaceAccess(ref),
 		"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceList":                          schema_pkg_apis_vsphere_v1alpha1_NamespaceList(ref),
@@ -1023,6 +1034,460 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 	}
 }
 
+func schema_pkg_apis_topology_v1alpha1_AvailabilityZone(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "AvailabilityZone is a zone of the Supervisor: a cluster of vCenter, or several of one name. It is read only: it says what there is in vCenter now.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Default: map[string]interface{}{},
+							Ref:     ref(metav1.ObjectMeta{}.OpenAPIModelName()),
+						},
+					},
+					"spec": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Spec is what the zone is made of.",
+							Default:     map[string]interface{}{},
+							Ref:         ref("github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.AvailabilityZoneSpec"),
+						},
+					},
+					"status": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Status is empty: all there is to say is in the spec.",
+							Default:     map[string]interface{}{},
+							Ref:         ref("github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.AvailabilityZoneStatus"),
+						},
+					},
+				},
+			},
+		},
+		Dependencies: []string{
+			"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.AvailabilityZoneSpec", "github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.AvailabilityZoneStatus", metav1.ObjectMeta{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_topology_v1alpha1_AvailabilityZoneList(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "AvailabilityZoneList is a list of availability zones.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Default: map[string]interface{}{},
+							Ref:     ref(metav1.ListMeta{}.OpenAPIModelName()),
+						},
+					},
+					"items": {
+						SchemaProps: spec.SchemaProps{
+							Type: []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref("github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.AvailabilityZone"),
+									},
+								},
+							},
+						},
+					},
+				},
+				Required: []string{"items"},
+			},
+		},
+		Dependencies: []string{
+			"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.AvailabilityZone", metav1.ListMeta{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_topology_v1alpha1_AvailabilityZoneReference(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "AvailabilityZoneReference names an AvailabilityZone.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion is the group and version of the AvailabilityZone.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"name": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Name is its name.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"apiVersion", "name"},
+			},
+		},
+	}
+}
+
+func schema_pkg_apis_topology_v1alpha1_AvailabilityZoneSpec(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "AvailabilityZoneSpec is what a zone is made of.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"clusterComputeResourceMoId": {
+						SchemaProps: spec.SchemaProps{
+							Description: "ClusterComputeResourceMoID is the managed-object id of the zone's cluster, of the first one where there are several.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"clusterComputeResourceMoIDs": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "set",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "ClusterComputeResourceMoIDs are the managed-object ids of all clusters of the zone, in order.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+									},
+								},
+							},
+						},
+					},
+					"namespaces": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Namespaces are the namespaces that have a resource pool in the zone, by name. Everybody is shown those in which they have a role.",
+							Type:        []string{"object"},
+							AdditionalProperties: &spec.SchemaOrBool{
+								Allows: true,
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref("github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.NamespaceInfo"),
+									},
+								},
+							},
+						},
+					},
+				},
+			},
+		},
+		Dependencies: []string{
+			"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.NamespaceInfo"},
+	}
+}
+
+func schema_pkg_apis_topology_v1alpha1_AvailabilityZoneStatus(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "AvailabilityZoneStatus is empty.",
+				Type:        []string{"object"},
+			},
+		},
+	}
+}
+
+func schema_pkg_apis_topology_v1alpha1_NamespaceInfo(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "NamespaceInfo is where a namespace lies in vCenter, in one zone.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"poolMoId": {
+						SchemaProps: spec.SchemaProps{
+							Description: "PoolMoID is the managed-object id of the namespace's resource pool in the zone, of the first one where there are several.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"poolMoIDs": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "set",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "PoolMoIDs are the managed-object ids of all its resource pools in the zone.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+									},
+								},
+							},
+						},
+					},
+					"folderMoId": {
+						SchemaProps: spec.SchemaProps{
+							Description: "FolderMoID is the managed-object id of the namespace's VM folder, which is the same in all zones.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+			},
+		},
+	}
+}
+
+func schema_pkg_apis_topology_v1alpha1_VSphereEntityInfo(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "VSphereEntityInfo is a place in vCenter.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"poolMoIDs": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "set",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "PoolMoIDs are the managed-object ids of resource pools.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+									},
+								},
+							},
+						},
+					},
+					"folderMoID": {
+						SchemaProps: spec.SchemaProps{
+							Description: "FolderMoID is the managed-object id of a VM folder.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+			},
+		},
+	}
+}
+
+func schema_pkg_apis_topology_v1alpha1_Zone(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "Zone is a zone in which a namespace has a resource pool. It has the name of its AvailabilityZone and lies in the Kubernetes Namespace. It is read only: it says what there is in vCenter now.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Default: map[string]interface{}{},
+							Ref:     ref(metav1.ObjectMeta{}.OpenAPIModelName()),
+						},
+					},
+					"spec": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Spec is where the namespace lies in the zone.",
+							Default:     map[string]interface{}{},
+							Ref:         ref("github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.ZoneSpec"),
+						},
+					},
+					"status": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Status has no conditions: a Zone is there, or it is not.",
+							Default:     map[string]interface{}{},
+							Ref:         ref("github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.ZoneStatus"),
+						},
+					},
+				},
+			},
+		},
+		Dependencies: []string{
+			"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.ZoneSpec", "github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.ZoneStatus", metav1.ObjectMeta{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_topology_v1alpha1_ZoneList(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "ZoneList is a list of zones.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Default: map[string]interface{}{},
+							Ref:     ref(metav1.ListMeta{}.OpenAPIModelName()),
+						},
+					},
+					"items": {
+						SchemaProps: spec.SchemaProps{
+							Type: []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref("github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.Zone"),
+									},
+								},
+							},
+						},
+					},
+				},
+				Required: []string{"items"},
+			},
+		},
+		Dependencies: []string{
+			"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.Zone", metav1.ListMeta{}.OpenAPIModelName()},
+	}
+}
+
+func schema_pkg_apis_topology_v1alpha1_ZoneSpec(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "ZoneSpec is where a namespace lies in a zone.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"namespace": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Namespace is where the namespace itself lies.",
+							Default:     map[string]interface{}{},
+							Ref:         ref("github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.VSphereEntityInfo"),
+						},
+					},
+					"vSpherePods": {
+						SchemaProps: spec.SchemaProps{
+							Description: "VSpherePods is where its pods lie that are virtual machines. There are none yet: it is empty.",
+							Default:     map[string]interface{}{},
+							Ref:         ref("github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.VSphereEntityInfo"),
+						},
+					},
+					"managedVMs": {
+						SchemaProps: spec.SchemaProps{
+							Description: "ManagedVMs is where its virtual machines lie: the namespace's own folder and resource pools.",
+							Default:     map[string]interface{}{},
+							Ref:         ref("github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.VSphereEntityInfo"),
+						},
+					},
+					"availabilityZoneReference": {
+						SchemaProps: spec.SchemaProps{
+							Description: "AvailabilityZone is the zone of the Supervisor that this is a part of.",
+							Default:     map[string]interface{}{},
+							Ref:         ref("github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.AvailabilityZoneReference"),
+						},
+					},
+				},
+				Required: []string{"availabilityZoneReference"},
+			},
+		},
+		Dependencies: []string{
+			"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.AvailabilityZoneReference", "github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.VSphereEntityInfo"},
+	}
+}
+
+func schema_pkg_apis_topology_v1alpha1_ZoneStatus(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "ZoneStatus is how a zone is doing.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"conditions": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-map-keys": []interface{}{
+									"type",
+								},
+								"x-kubernetes-list-type": "map",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Type: []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(metav1.Condition{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+				},
+			},
+		},
+		Dependencies: []string{
+			metav1.Condition{}.OpenAPIModelName()},
+	}
+}
+
 func schema_pkg_apis_vsphere_v1alpha1_Namespace(ref common.ReferenceCallback) common.OpenAPIDefinition {
 	return common.OpenAPIDefinition{
 		Schema: spec.Schema{
@@ -1217,7 +1682,7 @@ func schema_pkg_apis_vsphere_v1alpha1_NamespaceSpec(ref common.ReferenceCallback
 					},
 					"folder": {
 						SchemaProps: spec.SchemaProps{
-							Description: "Folder is the managed-object id of an existing VM folder, a child of the namespaces folder of the same name, to take over. Empty: the folder of that name is made if there is none. It cannot be changed.",
+							Description: "Folder is the managed-object id of an existing VM folder of the same name to take over: one whose Kubernetes Namespace was deleted, or any other of the datacenter, which is moved into the namespaces folder with all that lies in it. It stays when the namespace is deleted. Empty: the folder of that name is made if there is none. It cannot be changed.",
 							Type:        []string{"string"},
 							Format:      "",
 						},

@@ -8,6 +8,7 @@ import (
 	fmt "fmt"
 	http "net/http"
 
+	topologyv1alpha1 "github.com/openpacific/pacific/pkg/generated/clientset/versioned/typed/topology/v1alpha1"
 	vspherev1alpha1 "github.com/openpacific/pacific/pkg/generated/clientset/versioned/typed/vsphere/v1alpha1"
 	discovery "k8s.io/client-go/discovery"
 	rest "k8s.io/client-go/rest"
@@ -16,13 +17,20 @@ import (
 
 type Interface interface {
 	Discovery() discovery.DiscoveryInterfaces
+	TopologyV1alpha1() topologyv1alpha1.TopologyV1alpha1Interface
 	VsphereV1alpha1() vspherev1alpha1.VsphereV1alpha1Interface
 }
 
 // Clientset contains the clients for groups.
 type Clientset struct {
 	*discovery.DiscoveryClient
-	vsphereV1alpha1 *vspherev1alpha1.VsphereV1alpha1Client
+	topologyV1alpha1 *topologyv1alpha1.TopologyV1alpha1Client
+	vsphereV1alpha1  *vspherev1alpha1.VsphereV1alpha1Client
+}
+
+// TopologyV1alpha1 retrieves the TopologyV1alpha1Client
+func (c *Clientset) TopologyV1alpha1() topologyv1alpha1.TopologyV1alpha1Interface {
+	return c.topologyV1alpha1
 }
 
 // VsphereV1alpha1 retrieves the VsphereV1alpha1Client
@@ -74,6 +82,10 @@ func NewForConfigAndClient(c *rest.Config, httpClient *http.Client) (*Clientset,
 
 	var cs Clientset
 	var err error
+	cs.topologyV1alpha1, err = topologyv1alpha1.NewForConfigAndClient(&configShallowCopy, httpClient)
+	if err != nil {
+		return nil, err
+	}
 	cs.vsphereV1alpha1, err = vspherev1alpha1.NewForConfigAndClient(&configShallowCopy, httpClient)
 	if err != nil {
 		return nil, err
@@ -99,6 +111,7 @@ func NewForConfigOrDie(c *rest.Config) *Clientset {
 // New creates a new Clientset for the given RESTClient.
 func New(c rest.Interface) *Clientset {
 	var cs Clientset
+	cs.topologyV1alpha1 = topologyv1alpha1.New(c)
 	cs.vsphereV1alpha1 = vspherev1alpha1.New(c)
 
 	cs.DiscoveryClient = discovery.NewDiscoveryClient(c)

@@ -12,6 +12,7 @@ import (
 
 	versioned "github.com/openpacific/pacific/pkg/generated/clientset/versioned"
 	internalinterfaces "github.com/openpacific/pacific/pkg/generated/informers/externalversions/internalinterfaces"
+	topology "github.com/openpacific/pacific/pkg/generated/informers/externalversions/topology"
 	vsphere "github.com/openpacific/pacific/pkg/generated/informers/externalversions/vsphere"
 	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtime "k8s.io/apimachinery/pkg/runtime"
@@ -311,7 +312,12 @@ type SharedInformerFactory interface {
 	// client.
 	InformerFor(obj runtime.Object, newFunc internalinterfaces.NewInformerFunc) cache.SharedIndexInformer
 
+	Topology() topology.Interface
 	Vsphere() vsphere.Interface
+}
+
+func (f *sharedInformerFactory) Topology() topology.Interface {
+	return topology.New(f, f.namespace, f.tweakListOptions)
 }
 
 func (f *sharedInformerFactory) Vsphere() vsphere.Interface {

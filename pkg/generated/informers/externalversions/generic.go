@@ -7,7 +7,8 @@ package externalversions
 import (
 	fmt "fmt"
 
-	v1alpha1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	v1alpha1 "github.com/openpacific/pacific/pkg/apis/topology/v1alpha1"
+	vspherev1alpha1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	schema "k8s.io/apimachinery/pkg/runtime/schema"
 	cache "k8s.io/client-go/tools/cache"
 )
@@ -38,8 +39,14 @@ func (f *genericInformer) Lister() cache.GenericLister {
 // TODO extend this to unknown resources with a client pool
 func (f *sharedInformerFactory) ForResource(resource schema.GroupVersionResource) (GenericInformer, error) {
 	switch resource {
-	// Group=vsphere.openpacific.io, Version=v1alpha1
-	case v1alpha1.SchemeGroupVersion.WithResource("namespaces"):
+	// Group=topology.tanzu.vmware.com, Version=v1alpha1
+	case v1alpha1.SchemeGroupVersion.WithResource("availabilityzones"):
+		return &genericInformer{resource: resource.GroupResource(), informer: f.Topology().V1alpha1().AvailabilityZones().Informer()}, nil
+	case v1alpha1.SchemeGroupVersion.WithResource("zones"):
+		return &genericInformer{resource: resource.GroupResource(), informer: f.Topology().V1alpha1().Zones().Informer()}, nil
+
+		// Group=vsphere.openpacific.io, Version=v1alpha1
+	case vspherev1alpha1.SchemeGroupVersion.WithResource("namespaces"):
 		return &genericInformer{resource: resource.GroupResource(), informer: f.Vsphere().V1alpha1().Namespaces().Informer()}, nil
 
 	}

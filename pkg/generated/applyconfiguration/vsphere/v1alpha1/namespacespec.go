@@ -11,8 +11,10 @@ package v1alpha1
 type NamespaceSpecApplyConfiguration struct {
 	// Description is for people.
 	Description *string `json:"description,omitempty"`
-	// Folder is the managed-object id of an existing VM folder, a child of the
-	// namespaces folder of the same name, to take over. Empty: the folder of
+	// Folder is the managed-object id of an existing VM folder of the same name
+	// to take over: one whose Kubernetes Namespace was deleted, or any other of
+	// the datacenter, which is moved into the namespaces folder with all that
+	// lies in it. It stays when the namespace is deleted. Empty: the folder of
 	// that name is made if there is none. It cannot be changed.
 	Folder *string `json:"folder,omitempty"`
 	// Zones are the names of the zones in which the namespace has a resource

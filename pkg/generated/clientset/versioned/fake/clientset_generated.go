@@ -7,6 +7,8 @@ package fake
 import (
 	applyconfiguration "github.com/openpacific/pacific/pkg/generated/applyconfiguration"
 	clientset "github.com/openpacific/pacific/pkg/generated/clientset/versioned"
+	topologyv1alpha1 "github.com/openpacific/pacific/pkg/generated/clientset/versioned/typed/topology/v1alpha1"
+	faketopologyv1alpha1 "github.com/openpacific/pacific/pkg/generated/clientset/versioned/typed/topology/v1alpha1/fake"
 	vspherev1alpha1 "github.com/openpacific/pacific/pkg/generated/clientset/versioned/typed/vsphere/v1alpha1"
 	fakevspherev1alpha1 "github.com/openpacific/pacific/pkg/generated/clientset/versioned/typed/vsphere/v1alpha1/fake"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -121,6 +123,11 @@ var (
 	_ clientset.Interface = &Clientset{}
 	_ testing.FakeClient  = &Clientset{}
 )
+
+// TopologyV1alpha1 retrieves the TopologyV1alpha1Client
+func (c *Clientset) TopologyV1alpha1() topologyv1alpha1.TopologyV1alpha1Interface {
+	return &faketopologyv1alpha1.FakeTopologyV1alpha1{Fake: &c.Fake}
+}
 
 // VsphereV1alpha1 retrieves the VsphereV1alpha1Client
 func (c *Clientset) VsphereV1alpha1() vspherev1alpha1.VsphereV1alpha1Interface {

@@ -5,6 +5,7 @@
 package fake
 
 import (
+	topologyv1alpha1 "github.com/openpacific/pacific/pkg/apis/topology/v1alpha1"
 	vspherev1alpha1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtime "k8s.io/apimachinery/pkg/runtime"
@@ -17,6 +18,7 @@ var scheme = runtime.NewScheme()
 var codecs = serializer.NewCodecFactory(scheme)
 
 var localSchemeBuilder = runtime.SchemeBuilder{
+	topologyv1alpha1.AddToScheme,
 	vspherev1alpha1.AddToScheme,
 }
 
