@@ -15,6 +15,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/ledger"
+	"github.com/openpacific/pacific/pkg/login"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 )
@@ -35,24 +36,33 @@ type probes struct {
 	records    *ledger.Ledger
 	storage    interface{ ReadinessCheck() error }
 	clientCA   dynamiccertificates.CAContentProvider
+	login      *login.Service // nil: there is none
 	clock      clock.PassiveClock
 }
 
 func addProbes(server *genericapiserver.GenericAPIServer, p probes) error {
-	if err := server.AddReadyzChecks(
-		healthz.NamedCheck("vcenter", p.vcenterReady),
-		healthz.NamedCheck("inventory", p.inventoryReady),
-		healthz.NamedCheck("leader", p.leaderReady),
-		healthz.NamedCheck("storage", func(*http.Request) error { return p.storage.ReadinessCheck() }),
-		healthz.NamedCheck("client-ca", p.clientCAReady),
-		healthz.NamedCheck("records", func(request *http.Request) error { return p.records.Check(request.Context()) }),
-	); err != nil {
+	if err := server.AddReadyzChecks(p.readiness()...); err != nil {
 		return fmt.Errorf("add readiness checks: %w", err)
 	}
 	if err := server.AddLivezChecks(0, healthz.NamedCheck("inventory-loop", p.inventoryLive)); err != nil {
 		return fmt.Errorf("add liveness checks: %w", err)
 	}
 	return nil
+}
+
+func (p probes) readiness() []healthz.HealthChecker {
+	checks := []healthz.HealthChecker{
+		healthz.NamedCheck("vcenter", p.vcenterReady),
+		healthz.NamedCheck("inventory", p.inventoryReady),
+		healthz.NamedCheck("leader", p.leaderReady),
+		healthz.NamedCheck("storage", func(*http.Request) error { return p.storage.ReadinessCheck() }),
+		healthz.NamedCheck("client-ca", p.clientCAReady),
+		healthz.NamedCheck("records", func(request *http.Request) error { return p.records.Check(request.Context()) }),
+	}
+	if p.login != nil {
+		checks = append(checks, healthz.NamedCheck("login", func(*http.Request) error { return p.login.Ready() }))
+	}
+	return checks
 }
 
 func (p probes) vcenterReady(*http.Request) error { return p.session.Err() }

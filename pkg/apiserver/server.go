@@ -175,7 +175,7 @@ func Run(ctx context.Context, options *Options) error {
 	}
 	if err := addProbes(server, probes{
 		session: session, inventory: source, leadership: leadership, records: records, storage: storage.VirtualMachine,
-		clientCA: config.SecureServing.ClientCA, clock: realClock,
+		clientCA: config.SecureServing.ClientCA, login: logins, clock: realClock,
 	}); err != nil {
 		return err
 	}

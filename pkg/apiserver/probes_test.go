@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apiserver
+
+import (
+	"crypto/rand"
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apiserver/pkg/server/healthz"
+	"k8s.io/klog/v2/ktesting"
+	"k8s.io/utils/clock"
+
+	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/ledger"
+	"github.com/openpacific/pacific/pkg/login"
+	"github.com/openpacific/pacific/pkg/login/token"
+)
+
+// TestReadinessCountsLogins holds a server with a login service to be ready only
+// once it can sign tokens, and one without to say nothing of it.
+func TestReadinessCountsLogins(t *testing.T) {
+	logger, ctx := ktesting.NewTestContext(t)
+	etcd, err := ledger.Embed(ctx, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer etcd.Close()
+	records := &ledger.Ledger{Client: etcd.Client(), Prefix: "/pacific", Clock: clock.RealClock{}}
+	keys := &token.Keys{Store: signingKeys{ledger.Documents{Ledger: records, Kind: "login"}}, Rand: rand.Reader, Clock: clock.RealClock{}, Logger: logger}
+
+	checks := map[string]healthz.HealthChecker{}
+	for _, check := range (probes{login: &login.Service{Tokens: &token.Issuer{Keys: keys}}}).readiness() {
+		checks[check.Name()] = check
+	}
+	if err := checks["login"].Check(nil); !errors.Is(err, failure.Unavailable) {
+		t.Errorf("ready for logins without keys: %v", err)
+	}
+	if err := keys.Sync(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := checks["login"].Check(nil); err != nil {
+		t.Errorf("with keys: %v", err)
+	}
+
+	var names []string
+	for _, check := range (probes{}).readiness() {
+		names = append(names, check.Name())
+	}
+	if diff := cmp.Diff([]string{"vcenter", "inventory", "leader", "storage", "client-ca", "records"}, names); diff != "" {
+		t.Errorf("checks of a server without a login service (-want +got):\n%s", diff)
+	}
+}
