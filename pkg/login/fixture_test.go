@@ -12,8 +12,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -103,6 +103,32 @@ var roles = workloadsFunc(func(_ context.Context, user Identity) ([]Workload, er
 	return nil, nil
 })
 
+// memory is a token.Store that holds the keys as the ledger does, and is gone with the test.
+type memory struct {
+	mu      sync.Mutex
+	data    []byte
+	version int
+}
+
+func (m *memory) Load(context.Context) ([]byte, string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.version == 0 {
+		return nil, "", nil
+	}
+	return bytes.Clone(m.data), strconv.Itoa(m.version), nil
+}
+
+func (m *memory) Save(_ context.Context, data []byte, version string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if present := strconv.Itoa(m.version); version != present && (version != "" || m.version != 0) {
+		return fmt.Errorf("save version %s over %s: %w", version, present, failure.Conflict)
+	}
+	m.data, m.version = bytes.Clone(data), m.version+1
+	return nil
+}
+
 type fixture struct {
 	*testing.T
 	*Service
@@ -118,7 +144,7 @@ func newFixture(t *testing.T, change func(*Service)) *fixture {
 	f.server = httptest.NewUnstartedServer(nil)
 	url := "https://" + f.server.Listener.Addr().String() + "/openidconnect/vsphere.local"
 	real := clock.RealClock{}
-	keys := &token.Keys{Store: &token.FileStore{Path: filepath.Join(t.TempDir(), "keys")}, Rand: rand.Reader, Clock: real, Logger: f.log.logger()}
+	keys := &token.Keys{Store: &memory{}, Rand: rand.Reader, Clock: real, Logger: f.log.logger()}
 	if err := keys.Sync(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"maps"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -236,7 +235,7 @@ func TestKubernetesTrustsTheTokensAndNoOthers(t *testing.T) {
 func TestKubernetesFollowsARotation(t *testing.T) {
 	clock := clocktesting.NewFakeClock(time.Now())
 	f := newFixture(t, func(s *Service) {
-		s.Tokens.Keys = &token.Keys{Store: &token.FileStore{Path: filepath.Join(t.TempDir(), "keys")}, Rand: rand.Reader, Clock: clock, Logger: s.Logger,
+		s.Tokens.Keys = &token.Keys{Store: &memory{}, Rand: rand.Reader, Clock: clock, Logger: s.Logger,
 			RotateEvery: 4 * time.Hour, PublishAhead: time.Hour}
 		if err := s.Tokens.Keys.Sync(t.Context()); err != nil {
 			t.Fatal(err)

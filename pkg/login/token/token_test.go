@@ -3,6 +3,7 @@
 package token
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -15,10 +16,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,6 +41,32 @@ func quiet() klog.Logger {
 	return textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(new(strings.Builder))))
 }
 
+// memory is a Store that holds the keys as the ledger does, and is gone with the test.
+type memory struct {
+	mu      sync.Mutex
+	data    []byte
+	version int
+}
+
+func (m *memory) Load(context.Context) ([]byte, string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.version == 0 {
+		return nil, "", nil
+	}
+	return bytes.Clone(m.data), strconv.Itoa(m.version), nil
+}
+
+func (m *memory) Save(_ context.Context, data []byte, version string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if present := strconv.Itoa(m.version); version != present && (version != "" || m.version != 0) {
+		return fmt.Errorf("save version %s over %s: %w", version, present, failure.Conflict)
+	}
+	m.data, m.version = bytes.Clone(data), m.version+1
+	return nil
+}
+
 type fixture struct {
 	*testing.T
 	clock  *clocktesting.FakeClock
@@ -50,7 +77,7 @@ type fixture struct {
 func newFixture(t *testing.T) fixture {
 	t.Helper()
 	clock := clocktesting.NewFakeClock(begin)
-	keys := &Keys{Store: &FileStore{Path: filepath.Join(t.TempDir(), "keys")}, Rand: rand.Reader, Clock: clock, Logger: quiet()}
+	keys := &Keys{Store: &memory{}, Rand: rand.Reader, Clock: clock, Logger: quiet()}
 	f := fixture{t, clock, keys, &Issuer{URL: issuerURL, Keys: keys, Rand: rand.Reader, Clock: clock}}
 	f.sync()
 	return f
@@ -325,9 +352,9 @@ func (c *conflicting) Save(ctx context.Context, data []byte, version string) err
 
 func TestTwoServersStartAtOnce(t *testing.T) {
 	clock := clocktesting.NewFakeClock(begin)
-	file := &FileStore{Path: filepath.Join(t.TempDir(), "keys")}
-	other := &Keys{Store: file, Rand: rand.Reader, Clock: clock, Logger: quiet()}
-	mine := &Keys{Rand: rand.Reader, Clock: clock, Logger: quiet(), Store: &conflicting{Store: file, first: func() {
+	store := &memory{}
+	other := &Keys{Store: store, Rand: rand.Reader, Clock: clock, Logger: quiet()}
+	mine := &Keys{Rand: rand.Reader, Clock: clock, Logger: quiet(), Store: &conflicting{Store: store, first: func() {
 		if err := other.Sync(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -337,38 +364,6 @@ func TestTwoServersStartAtOnce(t *testing.T) {
 	}
 	if diff := cmp.Diff(ids(other.all()), ids(mine.all())); diff != "" || len(mine.all()) != 1 {
 		t.Errorf("keys (-other +mine):\n%s", diff)
-	}
-}
-
-func TestFileStore(t *testing.T) {
-	f := newFixture(t)
-	store := f.keys.Store.(*FileStore)
-	info, err := os.Stat(store.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info.Mode().Perm() != 0o600 {
-		t.Errorf("mode %v", info.Mode())
-	}
-	data, version, err := store.Load(t.Context())
-	if err != nil || version == "" {
-		t.Fatal(version, err)
-	}
-	if err := store.Save(t.Context(), []byte("x"), "stale"); !errors.Is(err, failure.Conflict) {
-		t.Errorf("a stale version: %v", err)
-	}
-	if again, _, _ := store.Load(t.Context()); !cmp.Equal(data, again) {
-		t.Error("a refused save changed the file")
-	}
-	left, err := os.ReadDir(filepath.Dir(store.Path))
-	if err != nil || len(left) != 1 {
-		t.Errorf("left over: %v, %v", left, err)
-	}
-	if err := os.Chmod(store.Path, 0o640); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.keys.Sync(t.Context()); err == nil {
-		t.Error("keys that others may read are used")
 	}
 }
 
@@ -389,8 +384,10 @@ func TestStoredKeysThatCannotBeReadAreKept(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
-			path := f.keys.Store.(*FileStore).Path
-			if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			store := f.keys.Store.(*memory)
+			if _, version, err := store.Load(t.Context()); err != nil {
+				t.Fatal(err)
+			} else if err := store.Save(t.Context(), []byte(content), version); err != nil {
 				t.Fatal(err)
 			}
 			before := f.signing()
@@ -398,8 +395,8 @@ func TestStoredKeysThatCannotBeReadAreKept(t *testing.T) {
 			if err == nil || strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("error %v", err)
 			}
-			if now, _ := os.ReadFile(path); string(now) != content {
-				t.Errorf("the file is %q now", now)
+			if now, _, _ := store.Load(t.Context()); string(now) != content {
+				t.Errorf("the store holds %q now", now)
 			}
 			if f.signing() != before {
 				t.Error("the known key is no longer used")
