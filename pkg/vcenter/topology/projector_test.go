@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package topology_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/vmware/govmomi/vim25/types"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	k8stypes "k8s.io/apimachinery/pkg/types"
+	"k8s.io/apiserver/pkg/storage"
+
+	"github.com/openpacific/pacific/pkg/apis/topology/install"
+	"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1"
+	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	"github.com/openpacific/pacific/pkg/vcenter/namespace"
+	"github.com/openpacific/pacific/pkg/vcenter/topology"
+)
+
+var born = metav1.Unix(1_700_000_000, 0)
+
+// world is a projector with the stores that it fills.
+type world struct {
+	t         *testing.T
+	projector *topology.Projector
+	zones     *livestore.Store
+	parts     *livestore.Store
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	install.Install(scheme)
+	sequence := livestore.NewSequence(1)
+	store := func(resource string, object, list func() runtime.Object) *livestore.Store {
+		s, err := livestore.New(livestore.Config{
+			GroupResource: v1alpha1.Resource(resource), Codec: serializer.NewCodecFactory(scheme).LegacyCodec(v1alpha1.SchemeGroupVersion),
+			NewFunc: object, NewListFunc: list, ResourcePrefix: "/" + resource, Sequence: sequence,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	return &world{
+		t: t, projector: &topology.Projector{},
+		zones: store("availabilityzones", func() runtime.Object { return &v1alpha1.AvailabilityZone{} }, func() runtime.Object { return &v1alpha1.AvailabilityZoneList{} }),
+		parts: store("zones", func() runtime.Object { return &v1alpha1.Zone{} }, func() runtime.Object { return &v1alpha1.ZoneList{} }),
+	}
+}
+
+func (w *world) attach() { w.projector.Attach("vcenter-1", w.zones, w.parts) }
+
+func (w *world) ready() bool { return w.zones.Ready() && w.parts.Ready() }
+
+// served is what both stores hold, by key.
+type served struct {
+	Zones map[string]v1alpha1.AvailabilityZone
+	Parts map[string]v1alpha1.Zone
+}
+
+func (w *world) served() served {
+	w.t.Helper()
+	zones, parts := &v1alpha1.AvailabilityZoneList{}, &v1alpha1.ZoneList{}
+	options := storage.ListOptions{Recursive: true, Predicate: storage.Everything}
+	if err := w.zones.GetList(w.t.Context(), "/availabilityzones", options, zones); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.parts.GetList(w.t.Context(), "/zones", options, parts); err != nil {
+		w.t.Fatal(err)
+	}
+	s := served{Zones: map[string]v1alpha1.AvailabilityZone{}, Parts: map[string]v1alpha1.Zone{}}
+	for _, zone := range zones.Items {
+		s.Zones[zone.Name] = zone
+	}
+	for _, part := range parts.Items {
+		s.Parts[part.Namespace+"/"+part.Name] = part
+	}
+	return s
+}
+
+// names is what is served, in short.
+func (s served) names() []string {
+	var names []string
+	for name, zone := range s.Zones {
+		names = append(names, name+": "+strings.Join(slices.Sorted(maps.Keys(zone.Spec.Namespaces)), " "))
+	}
+	names = append(names, slices.Collect(maps.Keys(s.Parts))...)
+	slices.Sort(names)
+	return names
+}
+
+func cluster(id, name string) inventory.Object {
+	return inventory.Object{Ref: types.ManagedObjectReference{Type: topology.TypeCluster, Value: id}, Properties: map[string]any{"name": name}}
+}
+
+func clusters(objects ...inventory.Object) inventory.Update {
+	return inventory.Update{Changed: objects}
+}
+
+func without(id string) inventory.Update {
+	return inventory.Update{Removed: []types.ManagedObjectReference{{Type: topology.TypeCluster, Value: id}}}
+}
+
+// vns is a vSphere Namespace as it is served; each pool is "zone=pool".
+func vns(name string, pools ...string) *vspherev1.Namespace {
+	object := &vspherev1.Namespace{
+		ObjectMeta: metav1.ObjectMeta{Name: name, UID: k8stypes.UID("uid-" + name), CreationTimestamp: born},
+		Status:     vspherev1.NamespaceStatus{Folder: "group-" + name},
+	}
+	for _, pool := range pools {
+		zone, id, _ := strings.Cut(pool, "=")
+		object.Status.Zones = append(object.Status.Zones, vspherev1.NamespaceZoneStatus{Name: zone, ResourcePool: id})
+	}
+	return object
+}
+
+func all(namespaces ...*vspherev1.Namespace) map[string]runtime.Object {
+	objects := map[string]runtime.Object{}
+	for _, namespace := range namespaces {
+		objects["/namespaces/"+namespace.Name] = namespace
+	}
+	return objects
+}
+
+func changed(namespaces ...*vspherev1.Namespace) []livestore.Change {
+	var changes []livestore.Change
+	for _, namespace := range namespaces {
+		changes = append(changes, livestore.Change{Key: "/namespaces/" + namespace.Name, Object: namespace})
+	}
+	return changes
+}
+
+func gone(name string) []livestore.Change { return []livestore.Change{{Key: "/namespaces/" + name}} }
+
+func TestObjects(t *testing.T) {
+	rack := namespace.Label("Rack 1", "zone", "domain-c2")
+	w := newWorld(t)
+	w.projector.Apply(inventory.Update{Initial: true, Changed: []inventory.Object{
+		cluster("domain-c2", "Rack 1"), cluster("domain-c1", "cluster-a"), cluster("domain-c3", "cluster-a"),
+		{Ref: types.ManagedObjectReference{Type: "Folder", Value: "group-team-a"}, Properties: map[string]any{"name": "team-a"}},
+	}})
+	w.projector.Namespaces().Replace(all(vns("team-a", "cluster-a=resgroup-3")))
+	w.attach()
+	got := w.served()
+	want := served{
+		Zones: map[string]v1alpha1.AvailabilityZone{
+			"cluster-a": {
+				ObjectMeta: metav1.ObjectMeta{Name: "cluster-a"},
+				Spec: v1alpha1.AvailabilityZoneSpec{
+					ClusterComputeResourceMoID: "domain-c1", ClusterComputeResourceMoIDs: []string{"domain-c1", "domain-c3"},
+					Namespaces: map[string]v1alpha1.NamespaceInfo{"team-a": {PoolMoID: "resgroup-3", PoolMoIDs: []string{"resgroup-3"}, FolderMoID: "group-team-a"}},
+				},
+			},
+			rack: {
+				ObjectMeta: metav1.ObjectMeta{Name: rack},
+				Spec:       v1alpha1.AvailabilityZoneSpec{ClusterComputeResourceMoID: "domain-c2", ClusterComputeResourceMoIDs: []string{"domain-c2"}},
+			},
+		},
+		Parts: map[string]v1alpha1.Zone{
+			"team-a/cluster-a": {
+				ObjectMeta: metav1.ObjectMeta{Name: "cluster-a", Namespace: "team-a", CreationTimestamp: born},
+				Spec: v1alpha1.ZoneSpec{
+					Namespace:        v1alpha1.VSphereEntityInfo{PoolMoIDs: []string{"resgroup-3"}, FolderMoID: "group-team-a"},
+					ManagedVMs:       v1alpha1.VSphereEntityInfo{PoolMoIDs: []string{"resgroup-3"}, FolderMoID: "group-team-a"},
+					AvailabilityZone: v1alpha1.AvailabilityZoneReference{APIVersion: "topology.tanzu.vmware.com/v1alpha1", Name: "cluster-a"},
+				},
+			},
+		},
+	}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(metav1.ObjectMeta{}, "UID", "ResourceVersion"), cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("served (-want +got):\n%s", diff)
+	}
+	uids := map[k8stypes.UID]bool{"": true}
+	for _, object := range got.Zones {
+		uids[object.UID] = true
+	}
+	for _, object := range got.Parts {
+		uids[object.UID] = true
+	}
+	if len(uids) != 4 {
+		t.Errorf("uids %v, want three that differ", slices.Collect(maps.Keys(uids)))
+	}
+	// Another process makes the same.
+	again := newWorld(t)
+	again.attach()
+	again.projector.Namespaces().Replace(all(vns("team-a", "cluster-a=resgroup-3")))
+	again.projector.Apply(inventory.Update{Initial: true, Changed: []inventory.Object{
+		cluster("domain-c3", "cluster-a"), cluster("domain-c1", "cluster-a"), cluster("domain-c2", "Rack 1"),
+	}})
+	if diff := cmp.Diff(got, again.served(), cmpopts.IgnoreFields(metav1.ObjectMeta{}, "ResourceVersion")); diff != "" {
+		t.Errorf("in another process (-first +other):\n%s", diff)
+	}
+}
+
+// TestOrders takes the same steps in every order: what is served in the end
+// depends on what there is alone.
+func TestOrders(t *testing.T) {
+	steps := map[string]func(*world){
+		"attach": func(w *world) { w.attach() },
+		"clusters, then another and one renamed": func(w *world) {
+			w.projector.Apply(inventory.Update{Initial: true, Changed: []inventory.Object{cluster("domain-c1", "cluster-a"), cluster("domain-c2", "old"), cluster("domain-c3", "gone")}})
+			w.projector.Apply(clusters(cluster("domain-c4", "cluster-a")))
+			w.projector.Apply(clusters(cluster("domain-c2", "cluster-b")))
+			w.projector.Apply(without("domain-c3"))
+		},
+		"namespaces, then a new one, one with a pool less, and one deleted": func(w *world) {
+			w.projector.Namespaces().Replace(all(vns("team-a", "cluster-a=p1", "old=p2"), vns("team-b", "cluster-a=p3", "cluster-b=p4"), vns("team-c", "gone=p5", "cluster-a=p6")))
+			w.projector.Namespaces().Apply(changed(vns("team-d", "cluster-b=p7")))
+			w.projector.Namespaces().Apply(changed(vns("team-a", "cluster-a=p1", "cluster-b=p2"), vns("team-b", "cluster-a=p3")))
+			w.projector.Namespaces().Apply(gone("team-c"))
+		},
+	}
+	var want *served
+	for _, order := range permutations(slices.Sorted(maps.Keys(steps))) {
+		w := newWorld(t)
+		for i, step := range order {
+			if w.ready() {
+				t.Errorf("%v: something is served after %d steps", order, i)
+			}
+			steps[step](w)
+		}
+		got := w.served()
+		if want == nil {
+			want = &got
+			wantNames := []string{"cluster-a: team-a team-b", "cluster-b: team-a team-d", "team-a/cluster-a", "team-a/cluster-b", "team-b/cluster-a", "team-d/cluster-b"}
+			if diff := cmp.Diff(wantNames, got.names()); diff != "" {
+				t.Fatalf("%v (-want +got):\n%s", order, diff)
+			}
+		}
+		if diff := cmp.Diff(*want, got, cmpopts.IgnoreFields(metav1.ObjectMeta{}, "ResourceVersion")); diff != "" {
+			t.Errorf("%v (-first +this):\n%s", order, diff)
+		}
+	}
+}
+
+// TestChanges follows changes while everything is served already, in both orders
+// in which the two feeds may tell of one.
+func TestChanges(t *testing.T) {
+	for _, test := range []struct {
+		name       string
+		clusters   []inventory.Update
+		namespaces []livestore.Change
+		want       []string
+	}{
+		{"a cluster is renamed", []inventory.Update{clusters(cluster("domain-c1", "cluster-z"))}, changed(vns("team-a", "cluster-z=p1", "cluster-b=p2")),
+			[]string{"cluster-b: team-a", "cluster-z: team-a", "team-a/cluster-b", "team-a/cluster-z"}},
+		{"two clusters swap their names", []inventory.Update{clusters(cluster("domain-c1", "cluster-b"), cluster("domain-c2", "cluster-a"))}, changed(vns("team-a", "cluster-a=p2", "cluster-b=p1")),
+			[]string{"cluster-a: team-a", "cluster-b: team-a", "team-a/cluster-a", "team-a/cluster-b"}},
+		{"a cluster is removed", []inventory.Update{without("domain-c1")}, changed(vns("team-a", "cluster-b=p2")),
+			[]string{"cluster-b: team-a", "team-a/cluster-b"}},
+		{"a cluster is added", []inventory.Update{clusters(cluster("domain-c3", "cluster-c"))}, changed(vns("team-a", "cluster-a=p1", "cluster-b=p2", "cluster-c=p3")),
+			[]string{"cluster-a: team-a", "cluster-b: team-a", "cluster-c: team-a", "team-a/cluster-a", "team-a/cluster-b", "team-a/cluster-c"}},
+		{"another cluster of one name comes, and the first goes", []inventory.Update{clusters(cluster("domain-c3", "cluster-a")), without("domain-c1")}, changed(vns("team-a", "cluster-a=p9", "cluster-b=p2")),
+			[]string{"cluster-a: team-a", "cluster-b: team-a", "team-a/cluster-a", "team-a/cluster-b"}},
+		{"the namespace is deleted with its cluster", []inventory.Update{without("domain-c1"), without("domain-c2")}, gone("team-a"), nil},
+		{"a pool is removed", nil, changed(vns("team-a", "cluster-a=p1")), []string{"cluster-a: team-a", "cluster-b: ", "team-a/cluster-a"}},
+		{"a namespace comes", nil, changed(vns("team-b", "cluster-b=p8")),
+			[]string{"cluster-a: team-a", "cluster-b: team-a team-b", "team-a/cluster-a", "team-a/cluster-b", "team-b/cluster-b"}},
+		{"the namespace is deleted", nil, gone("team-a"), []string{"cluster-a: ", "cluster-b: "}},
+		{"a pool that is still to be made", nil, changed(vns("team-a", "cluster-a=", "cluster-b=p2")), []string{"cluster-a: ", "cluster-b: team-a", "team-a/cluster-b"}},
+	} {
+		var first *served
+		for _, clustersFirst := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, clusters first %t", test.name, clustersFirst), func(t *testing.T) {
+				w := newWorld(t)
+				w.attach()
+				w.projector.Apply(inventory.Update{Initial: true, Changed: []inventory.Object{cluster("domain-c1", "cluster-a"), cluster("domain-c2", "cluster-b")}})
+				w.projector.Namespaces().Replace(all(vns("team-a", "cluster-a=p1", "cluster-b=p2")))
+				if !clustersFirst {
+					w.projector.Namespaces().Apply(test.namespaces)
+				}
+				for _, update := range test.clusters {
+					w.projector.Apply(update)
+				}
+				if clustersFirst {
+					w.projector.Namespaces().Apply(test.namespaces)
+				}
+				got := w.served()
+				if diff := cmp.Diff(test.want, got.names()); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+				if first == nil {
+					first = &got
+				}
+				if diff := cmp.Diff(*first, got, cmpopts.IgnoreFields(metav1.ObjectMeta{}, "ResourceVersion")); diff != "" {
+					t.Errorf("in the other order (-first +this):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// A change of usage is the most frequent one there is, and nothing to the zones.
+func TestUsageIsNoChange(t *testing.T) {
+	w := newWorld(t)
+	w.attach()
+	w.projector.Apply(inventory.Update{Initial: true, Changed: []inventory.Object{cluster("domain-c1", "cluster-a")}})
+	w.projector.Namespaces().Replace(all(vns("team-a", "cluster-a=p1")))
+	before := w.served()
+	busy := vns("team-a", "cluster-a=p1")
+	busy.Status.Usage.CPUMHz, busy.Labels, busy.ResourceVersion = 500, map[string]string{"team": "a"}, "7"
+	w.projector.Namespaces().Apply(changed(busy))
+	w.projector.Apply(clusters(cluster("domain-c1", "cluster-a")))
+	if diff := cmp.Diff(before, w.served()); diff != "" {
+		t.Errorf("after a change of usage (-before +after):\n%s", diff)
+	}
+	// An age that becomes known is one to the Zone alone.
+	older := vns("team-a", "cluster-a=p1")
+	older.CreationTimestamp = metav1.Unix(1_600_000_000, 0)
+	w.projector.Namespaces().Apply(changed(older))
+	after := w.served()
+	if got := after.Parts["team-a/cluster-a"].CreationTimestamp; !got.Equal(&older.CreationTimestamp) {
+		t.Errorf("the Zone was created at %v", got)
+	}
+	if diff := cmp.Diff(before.Zones, after.Zones); diff != "" {
+		t.Errorf("availability zones (-before +after):\n%s", diff)
+	}
+}
+
+// A namespace that was deleted and made again between two changes is another one.
+func TestAnotherNamespaceOfTheName(t *testing.T) {
+	w := newWorld(t)
+	w.attach()
+	w.projector.Apply(inventory.Update{Initial: true, Changed: []inventory.Object{cluster("domain-c1", "cluster-a")}})
+	w.projector.Namespaces().Replace(all(vns("team-a", "cluster-a=p1")))
+	before := w.served().Parts["team-a/cluster-a"].UID
+	other := vns("team-a", "cluster-a=p1")
+	other.UID = "another"
+	w.projector.Namespaces().Apply(changed(other))
+	if after := w.served().Parts["team-a/cluster-a"].UID; after == before {
+		t.Errorf("the Zone of another namespace has the uid %s still", after)
+	}
+}
+
+func permutations(items []string) [][]string {
+	if len(items) == 0 {
+		return [][]string{nil}
+	}
+	var orders [][]string
+	for i, item := range items {
+		for _, rest := range permutations(slices.Delete(slices.Clone(items), i, i+1)) {
+			orders = append(orders, append([]string{item}, rest...))
+		}
+	}
+	return orders
+}
