@@ -221,6 +221,9 @@ func typeName(fault types.BaseMethodFault) string {
 }
 
 func translateTransport(err error) error {
+	if status := restStatus(err); status != 0 {
+		return translateREST(err, status)
+	}
 	var (
 		untrusted  x509.UnknownAuthorityError
 		wrongName  x509.HostnameError
@@ -335,7 +338,10 @@ func hasFaultOf[T any](err error) bool {
 // faultName names an error for metrics.
 func faultName(err error) string {
 	name := "network"
+	var status httpStatus
 	switch {
+	case errors.As(err, &status):
+		return status.Error()
 	case errors.Is(err, context.Canceled):
 		return "canceled"
 	case errors.Is(err, context.DeadlineExceeded):
