@@ -1,0 +1,497 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package contentlibrary_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vmware/govmomi/vapi/library"
+	"github.com/vmware/govmomi/vapi/rest"
+	"k8s.io/klog/v2"
+	"k8s.io/klog/v2/textlogger"
+
+	"github.com/openpacific/pacific/pkg/vcenter"
+	"github.com/openpacific/pacific/pkg/vcenter/contentlibrary"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+)
+
+const datastore = "datastore-1"
+
+// empty has a datastore and no library.
+func empty(ctx context.Context, b *vcentertest.Builder) error {
+	if err := b.Datacenter(ctx, "DC0"); err != nil {
+		return err
+	}
+	if err := b.Cluster(ctx, "cluster-a", "esx-a1.lab.pacific.test"); err != nil {
+		return err
+	}
+	return b.Datastore(ctx, datastore)
+}
+
+// logBuffer collects what is logged.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func (b *logBuffer) logger() klog.Logger {
+	return textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(b), textlogger.Verbosity(10)))
+}
+
+// counting counts the calls that are made with a session, and refuses those for
+// some libraries and items.
+type counting struct {
+	*vcenter.RESTSession
+	mu      sync.Mutex
+	calls   map[string]int
+	refused map[string]int // status by identifier
+}
+
+var identifiers = regexp.MustCompile(`id:[^/?]*`)
+
+func (c *counting) Do(ctx context.Context, operation string, f func(context.Context, *rest.Client) error) error {
+	return c.RESTSession.Do(ctx, operation, func(ctx context.Context, client *rest.Client) error {
+		if _, already := client.Client.Client.Transport.(*counter); !already {
+			client.Client.Client.Transport = &counter{counting: c, next: client.Client.Client.Transport}
+		}
+		return f(ctx, client)
+	})
+}
+
+func (c *counting) refuse(id string, status int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refused = map[string]int{id: status}
+}
+
+// reset returns what was counted, and counts anew.
+func (c *counting) reset() map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	counted := c.calls
+	c.calls = nil
+	return counted
+}
+
+type counter struct {
+	*counting
+	next http.RoundTripper
+}
+
+func (c *counter) RoundTrip(request *http.Request) (*http.Response, error) {
+	c.mu.Lock()
+	if c.calls == nil {
+		c.calls = map[string]int{}
+	}
+	path := strings.TrimPrefix(request.URL.Path, "/rest/com/vmware/content/library")
+	c.calls[request.Method+" "+identifiers.ReplaceAllString(path, "id")]++
+	var status int
+	for id, refusal := range c.refused {
+		if strings.Contains(request.URL.String(), id) {
+			status = refusal
+		}
+	}
+	c.mu.Unlock()
+	if status != 0 {
+		return &http.Response{StatusCode: status, Status: http.StatusText(status), Request: request, Body: http.NoBody}, nil
+	}
+	return c.next.RoundTrip(request)
+}
+
+// world is a catalogue over a running vCenter, and an administrator of that.
+type world struct {
+	t         *testing.T
+	vcenter   *vcentertest.VCenter
+	session   *counting
+	catalogue *contentlibrary.Catalogue
+	file      string // the credentials
+	log       *logBuffer
+	stop      func()
+}
+
+const (
+	account  = "dev-a@vsphere.local"
+	interval = 10 * time.Millisecond
+)
+
+func newWorld(t *testing.T, build vcentertest.Inventory) *world {
+	t.Helper()
+	w := &world{t: t, vcenter: vcentertest.Run(t, vcentertest.Options{Inventory: build}), log: &logBuffer{}}
+	w.file = filepath.Join(t.TempDir(), "credentials.yaml")
+	w.credentials(vcentertest.SamplePassword)
+	session, err := vcenter.NewSession(vcenter.Config{URL: w.vcenter.URL(), CredentialsFile: w.file, CAFile: w.vcenter.CAFile(t),
+		KeepAlive: 50 * time.Millisecond, CallTimeout: 5 * time.Second, Logger: w.log.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.session = &counting{RESTSession: &vcenter.RESTSession{Session: session}}
+	w.catalogue = &contentlibrary.Catalogue{Session: w.session, Interval: interval, Logger: w.log.logger()}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running, following sync.WaitGroup
+	running.Go(func() { _ = session.Run(ctx) })
+	following.Go(func() { _ = w.catalogue.Run(ctx) })
+	w.stop = sync.OnceFunc(func() {
+		cancel()
+		following.Wait()
+		w.session.Logout(ctx)
+		running.Wait()
+	})
+	t.Cleanup(w.stop)
+	return w
+}
+
+func (w *world) credentials(password string) {
+	w.t.Helper()
+	if err := os.WriteFile(w.file, []byte("username: "+account+"\npassword: "+password+"\n"), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// shown is what a catalogue says.
+type shown struct {
+	Names  []string
+	Images map[string][]string
+}
+
+func (w *world) shows(images ...string) shown {
+	s := shown{Names: w.catalogue.Names(), Images: map[string][]string{}}
+	for _, image := range images {
+		if libraries := w.catalogue.Libraries(image); libraries != nil {
+			s.Images[image] = libraries
+		}
+	}
+	return s
+}
+
+// eventually waits until the catalogue says want of its images and of others.
+func (w *world) eventually(what string, want shown, others ...string) {
+	w.t.Helper()
+	for image := range want.Images {
+		others = append(others, image)
+	}
+	var diff string
+	defer func() {
+		if diff != "" {
+			w.t.Logf("%s (-want +got):\n%s", what, diff)
+		}
+	}()
+	w.until(what, func() bool {
+		diff = cmp.Diff(want, w.shows(others...))
+		return diff == ""
+	})
+}
+
+// until waits for something, with a deadline.
+func (w *world) until(what string, done func() bool) {
+	w.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !done() {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("not in time: %s\nlog:\n%s", what, w.log)
+		}
+		<-time.After(2 * time.Millisecond)
+	}
+}
+
+func (w *world) synced() {
+	w.t.Helper()
+	w.until("everything was read", w.catalogue.Synced)
+}
+
+func (w *world) logged(text string) bool { return strings.Contains(w.log.String(), text) }
+
+// admin acts as the administrator.
+func (w *world) admin(act func(context.Context, *vcentertest.Builder, *library.Manager) error) {
+	w.t.Helper()
+	b, err := w.vcenter.Builder(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer b.Close(w.t.Context())
+	if err := b.In(w.t.Context(), "DC0"); err != nil {
+		w.t.Fatal(err)
+	}
+	client := rest.NewClient(b.Client.Client)
+	if err := client.Login(w.t.Context(), url.UserPassword(w.vcenter.Username(), w.vcenter.Password())); err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = client.Logout(w.t.Context()) }()
+	if err := act(w.t.Context(), b, library.NewManager(client)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) library(name string, items ...vcentertest.LibraryItem) {
+	w.t.Helper()
+	w.admin(func(ctx context.Context, b *vcentertest.Builder, _ *library.Manager) error {
+		return b.Library(ctx, name, datastore, items...)
+	})
+}
+
+func ovf(name string) vcentertest.LibraryItem {
+	return vcentertest.LibraryItem{Name: name, Type: library.ItemTypeOVF}
+}
+
+// image is the name in Kubernetes of a library's first item of that name.
+func image(libraryName, item string) string {
+	return contentlibrary.ImageName(vcentertest.LibraryItemID(libraryName, item))
+}
+
+func TestImageName(t *testing.T) {
+	// The figures are those of `printf 6b8f8a5e0d6c4c1f9a3e2b7d5f104c88 | sha1sum`.
+	const want = "vmi-39832c25ff7e2b10e"
+	if got := contentlibrary.ImageName("6b8f8a5e-0d6c-4c1f-9a3e-2b7d5f104c88"); got != want {
+		t.Errorf("ImageName() = %q, want %q", got, want)
+	}
+}
+
+func TestFollow(t *testing.T) {
+	w := newWorld(t, empty)
+	w.synced()
+
+	w.library("Platform images", ovf("ubuntu-24.04"), vcentertest.LibraryItem{Name: "installer", Type: library.ItemTypeISO})
+	ubuntu, photon := image("Platform images", "ubuntu-24.04"), image("Platform images", "photon-5")
+	platform := []string{"Platform images"}
+	w.eventually("a library", shown{Names: platform, Images: map[string][]string{
+		"ubuntu-24.04": platform, ubuntu: platform, "installer": platform, image("Platform images", "installer"): platform,
+	}}, "photon-5", photon)
+
+	// What is no image, and what names itself like another image.
+	w.admin(func(ctx context.Context, _ *vcentertest.Builder, m *library.Manager) error {
+		found, err := m.GetLibraryByName(ctx, "Platform images")
+		if err != nil {
+			return err
+		}
+		for _, item := range []library.Item{
+			{Name: "notes", Type: "file"}, {Name: photon, Type: library.ItemTypeOVF}, {Name: "photon-5", Type: "OVF"}, {Name: "template", Type: library.ItemTypeVMTX},
+		} {
+			item.LibraryID = found.ID
+			if _, err := m.CreateLibraryItem(ctx, item); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	w.library("Team A images", ovf("photon-5"), ovf("postgres"))
+	both, team := []string{"Platform images", "Team A images"}, []string{"Team A images"}
+	w.eventually("two libraries with one display name", shown{Names: both, Images: map[string][]string{
+		"ubuntu-24.04": platform, ubuntu: platform, "template": platform, "photon-5": both, photon: platform,
+		image("Team A images", "photon-5"): team, "postgres": team,
+	}}, "notes", "no such image", "")
+	impostor := image("Team A images", "postgres")
+	w.library("Impostors", ovf(impostor))
+	three := []string{"Impostors", "Platform images", "Team A images"}
+	w.eventually("an item named like another image", shown{Names: three, Images: map[string][]string{
+		impostor: team, image("Impostors", impostor): {"Impostors"},
+	}})
+
+	// Renamed: the library at once, an item after some readings.
+	w.admin(func(ctx context.Context, _ *vcentertest.Builder, m *library.Manager) error {
+		for _, change := range [][2]string{{"Impostors", ""}, {"Team A images", "Team A"}} {
+			found, err := m.GetLibraryByName(ctx, change[0])
+			if err != nil {
+				return err
+			}
+			if change[1] == "" {
+				err = m.DeleteLibrary(ctx, found)
+			} else {
+				found.Name = change[1]
+				err = m.UpdateLibrary(ctx, found)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		item, err := m.GetLibraryItem(ctx, vcentertest.LibraryItemID("Team A images", "postgres"))
+		if err != nil {
+			return err
+		}
+		item.Name = "postgres-17"
+		if err := m.UpdateLibraryItem(ctx, item); err != nil {
+			return err
+		}
+		return m.DeleteLibraryItem(ctx, &library.Item{ID: vcentertest.LibraryItemID("Platform images", "ubuntu-24.04")})
+	})
+	renamed := []string{"Team A"}
+	w.eventually("renamed and removed", shown{Names: []string{"Platform images", "Team A"}, Images: map[string][]string{
+		"postgres-17": renamed, impostor: renamed, "photon-5": {"Platform images", "Team A"},
+	}}, "postgres", "ubuntu-24.04", ubuntu, image("Impostors", impostor))
+}
+
+// Two libraries of one name are one to whoever goes by names.
+func TestLibrariesOfOneName(t *testing.T) {
+	w := newWorld(t, empty)
+	w.library("images", ovf("photon-5"))
+	w.library("images", ovf("photon-5"), ovf("ubuntu-24.04"))
+	images := []string{"images"}
+	w.eventually("one name", shown{Names: images, Images: map[string][]string{"photon-5": images, "ubuntu-24.04": images}})
+}
+
+func sampled(ctx context.Context, b *vcentertest.Builder) error {
+	if err := empty(ctx, b); err != nil {
+		return err
+	}
+	return vcentertest.SampleLibraries(ctx, b, datastore)
+}
+
+var sampleImages = []string{"ubuntu-24.04", "photon-5", "debian-12-netinst", "postgres-17", "build-agent"}
+
+func sample() shown {
+	platform, team := []string{"Platform images"}, []string{"Team A images"}
+	return shown{Names: []string{"Platform images", "Team A images"}, Images: map[string][]string{
+		"ubuntu-24.04": platform, "photon-5": platform, "debian-12-netinst": platform, "postgres-17": team, "build-agent": team,
+	}}
+}
+
+func TestVCenterAway(t *testing.T) {
+	w := newWorld(t, sampled)
+	w.eventually("the sample", sample())
+	w.vcenter.Stop()
+	w.until("it was noticed that vCenter is away", func() bool { return w.logged("what was read last stands") })
+	if diff := cmp.Diff(sample(), w.shows(sampleImages...)); diff != "" {
+		t.Errorf("while vCenter is away (-want +got):\n%s", diff)
+	}
+	if err := w.vcenter.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	w.library("New images", ovf("alpine-3"))
+	want := sample()
+	want.Names = []string{"New images", "Platform images", "Team A images"}
+	want.Images["alpine-3"] = []string{"New images"}
+	w.eventually("after the restart", want)
+	w.stop()
+	if n := w.vcenter.RESTSessions(); n != 0 {
+		t.Errorf("%d REST sessions were left behind", n)
+	}
+}
+
+// A reading that breaks off in the middle leaves what was read last.
+func TestStaleBeatsPartial(t *testing.T) {
+	w := newWorld(t, sampled)
+	w.eventually("the sample", sample())
+	w.session.refuse(vcentertest.LibraryItemID("New images", "alpine-3"), http.StatusServiceUnavailable)
+	w.library("New images", ovf("alpine-3"), ovf("alpine-4"))
+	w.until("a reading failed", func() bool { return w.logged("answered 503") })
+	if got := w.catalogue.Libraries("alpine-4"); got != nil {
+		t.Errorf("a part of what a failed reading found is shown: %v", got)
+	}
+	if diff := cmp.Diff(sample().Images, w.shows(sampleImages...).Images); diff != "" {
+		t.Errorf("while readings fail (-want +got):\n%s", diff)
+	}
+	// What the account may not read does not keep the rest from being read.
+	w.session.refuse(vcentertest.LibraryItemID("New images", "alpine-3"), http.StatusForbidden)
+	want := sample()
+	want.Names = []string{"New images", "Platform images", "Team A images"}
+	want.Images["alpine-4"] = []string{"New images"}
+	w.eventually("with a hidden item", want, "alpine-3")
+}
+
+func TestSessionEnded(t *testing.T) {
+	w := newWorld(t, sampled)
+	w.eventually("the sample", sample())
+	w.vcenter.ResetLogins()
+	w.vcenter.TerminateRESTSessions()
+	w.library("New images", ovf("alpine-3"))
+	want := sample()
+	want.Names = []string{"New images", "Platform images", "Team A images"}
+	want.Images["alpine-3"] = []string{"New images"}
+	w.eventually("with a new login", want)
+	// The administrator's are one over SOAP and two over REST.
+	if diff := cmp.Diff(vcentertest.LoginCount{Accepted: 4}, w.vcenter.Logins()); diff != "" {
+		t.Errorf("logins (-want +got):\n%s", diff)
+	}
+}
+
+func TestWrongPassword(t *testing.T) {
+	w := newWorld(t, sampled)
+	w.eventually("the sample", sample())
+	const changed = "n3w-p4ssword"
+	if err := w.vcenter.Directory().SetPassword(account, changed); err != nil {
+		t.Fatal(err)
+	}
+	w.vcenter.ResetLogins()
+	w.vcenter.TerminateRESTSessions()
+	w.until("the refusal was noticed", func() bool { return w.logged("REST endpoints refused the user name or password") })
+	<-time.After(100 * interval) // as long as many readings take
+	if diff := cmp.Diff(vcentertest.LoginCount{Refused: 1}, w.vcenter.Logins()); diff != "" {
+		t.Errorf("logins (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(sample(), w.shows(sampleImages...)); diff != "" {
+		t.Errorf("without a login (-want +got):\n%s", diff)
+	}
+	w.credentials(changed)
+	w.library("New images", ovf("alpine-3"))
+	want := sample()
+	want.Names = []string{"New images", "Platform images", "Team A images"}
+	want.Images["alpine-3"] = []string{"New images"}
+	w.eventually("with the new password", want)
+	for _, secret := range []string{changed, vcentertest.SamplePassword, vcentertest.DefaultPassword} {
+		if strings.Contains(w.log.String(), secret) {
+			t.Errorf("%q is logged:\n%s", secret, w.log)
+		}
+	}
+}
+
+// A reading asks for each library and its items' identifiers, and reads new items
+// and a tenth of the known ones.
+func TestCost(t *testing.T) {
+	const libraries, items = 10, 20
+	w := newWorld(t, func(ctx context.Context, b *vcentertest.Builder) error {
+		if err := empty(ctx, b); err != nil {
+			return err
+		}
+		for i := range libraries {
+			var made []vcentertest.LibraryItem
+			for j := range items {
+				made = append(made, vcentertest.LibraryItem{Name: fmt.Sprintf("image-%d-%d", i, j), Type: library.ItemTypeISO})
+			}
+			if err := b.Library(ctx, fmt.Sprintf("library-%d", i), datastore, made...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	w.synced()
+	w.session.reset()
+	counted := map[string]int{}
+	w.until("50 readings", func() bool {
+		for call, n := range w.session.reset() {
+			counted[call] += n
+		}
+		return counted["GET "] >= 50
+	})
+	// Of what is under way at the begin and the end, a part is counted.
+	readings := float64(counted["GET "])
+	for call, want := range map[string]float64{"GET /id": libraries, "GET /item": libraries, "GET /item/id": libraries * items / 10} {
+		if got := float64(counted[call]) / readings; got < 0.85*want || got > 1.15*want {
+			t.Errorf("%s: %.1f calls for each reading, want %.1f", call, got, want)
+		}
+	}
+	if len(counted) != 4 {
+		t.Errorf("other calls: %v", counted)
+	}
+}
