@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -45,30 +44,6 @@ func (c *Cluster) Apply(ctx context.Context, objects []*unstructured.Unstructure
 			return err
 		}); err != nil {
 			return fmt.Errorf("apply %s %q: %w", object.GetKind(), object.GetName(), err)
-		}
-	}
-	return nil
-}
-
-// ApplyWhereItBelongs applies the objects whose Namespace is there, or comes within the time, which is for all of them
-// together; it passes over the others.
-func (c *Cluster) ApplyWhereItBelongs(ctx context.Context, objects []*unstructured.Unstructured, patience time.Duration) error {
-	waiting, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	namespaces := map[string]bool{"": true}
-	for _, object := range objects {
-		namespace := object.GetNamespace()
-		if _, known := namespaces[namespace]; !known {
-			namespaces[namespace] = retry(waiting, func(ctx context.Context) error {
-				_, err := c.resource(corev1.SchemeGroupVersion.WithKind("Namespace"), "").Get(ctx, namespace, metav1.GetOptions{})
-				return err
-			}) == nil
-		}
-		if !namespaces[namespace] {
-			continue
-		}
-		if err := c.Apply(ctx, []*unstructured.Unstructured{object}); err != nil {
-			return err
 		}
 	}
 	return nil

@@ -64,9 +64,9 @@ func Read(files fs.FS, endpoint Endpoint) (Manifests, error) {
 	return manifests, nil
 }
 
-// ReadSamples returns what the people of the simulated vCenter may do.
+// ReadSamples returns who may do what in the simulated vCenter, and with what of it.
 func ReadSamples(files fs.FS) ([]*unstructured.Unstructured, error) {
-	const name = "samples/access.yaml"
+	const name = "samples/namespaces.yaml"
 	objects, err := readFile(files, name)
 	if err != nil {
 		return nil, fmt.Errorf("manifest %s: %w", name, err)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -62,7 +63,9 @@ func newSupervisor(name string) *supervisor {
 
 // freePort is one that nobody listens on now, outside the range from which ports of outgoing connections are taken.
 func freePort() int {
-	for port := 20000 + os.Getpid()%8000; ; port++ {
+	for {
+		// At random, since several Supervisors may be looking at once.
+		port := 20000 + rand.IntN(8000)
 		if listener, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
 			_ = listener.Close()
 			return port

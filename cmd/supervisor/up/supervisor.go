@@ -270,7 +270,7 @@ func (s *Supervisor) start(ctx context.Context) error {
 		return err
 	}
 	if s.Options.Sim {
-		if err := s.giveAccess(ctx); err != nil {
+		if err := s.giveSamples(ctx); err != nil {
 			return err
 		}
 	}
@@ -336,13 +336,13 @@ func (s *Supervisor) awaitAvailable(ctx context.Context) error {
 	}
 }
 
-// giveAccess lets the people of the simulated vCenter in, where their namespaces are.
-func (s *Supervisor) giveAccess(ctx context.Context) error {
+// giveSamples gives the namespaces of the simulated vCenter to its people, with what they may use.
+func (s *Supervisor) giveSamples(ctx context.Context) error {
 	samples, err := cluster.ReadSamples(artifacts.Samples)
 	if err != nil {
 		return err
 	}
-	return s.cluster.ApplyWhereItBelongs(ctx, samples, 3*time.Second)
+	return s.cluster.ApplySamples(ctx, samples, 3*time.Second)
 }
 
 func (s *Supervisor) sayNextSteps() {
