@@ -120,20 +120,22 @@ func (p *Projector) conclude(e *entry, object *v1alpha1.Namespace) {
 	if trouble, found := p.problems[object.UID]; found && ready.Status == metav1.ConditionFalse {
 		ready.Message = trouble.message
 	}
+	unknown := metav1.Unix(0, 0)
 	var before *metav1.Condition
 	if e.object != nil && e.object.UID == object.UID {
 		before = meta.FindStatusCondition(e.object.Status.Conditions, ready.Type)
 	}
+	steady := before == nil || before.Status == ready.Status
 	switch {
 	case e.record == nil && !object.CreationTimestamp.IsZero():
 		ready.LastTransitionTime = object.CreationTimestamp
-	case before != nil && before.Status == ready.Status:
+	case before != nil && steady && !before.LastTransitionTime.Equal(&unknown):
 		ready.LastTransitionTime = before.LastTransitionTime
-	case before == nil && ready.Status == metav1.ConditionTrue && !object.CreationTimestamp.IsZero():
+	case steady && ready.Status == metav1.ConditionTrue && !object.CreationTimestamp.IsZero():
 		// Said anew by each process that starts: the time must not depend on when.
 		ready.LastTransitionTime = object.CreationTimestamp
-	case before == nil && e.record == nil:
-		ready.LastTransitionTime = metav1.Unix(0, 0)
+	case steady && object.CreationTimestamp.IsZero():
+		ready.LastTransitionTime = unknown
 	default:
 		ready.LastTransitionTime = metav1.NewTime(p.clock.Now().Truncate(1e9))
 	}

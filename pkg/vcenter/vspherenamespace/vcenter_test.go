@@ -57,6 +57,18 @@ func TestFolderIsANamespace(t *testing.T) {
 		t.Errorf("with an age: %v, %v", born.CreationTimestamp, born.Status.Conditions)
 	}
 
+	// A namespace that was written to before anybody knew its age shows it too.
+	early := w.start(-1)
+	if err := early.update("team-a", func(o *v1alpha1.Namespace) { o.Labels = map[string]string{"early": "yes"} }); err != nil {
+		t.Fatal(err)
+	}
+	early.projector.SetBirth(got.Status.Folder, birth)
+	if born := early.get("team-a"); !born.CreationTimestamp.Equal(&birth) || !born.Status.Conditions[0].LastTransitionTime.Equal(&birth) {
+		t.Errorf("written to and then with an age: %v, %v", born.CreationTimestamp, born.Status.Conditions)
+	}
+	early.stop()
+	w.records.kept = nil
+
 	// The first write keeps what there is, and makes nothing in vCenter.
 	if err := s.update("team-a", func(o *v1alpha1.Namespace) { o.Labels = map[string]string{"a": "b"} }); err != nil {
 		t.Fatal(err)
