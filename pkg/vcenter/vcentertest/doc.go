@@ -31,6 +31,7 @@
 //     and both logins by assertion take only one that was issued; the REST
 //     endpoints take none, and no login without a password by JSON-RPC.
 //   - Items of content libraries have the same identifiers at each start.
+//   - The port group of a distributed switch's uplinks is tagged as such.
 //   - Storage policies belong to their vCenter. One is created, renamed and
 //     deleted as in vCenter: a name that is taken is refused, the name for
 //     Kubernetes is made once and stays, one in use is not deleted. The vmProfile

@@ -21,6 +21,7 @@ func (v *VCenter) tighten(registry *simulator.Registry) {
 	registry.Put(v.tracker)
 	registry.AddHandler(v.tracker)
 	registry.AddHandler(newGuests())
+	registry.AddHandler(uplinks{})
 
 	content := registry.Get(types.ManagedObjectReference{Type: "ServiceInstance", Value: "ServiceInstance"}).(*simulator.ServiceInstance).Content
 	collector := new(propertyCollector)
