@@ -75,6 +75,8 @@ type Backend struct {
 	Refresher Refresher
 	Documents Documents
 	Folders   Folders
+	// Libraries are those that a namespace may be given. Nil, or not synced: any.
+	Libraries Libraries
 	Logger    klog.Logger
 	// Timeout bounds one write whose context has no earlier end. Zero: 30 s.
 	Timeout time.Duration
@@ -117,6 +119,9 @@ func (b *Backend) Create(ctx context.Context, key string, obj runtime.Object) er
 	operation := fmt.Sprintf("create vSphere Namespace %q", object.Name)
 	if err := b.reachable(ctx, operation); err != nil {
 		return err
+	}
+	if err := b.available(&v1alpha1.Namespace{}, object); err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
 	}
 	record := &Record{}
 	record.take(object)
@@ -231,6 +236,9 @@ func (b *Backend) Update(ctx context.Context, key string, current, desired runti
 	defer cancel()
 	before, object := current.(*v1alpha1.Namespace), desired.(*v1alpha1.Namespace)
 	operation := fmt.Sprintf("update vSphere Namespace %q", before.Name)
+	if err := b.available(before, object); err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
+	}
 	zones := before.Spec.Zones
 	if !slices.Equal(before.Spec.Zones, object.Spec.Zones) {
 		var err error

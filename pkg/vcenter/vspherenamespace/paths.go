@@ -9,6 +9,7 @@ import (
 const (
 	pathName              = "name"
 	pathParent            = "parent"
+	pathTag               = "tag"
 	pathOwner             = "owner"
 	pathCPULimit          = "config.cpuAllocation.limit"
 	pathCPUReservation    = "config.cpuAllocation.reservation"
@@ -27,6 +28,13 @@ const (
 	TypeFolder         = "Folder"
 	TypeCluster        = "ClusterComputeResource"
 	TypeResourcePool   = "ResourcePool"
+	TypeNetwork        = "Network"
+)
+
+// The types that derive from TypeNetwork: whoever follows that one sees them too.
+const (
+	typePortgroup     = "DistributedVirtualPortgroup"
+	typeOpaqueNetwork = "OpaqueNetwork"
 )
 
 // Paths are the properties of a VirtualMachine that the projection reads.
@@ -39,6 +47,9 @@ func FolderPaths() []string { return []string{pathName, pathParent} }
 
 // ClusterPaths are the properties of a ClusterComputeResource that the projection reads.
 func ClusterPaths() []string { return []string{pathName} }
+
+// NetworkPaths are the properties of a Network that the projection reads.
+func NetworkPaths() []string { return []string{pathName, pathTag} }
 
 // ResourcePoolPaths are the properties of a ResourcePool that the projection reads.
 func ResourcePoolPaths() []string {

@@ -48,6 +48,7 @@ type Projector struct {
 	instance string
 	tree     *namespace.Tree
 	clusters map[string]string // name by id
+	networks map[string]string // name by id
 	pools    map[string]*pool
 	machines map[string]*machine
 	inFolder map[string]map[*machine]struct{}
@@ -126,6 +127,7 @@ func NewProjector(config Config) *Projector {
 func (p *Projector) reset() {
 	p.tree = namespace.NewTree("")
 	p.clusters = map[string]string{}
+	p.networks = map[string]string{}
 	p.pools = map[string]*pool{}
 	p.machines = map[string]*machine{}
 	p.inFolder = map[string]map[*machine]struct{}{}
@@ -174,6 +176,8 @@ func (p *Projector) change(ref types.ManagedObjectReference, props properties) {
 		p.changePool(id, props)
 	case TypeVirtualMachine:
 		p.changeMachine(id, props)
+	case TypeNetwork, typePortgroup, typeOpaqueNetwork:
+		p.changeNetwork(id, props)
 	}
 }
 
@@ -249,6 +253,8 @@ func (p *Projector) remove(ref types.ManagedObjectReference) {
 	case TypeCluster:
 		delete(p.clusters, id)
 		p.stale = true
+	case TypeNetwork, typePortgroup, typeOpaqueNetwork:
+		delete(p.networks, id)
 	case TypeResourcePool:
 		delete(p.pools, id)
 		p.stale = true

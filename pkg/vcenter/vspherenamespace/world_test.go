@@ -212,6 +212,7 @@ func (w *world) start(steps int) *server {
 			{Type: vspherenamespace.TypeFolder, Root: inventory.RootNamespaces, Paths: vspherenamespace.FolderPaths()},
 			{Type: vspherenamespace.TypeCluster, Root: inventory.RootInventory, Paths: vspherenamespace.ClusterPaths()},
 			{Type: vspherenamespace.TypeResourcePool, Root: inventory.RootInventory, Paths: vspherenamespace.ResourcePoolPaths()},
+			{Type: vspherenamespace.TypeNetwork, Root: inventory.RootInventory, Paths: vspherenamespace.NetworkPaths()},
 		},
 	}
 	alive := &life{steps: steps}
