@@ -51,9 +51,9 @@ func (f *folder) CreateVMTask(ctx *simulator.Context, req *types.CreateVM_Task) 
 		if req.Config.Uuid == "" {
 			req.Config.Uuid = uuid.NewString()
 		}
-		made := f.Folder.CreateVMTask(ctx, req)
-		if body = made; made.Fault() == nil {
-			f.policies.assign(made.(*methods.CreateVM_TaskBody).Res.Returnval, nil, &req.Config)
+		policies := asks(&req.Config)
+		if body = f.Folder.CreateVMTask(ctx, req); body.Fault() == nil {
+			f.policies.assign(policies, body.(*methods.CreateVM_TaskBody).Res.Returnval, nil)
 		}
 	})
 	return body

@@ -40,8 +40,7 @@ type storagePolicies struct {
 
 // assignment is what one task does to the policies of one machine.
 type assignment struct {
-	task types.ManagedObjectReference
-	// machine is the one that the task works on; nil is the task's result.
+	task    types.ManagedObjectReference
 	machine *types.ManagedObjectReference
 	home    *string // nil leaves it, "" takes it away
 	disks   []diskAssignment
@@ -117,9 +116,10 @@ func profilesOf(spec *types.VirtualMachineConfigSpec) []types.BaseVirtualMachine
 	return all
 }
 
-// assign has the policies of a specification count once a task has succeeded.
-func (p *storagePolicies) assign(task types.ManagedObjectReference, machine *types.ManagedObjectReference, spec *types.VirtualMachineConfigSpec) {
-	made := assignment{task: task, machine: machine, home: chosen(spec.VmProfile)}
+// asks is what a specification does to the policies of a machine. It is found out
+// before the task runs, which changes the specification.
+func asks(spec *types.VirtualMachineConfigSpec) assignment {
+	made := assignment{home: chosen(spec.VmProfile)}
 	for _, change := range spec.DeviceChange {
 		change := change.GetVirtualDeviceConfigSpec()
 		if _, ok := change.Device.(*types.VirtualDisk); !ok {
@@ -130,13 +130,16 @@ func (p *storagePolicies) assign(task types.ManagedObjectReference, machine *typ
 			made.disks = append(made.disks, disk)
 		}
 	}
-	p.add(made)
+	return made
 }
 
-func (p *storagePolicies) add(made assignment) {
+// assign has what was asked count once a task has succeeded. The machine is the
+// one that the task works on; nil is the task's result.
+func (p *storagePolicies) assign(made assignment, task types.ManagedObjectReference, machine *types.ManagedObjectReference) {
 	if made.home == nil && len(made.disks) == 0 {
 		return
 	}
+	made.task, made.machine = task, machine
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.assigned = append(p.assigned, made)
@@ -403,14 +406,14 @@ func (p *storagePolicies) PbmQueryAssociatedEntities(ctx *simulator.Context, req
 	p.settle(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	asked := req.Profiles
-	if len(asked) == 0 {
+	ids := req.Profiles
+	if len(ids) == 0 {
 		for _, profile := range p.profiles {
-			asked = append(asked, profile.ProfileId)
+			ids = append(ids, profile.ProfileId)
 		}
 	}
 	res := &pbmtypes.PbmQueryAssociatedEntitiesResponse{}
-	for _, id := range asked {
+	for _, id := range ids {
 		for _, entity := range p.entities(id.UniqueId, "") {
 			res.Returnval = append(res.Returnval, pbmtypes.PbmQueryProfileResult{Object: entity, ProfileId: []pbmtypes.PbmProfileId{id}})
 		}

@@ -40,7 +40,8 @@ func Small(ctx context.Context, b *Builder) error {
 // Sample is the inventory of `supervisor up --sim`: one datacenter, two clusters
 // of three hosts, a Namespaces folder with team-a (six machines) and team-b
 // (three), pools of the same names, machines elsewhere, networks, datastores and
-// two content libraries. It is the same at each start.
+// two content libraries, and the storage policies "Gold Storage", which two
+// machines of team-a have, and "Bronze Storage". It is the same at each start.
 func Sample(ctx context.Context, b *Builder) error {
 	const on = types.VirtualMachinePowerStatePoweredOn
 	const suspended = types.VirtualMachinePowerStateSuspended

@@ -55,9 +55,10 @@ func (vm *virtualMachine) ReconfigVMTask(ctx *simulator.Context, req *types.Reco
 	if id := req.Spec.InstanceUuid; id != "" && vm.tracker.instanceUUIDTaken(id, vm.Self) {
 		req.Spec.InstanceUuid = uuid.NewString()
 	}
+	policies, self := asks(&req.Spec), vm.Self
 	body := vm.VirtualMachine.ReconfigVMTask(ctx, req)
 	if body.Fault() == nil {
-		vm.policies.assign(body.(*methods.ReconfigVM_TaskBody).Res.Returnval, &vm.Self, &req.Spec)
+		vm.policies.assign(policies, body.(*methods.ReconfigVM_TaskBody).Res.Returnval, &self)
 	}
 	return body
 }
@@ -126,10 +127,10 @@ func (vm *virtualMachine) CloneVMTask(ctx *simulator.Context, req *types.CloneVM
 	config.ExtraConfig = append(inherited, config.ExtraConfig...)
 	req.Spec.Config = &config
 	vm.tracker.beginClone()
-	asks := types.VirtualMachineConfigSpec{VmProfile: slices.Concat(req.Spec.Location.Profile, config.VmProfile), DeviceChange: config.DeviceChange}
+	policies := asks(&types.VirtualMachineConfigSpec{VmProfile: slices.Concat(req.Spec.Location.Profile, config.VmProfile), DeviceChange: config.DeviceChange})
 	body := vm.VirtualMachine.CloneVMTask(ctx, req)
 	if body.Fault() == nil {
-		vm.policies.assign(body.(*methods.CloneVM_TaskBody).Res.Returnval, nil, &asks)
+		vm.policies.assign(policies, body.(*methods.CloneVM_TaskBody).Res.Returnval, nil)
 	}
 	return body
 }
