@@ -21,6 +21,10 @@
 // Since only Run logs in, a refused password is tried rarely (30 s, doubling to
 // 10 min) however many callers wait, so that no account is locked out.
 //
+// A RESTSession keeps a login at vCenter's REST endpoints beside it, for what is
+// not to be had over SOAP, and only with credentials that the Session's login
+// stands on.
+//
 // The package knows nothing of our APIs, of Kubernetes objects or of the
 // inventory. Packages below it do; it imports none of them.
 package vcenter
