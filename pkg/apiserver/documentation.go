@@ -16,6 +16,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/apis/openapi"
+	topologyinstall "github.com/openpacific/pacific/pkg/apis/topology/install"
 	vmopinstall "github.com/openpacific/pacific/pkg/apis/vmoperator/install"
 	"github.com/openpacific/pacific/pkg/livestore"
 )
@@ -28,6 +29,7 @@ func Documentation(version string) (http.Handler, error) {
 	scheme := runtime.NewScheme()
 	vmopinstall.Install(scheme)
 	installVSphereTypes(scheme)
+	topologyinstall.Install(scheme)
 	codecs := serializer.NewCodecFactory(scheme)
 	machines, err := newMachineStore(codecs, leaderOnly{leads: func() bool { return false }}, &livestore.Sequence{}, clock.RealClock{}, nil)
 	if err != nil {
@@ -60,6 +62,16 @@ func Documentation(version string) (http.Handler, error) {
 		return nil, err
 	}
 	defer namespaceStorage.Namespace.Destroy()
+	zones, err := newZoneStores(codecs, &livestore.Sequence{}, clock.RealClock{}, nil)
+	if err != nil {
+		return nil, err
+	}
+	zoneStorage, err := installZones(server, scheme, codecs, zones, nil, nil, clock.RealClock{})
+	if err != nil {
+		return nil, err
+	}
+	defer zoneStorage.AvailabilityZone.Destroy()
+	defer zoneStorage.Zone.Destroy()
 	server.PrepareRun()
 	return server.Handler, nil
 }

@@ -30,6 +30,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/access"
 	"github.com/openpacific/pacific/pkg/apis/openapi"
+	topologyinstall "github.com/openpacific/pacific/pkg/apis/topology/install"
 	vmopinstall "github.com/openpacific/pacific/pkg/apis/vmoperator/install"
 	namespacecontroller "github.com/openpacific/pacific/pkg/controller/namespace"
 	vmcontroller "github.com/openpacific/pacific/pkg/controller/virtualmachine"
@@ -39,6 +40,7 @@ import (
 	"github.com/openpacific/pacific/pkg/login"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	topologyvcenter "github.com/openpacific/pacific/pkg/vcenter/topology"
 	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 	"github.com/openpacific/pacific/pkg/wirecache"
@@ -87,7 +89,8 @@ func Run(ctx context.Context, options *Options) error {
 	}
 	projector := vmvcenter.NewProjector(vmvcenter.Config{Clock: realClock, Logger: logger.WithName("projection")})
 	vsphereNamespaces := vnsvcenter.NewProjector(vnsvcenter.Config{Clock: realClock, Logger: logger.WithName("vspherenamespaces")})
-	handler := handlers{projector, vsphereNamespaces}
+	zones := &topologyvcenter.Projector{}
+	handler := handlers{projector, vsphereNamespaces, zones}
 	var source Inventory = &inventory.Collector{
 		Session:          session,
 		Kinds:            inventoryKinds(),
@@ -112,6 +115,7 @@ func Run(ctx context.Context, options *Options) error {
 	scheme := runtime.NewScheme()
 	vmopinstall.Install(scheme)
 	installVSphereTypes(scheme)
+	topologyinstall.Install(scheme)
 	codecs := serializer.NewCodecFactory(scheme)
 	feature.DefaultFeatureSupportChecker = livestore.FeatureSupport(feature.DefaultFeatureSupportChecker)
 	wirecache.KeepTables(apihelpers.GetMetaInternalVersionCodecs())
@@ -131,6 +135,10 @@ func Run(ctx context.Context, options *Options) error {
 	}
 	namespaceGate := leaderOnly{leads: leadership.Leads, Backend: namespaceBackend}
 	namespaceStore, err := newVSphereNamespaceStore(codecs, namespaceGate, sequence, realClock, unavailable)
+	if err != nil {
+		return err
+	}
+	zoneStores, err := newZoneStores(codecs, sequence, realClock, unavailable)
 	if err != nil {
 		return err
 	}
@@ -166,6 +174,9 @@ func Run(ctx context.Context, options *Options) error {
 	namespaceStorage, err := installVSphereNamespaces(server, scheme, codecs, namespaceStore, config.Authorization.Authorizer, reviewer,
 		taken(namespaceInformers.Core().V1().Namespaces()), config.StorageObjectCountTracker, realClock)
 	if err != nil {
+		return err
+	}
+	if _, err := installZones(server, scheme, codecs, zoneStores, reviewer, config.StorageObjectCountTracker, realClock); err != nil {
 		return err
 	}
 	loginLogger := logger.WithName("login")
@@ -241,10 +252,12 @@ func Run(ctx context.Context, options *Options) error {
 					if options.Inventory != nil {
 						identified = nil // there is no vCenter
 					}
-					if err := restoreRecords(ctx, identified, namespaceBackend, logger); err != nil {
+					instance, err := restoreRecords(ctx, identified, namespaceBackend, logger)
+					if err != nil {
 						return nil // ctx ended
 					}
-					vsphereNamespaces.Attach(namespaceStore)
+					zones.Attach(instance, zoneStores.availabilityZones, zoneStores.zones)
+					vsphereNamespaces.Attach(mirrors{namespaceStore, zones.Namespaces()})
 					running.Go(func() error { return vsphereNamespaces.Run(ctx) })
 					return given.Run(ctx, namespaceWorkers)
 				})

@@ -6,13 +6,14 @@ import (
 	"slices"
 	"testing"
 
+	topologyvcenter "github.com/openpacific/pacific/pkg/vcenter/topology"
 	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
-// TestOneInventoryServesBothProjections holds the paths that are asked for to
+// TestOneInventoryServesAllProjections holds the paths that are asked for to
 // those that are read: each kind is asked for once, for everybody.
-func TestOneInventoryServesBothProjections(t *testing.T) {
+func TestOneInventoryServesAllProjections(t *testing.T) {
 	read := []struct {
 		projection, kind string
 		paths            []string
@@ -25,6 +26,7 @@ func TestOneInventoryServesBothProjections(t *testing.T) {
 		{"vspherenamespace", vnsvcenter.TypeFolder, vnsvcenter.FolderPaths()},
 		{"vspherenamespace", vnsvcenter.TypeCluster, vnsvcenter.ClusterPaths()},
 		{"vspherenamespace", vnsvcenter.TypeResourcePool, vnsvcenter.ResourcePoolPaths()},
+		{"topology", topologyvcenter.TypeCluster, topologyvcenter.ClusterPaths()},
 	}
 	asked := map[string][]string{}
 	for _, kind := range inventoryKinds() {

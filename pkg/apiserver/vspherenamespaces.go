@@ -171,11 +171,10 @@ func (l leaderRealises) Dismantle(ctx context.Context, uid types.UID) error {
 }
 
 // restoreRecords reads the records of the vSphere Namespaces, and who vCenter is
-// when it is not nil. Nothing of them is served before it succeeded; it fails only
-// when ctx ends.
-func restoreRecords(ctx context.Context, session *vcenter.Session, backend *vnsvcenter.Backend, logger klog.Logger) error {
-	return untilDone(ctx, logger, "Cannot read the records of the vSphere Namespaces, trying again", func(ctx context.Context) error {
-		instance := ""
+// when it is not nil: that is what it returns. Nothing of them is served before it
+// succeeded; it fails only when ctx ends.
+func restoreRecords(ctx context.Context, session *vcenter.Session, backend *vnsvcenter.Backend, logger klog.Logger) (instance string, err error) {
+	err = untilDone(ctx, logger, "Cannot read the records of the vSphere Namespaces, trying again", func(ctx context.Context) error {
 		if session != nil {
 			err := session.Do(ctx, "ask vCenter who it is", func(_ context.Context, client *vim25.Client) error {
 				instance = client.ServiceContent.About.InstanceUuid
@@ -187,4 +186,5 @@ func restoreRecords(ctx context.Context, session *vcenter.Session, backend *vnsv
 		}
 		return backend.Restore(ctx, instance)
 	})
+	return instance, err
 }

@@ -34,6 +34,11 @@ func TestReadRegistersEveryVersionWithACABundle(t *testing.T) {
 		"caBundle": bundle,
 		"service":  map[string]any{"name": "vsphere-apiserver", "namespace": "pacific-system", "port": int64(20001)},
 	}
+	want["v1alpha1.topology.tanzu.vmware.com"] = map[string]any{
+		"group": "topology.tanzu.vmware.com", "version": "v1alpha1", "groupPriorityMinimum": int64(1000), "versionPriority": int64(10),
+		"caBundle": bundle,
+		"service":  map[string]any{"name": "vsphere-apiserver", "namespace": "pacific-system", "port": int64(20001)},
+	}
 	if diff := cmp.Diff(want, normal(got)); diff != "" {
 		t.Errorf("APIServices (-want +got):\n%s", diff)
 	}
@@ -52,7 +57,7 @@ func TestReadRegistersEveryVersionWithACABundle(t *testing.T) {
 		}
 	}
 	wantKinds := []string{"Namespace", "ServiceAccount", "ClusterRoleBinding", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ClusterRole", "ClusterRole",
-		"ClusterRole", "ClusterRoleBinding", "ClusterRole", "ClusterRole", "ClusterRole", "ClusterRole", "Service"}
+		"ClusterRole", "ClusterRoleBinding", "ClusterRole", "ClusterRole", "ClusterRoleBinding", "ClusterRole", "ClusterRole", "ClusterRole", "ClusterRole", "Service"}
 	if diff := cmp.Diff(wantKinds, kinds); diff != "" {
 		t.Errorf("order of the rest (-want +got):\n%s", diff)
 	}
