@@ -201,7 +201,6 @@ func warnings(object *v1alpha1.Namespace) []string {
 		name string
 		used bool
 	}{
-		{"storagePolicies", len(object.Spec.StoragePolicies) > 0},
 		{"virtualMachineClasses", len(object.Spec.VirtualMachineClasses) > 0},
 		{"contentLibraries", len(object.Spec.ContentLibraries) > 0},
 		{"networks", len(object.Spec.Networks) > 0},

@@ -77,11 +77,14 @@ type Backend struct {
 	Folders   Folders
 	// Libraries are those that a namespace may be given. Nil, or not synced: any.
 	Libraries Libraries
-	Logger    klog.Logger
+	// StoragePolicies are those that a namespace may be given. Nil: any.
+	StoragePolicies StoragePolicies
+	Logger          klog.Logger
 	// Timeout bounds one write whose context has no earlier end. Zero: 30 s.
 	Timeout time.Duration
 
-	writes sync.Mutex // one change of a record at a time
+	writes sync.Mutex      // one change of a record at a time
+	unsure map[string]bool // guarded by writes: uids of records of which a write was not confirmed
 	turns  turns
 }
 
@@ -352,6 +355,9 @@ func (b *Backend) current(key string, object *v1alpha1.Namespace) (state, error)
 func (b *Backend) change(ctx context.Context, key string, object *v1alpha1.Namespace, next func(state) *Record) error {
 	b.writes.Lock()
 	defer b.writes.Unlock()
+	if err := b.settle(ctx); err != nil {
+		return err
+	}
 	s, err := b.current(key, object)
 	if err != nil {
 		return err
@@ -367,6 +373,9 @@ func (b *Backend) change(ctx context.Context, key string, object *v1alpha1.Names
 func (b *Backend) amend(ctx context.Context, uid k8stypes.UID, amend func(*Record)) error {
 	b.writes.Lock()
 	defer b.writes.Unlock()
+	if err := b.settle(ctx); err != nil {
+		return err
+	}
 	current := b.Projector.record(uid)
 	if current == nil {
 		return fmt.Errorf("the vSphere Namespace of uid %s is gone: %w", uid, failure.NotFound)
@@ -382,6 +391,9 @@ func (b *Backend) amend(ctx context.Context, uid k8stypes.UID, amend func(*Recor
 func (b *Backend) put(ctx context.Context, record *Record, revision int64) error {
 	b.writes.Lock()
 	defer b.writes.Unlock()
+	if err := b.settle(ctx); err != nil {
+		return err
+	}
 	return b.write(ctx, record, revision)
 }
 
@@ -391,11 +403,13 @@ func (b *Backend) write(ctx context.Context, record *Record, revision int64) err
 		return err
 	}
 	revision, err = b.Documents.Put(ctx, string(record.uid()), value, revision)
-	if errors.Is(err, failure.Conflict) {
+	switch {
+	case errors.Is(err, failure.Conflict):
 		// No mirror of ours will ever move to what another replica has written.
 		return fmt.Errorf("%s: %w", err.Error(), failure.Unavailable)
-	}
-	if err != nil {
+	case err != nil && b.settled(context.WithoutCancel(ctx), record, value):
+		return nil
+	case err != nil:
 		return err
 	}
 	b.Projector.setRecord(record.uid(), &stored{Record: record, revision: revision})
@@ -405,6 +419,9 @@ func (b *Backend) write(ctx context.Context, record *Record, revision int64) err
 func (b *Backend) drop(ctx context.Context, uid k8stypes.UID) error {
 	b.writes.Lock()
 	defer b.writes.Unlock()
+	if err := b.settle(ctx); err != nil {
+		return err
+	}
 	current := b.Projector.record(uid)
 	if current == nil {
 		return nil

@@ -49,14 +49,17 @@ func (p *Projector) Networks() []string {
 	return slices.Compact(slices.Sorted(maps.Values(p.networks)))
 }
 
-// available checks that vCenter has the content libraries and networks that
-// object names and before did not: what was taken once may be renamed in vCenter
-// without making the namespace unwritable.
+// available checks that vCenter has the content libraries, networks and storage
+// policies that object names and before did not: what was taken once may be
+// renamed in vCenter without making the namespace unwritable.
 func (b *Backend) available(before, object *v1alpha1.Namespace) error {
 	if b.Libraries != nil && b.Libraries.Synced() {
 		if err := named("spec.contentLibraries", "content library", before.Spec.ContentLibraries, object.Spec.ContentLibraries, b.Libraries.Names()); err != nil {
 			return err
 		}
+	}
+	if err := b.givable(before, object); err != nil {
+		return err
 	}
 	return named("spec.networks", "network", before.Spec.Networks, object.Spec.Networks, b.Projector.Networks())
 }

@@ -4,6 +4,7 @@ package vspherenamespace
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -80,10 +81,10 @@ func (p *Projector) usage(e *entry, pools []*pool) v1alpha1.NamespaceUsage {
 	if e.folder == "" {
 		return shown
 	}
-	var committed int64
+	storage := taken{}
 	for _, folder := range p.tree.Below(e.folder) {
 		for m := range p.inFolder[folder] {
-			committed += m.shown
+			storage.add(m.shown, p.policyNames)
 			if m.template {
 				continue
 			}
@@ -93,9 +94,7 @@ func (p *Projector) usage(e *entry, pools []*pool) v1alpha1.NamespaceUsage {
 			}
 		}
 	}
-	if committed > 0 {
-		shown.Storage = []v1alpha1.NamespaceStorageUsage{{Used: *resource.NewQuantity(roundUp(committed, byteStep), resource.BinarySI)}}
-	}
+	shown.Storage = storage.usage()
 	return shown
 }
 
@@ -116,6 +115,9 @@ func (p *Projector) conclude(e *entry, object *v1alpha1.Namespace) {
 		object.Status.Phase = v1alpha1.NamespaceRunning
 		ready.Status, ready.Reason = metav1.ConditionTrue, ReasonReady
 		ready.Message = "Folder and resource pools are there."
+		if gone := p.vanished(object); len(gone) > 0 {
+			ready.Message += " vCenter does not have the storage policy " + strings.Join(gone, ", ") + " (any more): it gives no storage class."
+		}
 	}
 	if trouble, found := p.problems[object.UID]; found && ready.Status == metav1.ConditionFalse {
 		ready.Message = trouble.message

@@ -22,6 +22,7 @@ import (
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/namespace"
+	"github.com/openpacific/pacific/pkg/vcenter/storagepolicy"
 )
 
 // KeyPrefix is what the keys of all objects start with; the name follows.
@@ -56,6 +57,9 @@ type Projector struct {
 	detached map[string]bool
 	problems map[k8stypes.UID]problem
 	births   map[string]metav1.Time // by folder
+	policies storagepolicy.Answer
+	// policyNames are the names of storage policies by id. Nil: not read yet.
+	policyNames map[string]string
 	// stale: folders, pools, clusters or records are other ones than those the
 	// entries were made of.
 	stale   bool
@@ -87,8 +91,9 @@ type usage struct{ mhz, bytes int64 }
 type machine struct {
 	folder       string
 	on, template bool
-	// committed is the space as vCenter tells it, shown the one at the last look.
-	committed, shown int64
+	// committed is the space as vCenter tells it, shown is it at the last look.
+	committed int64
+	shown     space
 }
 
 // entry is a vSphere Namespace that is served.
@@ -210,7 +215,8 @@ func (p *Projector) changePool(id string, props properties) {
 func (p *Projector) changeMachine(id string, props properties) {
 	m := p.machines[id]
 	if m == nil {
-		m = &machine{shown: props.amount(pathCommitted)}
+		m = &machine{committed: props.amount(pathCommitted)}
+		m.shown = p.spaceOf(id, m)
 		p.machines[id] = m
 	}
 	before := *m
@@ -449,12 +455,7 @@ func (p *Projector) Look() {
 			p.dirty[p.byPool[id]] = struct{}{}
 		}
 	}
-	for _, m := range p.machines {
-		if m.shown != m.committed {
-			m.shown = m.committed
-			p.mark(m.folder)
-		}
-	}
+	p.lookAtStorage()
 	p.publish()
 }
 
