@@ -63,6 +63,9 @@ func (b *Backend) Realise(ctx context.Context, uid k8stypes.UID) error {
 		return err
 	}
 	defer done()
+	if err := b.catchUp(ctx); err != nil {
+		return err
+	}
 	s, found := b.Projector.findUID(uid)
 	if !found || s.record == nil || s.record.deleting() {
 		return nil

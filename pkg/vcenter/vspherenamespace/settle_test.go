@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vspherenamespace_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	k8stypes "k8s.io/apimachinery/pkg/types"
+
+	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
+)
+
+// shaky are documents in an etcd that is killed after a write and before its
+// answer, and comes back later.
+type shaky struct {
+	*documents
+	mu sync.Mutex
+	// unconfirmed is how many writes have no answer, and unread how many reads
+	// fail after them.
+	unconfirmed, unread int
+}
+
+func (s *shaky) set(unconfirmed, unread int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unconfirmed, s.unread = unconfirmed, unread
+}
+
+func (s *shaky) Put(ctx context.Context, id string, value []byte, revision int64) (int64, error) {
+	stored, err := s.documents.Put(ctx, id, value, revision)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unconfirmed > 0 {
+		s.unconfirmed--
+		return 0, failure.Unavailable
+	}
+	return stored, err
+}
+
+func (s *shaky) List(ctx context.Context) (map[string]vspherenamespace.Document, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unread > 0 {
+		s.unread--
+		return nil, errors.New("etcd does not answer")
+	}
+	return s.documents.List(ctx)
+}
+
+// A write that etcd took and did not confirm counts, and does not keep the later
+// ones from being made.
+func TestUnconfirmedWrites(t *testing.T) {
+	w := newWorld(t, twoClusters)
+	s := w.start(-1)
+	etcd := &shaky{documents: w.records}
+	s.backend.Documents = etcd
+
+	etcd.set(1, 2)
+	if err := s.create(fresh("soon")); err != nil {
+		t.Fatalf("create: %v", err)
+	}
+	if diff := cmp.Diff(made("soon"), w.things("soon")); diff != "" {
+		t.Errorf("created (-want +got):\n%s", diff)
+	}
+	etcd.set(1, 2)
+	if err := s.update("soon", func(object *v1alpha1.Namespace) { object.Spec.Description = "changed" }); err != nil {
+		t.Errorf("update: %v", err)
+	}
+	if got := s.get("soon"); got.Spec.Description != "changed" || got.Status.Phase != v1alpha1.NamespaceRunning {
+		t.Errorf("updated: %+v", got)
+	}
+
+	// It is away for so long that nobody can be told anything but that.
+	etcd.set(1, 1_000_000)
+	if err := s.create(fresh("late")); !errors.Is(err, failure.Unavailable) {
+		t.Fatalf("create while etcd is away: %v", err)
+	}
+	etcd.set(0, 0)
+	if err := s.backend.Realise(t.Context(), k8stypes.UID("uid-of-late")); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.get("late"); got.Status.Phase != v1alpha1.NamespaceRunning {
+		t.Errorf("created when etcd is back: %+v", got)
+	}
+	for _, name := range []string{"soon", "late"} {
+		etcd.set(1, 1)
+		if err := s.remove(name); err != nil {
+			t.Errorf("remove %s: %v", name, err)
+		}
+		if things := w.things(name); len(things) > 0 || w.detached[name] {
+			t.Errorf("%s is left over: %v", name, things)
+		}
+	}
+	if len(w.records.kept) > 0 {
+		t.Errorf("records are left over: %v", w.records.kept)
+	}
+}
