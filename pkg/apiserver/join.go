@@ -172,6 +172,34 @@ func (r releaser) RemoveFinalizer(ctx context.Context, namespace, name string, u
 	return err
 }
 
+// doomed are the machines that Pacific made, for the end of their Namespace.
+type doomed struct {
+	machines *vmregistry.REST
+	origins  vmregistry.Origins
+}
+
+func (d doomed) DeleteAll(ctx context.Context, namespace string) (left int, err error) {
+	ctx = request.WithNamespace(ctx, namespace)
+	list, err := d.machines.List(ctx, &metainternalversion.ListOptions{})
+	if err != nil {
+		return 0, err
+	}
+	for _, vm := range list.(*vmopv1.VirtualMachineList).Items {
+		if !d.origins.Created(vm.UID) {
+			continue
+		}
+		left++
+		if vm.DeletionTimestamp != nil {
+			continue
+		}
+		_, _, err := d.machines.Delete(ctx, vm.Name, rest.ValidateAllObjectFunc, &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &vm.UID}})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return left, err
+		}
+	}
+	return left, nil
+}
+
 // sameUID takes the object as it is, and only when it is the one of that uid.
 type sameUID struct{ uid types.UID }
 

@@ -212,6 +212,7 @@ func Run(ctx context.Context, options *Options) error {
 		Namespaces: vsphereNamespaceLister(namespaceStorage.Direct),
 		Backend:    leaderRealises{Backend: namespaceBackend, gate: namespaceGate},
 		Problems:   vsphereNamespaces,
+		Machines:   doomed{machines: storage.VirtualMachine, origins: projector},
 		Releaser:   namespaceStorage.Direct,
 		Detached:   namespaces.Detached,
 		Client:     client,

@@ -48,6 +48,13 @@ type Problems interface {
 	SetBirth(folder string, at metav1.Time)
 }
 
+// Machines are the virtual machines that Pacific made.
+type Machines interface {
+	// DeleteAll asks for the deletion of those of a Kubernetes Namespace, and
+	// returns how many there are still.
+	DeleteAll(ctx context.Context, namespace string) (left int, err error)
+}
+
 // Releaser ends vSphere Namespaces. It is no error when one is gone.
 type Releaser interface {
 	Delete(ctx context.Context, name string, uid types.UID) error
@@ -60,6 +67,7 @@ type Controller struct {
 	Namespaces cache.ListerWatcher // as the API serves them, all of them
 	Backend    Backend
 	Problems   Problems
+	Machines   Machines
 	Releaser   Releaser
 	// Detached says whether a folder is detached.
 	Detached func(folder string) bool
@@ -223,6 +231,15 @@ func (c *Controller) end(ctx context.Context, namespace *v1alpha1.Namespace) (ti
 		if err != nil && !apierrors.IsNotFound(err) {
 			return 0, fmt.Errorf("delete Namespace %q: %w", namespace.Name, err)
 		}
+		return endingInterval, nil
+	}
+	// They went with the Kubernetes Namespace, unless kube-apiserver had just been
+	// started: until it has asked vsphere-apiserver what that serves, whoever
+	// empties Namespaces knows nothing of virtual machines.
+	switch left, err := c.Machines.DeleteAll(ctx, namespace.Name); {
+	case err != nil:
+		return 0, fmt.Errorf("delete the virtual machines of vSphere Namespace %q: %w", namespace.Name, err)
+	case left > 0:
 		return endingInterval, nil
 	}
 	if err := c.Backend.Dismantle(ctx, namespace.UID); err != nil {

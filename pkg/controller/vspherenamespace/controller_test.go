@@ -34,6 +34,7 @@ type world struct {
 	err      error // what Realise and Dismantle fail with
 	problems []string
 	detached bool
+	machines int // that Pacific made; each look finds one less
 }
 
 func (w *world) call(what string) {
@@ -59,6 +60,17 @@ func (w *world) fails() error {
 func (w *world) Realise(context.Context, types.UID) error { w.call("realise"); return w.fails() }
 
 func (w *world) Dismantle(context.Context, types.UID) error { w.call("dismantle"); return w.fails() }
+
+func (w *world) DeleteAll(context.Context, string) (int, error) {
+	w.mu.Lock()
+	left := w.machines
+	w.machines = max(0, left-1)
+	w.mu.Unlock()
+	if left > 0 {
+		w.call("delete machines")
+	}
+	return left, nil
+}
 
 func (w *world) Delete(context.Context, string, types.UID) error { w.call("delete"); return nil }
 
@@ -98,7 +110,7 @@ func start(t *testing.T, w *world, namespace *v1alpha1.Namespace, cluster ...run
 			},
 			WatchFunc: func(metav1.ListOptions) (watch.Interface, error) { return watch.NewFake(), nil },
 		}},
-		Backend: w, Problems: w, Releaser: w, Detached: w.isDetached,
+		Backend: w, Problems: w, Machines: w, Releaser: w, Detached: w.isDetached,
 		Client: client, Core: factory.Core().V1().Namespaces(), Bindings: factory.Rbac().V1().RoleBindings(), Logger: klog.Background(),
 	}
 	controller.Core.Informer()
@@ -247,6 +259,7 @@ func TestDeletion(t *testing.T) {
 	}{
 		{"its Namespace goes first, then vCenter, then it", deleted(), &world{}, []runtime.Object{core("group-v1")}, []string{"dismantle", "remove finalizer"}, false},
 		{"without a Namespace", deleted(), &world{}, nil, []string{"dismantle", "remove finalizer"}, false},
+		{"with machines that its Namespace did not take along", deleted(), &world{machines: 1}, nil, []string{"delete machines", "dismantle", "remove finalizer"}, false},
 		{"a Namespace of another folder is left alone", deleted(), &world{}, []runtime.Object{core("group-v2")}, []string{"dismantle", "remove finalizer"}, true},
 		{"a Namespace of no folder is left alone", deleted(), &world{}, []runtime.Object{core("")}, []string{"dismantle", "remove finalizer"}, true},
 		{"its Namespace is being deleted", declared(), &world{}, []runtime.Object{ending}, []string{"delete"}, true},
