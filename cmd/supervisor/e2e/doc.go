@@ -14,6 +14,7 @@
 //   - metadata_test.go: machines whose names or metadata somebody in vCenter swapped, cloned or broke.
 //   - input_test.go: bad input, and many writers at once.
 //   - access_test.go: who may do what, and who is not believed.
+//   - scale_test.go: a developer with few roles among 500 vSphere Namespaces, on a Supervisor of its own.
 //   - vcenter_fault_test.go, server_fault_test.go: faults, and recovery from each.
 //   - conformance_test.go: Kubernetes' own test of an API resource.
 //
