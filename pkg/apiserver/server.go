@@ -40,6 +40,7 @@ import (
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/login"
 	"github.com/openpacific/pacific/pkg/vcenter"
+	"github.com/openpacific/pacific/pkg/vcenter/contentlibrary"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	topologyvcenter "github.com/openpacific/pacific/pkg/vcenter/topology"
 	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
@@ -109,6 +110,8 @@ func Run(ctx context.Context, options *Options) error {
 	if options.Inventory != nil {
 		source = options.Inventory(handler)
 	}
+	restSession := &vcenter.RESTSession{Session: session}
+	catalogue := &contentlibrary.Catalogue{Session: restSession, Logger: logger.WithName("contentlibraries"), Clock: realClock}
 	leadership := &ledger.Leadership{
 		Ledger:       records,
 		Identity:     identity(),
@@ -137,6 +140,7 @@ func Run(ctx context.Context, options *Options) error {
 	namespaceBackend := &vnsvcenter.Backend{
 		Session: session, Projector: vsphereNamespaces, Refresher: source,
 		Documents: documents{&ledger.Documents{Ledger: records, Kind: "vspherenamespaces"}},
+		Libraries: catalogue,
 		Logger:    logger.WithName("vspherenamespaces"),
 	}
 	namespaceGate := leaderOnly{leads: leadership.Leads, Backend: namespaceBackend}
@@ -170,7 +174,7 @@ func Run(ctx context.Context, options *Options) error {
 		return fmt.Errorf("make a client of kube-apiserver: %w", err)
 	}
 	namespaceInformers := informers.NewSharedInformerFactory(client, 0)
-	entitlements := grants{namespaces: vsphereNamespaces, storageClass: func(string) string { return "" }, libraries: func(string) []string { return nil }}
+	entitlements := grants{namespaces: vsphereNamespaces, storageClass: func(string) string { return "" }, libraries: catalogue.Libraries}
 	storage, err := installMachines(server, scheme, codecs, machines, projector, entitlements, config.StorageObjectCountTracker, realClock)
 	if err != nil {
 		return err
@@ -244,6 +248,12 @@ func Run(ctx context.Context, options *Options) error {
 	}
 	running.Go(func() error { return session.Run(ctx) })
 	running.Go(func() error { return source.Run(ctx) })
+	if options.Inventory == nil { // else there is no vCenter
+		running.Go(func() error {
+			defer restSession.Logout(ctx)
+			return catalogue.Run(ctx)
+		})
+	}
 	running.Go(func() error {
 		return leadership.Run(ctx, func(term uint64) {
 			sequence.Begin(term)
@@ -334,6 +344,7 @@ func inventoryKinds() []inventory.Kind {
 		{Type: vmvcenter.TypeHost, Root: inventory.RootInventory, Paths: vmvcenter.HostPaths()},
 		{Type: vmvcenter.TypeCluster, Root: inventory.RootInventory, Paths: vmvcenter.ClusterPaths()},
 		{Type: vnsvcenter.TypeResourcePool, Root: inventory.RootInventory, Paths: vnsvcenter.ResourcePoolPaths()},
+		{Type: vnsvcenter.TypeNetwork, Root: inventory.RootInventory, Paths: vnsvcenter.NetworkPaths()},
 	}
 }
 
