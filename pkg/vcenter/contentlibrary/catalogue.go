@@ -64,6 +64,9 @@ func (c *Catalogue) Run(ctx context.Context) error {
 			}
 		default:
 			c.publish(next)
+			if said != "" {
+				c.Logger.Info("Read the content libraries again")
+			}
 			retry, said = newRetry(), ""
 			pause = wait.Jitter(c.interval(), jitter)
 			turn++

@@ -383,6 +383,7 @@ func TestVCenterAway(t *testing.T) {
 	want.Names = []string{"New images", "Platform images", "Team A images"}
 	want.Images["alpine-3"] = []string{"New images"}
 	w.eventually("after the restart", want)
+	w.until("it is said that vCenter is back", func() bool { return w.logged("Read the content libraries again") })
 	w.stop()
 	if n := w.vcenter.RESTSessions(); n != 0 {
 		t.Errorf("%d REST sessions were left behind", n)
