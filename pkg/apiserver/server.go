@@ -34,6 +34,7 @@ import (
 	topologyinstall "github.com/openpacific/pacific/pkg/apis/topology/install"
 	vmopinstall "github.com/openpacific/pacific/pkg/apis/vmoperator/install"
 	namespacecontroller "github.com/openpacific/pacific/pkg/controller/namespace"
+	"github.com/openpacific/pacific/pkg/controller/storageclass"
 	vmcontroller "github.com/openpacific/pacific/pkg/controller/virtualmachine"
 	vnscontroller "github.com/openpacific/pacific/pkg/controller/vspherenamespace"
 	"github.com/openpacific/pacific/pkg/ledger"
@@ -42,6 +43,7 @@ import (
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/contentlibrary"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	"github.com/openpacific/pacific/pkg/vcenter/storagepolicy"
 	topologyvcenter "github.com/openpacific/pacific/pkg/vcenter/topology"
 	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
@@ -111,6 +113,7 @@ func Run(ctx context.Context, options *Options) error {
 		source = options.Inventory(handler)
 	}
 	restSession := &vcenter.RESTSession{Session: session}
+	policies := storagePolicies{&storagepolicy.Catalogue{Session: session, Handler: vsphereNamespaces, Logger: logger.WithName("storagepolicies"), Clock: realClock}}
 	catalogue := &contentlibrary.Catalogue{Session: restSession, Logger: logger.WithName("contentlibraries"), Clock: realClock}
 	leadership := &ledger.Leadership{
 		Ledger:       records,
@@ -140,8 +143,8 @@ func Run(ctx context.Context, options *Options) error {
 	namespaceBackend := &vnsvcenter.Backend{
 		Session: session, Projector: vsphereNamespaces, Refresher: source,
 		Documents: documents{&ledger.Documents{Ledger: records, Kind: "vspherenamespaces"}},
-		Libraries: catalogue,
-		Logger:    logger.WithName("vspherenamespaces"),
+		Libraries: catalogue, StoragePolicies: policies.Catalogue,
+		Logger: logger.WithName("vspherenamespaces"),
 	}
 	namespaceGate := leaderOnly{leads: leadership.Leads, Backend: namespaceBackend}
 	namespaceStore, err := newVSphereNamespaceStore(codecs, namespaceGate, sequence, realClock, unavailable)
@@ -174,7 +177,7 @@ func Run(ctx context.Context, options *Options) error {
 		return fmt.Errorf("make a client of kube-apiserver: %w", err)
 	}
 	namespaceInformers := informers.NewSharedInformerFactory(client, 0)
-	entitlements := grants{namespaces: vsphereNamespaces, storageClass: func(string) string { return "" }, libraries: catalogue.Libraries}
+	entitlements := grants{namespaces: vsphereNamespaces, storageClass: policies.className, libraries: catalogue.Libraries}
 	storage, err := installMachines(server, scheme, codecs, machines, projector, entitlements, config.StorageObjectCountTracker, realClock)
 	if err != nil {
 		return err
@@ -212,6 +215,15 @@ func Run(ctx context.Context, options *Options) error {
 		Logger:   logger.WithName("namespaces"),
 	}
 	namespaceBackend.Folders = namespaces
+	classes := &storageclass.Controller{
+		Namespaces: vsphereNamespaceLister(namespaceStorage.Direct),
+		Policies:   policies,
+		Client:     client,
+		Informer:   namespaceInformers.Storage().V1().StorageClasses(),
+		Core:       namespaceInformers.Core().V1().Namespaces(),
+		Quotas:     namespaceInformers.Core().V1().ResourceQuotas(),
+		Logger:     logger.WithName("storageclasses"),
+	}
 	given := &vnscontroller.Controller{
 		Namespaces: vsphereNamespaceLister(namespaceStorage.Direct),
 		Backend:    leaderRealises{Backend: namespaceBackend, gate: namespaceGate},
@@ -222,6 +234,9 @@ func Run(ctx context.Context, options *Options) error {
 		Client:     client,
 		Core:       namespaceInformers.Core().V1().Namespaces(),
 		Bindings:   namespaceInformers.Rbac().V1().RoleBindings(),
+		Quotas:     namespaceInformers.Core().V1().ResourceQuotas(),
+		Classes:    classes,
+		Clock:      realClock,
 		Logger:     logger.WithName("vspherenamespaces"),
 	}
 	declared := &vmcontroller.Controller{
@@ -249,6 +264,7 @@ func Run(ctx context.Context, options *Options) error {
 	running.Go(func() error { return session.Run(ctx) })
 	running.Go(func() error { return source.Run(ctx) })
 	if options.Inventory == nil { // else there is no vCenter
+		running.Go(func() error { return policies.Run(ctx) })
 		running.Go(func() error {
 			defer restSession.Logout(ctx)
 			return catalogue.Run(ctx)
@@ -264,6 +280,8 @@ func Run(ctx context.Context, options *Options) error {
 				}
 				projector.Attach(machines)
 				namespaceInformers.Core().V1().Namespaces().Informer()
+				namespaceInformers.Core().V1().ResourceQuotas().Informer()
+				namespaceInformers.Storage().V1().StorageClasses().Informer()
 				namespaceInformers.StartWithContext(ctx)
 				running.Go(func() error { return namespaces.Run(ctx, namespaceWorkers) })
 				running.Go(func() error {
@@ -278,6 +296,7 @@ func Run(ctx context.Context, options *Options) error {
 					zones.Attach(instance, zoneStores.availabilityZones, zoneStores.zones)
 					vsphereNamespaces.Attach(mirrors{namespaceStore, zones.Namespaces()})
 					running.Go(func() error { return vsphereNamespaces.Run(ctx) })
+					running.Go(func() error { return classes.Run(ctx) })
 					return given.Run(ctx, namespaceWorkers)
 				})
 				return declared.Run(ctx, machineWorkers)

@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 )
@@ -74,7 +75,13 @@ type Controller struct {
 	Client   kubernetes.Interface
 	Core     coreinformers.NamespaceInformer
 	Bindings rbacinformers.RoleBindingInformer
+	Quotas   coreinformers.ResourceQuotaInformer
+	Classes  StorageClasses
+	Clock    clock.PassiveClock // Nil: the real one.
 	Logger   klog.Logger
+
+	quotaLock sync.Mutex
+	quotas    map[string]written // guarded by quotaLock; by namespace
 }
 
 // Run works until ctx ends.
@@ -99,10 +106,16 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 		return fmt.Errorf("watch RoleBindings: %w", err)
 	}
 	defer func() { _ = c.Bindings.Informer().RemoveEventHandler(bindings) }()
+	quotas, err := c.Quotas.Informer().AddEventHandler(enqueue(queue, func(o metav1.Object) string { return o.GetNamespace() }))
+	if err != nil {
+		return fmt.Errorf("watch ResourceQuotas: %w", err)
+	}
+	defer func() { _ = c.Quotas.Informer().RemoveEventHandler(quotas) }()
 
 	var running sync.WaitGroup
 	running.Go(func() { informer.RunWithContext(ctx) })
-	if cache.WaitForCacheSync(ctx.Done(), core.HasSynced, bindings.HasSynced, informer.HasSynced) {
+	if cache.WaitForCacheSync(ctx.Done(), core.HasSynced, bindings.HasSynced, quotas.HasSynced, informer.HasSynced) {
+		running.Go(func() { c.followClasses(ctx, queue, store) })
 		for range workers {
 			running.Go(func() {
 				for c.next(ctx, queue, store) {
@@ -183,10 +196,18 @@ func (c *Controller) sync(ctx context.Context, namespace *v1alpha1.Namespace) (t
 		}
 		return 0, c.delete(ctx, namespace)
 	}
+	ours := core.Annotations[folderAnnotation] == namespace.Status.Folder
+	var again time.Duration
+	if ours {
+		// Before anybody is given a role in it, and whatever vCenter says.
+		if again, err = c.quota(ctx, namespace); err != nil {
+			return 0, err
+		}
+	}
 	if err := c.realise(ctx, namespace); err != nil {
 		return 0, err
 	}
-	if core.Annotations[folderAnnotation] != namespace.Status.Folder {
+	if !ours {
 		// The controller of Namespaces says which folder it is, and then we come again.
 		return 0, nil
 	}
@@ -194,7 +215,7 @@ func (c *Controller) sync(ctx context.Context, namespace *v1alpha1.Namespace) (t
 	if err := c.annotate(ctx, core, namespace); err != nil {
 		return 0, err
 	}
-	return 0, c.bind(ctx, namespace)
+	return again, c.bind(ctx, namespace)
 }
 
 func (c *Controller) realise(ctx context.Context, namespace *v1alpha1.Namespace) error {

@@ -112,9 +112,11 @@ func start(t *testing.T, w *world, namespace *v1alpha1.Namespace, cluster ...run
 		}},
 		Backend: w, Problems: w, Machines: w, Releaser: w, Detached: w.isDetached,
 		Client: client, Core: factory.Core().V1().Namespaces(), Bindings: factory.Rbac().V1().RoleBindings(), Logger: klog.Background(),
+		Quotas: factory.Core().V1().ResourceQuotas(), Classes: classes{},
 	}
 	controller.Core.Informer()
 	controller.Bindings.Informer()
+	controller.Quotas.Informer()
 	ctx, cancel := context.WithCancel(t.Context())
 	factory.StartWithContext(ctx)
 	var running sync.WaitGroup

@@ -5,7 +5,8 @@
 //
 //	vSphere Namespace                  what the controller sees to
 //	declared                           folder and pools are there; the Kubernetes Namespace has the
-//	                                   annotations; each subject of spec.access has a RoleBinding
+//	                                   annotations; each subject of spec.access has a RoleBinding; a
+//	                                   ResourceQuota holds back what may not be stored
 //	deletion asked for                 the Kubernetes Namespace is deleted, and with it the machines that
 //	                                   Pacific made; then the folder and the pools that Pacific made go,
 //	                                   where nothing lies in them; the rest is detached; then it ends
@@ -15,6 +16,14 @@
 // changes are watched. The Kubernetes Namespace itself is made by the controller
 // of package namespace, as for every folder. A Kubernetes Namespace is deleted
 // only when its annotation names the folder of the vSphere Namespace.
+//
+// The quota <namespace>-storagequota has an entry for each StorageClass that
+// Pacific keeps. For a storage policy that the namespace was given it is the limit
+// without what its virtual machines take now, since the limit counts what they take;
+// for all others it is nothing, since StorageClasses belong to no namespace. It is
+// not written more than once a minute for less than 64 MiB or 1 % of a limit. A
+// namespace gets it before anybody has a role there, and before a StorageClass is
+// made.
 //
 // It knows neither vCenter nor the store: it is given what it calls.
 package vspherenamespace
