@@ -66,20 +66,31 @@ func (b *logBuffer) logger() klog.Logger {
 // some libraries and items.
 type counting struct {
 	*vcenter.RESTSession
-	mu      sync.Mutex
-	calls   map[string]int
-	refused map[string]int // status by identifier
+	mu       sync.Mutex
+	readings int
+	calls    map[string]int
+	refused  map[string]int // status by identifier
 }
 
 var identifiers = regexp.MustCompile(`id:[^/?]*`)
 
 func (c *counting) Do(ctx context.Context, operation string, f func(context.Context, *rest.Client) error) error {
+	c.mu.Lock()
+	c.readings++
+	c.mu.Unlock()
 	return c.RESTSession.Do(ctx, operation, func(ctx context.Context, client *rest.Client) error {
 		if _, already := client.Client.Client.Transport.(*counter); !already {
 			client.Client.Client.Transport = &counter{counting: c, next: client.Client.Client.Transport}
 		}
 		return f(ctx, client)
 	})
+}
+
+// begun is how many readings were begun.
+func (c *counting) begun() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.readings
 }
 
 func (c *counting) refuse(id string, status int) {
@@ -208,7 +219,7 @@ func (w *world) eventually(what string, want shown, others ...string) {
 // until waits for something, with a deadline.
 func (w *world) until(what string, done func() bool) {
 	w.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for !done() {
 		if time.Now().After(deadline) {
 			w.t.Fatalf("not in time: %s\nlog:\n%s", what, w.log)
@@ -437,7 +448,8 @@ func TestWrongPassword(t *testing.T) {
 	w.vcenter.ResetLogins()
 	w.vcenter.TerminateRESTSessions()
 	w.until("the refusal was noticed", func() bool { return w.logged("REST endpoints refused the user name or password") })
-	<-time.After(100 * interval) // as long as many readings take
+	begun := w.session.begun()
+	w.until("it is tried again", func() bool { return w.session.begun() >= begun+3 })
 	if diff := cmp.Diff(vcentertest.LoginCount{Refused: 1}, w.vcenter.Logins()); diff != "" {
 		t.Errorf("logins (-want +got):\n%s", diff)
 	}
@@ -460,35 +472,38 @@ func TestWrongPassword(t *testing.T) {
 // A reading asks for each library and its items' identifiers, and reads new items
 // and a tenth of the known ones.
 func TestCost(t *testing.T) {
-	const libraries, items = 10, 20
-	w := newWorld(t, func(ctx context.Context, b *vcentertest.Builder) error {
-		if err := empty(ctx, b); err != nil {
+	const libraries, items, readings = 4, 20, 30
+	w := newWorld(t, empty)
+	for i := range libraries {
+		w.library(fmt.Sprintf("library-%d", i))
+	}
+	w.admin(func(ctx context.Context, _ *vcentertest.Builder, m *library.Manager) error {
+		found, err := m.GetLibraries(ctx)
+		if err != nil {
 			return err
 		}
-		for i := range libraries {
-			var made []vcentertest.LibraryItem
+		for _, one := range found {
 			for j := range items {
-				made = append(made, vcentertest.LibraryItem{Name: fmt.Sprintf("image-%d-%d", i, j), Type: library.ItemTypeISO})
-			}
-			if err := b.Library(ctx, fmt.Sprintf("library-%d", i), datastore, made...); err != nil {
-				return err
+				if _, err := m.CreateLibraryItem(ctx, library.Item{Name: fmt.Sprintf("image-%d", j), Type: library.ItemTypeISO, LibraryID: one.ID}); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
 	})
-	w.synced()
+	w.until("all are read", func() bool { return len(w.catalogue.Libraries(fmt.Sprintf("image-%d", items-1))) == libraries })
 	w.session.reset()
 	counted := map[string]int{}
-	w.until("50 readings", func() bool {
+	w.until("many readings", func() bool {
 		for call, n := range w.session.reset() {
 			counted[call] += n
 		}
-		return counted["GET "] >= 50
+		return counted["GET "] >= readings
 	})
 	// Of what is under way at the begin and the end, a part is counted.
-	readings := float64(counted["GET "])
+	made := float64(counted["GET "])
 	for call, want := range map[string]float64{"GET /id": libraries, "GET /item": libraries, "GET /item/id": libraries * items / 10} {
-		if got := float64(counted[call]) / readings; got < 0.85*want || got > 1.15*want {
+		if got := float64(counted[call]) / made; got < 0.85*want || got > 1.15*want {
 			t.Errorf("%s: %.1f calls for each reading, want %.1f", call, got, want)
 		}
 	}
