@@ -98,6 +98,12 @@ func (b *Backend) bringFolder(ctx context.Context, record *Record) error {
 	if err := b.retrieve(ctx, operation, ref, []string{pathParent}, &folder); err != nil {
 		return err
 	}
+	if b.Projector.isDetached(record.Folder) {
+		// It was a vSphere Namespace once, and was moved away after its end.
+		if err := b.Folders.Attach(ctx, record.Folder); err != nil {
+			return fmt.Errorf("attach folder %s: %w: %w", record.Folder, failure.Unavailable, err)
+		}
+	}
 	if folder.Parent == nil || *folder.Parent != root {
 		_, err := b.Session.RunTask(ctx, operation, func(ctx context.Context, client *vim25.Client) (types.ManagedObjectReference, error) {
 			response, err := methods.MoveIntoFolder_Task(ctx, client, &types.MoveIntoFolder_Task{This: root, List: []types.ManagedObjectReference{ref}})

@@ -61,7 +61,11 @@ func (p *Projector) project(e *entry) *v1alpha1.Namespace {
 	if e.record != nil && e.record.Resources != nil {
 		object.Spec.Resources = *e.record.Resources.DeepCopy()
 	}
-	object.Status.Folder = e.folder
+	// A detached folder is its own only once that is taken back. Before, it would
+	// look like one whose Kubernetes Namespace was deleted, and go the same way.
+	if e.record == nil || e.record.Folder != "" && !e.record.Bring || !p.detached[e.folder] {
+		object.Status.Folder = e.folder
+	}
 	object.Status.Usage = p.usage(e, pools)
 	p.conclude(e, object)
 	return object
