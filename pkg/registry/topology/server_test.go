@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -368,31 +369,29 @@ func TestInitialEvents(t *testing.T) {
 	}
 }
 
-// A watcher that is gone leaves nothing running.
+// A watcher that is gone without having read what came leaves nothing running:
+// synctest fails when something is.
 func TestWatchStops(t *testing.T) {
-	s := newServer(t)
 	for name, stop := range map[string]func(watch.Interface, context.CancelFunc){
 		"stopped": func(w watch.Interface, _ context.CancelFunc) { w.Stop(); w.Stop() },
 		"ended":   func(_ watch.Interface, cancel context.CancelFunc) { cancel() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithCancel(s.as("dev"))
-			defer cancel()
-			events, err := s.AvailabilityZone.Watch(ctx, &metainternalversion.ListOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer events.Stop()
-			s.zones.Apply([]livestore.Change{{Key: "/availabilityzones/cluster-a", Object: zone("cluster-a", name)}})
-			stop(events, cancel)
-			deadline := time.After(10 * time.Second)
-			for open := true; open; {
-				select {
-				case _, open = <-events.ResultChan():
-				case <-deadline:
-					t.Fatal("the watch goes on")
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				from := watch.NewFake()
+				events := follow(ctx, from, func(zone *v1alpha1.AvailabilityZone) (*v1alpha1.AvailabilityZone, error) { return zone, nil })
+				from.Modify(zone("cluster-a"))
+				stop(events, cancel)
+				synctest.Wait()
+				if _, open := <-events.ResultChan(); open {
+					t.Error("there is an event after the end")
 				}
-			}
+				if !from.IsStopped() {
+					t.Error("the watch below goes on")
+				}
+			})
 		})
 	}
 }

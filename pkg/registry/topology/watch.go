@@ -47,7 +47,7 @@ func (f *followed) run(ctx context.Context, shown func(*v1alpha1.AvailabilityZon
 			object = wrapped.GetObject()
 		}
 		var err error
-		if zone, ok := object.(*v1alpha1.AvailabilityZone); ok && event.Type != watch.Bookmark {
+		if zone, ok := object.(*v1alpha1.AvailabilityZone); ok {
 			if zone, err = shown(zone); err != nil {
 				// To go on would be to lose an event: whoever watches starts again.
 				event = watch.Event{Type: watch.Error, Object: statusOf(err)}

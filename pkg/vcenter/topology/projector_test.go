@@ -343,6 +343,25 @@ func TestAnotherNamespaceOfTheName(t *testing.T) {
 	}
 }
 
+// The folder of a namespace that is still being made comes after its pools.
+func TestFolderComesLater(t *testing.T) {
+	w := newWorld(t)
+	w.attach()
+	w.projector.Apply(inventory.Update{Initial: true, Changed: []inventory.Object{cluster("domain-c1", "cluster-a")}})
+	young := vns("team-a", "cluster-a=p1")
+	young.Status.Folder = ""
+	w.projector.Namespaces().Replace(all(young))
+	w.projector.Namespaces().Apply(changed(vns("team-a", "cluster-a=p1")))
+	got := w.served()
+	at := v1alpha1.VSphereEntityInfo{PoolMoIDs: []string{"p1"}, FolderMoID: "group-team-a"}
+	if diff := cmp.Diff(at, got.Parts["team-a/cluster-a"].Spec.ManagedVMs); diff != "" {
+		t.Errorf("Zone (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff("group-team-a", got.Zones["cluster-a"].Spec.Namespaces["team-a"].FolderMoID); diff != "" {
+		t.Errorf("AvailabilityZone (-want +got):\n%s", diff)
+	}
+}
+
 func permutations(items []string) [][]string {
 	if len(items) == 0 {
 		return [][]string{nil}
