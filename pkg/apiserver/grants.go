@@ -4,17 +4,15 @@ package apiserver
 
 import (
 	vmregistry "github.com/openpacific/pacific/pkg/registry/virtualmachine"
+	"github.com/openpacific/pacific/pkg/vcenter/contentlibrary"
 	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
 // grants tells the machines what their vSphere Namespaces were given.
 type grants struct {
 	namespaces *vnsvcenter.Projector
-	// storageClass is the name of the StorageClass of a storage policy; "" when
-	// vCenter has no such policy.
-	storageClass func(policy string) string
-	// libraries names the content libraries that hold an image.
-	libraries func(image string) []string
+	policies   storagePolicies
+	libraries  *contentlibrary.Catalogue
 }
 
 func (g grants) Given(namespace string) (vmregistry.Given, bool) {
@@ -28,7 +26,7 @@ func (g grants) Given(namespace string) (vmregistry.Given, bool) {
 		Networks:  object.Spec.Networks,
 	}
 	for _, policy := range object.Spec.StoragePolicies {
-		class := g.storageClass(policy.Name)
+		class := g.policies.className(policy.Name)
 		if class == "" {
 			continue
 		}
@@ -43,4 +41,14 @@ func (g grants) Given(namespace string) (vmregistry.Given, bool) {
 	return given, true
 }
 
-func (g grants) Libraries(image string) []string { return g.libraries(image) }
+func (g grants) Libraries(image string) []string { return g.libraries.Libraries(image) }
+
+func (g grants) Unread() string {
+	if _, read := g.policies.Policies(); !read {
+		return "storage policies"
+	}
+	if !g.libraries.Synced() {
+		return "content libraries"
+	}
+	return ""
+}

@@ -177,7 +177,7 @@ func Run(ctx context.Context, options *Options) error {
 		return fmt.Errorf("make a client of kube-apiserver: %w", err)
 	}
 	namespaceInformers := informers.NewSharedInformerFactory(client, 0)
-	entitlements := grants{namespaces: vsphereNamespaces, storageClass: policies.className, libraries: catalogue.Libraries}
+	entitlements := grants{namespaces: vsphereNamespaces, policies: policies, libraries: catalogue}
 	storage, err := installMachines(server, scheme, codecs, machines, projector, entitlements, config.StorageObjectCountTracker, realClock)
 	if err != nil {
 		return err

@@ -77,7 +77,7 @@ func TestBadInput(t *testing.T) {
 		{"protobuf", put, "/web", "application/vnd.kubernetes.protobuf", "k8s\x00", 415, "accepted media types include"},
 		{"broken JSON", patch, "/web", merge, `{"spec":`, 400, "invalid JSON patch"},
 		{"power state", patch, "/web", merge, `{"spec":{"powerState":"on"}}`, 422, `spec.powerState: Unsupported value: "on": supported values: "PoweredOff", "PoweredOn", "Suspended"`},
-		{"two fields", patch, "/web", merge, `{"spec":{"className":"x","powerOffMode":"y"}}`, 422, `[spec.className: Forbidden: cannot be changed through the API yet; change it in vCenter, spec.powerOffMode: Unsupported value: "y"`},
+		{"two fields", patch, "/web", merge, `{"spec":{"guestID":"x","powerOffMode":"y"}}`, 422, `[spec.guestID: Forbidden: cannot be changed through the API yet; change it in vCenter, spec.powerOffMode: Unsupported value: "y"`},
 		{"a part of a field", patch, "/web", merge, `{"spec":{"network":{"interfaces":[{"name":"eth9"}]}}}`, 422, "spec.network"},
 		{"label", patch, "/web", merge, `{"metadata":{"labels":{"-a-":"x"}}}`, 422, `metadata.labels: Invalid value: "-a-"`},
 		{"owner without a name", patch, "/web", merge, `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","uid":"1"}]}}`, 422, "metadata.ownerReferences[0].name"},

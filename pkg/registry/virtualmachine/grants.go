@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
+
+	"github.com/openpacific/pacific/pkg/failure"
 )
 
 // Grants knows what the vSphere Namespaces were given of vCenter.
@@ -25,6 +27,9 @@ type Grants interface {
 	Given(namespace string) (Given, bool)
 	// Libraries names the content libraries that hold an image.
 	Libraries(image string) []string
+	// Unread says what of vCenter has not been read yet, so that it may be given
+	// and nobody knows; "" is nothing.
+	Unread() string
 }
 
 // Given is what may be used in one vSphere Namespace. What is not in it may not.
@@ -128,6 +133,9 @@ func refuse(grants Grants, namespace string, vm, before *v1alpha5.VirtualMachine
 	}
 	if len(refusals) == 0 {
 		return nil
+	}
+	if unread := grants.Unread(); unread != "" {
+		return fmt.Errorf("it is not known yet what may be used in the vSphere Namespace %q: the %s of vCenter have not been read; try again: %w", namespace, unread, failure.Unavailable)
 	}
 	return apierrors.NewForbidden(GroupResource(), name, errors.New(strings.Join(refusals, "; ")))
 }

@@ -133,6 +133,20 @@ func TestRefusedRequests(t *testing.T) {
 	}
 }
 
+// What nobody has looked for yet may be given: who asks is to ask again.
+func TestNothingIsRefusedBeforeItIsKnown(t *testing.T) {
+	server := newServer(t)
+	server.grants.unread = "content libraries"
+	body := `{"apiVersion":"vmoperator.vmware.com/v1alpha5","kind":"VirtualMachine","metadata":{"name":"new"},"spec":{"className":"%s"}}`
+	got := server.do("POST", path("v1alpha5", ""), jsonType, fmt.Sprintf(body, "huge"))
+	if got.code != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" || !strings.Contains(got.status(t).Message, "the content libraries of vCenter have not been read") {
+		t.Errorf("got %d %v %s", got.code, got.header, got.body)
+	}
+	if got := server.do("POST", path("v1alpha5", ""), jsonType, fmt.Sprintf(body, "big")); got.code != http.StatusForbidden {
+		t.Errorf("of what is given: got %d %s", got.code, got.body)
+	}
+}
+
 func TestPowerStateThroughEachKindOfPatch(t *testing.T) {
 	for name, test := range map[string]struct{ version, query, contentType, body string }{
 		"merge":     {"v1alpha5", "", mergeType, `{"spec":{"powerState":"PoweredOff"}}`},

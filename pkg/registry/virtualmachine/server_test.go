@@ -45,9 +45,10 @@ type origins struct{}
 func (origins) Created(uid types.UID) bool { return uid == madeHere }
 
 // grants gives team-a what is in it, of two content libraries.
-type grants struct{}
+// Of what else there may be in vCenter, unread has not been read.
+type grants struct{ unread string }
 
-func (grants) Given(namespace string) (Given, bool) {
+func (*grants) Given(namespace string) (Given, bool) {
 	limit := resource.MustParse("10Gi")
 	return Given{
 		Classes:   []string{"big", "small"},
@@ -56,9 +57,11 @@ func (grants) Given(namespace string) (Given, bool) {
 	}, namespace == "team-a"
 }
 
-func (grants) Libraries(image string) []string {
+func (*grants) Libraries(image string) []string {
 	return map[string][]string{"ubuntu": {"Other images", "Platform images"}, "secret": {"Other images"}}[image]
 }
+
+func (g *grants) Unread() string { return g.unread }
 
 // world is an outside world in which every change succeeds at once. It fails with
 // err while that is set.
@@ -103,6 +106,7 @@ type server struct {
 	t        *testing.T
 	world    *world
 	machines *REST
+	grants   *grants
 	api      *genericapiserver.GenericAPIServer
 }
 
@@ -145,7 +149,8 @@ func newServerWith(t *testing.T, sequence *livestore.Sequence, machines ...*v1al
 	store.Replace(seed)
 
 	clock := testingclock.NewFakePassiveClock(created.Add(50 * time.Hour))
-	endpoints, err := NewREST(scheme, getter{codec: codecs.LegacyCodec(v1alpha5.GroupVersion), decorator: store.Decorator()}, origins{}, grants{}, clock)
+	given := &grants{}
+	endpoints, err := NewREST(scheme, getter{codec: codecs.LegacyCodec(v1alpha5.GroupVersion), decorator: store.Decorator()}, origins{}, given, clock)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +178,7 @@ func newServerWith(t *testing.T, sequence *livestore.Sequence, machines ...*v1al
 	served := httptest.NewServer(api.Handler)
 	t.Cleanup(endpoints.VirtualMachine.Destroy)
 	t.Cleanup(served.Close)
-	started := &server{Server: served, t: t, api: api, world: outside, machines: endpoints.VirtualMachine}
+	started := &server{Server: served, t: t, api: api, world: outside, machines: endpoints.VirtualMachine, grants: given}
 	started.waitReady()
 	return started
 }

@@ -158,6 +158,13 @@ func (r *rights) mayAdminister(ctx context.Context, name string) error {
 		"that takes the right to update vSphere Namespaces in the whole cluster")
 }
 
+// mayTakeOver refuses a caller who takes what others made in vCenter. Who may
+// change all vSphere Namespaces may.
+func (r *rights) mayTakeOver(ctx context.Context, name string) error {
+	return r.require(ctx, "update", "", name, "cannot take over a folder (spec.folder): "+
+		"that takes the right to update vSphere Namespaces in the whole cluster")
+}
+
 func (r *rights) require(ctx context.Context, verb, namespace, name, refusal string) error {
 	who, err := callerFrom(ctx)
 	if err != nil {

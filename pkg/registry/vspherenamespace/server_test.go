@@ -367,6 +367,14 @@ func TestEscalation(t *testing.T) {
 	if _, err := s.Namespace.Create(s.as("admin"), object.DeepCopy(), rest.ValidateAllObjectFunc, &metav1.CreateOptions{}); err != nil {
 		t.Error(err)
 	}
+	taking := namespace("old")
+	taking.UID, taking.Spec.Folder = "", "group-v12"
+	if _, err := s.Namespace.Create(s.as("maker"), taking.DeepCopy(), rest.ValidateAllObjectFunc, &metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("a maker who takes over a folder: %v", err)
+	}
+	if _, err := s.Namespace.Create(s.as("admin"), taking, rest.ValidateAllObjectFunc, &metav1.CreateOptions{}); err != nil {
+		t.Error(err)
+	}
 	object.Name = "monitoring"
 	if _, err := s.Namespace.Create(s.as("admin"), object, rest.ValidateAllObjectFunc, &metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("a name of a Namespace that has nothing to do with vCenter: %v", err)

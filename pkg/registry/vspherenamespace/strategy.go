@@ -78,12 +78,10 @@ func (strategy) ValidateUpdate(_ context.Context, obj, old runtime.Object) field
 	return validateUpdate(obj.(*v1alpha1.Namespace), old.(*v1alpha1.Namespace))
 }
 
-func (strategy) WarningsOnCreate(_ context.Context, obj runtime.Object) []string {
-	return warnings(obj.(*v1alpha1.Namespace))
-}
+func (strategy) WarningsOnCreate(context.Context, runtime.Object) []string { return nil }
 
-func (strategy) WarningsOnUpdate(_ context.Context, obj, _ runtime.Object) []string {
-	return warnings(obj.(*v1alpha1.Namespace))
+func (strategy) WarningsOnUpdate(context.Context, runtime.Object, runtime.Object) []string {
+	return nil
 }
 
 // GetResetFields names what no manager can own: status.

@@ -193,21 +193,3 @@ func subjectProblem(name string) string {
 	}
 	return ""
 }
-
-// warnings tell of what is written down and not enforced yet.
-func warnings(object *v1alpha1.Namespace) []string {
-	var told []string
-	for _, part := range []struct {
-		name string
-		used bool
-	}{
-		{"virtualMachineClasses", len(object.Spec.VirtualMachineClasses) > 0},
-		{"contentLibraries", len(object.Spec.ContentLibraries) > 0},
-		{"networks", len(object.Spec.Networks) > 0},
-	} {
-		if part.used {
-			told = append(told, "spec."+part.name+": kept, and not enforced yet")
-		}
-	}
-	return told
-}
