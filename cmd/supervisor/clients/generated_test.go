@@ -186,7 +186,7 @@ func TestGeneratedClientPatches(t *testing.T) {
 	}
 }
 
-// TestGeneratedClientIsToldWhatIsWrong writes a field that cannot be changed.
+// TestGeneratedClientIsToldWhatIsWrong asks for a class that is not given.
 func TestGeneratedClientIsToldWhatIsWrong(t *testing.T) {
 	body := generated.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineApplicationMergePatchPlusJSONRequestBody{
 		"spec": object{"className": "huge"},
@@ -200,7 +200,7 @@ func TestGeneratedClientIsToldWhatIsWrong(t *testing.T) {
 	if err := json.Unmarshal(response.Body, &status); err != nil {
 		t.Fatal(err)
 	}
-	if response.StatusCode() != http.StatusUnprocessableEntity || status.Message == nil || !strings.Contains(*status.Message, "spec.className") {
+	if response.StatusCode() != http.StatusForbidden || status.Message == nil || !strings.Contains(*status.Message, "spec.className") {
 		t.Errorf("a change of the class: %s\n%s", response.Status(), response.Body)
 	}
 }
