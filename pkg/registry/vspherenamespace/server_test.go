@@ -4,9 +4,11 @@ package vspherenamespace
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -269,6 +271,44 @@ func TestShownByRights(t *testing.T) {
 	s.clock.SetTime(s.clock.Now().Add(time.Minute))
 	if _, err := s.Namespace.List(s.as("reader"), &metainternalversion.ListOptions{}); !apierrors.IsServiceUnavailable(err) {
 		t.Errorf("a list while nobody can be asked: %v", err)
+	}
+}
+
+// A page ends with one that is shown, since where the next one begins is told by
+// its name, and the number of those that are left counts all.
+func TestPagesTellNoNames(t *testing.T) {
+	s := newServer(t, livestore.NewSequence(1),
+		namespace("a-hidden"), namespace("b-shown", gives("User", "dev@vsphere.local", "View")), namespace("c-hidden"),
+		namespace("d-shown", gives("User", "dev@vsphere.local", "View")), namespace("e-hidden"))
+	for who, want := range map[string][][]string{
+		"sso:dev@vsphere.local": {{"b-shown", "d-shown"}},
+		"nobody":                {{}},
+		"admin":                 {{"a-hidden"}, {"b-shown"}, {"c-hidden"}, {"d-shown"}, {"e-hidden"}},
+	} {
+		var got [][]string
+		for options := (&metainternalversion.ListOptions{Limit: 1}); ; {
+			obj, err := s.Namespace.List(s.as(who), options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list := obj.(*v1alpha1.NamespaceList)
+			names := []string{}
+			for _, item := range list.Items {
+				names = append(names, item.Name)
+			}
+			if got = append(got, names); list.RemainingItemCount != nil {
+				t.Errorf("%s is told that %d are left", who, *list.RemainingItemCount)
+			}
+			if options.Continue = list.Continue; options.Continue == "" {
+				break
+			}
+			if position, err := base64.RawURLEncoding.DecodeString(list.Continue); err != nil || who != "admin" && strings.Contains(string(position), "hidden") {
+				t.Errorf("%s is told to go on from %s (%v)", who, position, err)
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: pages (-want +got):\n%s", who, diff)
+		}
 	}
 }
 

@@ -211,30 +211,46 @@ func (r *REST) List(ctx context.Context, options *metainternalversion.ListOption
 	if err != nil {
 		return nil, err
 	}
+	list, endShown, err := r.listSeen(ctx, who, options)
+	if err == nil && !endShown && list.Continue != "" {
+		// The next page would begin behind the name of one that is not shown: the
+		// rest comes at once.
+		unlimited := options.DeepCopy()
+		unlimited.Limit = 0
+		list, _, err = r.listSeen(ctx, who, unlimited)
+	}
+	if err != nil {
+		return nil, err
+	}
+	list.RemainingItemCount = nil // it would count what is not shown
+	return list, nil
+}
+
+// listSeen lists what is shown to the caller. endShown says whether the last one
+// of the page is.
+func (r *REST) listSeen(ctx context.Context, who caller, options *metainternalversion.ListOptions) (list *v1alpha1.NamespaceList, endShown bool, err error) {
 	obj, err := r.store.List(ctx, options)
 	if err != nil {
-		return nil, registry.StatusError(err, qualified(), "")
+		return nil, false, registry.StatusError(err, qualified(), "")
 	}
-	list := obj.(*v1alpha1.NamespaceList)
+	list = obj.(*v1alpha1.NamespaceList)
 	all := make([]*v1alpha1.Namespace, len(list.Items))
 	for i := range list.Items {
 		all[i] = &list.Items[i]
 	}
 	seen, err := r.rights.seesEach(ctx, who, all...)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
+	endShown = len(seen) == 0 || seen[len(seen)-1]
 	shown := make([]v1alpha1.Namespace, 0, len(list.Items))
 	for i := range list.Items {
 		if seen[i] {
 			shown = append(shown, list.Items[i])
 		}
 	}
-	if len(shown) < len(list.Items) {
-		list.RemainingItemCount = nil // it counts what is not shown
-	}
 	list.Items = shown
-	return list, nil
+	return list, endShown, nil
 }
 
 // Watch implements rest.Watcher.
