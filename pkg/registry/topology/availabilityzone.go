@@ -35,7 +35,7 @@ type Sight interface {
 // AvailabilityZoneREST serves the zones of the Supervisor, to everybody with the
 // namespaces that are theirs.
 type AvailabilityZoneREST struct {
-	reads
+	registry.Reads
 	sight Sight
 }
 
@@ -50,7 +50,7 @@ func (r *AvailabilityZoneREST) Get(ctx context.Context, name string, options *me
 	if err != nil {
 		return nil, err
 	}
-	object, err := r.reads.Get(ctx, name, options)
+	object, err := r.Reads.Get(ctx, name, options)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func (r *AvailabilityZoneREST) List(ctx context.Context, options *metainternalve
 	if err != nil {
 		return nil, err
 	}
-	object, err := r.reads.List(ctx, options)
+	object, err := r.Reads.List(ctx, options)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (r *AvailabilityZoneREST) Watch(ctx context.Context, options *metainternalv
 	if err != nil {
 		return nil, err
 	}
-	events, err := r.reads.Watch(ctx, options)
+	events, err := r.Reads.Watch(ctx, options)
 	if err != nil {
 		return nil, err
 	}

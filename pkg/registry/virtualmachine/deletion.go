@@ -23,13 +23,13 @@ import (
 const collectionWorkers = 8
 
 // DeleteReturnsDeletedObject implements rest.MayReturnFullObjectDeleter.
-func (r *REST) DeleteReturnsDeletedObject() bool { return r.store.DeleteReturnsDeletedObject() }
+func (r *REST) DeleteReturnsDeletedObject() bool { return r.Store.DeleteReturnsDeletedObject() }
 
 // Delete implements rest.GracefulDeleter. Every served machine carries the
 // finalizer, so that the store sets the deletion timestamp and the controller does
 // the rest.
 func (r *REST) Delete(ctx context.Context, name string, validation rest.ValidateObjectFunc, options *metav1.DeleteOptions) (runtime.Object, bool, error) {
-	obj, immediate, err := r.store.Delete(ctx, name, r.guarded(validation), options)
+	obj, immediate, err := r.Store.Delete(ctx, name, r.guarded(validation), options)
 	return obj, immediate, registry.StatusError(err, GroupResource(), name)
 }
 

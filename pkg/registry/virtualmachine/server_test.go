@@ -272,7 +272,7 @@ func (s *server) do(method, path, contentType string, body any) answer {
 // stored returns what the live store holds.
 func (s *server) stored(name string) *v1alpha5.VirtualMachine {
 	s.t.Helper()
-	obj, err := s.machines.store.Get(contextOf("team-a"), name, &metav1.GetOptions{})
+	obj, err := s.machines.Store.Get(contextOf("team-a"), name, &metav1.GetOptions{})
 	if err != nil {
 		s.t.Fatal(err)
 	}

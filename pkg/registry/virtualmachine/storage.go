@@ -11,13 +11,11 @@ import (
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	"k8s.io/apimachinery/pkg/watch"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/generic"
 	genericregistry "k8s.io/apiserver/pkg/registry/generic/registry"
@@ -47,11 +45,9 @@ type Storage struct {
 	Status         *StatusREST
 }
 
-// REST serves the virtual machines. It holds the generic store rather than
-// embedding it: what is not written here, such as the store's deletion of corrupt
-// objects, does not get past the guard by being promoted.
+// REST serves the virtual machines.
 type REST struct {
-	store   *genericregistry.Store
+	registry.Reads
 	origins Origins
 	grants  Grants
 }
@@ -89,7 +85,7 @@ func NewREST(scheme *runtime.Scheme, getter generic.RESTOptionsGetter, origins O
 	if err := store.CompleteWithOptions(storeOptions(getter)); err != nil {
 		return nil, fmt.Errorf("set up storage of %s: %w", resource, err)
 	}
-	machines := &REST{store: store, origins: origins, grants: grants}
+	machines := &REST{Reads: registry.Reads{Store: store}, origins: origins, grants: grants}
 	// Here both ways to create come by: a POST, and an apply to a name that is not there.
 	store.BeginCreate = machines.beginCreate
 	return &Storage{VirtualMachine: machines, Status: &StatusREST{machines: machines}}, nil
@@ -112,69 +108,25 @@ func (r *REST) beginCreate(ctx context.Context, obj runtime.Object, _ *metav1.Cr
 		"creating virtual machines through the API comes later; create it in vCenter in the folder of the namespace %q, and it appears here", namespace))
 }
 
-// New implements rest.Storage.
-func (r *REST) New() runtime.Object { return r.store.New() }
-
-// NewList implements rest.Lister.
-func (r *REST) NewList() runtime.Object { return r.store.NewList() }
-
-// Destroy implements rest.Storage.
-func (r *REST) Destroy() { r.store.Destroy() }
-
-// ReadinessCheck implements rest.StorageWithReadiness.
-func (r *REST) ReadinessCheck() error { return r.store.ReadinessCheck() }
-
-// StorageVersion implements rest.StorageVersionProvider.
-func (r *REST) StorageVersion() runtime.GroupVersioner { return r.store.StorageVersion() }
-
-// NamespaceScoped implements rest.Scoper.
-func (r *REST) NamespaceScoped() bool { return true }
-
-// GetSingularName implements rest.SingularNameProvider.
-func (r *REST) GetSingularName() string { return r.store.GetSingularName() }
-
 // ShortNames implements rest.ShortNamesProvider.
 func (r *REST) ShortNames() []string { return []string{"vm"} }
 
 // GetResetFields implements rest.ResetFieldsStrategy.
 func (r *REST) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
-	return r.store.GetResetFields()
-}
-
-// ConvertToTable implements rest.TableConvertor.
-func (r *REST) ConvertToTable(ctx context.Context, object, tableOptions runtime.Object) (*metav1.Table, error) {
-	return r.store.ConvertToTable(ctx, object, tableOptions)
-}
-
-// Get implements rest.Getter.
-func (r *REST) Get(ctx context.Context, name string, options *metav1.GetOptions) (runtime.Object, error) {
-	obj, err := r.store.Get(ctx, name, options)
-	return obj, registry.StatusError(err, GroupResource(), name)
-}
-
-// List implements rest.Lister.
-func (r *REST) List(ctx context.Context, options *metainternalversion.ListOptions) (runtime.Object, error) {
-	list, err := r.store.List(ctx, options)
-	return list, registry.StatusError(err, GroupResource(), "")
-}
-
-// Watch implements rest.Watcher.
-func (r *REST) Watch(ctx context.Context, options *metainternalversion.ListOptions) (watch.Interface, error) {
-	events, err := r.store.Watch(ctx, options)
-	return events, registry.StatusError(err, GroupResource(), "")
+	return r.Store.GetResetFields()
 }
 
 // Create implements rest.Creater. It is there so that a client is told what to do
 // instead, which a missing verb cannot.
 func (r *REST) Create(ctx context.Context, obj runtime.Object, validation rest.ValidateObjectFunc, options *metav1.CreateOptions) (runtime.Object, error) {
-	created, err := r.store.Create(ctx, obj, validation, options)
+	created, err := r.Store.Create(ctx, obj, validation, options)
 	return created, registry.StatusError(err, GroupResource(), nameOf(obj))
 }
 
 // Update implements rest.Updater, and with Get rest.Patcher.
 func (r *REST) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, createValidation rest.ValidateObjectFunc,
 	updateValidation rest.ValidateObjectUpdateFunc, forceAllowCreate bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
-	obj, created, err := r.store.Update(ctx, name, granted{unowned{info}, r.grants}, createValidation, updateValidation, forceAllowCreate, options)
+	obj, created, err := r.Store.Update(ctx, name, granted{unowned{info}, r.grants}, createValidation, updateValidation, forceAllowCreate, options)
 	if number := (*strconv.NumError)(nil); errors.As(err, &number) {
 		// The generic store parses the version before anything validates it, and would answer with 500.
 		err = apierrors.NewInvalid(v1alpha5.GroupVersion.WithKind("VirtualMachine").GroupKind(), name, field.ErrorList{field.Invalid(

@@ -43,7 +43,7 @@ func TestGenericRegistry(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			// They create what they read, as users will be able to later, and they
 			// watch from resourceVersion 1.
-			store := *newServerWith(t, livestore.NewCounter(0)).machines.store
+			store := *newServerWith(t, livestore.NewCounter(0)).machines.Store
 			store.BeginCreate = nil
 			check(genericregistrytest.New(t, &store))
 		})

@@ -44,10 +44,10 @@ type Storage struct {
 	Direct    *Direct
 }
 
-// REST serves the vSphere Namespaces. It holds the generic store rather than
-// embedding it: what is not written here does not get past the rights.
+// REST serves the vSphere Namespaces. What Reads reads by itself would get past
+// the rights: get, list and watch are written here.
 type REST struct {
-	store  *genericregistry.Store
+	registry.Reads
 	rights *rights
 	taken  func(name string) bool
 }
@@ -92,7 +92,7 @@ func NewREST(scheme *runtime.Scheme, getter generic.RESTOptionsGetter, authorize
 		return nil, fmt.Errorf("set up storage of %s: %w", qualified(), err)
 	}
 	direct := *store
-	namespaces := &REST{store: store, rights: newRights(authorizer, reviewer, clock), taken: taken}
+	namespaces := &REST{Reads: registry.Reads{Store: store}, rights: newRights(authorizer, reviewer, clock), taken: taken}
 	// Here all ways to create and to update come by: an apply and a patch too.
 	store.BeginCreate = namespaces.beginCreate
 	store.BeginUpdate = namespaces.beginUpdate
@@ -148,42 +148,16 @@ func sameButForOwners(a, b *v1alpha1.Namespace) bool {
 	return equality.Semantic.DeepEqual(x, y)
 }
 
-// New implements rest.Storage.
-func (r *REST) New() runtime.Object { return r.store.New() }
-
-// NewList implements rest.Lister.
-func (r *REST) NewList() runtime.Object { return r.store.NewList() }
-
-// Destroy implements rest.Storage.
-func (r *REST) Destroy() { r.store.Destroy() }
-
-// ReadinessCheck implements rest.StorageWithReadiness.
-func (r *REST) ReadinessCheck() error { return r.store.ReadinessCheck() }
-
-// StorageVersion implements rest.StorageVersionProvider.
-func (r *REST) StorageVersion() runtime.GroupVersioner { return r.store.StorageVersion() }
-
-// NamespaceScoped implements rest.Scoper.
-func (r *REST) NamespaceScoped() bool { return false }
-
-// GetSingularName implements rest.SingularNameProvider.
-func (r *REST) GetSingularName() string { return r.store.GetSingularName() }
-
 // ShortNames implements rest.ShortNamesProvider.
 func (r *REST) ShortNames() []string { return []string{"vns"} }
 
 // GetResetFields implements rest.ResetFieldsStrategy.
 func (r *REST) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
-	return r.store.GetResetFields()
+	return r.Store.GetResetFields()
 }
 
 // DeleteReturnsDeletedObject implements rest.MayReturnFullObjectDeleter.
-func (r *REST) DeleteReturnsDeletedObject() bool { return r.store.DeleteReturnsDeletedObject() }
-
-// ConvertToTable implements rest.TableConvertor.
-func (r *REST) ConvertToTable(ctx context.Context, object, tableOptions runtime.Object) (*metav1.Table, error) {
-	return r.store.ConvertToTable(ctx, object, tableOptions)
-}
+func (r *REST) DeleteReturnsDeletedObject() bool { return r.Store.DeleteReturnsDeletedObject() }
 
 // Get implements rest.Getter.
 func (r *REST) Get(ctx context.Context, name string, options *metav1.GetOptions) (runtime.Object, error) {
@@ -191,7 +165,7 @@ func (r *REST) Get(ctx context.Context, name string, options *metav1.GetOptions)
 	if err != nil {
 		return nil, err
 	}
-	obj, err := r.store.Get(ctx, name, options)
+	obj, err := r.Store.Get(ctx, name, options)
 	if err != nil {
 		return nil, registry.StatusError(err, qualified(), name)
 	}
@@ -229,7 +203,7 @@ func (r *REST) List(ctx context.Context, options *metainternalversion.ListOption
 // listSeen lists what is shown to the caller. endShown says whether the last one
 // of the page is.
 func (r *REST) listSeen(ctx context.Context, who caller, options *metainternalversion.ListOptions) (list *v1alpha1.NamespaceList, endShown bool, err error) {
-	obj, err := r.store.List(ctx, options)
+	obj, err := r.Store.List(ctx, options)
 	if err != nil {
 		return nil, false, registry.StatusError(err, qualified(), "")
 	}
@@ -271,7 +245,7 @@ func (r *REST) Watch(ctx context.Context, options *metainternalversion.ListOptio
 			shown[item.Name] = true
 		}
 	}
-	events, err := r.store.Watch(ctx, options)
+	events, err := r.Store.Watch(ctx, options)
 	if err != nil {
 		return nil, registry.StatusError(err, qualified(), "")
 	}
@@ -283,7 +257,7 @@ func (r *REST) Watch(ctx context.Context, options *metainternalversion.ListOptio
 
 // Create implements rest.Creater.
 func (r *REST) Create(ctx context.Context, obj runtime.Object, validation rest.ValidateObjectFunc, options *metav1.CreateOptions) (runtime.Object, error) {
-	created, err := r.store.Create(ctx, obj, validation, options)
+	created, err := r.Store.Create(ctx, obj, validation, options)
 	name := ""
 	if object, ok := obj.(*v1alpha1.Namespace); ok {
 		name = object.Name
@@ -300,7 +274,7 @@ func (r *REST) Update(ctx context.Context, name string, info rest.UpdatedObjectI
 	if _, err := r.Get(ctx, name, &metav1.GetOptions{}); err != nil && !(apierrors.IsNotFound(err) && forceAllowCreate) {
 		return nil, false, err
 	}
-	obj, created, err := r.store.Update(ctx, name, unowned{info}, createValidation, updateValidation, forceAllowCreate, options)
+	obj, created, err := r.Store.Update(ctx, name, unowned{info}, createValidation, updateValidation, forceAllowCreate, options)
 	return obj, created, registry.StatusError(err, qualified(), name)
 }
 
@@ -314,7 +288,7 @@ func (r *REST) Delete(ctx context.Context, name string, validation rest.Validate
 	if err := r.rights.mayChange(ctx, "delete", name); err != nil {
 		return nil, false, err
 	}
-	obj, immediate, err := r.store.Delete(ctx, name, validation, options)
+	obj, immediate, err := r.Store.Delete(ctx, name, validation, options)
 	return obj, immediate, registry.StatusError(err, qualified(), name)
 }
 
