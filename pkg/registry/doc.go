@@ -2,8 +2,8 @@
 
 // Package registry holds what the registries of all resources share.
 //
-// It owns the one place where a kind of failure becomes an API status, and the
-// endpoints by which any resource is read. It knows nothing of vSphere and nothing
-// of any resource; packages below it, one per resource, hold strategy, validation,
-// table and subresources.
+// It owns the one place where a kind of failure becomes an API status, the
+// endpoints by which any resource is read, and watches that show what somebody may
+// see. It knows nothing of vSphere and nothing of any resource; packages below it,
+// one per resource, hold strategy, validation, table and subresources.
 package registry

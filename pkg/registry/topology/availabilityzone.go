@@ -88,12 +88,17 @@ func (r *AvailabilityZoneREST) Watch(ctx context.Context, options *metainternalv
 	if err != nil {
 		return nil, err
 	}
-	return follow(ctx, events, func(zone *v1alpha1.AvailabilityZone) (*v1alpha1.AvailabilityZone, error) {
+	return registry.Filter(ctx, events, func(event watch.Event) (watch.Event, bool, error) {
+		zone, ok := event.Object.(*v1alpha1.AvailabilityZone)
+		if !ok || event.Type == watch.Bookmark {
+			return event, true, nil
+		}
 		zones := []v1alpha1.AvailabilityZone{*zone}
 		if err := r.cut(ctx, who, zones); err != nil {
-			return nil, err
+			return watch.Event{}, false, err
 		}
-		return &zones[0], nil
+		event.Object = &zones[0]
+		return event, true, nil
 	}), nil
 }
 

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -366,33 +365,6 @@ func TestInitialEvents(t *testing.T) {
 	}
 	if diff := cmp.Diff(s.shown("dev"), shown); diff != "" {
 		t.Errorf("initial events (-listed +got):\n%s", diff)
-	}
-}
-
-// A watcher that is gone without having read what came leaves nothing running:
-// synctest fails when something is.
-func TestWatchStops(t *testing.T) {
-	for name, stop := range map[string]func(watch.Interface, context.CancelFunc){
-		"stopped": func(w watch.Interface, _ context.CancelFunc) { w.Stop(); w.Stop() },
-		"ended":   func(_ watch.Interface, cancel context.CancelFunc) { cancel() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithCancel(context.Background())
-				defer cancel()
-				from := watch.NewFake()
-				events := follow(ctx, from, func(zone *v1alpha1.AvailabilityZone) (*v1alpha1.AvailabilityZone, error) { return zone, nil })
-				from.Modify(zone("cluster-a"))
-				stop(events, cancel)
-				synctest.Wait()
-				if _, open := <-events.ResultChan(); open {
-					t.Error("there is an event after the end")
-				}
-				if !from.IsStopped() {
-					t.Error("the watch below goes on")
-				}
-			})
-		})
 	}
 }
 

@@ -249,9 +249,11 @@ func (r *REST) Watch(ctx context.Context, options *metainternalversion.ListOptio
 	if err != nil {
 		return nil, registry.StatusError(err, qualified(), "")
 	}
-	return filter(ctx, events, shown, func(object *v1alpha1.Namespace) (bool, error) {
-		seen, err := r.rights.seesEach(ctx, who, object)
-		return err == nil && seen[0], err
+	return registry.Filter(ctx, events, func(event watch.Event) (watch.Event, bool, error) {
+		return decide(event, shown, func(object *v1alpha1.Namespace) (bool, error) {
+			seen, err := r.rights.seesEach(ctx, who, object)
+			return err == nil && seen[0], err
+		})
 	}), nil
 }
 
