@@ -80,6 +80,8 @@ func (h *told) last() (storagepolicy.Answer, int) {
 	return h.answer, h.times
 }
 
+// newWorld must be called before t.Parallel: vCenters share state of the simulator
+// while they are made.
 func newWorld(t testing.TB, interval time.Duration) *world {
 	t.Helper()
 	v := vcentertest.Run(t, vcentertest.Options{})
@@ -178,8 +180,8 @@ func wait(t testing.TB, changed <-chan struct{}, what string) {
 }
 
 func TestPolicies(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t, 20*time.Millisecond)
+	t.Parallel()
 	w.until("the policies are read", w.has("vSAN Default Storage Policy"))
 	changed := w.catalogue.Changed()
 	id := w.policy("Gold Storage")
@@ -212,8 +214,8 @@ func TestPolicies(t *testing.T) {
 }
 
 func TestAssociations(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t, 20*time.Millisecond)
+	t.Parallel()
 	gold, bronze := w.policy("Gold"), w.policy("Bronze")
 	vm := w.machine(vcentertest.VM{Name: "db", DisksGB: []int64{1, 2, 3}, StoragePolicy: "Gold", DiskPolicies: []string{"Gold", "Bronze"}})
 	devices, err := vm.Device(t.Context())
@@ -267,8 +269,8 @@ func TestAssociations(t *testing.T) {
 // While vCenter is away the last answer stands; with the next login there is a new
 // one, long before the interval is over.
 func TestVCenterAway(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t, time.Hour)
+	t.Parallel()
 	if _, known := (&storagepolicy.Catalogue{}).Policies(); known {
 		t.Error("policies are known before any were read")
 	}
@@ -295,8 +297,8 @@ func TestVCenterAway(t *testing.T) {
 
 // vCenter dies while a reading is under way.
 func TestKilledWhileReading(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t, time.Millisecond)
+	t.Parallel()
 	w.until("the policies are read", w.has("vSAN Default Storage Policy"))
 	before, _ := w.catalogue.Policies()
 	for _, method := range []string{"PbmRetrieveServiceContent", "PbmQueryProfile", "PbmRetrieveContent", "PbmQueryAssociatedEntities"} {
@@ -319,8 +321,8 @@ func TestKilledWhileReading(t *testing.T) {
 
 // A refusal is said, with what to do, and leaves what was read last.
 func TestRefused(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t, 20*time.Millisecond)
+	t.Parallel()
 	w.until("the policies are read", w.has("vSAN Default Storage Policy"))
 	before, _ := w.catalogue.Policies()
 	refuse := func(fault types.BaseMethodFault) {
