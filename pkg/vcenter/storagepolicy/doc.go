@@ -14,10 +14,11 @@
 // policies (who it is, the ids, the contents, all associations at once) and one
 // more for each further 100. Only where a disk has another policy than its
 // machine's home is layoutEx read, for 100 such machines in one call. The
-// associations of 10,000 machines with two disks each are 30,000 entries, 14 MB of
-// SOAP and about a second of CPU here; BenchmarkReading measures it. A pause is
-// never shorter than twenty times what the reading took, so that a slow service
-// is not kept busy by the question.
+// associations of 10,000 machines with two disks each are 30,000 entries of some
+// 270 bytes of SOAP. BenchmarkReading reads 1,500 of them in 18 ms on two quiet
+// cores, the simulated vCenter's own share included, so that it would be 0.4 s for
+// all. A pause is never shorter than twenty times what the reading took, so that a
+// slow service is not kept busy by the question.
 //
 // Stale beats partial: what was read last stands until everything was read again.
 // A service that names no policy at all counts as one that could not be read: each
