@@ -11,7 +11,7 @@
 //
 // The service tells of no changes, so a Catalogue asks: at each login, and then
 // every 30 seconds. One reading is four calls while there are no more than 100
-// policies (who it is, the ids, the contents, all associations at once) and one
+// policies (who it is, the ids, the contents, all associations at once) and two
 // more for each further 100. Only where a disk has another policy than its
 // machine's home is layoutEx read, for 100 such machines in one call. The
 // associations of 10,000 machines with two disks each are 30,000 entries of some
