@@ -15,7 +15,13 @@
 //   - input_test.go: bad input, and many writers at once.
 //   - access_test.go: who may do what, and who is not believed.
 //   - scale_test.go: a developer with few roles among 500 vSphere Namespaces, on a Supervisor of its own.
+//   - people_test.go, login_test.go: what the people of the simulated vCenter may do, and how that changes.
+//   - attack_token_test.go, attack_request_test.go, attack_spray_test.go: forged tokens, odd requests and guessed passwords,
+//     at both of the addresses.
+//   - attack_access_test.go, attack_hidden_test.go: who raises their role, takes a name, or looks at what is not theirs.
 //   - vcenter_fault_test.go, server_fault_test.go: faults, and recovery from each.
+//   - kills_test.go: a hundred random faults while vSphere Namespaces are made, changed and deleted. KILLS and KILLS_SEED
+//     say how many, and which.
 //   - conformance_test.go: Kubernetes' own test of an API resource.
 //
 // # What the conformance test covers

@@ -37,7 +37,13 @@ type faulty struct {
 
 func newFaulty(t *testing.T, name string) *faulty {
 	t.Helper()
-	f := &faulty{supervisor: newSupervisor(name), vcenter: vcentertest.Run(t, vcentertest.Options{Password: "Correct-Horse-7"})}
+	return newFaultyOn(t, name, vcentertest.Options{Password: "Correct-Horse-7"})
+}
+
+// newFaultyOn makes one on a vCenter of these options.
+func newFaultyOn(t *testing.T, name string, options vcentertest.Options) *faulty {
+	t.Helper()
+	f := &faulty{supervisor: newSupervisor(name), vcenter: vcentertest.Run(t, options)}
 	folder := filepath.Join(tests.folder, name+"-vcenter")
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log"
+	"math/rand/v2"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/generated/clientset/versioned"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
+)
+
+// fate is what is known of the answer to a request.
+type fate int
+
+const (
+	no    fate = iota
+	maybe      // it failed, or nobody answered: it may have been carried out all the same
+	yes
+)
+
+// wish is what is declared of a vSphere Namespace.
+type wish struct {
+	zones       []string
+	cpuLimitMHz int64
+	memoryMiB   int64
+	access      []v1alpha1.NamespaceAccess
+}
+
+func (w wish) spec() v1alpha1.NamespaceSpec {
+	return v1alpha1.NamespaceSpec{
+		Zones:  w.zones,
+		Access: w.access,
+		Resources: v1alpha1.NamespaceResources{
+			CPULimitMHz: &w.cpuLimitMHz, MemoryLimit: resource.NewQuantity(w.memoryMiB<<20, resource.BinarySI),
+		},
+	}
+}
+
+// subject is a vSphere Namespace to come, one that is, or one that was. One worker alone has to do with it.
+type subject struct {
+	name             string
+	created, deleted fate
+	// wishes are those that may have been accepted last, one of which counts.
+	wishes []wish
+	// foreign are the machines that a VI admin made in it, and ours those that stand for what Pacific made. Of a machine
+	// that may have been made nothing is expected.
+	foreign, ours []string
+}
+
+// killWorker makes, changes and deletes vSphere Namespaces of its own, one request after the other.
+type killWorker struct {
+	t          *testing.T
+	f          *faulty
+	number     int
+	random     *rand.Rand
+	log        *log.Logger
+	namespaces versioned.Interface
+	core       kubernetes.Interface
+	machines   dynamic.Interface
+
+	subjects                   []*subject
+	accepted, refused, deleted int
+}
+
+func newKillWorker(t *testing.T, f *faulty, journal *log.Logger, number int, seed uint64) *killWorker {
+	t.Helper()
+	config := f.config(t)
+	config.Timeout = 10 * time.Second
+	// An answer is an answer: the client does not try again by itself, since that would hide what the first request did.
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(request *http.Request) (*http.Response, error) {
+			response, err := next.RoundTrip(request)
+			if err == nil {
+				response.Header.Del("Retry-After")
+			}
+			return response, err
+		})
+	})
+	return &killWorker{
+		t: t, f: f, log: journal, number: number, random: rand.New(rand.NewPCG(seed, uint64(number)+1)),
+		namespaces: versioned.NewForConfigOrDie(config), core: kubernetes.NewForConfigOrDie(config), machines: dynamic.NewForConfigOrDie(config),
+	}
+}
+
+func (w *killWorker) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		w.step(ctx)
+		pause(ctx, time.Duration(w.random.IntN(120))*time.Millisecond)
+	}
+}
+
+// step does one thing.
+func (w *killWorker) step(ctx context.Context) {
+	var living, gone []*subject
+	for _, s := range w.subjects {
+		switch {
+		case s.created == yes && s.deleted == no:
+			living = append(living, s)
+		case s.deleted == yes && len(s.foreign) > 0:
+			gone = append(gone, s)
+		}
+	}
+	dice := w.random.IntN(100)
+	switch {
+	case len(living) < 2 || len(living) < 5 && dice < 30:
+		if len(gone) > 0 && w.random.IntN(3) == 0 {
+			w.revive(ctx, gone[w.random.IntN(len(gone))])
+			return
+		}
+		s := &subject{name: fmt.Sprintf("k%d-%d", w.number, len(w.subjects))}
+		w.subjects = append(w.subjects, s)
+		w.create(ctx, s)
+	case dice < 55:
+		w.update(ctx, living[w.random.IntN(len(living))])
+	case dice < 70:
+		w.makeMachine(ctx, living[w.random.IntN(len(living))])
+	default:
+		w.delete(ctx, living[w.random.IntN(len(living))])
+	}
+}
+
+// wish is a random one.
+func (w *killWorker) wish() wish {
+	wish := wish{zones: []string{"cluster-a", "cluster-b"}, cpuLimitMHz: 1000 + w.random.Int64N(5000), memoryMiB: 1024 + w.random.Int64N(4096)}
+	if w.random.IntN(3) == 0 {
+		wish.zones = wish.zones[:1]
+	}
+	for i, role := range []v1alpha1.Role{v1alpha1.RoleView, v1alpha1.RoleEdit, v1alpha1.RoleOwner} {
+		if w.random.IntN(2) == 0 {
+			kind := []v1alpha1.SubjectKind{v1alpha1.SubjectUser, v1alpha1.SubjectGroup}[w.random.IntN(2)]
+			wish.access = append(wish.access, v1alpha1.NamespaceAccess{Kind: kind, Name: fmt.Sprintf("team %d/%d@vsphere.local", i, w.random.IntN(3)), Role: role})
+		}
+	}
+	return wish
+}
+
+// answered counts an answer and says whether the request was accepted.
+func (w *killWorker) answered(what string, s *subject, err error) bool {
+	w.log.Printf("%s %s: %v", what, s.name, err)
+	if err != nil {
+		w.refused++
+		return false
+	}
+	w.accepted++
+	return true
+}
+
+func (w *killWorker) create(ctx context.Context, s *subject) {
+	wish := w.wish()
+	s.created, s.wishes = maybe, append(s.wishes, wish)
+	persistent := w.random.IntN(4) > 0
+	for first := true; ctx.Err() == nil; first = false {
+		_, err := w.namespaces.VsphereV1alpha1().Namespaces().Create(ctx, &v1alpha1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.name}, Spec: wish.spec()}, metav1.CreateOptions{})
+		if w.answered("create", s, err) || !first && apierrors.IsAlreadyExists(err) {
+			s.created, s.wishes = yes, s.wishes[len(s.wishes)-1:]
+			return
+		}
+		if apierrors.IsInvalid(err) || apierrors.IsAlreadyExists(err) {
+			w.t.Errorf("create %s: %v", s.name, err)
+			return
+		}
+		if !persistent {
+			return
+		}
+		pause(ctx, 200*time.Millisecond)
+	}
+}
+
+// revive creates one again whose folder stayed in vCenter with the machines of others, once it is gone.
+func (w *killWorker) revive(ctx context.Context, s *subject) {
+	_, err := w.namespaces.VsphereV1alpha1().Namespaces().Get(ctx, s.name, metav1.GetOptions{})
+	if !apierrors.IsNotFound(err) {
+		return
+	}
+	s.created, s.deleted, s.wishes, s.ours = no, no, nil, nil
+	w.create(ctx, s)
+}
+
+func (w *killWorker) update(ctx context.Context, s *subject) {
+	wish := w.wish()
+	patch, err := json.Marshal(map[string]any{"spec": map[string]any{
+		"zones": wish.zones, "access": wish.access,
+		"resources": map[string]any{"cpuLimitMHz": wish.cpuLimitMHz, "memoryLimit": fmt.Sprintf("%dMi", wish.memoryMiB)},
+	}})
+	if err != nil {
+		w.t.Error(err)
+		return
+	}
+	_, err = w.namespaces.VsphereV1alpha1().Namespaces().Patch(ctx, s.name, types.MergePatchType, patch, metav1.PatchOptions{})
+	switch {
+	case w.answered("update", s, err):
+		s.wishes = s.wishes[:0]
+	case apierrors.IsInvalid(err) || apierrors.IsForbidden(err):
+		w.t.Errorf("update %s: %v", s.name, err)
+		return
+	}
+	s.wishes = append(s.wishes, wish)
+}
+
+// makeMachine is a VI admin who makes a machine in the folder, in the pool of the namespace or outside of it, and does
+// not know of anything else. Now and then it stands for one that Pacific made.
+func (w *killWorker) makeMachine(ctx context.Context, s *subject) {
+	namespace, err := w.namespaces.VsphereV1alpha1().Namespaces().Get(ctx, s.name, metav1.GetOptions{})
+	if err != nil || namespace.Status.Folder == "" {
+		return
+	}
+	vm := vcentertest.VM{
+		Name: fmt.Sprintf("%s-vm-%d", s.name, w.random.IntN(1e9)), Folder: inNamespaces(s.name), Cluster: "cluster-a",
+		GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024, InstanceUUID: uuid.NewString(),
+	}
+	if w.random.IntN(2) == 0 {
+		vm.Pool = s.name
+	}
+	ours := w.random.IntN(4) == 0
+	if ours {
+		record, err := (&virtualmachine.Metadata{
+			UID: types.UID(vm.InstanceUUID), Sequence: 1, Created: true, Namespace: s.name, Name: vm.Name, Generation: 1,
+		}).Encode()
+		if err != nil {
+			w.t.Error(err)
+			return
+		}
+		vm.ExtraConfig = map[string]string{virtualmachine.MetadataKey: record, virtualmachine.NamespacedNameKey: s.name + "/" + vm.Name}
+	}
+	builder, err := w.f.vcenter.Builder(ctx)
+	if err != nil {
+		return
+	}
+	defer builder.Close(context.WithoutCancel(ctx))
+	if err := builder.In(ctx, "DC0"); err != nil {
+		return
+	}
+	if _, err := builder.VirtualMachine(ctx, vm); err != nil {
+		return
+	}
+	w.log.Printf("machine %s, of Pacific's: %t", vm.Name, ours)
+	if !ours {
+		s.foreign = append(s.foreign, vm.Name)
+		return
+	}
+	// A deletion takes away what is served by then.
+	err = again(context.WithoutCancel(ctx), time.Minute, func(ctx context.Context) error {
+		_, err := w.machines.Resource(machines).Namespace(s.name).Get(ctx, vm.Name, metav1.GetOptions{})
+		return err
+	})
+	if err != nil {
+		w.t.Errorf("the machine %s is not served: %v", vm.Name, err)
+	}
+	s.ours = append(s.ours, vm.Name)
+}
+
+func (w *killWorker) delete(ctx context.Context, s *subject) {
+	persistent, byCore := w.random.IntN(4) > 0, w.random.IntN(3) == 0
+	if byCore {
+		// Only one that has a Kubernetes Namespace can be deleted by it.
+		if core, err := w.core.CoreV1().Namespaces().Get(ctx, s.name, metav1.GetOptions{}); err != nil || core.Annotations["vmware-system-vm-folder"] == "" {
+			byCore = false
+		}
+	}
+	s.deleted = maybe
+	for ctx.Err() == nil {
+		var err error
+		if byCore {
+			err = w.core.CoreV1().Namespaces().Delete(ctx, s.name, metav1.DeleteOptions{})
+		} else {
+			err = w.namespaces.VsphereV1alpha1().Namespaces().Delete(ctx, s.name, metav1.DeleteOptions{})
+		}
+		if w.answered("delete", s, err) || apierrors.IsNotFound(err) || apierrors.IsConflict(err) && byCore {
+			s.deleted = yes
+			w.deleted++
+			return
+		}
+		if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
+			w.t.Errorf("delete %s: %v", s.name, err)
+			return
+		}
+		if !persistent {
+			return
+		}
+		pause(ctx, 200*time.Millisecond)
+	}
+}
