@@ -113,7 +113,8 @@ func (c *Catalogue) Changed() <-chan struct{} {
 }
 
 // Run reads until ctx ends; then it returns nil. After a failure it tries again
-// within a second, and ever more rarely up to 30 s; after a new login at once.
+// within a second, and ever more rarely up to 30 s, or to what the failed reading
+// took; after a new login at once.
 func (c *Catalogue) Run(ctx context.Context) error {
 	clock := c.clock()
 	retry, said := newRetry(), ""
@@ -122,8 +123,8 @@ func (c *Catalogue) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
+		began := clock.Now()
 		if err == nil {
-			began := clock.Now()
 			err = c.read(ctx)
 			if ctx.Err() != nil {
 				return nil
@@ -141,7 +142,8 @@ func (c *Catalogue) Run(ctx context.Context) error {
 			said = message
 			c.Logger.Error(err, "Cannot read the storage policies, what was read last stands")
 		}
-		c.rest(ctx, connection, retry.Step())
+		// A service that does not answer in time is not asked all the time.
+		c.rest(ctx, connection, max(retry.Step(), clock.Since(began)))
 	}
 }
 
