@@ -20,6 +20,10 @@
 // namespace has more than one event in that time for its usage. Limits, counts
 // of machines and everything else show at once.
 //
+// Storage is counted by storage policy, which package storagepolicy knows: the
+// space of a machine under the policy of its home, disks of another policy under
+// theirs.
+//
 // Creating writes the record first and then goes on to what it says: folder,
 // pools, limits. Each step looks at what is there already, so that whoever comes
 // after a kill finishes it: Backend.Realise for what is wanted, Backend.Dismantle
