@@ -156,6 +156,9 @@ func (p *plan) kubeControllerManager() (process.Command, error) {
 		"--cluster-signing-key-file="+c.clusterCA.KeyFile,
 		"--use-service-account-credentials=true",
 		"--leader-elect=false",
+		// The default of 20 requests a second makes the quotas of 500 namespaces wait for half a minute.
+		"--kube-api-qps=200",
+		"--kube-api-burst=400",
 		"--controllers="+controllers(),
 		"--concurrent-gc-syncs=4",
 		"--concurrent-namespace-syncs=4",
