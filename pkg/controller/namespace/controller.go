@@ -14,15 +14,14 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	coreinformers "k8s.io/client-go/informers/core/v1"
 	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/pkg/controller"
 	"github.com/openpacific/pacific/pkg/ledger"
 )
 
@@ -99,14 +98,9 @@ func (c *Controller) Restore(ctx context.Context) error {
 
 // Run works until ctx ends.
 func (c *Controller) Run(ctx context.Context, workers int) error {
-	queue := workqueue.NewTypedRateLimitingQueueWithConfig(
-		workqueue.NewTypedItemExponentialFailureRateLimiter[string](50*time.Millisecond, time.Minute),
-		workqueue.TypedRateLimitingQueueConfig[string]{Name: "namespace"})
-	registration, err := c.Informer.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { enqueue(queue, object) },
-		UpdateFunc: func(_, object any) { enqueue(queue, object) },
-		DeleteFunc: func(object any) { enqueue(queue, object) },
-	})
+	queue := controller.NewQueue("namespace", 50*time.Millisecond, time.Minute)
+	defer queue.ShutDown()
+	registration, err := c.Informer.Informer().AddEventHandler(controller.Enqueue(queue, func(o metav1.Object) string { return o.GetName() }))
 	if err != nil {
 		return fmt.Errorf("watch Namespaces: %w", err)
 	}
@@ -117,30 +111,20 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 
 	var running sync.WaitGroup
 	running.Go(func() { c.followFolders(ctx, queue) })
-	for range workers {
-		running.Go(func() {
-			for c.next(ctx, queue) {
-			}
-		})
-	}
-	<-ctx.Done()
-	queue.ShutDown()
+	controller.Worker{
+		Timeout: syncTimeout,
+		Failed: func(name string, err error) {
+			c.Logger.Error(err, "Cannot keep Namespace and folder in step, trying again", "namespace", name)
+		},
+		Sync: func(ctx context.Context, name string) (time.Duration, error) { return 0, c.sync(ctx, name) },
+	}.Work(ctx, queue, workers)
 	running.Wait()
 	return nil
 }
 
-func enqueue(queue workqueue.TypedRateLimitingInterface[string], object any) {
-	key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(object)
-	if err != nil {
-		utilruntime.HandleError(err)
-		return
-	}
-	queue.Add(key)
-}
-
 // followFolders queues every folder's Namespace when folders change, and now
 // and then, so that nothing depends on one notice.
-func (c *Controller) followFolders(ctx context.Context, queue workqueue.TypedRateLimitingInterface[string]) {
+func (c *Controller) followFolders(ctx context.Context, queue controller.Queue) {
 	resync := c.Clock.NewTimer(0)
 	defer resync.Stop()
 	for {
@@ -155,23 +139,6 @@ func (c *Controller) followFolders(ctx context.Context, queue workqueue.TypedRat
 		}
 		resync.Reset(wait.Jitter(5*time.Minute, 0.2))
 	}
-}
-
-func (c *Controller) next(ctx context.Context, queue workqueue.TypedRateLimitingInterface[string]) bool {
-	name, stop := queue.Get()
-	if stop {
-		return false
-	}
-	defer queue.Done(name)
-	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
-	defer cancel()
-	if err := c.sync(ctx, name); err != nil {
-		c.Logger.Error(err, "Cannot keep Namespace and folder in step, trying again", "namespace", name)
-		queue.AddRateLimited(name)
-		return true
-	}
-	queue.Forget(name)
-	return true
 }
 
 // sync brings one Namespace and its folder in step.

@@ -19,10 +19,10 @@ import (
 	storageinformers "k8s.io/client-go/informers/storage/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/controller"
 )
 
 const (
@@ -115,14 +115,9 @@ const everything = "storageclasses"
 // Run works until ctx ends.
 func (c *Controller) Run(ctx context.Context) error {
 	c.said, c.waits = map[string]bool{}, map[string]bool{}
-	queue := workqueue.NewTypedRateLimitingQueueWithConfig(
-		workqueue.NewTypedItemExponentialFailureRateLimiter[string](100*time.Millisecond, time.Minute),
-		workqueue.TypedRateLimitingQueueConfig[string]{Name: "storageclass"})
-	look := cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(any) { queue.Add(everything) },
-		UpdateFunc: func(any, any) { queue.Add(everything) },
-		DeleteFunc: func(any) { queue.Add(everything) },
-	}
+	queue := controller.NewQueue("storageclass", 100*time.Millisecond, time.Minute)
+	defer queue.ShutDown()
+	look := controller.Enqueue(queue, func(metav1.Object) string { return everything })
 	namespaces, informer := cache.NewInformerWithOptions(cache.InformerOptions{
 		ListerWatcher: c.Namespaces,
 		ObjectType:    &v1alpha1.Namespace{},
@@ -151,13 +146,14 @@ func (c *Controller) Run(ctx context.Context) error {
 	running.Go(func() { informer.RunWithContext(ctx) })
 	if cache.WaitForCacheSync(ctx.Done(), synced...) {
 		running.Go(func() { c.followPolicies(ctx, queue) })
-		running.Go(func() {
-			for c.next(ctx, queue, namespaces) {
-			}
-		})
+		controller.Worker{
+			Timeout: syncTimeout,
+			Failed: func(_ string, err error) {
+				c.Logger.Error(err, "Cannot keep the StorageClasses of storage policies, trying again")
+			},
+			Sync: func(ctx context.Context, _ string) (time.Duration, error) { return 0, c.sync(ctx, namespaces) },
+		}.Work(ctx, queue, 1)
 	}
-	<-ctx.Done()
-	queue.ShutDown()
 	running.Wait()
 	return nil
 }
@@ -168,7 +164,7 @@ func relevant(old, object *v1alpha1.Namespace) bool {
 		!slices.EqualFunc(old.Spec.StoragePolicies, object.Spec.StoragePolicies, func(a, b v1alpha1.NamespaceStoragePolicy) bool { return a.Name == b.Name })
 }
 
-func (c *Controller) followPolicies(ctx context.Context, queue workqueue.TypedRateLimitingInterface[string]) {
+func (c *Controller) followPolicies(ctx context.Context, queue controller.Queue) {
 	for {
 		changed := c.Policies.Changed()
 		queue.Add(everything)
@@ -178,23 +174,6 @@ func (c *Controller) followPolicies(ctx context.Context, queue workqueue.TypedRa
 		case <-changed:
 		}
 	}
-}
-
-func (c *Controller) next(ctx context.Context, queue workqueue.TypedRateLimitingInterface[string], namespaces cache.Store) bool {
-	key, stop := queue.Get()
-	if stop {
-		return false
-	}
-	defer queue.Done(key)
-	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
-	defer cancel()
-	if err := c.sync(ctx, namespaces); err != nil {
-		c.Logger.Error(err, "Cannot keep the StorageClasses of storage policies, trying again")
-		queue.AddRateLimited(key)
-		return true
-	}
-	queue.Forget(key)
-	return true
 }
 
 // sync brings the classes to what is given.

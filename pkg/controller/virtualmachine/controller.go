@@ -14,9 +14,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
+
+	"github.com/openpacific/pacific/pkg/controller"
 )
 
 // Finalizer is on every machine that is served. It stands for the machine in
@@ -68,9 +69,7 @@ type Controller struct {
 // Run works until ctx ends.
 func (c *Controller) Run(ctx context.Context, workers int) error {
 	c.asked = map[types.UID]time.Time{}
-	queue := workqueue.NewTypedRateLimitingQueueWithConfig(
-		workqueue.NewTypedItemExponentialFailureRateLimiter[string](200*time.Millisecond, 5*time.Minute),
-		workqueue.TypedRateLimitingQueueConfig[string]{Name: "virtualmachine"})
+	queue := controller.NewQueue("virtualmachine", 200*time.Millisecond, 5*time.Minute)
 	store, informer := cache.NewInformerWithOptions(cache.InformerOptions{
 		ListerWatcher: c.Machines,
 		ObjectType:    &vmopv1.VirtualMachine{},
@@ -85,16 +84,25 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 
 	var running sync.WaitGroup
 	running.Go(func() { informer.RunWithContext(ctx) })
-	for range workers {
-		running.Go(func() {
-			for c.next(ctx, queue, store) {
-			}
-		})
-	}
-	<-ctx.Done()
-	queue.ShutDown()
+	c.worker(store).Work(ctx, queue, workers)
 	running.Wait()
 	return nil
+}
+
+func (c *Controller) worker(machines cache.Store) controller.Worker {
+	return controller.Worker{
+		Timeout: syncTimeout,
+		Failed: func(key string, err error) {
+			c.Logger.Error(err, "Cannot bring the virtual machine to what was declared, trying again", "virtualMachine", key)
+		},
+		Sync: func(ctx context.Context, key string) (time.Duration, error) {
+			object, found, err := machines.GetByKey(key)
+			if err != nil || !found {
+				return 0, err
+			}
+			return c.sync(ctx, object.(*vmopv1.VirtualMachine))
+		},
+	}
 }
 
 // keepWhatMatters keeps of a machine what this controller looks at, since the
@@ -123,7 +131,7 @@ func hasWork(object any) bool {
 	return ok && (vm.DeletionTimestamp != nil || !powerIsAsDeclared(vm))
 }
 
-func enqueue(queue workqueue.TypedRateLimitingInterface[string], work bool, object any) {
+func enqueue(queue controller.Queue, work bool, object any) {
 	if !work {
 		return
 	}
@@ -137,34 +145,6 @@ func enqueue(queue workqueue.TypedRateLimitingInterface[string], work bool, obje
 
 func powerIsAsDeclared(vm *vmopv1.VirtualMachine) bool {
 	return vm.Spec.PowerState == "" || vm.Spec.PowerState == vm.Status.PowerState
-}
-
-func (c *Controller) next(ctx context.Context, queue workqueue.TypedRateLimitingInterface[string], machines cache.Store) bool {
-	key, stop := queue.Get()
-	if stop {
-		return false
-	}
-	defer queue.Done(key)
-	object, found, err := machines.GetByKey(key)
-	if err != nil || !found {
-		queue.Forget(key)
-		return true
-	}
-	vm := object.(*vmopv1.VirtualMachine)
-	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
-	defer cancel()
-	again, err := c.sync(ctx, vm)
-	switch {
-	case err != nil:
-		c.Logger.Error(err, "Cannot bring the virtual machine to what was declared, trying again", "virtualMachine", klog.KObj(vm))
-		queue.AddRateLimited(key)
-	case again > 0:
-		queue.Forget(key)
-		queue.AddAfter(key, again)
-	default:
-		queue.Forget(key)
-	}
-	return true
 }
 
 // sync makes one step and returns after how long to come again.

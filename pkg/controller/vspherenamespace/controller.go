@@ -12,16 +12,15 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	coreinformers "k8s.io/client-go/informers/core/v1"
 	rbacinformers "k8s.io/client-go/informers/rbac/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/controller"
 )
 
 const (
@@ -86,27 +85,28 @@ type Controller struct {
 
 // Run works until ctx ends.
 func (c *Controller) Run(ctx context.Context, workers int) error {
-	queue := workqueue.NewTypedRateLimitingQueueWithConfig(
-		workqueue.NewTypedItemExponentialFailureRateLimiter[string](100*time.Millisecond, time.Minute),
-		workqueue.TypedRateLimitingQueueConfig[string]{Name: "vspherenamespace"})
+	queue := controller.NewQueue("vspherenamespace", 100*time.Millisecond, time.Minute)
+	defer queue.ShutDown()
+	name := func(o metav1.Object) string { return o.GetName() }
+	namespace := func(o metav1.Object) string { return o.GetNamespace() }
 	store, informer := cache.NewInformerWithOptions(cache.InformerOptions{
 		ListerWatcher: c.Namespaces,
 		ObjectType:    &v1alpha1.Namespace{},
 		// Nothing depends on one notice.
 		ResyncPeriod: 10 * time.Minute,
-		Handler:      enqueue(queue, func(o metav1.Object) string { return o.GetName() }),
+		Handler:      controller.Enqueue(queue, name),
 	})
-	core, err := c.Core.Informer().AddEventHandler(enqueue(queue, func(o metav1.Object) string { return o.GetName() }))
+	core, err := c.Core.Informer().AddEventHandler(controller.Enqueue(queue, name))
 	if err != nil {
 		return fmt.Errorf("watch Namespaces: %w", err)
 	}
 	defer func() { _ = c.Core.Informer().RemoveEventHandler(core) }()
-	bindings, err := c.Bindings.Informer().AddEventHandler(enqueue(queue, func(o metav1.Object) string { return o.GetNamespace() }))
+	bindings, err := c.Bindings.Informer().AddEventHandler(controller.Enqueue(queue, namespace))
 	if err != nil {
 		return fmt.Errorf("watch RoleBindings: %w", err)
 	}
 	defer func() { _ = c.Bindings.Informer().RemoveEventHandler(bindings) }()
-	quotas, err := c.Quotas.Informer().AddEventHandler(enqueue(queue, func(o metav1.Object) string { return o.GetNamespace() }))
+	quotas, err := c.Quotas.Informer().AddEventHandler(controller.Enqueue(queue, namespace))
 	if err != nil {
 		return fmt.Errorf("watch ResourceQuotas: %w", err)
 	}
@@ -116,61 +116,31 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 	running.Go(func() { informer.RunWithContext(ctx) })
 	if cache.WaitForCacheSync(ctx.Done(), core.HasSynced, bindings.HasSynced, quotas.HasSynced, informer.HasSynced) {
 		running.Go(func() { c.followClasses(ctx, queue, store) })
-		for range workers {
-			running.Go(func() {
-				for c.next(ctx, queue, store) {
-				}
-			})
-		}
+		c.worker(store).Work(ctx, queue, workers)
 	}
-	<-ctx.Done()
-	queue.ShutDown()
 	running.Wait()
 	return nil
 }
 
-func enqueue(queue workqueue.TypedRateLimitingInterface[string], name func(metav1.Object) string) cache.ResourceEventHandlerFuncs {
-	add := func(object any) {
-		if final, ok := object.(cache.DeletedFinalStateUnknown); ok {
-			object = final.Obj
-		}
-		accessor, ok := object.(metav1.Object)
-		if !ok {
-			utilruntime.HandleError(fmt.Errorf("queue a vSphere Namespace: got a %T", object))
-			return
-		}
-		queue.Add(name(accessor))
+func (c *Controller) worker(namespaces cache.Store) controller.Worker {
+	return controller.Worker{
+		Timeout: syncTimeout,
+		Failed: func(name string, err error) {
+			c.Logger.Error(err, "Cannot keep the vSphere Namespace as declared, trying again", "namespace", name)
+		},
+		Sync: func(ctx context.Context, name string) (time.Duration, error) {
+			object, found, err := namespaces.GetByKey(name)
+			if err != nil || !found {
+				return 0, err
+			}
+			namespace := object.(*v1alpha1.Namespace)
+			again, err := c.sync(ctx, namespace)
+			if err != nil {
+				c.Problems.SetProblem(namespace.UID, err.Error())
+			}
+			return again, err
+		},
 	}
-	return cache.ResourceEventHandlerFuncs{AddFunc: add, UpdateFunc: func(_, object any) { add(object) }, DeleteFunc: add}
-}
-
-func (c *Controller) next(ctx context.Context, queue workqueue.TypedRateLimitingInterface[string], namespaces cache.Store) bool {
-	name, stop := queue.Get()
-	if stop {
-		return false
-	}
-	defer queue.Done(name)
-	object, found, err := namespaces.GetByKey(name)
-	if err != nil || !found {
-		queue.Forget(name)
-		return true
-	}
-	namespace := object.(*v1alpha1.Namespace)
-	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
-	defer cancel()
-	again, err := c.sync(ctx, namespace)
-	switch {
-	case err != nil:
-		c.Problems.SetProblem(namespace.UID, err.Error())
-		c.Logger.Error(err, "Cannot keep the vSphere Namespace as declared, trying again", "namespace", name)
-		queue.AddRateLimited(name)
-	case again > 0:
-		queue.Forget(name)
-		queue.AddAfter(name, again)
-	default:
-		queue.Forget(name)
-	}
-	return true
 }
 
 // sync brings one vSphere Namespace further, and returns after how long to come

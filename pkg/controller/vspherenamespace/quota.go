@@ -16,10 +16,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/retry"
-	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/controller"
 	"github.com/openpacific/pacific/pkg/controller/storageclass"
 )
 
@@ -202,7 +202,7 @@ func (c *Controller) removeQuota(ctx context.Context, have *corev1.ResourceQuota
 
 // followClasses queues all vSphere Namespaces when there are other classes, of
 // which those that were not given one are to have nothing.
-func (c *Controller) followClasses(ctx context.Context, queue workqueue.TypedRateLimitingInterface[string], namespaces cache.Store) {
+func (c *Controller) followClasses(ctx context.Context, queue controller.Queue, namespaces cache.Store) {
 	for {
 		changed := c.Classes.Changed()
 		for _, name := range namespaces.ListKeys() {
