@@ -165,6 +165,9 @@ func (c certificateSource) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 // ours.
 func kubeAPIProxy(config *restclient.Config, logger klog.Logger) (http.Handler, error) {
 	anonymous := restclient.AnonymousClientConfig(config)
+	// Not HTTP/2: an answer that comes before kube-apiserver has read the request's
+	// body, such as a 403, now and then never ended there, and the client waited.
+	anonymous.NextProtos = []string{"http/1.1"}
 	transport, err := restclient.TransportFor(anonymous)
 	if err != nil {
 		return nil, fmt.Errorf("make a connection to kube-apiserver: %w", err)

@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -300,6 +301,43 @@ func TestSmuggling(t *testing.T) {
 	if diff := cmp.Diff([]int{http.StatusOK, http.StatusForbidden}, codes); diff != "" {
 		t.Errorf("with the token, and then without (-want +got):\n%s", diff)
 	}
+}
+
+// TestRefusedWritesHaveAnEnd sends many writes that kube-apiserver refuses before it has read them, by way of the address of
+// logins: each answer must come whole.
+func TestRefusedWritesHaveAnEnd(t *testing.T) {
+	t.Parallel()
+	s := running(t)
+	token := s.token(t, "viewer@vsphere.local", vcentertest.SamplePassword)
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: s.roots(t), MinVersion: tls.VersionTLS12},
+	}}
+	defer client.CloseIdleConnections()
+	address := s.loginURL(t) + vnsPath + "/team-a?dryRun=All"
+	var writing sync.WaitGroup
+	for range 4 {
+		writing.Go(func() {
+			for i := range 2000 {
+				method := []string{http.MethodPatch, http.MethodDelete}[i%2]
+				request, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(`{"spec":{"description":"mine"}}`))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				request.Header = http.Header{"Authorization": {"Bearer " + token}, "Content-Type": {"application/merge-patch+json"}}
+				response, err := client.Do(request)
+				if err == nil {
+					_, err = io.Copy(io.Discard, response.Body)
+					_ = response.Body.Close()
+				}
+				if err != nil || response.StatusCode != http.StatusForbidden {
+					t.Errorf("a refused write: %v, %v", response, err)
+					return
+				}
+			}
+		})
+	}
+	writing.Wait()
 }
 
 // TestOldTLSIsRefused offers TLS 1.0 and 1.1 at both of the doors.
