@@ -4,10 +4,12 @@ package vspherenamespace_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/vmware/govmomi/vim25/types"
 
+	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
@@ -44,6 +46,10 @@ func TestADetachedFolderIsNotShownBeforeItIsAttached(t *testing.T) {
 				t.Fatal(err)
 			}
 			again.Spec.Folder = folder
+			s.until("the inventory knows that it has moved", func() bool {
+				err := s.backend.Refresher.Refresh(t.Context(), types.ManagedObjectReference{Type: "Folder", Value: folder})
+				return errors.Is(err, failure.NotFound)
+			})
 		}
 		looks := 0
 		s.backend.Folders = looking{s.backend.Folders, func() {
