@@ -46,7 +46,7 @@ type admin struct {
 // admin logs in to the vCenter of the Supervisor.
 func (s *supervisor) admin(t *testing.T) *admin {
 	t.Helper()
-	status, err := s.dir.ReadStatus()
+	status, err := s.Dir.ReadStatus()
 	if err != nil {
 		t.Fatal(err)
 	}

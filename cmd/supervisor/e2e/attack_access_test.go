@@ -64,7 +64,7 @@ func TestSystemNamespacesAreNotTaken(t *testing.T) {
 		if _, err := client.Get(ctx, name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 			t.Errorf("the vSphere Namespace %s: %v", name, err)
 		}
-		if out, err := s.try(ctx, "vcenter", "list", "--data-dir", string(s.dir)); err != nil || strings.Contains(out, "/"+name+"/") {
+		if out, err := s.Try(ctx, "vcenter", "list", "--data-dir", string(s.Dir)); err != nil || strings.Contains(out, "/"+name+"/") {
 			t.Errorf("the folder %s: %v\n%s", name, err, out)
 		}
 	}

@@ -209,7 +209,7 @@ func TestHiddenNamespacesAreNotWatched(t *testing.T) {
 		defer cancel()
 		for i := range 5 {
 			for _, namespace := range []string{hidden, seen} {
-				_, err := s.try(ctx, "kubectl", "annotate", "vns", namespace, "--overwrite", fmt.Sprintf("attack/round=%d", i))
+				_, err := s.Try(ctx, "kubectl", "annotate", "vns", namespace, "--overwrite", fmt.Sprintf("attack/round=%d", i))
 				if err != nil {
 					t.Errorf("annotate: %v", err)
 				}

@@ -184,7 +184,7 @@ func TestPathTricks(t *testing.T) {
 // nowhere holds a secret against every log.
 func (s *supervisor) nowhere(t *testing.T, secret string) {
 	t.Helper()
-	entries, err := os.ReadDir(s.dir.Logs())
+	entries, err := os.ReadDir(s.Dir.Logs())
 	if err != nil {
 		t.Fatal(err)
 	}

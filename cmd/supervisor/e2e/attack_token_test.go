@@ -35,7 +35,7 @@ import (
 // loginURL is the address of logins, which forwards to the Kubernetes API as well.
 func (s *supervisor) loginURL(t *testing.T) string {
 	t.Helper()
-	ports, err := s.dir.ReadPorts()
+	ports, err := s.Dir.ReadPorts()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,11 +72,11 @@ func (f *faulty) password(t *testing.T, password string) {
 // up starts the Supervisor, which ends with the test at the latest.
 func (f *faulty) up(t *testing.T) {
 	t.Helper()
-	if err := f.start("--vcenter", f.vcenter.URL().String(), "--vcenter-credentials", f.credentials, "--vcenter-ca", f.ca); err != nil {
+	if err := f.Start("--vcenter", f.vcenter.URL().String(), "--vcenter-credentials", f.credentials, "--vcenter-ca", f.ca); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, 30*time.Second, "the Supervisor's files", func(context.Context) error {
-		if status, err := f.dir.ReadStatus(); err != nil || status.VCenter.URL == "" {
+		if status, err := f.Dir.ReadStatus(); err != nil || status.VCenter.URL == "" {
 			return fmt.Errorf("its status: %+v, %w", status, err)
 		}
 		return nil
@@ -85,7 +85,7 @@ func (f *faulty) up(t *testing.T) {
 
 func (f *faulty) down(t *testing.T) {
 	t.Helper()
-	if err := f.stop(); err != nil {
+	if err := f.Stop(); err != nil {
 		t.Error(err)
 	}
 }
@@ -94,7 +94,7 @@ func (f *faulty) ready(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := f.waitReady(ctx); err != nil {
+	if err := f.WaitReady(ctx); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -121,7 +121,7 @@ func (s *supervisor) probe(t *testing.T, path string) (status int, body string, 
 // direct leads a config to vsphere-apiserver's own port.
 func (s *supervisor) direct(t *testing.T, config *rest.Config) *rest.Config {
 	t.Helper()
-	ports, err := s.dir.ReadPorts()
+	ports, err := s.Dir.ReadPorts()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -176,11 +176,11 @@ func (c *killCheck) inVCenter(ctx context.Context, all *everything) error {
 }
 
 func (c *killCheck) inEtcd(ctx context.Context, all *everything) error {
-	ports, err := c.f.dir.ReadPorts()
+	ports, err := c.f.Dir.ReadPorts()
 	if err != nil {
 		return err
 	}
-	pki := c.f.dir.PKI()
+	pki := c.f.Dir.PKI()
 	client, err := ledger.Dial(ledger.Server{
 		Endpoints: []string{"https://127.0.0.1:" + strconv.Itoa(ports["etcd"])}, CAFile: filepath.Join(pki, "etcd-ca.crt"),
 		CertFile: filepath.Join(pki, "supervisor-etcd-client.crt"), KeyFile: filepath.Join(pki, "supervisor-etcd-client.key"),

@@ -46,7 +46,7 @@ func TestKills(t *testing.T) {
 	f.ready(t)
 
 	// What was done when is beside the logs of the components.
-	file, err := os.Create(f.dir.Log("kills"))
+	file, err := os.Create(f.Dir.Log("kills"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func (k *killer) kill(name string) bool {
 
 // find is a component as the Supervisor knows it. The file that says so may be between two states.
 func (f *faulty) find(name string) (process.Status, error) {
-	status, err := f.dir.ReadStatus()
+	status, err := f.Dir.ReadStatus()
 	if err != nil {
 		return process.Status{}, err
 	}

@@ -46,12 +46,12 @@ func (p *person) types(t *testing.T, password string, arguments ...string) (stri
 
 func (p *person) login(t *testing.T, password string) (string, error) {
 	t.Helper()
-	ports, err := p.dir.ReadPorts()
+	ports, err := p.Dir.ReadPorts()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p.types(t, password, "vsphere", "login", "--server", fmt.Sprintf("localhost:%d", ports["login"]), "-u", p.name,
-		"--certificate-authority", filepath.Join(p.dir.PKI(), "ca.crt"))
+		"--certificate-authority", filepath.Join(p.Dir.PKI(), "ca.crt"))
 }
 
 // can are the verbs on virtual machines that kubectl says are allowed.
@@ -72,7 +72,7 @@ func (p *person) can(t *testing.T, namespace string) []string {
 
 func (s *supervisor) administratorPassword(t *testing.T) string {
 	t.Helper()
-	data, err := os.ReadFile(s.dir.VCenterCredentials())
+	data, err := os.ReadFile(s.Dir.VCenterCredentials())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
 	"k8s.io/klog/v2"
 	crlog "sigs.k8s.io/controller-runtime/pkg/log"
 )
@@ -47,15 +48,8 @@ func (s *suite) run(m *testing.M) (code int, err error) {
 	if s.folder, err = os.MkdirTemp("", "pacific-e2e-"); err != nil {
 		return 1, err
 	}
-	s.binary = os.Getenv("SUPERVISOR")
-	if s.binary == "" {
-		s.binary = filepath.Join(s.folder, "supervisor")
-		fmt.Println("building the Supervisor; SUPERVISOR=<binary> saves that")
-		build := exec.Command("go", "build", "-o", s.binary, "..")
-		build.Stdout, build.Stderr = os.Stdout, os.Stderr
-		if err := build.Run(); err != nil {
-			return 1, fmt.Errorf("build the Supervisor: %w", err)
-		}
+	if s.binary, err = supervisortest.Build(s.folder); err != nil {
+		return 1, err
 	}
 	s.path = filepath.Join(s.folder, "path")
 	if err := os.Mkdir(s.path, 0o700); err != nil {
@@ -74,7 +68,7 @@ func (s *suite) run(m *testing.M) (code int, err error) {
 	}
 	code = m.Run()
 	if s.shared != nil {
-		if err := s.shared.stop(); err != nil {
+		if err := s.shared.Stop(); err != nil {
 			return 1, err
 		}
 	}
@@ -91,13 +85,13 @@ func running(t *testing.T) *supervisor {
 	tests.once.Do(func() {
 		began := time.Now()
 		s := newSupervisor("shared")
-		if tests.err = s.start("--sim"); tests.err != nil {
+		if tests.err = s.Start("--sim"); tests.err != nil {
 			return
 		}
 		tests.shared = s
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
-		tests.err = s.waitReady(ctx)
+		tests.err = s.WaitReady(ctx)
 		fmt.Printf("the shared Supervisor was ready after %.1f s\n", time.Since(began).Seconds())
 	})
 	if tests.err != nil {

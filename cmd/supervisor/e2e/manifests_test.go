@@ -32,6 +32,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/cmd/supervisor/pki"
+	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
 )
 
 const manifests = "../../../artifacts"
@@ -95,7 +96,7 @@ type installed struct {
 	cert, key   string // files of the serving certificate
 	ca          []byte
 	certificate pki.Pair
-	output      output
+	output      supervisortest.Output
 }
 
 func (s *supervisor) install(t *testing.T) *installed {
@@ -108,14 +109,14 @@ func (s *supervisor) install(t *testing.T) *installed {
 			}
 		}
 	}
-	status, err := s.dir.ReadStatus()
+	status, err := s.Dir.ReadStatus()
 	if err != nil {
 		t.Fatal(err)
 	}
 	folder := t.TempDir()
 	in := &installed{cert: filepath.Join(folder, "tls.crt"), key: filepath.Join(folder, "tls.key")}
 	in.issue(t)
-	port := freePort()
+	port := supervisortest.FreePort()
 	in.host = fmt.Sprintf("https://localhost:%d", port)
 
 	// What the kubelet would put in place of names and folders.

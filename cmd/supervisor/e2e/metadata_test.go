@@ -130,7 +130,7 @@ func TestCloneIsAnotherMachine(t *testing.T) {
 		t.Errorf("the original (-before +after):\n%s", diff)
 	}
 	// It carries a copy of the record all the same, and is not to be destroyed because of that.
-	if out, err := s.try(t.Context(), "kubectl", "delete", "vm", "-n", namespace, "copy"); err == nil || !strings.Contains(out, "was not created through this API") {
+	if out, err := s.Try(t.Context(), "kubectl", "delete", "vm", "-n", namespace, "copy"); err == nil || !strings.Contains(out, "was not created through this API") {
 		t.Errorf("delete the clone: %v, %s", err, out)
 	}
 	// What is written to it is its own.
@@ -182,7 +182,7 @@ func TestMalformedMetadata(t *testing.T) {
 			{"patch", "vm", "-n", namespace, name, "--type", "merge", "-p", `{"spec":{"powerState":"PoweredOn"}}`},
 			{"annotate", "vm", "-n", namespace, name, reclaimPolicy + "=Delete"},
 		} {
-			out, err := s.try(t.Context(), append([]string{"kubectl"}, command...)...)
+			out, err := s.Try(t.Context(), append([]string{"kubectl"}, command...)...)
 			if err == nil || !strings.Contains(out, "pacific.metadata in the virtual machine's ExtraConfig") || !strings.Contains(out, "repaired or removed in vCenter") {
 				t.Errorf("%v: %v, %s", command, err, out)
 			}
@@ -196,7 +196,7 @@ func TestMalformedMetadata(t *testing.T) {
 		&types.OptionValue{Key: virtualmachine.MetadataKey, Value: ""},
 	}})
 	eventually(t, 20*time.Second, "the repair", func(ctx context.Context) error {
-		_, err := s.try(ctx, "kubectl", "label", "vm", "-n", namespace, "once-good", "it=is-good", "--overwrite")
+		_, err := s.Try(ctx, "kubectl", "label", "vm", "-n", namespace, "once-good", "it=is-good", "--overwrite")
 		return err
 	})
 }

@@ -23,12 +23,12 @@ func TestSamplesAreGivenOnce(t *testing.T) {
 	s := newSupervisor("samples")
 	begin := func() (versioned.Interface, func() []string) {
 		t.Helper()
-		if err := s.start("--sim"); err != nil {
+		if err := s.Start("--sim"); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 		defer cancel()
-		if err := s.waitReady(ctx); err != nil {
+		if err := s.WaitReady(ctx); err != nil {
 			t.Fatal(err)
 		}
 		return versioned.NewForConfigOrDie(s.config(t)), func() []string {
@@ -47,7 +47,7 @@ func TestSamplesAreGivenOnce(t *testing.T) {
 	running := true
 	t.Cleanup(func() {
 		if running {
-			_ = s.stop()
+			_ = s.Stop()
 		}
 	})
 	got, err := client.VsphereV1alpha1().Namespaces().Get(t.Context(), "team-a", metav1.GetOptions{})
@@ -69,10 +69,10 @@ func TestSamplesAreGivenOnce(t *testing.T) {
 		[]byte(`{"spec":{"description":"ours","access":[]}}`), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.stop(); err != nil {
+	if err := s.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	s = &supervisor{dir: s.dir, port: s.port}
+	s.Output.Reset()
 	client, bindings = begin()
 	if got, err = client.VsphereV1alpha1().Namespaces().Get(t.Context(), "team-a", metav1.GetOptions{}); err != nil {
 		t.Fatal(err)
@@ -87,7 +87,7 @@ func TestSamplesAreGivenOnce(t *testing.T) {
 		return nil
 	})
 	running = false
-	if err := s.stop(); err != nil {
+	if err := s.Stop(); err != nil {
 		t.Error(err)
 	}
 }

@@ -47,17 +47,17 @@ const (
 // asking what is theirs, and listing it takes no longer for all the others.
 func TestManyNamespaces(t *testing.T) {
 	s := newSupervisor("many")
-	if err := s.start("--sim"); err != nil {
+	if err := s.Start("--sim"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := s.stop(); err != nil {
+		if err := s.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 85*time.Second)
 	defer cancel()
-	if err := s.waitReady(ctx); err != nil {
+	if err := s.WaitReady(ctx); err != nil {
 		t.Fatal(err)
 	}
 	mine := s.fill(t, ctx)
@@ -187,13 +187,13 @@ func (s *supervisor) reviews(t *testing.T) int {
 // workloads asks for those of nobody@vsphere.local again and again; nobody has asked for their rights before.
 func (s *supervisor) workloads(t *testing.T, mine []string) {
 	t.Helper()
-	ports, err := s.dir.ReadPorts()
+	ports, err := s.Dir.ReadPorts()
 	if err != nil {
 		t.Fatal(err)
 	}
 	config := &rest.Config{
 		Host: fmt.Sprintf("https://localhost:%d", ports["login"]), Username: "nobody@vsphere.local", Password: vcentertest.SamplePassword,
-		TLSClientConfig: rest.TLSClientConfig{CAFile: filepath.Join(s.dir.PKI(), "ca.crt")},
+		TLSClientConfig: rest.TLSClientConfig{CAFile: filepath.Join(s.Dir.PKI(), "ca.crt")},
 	}
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {

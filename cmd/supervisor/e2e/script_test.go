@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -34,10 +35,10 @@ func TestKubectl(t *testing.T) {
 			name := regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.TrimPrefix(filepath.Base(env.WorkDir), "script-"), "-")
 			namespace := "user-" + name
 			env.Setenv("NS", namespace)
-			env.Setenv("DATA", string(s.dir))
-			env.Setenv("PORT", fmt.Sprint(s.port))
-			env.Setenv("KUBECONFIG", s.dir.AdminKubeconfig())
-			env.Setenv("KUBECACHEDIR", filepath.Join(string(s.dir), "kubecache"))
+			env.Setenv("DATA", string(s.Dir))
+			env.Setenv("PORT", fmt.Sprint(s.Port))
+			env.Setenv("KUBECONFIG", s.Dir.AdminKubeconfig())
+			env.Setenv("KUBECACHEDIR", filepath.Join(string(s.Dir), "kubecache"))
 			env.Setenv("PATH", tests.path+string(os.PathListSeparator)+env.Getenv("PATH"))
 			env.Values["followed"] = map[string]*followed{}
 			return prepareNamespace(s, namespace)
@@ -71,12 +72,12 @@ func prepareNamespace(s *supervisor, namespace string) error {
 		{"create", "Legacy DB Server", "--folder", namespace},
 		{"power", "on", namespace + "/web-1"},
 	} {
-		if _, err := s.try(ctx, append([]string{"vcenter", "--data-dir", string(s.dir)}, command...)...); err != nil {
+		if _, err := s.Try(ctx, append([]string{"vcenter", "--data-dir", string(s.Dir)}, command...)...); err != nil {
 			return err
 		}
 	}
 	return poll(ctx, func() error {
-		_, err := s.try(ctx, "kubectl", "get", "namespace", namespace)
+		_, err := s.Try(ctx, "kubectl", "get", "namespace", namespace)
 		return err
 	})
 }
@@ -98,7 +99,7 @@ func typed(ts *testscript.TestScript, neg bool, name string, args []string) {
 // followed is a command that runs in the background.
 type followed struct {
 	command *exec.Cmd
-	out     output
+	out     supervisortest.Output
 	exited  chan struct{}
 }
 

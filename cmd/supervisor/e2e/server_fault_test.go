@@ -53,10 +53,10 @@ func TestServerFaults(t *testing.T) {
 		before := f.resourceVersion(t)
 
 		f.down(t)
-		if out := f.output.String(); !strings.HasSuffix(out, "Stopped.\n") {
+		if out := f.Output.String(); !strings.HasSuffix(out, "Stopped.\n") {
 			t.Errorf("it ends with\n%s", out)
 		}
-		f.output.reset()
+		f.Output.Reset()
 		began := time.Now()
 		f.up(t)
 		f.ready(t)
@@ -97,10 +97,10 @@ func TestServerFaults(t *testing.T) {
 		backup := filepath.Join(tests.folder, "etcd-backup")
 
 		f.down(t)
-		if err := os.Rename(f.dir.Etcd(), backup); err != nil {
+		if err := os.Rename(f.Dir.Etcd(), backup); err != nil {
 			t.Fatal(err)
 		}
-		f.output.reset()
+		f.Output.Reset()
 		f.up(t)
 		f.ready(t)
 		f.serves(t, namespace, "web")
@@ -108,13 +108,13 @@ func TestServerFaults(t *testing.T) {
 		rises()
 
 		f.down(t)
-		if err := os.RemoveAll(f.dir.Etcd()); err != nil {
+		if err := os.RemoveAll(f.Dir.Etcd()); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Rename(backup, f.dir.Etcd()); err != nil {
+		if err := os.Rename(backup, f.Dir.Etcd()); err != nil {
 			t.Fatal(err)
 		}
-		f.output.reset()
+		f.Output.Reset()
 		f.up(t)
 		f.ready(t)
 		f.serves(t, namespace, "web")
@@ -124,12 +124,6 @@ func TestServerFaults(t *testing.T) {
 	})
 	f.down(t)
 	stopped = true
-}
-
-func (o *output) reset() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.text.Reset()
 }
 
 // resourceVersion is that of a consistent list of all machines.
@@ -221,7 +215,7 @@ func killedUnderLoad(t *testing.T, f *faulty) {
 			if f.component(t, "vsphere-apiserver").PID == pid {
 				return errors.New("it is not dead yet")
 			}
-			_, err := f.try(ctx, "kubectl", "get", "vm", "-n", namespace, "web-0", "--request-timeout=3s")
+			_, err := f.Try(ctx, "kubectl", "get", "vm", "-n", namespace, "web-0", "--request-timeout=3s")
 			return err
 		})
 		taken = append(taken, time.Since(began).Round(time.Millisecond))
@@ -283,7 +277,7 @@ func etcdLost(t *testing.T, f *faulty) {
 	}
 	began := time.Now()
 	eventually(t, 45*time.Second, "a write to etcd", func(ctx context.Context) error {
-		_, err := f.try(ctx, "kubectl", "create", "configmap", "-n", namespace, "after", "--request-timeout=3s")
+		_, err := f.Try(ctx, "kubectl", "create", "configmap", "-n", namespace, "after", "--request-timeout=3s")
 		if err != nil && strings.Contains(err.Error(), "already exists") {
 			return nil
 		}
@@ -291,7 +285,7 @@ func etcdLost(t *testing.T, f *faulty) {
 	})
 	f.passes(t, "/readyz")
 	eventually(t, 20*time.Second, "a write to a machine", func(ctx context.Context) error {
-		_, err := f.try(ctx, "kubectl", "label", "vm", "-n", namespace, "web", "after=etcd", "--overwrite", "--request-timeout=3s")
+		_, err := f.Try(ctx, "kubectl", "label", "vm", "-n", namespace, "web", "after=etcd", "--overwrite", "--request-timeout=3s")
 		return err
 	})
 	fmt.Printf("etcd killed: everything is ready again after %.1f s\n", time.Since(began).Seconds())

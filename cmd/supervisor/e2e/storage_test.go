@@ -51,7 +51,7 @@ func TestStoragePolicy(t *testing.T) {
 		t.Fatal(err)
 	}
 	give := func(policies string) error {
-		_, err := s.try(t.Context(), "kubectl", "patch", "vns", ns, "--type=merge", "-p", `{"spec":{"storagePolicies":`+policies+`}}`)
+		_, err := s.Try(t.Context(), "kubectl", "patch", "vns", ns, "--type=merge", "-p", `{"spec":{"storagePolicies":`+policies+`}}`)
 		return err
 	}
 	if err := give(`[{"name":"Lead Storage"}]`); err == nil || !strings.Contains(err.Error(), `there is no storage policy "Lead Storage"; there are: `) {

@@ -62,7 +62,7 @@ func TestZones(t *testing.T) {
 		t.Errorf("get az:\n%s", out)
 	}
 	// Read only, and said so to whoever may do everything.
-	if out, err := s.try(t.Context(), "kubectl", "delete", "az", "cluster-a"); err == nil || !strings.Contains(out, "MethodNotAllowed") {
+	if out, err := s.Try(t.Context(), "kubectl", "delete", "az", "cluster-a"); err == nil || !strings.Contains(out, "MethodNotAllowed") {
 		t.Errorf("delete az: %v\n%s", err, out)
 	}
 
@@ -184,7 +184,7 @@ func TestZonesFollowNamespaces(t *testing.T) {
 
 	// From the side of Kubernetes, whose controller looks into every resource.
 	eventually(t, 30*time.Second, "the Kubernetes Namespace", func(ctx context.Context) error {
-		_, err := s.try(ctx, "kubectl", "get", "namespace", name)
+		_, err := s.Try(ctx, "kubectl", "get", "namespace", name)
 		return err
 	})
 	began := time.Now()

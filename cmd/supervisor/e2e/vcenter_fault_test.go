@@ -36,12 +36,12 @@ func TestVCenterFaults(t *testing.T) {
 		f.unready(t, "/readyz/inventory", "has not been read yet")
 		f.unready(t, "/readyz")
 		eventually(t, 30*time.Second, "word of it to the user", func(context.Context) error {
-			if out := f.output.String(); !strings.Contains(out, "waiting for vsphere-apiserver: not ready: ") || !strings.Contains(out, "connection refused") {
+			if out := f.Output.String(); !strings.Contains(out, "waiting for vsphere-apiserver: not ready: ") || !strings.Contains(out, "connection refused") {
 				return fmt.Errorf("`supervisor up` says\n%s", out)
 			}
 			return nil
 		})
-		if strings.Contains(f.output.String(), "Ready in") {
+		if strings.Contains(f.Output.String(), "Ready in") {
 			t.Error("the Supervisor says that it is ready")
 		}
 		began := time.Now()
@@ -176,13 +176,13 @@ func wrongPassword(t *testing.T, f *faulty) {
 	f.passes(t, "/readyz")
 	fmt.Printf("wrong password: ready %.1f s after the file was corrected\n", time.Since(began).Seconds())
 	eventually(t, 20*time.Second, "kubectl", func(ctx context.Context) error {
-		_, err := f.try(ctx, "kubectl", "label", "vm", "-n", namespace, "web", "healed=yes", "--overwrite")
+		_, err := f.Try(ctx, "kubectl", "label", "vm", "-n", namespace, "web", "healed=yes", "--overwrite")
 		return err
 	})
 	if logins := f.vcenter.Logins(); logins.Refused != 2 {
 		t.Errorf("logins: %+v", logins)
 	}
-	entries, err := os.ReadDir(f.dir.Logs())
+	entries, err := os.ReadDir(f.Dir.Logs())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ spec:
 	apply("View")
 	s.kubectl(t, "wait", "vns/vns-shop", "--for=condition=Ready", "--timeout=30s")
 	eventually(t, 30*time.Second, "the Kubernetes Namespace with the annotations of the Supervisor", func(context.Context) error {
-		out, err := s.try(t.Context(), "kubectl", "get", "namespace", "vns-shop", "-o", "jsonpath={.metadata.annotations}")
+		out, err := s.Try(t.Context(), "kubectl", "get", "namespace", "vns-shop", "-o", "jsonpath={.metadata.annotations}")
 		if err == nil && (!strings.Contains(out, "vmware-system-vm-folder") || !strings.Contains(out, "vmware-system-resource-pool")) {
 			err = fmt.Errorf("annotations %s", out)
 		}
@@ -86,14 +86,14 @@ spec:
 	}
 
 	s.kubectl(t, "delete", "vns", "vns-shop", "--timeout=60s")
-	if out, err := s.try(t.Context(), "kubectl", "get", "namespace", "vns-shop"); err == nil {
+	if out, err := s.Try(t.Context(), "kubectl", "get", "namespace", "vns-shop"); err == nil {
 		t.Errorf("the Kubernetes Namespace is still there:\n%s", out)
 	}
 	if got := shown(); len(got) > 0 {
 		t.Errorf("still shown: %v", got)
 	}
 	// The machine was not Pacific's to destroy.
-	out, err := s.try(t.Context(), "vcenter", "list", "--data-dir", string(s.dir))
+	out, err := s.Try(t.Context(), "vcenter", "list", "--data-dir", string(s.Dir))
 	if err != nil || !strings.Contains(out, "/vns-shop/web") {
 		t.Errorf("the machine in vCenter: %v\n%s", err, out)
 	}

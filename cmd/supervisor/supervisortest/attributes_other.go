@@ -2,7 +2,7 @@
 
 //go:build !linux
 
-package e2e
+package supervisortest
 
 import "syscall"
 

@@ -1,9 +1,0 @@
-// SPDX-License-Identifier: Apache-2.0
-
-//go:build !linux
-
-package clients
-
-import "syscall"
-
-func attributes() *syscall.SysProcAttr { return nil }

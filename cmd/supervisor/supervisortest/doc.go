@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package supervisortest runs a whole Supervisor for tests, as its users do: the binary that SUPERVISOR names, or one that
+// it builds, in a data directory and on a port of its own. It knows nothing of what is tested.
+package supervisortest

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisortest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/openpacific/pacific/cmd/supervisor/datadir"
+)
+
+const (
+	// interval is how often is looked whether the Supervisor is ready.
+	interval = 25 * time.Millisecond
+	// stopDeadline is how long it may take to end in order.
+	stopDeadline = time.Minute
+)
+
+// Build returns the path of the binary that SUPERVISOR names. Without one it is built into the folder; the tests run in a
+// folder beside the Supervisor's main package.
+func Build(folder string) (string, error) {
+	if binary := os.Getenv("SUPERVISOR"); binary != "" {
+		return binary, nil
+	}
+	fmt.Println("building the Supervisor; SUPERVISOR=<binary> saves that")
+	binary := filepath.Join(folder, "supervisor")
+	if out, err := exec.Command("go", "build", "-o", binary, "..").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the Supervisor: %w\n%s", err, out)
+	}
+	return binary, nil
+}
+
+// Supervisor is one `supervisor up`. Its fields are set before Start.
+type Supervisor struct {
+	Binary string
+	Dir    datadir.Dir
+	Port   int // of kube-apiserver
+	Output Output
+
+	process *os.Process
+	exited  chan struct{}
+	ending  error // set once exited is closed
+}
+
+// Output is what a process prints, readable while it runs.
+type Output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (o *Output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+// String returns what was printed since the last Reset.
+func (o *Output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// Reset forgets what was printed.
+func (o *Output) Reset() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.text.Reset()
+}
+
+// FreePort is one that nobody listens on now, outside the range from which ports of outgoing connections are taken.
+func FreePort() int {
+	for {
+		// At random, since several Supervisors may be looking at once.
+		port := 20000 + rand.IntN(8000)
+		if listener, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
+			_ = listener.Close()
+			return port
+		}
+	}
+}
+
+// Start types `supervisor up`, which ends when the tests die.
+func (s *Supervisor) Start(arguments ...string) error {
+	arguments = append([]string{"up", "--data-dir", string(s.Dir), "--secure-port", strconv.Itoa(s.Port), "--login-port", "0"}, arguments...)
+	command := exec.Command(s.Binary, arguments...)
+	command.Stdout, command.Stderr = &s.Output, &s.Output
+	command.SysProcAttr = attributes()
+	started := make(chan error, 1)
+	s.exited = make(chan struct{})
+	go func() {
+		// The kernel ties the death signal to the thread that started the process.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := command.Start()
+		s.process = command.Process
+		started <- err
+		if err == nil {
+			s.ending = command.Wait()
+			close(s.exited)
+		}
+	}()
+	if err := <-started; err != nil {
+		return fmt.Errorf("start the Supervisor: %w", err)
+	}
+	return nil
+}
+
+// WaitReady returns when the Supervisor says that it is ready, or why it will not be or is not by the end of ctx.
+func (s *Supervisor) WaitReady(ctx context.Context) error {
+	err := wait.PollUntilContextCancel(ctx, interval, true, func(context.Context) (bool, error) {
+		select {
+		case <-s.exited:
+			return false, fmt.Errorf("it ended: %w", s.ending)
+		default:
+			return strings.Contains(s.Output.String(), "\nReady in "), nil
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("wait for the Supervisor: %w\n%s", err, &s.Output)
+	}
+	return nil
+}
+
+// Stop types Ctrl-C and waits for the end of the Supervisor and of all its children.
+func (s *Supervisor) Stop() error {
+	status, err := s.Dir.ReadStatus()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-s.exited:
+	default:
+		_ = s.process.Signal(os.Interrupt)
+	}
+	select {
+	case <-s.exited:
+	case <-time.After(stopDeadline):
+		_ = s.process.Kill()
+		return fmt.Errorf("the Supervisor in %s does not stop:\n%s", s.Dir, &s.Output)
+	}
+	if s.ending != nil {
+		return fmt.Errorf("the Supervisor in %s ended with %w:\n%s", s.Dir, s.ending, &s.Output)
+	}
+	for _, component := range status.Components {
+		if component.PID > 0 && syscall.Kill(component.PID, 0) == nil {
+			return fmt.Errorf("%s (pid %d) is left over", component.Name, component.PID)
+		}
+	}
+	return nil
+}
+
+// Config is the administrator's, without a limit to how often is asked.
+func (s *Supervisor) Config() (*rest.Config, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", s.Dir.AdminKubeconfig())
+	if err != nil {
+		return nil, fmt.Errorf("read the administrator's kubeconfig: %w", err)
+	}
+	config.QPS = -1
+	return config, nil
+}
+
+// Environment is the one in which kubectl finds this Supervisor.
+func (s *Supervisor) Environment() []string {
+	return append(os.Environ(), "KUBECONFIG="+s.Dir.AdminKubeconfig(), "KUBECACHEDIR="+filepath.Join(string(s.Dir), "kubecache"), "TERM=dumb", "EDITOR=false")
+}
+
+// Try types `supervisor …` and returns what it prints to both of its outputs.
+func (s *Supervisor) Try(ctx context.Context, arguments ...string) (string, error) {
+	command := exec.CommandContext(ctx, s.Binary, arguments...)
+	command.Env = s.Environment()
+	out, err := command.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%q: %w\n%s", arguments, err, out)
+	}
+	return string(out), err
+}
