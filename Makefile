@@ -9,7 +9,8 @@ SHELL := /bin/bash
 TEST_ENV := KUBE_CACHE_MUTATION_DETECTOR=true KUBE_PANIC_WATCH_DECODE_ERROR=true
 # The race detector wants a C compiler; without one the tests run all the same.
 RACE ?= $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
-N ?= 10000
+bench: N ?= 10000
+kills: N ?= 100
 
 .PHONY: help
 help: ## Show this list.
@@ -33,6 +34,10 @@ unit: ## Run the tests of the importable module, with the race detector where th
 .PHONY: e2e
 e2e: build ## Run the tests of the Supervisor, end to end through the real aggregator.
 	cd cmd/supervisor && SUPERVISOR=$(CURDIR)/bin/supervisor $(TEST_ENV) go test -count=1 -timeout 30m ./...
+
+.PHONY: kills
+kills: build ## Kill vCenter, etcd and the servers 100 times at random while vSphere Namespaces come and go; N=100, SEED= of a run before.
+	cd cmd/supervisor && SUPERVISOR=$(CURDIR)/bin/supervisor KILLS=$(N) KILLS_SEED=$(SEED) $(TEST_ENV) go test -count=1 -timeout 60m -run '^TestKills$$' ./e2e
 
 .PHONY: bench
 bench: build ## Compare our VirtualMachines with the same objects as a CRD; N=10000 says how many.

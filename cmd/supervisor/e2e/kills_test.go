@@ -24,8 +24,8 @@ import (
 )
 
 const (
-	// kills is how many faults TestKills makes; KILLS says otherwise.
-	kills = 100
+	// kills is how many faults TestKills makes; KILLS says otherwise. `make kills` makes a hundred.
+	kills = 25
 	// killWorkers make, change and delete vSphere Namespaces meanwhile.
 	killWorkers = 6
 	// steady is how long a component has to run for its next death to count as a first one, after which it is back at
