@@ -4,7 +4,6 @@ package vspherenamespace
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -51,7 +50,7 @@ type Document struct {
 	Revision int64
 }
 
-// Documents keeps the records.
+// Documents keeps the records. It bounds each call itself.
 type Documents interface {
 	List(ctx context.Context) (map[string]Document, error)
 	// Put stores a document in place of the one of that revision, 0 for none.
@@ -402,18 +401,20 @@ func (b *Backend) write(ctx context.Context, record *Record, revision int64) err
 	if err != nil {
 		return err
 	}
-	revision, err = b.Documents.Put(ctx, string(record.uid()), value, revision)
-	switch {
-	case errors.Is(err, failure.Conflict):
-		// No mirror of ours will ever move to what another replica has written.
-		return fmt.Errorf("%s: %w", err.Error(), failure.Unavailable)
-	case err != nil && b.settled(context.WithoutCancel(ctx), record, value):
-		return nil
-	case err != nil:
-		return err
+	if ctx.Err() != nil {
+		return fmt.Errorf("store the record of vSphere Namespace %q: %w: %w", record.Metadata.Name, failure.Timeout, ctx.Err())
 	}
-	b.Projector.setRecord(record.uid(), &stored{Record: record, revision: revision})
-	return nil
+	// It does not end with ctx: a write that is given up while it is under way
+	// may still arrive, after whoever asks what became of it.
+	next, err := b.Documents.Put(context.WithoutCancel(ctx), string(record.uid()), value, revision)
+	if err == nil {
+		b.Projector.setRecord(record.uid(), &stored{Record: record, revision: next})
+		return nil
+	}
+	if b.settled(ctx, record, value, revision) {
+		return nil
+	}
+	return transient(err)
 }
 
 func (b *Backend) drop(ctx context.Context, uid k8stypes.UID) error {
@@ -426,13 +427,15 @@ func (b *Backend) drop(ctx context.Context, uid k8stypes.UID) error {
 	if current == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
-	defer cancel()
-	if err := b.Documents.Delete(ctx, string(uid), current.revision); err != nil {
-		return err
+	err := b.Documents.Delete(context.WithoutCancel(ctx), string(uid), current.revision)
+	if err == nil {
+		b.Projector.setRecord(uid, nil)
+		return nil
 	}
-	b.Projector.setRecord(uid, nil)
-	return nil
+	if b.dropped(ctx, uid, current.revision) {
+		return nil
+	}
+	return transient(err)
 }
 
 func (b *Backend) bound(ctx context.Context) (context.Context, context.CancelFunc) {

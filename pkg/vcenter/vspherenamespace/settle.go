@@ -5,6 +5,7 @@ package vspherenamespace
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,18 +22,13 @@ const (
 )
 
 // settled says whether a record whose write failed is stored all the same: etcd
-// may have taken what it had no more time to confirm. The lock of writes is held.
-func (b *Backend) settled(ctx context.Context, record *Record, value []byte) bool {
-	if b.unsure == nil {
-		b.unsure = map[string]bool{}
-	}
-	b.unsure[string(record.uid())] = true
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
-	defer cancel()
-	err := wait.PollUntilContextCancel(ctx, settleInterval, true, func(ctx context.Context) (bool, error) {
-		return b.settle(ctx) == nil, nil
-	})
-	if err != nil {
+// may have taken what it did not confirm. The lock of writes is held.
+func (b *Backend) settled(ctx context.Context, record *Record, value []byte, revision int64) bool {
+	id := string(record.uid())
+	if !b.resolve(ctx, id, func(ctx context.Context) error {
+		_, err := b.Documents.Put(ctx, id, value, revision)
+		return err
+	}) {
 		return false
 	}
 	current := b.Projector.record(record.uid())
@@ -41,6 +37,47 @@ func (b *Backend) settled(ctx context.Context, record *Record, value []byte) boo
 	}
 	now, err := current.Encode()
 	return err == nil && bytes.Equal(now, value)
+}
+
+// dropped says whether a record whose removal failed is gone all the same. The
+// lock of writes is held.
+func (b *Backend) dropped(ctx context.Context, uid k8stypes.UID, revision int64) bool {
+	return b.resolve(ctx, string(uid), func(ctx context.Context) error {
+		return b.Documents.Delete(ctx, string(uid), revision)
+	}) && b.Projector.record(uid) == nil
+}
+
+// resolve finds out what became of a write that failed, and shows what is stored.
+// It makes the same write again before it reads: both replace the same state, so
+// that one of them at most comes to pass, and once the second is answered the
+// first cannot arrive after the reading any more. False: etcd does not say in
+// time, and whoever writes next asks again.
+func (b *Backend) resolve(ctx context.Context, id string, again func(context.Context) error) bool {
+	if b.unsure == nil {
+		b.unsure = map[string]bool{}
+	}
+	b.unsure[id] = true
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	err := wait.PollUntilContextCancel(ctx, settleInterval, true, func(ctx context.Context) (bool, error) {
+		switch err := again(ctx); {
+		case errors.Is(err, failure.Unavailable):
+			return false, nil
+		case err != nil && !errors.Is(err, failure.Conflict):
+			return false, err
+		}
+		return b.settle(ctx) == nil, nil
+	})
+	return err == nil
+}
+
+// transient is the error of a write that failed. A conflict is none to whoever
+// asked: the record has been read anew, or will be by the next write.
+func transient(err error) error {
+	if errors.Is(err, failure.Conflict) {
+		return fmt.Errorf("%s: %w", err.Error(), failure.Unavailable)
+	}
+	return err
 }
 
 // settle reads the records again of which a write was not confirmed, and shows
