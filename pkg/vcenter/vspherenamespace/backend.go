@@ -266,7 +266,7 @@ func (b *Backend) Update(ctx context.Context, key string, current, desired runti
 		}
 		record.take(object)
 		if reshare {
-			record.Zones = zones
+			record.want(zones, s.pools)
 			record.Resources = object.Spec.Resources.DeepCopy()
 		}
 		return record
@@ -308,10 +308,11 @@ func (b *Backend) retract(ctx context.Context, uid k8stypes.UID, previous *Recor
 	return b.amend(ctx, uid, func(record *Record) {
 		record.Resources = nil
 		if previous != nil {
-			record.Zones, record.Resources = previous.Zones, previous.Resources
+			record.want(previous.Zones, nil)
+			record.Resources = previous.Resources
 			return
 		}
-		record.Zones = slices.DeleteFunc(record.Zones, func(zone string) bool { return !record.kept(record.Pools[zone]) })
+		record.want(slices.DeleteFunc(slices.Clone(record.Zones), func(zone string) bool { return !record.kept(record.Pools[zone]) }), nil)
 	})
 }
 

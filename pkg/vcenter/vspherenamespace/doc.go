@@ -27,8 +27,10 @@
 // Creating writes the record first and then goes on to what it says: folder,
 // pools, limits. Each step looks at what is there already, so that whoever comes
 // after a kill finishes it: Backend.Realise for what is wanted, Backend.Dismantle
-// for what is to go. Nothing is destroyed but what a record says Pacific made,
-// and that only while it is empty.
+// for what is to go. What was made and could not be written down any more is
+// found by its name, in the zones that the record wants or has not left yet.
+// Nothing is destroyed but what Pacific made, by the record, and that only while
+// it is empty.
 //
 // The package knows neither etcd nor the API server: it declares what it needs.
 package vspherenamespace

@@ -6,15 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 
 	"github.com/vmware/govmomi/object"
-	"github.com/vmware/govmomi/property"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/methods"
-	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 	"k8s.io/apimachinery/pkg/api/equality"
 	k8stypes "k8s.io/apimachinery/pkg/types"
@@ -249,151 +246,4 @@ func (b *Backend) limitPool(ctx context.Context, name, zone string, ref types.Ma
 		})
 		return err
 	})
-}
-
-// leaveZones removes the pools, of those that Pacific made, in which nothing lies
-// and whose zone is not wanted any more.
-func (b *Backend) leaveZones(ctx context.Context, s state) error {
-	for _, zone := range slices.Sorted(maps.Keys(s.record.Pools)) {
-		id := s.record.Pools[zone]
-		if slices.Contains(s.record.Zones, zone) || s.record.kept(id) {
-			continue
-		}
-		gone, err := b.destroyPool(ctx, s.name, zone, id)
-		if err != nil {
-			return err
-		}
-		if !gone {
-			continue
-		}
-		if err := b.amend(ctx, s.record.uid(), func(record *Record) { delete(record.Pools, zone) }); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Dismantle removes from vCenter what Pacific made for the namespace of a uid and
-// what is empty. The rest stays, detached. It may be called any number of times.
-func (b *Backend) Dismantle(ctx context.Context, uid k8stypes.UID) error {
-	done, err := b.turns.take(ctx, uid)
-	if err != nil {
-		return err
-	}
-	defer done()
-	s, found := b.Projector.findUID(uid)
-	if !found || s.record == nil {
-		return nil
-	}
-	// Before anything else, so that a kill cannot bring back what was deleted.
-	folder := s.folder
-	if folder == "" {
-		folder = s.record.Folder
-	}
-	if s.folder != "" && !b.Projector.isDetached(folder) {
-		if err := b.Folders.Detach(ctx, folder, s.name); err != nil {
-			return fmt.Errorf("detach folder %s: %w: %w", folder, failure.Unavailable, err)
-		}
-	}
-	pools := maps.Clone(s.record.Pools)
-	if pools == nil {
-		pools = map[string]string{}
-	}
-	for zone, pool := range s.pools { // made and not written down
-		if slices.Contains(s.record.Zones, zone) {
-			pools[zone] = pool.id
-		}
-	}
-	for _, zone := range slices.Sorted(maps.Keys(pools)) {
-		if s.record.kept(pools[zone]) {
-			continue
-		}
-		if _, err := b.destroyPool(ctx, s.name, zone, pools[zone]); err != nil {
-			return err
-		}
-	}
-	if folder == "" {
-		return nil
-	}
-	gone := false
-	if s.record.kept(folder) {
-		gone = s.folder == ""
-	} else if gone, err = b.destroyFolder(ctx, s.name, folder); err != nil {
-		return err
-	}
-	if gone && b.Projector.isDetached(folder) {
-		if err := b.Folders.Attach(ctx, folder); err != nil {
-			return fmt.Errorf("forget folder %s: %w: %w", folder, failure.Unavailable, err)
-		}
-	}
-	return nil
-}
-
-// destroyPool destroys a pool in which nothing lies, and says whether it is gone.
-func (b *Backend) destroyPool(ctx context.Context, name, zone, id string) (bool, error) {
-	operation := fmt.Sprintf("remove the resource pool of vSphere Namespace %q in zone %q", name, zone)
-	ref := types.ManagedObjectReference{Type: TypeResourcePool, Value: id}
-	var pool mo.ResourcePool
-	err := b.retrieve(ctx, operation, ref, []string{"vm", "resourcePool"}, &pool)
-	switch {
-	case errors.Is(err, failure.NotFound):
-		return true, nil
-	case err != nil:
-		return false, err
-	case len(pool.Vm) > 0 || len(pool.ResourcePool) > 0:
-		b.Logger.Info("A resource pool of a deleted vSphere Namespace stays in vCenter: something lies in it", "namespace", name, "zone", zone, "pool", id)
-		return false, nil
-	}
-	// What comes into it in between moves to the pool above and keeps running.
-	return b.destroy(ctx, operation, ref, func(ctx context.Context, client *vim25.Client) (types.ManagedObjectReference, error) {
-		response, err := methods.Destroy_Task(ctx, client, &types.Destroy_Task{This: ref})
-		if err != nil {
-			return types.ManagedObjectReference{}, err
-		}
-		return response.Returnval, nil
-	})
-}
-
-// destroyFolder destroys a folder in which nothing lies, and says whether it is
-// gone.
-func (b *Backend) destroyFolder(ctx context.Context, name, id string) (bool, error) {
-	operation := fmt.Sprintf("remove the folder of vSphere Namespace %q", name)
-	ref := types.ManagedObjectReference{Type: TypeFolder, Value: id}
-	var folder mo.Folder
-	err := b.retrieve(ctx, operation, ref, []string{"childEntity"}, &folder)
-	switch {
-	case errors.Is(err, failure.NotFound):
-		return true, nil
-	case err != nil:
-		return false, err
-	case len(folder.ChildEntity) > 0:
-		b.Logger.Info("The folder of a deleted vSphere Namespace stays in vCenter, detached: something lies in it", "namespace", name, "folder", id)
-		return false, nil
-	}
-	// Not Destroy_Task: what comes into the folder in between keeps its files.
-	return b.destroy(ctx, operation, ref, func(ctx context.Context, client *vim25.Client) (types.ManagedObjectReference, error) {
-		response, err := methods.UnregisterAndDestroy_Task(ctx, client, &types.UnregisterAndDestroy_Task{This: ref})
-		if err != nil {
-			return types.ManagedObjectReference{}, err
-		}
-		return response.Returnval, nil
-	})
-}
-
-func (b *Backend) retrieve(ctx context.Context, operation string, ref types.ManagedObjectReference, paths []string, into any) error {
-	return b.Session.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
-		return property.DefaultCollector(client).RetrieveOne(ctx, ref, paths, into)
-	})
-}
-
-func (b *Backend) destroy(ctx context.Context, operation string, ref types.ManagedObjectReference,
-	start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error)) (bool, error) {
-	_, err := b.Session.RunTask(ctx, operation, start)
-	if err != nil && !errors.Is(err, failure.NotFound) {
-		return false, err
-	}
-	if err := b.Refresher.Refresh(ctx, ref); err != nil && !errors.Is(err, failure.NotFound) {
-		return true, err
-	}
-	return true, nil
 }

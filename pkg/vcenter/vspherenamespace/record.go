@@ -27,6 +27,9 @@ type Record struct {
 	Spec v1alpha1.NamespaceSpec `json:"spec"`
 	// Zones are those in which there is to be a resource pool.
 	Zones []string `json:"zones,omitempty"`
+	// Leaving are zones that are not wanted any more and in which there may still
+	// be a pool that Pacific made, written down in Pools or not.
+	Leaving []string `json:"leaving,omitempty"`
 	// Resources are limits and reservations that have not reached the pools yet.
 	// Nil: what the pools have counts.
 	Resources *v1alpha1.NamespaceResources `json:"resources,omitempty"`
@@ -74,7 +77,7 @@ func (r *Record) clone() *Record {
 	c := *r
 	c.Metadata = *r.Metadata.DeepCopy()
 	c.Spec = *r.Spec.DeepCopy()
-	c.Zones = slices.Clone(r.Zones)
+	c.Zones, c.Leaving = slices.Clone(r.Zones), slices.Clone(r.Leaving)
 	c.Resources, c.Applied = r.Resources.DeepCopy(), r.Applied.DeepCopy()
 	c.Pools = maps.Clone(r.Pools)
 	c.Kept = slices.Clone(r.Kept)
@@ -86,6 +89,27 @@ func (r *Record) uid() types.UID { return r.Metadata.UID }
 func (r *Record) kept(id string) bool { return slices.Contains(r.Kept, id) }
 
 func (r *Record) deleting() bool { return r.Metadata.DeletionTimestamp != nil }
+
+// want sets the zones. Pools that are there already, in zones that Pacific has had
+// nothing to do with, are somebody else's.
+func (r *Record) want(zones []string, there map[string]pool) {
+	for _, zone := range zones {
+		pool, found := there[zone]
+		if found && !slices.Contains(r.touched(), zone) && !r.kept(pool.id) {
+			r.Kept = append(r.Kept, pool.id)
+		}
+	}
+	left := r.touched()
+	r.Zones = slices.Clone(zones)
+	r.Leaving = slices.DeleteFunc(left, func(zone string) bool { return slices.Contains(zones, zone) })
+}
+
+// touched are the zones in which Pacific may have made a pool, in order.
+func (r *Record) touched() []string {
+	zones := slices.Concat(r.Zones, r.Leaving, slices.Collect(maps.Keys(r.Pools)))
+	slices.Sort(zones)
+	return slices.Compact(zones)
+}
 
 // take takes over what an object declares.
 func (r *Record) take(object *v1alpha1.Namespace) {

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vspherenamespace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/vmware/govmomi/property"
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+	k8stypes "k8s.io/apimachinery/pkg/types"
+
+	"github.com/openpacific/pacific/pkg/failure"
+)
+
+// leaveZones removes the pools, of those that Pacific made, in which nothing lies
+// and whose zone is not wanted any more.
+func (b *Backend) leaveZones(ctx context.Context, s state) error {
+	for _, zone := range s.record.touched() {
+		if slices.Contains(s.record.Zones, zone) {
+			continue
+		}
+		gone, err := b.destroyPools(ctx, s, zone)
+		if err != nil {
+			return err
+		}
+		if !gone {
+			continue
+		}
+		err = b.amend(ctx, s.record.uid(), func(record *Record) {
+			if !record.kept(record.Pools[zone]) {
+				delete(record.Pools, zone)
+			}
+			record.Leaving = slices.DeleteFunc(record.Leaving, func(left string) bool { return left == zone })
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// destroyPools destroys the pools that Pacific made in a zone and in which nothing
+// lies, and says whether none of them is left.
+func (b *Backend) destroyPools(ctx context.Context, s state, zone string) (bool, error) {
+	ids, err := b.poolsMade(ctx, s, zone)
+	if err != nil {
+		return false, err
+	}
+	left := false
+	for _, id := range ids {
+		gone, err := b.destroyPool(ctx, s.name, zone, id)
+		if err != nil {
+			return false, err
+		}
+		left = left || !gone
+	}
+	return !left, nil
+}
+
+// poolsMade returns the pools that Pacific made in a zone: the one that is written
+// down, and unless that is there the one that was made and not written down.
+func (b *Backend) poolsMade(ctx context.Context, s state, zone string) ([]string, error) {
+	var ids []string
+	recorded := s.record.Pools[zone]
+	if recorded != "" {
+		ids = append(ids, recorded)
+	}
+	// Without an object another vSphere Namespace has the name, and the pools.
+	if s.object != nil && (recorded == "" || s.pools[zone].id != recorded) {
+		named, err := b.poolNamed(ctx, s.name, zone)
+		if err != nil {
+			return nil, err
+		}
+		if named != "" && named != recorded {
+			ids = append(ids, named)
+		}
+	}
+	return slices.DeleteFunc(ids, s.record.kept), nil
+}
+
+// poolNamed asks vCenter itself, since the inventory may not have the pool yet.
+// Empty: there is none.
+func (b *Backend) poolNamed(ctx context.Context, name, zone string) (string, error) {
+	root, found := b.Projector.rootPools()[zone]
+	if !found {
+		return "", nil
+	}
+	operation := fmt.Sprintf("look for the resource pool of vSphere Namespace %q in zone %q", name, zone)
+	return b.child(ctx, operation, types.ManagedObjectReference{Type: TypeResourcePool, Value: root}, name, nil)
+}
+
+// Dismantle removes from vCenter what Pacific made for the namespace of a uid and
+// what is empty. The rest stays, detached. It may be called any number of times.
+func (b *Backend) Dismantle(ctx context.Context, uid k8stypes.UID) error {
+	done, err := b.turns.take(ctx, uid)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := b.catchUp(ctx); err != nil {
+		return err
+	}
+	s, found := b.Projector.findUID(uid)
+	if !found || s.record == nil {
+		return nil
+	}
+	if !b.Projector.isSynced() {
+		return fmt.Errorf("the inventory has not been read yet: %w", failure.Unavailable)
+	}
+	// Before anything else, so that a kill cannot bring back what was deleted.
+	folder := s.folder
+	if folder == "" {
+		folder = s.record.Folder
+	}
+	if s.folder != "" && !b.Projector.isDetached(folder) {
+		if err := b.Folders.Detach(ctx, folder, s.name); err != nil {
+			return fmt.Errorf("detach folder %s: %w: %w", folder, failure.Unavailable, err)
+		}
+	}
+	for _, zone := range s.record.touched() {
+		if _, err := b.destroyPools(ctx, s, zone); err != nil {
+			return err
+		}
+	}
+	if folder == "" && s.object != nil { // made and not written down
+		if folder, err = b.folderMade(ctx, s); err != nil {
+			return err
+		}
+	}
+	if folder == "" {
+		return nil
+	}
+	gone := false
+	if s.record.kept(folder) {
+		gone = s.folder == ""
+	} else if gone, err = b.destroyFolder(ctx, s.name, folder); err != nil {
+		return err
+	}
+	if gone && b.Projector.isDetached(folder) {
+		if err := b.Folders.Attach(ctx, folder); err != nil {
+			return fmt.Errorf("forget folder %s: %w: %w", folder, failure.Unavailable, err)
+		}
+	}
+	return nil
+}
+
+// folderMade asks vCenter itself for the folder that Pacific made, since the
+// inventory may not have it yet. Empty: there is none.
+func (b *Backend) folderMade(ctx context.Context, s state) (string, error) {
+	root := types.ManagedObjectReference{Type: TypeFolder, Value: b.Projector.namespacesFolder()}
+	id, err := b.child(ctx, fmt.Sprintf("look for the folder of vSphere Namespace %q", s.name), root, s.name, nil)
+	if err != nil || s.record.kept(id) {
+		return "", err
+	}
+	return id, nil
+}
+
+// destroyPool destroys a pool in which nothing lies, and says whether it is gone.
+func (b *Backend) destroyPool(ctx context.Context, name, zone, id string) (bool, error) {
+	operation := fmt.Sprintf("remove the resource pool of vSphere Namespace %q in zone %q", name, zone)
+	ref := types.ManagedObjectReference{Type: TypeResourcePool, Value: id}
+	var pool mo.ResourcePool
+	err := b.retrieve(ctx, operation, ref, []string{"vm", "resourcePool"}, &pool)
+	switch {
+	case errors.Is(err, failure.NotFound):
+		return true, nil
+	case err != nil:
+		return false, err
+	case len(pool.Vm) > 0 || len(pool.ResourcePool) > 0:
+		b.Logger.Info("A resource pool of a deleted vSphere Namespace stays in vCenter: something lies in it", "namespace", name, "zone", zone, "pool", id)
+		return false, nil
+	}
+	// What comes into it in between moves to the pool above and keeps running.
+	return b.destroy(ctx, operation, ref, func(ctx context.Context, client *vim25.Client) (types.ManagedObjectReference, error) {
+		response, err := methods.Destroy_Task(ctx, client, &types.Destroy_Task{This: ref})
+		if err != nil {
+			return types.ManagedObjectReference{}, err
+		}
+		return response.Returnval, nil
+	})
+}
+
+// destroyFolder destroys a folder in which nothing lies, and says whether it is
+// gone.
+func (b *Backend) destroyFolder(ctx context.Context, name, id string) (bool, error) {
+	operation := fmt.Sprintf("remove the folder of vSphere Namespace %q", name)
+	ref := types.ManagedObjectReference{Type: TypeFolder, Value: id}
+	var folder mo.Folder
+	err := b.retrieve(ctx, operation, ref, []string{"childEntity"}, &folder)
+	switch {
+	case errors.Is(err, failure.NotFound):
+		return true, nil
+	case err != nil:
+		return false, err
+	case len(folder.ChildEntity) > 0:
+		b.Logger.Info("The folder of a deleted vSphere Namespace stays in vCenter, detached: something lies in it", "namespace", name, "folder", id)
+		return false, nil
+	}
+	// Not Destroy_Task: what comes into the folder in between keeps its files.
+	return b.destroy(ctx, operation, ref, func(ctx context.Context, client *vim25.Client) (types.ManagedObjectReference, error) {
+		response, err := methods.UnregisterAndDestroy_Task(ctx, client, &types.UnregisterAndDestroy_Task{This: ref})
+		if err != nil {
+			return types.ManagedObjectReference{}, err
+		}
+		return response.Returnval, nil
+	})
+}
+
+func (b *Backend) retrieve(ctx context.Context, operation string, ref types.ManagedObjectReference, paths []string, into any) error {
+	return b.Session.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
+		return property.DefaultCollector(client).RetrieveOne(ctx, ref, paths, into)
+	})
+}
+
+func (b *Backend) destroy(ctx context.Context, operation string, ref types.ManagedObjectReference,
+	start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error)) (bool, error) {
+	_, err := b.Session.RunTask(ctx, operation, start)
+	if err != nil && !errors.Is(err, failure.NotFound) {
+		return false, err
+	}
+	if err := b.Refresher.Refresh(ctx, ref); err != nil && !errors.Is(err, failure.NotFound) {
+		return true, err
+	}
+	return true, nil
+}

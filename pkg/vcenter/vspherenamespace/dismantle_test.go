@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vspherenamespace_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+)
+
+// A zone that is given up while its pool is being made leaves none behind, at
+// whichever step of making it the server died.
+func TestGivenUpZones(t *testing.T) {
+	w := newWorld(t, twoClusters)
+	const enough = 100
+	for steps := 0; ; steps++ {
+		if steps == enough {
+			t.Fatalf("creating takes more than %d steps", enough)
+		}
+		name := fmt.Sprintf("zones-%d", steps)
+		dying := w.start(steps)
+		_ = dying.create(fresh(name))
+		seen := dying.list()[name]
+		finished := seen != nil && seen.Status.Phase == v1alpha1.NamespaceRunning
+		dying.stop()
+		next := w.start(-1)
+		if next.list()[name] != nil {
+			if err := next.update(name, func(o *v1alpha1.Namespace) { o.Spec.Zones = []string{"cluster-a"} }); err != nil {
+				t.Fatalf("killed after %d steps: %v", steps, err)
+			}
+			want := []string{"/DC0/host/cluster-a/Resources/" + name, "/DC0/vm/Namespaces/" + name}
+			if diff := cmp.Diff(want, w.things(name)); diff != "" {
+				t.Errorf("killed after %d steps: vCenter with one zone less (-want +got):\n%s", steps, diff)
+			}
+		}
+		if err := next.remove(name); err != nil {
+			t.Fatalf("killed after %d steps: %v", steps, err)
+		}
+		if things := w.things(name); len(things) > 0 || len(w.records.kept) > 0 {
+			t.Errorf("killed after %d steps: left over %v, records %v", steps, things, w.records.kept)
+		}
+		next.stop()
+		if finished {
+			return
+		}
+	}
+}
+
+// What was made and is neither written down nor in the inventory yet goes with
+// its namespace.
+func TestDismantleAsksVCenter(t *testing.T) {
+	w := newWorld(t, twoClusters)
+	s := w.start(-1)
+	w.vcenter.AddFault(vcentertest.Fault{Method: "CreateFolder", Fault: &types.HostCommunication{}, Count: 1})
+	if err := s.create(fresh("unseen")); err != nil {
+		t.Fatal(err)
+	}
+	s.stop() // of the inventory
+	b := w.builder()
+	err := errors.Join(
+		b.In(t.Context(), "DC0"),
+		b.Folder(t.Context(), "Namespaces/unseen"),
+		b.ResourcePool(t.Context(), "cluster-a", "unseen"),
+		b.ResourcePool(t.Context(), "cluster-b", "unseen"),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.remove("unseen"); err != nil {
+		t.Fatal(err)
+	}
+	if things := w.things("unseen"); len(things) > 0 || len(w.records.kept) > 0 {
+		t.Errorf("left over: %v, records %v", things, w.records.kept)
+	}
+}
+
+// A pool of the namespace's name that was there before its zone was taken in is
+// somebody else's.
+func TestPoolsOfOthersStay(t *testing.T) {
+	w := newWorld(t, twoClusters)
+	s := w.start(-1)
+	object := fresh("guest")
+	object.Spec.Zones = []string{"cluster-a"}
+	if err := s.create(object); err != nil {
+		t.Fatal(err)
+	}
+	b := w.builder()
+	if err := errors.Join(b.In(t.Context(), "DC0"), b.ResourcePool(t.Context(), "cluster-b", "guest")); err != nil {
+		t.Fatal(err)
+	}
+	s.until("the other pool shows", func() bool { return len(s.get("guest").Status.Zones) == 2 })
+	for _, zones := range [][]string{{"cluster-a", "cluster-b"}, {"cluster-a"}, {"cluster-b"}} {
+		if err := s.update("guest", func(o *v1alpha1.Namespace) { o.Spec.Zones = zones }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{"/DC0/host/cluster-b/Resources/guest", "/DC0/vm/Namespaces/guest"}
+	if diff := cmp.Diff(want, w.things("guest")); diff != "" {
+		t.Errorf("vCenter with another zone (-want +got):\n%s", diff)
+	}
+	if err := s.remove("guest"); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want[:1], w.things("guest")); diff != "" {
+		t.Errorf("vCenter without it (-want +got):\n%s", diff)
+	}
+}
