@@ -11,7 +11,9 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
 // A zone that is given up while its pool is being made leaves none behind, at
@@ -109,5 +111,46 @@ func TestPoolsOfOthersStay(t *testing.T) {
 	}
 	if diff := cmp.Diff(want[:1], w.things("guest")); diff != "" {
 		t.Errorf("vCenter without it (-want +got):\n%s", diff)
+	}
+}
+
+// A namespace whose Kubernetes Namespace was deleted before the folder that was
+// made for it could be written down is deleted, and does not come back.
+func TestDetachedBeforeItWasWrittenDown(t *testing.T) {
+	w := newWorld(t, twoClusters)
+	maker := w.start(-1)
+	if err := maker.create(fresh("brief")); err != nil {
+		t.Fatal(err)
+	}
+	folder := maker.get("brief").Status.Folder
+	maker.stop()
+	for id, document := range w.records.kept {
+		record, err := vspherenamespace.Decode(document.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		record.Folder, record.Pools = "", nil
+		value, err := record.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.records.Put(t.Context(), id, value, document.Revision); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.detached[folder] = true
+	s := w.start(-1)
+	if err := s.backend.Realise(t.Context(), "uid-of-brief"); !errors.Is(err, failure.Unavailable) {
+		t.Errorf("realise: %v", err)
+	}
+	// By this the controller tells that it was deleted.
+	if shown := s.get("brief").Status.Folder; shown != folder || !w.detached[folder] {
+		t.Errorf("folder %q instead of %s, detached %v", shown, folder, w.detached)
+	}
+	if err := s.remove("brief"); err != nil {
+		t.Fatal(err)
+	}
+	if things := w.things("brief"); len(things) > 0 || len(w.records.kept) > 0 || len(w.detached) > 0 {
+		t.Errorf("left over: %v, records %v, detached %v", things, w.records.kept, w.detached)
 	}
 }

@@ -61,9 +61,10 @@ func (p *Projector) project(e *entry) *v1alpha1.Namespace {
 	if e.record != nil && e.record.Resources != nil {
 		object.Spec.Resources = *e.record.Resources.DeepCopy()
 	}
-	// A detached folder is its own only once that is taken back. Before, it would
-	// look like one whose Kubernetes Namespace was deleted, and go the same way.
-	if e.record == nil || e.record.Folder != "" && !e.record.Bring || !p.detached[e.folder] {
+	// A folder that was detached before is its own only once that is taken back:
+	// it would look like one whose Kubernetes Namespace was deleted, and go the
+	// same way. One that Pacific made was detached since, and is to go.
+	if e.record == nil || e.record.Folder != "" && !e.record.Bring || !p.detached[e.folder] || !e.record.kept(e.folder) {
 		object.Status.Folder = e.folder
 	}
 	object.Status.Usage = p.usage(e, pools)

@@ -108,6 +108,9 @@ func (b *Backend) realiseFolder(ctx context.Context, s state) error {
 			return err
 		}
 		folder = made
+	case detached && !record.kept(folder):
+		// Made for it, and detached before that could be written down.
+		return fmt.Errorf("its Kubernetes Namespace was deleted, and so will it be: %w", failure.Unavailable)
 	case detached:
 		if err := b.Folders.Attach(ctx, folder); err != nil {
 			return fmt.Errorf("attach folder %s: %w: %w", folder, failure.Unavailable, err)
