@@ -169,7 +169,7 @@ func (b *Backend) destroyPool(ctx context.Context, name, zone, id string) (bool,
 	err := b.retrieve(ctx, operation, ref, []string{"vm", "resourcePool"}, &pool)
 	switch {
 	case errors.Is(err, failure.NotFound):
-		return true, nil
+		return true, b.forget(ctx, ref)
 	case err != nil:
 		return false, err
 	case len(pool.Vm) > 0 || len(pool.ResourcePool) > 0:
@@ -195,7 +195,7 @@ func (b *Backend) destroyFolder(ctx context.Context, name, id string) (bool, err
 	err := b.retrieve(ctx, operation, ref, []string{"childEntity"}, &folder)
 	switch {
 	case errors.Is(err, failure.NotFound):
-		return true, nil
+		return true, b.forget(ctx, ref)
 	case err != nil:
 		return false, err
 	case len(folder.ChildEntity) > 0:
@@ -224,8 +224,14 @@ func (b *Backend) destroy(ctx context.Context, operation string, ref types.Manag
 	if err != nil && !errors.Is(err, failure.NotFound) {
 		return false, err
 	}
+	return true, b.forget(ctx, ref)
+}
+
+// forget has the inventory know that an object is gone: who reads it next must not
+// take the object for one that is there and belongs to nobody.
+func (b *Backend) forget(ctx context.Context, ref types.ManagedObjectReference) error {
 	if err := b.Refresher.Refresh(ctx, ref); err != nil && !errors.Is(err, failure.NotFound) {
-		return true, err
+		return err
 	}
-	return true, nil
+	return nil
 }

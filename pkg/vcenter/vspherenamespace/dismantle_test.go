@@ -3,6 +3,7 @@
 package vspherenamespace_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -151,6 +152,40 @@ func TestDetachedBeforeItWasWrittenDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	if things := w.things("brief"); len(things) > 0 || len(w.records.kept) > 0 || len(w.detached) > 0 {
+		t.Errorf("left over: %v, records %v, detached %v", things, w.records.kept, w.detached)
+	}
+}
+
+// forgetful does not answer when a folder is looked at for the first time.
+type forgetful struct {
+	vspherenamespace.Refresher
+	failed bool
+}
+
+func (f *forgetful) Refresh(ctx context.Context, ref types.ManagedObjectReference) error {
+	if ref.Type == vspherenamespace.TypeFolder && !f.failed {
+		f.failed = true
+		return failure.Unavailable
+	}
+	return f.Refresher.Refresh(ctx, ref)
+}
+
+// A folder that is gone and that the inventory still has is not detached anew.
+func TestDismantledTwice(t *testing.T) {
+	w := newWorld(t, twoClusters)
+	s := w.start(-1)
+	if err := s.create(fresh("slow")); err != nil {
+		t.Fatal(err)
+	}
+	s.stop() // of the inventory
+	s.backend.Refresher = &forgetful{Refresher: s.backend.Refresher}
+	if err := s.remove("slow"); !errors.Is(err, failure.Unavailable) {
+		t.Fatalf("vCenter goes away when the folder is destroyed: %v", err)
+	}
+	if err := s.remove("slow"); err != nil {
+		t.Fatal(err)
+	}
+	if things := w.things("slow"); len(things) > 0 || len(w.records.kept) > 0 || len(w.detached) > 0 {
 		t.Errorf("left over: %v, records %v, detached %v", things, w.records.kept, w.detached)
 	}
 }
