@@ -15,6 +15,7 @@ import (
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/sso"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/directory"
 )
 
 // withVCenter is a service whose passwords a simulated vCenter proves.
@@ -77,7 +78,7 @@ func TestPeopleOfASimulatedVCenter(t *testing.T) {
 	}
 	d := v.Directory()
 	const odd = ` <&>"':]]> ü漢 {}\%00 `
-	if err := d.Add(vcentertest.User{Name: "O'Neil <x>&y@vsphere.local", Password: odd}); err != nil {
+	if err := d.Add(directory.User{Name: "O'Neil <x>&y@vsphere.local", Password: odd}); err != nil {
 		t.Fatal(err)
 	}
 	if got := f.login("o'neil <x>&y@vsphere.local", odd, ""); got.Status != 200 {

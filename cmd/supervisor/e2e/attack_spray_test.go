@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	people "github.com/openpacific/pacific/pkg/vcenter/vcentertest/directory"
 )
 
 // guess tries a password and returns the answer's code, and for how long not to try again. A transport error is code 0.
@@ -40,12 +41,12 @@ func guess(ctx context.Context, client *http.Client, address, username, password
 // vCenter must never come to lock anybody out, and nobody pays for another's guesses.
 func TestPasswordSpraying(t *testing.T) {
 	const sprayed, right, wrong = 70, "Right-Horse-8", "Spring2026!"
-	var users []vcentertest.User
+	var users []people.User
 	for _, name := range []string{"rushed", "victim", "colleague", "latecomer"} {
-		users = append(users, vcentertest.User{Name: name + "@vsphere.local", Password: right})
+		users = append(users, people.User{Name: name + "@vsphere.local", Password: right})
 	}
 	for i := range sprayed {
-		users = append(users, vcentertest.User{Name: fmt.Sprintf("sprayed-%02d@vsphere.local", i), Password: right})
+		users = append(users, people.User{Name: fmt.Sprintf("sprayed-%02d@vsphere.local", i), Password: right})
 	}
 	f := newFaultyOn(t, "spraying", vcentertest.Options{Users: users, Groups: vcentertest.SampleGroups()})
 	f.up(t)

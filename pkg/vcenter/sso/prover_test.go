@@ -26,6 +26,7 @@ import (
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/sso"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/directory"
 )
 
 func nothing(context.Context, *vcentertest.Builder) error { return nil }
@@ -169,7 +170,7 @@ func TestACannedAssertionForSomeoneElse(t *testing.T) {
 
 // Active Directory's users have sessions in their domain's short name.
 func TestShortNamesOfDomains(t *testing.T) {
-	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing, Users: []vcentertest.User{
+	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing, Users: []directory.User{
 		{Name: "jdoe@corp.test", Alias: "jdoe@corp", Password: password, Groups: []string{"staff@corp.test"}},
 		{Name: "jdoe@vsphere.local", Password: "another"},
 	}})

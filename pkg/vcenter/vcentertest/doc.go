@@ -5,9 +5,12 @@
 // is softer than vCenter, with inventories worth testing against.
 //
 // It owns the listener, the certificate, the sessions' life and death, the
-// builder of inventories, and the managed objects that replace the simulator's
-// own. It depends on govmomi alone and on nothing else of this project, so that
-// the session, the inventory and the programs can be tested against it.
+// builder of inventories and the samples, and the folders, machines and pools that
+// are stricter than the simulator's. It joins three packages that know nothing of
+// each other: single sign-on (directory), the property collector (collector) and
+// the storage policies (policy). It depends on govmomi and on these, and on nothing
+// else of this project, so that the session, the inventory and the programs can be
+// tested against it.
 //
 // What is stricter than in govmomi's simulator:
 //
@@ -17,29 +20,11 @@
 //   - An instanceUuid is unique: a second machine that asks for one that is taken
 //     gets another one. A clone gets one of its own, and the extraConfig.
 //   - Rename_Task changes config.name as well as name.
-//   - A property collector sends what changed: an object enters once, sends the
-//     paths whose values differ, and leaves when its view lets go of it. Moves
-//     between folders change parent, and enter and leave views. Changes that the
-//     simulator makes without notice (a resource pool's configuration, lists of
-//     machines) arrive too.
-//   - A waiting WaitForUpdatesEx fails with NotAuthenticated when its session
-//     ends, and a version that the collector did not hand out is refused with
-//     InvalidCollectorVersion; the last version but one is answered again.
-//   - Users and groups are those of a Directory: passwords are checked, with
-//     vCenter's lockout, the token service issues an assertion for the one who
-//     asks and for nobody else, the administration service finds nested groups,
-//     and both logins by assertion take only one that was issued; the REST
-//     endpoints take none, and no login without a password by JSON-RPC.
+//   - Logins are those of a directory, with its passwords and its lockout; one by
+//     assertion takes only one that was issued. The REST endpoints take none, and
+//     JSON-RPC lets nobody in without a password.
 //   - Items of content libraries have the same identifiers at each start.
 //   - The port group of a distributed switch's uplinks is tagged as such.
-//   - Storage policies belong to their vCenter. One is created, renamed and
-//     deleted as in vCenter: a name that is taken is refused, the name for
-//     Kubernetes is made once and stays, one in use is not deleted. The vmProfile
-//     of a machine and the profile of a disk, given to create, reconfigure and
-//     clone, are refused when there is no such policy, else they count once the
-//     task has succeeded, and PbmQueryAssociatedEntity, -Entities, -Profile and
-//     -Profiles answer by them. Clones have the policies that the request gives
-//     them, and no others; profiles in RelocateVM_Task are passed over.
 //   - Guest operations need running tools, and power tasks refuse what vCenter
 //     refuses.
 //
@@ -47,8 +32,6 @@
 // and that this package therefore does not touch: simulator.TaskDelay,
 // simulator.DefaultLogin, simulator.StatusSDK, simulator.Trace, the endpoints of
 // simulator.RegisterEndpoint, the session of in-process clients, and the
-// templates in simulator/esx, of which resource pools share one summary. The
-// storage policies of pbm/simulator are shared too and written to when one is
-// made, which a mutex of this package guards; each vCenter here
-// copies them.
+// templates in simulator/esx, of which resource pools share one summary. Package
+// policy says how it gets by with the storage policies, which are shared too.
 package vcentertest

@@ -9,14 +9,17 @@ import (
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/collector"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/policy"
 )
 
 // folder refuses what vCenter refuses. It takes no lock by itself: a move locks
 // the machine before its folders, as the simulator does when it destroys one.
 type folder struct {
 	*simulator.Folder
-	tracker  *tracker
-	policies *storagePolicies
+	tracker  *collector.Tracker
+	policies *policy.ProfileManager
 }
 
 // Lock keeps the simulator from locking the folder for the whole call.
@@ -26,7 +29,7 @@ func (*folder) Lock() {}
 func (*folder) Unlock() {}
 
 func (f *folder) duplicate(name string) types.BaseMethodFault {
-	if other, ok := f.tracker.childNamed(f.Self, name, types.ManagedObjectReference{}); ok {
+	if other, ok := f.tracker.ChildNamed(f.Self, name, types.ManagedObjectReference{}); ok {
 		return &types.DuplicateName{Name: name, Object: other}
 	}
 	return nil
@@ -41,19 +44,19 @@ func (f *folder) CreateVMTask(ctx *simulator.Context, req *types.CreateVM_Task) 
 			body = &methods.CreateVM_TaskBody{Res: &types.CreateVM_TaskResponse{Returnval: failed(ctx, f.Folder, "createVm", fault)}}
 			return
 		}
-		if fault := f.policies.knows(profilesOf(&req.Config)...); fault != nil {
+		if fault := f.policies.Knows(policy.ProfilesOf(&req.Config)...); fault != nil {
 			body = &methods.CreateVM_TaskBody{Res: &types.CreateVM_TaskResponse{Returnval: failed(ctx, f.Folder, "createVm", fault)}}
 			return
 		}
-		if id := req.Config.InstanceUuid; id == "" || f.tracker.instanceUUIDTaken(id, types.ManagedObjectReference{}) {
+		if id := req.Config.InstanceUuid; id == "" || f.tracker.InstanceUUIDTaken(id, types.ManagedObjectReference{}) {
 			req.Config.InstanceUuid = uuid.NewString()
 		}
 		if req.Config.Uuid == "" {
 			req.Config.Uuid = uuid.NewString()
 		}
-		policies := asks(&req.Config)
+		policies := policy.Asks(&req.Config)
 		if body = f.Folder.CreateVMTask(ctx, req); body.Fault() == nil {
-			f.policies.assign(policies, body.(*methods.CreateVM_TaskBody).Res.Returnval, nil)
+			f.policies.Assign(policies, body.(*methods.CreateVM_TaskBody).Res.Returnval, nil)
 		}
 	})
 	return body
@@ -78,7 +81,7 @@ func (f *folder) RenameTask(ctx *simulator.Context, req *types.Rename_Task) soap
 		if req.NewName == "" {
 			return nil, &types.InvalidName{Name: req.NewName}
 		}
-		if other, ok := f.tracker.childNamed(f.tracker.parent(f.Self), req.NewName, f.Self); ok {
+		if other, ok := f.tracker.ChildNamed(f.tracker.Parent(f.Self), req.NewName, f.Self); ok {
 			return nil, &types.DuplicateName{Name: req.NewName, Object: other}
 		}
 		ctx.Update(f.Folder, []types.PropertyChange{{Name: "name", Val: req.NewName}})
@@ -118,7 +121,7 @@ func (f *folder) MoveIntoFolderTask(ctx *simulator.Context, req *types.MoveIntoF
 }
 
 // moveInto moves one machine or folder, whose lock the caller holds.
-func moveInto(ctx *simulator.Context, t *tracker, object mo.Entity, target types.ManagedObjectReference) types.BaseMethodFault {
+func moveInto(ctx *simulator.Context, t *collector.Tracker, object mo.Entity, target types.ManagedObjectReference) types.BaseMethodFault {
 	ref := object.Reference()
 	entity := object.Entity()
 	to, ok := ctx.Map.Get(target).(*simulator.Folder)
@@ -132,7 +135,7 @@ func moveInto(ctx *simulator.Context, t *tracker, object mo.Entity, target types
 	if from == to {
 		return nil
 	}
-	for at := target; at.Value != ""; at = t.parent(at) {
+	for at := target; at.Value != ""; at = t.Parent(at) {
 		if at == ref {
 			return &types.InvalidFolder{Target: target}
 		}
@@ -144,7 +147,7 @@ func moveInto(ctx *simulator.Context, t *tracker, object mo.Entity, target types
 	if !supported {
 		return new(types.NotSupported)
 	}
-	if other, ok := t.childNamed(target, entity.Name, ref); ok {
+	if other, ok := t.ChildNamed(target, entity.Name, ref); ok {
 		return &types.DuplicateName{Name: entity.Name, Object: other}
 	}
 	ctx.Map.RemoveReference(ctx, from, &from.ChildEntity, ref)
@@ -166,7 +169,7 @@ func (f *folder) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) so
 }
 
 func (f *folder) anyRunning(ctx *simulator.Context, ref types.ManagedObjectReference) types.BaseMethodFault {
-	for _, child := range children(ctx, ref) {
+	for _, child := range collector.Children(ctx, ref) {
 		if vm, ok := ctx.Map.Get(child).(*simulator.VirtualMachine); ok {
 			var state types.VirtualMachinePowerState
 			ctx.WithLock(vm, func() { state = vm.Runtime.PowerState })
@@ -183,7 +186,7 @@ func (f *folder) anyRunning(ctx *simulator.Context, ref types.ManagedObjectRefer
 }
 
 func (f *folder) destroyTree(ctx *simulator.Context, tree *simulator.Folder) types.BaseMethodFault {
-	for _, child := range children(ctx, tree.Self) {
+	for _, child := range collector.Children(ctx, tree.Self) {
 		switch e := ctx.Map.Get(child).(type) {
 		case *simulator.VirtualMachine:
 			body := e.DestroyTask(ctx, &types.Destroy_Task{This: child}).(*methods.Destroy_TaskBody)

@@ -3,12 +3,11 @@
 package vcentertest
 
 import (
-	"maps"
-	"slices"
-
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/collector"
 )
 
 // tighten puts this package's managed objects in the place of the simulator's.
@@ -18,15 +17,9 @@ import (
 // wrapper in the registry would end the process. They are chosen call by call
 // instead, see override.
 func (v *VCenter) tighten(registry *simulator.Registry) {
-	registry.Put(v.tracker)
-	registry.AddHandler(v.tracker)
+	v.tracker.Register(registry)
 	registry.AddHandler(newGuests())
 	registry.AddHandler(uplinks{})
-
-	content := registry.Get(types.ManagedObjectReference{Type: "ServiceInstance", Value: "ServiceInstance"}).(*simulator.ServiceInstance).Content
-	collector := new(propertyCollector)
-	collector.Self = content.PropertyCollector
-	registry.Put(collector)
 	registry.Handler = v.override
 }
 
@@ -37,7 +30,7 @@ func (v *VCenter) tighten(registry *simulator.Registry) {
 func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
 	if method.Name == "LoginByToken" {
 		// The simulator takes any assertion that names somebody.
-		if _, ok := v.directory.issuedTo(ctx.Header); !ok {
+		if _, ok := v.directory.IssuedTo(ctx.Header); !ok {
 			return nil, new(types.InvalidLogin)
 		}
 	}
@@ -60,11 +53,11 @@ func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method) (mo
 	case *simulator.ResourcePool:
 		switch method.Name {
 		case "UpdateConfig", "CreateResourcePool":
-			wrapper = &resourcePool{ResourcePool: object}
+			wrapper = &resourcePool{ResourcePool: object, tracker: v.tracker}
 		}
 	case *simulator.ViewManager:
 		if method.Name == "CreateContainerView" {
-			wrapper = &viewManager{ViewManager: object, session: ctx.Session.Registry}
+			wrapper = &collector.ViewManager{ViewManager: object, Session: ctx.Session.Registry}
 		}
 	}
 	if wrapper == nil {
@@ -95,5 +88,3 @@ func result(ctx *simulator.Context, ref types.ManagedObjectReference) types.Base
 	})
 	return fault
 }
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

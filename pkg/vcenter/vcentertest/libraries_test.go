@@ -12,7 +12,23 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/vmware/govmomi/vapi/library"
 	"github.com/vmware/govmomi/vapi/rest"
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/soap"
+
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/directory"
 )
+
+// stranger is a client that has not logged in.
+func stranger(t *testing.T, v *VCenter) *vim25.Client {
+	t.Helper()
+	c := soap.NewClient(v.URL(), false)
+	c.SetThumbprint(v.Addr(), v.Thumbprint())
+	client, err := vim25.NewClient(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
 
 func TestRESTLoginChecksPasswords(t *testing.T) {
 	v := Run(t, Options{})
@@ -29,7 +45,7 @@ func TestRESTLoginChecksPasswords(t *testing.T) {
 	if err := logIn("dev-a@vsphere.local", SamplePassword); err != nil {
 		t.Errorf("the right password: %v", err)
 	}
-	for range lockoutAttempts {
+	for range directory.LockoutAttempts {
 		if err := logIn("viewer@vsphere.local", "wrong"); err == nil {
 			t.Fatal("a wrong password is accepted")
 		}

@@ -7,7 +7,9 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/vmware/govmomi/pbm"
@@ -119,7 +121,7 @@ func (b *Builder) item(ctx context.Context, manager *library.Manager, item libra
 	if err != nil {
 		return err
 	}
-	for _, name := range sortedKeys(files) {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
 		size := int64(len(files[name]))
 		file, err := manager.AddLibraryItemFile(ctx, session, library.UpdateFile{Name: name, SourceType: "PUSH", Size: size})
 		if err != nil {

@@ -7,11 +7,14 @@ import (
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/collector"
 )
 
 // resourcePool tells of its changes.
 type resourcePool struct {
 	*simulator.ResourcePool
+	tracker *collector.Tracker
 }
 
 // UpdateConfig changes the pool and says so.
@@ -30,7 +33,7 @@ func (p *resourcePool) UpdateConfig(ctx *simulator.Context, req *types.UpdateCon
 // share one, with every simulator of the process.
 func (p *resourcePool) CreateResourcePool(ctx *simulator.Context, req *types.CreateResourcePool) soap.HasFault {
 	body := new(methods.CreateResourcePoolBody)
-	if other, ok := trackerOf(ctx).childNamed(p.Self, req.Name, types.ManagedObjectReference{}); ok {
+	if other, ok := p.tracker.ChildNamed(p.Self, req.Name, types.ManagedObjectReference{}); ok {
 		body.Fault_ = simulator.Fault("", &types.DuplicateName{Name: req.Name, Object: other})
 		return body
 	}

@@ -269,7 +269,7 @@ func TestChangeArrivesSoon(t *testing.T) {
 func (v *VCenter) awaitWaiter(t *testing.T) {
 	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
-	for v.tracker.waiters() == 0 {
+	for v.tracker.Waiters() == 0 {
 		if time.Now().After(deadline) {
 			t.Fatal("nobody waits")
 		}

@@ -7,6 +7,8 @@ import (
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/collector"
 )
 
 // UnregisterAndDestroyTask removes a folder and what lies in it from the
@@ -23,7 +25,7 @@ func (f *folder) UnregisterAndDestroyTask(ctx *simulator.Context, req *types.Unr
 }
 
 func (f *folder) unregisterTree(ctx *simulator.Context, tree *simulator.Folder) types.BaseMethodFault {
-	for _, child := range children(ctx, tree.Self) {
+	for _, child := range collector.Children(ctx, tree.Self) {
 		switch e := ctx.Map.Get(child).(type) {
 		case *simulator.VirtualMachine:
 			e.UnregisterVM(ctx, &types.UnregisterVM{This: child})

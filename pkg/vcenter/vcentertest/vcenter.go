@@ -28,6 +28,10 @@ import (
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/collector"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/directory"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/policy"
 )
 
 // The account that a simulated vCenter knows when Options names none.
@@ -52,8 +56,8 @@ type Options struct {
 	Username, Password string
 	// Users can log in besides the administrator, and Groups are there besides
 	// Administrators. Nil: SampleUsers and SampleGroups.
-	Users  []User
-	Groups []Group
+	Users  []directory.User
+	Groups []directory.Group
 	// Inventory is what there is at the start. The default is Small.
 	Inventory Inventory
 }
@@ -65,10 +69,10 @@ type VCenter struct {
 	caPEM              []byte
 	addr               string
 	dir                string
-	directory          *Directory
+	directory          *directory.Directory
 	service            *simulator.Service
-	tracker            *tracker
-	policies           *storagePolicies
+	tracker            *collector.Tracker
+	policies           *policy.ProfileManager
 	rest               restSessions
 
 	mu       sync.Mutex
@@ -111,11 +115,11 @@ func Start(opts Options) (*VCenter, error) {
 	if opts.Users == nil && opts.Groups == nil {
 		opts.Users, opts.Groups = SampleUsers(), SampleGroups()
 	}
-	directory, err := newDirectory(User{Name: v.username, Password: v.password}, opts.Users, opts.Groups)
+	people, err := directory.New(directory.User{Name: v.username, Password: v.password}, opts.Users, opts.Groups)
 	if err != nil {
 		return nil, err
 	}
-	v.directory = directory
+	v.directory = people
 	inventory := opts.Inventory
 	if inventory == nil {
 		inventory = Small
@@ -188,17 +192,17 @@ func (v *VCenter) newService() {
 		&types.OptionValue{Key: "vcsim.home", Value: v.dir},
 	}})
 
-	v.tracker = newTracker()
+	v.tracker = collector.NewTracker()
 	v.tighten(registry)
 
 	v.service.RegisterSDK(registry, registry.Path+"/vimService")
-	policies, policyService := newStoragePolicies()
+	policies, policyService := policy.New()
 	v.policies = policies
 	v.service.RegisterSDK(policyService)
-	v.service.RegisterSDK(newAdministration(registry, endpoint, v.directory))
+	v.service.RegisterSDK(directory.NewAdministration(registry, endpoint, v.directory))
 	sessions.ValidLogin = v.validLogin // after the one of the simulated administration service
 	mux := v.service.ServeMux
-	(&tokenService{directory: v.directory}).register(mux)
+	v.directory.RegisterTokenService(mux)
 	mux.HandleFunc(registry.Path+"/vimServiceVersions.xml", v.service.ServiceVersions)
 	mux.HandleFunc("/folder/", v.service.ServeDatastore)
 	mux.HandleFunc("/nfc/", simulator.ServeNFC)
@@ -216,9 +220,9 @@ func (v *VCenter) tlsConfig() *tls.Config {
 // takes (user@domain in any case, DOMAIN\user), with exactly their passwords.
 // The session is then in the name that vCenter shows.
 func (v *VCenter) validLogin(login *types.Login) bool {
-	id, ok := v.directory.authenticate(login.UserName, login.Password)
+	id, ok := v.directory.Authenticate(login.UserName, login.Password)
 	if ok {
-		login.UserName = v.directory.sessionName(id)
+		login.UserName = v.directory.SessionName(id)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -325,7 +329,7 @@ func (v *VCenter) Username() string { return v.username }
 func (v *VCenter) Password() string { return v.password }
 
 // Directory is who can log in, to look at and to change.
-func (v *VCenter) Directory() *Directory { return v.directory }
+func (v *VCenter) Directory() *directory.Directory { return v.directory }
 
 // CACertPEM is the certificate to trust.
 func (v *VCenter) CACertPEM() []byte { return append([]byte(nil), v.caPEM...) }
@@ -428,7 +432,7 @@ func (v *VCenter) TerminateSessions() {
 		_ = manager.TerminateSession(ctx, &types.TerminateSession{SessionId: []string{s.Key}})
 	}
 	v.rest.end(v.service.ServeMux)
-	v.tracker.wake()
+	v.tracker.Wake()
 }
 
 // Fault makes calls of a method fail. Without a Count it fails until ClearFaults.

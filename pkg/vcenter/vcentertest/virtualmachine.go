@@ -13,6 +13,9 @@ import (
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/collector"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/policy"
 )
 
 // virtualMachine refuses what vCenter refuses. Its methods run under the
@@ -20,13 +23,13 @@ import (
 // a check and what was checked.
 type virtualMachine struct {
 	*simulator.VirtualMachine
-	tracker  *tracker
-	policies *storagePolicies
+	tracker  *collector.Tracker
+	policies *policy.ProfileManager
 }
 
 func (vm *virtualMachine) duplicate(name string) types.BaseMethodFault {
-	parent := vm.tracker.parent(vm.Self)
-	if other, ok := vm.tracker.childNamed(parent, name, vm.Self); ok {
+	parent := vm.tracker.Parent(vm.Self)
+	if other, ok := vm.tracker.ChildNamed(parent, name, vm.Self); ok {
 		return &types.DuplicateName{Name: name, Object: other}
 	}
 	return nil
@@ -43,7 +46,7 @@ func (vm *virtualMachine) ReconfigVMTask(ctx *simulator.Context, req *types.Reco
 	if version := req.Spec.ChangeVersion; version != "" && version != vm.Config.ChangeVersion {
 		return fail(new(types.ConcurrentAccess))
 	}
-	if fault := vm.policies.knows(profilesOf(&req.Spec)...); fault != nil {
+	if fault := vm.policies.Knows(policy.ProfilesOf(&req.Spec)...); fault != nil {
 		return fail(fault)
 	}
 	if name := req.Spec.Name; name != "" && name != vm.Name {
@@ -52,13 +55,13 @@ func (vm *virtualMachine) ReconfigVMTask(ctx *simulator.Context, req *types.Reco
 		}
 		vm.setName(ctx, name)
 	}
-	if id := req.Spec.InstanceUuid; id != "" && vm.tracker.instanceUUIDTaken(id, vm.Self) {
+	if id := req.Spec.InstanceUuid; id != "" && vm.tracker.InstanceUUIDTaken(id, vm.Self) {
 		req.Spec.InstanceUuid = uuid.NewString()
 	}
-	policies, self := asks(&req.Spec), vm.Self
+	policies, self := policy.Asks(&req.Spec), vm.Self
 	body := vm.VirtualMachine.ReconfigVMTask(ctx, req)
 	if body.Fault() == nil {
-		vm.policies.assign(policies, body.(*methods.ReconfigVM_TaskBody).Res.Returnval, &self)
+		vm.policies.Assign(policies, body.(*methods.ReconfigVM_TaskBody).Res.Returnval, &self)
 	}
 	return body
 }
@@ -97,18 +100,18 @@ func (vm *virtualMachine) CloneVMTask(ctx *simulator.Context, req *types.CloneVM
 			Returnval: failed(ctx, vm.VirtualMachine, "cloneVm", fault),
 		}}
 	}
-	if other, ok := vm.tracker.childNamed(req.Folder, req.Name, types.ManagedObjectReference{}); ok {
+	if other, ok := vm.tracker.ChildNamed(req.Folder, req.Name, types.ManagedObjectReference{}); ok {
 		return fail(&types.DuplicateName{Name: req.Name, Object: other})
 	}
 	var config types.VirtualMachineConfigSpec
 	if req.Spec.Config != nil {
 		config = *req.Spec.Config
 	}
-	profiles := slices.Concat(profilesOf(&config), req.Spec.Location.Profile)
-	if fault := vm.policies.knows(profiles...); fault != nil {
+	profiles := slices.Concat(policy.ProfilesOf(&config), req.Spec.Location.Profile)
+	if fault := vm.policies.Knows(profiles...); fault != nil {
 		return fail(fault)
 	}
-	if config.InstanceUuid == "" || vm.tracker.instanceUUIDTaken(config.InstanceUuid, types.ManagedObjectReference{}) {
+	if config.InstanceUuid == "" || vm.tracker.InstanceUUIDTaken(config.InstanceUuid, types.ManagedObjectReference{}) {
 		config.InstanceUuid = uuid.NewString()
 	}
 	if config.Uuid == "" {
@@ -126,11 +129,11 @@ func (vm *virtualMachine) CloneVMTask(ctx *simulator.Context, req *types.CloneVM
 	}
 	config.ExtraConfig = append(inherited, config.ExtraConfig...)
 	req.Spec.Config = &config
-	vm.tracker.beginClone()
-	policies := asks(&types.VirtualMachineConfigSpec{VmProfile: slices.Concat(req.Spec.Location.Profile, config.VmProfile), DeviceChange: config.DeviceChange})
+	vm.tracker.BeginClone()
+	policies := policy.Asks(&types.VirtualMachineConfigSpec{VmProfile: slices.Concat(req.Spec.Location.Profile, config.VmProfile), DeviceChange: config.DeviceChange})
 	body := vm.VirtualMachine.CloneVMTask(ctx, req)
 	if body.Fault() == nil {
-		vm.policies.assign(policies, body.(*methods.CloneVM_TaskBody).Res.Returnval, nil)
+		vm.policies.Assign(policies, body.(*methods.CloneVM_TaskBody).Res.Returnval, nil)
 	}
 	return body
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package vcentertest
+package collector
 
 import (
 	"sync"
@@ -16,8 +16,8 @@ func trackerReference() types.ManagedObjectReference {
 	return types.ManagedObjectReference{Type: "VcentertestTracker", Value: "tracker"}
 }
 
-func trackerOf(ctx *simulator.Context) *tracker {
-	return ctx.Map.Get(trackerReference()).(*tracker)
+func trackerOf(ctx *simulator.Context) *Tracker {
+	return ctx.Map.Get(trackerReference()).(*Tracker)
 }
 
 // facts are what checks need to know of an entity without taking its lock: the
@@ -28,12 +28,12 @@ type facts struct {
 	instanceUUID string
 }
 
-// tracker hears of every change that the simulator notifies, numbers it, and
+// Tracker hears of every change that the simulator notifies, numbers it, and
 // wakes whoever waits. It is called with the changed object's lock held.
 //
 // It stands in the registry beside managed objects, and the simulator looks for
 // a type of package mo in each of those: the view is never used.
-type tracker struct {
+type Tracker struct {
 	mo.ListView
 
 	mu        sync.Mutex
@@ -50,8 +50,9 @@ type tracker struct {
 	waiting    int
 }
 
-func newTracker() *tracker {
-	t := &tracker{
+// NewTracker returns a tracker that hears of nothing until it is registered.
+func NewTracker() *Tracker {
+	t := &Tracker{
 		changed:    make(map[types.ManagedObjectReference]uint64),
 		removed:    make(map[types.ManagedObjectReference]bool),
 		entities:   make(map[types.ManagedObjectReference]facts),
@@ -62,8 +63,21 @@ func newTracker() *tracker {
 	return t
 }
 
+// Register has the tracker hear of the changes of a vCenter whose registry has its
+// service instance, and puts a property collector of this package over the one
+// that is there. It comes before anything that is to be tracked.
+func (t *Tracker) Register(registry *simulator.Registry) {
+	registry.Put(t)
+	registry.AddHandler(t)
+
+	content := registry.Get(types.ManagedObjectReference{Type: "ServiceInstance", Value: "ServiceInstance"}).(*simulator.ServiceInstance).Content
+	collector := new(propertyCollector)
+	collector.Self = content.PropertyCollector
+	registry.Put(collector)
+}
+
 // wait returns a channel that is closed at the next change.
-func (t *tracker) wait() <-chan struct{} {
+func (t *Tracker) wait() <-chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.next
@@ -71,7 +85,7 @@ func (t *tracker) wait() <-chan struct{} {
 
 // parked counts a wait that found nothing to tell, until the returned function
 // is called.
-func (t *tracker) parked() (done func()) {
+func (t *Tracker) parked() (done func()) {
 	add := func(n int) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -81,26 +95,26 @@ func (t *tracker) parked() (done func()) {
 	return func() { add(-1) }
 }
 
-// waiters is how many waits found nothing to tell and wait.
-func (t *tracker) waiters() int {
+// Waiters is how many waits found nothing to tell and wait.
+func (t *Tracker) Waiters() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.waiting
 }
 
-// wake makes waiters look again.
-func (t *tracker) wake() {
+// Wake makes waiters look again.
+func (t *Tracker) Wake() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.notify()
 }
 
-func (t *tracker) notify() {
+func (t *Tracker) notify() {
 	close(t.next)
 	t.next = make(chan struct{})
 }
 
-func (t *tracker) mark(ref types.ManagedObjectReference, structural bool) {
+func (t *Tracker) mark(ref types.ManagedObjectReference, structural bool) {
 	t.sequence++
 	t.changed[ref] = t.sequence
 	if structural {
@@ -110,7 +124,7 @@ func (t *tracker) mark(ref types.ManagedObjectReference, structural bool) {
 
 // since lists what changed after a sequence number, and the number to ask with
 // next time.
-func (t *tracker) since(seen uint64) (changed map[types.ManagedObjectReference]bool, structural bool, now uint64) {
+func (t *Tracker) since(seen uint64) (changed map[types.ManagedObjectReference]bool, structural bool, now uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	changed = make(map[types.ManagedObjectReference]bool)
@@ -124,28 +138,30 @@ func (t *tracker) since(seen uint64) (changed map[types.ManagedObjectReference]b
 	return changed, t.structure > seen, t.sequence
 }
 
-func (t *tracker) structureSequence() uint64 {
+func (t *Tracker) structureSequence() uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.structure
 }
 
 // visible says whether a view may show an object.
-func (t *tracker) visible(ref types.ManagedObjectReference) bool {
+func (t *Tracker) visible(ref types.ManagedObjectReference) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return !t.removed[ref] && !t.unfinished[ref]
 }
 
-func (t *tracker) parent(ref types.ManagedObjectReference) types.ManagedObjectReference {
+// Parent is the folder or other entity that an entity lies in, and the zero
+// reference where it lies in none.
+func (t *Tracker) Parent(ref types.ManagedObjectReference) types.ManagedObjectReference {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.entities[ref].parent
 }
 
-// childNamed finds another entity of that name and of the same kind directly in
+// ChildNamed finds another entity of that name and of the same kind directly in
 // a folder.
-func (t *tracker) childNamed(parent types.ManagedObjectReference, name string, except types.ManagedObjectReference) (types.ManagedObjectReference, bool) {
+func (t *Tracker) ChildNamed(parent types.ManagedObjectReference, name string, except types.ManagedObjectReference) (types.ManagedObjectReference, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for ref, f := range t.entities {
@@ -156,8 +172,8 @@ func (t *tracker) childNamed(parent types.ManagedObjectReference, name string, e
 	return types.ManagedObjectReference{}, false
 }
 
-// instanceUUIDTaken says whether another machine has the identifier.
-func (t *tracker) instanceUUIDTaken(id string, except types.ManagedObjectReference) bool {
+// InstanceUUIDTaken says whether another machine has the identifier.
+func (t *Tracker) InstanceUUIDTaken(id string, except types.ManagedObjectReference) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for ref, f := range t.entities {
@@ -168,15 +184,15 @@ func (t *tracker) instanceUUIDTaken(id string, except types.ManagedObjectReferen
 	return false
 }
 
-// beginClone keeps new machines out of sight until the clone's task has ended:
+// BeginClone keeps new machines out of sight until the clone's task has ended:
 // the simulator goes on writing to a clone after the task that creates it.
-func (t *tracker) beginClone() {
+func (t *Tracker) BeginClone() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.clones++
 }
 
-func (t *tracker) learn(e mo.Entity) {
+func (t *Tracker) learn(e mo.Entity) {
 	entity := e.Entity()
 	f := facts{name: entity.Name}
 	if entity.Parent != nil {
@@ -189,7 +205,7 @@ func (t *tracker) learn(e mo.Entity) {
 }
 
 // PutObject implements simulator.RegisterObject.
-func (t *tracker) PutObject(_ *simulator.Context, o mo.Reference) {
+func (t *Tracker) PutObject(_ *simulator.Context, o mo.Reference) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	entity, ok := o.(mo.Entity)
@@ -208,7 +224,7 @@ func (t *tracker) PutObject(_ *simulator.Context, o mo.Reference) {
 }
 
 // UpdateObject implements simulator.RegisterObject.
-func (t *tracker) UpdateObject(_ *simulator.Context, o mo.Reference, changes []types.PropertyChange) {
+func (t *Tracker) UpdateObject(_ *simulator.Context, o mo.Reference, changes []types.PropertyChange) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	structural := false
@@ -226,7 +242,7 @@ func (t *tracker) UpdateObject(_ *simulator.Context, o mo.Reference, changes []t
 
 // taskChanged looks again at what a task that ended was about, since the
 // simulator does not notify everything that its tasks do.
-func (t *tracker) taskChanged(task *mo.Task, changes []types.PropertyChange) {
+func (t *Tracker) taskChanged(task *mo.Task, changes []types.PropertyChange) {
 	ended := false
 	for _, change := range changes {
 		if change.Name == "info.state" {
@@ -266,7 +282,7 @@ func createsMachines(descriptionID string) bool {
 
 // finish shows the machine that a task made. A clone's machines were made by
 // tasks that ended while the clone's was running, so its end shows all.
-func (t *tracker) finish(task *mo.Task) {
+func (t *Tracker) finish(task *mo.Task) {
 	if task.Info.DescriptionId == "VirtualMachine.cloneVm" {
 		clear(t.unfinished)
 		return
@@ -277,7 +293,7 @@ func (t *tracker) finish(task *mo.Task) {
 }
 
 // RemoveObject implements simulator.RegisterObject.
-func (t *tracker) RemoveObject(_ *simulator.Context, ref types.ManagedObjectReference) {
+func (t *Tracker) RemoveObject(_ *simulator.Context, ref types.ManagedObjectReference) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	_, entity := t.entities[ref]

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package vcentertest
+package collector
 
 import (
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/vmware/govmomi/simulator"
@@ -35,7 +37,7 @@ func (f *propertyFilter) DestroyPropertyFilter(ctx *simulator.Context, req *type
 func (f *propertyFilter) forget() { f.started, f.known, f.order, f.seen = false, nil, nil, 0 }
 
 // changes is what to send since the last call.
-func (f *propertyFilter) changes(ctx *simulator.Context, t *tracker) ([]types.ObjectUpdate, types.BaseMethodFault) {
+func (f *propertyFilter) changes(ctx *simulator.Context, t *Tracker) ([]types.ObjectUpdate, types.BaseMethodFault) {
 	dirty, structural, now := t.since(f.seen)
 	if f.started && len(dirty) == 0 {
 		return nil, nil
@@ -106,7 +108,7 @@ func (f *propertyFilter) lists(kind string) bool {
 
 // selection lists the objects that the filter is about. It is simple when it
 // names objects and views, so that it can change only when those do.
-func (f *propertyFilter) selection(ctx *simulator.Context, t *tracker) (selected []types.ManagedObjectReference, simple bool, fault types.BaseMethodFault) {
+func (f *propertyFilter) selection(ctx *simulator.Context, t *Tracker) (selected []types.ManagedObjectReference, simple bool, fault types.BaseMethodFault) {
 	seen := make(map[types.ManagedObjectReference]bool)
 	add := func(ref types.ManagedObjectReference) {
 		if !seen[ref] && f.wants(ref.Type) {
@@ -228,7 +230,7 @@ func (f *propertyFilter) compare(content types.ObjectContent) (types.ObjectUpdat
 		}
 		update.ChangeSet = append(update.ChangeSet, types.PropertyChange{Name: property.Name, Op: op, Val: property.Val})
 	}
-	for _, name := range sortedKeys(before) {
+	for _, name := range slices.Sorted(maps.Keys(before)) {
 		if _, has := now[name]; has {
 			continue
 		}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package vcentertest
+package policy_test
 
 import (
 	"fmt"
@@ -14,18 +14,20 @@ import (
 	pbmtypes "github.com/vmware/govmomi/pbm/types"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 )
 
 // policyWorld is a Small vCenter with a client of its policy service.
 type policyWorld struct {
 	*testing.T
-	*Builder
+	*vcentertest.Builder
 	policies *pbm.Client
 }
 
 func newPolicyWorld(t *testing.T) *policyWorld {
 	t.Helper()
-	b, err := Run(t, Options{}).Builder(t.Context())
+	b, err := vcentertest.Run(t, vcentertest.Options{}).Builder(t.Context())
 	if err == nil {
 		err = b.In(t.Context(), "DC0")
 	}
@@ -92,7 +94,7 @@ func pbmFault(err error) any {
 func TestStoragePoliciesOfMachines(t *testing.T) {
 	w := newPolicyWorld(t)
 	gold, bronze := w.made("Gold"), w.made("Bronze")
-	vm, err := w.VirtualMachine(t.Context(), VM{Name: "new", Cluster: "cluster-a", DisksGB: []int64{1, 1}, StoragePolicy: "Gold", DiskPolicies: []string{"", "Bronze"}})
+	vm, err := w.VirtualMachine(t.Context(), vcentertest.VM{Name: "new", Cluster: "cluster-a", DisksGB: []int64{1, 1}, StoragePolicy: "Gold", DiskPolicies: []string{"", "Bronze"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +212,7 @@ func TestStoragePoliciesAreKept(t *testing.T) {
 		t.Errorf("another vCenter has the policy too: %s", id)
 	}
 
-	vm, err := w.VirtualMachine(t.Context(), VM{Name: "new", Cluster: "cluster-a", StoragePolicy: "Platinum"})
+	vm, err := w.VirtualMachine(t.Context(), vcentertest.VM{Name: "new", Cluster: "cluster-a", StoragePolicy: "Platinum"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package vcentertest
+package collector
 
 import (
 	"reflect"
@@ -63,15 +63,15 @@ func isA(kind, ancestor string) bool {
 	return ok && field.Anonymous
 }
 
-// viewManager makes views that follow moves.
-type viewManager struct {
+// ViewManager makes views that follow moves.
+type ViewManager struct {
 	*simulator.ViewManager
-	session *simulator.Registry // the session's own objects
+	Session *simulator.Registry // the session's own objects
 }
 
 // CreateContainerView replaces the simulator's.
-func (m *viewManager) CreateContainerView(ctx *simulator.Context, req *types.CreateContainerView) soap.HasFault {
-	ctx.Session.Registry = m.session
+func (m *ViewManager) CreateContainerView(ctx *simulator.Context, req *types.CreateContainerView) soap.HasFault {
+	ctx.Session.Registry = m.Session
 	body := &methods.CreateContainerViewBody{}
 	if ctx.Map.Get(req.Container) == nil {
 		body.Fault_ = simulator.Fault("", &types.ManagedObjectNotFound{Obj: req.Container})
@@ -105,7 +105,7 @@ type containerView struct {
 // DestroyView lets the view go.
 func (v *containerView) DestroyView(ctx *simulator.Context, req *types.DestroyView) soap.HasFault {
 	ctx.Session.Remove(ctx, req.This)
-	trackerOf(ctx).wake()
+	trackerOf(ctx).Wake()
 	return &methods.DestroyViewBody{Res: &types.DestroyViewResponse{}}
 }
 
@@ -130,8 +130,8 @@ func (v *containerView) refresh(ctx *simulator.Context) []types.ManagedObjectRef
 	return members
 }
 
-func (v *containerView) walk(ctx *simulator.Context, t *tracker, container types.ManagedObjectReference, seen map[types.ManagedObjectReference]bool, members *[]types.ManagedObjectReference) {
-	for _, child := range children(ctx, container) {
+func (v *containerView) walk(ctx *simulator.Context, t *Tracker, container types.ManagedObjectReference, seen map[types.ManagedObjectReference]bool, members *[]types.ManagedObjectReference) {
+	for _, child := range Children(ctx, container) {
 		if seen[child] || !t.visible(child) {
 			continue
 		}
@@ -154,9 +154,9 @@ func (v *containerView) includes(kind string) bool {
 	return len(v.Type) == 0
 }
 
-// children lists what is directly in an entity. It waits for a task that is at
+// Children lists what is directly in an entity. It waits for a task that is at
 // work on the entity.
-func children(ctx *simulator.Context, ref types.ManagedObjectReference) []types.ManagedObjectReference {
+func Children(ctx *simulator.Context, ref types.ManagedObjectReference) []types.ManagedObjectReference {
 	switch ref.Type {
 	case "VirtualMachine", "Datastore", "Network", "OpaqueNetwork", "DistributedVirtualPortgroup", "DistributedVirtualSwitch", "VmwareDistributedVirtualSwitch":
 		return nil

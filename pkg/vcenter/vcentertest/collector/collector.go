@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package vcentertest
+package collector
 
 import (
 	"strconv"
@@ -86,7 +86,7 @@ func (c *propertyCollector) CreateFilter(ctx *simulator.Context, req *types.Crea
 	ctx.Session.Put(filter)
 	c.filters = append(c.filters, filter)
 	c.mu.Unlock()
-	trackerOf(ctx).wake()
+	trackerOf(ctx).Wake()
 	body.Res = &types.CreateFilterResponse{Returnval: filter.Self}
 	return body
 }
@@ -222,7 +222,7 @@ const (
 	waitOver
 )
 
-func park(ctx *simulator.Context, t *tracker, changed <-chan struct{}, tick <-chan time.Time, cancelled <-chan struct{}, deadline <-chan time.Time, logged bool) wakeReason {
+func park(ctx *simulator.Context, t *Tracker, changed <-chan struct{}, tick <-chan time.Time, cancelled <-chan struct{}, deadline <-chan time.Time, logged bool) wakeReason {
 	defer t.parked()()
 	for {
 		select {
@@ -266,7 +266,7 @@ func notAuthenticated(ref types.ManagedObjectReference) *soap.Fault {
 
 // updates is the next page for a client that has seen version, or nil when there
 // is nothing to tell.
-func (c *propertyCollector) updates(ctx *simulator.Context, t *tracker, version string, page int) (*types.UpdateSet, types.BaseMethodFault) {
+func (c *propertyCollector) updates(ctx *simulator.Context, t *Tracker, version string, page int) (*types.UpdateSet, types.BaseMethodFault) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch version {

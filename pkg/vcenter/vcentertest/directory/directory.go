@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package vcentertest
+package directory
 
 import (
 	"cmp"
@@ -15,15 +15,14 @@ import (
 	"github.com/vmware/govmomi/ssoadmin/types"
 )
 
-// SamplePassword is the password of every user of SampleUsers.
-const SamplePassword = "Pacific-456"
+// LockoutAttempts is how many failed logins within three minutes lock an account,
+// for five minutes: vCenter's lockout as it is by default. The administrator is
+// never locked.
+const LockoutAttempts = 5
 
-// vCenter's lockout as it is by default: so many failed logins within the
-// window lock the account for the time. The administrator is never locked.
 const (
-	lockoutAttempts = 5
-	lockoutWindow   = 3 * time.Minute
-	lockoutTime     = 5 * time.Minute
+	lockoutWindow = 3 * time.Minute
+	lockoutTime   = 5 * time.Minute
 )
 
 // User is somebody whom single sign-on knows.
@@ -45,28 +44,6 @@ type Group struct {
 	Name string
 	// MemberOf are the names of the groups that this one is a direct member of.
 	MemberOf []string
-}
-
-// SampleUsers are the people to play with: dev-a is meant to edit team-a,
-// owner-b to own team-b, viewer to see team-a through a group, and nobody to
-// have no role anywhere. Their roles are not vCenter's: see the namespaces.
-func SampleUsers() []User {
-	return []User{
-		{Name: "dev-a@vsphere.local", Password: SamplePassword, Groups: []string{"team-a-editors@vsphere.local"}},
-		{Name: "owner-b@vsphere.local", Password: SamplePassword},
-		{Name: "viewer@vsphere.local", Password: SamplePassword, Groups: []string{"team-a-viewers@vsphere.local"}},
-		{Name: "nobody@vsphere.local", Password: SamplePassword},
-	}
-}
-
-// SampleGroups are the groups of SampleUsers. The viewer is a member of
-// auditors only through team-a-viewers.
-func SampleGroups() []Group {
-	return []Group{
-		{Name: "team-a-editors@vsphere.local"},
-		{Name: "team-a-viewers@vsphere.local", MemberOf: []string{"auditors@vsphere.local"}},
-		{Name: "auditors@vsphere.local"},
-	}
 }
 
 // Directory is single sign-on's own: users, groups and the assertions that were
@@ -122,7 +99,10 @@ func keyOfName(name string) string {
 	return keyOf(id)
 }
 
-func newDirectory(admin User, users []User, groups []Group) (*Directory, error) {
+// New makes a directory of the domain that the administrator is of, with the
+// administrator in its group Administrators. It fails for a name that is not like
+// user@domain.
+func New(admin User, users []User, groups []Group) (*Directory, error) {
 	d := &Directory{
 		users: map[string]*person{}, groups: map[string]*group{}, assertions: map[string]assertion{}, sessions: map[string]bool{},
 	}
@@ -273,9 +253,9 @@ func (d *Directory) Shallow(shallow bool) {
 	d.shallow = shallow
 }
 
-// authenticate checks a password as vCenter does: it returns the name with the
+// Authenticate checks a password as vCenter does: it returns the name with the
 // case that it is known by, and counts failures.
-func (d *Directory) authenticate(name, password string) (types.PrincipalId, bool) {
+func (d *Directory) Authenticate(name, password string) (types.PrincipalId, bool) {
 	id, ok := parsePrincipal(name)
 	if !ok {
 		return types.PrincipalId{}, false
@@ -289,7 +269,7 @@ func (d *Directory) authenticate(name, password string) (types.PrincipalId, bool
 	}
 	if password == "" || p.password != password {
 		p.failures = append(slices.DeleteFunc(p.failures, func(at time.Time) bool { return now.Sub(at) > lockoutWindow }), now)
-		if len(p.failures) >= lockoutAttempts && keyOf(id) != d.admin {
+		if len(p.failures) >= LockoutAttempts && keyOf(id) != d.admin {
 			p.locked, p.failures = now.Add(lockoutTime), nil
 		}
 		return types.PrincipalId{}, false
@@ -298,8 +278,8 @@ func (d *Directory) authenticate(name, password string) (types.PrincipalId, bool
 	return p.id, !p.disabled
 }
 
-// sessionName is the name that a user's session is in.
-func (d *Directory) sessionName(id types.PrincipalId) string {
+// SessionName is the name that a user's session is in.
+func (d *Directory) SessionName(id types.PrincipalId) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if p := d.users[keyOf(id)]; p != nil && p.alias != nil {

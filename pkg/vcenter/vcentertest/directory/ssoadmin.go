@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package vcentertest
+package directory
 
 import (
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -16,10 +18,10 @@ import (
 	vim "github.com/vmware/govmomi/vim25/types"
 )
 
-// newAdministration is the administration service of single sign-on over the
+// NewAdministration is the administration service of single sign-on over the
 // directory: the simulator's, with objects of ours where it keeps principals in
 // maps that calls race for, knows no nested groups, and lets anybody in.
-func newAdministration(registry *simulator.Registry, listen *url.URL, d *Directory) *simulator.Registry {
+func NewAdministration(registry *simulator.Registry, listen *url.URL, d *Directory) *simulator.Registry {
 	r := ssosim.New(registry, listen)
 	content := new(ssosim.ServiceInstance).SsoAdminServiceInstance(nil, nil).(*methods.SsoAdminServiceInstanceBody).Res.Returnval
 	check := new(ssosim.GroupcheckServiceInstance).SsoGroupcheckServiceInstance(nil, nil).(*methods.SsoGroupcheckServiceInstanceBody).Res.Returnval
@@ -45,8 +47,8 @@ func (d *Directory) requireLogin(ctx *simulator.Context, method *simulator.Metho
 	return nil, nil
 }
 
-// issuedTo says whether the header of a call holds an assertion of ours.
-func (d *Directory) issuedTo(header soap.Header) (string, bool) {
+// IssuedTo says whether the header of a call holds an assertion of ours.
+func (d *Directory) IssuedTo(header soap.Header) (string, bool) {
 	var security struct {
 		Assertion struct {
 			ID      string `xml:",attr"`
@@ -69,7 +71,7 @@ type ssoSessions struct {
 
 func (s *ssoSessions) Login(ctx *simulator.Context, _ *types.Login) soap.HasFault {
 	body := new(methods.LoginBody)
-	subject, ok := s.d.issuedTo(ctx.Header)
+	subject, ok := s.d.IssuedTo(ctx.Header)
 	if !ok {
 		body.Fault_ = simulator.Fault("Invalid credentials", new(vim.InvalidLogin))
 		return body
@@ -157,7 +159,7 @@ func (s *ssoDiscovery) FindGroups(_ *simulator.Context, req *types.FindGroups) s
 	body := &methods.FindGroupsBody{Res: new(types.FindGroupsResponse)}
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
-	for _, key := range sortedKeys(s.d.groups) {
+	for _, key := range slices.Sorted(maps.Keys(s.d.groups)) {
 		id := s.d.groups[key].id
 		if (req.Criteria.Domain == "" || strings.EqualFold(id.Domain, req.Criteria.Domain)) && strings.Contains(id.Name, req.Criteria.SearchString) {
 			body.Res.Returnval = append(body.Res.Returnval, types.AdminGroup{Id: id})

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package vcentertest
+package policy
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/vmware/govmomi/pbm/methods"
 	pbmsim "github.com/vmware/govmomi/pbm/simulator"
 	pbmtypes "github.com/vmware/govmomi/pbm/types"
@@ -23,10 +25,10 @@ import (
 // share: making a simulator writes to them.
 var policiesMutex sync.Mutex
 
-// storagePolicies are the VM storage policies of one vCenter, and which machine
+// ProfileManager are the VM storage policies of one vCenter, and which machine
 // and which disk has which. The simulator has one list for all vCenters of a
 // process and no associations.
-type storagePolicies struct {
+type ProfileManager struct {
 	*pbmsim.ProfileManager
 
 	mu       sync.Mutex
@@ -35,11 +37,11 @@ type storagePolicies struct {
 	homes    map[string]string
 	disks    map[string]map[int32]string
 	// assigned is what tasks will have changed once they succeed.
-	assigned []assignment
+	assigned []Assignment
 }
 
-// assignment is what one task does to the policies of one machine.
-type assignment struct {
+// Assignment is what one task does to the policies of one machine.
+type Assignment struct {
 	task    types.ManagedObjectReference
 	machine *types.ManagedObjectReference
 	home    *string // nil leaves it, "" takes it away
@@ -53,13 +55,13 @@ type diskAssignment struct {
 	policy *string // nil forgets the disk
 }
 
-// newStoragePolicies registers the policies of a vCenter in the simulated policy
-// service.
-func newStoragePolicies() (*storagePolicies, *simulator.Registry) {
+// New returns the policies that every vCenter has at the start, and the registry
+// of the simulated policy service that answers for them.
+func New() (*ProfileManager, *simulator.Registry) {
 	policiesMutex.Lock()
 	defer policiesMutex.Unlock()
 	registry := pbmsim.New()
-	p := &storagePolicies{homes: map[string]string{}, disks: map[string]map[int32]string{}}
+	p := &ProfileManager{homes: map[string]string{}, disks: map[string]map[int32]string{}}
 	manager := types.ManagedObjectReference{Type: "PbmProfileProfileManager", Value: "ProfileManager"}
 	p.ProfileManager = registry.Get(manager).(*pbmsim.ProfileManager)
 	details := p.ProfileManager.PbmQueryProfileDetails(&pbmtypes.PbmQueryProfileDetails{}).(*methods.PbmQueryProfileDetailsBody)
@@ -73,7 +75,7 @@ func newStoragePolicies() (*storagePolicies, *simulator.Registry) {
 	return p, registry
 }
 
-func (p *storagePolicies) find(id string) *pbmtypes.PbmCapabilityProfile {
+func (p *ProfileManager) find(id string) *pbmtypes.PbmCapabilityProfile {
 	for _, profile := range p.profiles {
 		if profile.ProfileId.UniqueId == id {
 			return profile
@@ -82,8 +84,8 @@ func (p *storagePolicies) find(id string) *pbmtypes.PbmCapabilityProfile {
 	return nil
 }
 
-// knows is why vCenter would refuse these profiles.
-func (p *storagePolicies) knows(specs ...types.BaseVirtualMachineProfileSpec) types.BaseMethodFault {
+// Knows is why vCenter would refuse these profiles.
+func (p *ProfileManager) Knows(specs ...types.BaseVirtualMachineProfileSpec) types.BaseMethodFault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, spec := range specs {
@@ -107,8 +109,8 @@ func chosen(specs []types.BaseVirtualMachineProfileSpec) *string {
 	return nil
 }
 
-// profilesOf are all profiles in a specification.
-func profilesOf(spec *types.VirtualMachineConfigSpec) []types.BaseVirtualMachineProfileSpec {
+// ProfilesOf are all profiles in a specification.
+func ProfilesOf(spec *types.VirtualMachineConfigSpec) []types.BaseVirtualMachineProfileSpec {
 	all := slices.Clone(spec.VmProfile)
 	for _, change := range spec.DeviceChange {
 		all = append(all, change.GetVirtualDeviceConfigSpec().Profile...)
@@ -116,10 +118,10 @@ func profilesOf(spec *types.VirtualMachineConfigSpec) []types.BaseVirtualMachine
 	return all
 }
 
-// asks is what a specification does to the policies of a machine. It is found out
+// Asks is what a specification does to the policies of a machine. It is found out
 // before the task runs, which changes the specification.
-func asks(spec *types.VirtualMachineConfigSpec) assignment {
-	made := assignment{home: chosen(spec.VmProfile)}
+func Asks(spec *types.VirtualMachineConfigSpec) Assignment {
+	made := Assignment{home: chosen(spec.VmProfile)}
 	for _, change := range spec.DeviceChange {
 		change := change.GetVirtualDeviceConfigSpec()
 		if _, ok := change.Device.(*types.VirtualDisk); !ok {
@@ -133,9 +135,9 @@ func asks(spec *types.VirtualMachineConfigSpec) assignment {
 	return made
 }
 
-// assign has what was asked count once a task has succeeded. The machine is the
+// Assign has what was asked count once a task has succeeded. The machine is the
 // one that the task works on; nil is the task's result.
-func (p *storagePolicies) assign(made assignment, task types.ManagedObjectReference, machine *types.ManagedObjectReference) {
+func (p *ProfileManager) Assign(made Assignment, task types.ManagedObjectReference, machine *types.ManagedObjectReference) {
 	if made.home == nil && len(made.disks) == 0 {
 		return
 	}
@@ -147,30 +149,29 @@ func (p *storagePolicies) assign(made assignment, task types.ManagedObjectRefere
 
 // settle carries out what tasks have changed and forgets machines that are gone.
 // It waits for tasks that run still: whoever asks sees what was asked before.
-func (p *storagePolicies) settle(ctx *simulator.Context) {
+func (p *ProfileManager) settle(ctx *simulator.Context) {
 	ctx = ctx.For(vim25.Path)
 	p.mu.Lock()
 	waiting := p.assigned
 	p.assigned = nil
 	p.mu.Unlock()
 	for _, made := range waiting {
-		fault := result(ctx, made.task)
-		machine := made.machine
-		if machine == nil {
-			task := ctx.Map.Get(made.task).(*simulator.Task)
-			ctx.WithLock(task, func() {
-				if ref, ok := task.Info.Result.(types.ManagedObjectReference); ok {
-					machine = &ref
-				}
-			})
-		}
-		if fault == nil && machine != nil {
+		task := ctx.Map.Get(made.task).(*simulator.Task)
+		task.Wait()
+		machine, failed := made.machine, false
+		ctx.WithLock(task, func() {
+			failed = task.Info.Error != nil
+			if ref, ok := task.Info.Result.(types.ManagedObjectReference); ok && machine == nil {
+				machine = &ref
+			}
+		})
+		if !failed && machine != nil {
 			p.apply(machine.Value, made)
 		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, machine := range slices.Concat(sortedKeys(p.homes), sortedKeys(p.disks)) {
+	for _, machine := range slices.Concat(slices.Sorted(maps.Keys(p.homes)), slices.Sorted(maps.Keys(p.disks))) {
 		if ctx.Map.Get(types.ManagedObjectReference{Type: "VirtualMachine", Value: machine}) == nil {
 			delete(p.homes, machine)
 			delete(p.disks, machine)
@@ -178,7 +179,7 @@ func (p *storagePolicies) settle(ctx *simulator.Context) {
 	}
 }
 
-func (p *storagePolicies) apply(machine string, made assignment) {
+func (p *ProfileManager) apply(machine string, made Assignment) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if made.home != nil {
@@ -197,17 +198,17 @@ func (p *storagePolicies) apply(machine string, made assignment) {
 }
 
 // entities lists what has a policy.
-func (p *storagePolicies) entities(id string, kind pbmtypes.PbmObjectType) []pbmtypes.PbmServerObjectRef {
+func (p *ProfileManager) entities(id string, kind pbmtypes.PbmObjectType) []pbmtypes.PbmServerObjectRef {
 	var found []pbmtypes.PbmServerObjectRef
 	add := func(of pbmtypes.PbmObjectType, key, policy string) {
 		if policy == id && (kind == "" || kind == of) {
 			found = append(found, pbmtypes.PbmServerObjectRef{ObjectType: string(of), Key: key})
 		}
 	}
-	for _, machine := range sortedKeys(p.homes) {
+	for _, machine := range slices.Sorted(maps.Keys(p.homes)) {
 		add(pbmtypes.PbmObjectTypeVirtualMachine, machine, p.homes[machine])
 	}
-	for _, machine := range sortedKeys(p.disks) {
+	for _, machine := range slices.Sorted(maps.Keys(p.disks)) {
 		for key, policy := range p.disks[machine] {
 			add(pbmtypes.PbmObjectTypeVirtualDiskId, machine+":"+strconv.Itoa(int(key)), policy)
 		}
@@ -216,7 +217,7 @@ func (p *storagePolicies) entities(id string, kind pbmtypes.PbmObjectType) []pbm
 }
 
 // of is the policy of a machine's home or of a disk.
-func (p *storagePolicies) of(entity pbmtypes.PbmServerObjectRef) []pbmtypes.PbmProfileId {
+func (p *ProfileManager) of(entity pbmtypes.PbmServerObjectRef) []pbmtypes.PbmProfileId {
 	policy := ""
 	switch pbmtypes.PbmObjectType(entity.ObjectType) {
 	case pbmtypes.PbmObjectTypeVirtualMachine:
@@ -234,7 +235,7 @@ func (p *storagePolicies) of(entity pbmtypes.PbmServerObjectRef) []pbmtypes.PbmP
 }
 
 // PbmQueryProfile lists the ids of the policies.
-func (p *storagePolicies) PbmQueryProfile(req *pbmtypes.PbmQueryProfile) soap.HasFault {
+func (p *ProfileManager) PbmQueryProfile(req *pbmtypes.PbmQueryProfile) soap.HasFault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	body := &methods.PbmQueryProfileBody{Res: &pbmtypes.PbmQueryProfileResponse{}}
@@ -247,7 +248,7 @@ func (p *storagePolicies) PbmQueryProfile(req *pbmtypes.PbmQueryProfile) soap.Ha
 }
 
 // PbmQueryProfileDetails lists the policies.
-func (p *storagePolicies) PbmQueryProfileDetails(req *pbmtypes.PbmQueryProfileDetails) soap.HasFault {
+func (p *ProfileManager) PbmQueryProfileDetails(req *pbmtypes.PbmQueryProfileDetails) soap.HasFault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	body := &methods.PbmQueryProfileDetailsBody{Res: &pbmtypes.PbmQueryProfileDetailsResponse{}}
@@ -261,7 +262,7 @@ func (p *storagePolicies) PbmQueryProfileDetails(req *pbmtypes.PbmQueryProfileDe
 }
 
 // PbmRetrieveContent reads policies.
-func (p *storagePolicies) PbmRetrieveContent(req *pbmtypes.PbmRetrieveContent) soap.HasFault {
+func (p *ProfileManager) PbmRetrieveContent(req *pbmtypes.PbmRetrieveContent) soap.HasFault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	body := new(methods.PbmRetrieveContentBody)
@@ -283,11 +284,11 @@ func (p *storagePolicies) PbmRetrieveContent(req *pbmtypes.PbmRetrieveContent) s
 	return body
 }
 
-func (p *storagePolicies) named(name string) bool {
+func (p *ProfileManager) named(name string) bool {
 	return slices.ContainsFunc(p.profiles, func(profile *pbmtypes.PbmCapabilityProfile) bool { return profile.Name == name })
 }
 
-func (p *storagePolicies) compliant(name string) bool {
+func (p *ProfileManager) compliant(name string) bool {
 	return slices.ContainsFunc(p.profiles, func(profile *pbmtypes.PbmCapabilityProfile) bool {
 		return profile.K8sCompliantName == name || slices.Contains(profile.OtherK8sCompliantNames, name)
 	})
@@ -297,7 +298,7 @@ var notCompliant = regexp.MustCompile(`[^a-z0-9.]+`)
 
 // PbmCreate makes a policy. A name that is taken is refused, and the name for
 // Kubernetes is made of it where none is given.
-func (p *storagePolicies) PbmCreate(ctx *simulator.Context, req *pbmtypes.PbmCreate) soap.HasFault {
+func (p *ProfileManager) PbmCreate(ctx *simulator.Context, req *pbmtypes.PbmCreate) soap.HasFault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	body, spec := new(methods.PbmCreateBody), req.CreateSpec
@@ -322,7 +323,7 @@ func (p *storagePolicies) PbmCreate(ctx *simulator.Context, req *pbmtypes.PbmCre
 	}
 	p.made++
 	// A policy that is made anew under an old name is another one.
-	id := identifier("storage policy", spec.Name, strconv.Itoa(p.made)).String()
+	id := uuid.NewSHA1(uuid.NameSpaceURL, []byte("vcentertest:storage policy/"+spec.Name+"/"+strconv.Itoa(p.made))).String()
 	now := time.Now()
 	p.profiles = append(p.profiles, &pbmtypes.PbmCapabilityProfile{
 		PbmProfile: pbmtypes.PbmProfile{
@@ -337,7 +338,7 @@ func (p *storagePolicies) PbmCreate(ctx *simulator.Context, req *pbmtypes.PbmCre
 }
 
 // PbmUpdate renames a policy, or describes it. Its name for Kubernetes stays.
-func (p *storagePolicies) PbmUpdate(ctx *simulator.Context, req *pbmtypes.PbmUpdate) soap.HasFault {
+func (p *ProfileManager) PbmUpdate(ctx *simulator.Context, req *pbmtypes.PbmUpdate) soap.HasFault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	body, profile := new(methods.PbmUpdateBody), p.find(req.ProfileId.UniqueId)
@@ -366,7 +367,7 @@ func (p *storagePolicies) PbmUpdate(ctx *simulator.Context, req *pbmtypes.PbmUpd
 }
 
 // PbmDelete removes policies. One that is in use stays, and its outcome says so.
-func (p *storagePolicies) PbmDelete(ctx *simulator.Context, req *pbmtypes.PbmDelete) soap.HasFault {
+func (p *ProfileManager) PbmDelete(ctx *simulator.Context, req *pbmtypes.PbmDelete) soap.HasFault {
 	p.settle(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -392,7 +393,7 @@ func (p *storagePolicies) PbmDelete(ctx *simulator.Context, req *pbmtypes.PbmDel
 }
 
 // PbmQueryAssociatedEntity lists the machines and disks that have a policy.
-func (p *storagePolicies) PbmQueryAssociatedEntity(ctx *simulator.Context, req *pbmtypes.PbmQueryAssociatedEntity) soap.HasFault {
+func (p *ProfileManager) PbmQueryAssociatedEntity(ctx *simulator.Context, req *pbmtypes.PbmQueryAssociatedEntity) soap.HasFault {
 	p.settle(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -402,7 +403,7 @@ func (p *storagePolicies) PbmQueryAssociatedEntity(ctx *simulator.Context, req *
 }
 
 // PbmQueryAssociatedEntities does so for several policies, or for all.
-func (p *storagePolicies) PbmQueryAssociatedEntities(ctx *simulator.Context, req *pbmtypes.PbmQueryAssociatedEntities) soap.HasFault {
+func (p *ProfileManager) PbmQueryAssociatedEntities(ctx *simulator.Context, req *pbmtypes.PbmQueryAssociatedEntities) soap.HasFault {
 	p.settle(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -422,7 +423,7 @@ func (p *storagePolicies) PbmQueryAssociatedEntities(ctx *simulator.Context, req
 }
 
 // PbmQueryAssociatedProfile tells the policy of a machine's home or of a disk.
-func (p *storagePolicies) PbmQueryAssociatedProfile(ctx *simulator.Context, req *pbmtypes.PbmQueryAssociatedProfile) soap.HasFault {
+func (p *ProfileManager) PbmQueryAssociatedProfile(ctx *simulator.Context, req *pbmtypes.PbmQueryAssociatedProfile) soap.HasFault {
 	p.settle(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -430,7 +431,7 @@ func (p *storagePolicies) PbmQueryAssociatedProfile(ctx *simulator.Context, req 
 }
 
 // PbmQueryAssociatedProfiles does so for several.
-func (p *storagePolicies) PbmQueryAssociatedProfiles(ctx *simulator.Context, req *pbmtypes.PbmQueryAssociatedProfiles) soap.HasFault {
+func (p *ProfileManager) PbmQueryAssociatedProfiles(ctx *simulator.Context, req *pbmtypes.PbmQueryAssociatedProfiles) soap.HasFault {
 	p.settle(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -442,11 +443,11 @@ func (p *storagePolicies) PbmQueryAssociatedProfiles(ctx *simulator.Context, req
 }
 
 // PbmResolveK8sCompliantNames has nothing to do: every policy has its name.
-func (*storagePolicies) PbmResolveK8sCompliantNames(*pbmtypes.PbmResolveK8sCompliantNames) soap.HasFault {
+func (*ProfileManager) PbmResolveK8sCompliantNames(*pbmtypes.PbmResolveK8sCompliantNames) soap.HasFault {
 	return &methods.PbmResolveK8sCompliantNamesBody{Res: &pbmtypes.PbmResolveK8sCompliantNamesResponse{}}
 }
 
 // PbmUpdateK8sCompliantNames is refused: a name that was given stays.
-func (*storagePolicies) PbmUpdateK8sCompliantNames(*pbmtypes.PbmUpdateK8sCompliantNames) soap.HasFault {
+func (*ProfileManager) PbmUpdateK8sCompliantNames(*pbmtypes.PbmUpdateK8sCompliantNames) soap.HasFault {
 	return &methods.PbmUpdateK8sCompliantNamesBody{Fault_: simulator.Fault("", &types.InvalidArgument{InvalidProperty: "k8sCompliantName"})}
 }

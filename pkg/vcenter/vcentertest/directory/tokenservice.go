@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package vcentertest
+package directory
 
 import (
 	"bytes"
@@ -16,8 +16,11 @@ import (
 	"github.com/vmware/govmomi/sts"
 )
 
+// TokenServicePath is where the token service answers, besides sts.Path: the
+// simulator's config.vpxd.sso.sts.uri.
+const TokenServicePath = "/sts/STSService/vsphere.local"
+
 const (
-	tokenServicePath  = "/sts/STSService/vsphere.local" // the simulator's config.vpxd.sso.sts.uri
 	assertionLifetime = 5 * time.Minute
 	wsTime            = "2006-01-02T15:04:05.000Z"
 )
@@ -27,8 +30,10 @@ const (
 // signed: what the other services accept is one that was issued.
 type tokenService struct{ directory *Directory }
 
-func (s *tokenService) register(mux *http.ServeMux) {
-	mux.Handle(tokenServicePath, s)
+// RegisterTokenService has mux answer for the token service over the directory.
+func (d *Directory) RegisterTokenService(mux *http.ServeMux) {
+	s := &tokenService{directory: d}
+	mux.Handle(TokenServicePath, s)
 	mux.Handle(sts.Path, s)
 }
 
@@ -54,7 +59,7 @@ func (s *tokenService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if forged != "" {
 		subject, ok = parsePrincipal(forged)
 	} else {
-		subject, ok = s.directory.authenticate(request.Username, request.Password)
+		subject, ok = s.directory.Authenticate(request.Username, request.Password)
 	}
 	if !ok {
 		s.fault(w, "FailedAuthentication", "Invalid credentials")

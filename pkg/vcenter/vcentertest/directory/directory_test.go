@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package vcentertest
+package directory_test
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/session"
 	"github.com/vmware/govmomi/ssoadmin"
 	"github.com/vmware/govmomi/ssoadmin/methods"
@@ -17,10 +18,13 @@ import (
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/directory"
 )
 
 // stranger is a client that has not logged in.
-func stranger(t *testing.T, v *VCenter) *vim25.Client {
+func stranger(t *testing.T, v *vcentertest.VCenter) *vim25.Client {
 	t.Helper()
 	c := soap.NewClient(v.URL(), false)
 	c.SetThumbprint(v.Addr(), v.Thumbprint())
@@ -31,9 +35,18 @@ func stranger(t *testing.T, v *VCenter) *vim25.Client {
 	return client
 }
 
+// refused requires a fault of a type.
+func refused[F types.BaseMethodFault](t *testing.T, err error) {
+	t.Helper()
+	var want F
+	if !fault.Is(err, want) {
+		t.Errorf("error %v, want a %T", err, want)
+	}
+}
+
 // tokens is the token service at its real path.
 func tokens(c *vim25.Client) *sts.Client {
-	s := c.NewServiceClient(tokenServicePath, sts.Namespace)
+	s := c.NewServiceClient(directory.TokenServicePath, sts.Namespace)
 	return &sts.Client{Client: s, RoundTripper: s}
 }
 
@@ -47,7 +60,7 @@ func issue(t *testing.T, c *vim25.Client, user, password string) *sts.Signer {
 }
 
 // administration is the administration service, logged in to with an assertion.
-func administration(t *testing.T, v *VCenter, signer *sts.Signer) (*ssoadmin.Client, error) {
+func administration(t *testing.T, v *vcentertest.VCenter, signer *sts.Signer) (*ssoadmin.Client, error) {
 	t.Helper()
 	client, err := v.Client(t.Context())
 	if err != nil {
@@ -70,7 +83,7 @@ func administration(t *testing.T, v *VCenter, signer *sts.Signer) (*ssoadmin.Cli
 }
 
 func TestUsersLogIn(t *testing.T) {
-	v := Run(t, Options{})
+	v := vcentertest.Run(t, vcentertest.Options{})
 	try := func(user, password string) (string, error) {
 		m := session.NewManager(stranger(t, v))
 		if err := m.Login(t.Context(), url.UserPassword(user, password)); err != nil {
@@ -82,7 +95,7 @@ func TestUsersLogIn(t *testing.T) {
 		}
 		return s.UserName, nil
 	}
-	for _, user := range append(SampleUsers(), User{Name: DefaultUsername, Password: DefaultPassword}) {
+	for _, user := range append(vcentertest.SampleUsers(), directory.User{Name: vcentertest.DefaultUsername, Password: vcentertest.DefaultPassword}) {
 		if _, err := try(user.Name, user.Password); err != nil {
 			t.Errorf("login of %s: %v", user.Name, err)
 		}
@@ -91,7 +104,7 @@ func TestUsersLogIn(t *testing.T) {
 		_, err = try(user.Name, "")
 		refused[*types.InvalidLogin](t, err)
 	}
-	got, err := try("DEV-A@vsphere.LOCAL", SamplePassword)
+	got, err := try("DEV-A@vsphere.LOCAL", vcentertest.SamplePassword)
 	if err != nil || got != `VSPHERE.LOCAL\dev-a` {
 		t.Errorf("the session is in the name %q (%v), want vCenter's spelling", got, err)
 	}
@@ -100,41 +113,41 @@ func TestUsersLogIn(t *testing.T) {
 	if err := d.Disable("dev-a@vsphere.local", true); err != nil {
 		t.Fatal(err)
 	}
-	_, err = try("dev-a@vsphere.local", SamplePassword)
+	_, err = try("dev-a@vsphere.local", vcentertest.SamplePassword)
 	refused[*types.InvalidLogin](t, err)
 	d.Remove("viewer@vsphere.local")
-	_, err = try("viewer@vsphere.local", SamplePassword)
+	_, err = try("viewer@vsphere.local", vcentertest.SamplePassword)
 	refused[*types.InvalidLogin](t, err)
-	for range lockoutAttempts {
+	for range directory.LockoutAttempts {
 		_, _ = try("owner-b@vsphere.local", "wrong")
-		_, _ = try(DefaultUsername, "wrong")
+		_, _ = try(vcentertest.DefaultUsername, "wrong")
 	}
 	if !d.Locked("owner-b@vsphere.local") {
 		t.Error("five wrong passwords lock nobody")
 	}
-	_, err = try("owner-b@vsphere.local", SamplePassword)
+	_, err = try("owner-b@vsphere.local", vcentertest.SamplePassword)
 	refused[*types.InvalidLogin](t, err)
-	if _, err := try(DefaultUsername, DefaultPassword); err != nil {
+	if _, err := try(vcentertest.DefaultUsername, vcentertest.DefaultPassword); err != nil {
 		t.Errorf("the administrator was locked: %v", err)
 	}
 }
 
 func TestTokenServiceChecksThePassword(t *testing.T) {
-	v := Run(t, Options{})
+	v := vcentertest.Run(t, vcentertest.Options{})
 	c := stranger(t, v)
-	for user, password := range map[string]string{"viewer@vsphere.local": "wrong", "stranger@vsphere.local": SamplePassword, "": ""} {
+	for user, password := range map[string]string{"viewer@vsphere.local": "wrong", "stranger@vsphere.local": vcentertest.SamplePassword, "": ""} {
 		if _, err := tokens(c).Issue(t.Context(), sts.TokenRequest{Userinfo: url.UserPassword(user, password), KeyType: "Bearer"}); err == nil {
 			t.Errorf("an assertion for %q with a wrong password", user)
 		}
 	}
-	signer := issue(t, c, "viewer@vsphere.local", SamplePassword)
+	signer := issue(t, c, "viewer@vsphere.local", vcentertest.SamplePassword)
 	m := session.NewManager(c)
 	if err := m.LoginByToken(c.WithHeader(t.Context(), soap.Header{Security: signer})); err != nil {
 		t.Errorf("log in with an assertion: %v", err)
 	}
 	made := *signer
 	made.Token = `<saml2:Assertion xmlns:saml2="urn:oasis:names:tc:SAML:2.0:assertion" ID="_1"><saml2:Subject><saml2:NameID>` +
-		DefaultUsername + `</saml2:NameID></saml2:Subject></saml2:Assertion>`
+		vcentertest.DefaultUsername + `</saml2:NameID></saml2:Subject></saml2:Assertion>`
 	other := stranger(t, v)
 	err := session.NewManager(other).LoginByToken(other.WithHeader(t.Context(), soap.Header{Security: &made}))
 	refused[*types.InvalidLogin](t, err)
@@ -147,8 +160,8 @@ func TestTokenServiceChecksThePassword(t *testing.T) {
 }
 
 func TestNestedGroupsAreFound(t *testing.T) {
-	v := Run(t, Options{})
-	admin, err := administration(t, v, issue(t, stranger(t, v), DefaultUsername, DefaultPassword))
+	v := vcentertest.Run(t, vcentertest.Options{})
+	admin, err := administration(t, v, issue(t, stranger(t, v), vcentertest.DefaultUsername, vcentertest.DefaultPassword))
 	if err != nil {
 		t.Fatal(err)
 	}

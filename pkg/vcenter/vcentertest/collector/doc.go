@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package collector is the property collector of the simulated vCenter: it waits
+// for changes instead of asking the simulator for everything again and again, so
+// that a change arrives within milliseconds in an inventory of any size.
+//
+// It owns collectors, their filters, container views, and the Tracker, which hears
+// of every change and knows who is called what and lies where. It does not know
+// what is stricter about the objects themselves, nor listen, nor log anybody in.
+// It depends on govmomi alone.
+//
+// What is stricter than in govmomi's simulator:
+//
+//   - A property collector sends what changed: an object enters once, sends the
+//     paths whose values differ, and leaves when its view lets go of it. Moves
+//     between folders change parent, and enter and leave views. Changes that the
+//     simulator makes without notice (a resource pool's configuration, lists of
+//     machines) arrive too.
+//   - A waiting WaitForUpdatesEx fails with NotAuthenticated when its session
+//     ends, and a version that the collector did not hand out is refused with
+//     InvalidCollectorVersion; the last version but one is answered again.
+package collector
