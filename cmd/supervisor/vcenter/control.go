@@ -26,8 +26,12 @@ type service interface {
 	Running() bool
 }
 
-// longestSocket is what every system accepts as the path of a socket.
-const longestSocket = 100
+const (
+	// longestSocket is what every system accepts as the path of a socket, with fresh behind it.
+	longestSocket = 96
+	// fresh is at the end of the name of a socket that is not protected yet.
+	fresh = ".new"
+)
 
 // reach returns a path of bearable length to a socket, through a link where its own is too long.
 func reach(socket string) (path string, done func(), err error) {
@@ -56,19 +60,24 @@ func serveControl(ctx context.Context, socket string, controlled service) error 
 		return fmt.Errorf("make the folder of the control socket: %w", err)
 	}
 	// The data directory has one owner: what is left there is of a process that died.
-	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove the last control socket: %w", err)
+	for _, left := range []string{socket, socket + fresh} {
+		if err := os.Remove(left); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove the last control socket: %w", err)
+		}
 	}
 	path, done, err := reach(socket)
 	if err != nil {
 		return err
 	}
 	defer done()
-	listener, err := net.Listen("unix", path)
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path + fresh, Net: "unix"})
 	if err != nil {
 		return fmt.Errorf("listen on the control socket: %w", err)
 	}
-	if err := os.Chmod(socket, 0o600); err != nil {
+	// It has its name only once nobody else may use it.
+	listener.SetUnlinkOnClose(false)
+	defer func() { _ = os.Remove(socket) }()
+	if err := errors.Join(os.Chmod(socket+fresh, 0o600), os.Rename(socket+fresh, socket)); err != nil {
 		_ = listener.Close()
 		return fmt.Errorf("protect the control socket: %w", err)
 	}
