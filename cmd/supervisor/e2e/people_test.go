@@ -51,9 +51,6 @@ func (p *person) config(t *testing.T) *rest.Config {
 		t.Fatal(err)
 	}
 	config.QPS = -1
-	// Of many requests at once over one connection of HTTP/2, one whose body is refused unread now and then has an answer
-	// without an end.
-	config.NextProtos = []string{"http/1.1"}
 	config.Timeout = time.Minute
 	return config
 }
