@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package collector is the property collector of the simulated vCenter: it waits
-// for changes instead of asking the simulator for everything again and again, so
-// that a change arrives within milliseconds in an inventory of any size.
+// for changes instead of asking the simulator for everything again and again,
+// which takes the longer the more there is.
 //
 // It owns collectors, their filters, container views, and the Tracker, which hears
 // of every change and knows who is called what and lies where. It does not know
