@@ -125,7 +125,12 @@ func (c *Controller) quota(ctx context.Context, namespace *v1alpha1.Namespace) (
 			return pause, nil
 		}
 	}
-	if err := c.writeQuota(ctx, have, want); err != nil {
+	err = c.writeQuota(ctx, have, want)
+	switch {
+	case have == nil && apierrors.IsAlreadyExists(err):
+		// The informer does not know it yet, and has us come again when it does.
+		return 0, nil
+	case err != nil:
 		return 0, fmt.Errorf("keep ResourceQuota %s/%s: %w", want.Namespace, want.Name, err)
 	}
 	c.quotaLock.Lock()
@@ -163,13 +168,7 @@ func (c *Controller) writeQuota(ctx context.Context, have, want *corev1.Resource
 	client := c.Client.CoreV1().ResourceQuotas(want.Namespace)
 	if have == nil {
 		_, err := client.Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
-		if !apierrors.IsAlreadyExists(err) {
-			return err
-		}
-		// The informer does not know it yet.
-		if have, err = client.Get(ctx, want.Name, metav1.GetOptions{}); err != nil {
-			return err
-		}
+		return err
 	}
 	// Kubernetes writes what is used into it at the same time.
 	return retry.OnError(retry.DefaultBackoff, apierrors.IsConflict, func() error {
