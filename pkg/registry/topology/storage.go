@@ -28,7 +28,7 @@ func NewREST(scheme *runtime.Scheme, getter generic.RESTOptionsGetter, sight Sig
 		NewListFunc:               func() runtime.Object { return &v1alpha1.AvailabilityZoneList{} },
 		DefaultQualifiedResource:  qualified(),
 		SingularQualifiedResource: v1alpha1.Resource("availabilityzone"),
-		TableConvertor:            availabilityZoneTable{rest.NewDefaultTableConvertor(qualified())},
+		TableConvertor:            availabilityZoneTable(rest.NewDefaultTableConvertor(qualified())),
 		CreateStrategy:            scope{namespaced: false},
 		DeleteStrategy:            scheme,
 	}
@@ -37,7 +37,7 @@ func NewREST(scheme *runtime.Scheme, getter generic.RESTOptionsGetter, sight Sig
 		NewListFunc:               func() runtime.Object { return &v1alpha1.ZoneList{} },
 		DefaultQualifiedResource:  v1alpha1.Resource("zones"),
 		SingularQualifiedResource: v1alpha1.Resource("zone"),
-		TableConvertor:            zoneTable{clock: clock, fallback: rest.NewDefaultTableConvertor(v1alpha1.Resource("zones"))},
+		TableConvertor:            zoneTable(clock, rest.NewDefaultTableConvertor(v1alpha1.Resource("zones"))),
 		CreateStrategy:            scope{namespaced: true},
 		DeleteStrategy:            scheme,
 	}

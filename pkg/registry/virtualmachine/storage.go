@@ -80,7 +80,7 @@ func NewREST(scheme *runtime.Scheme, getter generic.RESTOptionsGetter, origins O
 		UpdateStrategy:            rules,
 		DeleteStrategy:            rules,
 		ResetFieldsStrategy:       rules,
-		TableConvertor:            tableConvertor{clock: clock, fallback: rest.NewDefaultTableConvertor(resource)},
+		TableConvertor:            table(clock, rest.NewDefaultTableConvertor(resource)),
 	}
 	if err := store.CompleteWithOptions(storeOptions(getter)); err != nil {
 		return nil, fmt.Errorf("set up storage of %s: %w", resource, err)

@@ -3,15 +3,15 @@
 package virtualmachine
 
 import (
-	"context"
 	"time"
 
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/utils/clock"
+
+	"github.com/openpacific/pacific/pkg/registry"
 )
 
 // columns returns vm-operator's columns, then what else a wide table has room for.
@@ -32,33 +32,22 @@ func columns() []metav1.TableColumnDefinition {
 // columnCount is the number of columns.
 const columnCount = 9
 
-// tableConvertor prints virtual machines. It does so for ten thousand at a time,
-// so it builds all cells in one piece and asks nothing by reflection.
-type tableConvertor struct {
-	clock    clock.PassiveClock
-	fallback rest.TableConvertor
+// table prints virtual machines. It does so for ten thousand at a time, so it
+// builds all cells in one piece and asks nothing by reflection.
+func table(clock clock.PassiveClock, fallback rest.TableConvertor) registry.Table[v1alpha5.VirtualMachine, v1alpha5.VirtualMachineList] {
+	return registry.Table[v1alpha5.VirtualMachine, v1alpha5.VirtualMachineList]{
+		Columns: columns,
+		Items: func(list *v1alpha5.VirtualMachineList) (metav1.ListMeta, []v1alpha5.VirtualMachine) {
+			return list.ListMeta, list.Items
+		},
+		Rows: func(count int, at func(int) *v1alpha5.VirtualMachine) []metav1.TableRow {
+			return rows(clock.Now(), count, at)
+		},
+		Fallback: fallback,
+	}
 }
 
-func (c tableConvertor) ConvertToTable(ctx context.Context, object, tableOptions runtime.Object) (*metav1.Table, error) {
-	table := &metav1.Table{}
-	switch object := object.(type) {
-	case *v1alpha5.VirtualMachineList:
-		table.ListMeta = object.ListMeta
-		table.Rows = c.rows(len(object.Items), func(i int) *v1alpha5.VirtualMachine { return &object.Items[i] })
-	case *v1alpha5.VirtualMachine:
-		table.ResourceVersion = object.ResourceVersion
-		table.Rows = c.rows(1, func(int) *v1alpha5.VirtualMachine { return object })
-	default:
-		return c.fallback.ConvertToTable(ctx, object, tableOptions)
-	}
-	if options, ok := tableOptions.(*metav1.TableOptions); !ok || !options.NoHeaders {
-		table.ColumnDefinitions = columns()
-	}
-	return table, nil
-}
-
-func (c tableConvertor) rows(count int, at func(int) *v1alpha5.VirtualMachine) []metav1.TableRow {
-	now := c.clock.Now()
+func rows(now time.Time, count int, at func(int) *v1alpha5.VirtualMachine) []metav1.TableRow {
 	rows := make([]metav1.TableRow, count)
 	cells := make([]any, count*columnCount)
 	for i := range rows {
@@ -69,7 +58,7 @@ func (c tableConvertor) rows(count int, at func(int) *v1alpha5.VirtualMachine) [
 		row[2] = vm.Spec.ClassName
 		row[3] = imageName(vm)
 		row[4] = primaryIP4(vm)
-		row[5] = age(now, vm.CreationTimestamp)
+		row[5] = registry.Age(now, vm.CreationTimestamp)
 		row[6] = vm.Status.NodeName
 		row[7] = vm.Status.Zone
 		row[8] = guestOS(vm)
@@ -101,11 +90,4 @@ func guestOS(vm *v1alpha5.VirtualMachine) string {
 	default:
 		return guest.GuestID
 	}
-}
-
-func age(now time.Time, created metav1.Time) string {
-	if created.IsZero() {
-		return "<unknown>"
-	}
-	return duration.HumanDuration(now.Sub(created.Time))
 }

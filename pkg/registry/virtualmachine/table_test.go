@@ -17,11 +17,8 @@ import (
 	testingclock "k8s.io/utils/clock/testing"
 )
 
-func testConvertor() tableConvertor {
-	return tableConvertor{
-		clock:    testingclock.NewFakePassiveClock(created.Add(50 * time.Hour)),
-		fallback: rest.NewDefaultTableConvertor(GroupResource()),
-	}
+func testConvertor() rest.TableConvertor {
+	return table(testingclock.NewFakePassiveClock(created.Add(50*time.Hour)), rest.NewDefaultTableConvertor(GroupResource()))
 }
 
 func TestTable(t *testing.T) {
@@ -102,7 +99,7 @@ func BenchmarkTable(b *testing.B) {
 	for i := range 10000 {
 		list.Items = append(list.Items, *machine(fmt.Sprintf("vm-%d", i)))
 	}
-	convertor := tableConvertor{clock: clock.RealClock{}}
+	convertor := table(clock.RealClock{}, nil)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := convertor.ConvertToTable(context.Background(), list, nil); err != nil {

@@ -86,7 +86,7 @@ func NewREST(scheme *runtime.Scheme, getter generic.RESTOptionsGetter, authorize
 		UpdateStrategy:            rules,
 		DeleteStrategy:            rules,
 		ResetFieldsStrategy:       rules,
-		TableConvertor:            tableConvertor{clock: clock, fallback: rest.NewDefaultTableConvertor(qualified())},
+		TableConvertor:            table(clock, rest.NewDefaultTableConvertor(qualified())),
 	}
 	if err := store.CompleteWithOptions(&generic.StoreOptions{RESTOptions: getter, AttrFunc: attributes}); err != nil {
 		return nil, fmt.Errorf("set up storage of %s: %w", qualified(), err)

@@ -3,18 +3,17 @@
 package vspherenamespace
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/registry"
 )
 
 func columns() []metav1.TableColumnDefinition {
@@ -31,41 +30,24 @@ func columns() []metav1.TableColumnDefinition {
 	}
 }
 
-type tableConvertor struct {
-	clock    clock.PassiveClock
-	fallback rest.TableConvertor
+func table(clock clock.PassiveClock, fallback rest.TableConvertor) registry.Table[v1alpha1.Namespace, v1alpha1.NamespaceList] {
+	return registry.Table[v1alpha1.Namespace, v1alpha1.NamespaceList]{
+		Columns: columns,
+		Items: func(list *v1alpha1.NamespaceList) (metav1.ListMeta, []v1alpha1.Namespace) {
+			return list.ListMeta, list.Items
+		},
+		Rows: registry.EachRow(func(object *v1alpha1.Namespace) metav1.TableRow {
+			return row(object, registry.Age(clock.Now(), object.CreationTimestamp))
+		}),
+		Fallback: fallback,
+	}
 }
 
-func (c tableConvertor) ConvertToTable(ctx context.Context, object, tableOptions runtime.Object) (*metav1.Table, error) {
-	table := &metav1.Table{}
-	switch object := object.(type) {
-	case *v1alpha1.NamespaceList:
-		table.ListMeta = object.ListMeta
-		table.Rows = make([]metav1.TableRow, len(object.Items))
-		for i := range object.Items {
-			table.Rows[i] = c.row(&object.Items[i])
-		}
-	case *v1alpha1.Namespace:
-		table.ResourceVersion = object.ResourceVersion
-		table.Rows = []metav1.TableRow{c.row(object)}
-	default:
-		return c.fallback.ConvertToTable(ctx, object, tableOptions)
-	}
-	if options, ok := tableOptions.(*metav1.TableOptions); !ok || !options.NoHeaders {
-		table.ColumnDefinitions = columns()
-	}
-	return table, nil
-}
-
-func (c tableConvertor) row(object *v1alpha1.Namespace) metav1.TableRow {
+func row(object *v1alpha1.Namespace, age string) metav1.TableRow {
 	usage, limits := object.Status.Usage, object.Spec.Resources
 	cpuLimit := "-"
 	if limits.CPULimitMHz != nil {
 		cpuLimit = fmt.Sprintf("%dMHz", *limits.CPULimitMHz)
-	}
-	age := "<unknown>"
-	if !object.CreationTimestamp.IsZero() {
-		age = duration.HumanDuration(c.clock.Since(object.CreationTimestamp.Time))
 	}
 	return metav1.TableRow{
 		Cells: []any{

@@ -85,7 +85,7 @@ func TestTable(t *testing.T) {
 		CPUMHz: 120, Memory: quantity("1Gi"), VirtualMachines: 5, PoweredOn: 2, Storage: []v1alpha1.NamespaceStorageUsage{{Used: *quantity("20Gi")}}}}
 	bare := namespace("team-b")
 	bare.CreationTimestamp.Reset()
-	convertor := tableConvertor{clock: testingclock.NewFakePassiveClock(created.Add(50 * time.Hour))}
+	convertor := table(testingclock.NewFakePassiveClock(created.Add(50*time.Hour)), nil)
 	table, err := convertor.ConvertToTable(t.Context(), &v1alpha1.NamespaceList{Items: []v1alpha1.Namespace{*object, *bare}}, nil)
 	if err != nil {
 		t.Fatal(err)
