@@ -165,6 +165,11 @@ func (c certificateSource) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 // ours.
 func kubeAPIProxy(config *restclient.Config, logger klog.Logger) (http.Handler, error) {
 	anonymous := restclient.AnonymousClientConfig(config)
+	// Not HTTP/2, over which all clients would share one connection. kube-apiserver
+	// ends the connection of whoever it does not know, and with it would go the
+	// requests of everybody else that have a body. And an answer that comes before
+	// the body was read would now and then have no end (go.dev/issue/78973).
+	anonymous.NextProtos = []string{"http/1.1"}
 	transport, err := restclient.TransportFor(anonymous)
 	if err != nil {
 		return nil, fmt.Errorf("make a connection to kube-apiserver: %w", err)
@@ -177,14 +182,6 @@ func kubeAPIProxy(config *restclient.Config, logger klog.Logger) (http.Handler, 
 		Rewrite: func(request *httputil.ProxyRequest) {
 			request.SetURL(&url.URL{Scheme: target.Scheme, Host: target.Host})
 			request.SetXForwarded()
-			// ReverseProxy hides the body's Close from the transport (go.dev/issue/78973).
-			// A client of HTTP/2 sends no more of its body once it sees a refusal. The
-			// transport would go on reading it, and the proxy, which waits for the
-			// transport, would never end the answer that the client waits for. A body of
-			// HTTP/1 stays hidden: its Close waits for what the client has not sent.
-			if request.In.ProtoMajor >= 2 && request.Out.Body != nil {
-				request.Out.Body = request.In.Body
-			}
 		},
 		Transport:     transport,
 		FlushInterval: -1, // watches

@@ -3,11 +3,12 @@
 package apiserver
 
 import (
-	"context"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,23 +16,6 @@ import (
 	restclient "k8s.io/client-go/rest"
 	"k8s.io/klog/v2/ktesting"
 )
-
-// unsent is a body of which nothing is sent before it is closed, as by a
-// client that has seen a refusal.
-type unsent struct {
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (u *unsent) Read([]byte) (int, error) {
-	<-u.closed
-	return 0, io.ErrClosedPipe
-}
-
-func (u *unsent) Close() error {
-	u.once.Do(func() { close(u.closed) })
-	return nil
-}
 
 // overHTTP2 serves until the test ends.
 func overHTTP2(t *testing.T, handler http.Handler) *httptest.Server {
@@ -43,16 +27,16 @@ func overHTTP2(t *testing.T, handler http.Handler) *httptest.Server {
 	return server
 }
 
-// TestForwardedRefusalHasAnEnd has kube-apiserver refuse a request before the
-// client has sent its body.
-func TestForwardedRefusalHasAnEnd(t *testing.T) {
-	const refusal = `{"kind":"Status","code":403}`
+// TestStrangersBreakNobodysRequests has kube-apiserver end the connection of
+// somebody whom it does not know, as it does, while others write.
+func TestStrangersBreakNobodysRequests(t *testing.T) {
 	kubeAPI := overHTTP2(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ProtoMajor != 2 {
-			t.Errorf("forwarded over %s", r.Proto)
+		if r.URL.Path == "/stranger" {
+			w.Header().Set("Connection", "close")
+			w.WriteHeader(http.StatusUnauthorized)
+			return
 		}
-		w.WriteHeader(http.StatusForbidden)
-		_, _ = io.WriteString(w, refusal)
+		_, _ = io.Copy(w, r.Body)
 	}))
 	logger, _ := ktesting.NewTestContext(t)
 	proxy, err := kubeAPIProxy(&restclient.Config{
@@ -65,21 +49,31 @@ func TestForwardedRefusalHasAnEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	front := overHTTP2(t, proxy)
-
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPatch, front.URL, &unsent{closed: make(chan struct{})})
-	if err != nil {
-		t.Fatal(err)
+	client := front.Client()
+	client.Timeout = 10 * time.Second
+	write := func(path, body string) (int, string, error) {
+		response, err := client.Post(front.URL+path, "application/json", strings.NewReader(body))
+		if err != nil {
+			return 0, "", err
+		}
+		defer response.Body.Close()
+		answer, err := io.ReadAll(response.Body)
+		return response.StatusCode, string(answer), err
 	}
-	request.ContentLength = 100
-	response, err := front.Client().Do(request)
-	if err != nil {
-		t.Fatal(err)
+	var writing sync.WaitGroup
+	for i := range 8 {
+		writing.Go(func() {
+			for j := range 200 {
+				path, want, body := "/stranger", http.StatusUnauthorized, ""
+				if i > 0 {
+					path, want, body = "/known", http.StatusOK, fmt.Sprintf(`{"writer":%d,"write":%d}`, i, j)
+				}
+				if status, answer, err := write(path, body); err != nil || status != want || answer != body {
+					t.Errorf("%s: got %d %q, %v", path, status, answer, err)
+					return
+				}
+			}
+		})
 	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil || response.StatusCode != http.StatusForbidden || string(body) != refusal {
-		t.Errorf("got %s %q, %v", response.Status, body, err)
-	}
+	writing.Wait()
 }

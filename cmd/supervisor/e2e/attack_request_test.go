@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -315,12 +314,10 @@ func TestRefusedWritesHaveAnEnd(t *testing.T) {
 	}}
 	defer client.CloseIdleConnections()
 	address := s.loginURL(t) + vnsPath + "/team-a?dryRun=All"
-	const writers, writes = 4, 2000
-	var odd atomic.Int32
 	var writing sync.WaitGroup
-	for range writers {
+	for range 4 {
 		writing.Go(func() {
-			for i := range writes {
+			for i := range 2000 {
 				method := []string{http.MethodPatch, http.MethodDelete}[i%2]
 				request, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(`{"spec":{"description":"mine"}}`))
 				if err != nil {
@@ -333,22 +330,14 @@ func TestRefusedWritesHaveAnEnd(t *testing.T) {
 					_, err = io.Copy(io.Discard, response.Body)
 					_ = response.Body.Close()
 				}
-				switch {
-				case os.IsTimeout(err):
-					t.Errorf("a refused write has no end: %v", err)
+				if err != nil || response.StatusCode != http.StatusForbidden {
+					t.Errorf("a refused write: %v, %v", response, err)
 					return
-				case err != nil || response.StatusCode != http.StatusForbidden:
-					// A busy server may turn somebody away, or end a connection; it may not be the rule.
-					odd.Add(1)
-					t.Logf("a refused write: %v, %v", response, err)
 				}
 			}
 		})
 	}
 	writing.Wait()
-	if n := odd.Load(); n > writers*writes/100 {
-		t.Errorf("%d of %d writes were answered otherwise than with a refusal", n, writers*writes)
-	}
 }
 
 // TestOldTLSIsRefused offers TLS 1.0 and 1.1 at both of the doors.
