@@ -72,7 +72,7 @@ func (s *Session) Run(ctx context.Context) error {
 	defer poll.Stop()
 
 	logger := s.config.Logger.WithValues("vcenter", s.config.URL.Host)
-	retry, flap, said := newRetry(), newRetry(), ""
+	retry, flap, said := NewRetry(), NewRetry(), ""
 	for ctx.Err() == nil {
 		connection, tried, err := s.login(ctx)
 		if ctx.Err() != nil {
@@ -94,7 +94,7 @@ func (s *Session) Run(ctx context.Context) error {
 			s.rest(ctx, delay, tried, poll.C())
 			continue
 		}
-		retry, said = newRetry(), ""
+		retry, said = NewRetry(), ""
 		logger.Info("Logged in to vCenter", "version", connection.Client.ServiceContent.About.Version)
 		s.publish(connection, nil)
 		since := s.config.Clock.Now()
@@ -102,7 +102,7 @@ func (s *Session) Run(ctx context.Context) error {
 			logger.Info("Lost the login at vCenter", "reason", err.Error())
 		}
 		if s.config.Clock.Since(since) >= steady {
-			flap = newRetry()
+			flap = NewRetry()
 			continue
 		}
 		s.rest(ctx, flap.Step(), tried, poll.C())
@@ -110,7 +110,9 @@ func (s *Session) Run(ctx context.Context) error {
 	return nil
 }
 
-func newRetry() *wait.Backoff {
+// NewRetry returns the pauses after attempts that vCenter did not answer well: half
+// a second at first, then twice as long each time, up to 30 s, with jitter.
+func NewRetry() *wait.Backoff {
 	return &wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.3, Steps: 100, Cap: 30 * time.Second}
 }
 

@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
+
+	"github.com/openpacific/pacific/pkg/vcenter"
 )
 
 const (
@@ -49,7 +51,7 @@ type Catalogue struct {
 // Run reads until ctx ends; then it returns nil. After a failure it tries again
 // within a second, and ever more rarely up to 30 s.
 func (c *Catalogue) Run(ctx context.Context) error {
-	retry, said := newRetry(), ""
+	retry, said := vcenter.NewRetry(), ""
 	for turn := 0; ctx.Err() == nil; {
 		next, err := c.read(ctx, turn)
 		var pause time.Duration
@@ -67,7 +69,7 @@ func (c *Catalogue) Run(ctx context.Context) error {
 			if said != "" {
 				c.Logger.Info("Read the content libraries again")
 			}
-			retry, said = newRetry(), ""
+			retry, said = vcenter.NewRetry(), ""
 			pause = wait.Jitter(c.interval(), jitter)
 			turn++
 		}
@@ -79,10 +81,6 @@ func (c *Catalogue) Run(ctx context.Context) error {
 		timer.Stop()
 	}
 	return nil
-}
-
-func newRetry() *wait.Backoff {
-	return &wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.3, Steps: 100, Cap: 30 * time.Second}
 }
 
 func (c *Catalogue) clock() clock.Clock {

@@ -117,7 +117,7 @@ func (c *Catalogue) Changed() <-chan struct{} {
 // took; after a new login at once.
 func (c *Catalogue) Run(ctx context.Context) error {
 	clock := c.clock()
-	retry, said := newRetry(), ""
+	retry, said := vcenter.NewRetry(), ""
 	for {
 		connection, err := c.Session.Connect(ctx)
 		if ctx.Err() != nil {
@@ -133,7 +133,7 @@ func (c *Catalogue) Run(ctx context.Context) error {
 				if said != "" {
 					c.Logger.Info("Read the storage policies again")
 				}
-				retry, said = newRetry(), ""
+				retry, said = vcenter.NewRetry(), ""
 				c.rest(ctx, connection, max(wait.Jitter(c.interval(), jitter), share*clock.Since(began)))
 				continue
 			}
@@ -145,10 +145,6 @@ func (c *Catalogue) Run(ctx context.Context) error {
 		// A service that does not answer in time is not asked all the time.
 		c.rest(ctx, connection, max(retry.Step(), clock.Since(began)))
 	}
-}
-
-func newRetry() *wait.Backoff {
-	return &wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.3, Steps: 100, Cap: 30 * time.Second}
 }
 
 // rest waits out a pause, or until the login is lost.
