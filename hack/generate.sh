@@ -104,6 +104,8 @@ for part in applyconfiguration clientset listers informers; do
 done
 "${work}/applyconfiguration-gen" "${header[@]}" \
   --output-dir "${output}/pkg/generated/applyconfiguration" --output-pkg "${generated}/applyconfiguration" "${types[@]}"
+# The generator calls the file in which it looks up kinds utils.go.
+mv "${output}/pkg/generated/applyconfiguration/utils.go" "${output}/pkg/generated/applyconfiguration/kinds.go"
 "${work}/client-gen" "${header[@]}" --clientset-name versioned --input-base "" --input "$(IFS=,; echo "${types[*]}")" \
   --apply-configuration-package "${generated}/applyconfiguration" \
   --output-dir "${output}/pkg/generated/clientset" --output-pkg "${generated}/clientset"
