@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apiserver/pkg/authentication/user"
 
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/login"
 	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 )
@@ -51,7 +52,7 @@ func (r roles) Of(ctx context.Context, identity login.Identity) ([]login.Workloa
 func userInfo(identity login.Identity) user.Info {
 	groups := []string{user.AllAuthenticated}
 	for _, group := range identity.Groups {
-		groups = append(groups, login.UserPrefix+group)
+		groups = append(groups, vsphere.SubjectPrefix+group)
 	}
-	return &user.DefaultInfo{Name: login.UserPrefix + identity.Name(), Groups: groups}
+	return &user.DefaultInfo{Name: vsphere.SubjectPrefix + identity.Name(), Groups: groups}
 }

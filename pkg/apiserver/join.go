@@ -20,6 +20,7 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	namespacecontroller "github.com/openpacific/pacific/pkg/controller/namespace"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/livestore"
@@ -165,7 +166,7 @@ func (r releaser) RemoveFinalizer(ctx context.Context, namespace, name string, u
 		return vm, nil
 	}
 	objectInfo := rest.WrapUpdatedObjectInfo(sameUID{uid}, without)
-	_, _, err := r.machines.Update(ctx, name, objectInfo, rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{FieldManager: "pacific"})
+	_, _, err := r.machines.Update(ctx, name, objectInfo, rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{FieldManager: vsphere.FieldManager})
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

@@ -24,9 +24,9 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	vsphereinstall "github.com/openpacific/pacific/pkg/apis/vsphere/install"
 	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
-	namespacecontroller "github.com/openpacific/pacific/pkg/controller/namespace"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/livestore"
 	vnsregistry "github.com/openpacific/pacific/pkg/registry/vspherenamespace"
@@ -121,7 +121,7 @@ func clusterScoped(handler http.Handler) http.Handler {
 func taken(namespaces coreinformers.NamespaceInformer) func(string) bool {
 	return func(name string) bool {
 		namespace, err := namespaces.Lister().Get(name)
-		return err == nil && namespace.Annotations[namespacecontroller.FolderAnnotation] == ""
+		return err == nil && namespace.Annotations[vsphere.FolderAnnotation] == ""
 	}
 }
 

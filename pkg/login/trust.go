@@ -6,12 +6,9 @@ import (
 	"encoding/json"
 	"strings"
 
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/login/token"
 )
-
-// UserPrefix stands before the names of users and groups in Kubernetes, so that
-// none can be taken for one of Kubernetes' own.
-const UserPrefix = "sso:"
 
 // AuthenticationConfiguration is the file that makes a kube-apiserver trust the
 // tokens of an issuer, for its flag --authentication-config. discoveryURL is
@@ -32,8 +29,8 @@ func AuthenticationConfiguration(issuer, discoveryURL string, ca []byte) []byte 
 		}
 	}
 	b.WriteString("  claimMappings:\n")
-	b.WriteString("    username:\n      claim: sub\n      prefix: " + quote(UserPrefix) + "\n")
-	b.WriteString("    groups:\n      claim: group_names\n      prefix: " + quote(UserPrefix) + "\n")
+	b.WriteString("    username:\n      claim: sub\n      prefix: " + quote(vsphere.SubjectPrefix) + "\n")
+	b.WriteString("    groups:\n      claim: group_names\n      prefix: " + quote(vsphere.SubjectPrefix) + "\n")
 	return []byte(b.String())
 }
 

@@ -21,16 +21,10 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/controller"
 	"github.com/openpacific/pacific/pkg/ledger"
 )
-
-// FolderAnnotation names the vCenter folder of a Namespace, as the Supervisor's
-// own does.
-const FolderAnnotation = "vmware-system-vm-folder"
-
-// fieldManager owns what this controller sets on a Namespace.
-const fieldManager = "pacific"
 
 // syncTimeout bounds one pass over one Namespace.
 const syncTimeout = 30 * time.Second
@@ -162,7 +156,7 @@ func (c *Controller) sync(ctx context.Context, name string) error {
 	if err := c.attach(ctx, folder); err != nil {
 		return err
 	}
-	if namespace.Annotations[FolderAnnotation] != folder.ID {
+	if namespace.Annotations[vsphere.FolderAnnotation] != folder.ID {
 		return c.annotate(ctx, folder)
 	}
 	return nil
@@ -180,8 +174,8 @@ func (c *Controller) folder(namespace string) (Folder, bool) {
 func (c *Controller) create(ctx context.Context, folder Folder) error {
 	_, err := c.Client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name:        folder.Namespace,
-		Annotations: map[string]string{FolderAnnotation: folder.ID},
-	}}, metav1.CreateOptions{FieldManager: fieldManager})
+		Annotations: map[string]string{vsphere.FolderAnnotation: folder.ID},
+	}}, metav1.CreateOptions{FieldManager: vsphere.FieldManager})
 	if apierrors.IsAlreadyExists(err) { // the informer will say so
 		return nil
 	}
@@ -193,11 +187,11 @@ func (c *Controller) create(ctx context.Context, folder Folder) error {
 }
 
 func (c *Controller) annotate(ctx context.Context, folder Folder) error {
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{FolderAnnotation: folder.ID}}})
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{vsphere.FolderAnnotation: folder.ID}}})
 	if err != nil {
 		return fmt.Errorf("encode the annotation of Namespace %q: %w", folder.Namespace, err)
 	}
-	_, err = c.Client.Patch(ctx, folder.Namespace, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	_, err = c.Client.Patch(ctx, folder.Namespace, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: vsphere.FieldManager})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("name folder %s in Namespace %q: %w", folder.ID, folder.Namespace, err)
 	}

@@ -20,6 +20,7 @@ import (
 	"k8s.io/klog/v2/ktesting"
 	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/ledger"
 )
 
@@ -143,8 +144,8 @@ func TestEachFolderHasItsNamespace(t *testing.T) {
 	run(t, client, folders, &records{})
 
 	eventually(t, "team-a exists", func() bool { return get(t, client, "team-a") != nil })
-	eventually(t, "team-b is annotated", func() bool { return get(t, client, "team-b").Annotations[FolderAnnotation] != "" })
-	want := map[string]string{FolderAnnotation: "group-v2", "mine": "kept"}
+	eventually(t, "team-b is annotated", func() bool { return get(t, client, "team-b").Annotations[vsphere.FolderAnnotation] != "" })
+	want := map[string]string{vsphere.FolderAnnotation: "group-v2", "mine": "kept"}
 	if diff := cmp.Diff(want, get(t, client, "team-b").Annotations); diff != "" {
 		t.Errorf("annotations of team-b (-want +got):\n%s", diff)
 	}

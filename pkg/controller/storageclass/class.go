@@ -12,13 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
-)
-
-// managedLabel is on the StorageClasses of this controller.
-const (
-	managedLabel = "app.kubernetes.io/managed-by"
-	managedValue = "pacific"
 )
 
 const (
@@ -27,8 +22,6 @@ const (
 	// svStorageClass, is for classes inside guest clusters.
 	provisioner     = "csi.vsphere.vmware.com"
 	policyParameter = "storagePolicyID"
-	// folderAnnotation names the folder that a Kubernetes Namespace belongs to.
-	folderAnnotation = "vmware-system-vm-folder"
 )
 
 // QuotaName is the name of the ResourceQuota that holds back what a vSphere
@@ -43,7 +36,7 @@ func QuotaKey(class string) corev1.ResourceName {
 // class is what the StorageClass of a policy is to be.
 func class(policy Policy) *storagev1.StorageClass {
 	return &storagev1.StorageClass{
-		ObjectMeta:           metav1.ObjectMeta{Name: policy.ClassName, Labels: map[string]string{managedLabel: managedValue}},
+		ObjectMeta:           metav1.ObjectMeta{Name: policy.ClassName, Labels: map[string]string{vsphere.ManagedLabel: vsphere.ManagedBy}},
 		Provisioner:          provisioner,
 		Parameters:           map[string]string{policyParameter: policy.ID},
 		ReclaimPolicy:        ptr.To(corev1.PersistentVolumeReclaimDelete),
@@ -69,7 +62,7 @@ func same(have, want *storagev1.StorageClass) bool {
 func (c *Controller) open(class string, namespaces []*v1alpha1.Namespace) string {
 	for _, namespace := range namespaces {
 		core, err := c.Core.Lister().Get(namespace.Name)
-		if err != nil || core.DeletionTimestamp != nil || namespace.Status.Folder == "" || core.Annotations[folderAnnotation] != namespace.Status.Folder {
+		if err != nil || core.DeletionTimestamp != nil || namespace.Status.Folder == "" || core.Annotations[vsphere.FolderAnnotation] != namespace.Status.Folder {
 			// Nobody but an administrator can claim anything there yet, or any more.
 			continue
 		}

@@ -21,16 +21,13 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/controller"
 )
 
-const (
-	// fieldManager owns what this controller sets.
-	fieldManager = "pacific"
-	// syncTimeout bounds one pass over all classes.
-	syncTimeout = time.Minute
-)
+// syncTimeout bounds one pass over all classes.
+const syncTimeout = time.Minute
 
 // Policy is a storage policy of vCenter.
 type Policy struct {
@@ -194,7 +191,7 @@ func (c *Controller) sync(ctx context.Context, namespaces cache.Store) error {
 			given[policy.Name] = true
 		}
 	}
-	ours, err := c.Informer.Lister().List(labels.SelectorFromSet(labels.Set{managedLabel: managedValue}))
+	ours, err := c.Informer.Lister().List(labels.SelectorFromSet(labels.Set{vsphere.ManagedLabel: vsphere.ManagedBy}))
 	if err != nil {
 		return fmt.Errorf("list StorageClasses: %w", err)
 	}
@@ -237,9 +234,9 @@ func (c *Controller) sync(ctx context.Context, namespaces cache.Store) error {
 // foreign says whether somebody else has a StorageClass of the name of a policy's.
 func (c *Controller) foreign(policy Policy) bool {
 	have, err := c.Informer.Lister().Get(policy.ClassName)
-	foreign := err == nil && have.Labels[managedLabel] != managedValue
+	foreign := err == nil && have.Labels[vsphere.ManagedLabel] != vsphere.ManagedBy
 	if foreign && !c.said[policy.ClassName] {
-		c.Logger.Info("A storage policy gets no StorageClass: there is one of its name that is not Pacific's. Remove it, or label it "+managedLabel+"="+managedValue+" to have it kept",
+		c.Logger.Info("A storage policy gets no StorageClass: there is one of its name that is not Pacific's. Remove it, or label it "+vsphere.ManagedLabel+"="+vsphere.ManagedBy+" to have it kept",
 			"storagePolicy", policy.Name, "storageClass", policy.ClassName)
 	}
 	c.said[policy.ClassName] = foreign
@@ -274,14 +271,14 @@ func (c *Controller) ensure(ctx context.Context, want *storagev1.StorageClass, n
 	}
 	next := have.DeepCopy()
 	next.AllowVolumeExpansion, next.MountOptions, next.AllowedTopologies = want.AllowVolumeExpansion, want.MountOptions, want.AllowedTopologies
-	if _, err := c.Client.StorageV1().StorageClasses().Update(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager}); err != nil {
+	if _, err := c.Client.StorageV1().StorageClasses().Update(ctx, next, metav1.UpdateOptions{FieldManager: vsphere.FieldManager}); err != nil {
 		return fmt.Errorf("put StorageClass %q right: %w", want.Name, err)
 	}
 	return nil
 }
 
 func (c *Controller) create(ctx context.Context, want *storagev1.StorageClass) error {
-	_, err := c.Client.StorageV1().StorageClasses().Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
+	_, err := c.Client.StorageV1().StorageClasses().Create(ctx, want, metav1.CreateOptions{FieldManager: vsphere.FieldManager})
 	if apierrors.IsAlreadyExists(err) { // the informer will say so
 		return nil
 	}

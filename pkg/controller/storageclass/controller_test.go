@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 )
 
@@ -111,7 +112,7 @@ func namespace(name string, given ...Policy) *v1alpha1.Namespace {
 }
 
 func core(name string) *corev1.Namespace {
-	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{folderAnnotation: "group-" + name}}}
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{vsphere.FolderAnnotation: "group-" + name}}}
 }
 
 // quota is one that Kubernetes has taken up, with entries for these classes.

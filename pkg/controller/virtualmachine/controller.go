@@ -17,12 +17,9 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 	"github.com/openpacific/pacific/pkg/controller"
 )
-
-// Finalizer is on every machine that is served. It stands for the machine in
-// vCenter, which must be off before the storage destroys it.
-const Finalizer = "vmoperator.vmware.com/virtualmachine"
 
 // syncTimeout bounds one pass over one machine.
 const syncTimeout = 2 * time.Minute
@@ -149,7 +146,7 @@ func powerIsAsDeclared(vm *vmopv1.VirtualMachine) bool {
 
 // sync makes one step and returns after how long to come again.
 func (c *Controller) sync(ctx context.Context, vm *vmopv1.VirtualMachine) (time.Duration, error) {
-	if _, paused := vm.Annotations[vmopv1.PauseAnnotation]; paused || c.Power.Paused(vm.UID) {
+	if vmoperator.Paused(vm.Annotations, "") || c.Power.Paused(vm.UID) {
 		return 0, nil
 	}
 	if vm.DeletionTimestamp != nil {
@@ -169,7 +166,7 @@ func (c *Controller) sync(ctx context.Context, vm *vmopv1.VirtualMachine) (time.
 
 // end powers a machine off and then lets go of it.
 func (c *Controller) end(ctx context.Context, vm *vmopv1.VirtualMachine) (time.Duration, error) {
-	if !slices.Contains(vm.Finalizers, Finalizer) {
+	if !slices.Contains(vm.Finalizers, vmoperator.MachineFinalizer) {
 		return 0, nil
 	}
 	if vm.Status.PowerState == vmopv1.VirtualMachinePowerStateOn {
@@ -178,7 +175,7 @@ func (c *Controller) end(ctx context.Context, vm *vmopv1.VirtualMachine) (time.D
 			return again, err
 		}
 	}
-	if err := c.Releaser.RemoveFinalizer(ctx, vm.Namespace, vm.Name, vm.UID, Finalizer); err != nil {
+	if err := c.Releaser.RemoveFinalizer(ctx, vm.Namespace, vm.Name, vm.UID, vmoperator.MachineFinalizer); err != nil {
 		return 0, fmt.Errorf("let go of virtual machine %s: %w", klog.KObj(vm), err)
 	}
 	c.forget(vm.UID)

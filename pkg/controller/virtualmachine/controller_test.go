@@ -18,6 +18,8 @@ import (
 	cachetesting "k8s.io/client-go/tools/cache/testing"
 	"k8s.io/klog/v2/ktesting"
 	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 )
 
 const (
@@ -84,7 +86,7 @@ func (w *world) ClearCondition(uid types.UID, _ string) {
 func (w *world) RemoveFinalizer(_ context.Context, _, _ string, uid types.UID, finalizer string) error {
 	w.lock.Lock()
 	defer w.lock.Unlock()
-	if finalizer != Finalizer {
+	if finalizer != vmoperator.MachineFinalizer {
 		return errors.New("removed somebody else's finalizer")
 	}
 	if slices.Contains(w.released, uid) { // it may be asked again before the controller sees that the machine is gone
@@ -109,7 +111,7 @@ func (w *world) read() (asked []power, released []types.UID, conditions int) {
 
 func machine(name string, spec, status vmopv1.VirtualMachinePowerState, change func(*vmopv1.VirtualMachine)) *vmopv1.VirtualMachine {
 	vm := &vmopv1.VirtualMachine{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: name, UID: types.UID(name), Finalizers: []string{Finalizer}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: name, UID: types.UID(name), Finalizers: []string{vmoperator.MachineFinalizer}},
 		Spec:       vmopv1.VirtualMachineSpec{PowerState: spec},
 		Status:     vmopv1.VirtualMachineStatus{PowerState: status},
 	}

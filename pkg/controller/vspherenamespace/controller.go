@@ -19,13 +19,12 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/controller"
 )
 
 const (
-	// fieldManager owns what this controller sets.
-	fieldManager = "pacific"
 	// syncTimeout bounds one pass over one vSphere Namespace.
 	syncTimeout = time.Minute
 	// endingInterval is how often a Kubernetes Namespace that is being deleted is
@@ -161,12 +160,12 @@ func (c *Controller) sync(ctx context.Context, namespace *v1alpha1.Namespace) (t
 	case err != nil:
 		return 0, fmt.Errorf("get Namespace %q: %w", namespace.Name, err)
 	case core.DeletionTimestamp != nil:
-		if core.Annotations[folderAnnotation] != namespace.Status.Folder {
+		if core.Annotations[vsphere.FolderAnnotation] != namespace.Status.Folder {
 			return endingInterval, nil
 		}
 		return 0, c.delete(ctx, namespace)
 	}
-	ours := core.Annotations[folderAnnotation] == namespace.Status.Folder
+	ours := core.Annotations[vsphere.FolderAnnotation] == namespace.Status.Folder
 	var again time.Duration
 	if ours {
 		// Before anybody is given a role in it, and whatever vCenter says.
@@ -213,7 +212,7 @@ func (c *Controller) end(ctx context.Context, namespace *v1alpha1.Namespace) (ti
 	case apierrors.IsNotFound(err):
 	case err != nil:
 		return 0, fmt.Errorf("get Namespace %q: %w", namespace.Name, err)
-	case core.Annotations[folderAnnotation] == "" || core.Annotations[folderAnnotation] != namespace.Status.Folder:
+	case core.Annotations[vsphere.FolderAnnotation] == "" || core.Annotations[vsphere.FolderAnnotation] != namespace.Status.Folder:
 		// It belongs to somebody else.
 	case core.DeletionTimestamp != nil:
 		return endingInterval, nil

@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 )
 
@@ -163,7 +164,7 @@ func deleted() *v1alpha1.Namespace {
 }
 
 func core(folder string) *corev1.Namespace {
-	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team-a", UID: "core", Annotations: map[string]string{folderAnnotation: folder}}}
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team-a", UID: "core", Annotations: map[string]string{vsphere.FolderAnnotation: folder}}}
 }
 
 func state(t *testing.T, client *fake.Clientset) (annotations map[string]string, roles map[string]string) {
@@ -189,11 +190,11 @@ func state(t *testing.T, client *fake.Clientset) (annotations map[string]string,
 
 // What is kept is made, and made again when somebody changes it by hand.
 func TestKeptAndRepaired(t *testing.T) {
-	stray := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "wcp:team-a:user:vsphere.local:gone", Labels: map[string]string{managedLabel: managedValue}}}
+	stray := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "wcp:team-a:user:vsphere.local:gone", Labels: map[string]string{vsphere.ManagedLabel: vsphere.ManagedBy}}}
 	foreign := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "foreign"}, RoleRef: rbacv1.RoleRef{Name: "x"}}
 	client := start(t, &world{}, declared(), core("group-v1"), stray, foreign)
 	wantAnnotations := map[string]string{
-		folderAnnotation: "group-v1", poolAnnotation: "resgroup-1", cpuLimitAnnotation: "10.0010", memoryLimitAnnotation: "8Gi",
+		vsphere.FolderAnnotation: "group-v1", poolAnnotation: "resgroup-1", cpuLimitAnnotation: "10.0010", memoryLimitAnnotation: "8Gi",
 	}
 	wantRoles := map[string]string{
 		"wcp:team-a:user:vsphere.local:dev":                "pacific:edit User sso:dev@vsphere.local",

@@ -21,22 +21,16 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 )
 
-// The annotations of a Kubernetes Namespace, as the Supervisor's own. The folder's
-// is set by the controller of Namespaces.
+// The annotations of a Kubernetes Namespace, as the Supervisor's own, that this
+// controller sets besides the folder's, which the controller of Namespaces sets.
 const (
-	folderAnnotation      = "vmware-system-vm-folder"
 	poolAnnotation        = "vmware-system-resource-pool"
 	cpuLimitAnnotation    = "vmware-system-resource-pool-cpu-limit"
 	memoryLimitAnnotation = "vmware-system-resource-pool-memory-limit"
-)
-
-// managedLabel is on the RoleBindings of this controller.
-const (
-	managedLabel = "app.kubernetes.io/managed-by"
-	managedValue = "pacific"
 )
 
 // annotations returns those that a Kubernetes Namespace is to have. A value that
@@ -76,7 +70,7 @@ func (c *Controller) annotate(ctx context.Context, core *corev1.Namespace, names
 	if err != nil {
 		return fmt.Errorf("encode the annotations of Namespace %q: %w", core.Name, err)
 	}
-	_, err = c.Client.CoreV1().Namespaces().Patch(ctx, core.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	_, err = c.Client.CoreV1().Namespaces().Patch(ctx, core.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: vsphere.FieldManager})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("annotate Namespace %q: %w", core.Name, err)
 	}
@@ -106,9 +100,9 @@ func bindings(namespace *v1alpha1.Namespace) map[string]*rbacv1.RoleBinding {
 		}
 		name := bindingName(namespace.Name, entry)
 		wanted[name] = &rbacv1.RoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace.Name, Labels: map[string]string{managedLabel: managedValue}},
+			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace.Name, Labels: map[string]string{vsphere.ManagedLabel: vsphere.ManagedBy}},
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: entry.Role.ClusterRoleName()},
-			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: string(entry.Kind), Name: "sso:" + entry.Name}},
+			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: string(entry.Kind), Name: vsphere.SubjectPrefix + entry.Name}},
 		}
 	}
 	return wanted
@@ -116,7 +110,7 @@ func bindings(namespace *v1alpha1.Namespace) map[string]*rbacv1.RoleBinding {
 
 // bind makes the RoleBindings what they are to be.
 func (c *Controller) bind(ctx context.Context, namespace *v1alpha1.Namespace) error {
-	ours, err := c.Bindings.Lister().RoleBindings(namespace.Name).List(labels.SelectorFromSet(labels.Set{managedLabel: managedValue}))
+	ours, err := c.Bindings.Lister().RoleBindings(namespace.Name).List(labels.SelectorFromSet(labels.Set{vsphere.ManagedLabel: vsphere.ManagedBy}))
 	if err != nil {
 		return fmt.Errorf("list the RoleBindings of Namespace %q: %w", namespace.Name, err)
 	}
@@ -146,12 +140,12 @@ func (c *Controller) ensure(ctx context.Context, want *rbacv1.RoleBinding) error
 	client := c.Client.RbacV1().RoleBindings(want.Namespace)
 	have, err := c.Bindings.Lister().RoleBindings(want.Namespace).Get(want.Name)
 	if err == nil && have.RoleRef == want.RoleRef {
-		if equality.Semantic.DeepEqual(have.Subjects, want.Subjects) && have.Labels[managedLabel] == managedValue {
+		if equality.Semantic.DeepEqual(have.Subjects, want.Subjects) && have.Labels[vsphere.ManagedLabel] == vsphere.ManagedBy {
 			return nil
 		}
 		return c.repair(ctx, have, want)
 	}
-	_, err = client.Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
+	_, err = client.Create(ctx, want, metav1.CreateOptions{FieldManager: vsphere.FieldManager})
 	if !apierrors.IsAlreadyExists(err) {
 		return err
 	}
@@ -164,7 +158,7 @@ func (c *Controller) ensure(ctx context.Context, want *rbacv1.RoleBinding) error
 		if err := client.Delete(ctx, now.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &now.UID}}); err != nil {
 			return err
 		}
-		_, err = client.Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
+		_, err = client.Create(ctx, want, metav1.CreateOptions{FieldManager: vsphere.FieldManager})
 		return err
 	}
 	return c.repair(ctx, now, want)
@@ -176,7 +170,7 @@ func (c *Controller) repair(ctx context.Context, have, want *rbacv1.RoleBinding)
 	if next.Labels == nil {
 		next.Labels = map[string]string{}
 	}
-	next.Labels[managedLabel] = managedValue
-	_, err := c.Client.RbacV1().RoleBindings(want.Namespace).Update(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
+	next.Labels[vsphere.ManagedLabel] = vsphere.ManagedBy
+	_, err := c.Client.RbacV1().RoleBindings(want.Namespace).Update(ctx, next, metav1.UpdateOptions{FieldManager: vsphere.FieldManager})
 	return err
 }

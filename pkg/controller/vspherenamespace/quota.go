@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/util/retry"
 	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/controller"
 	"github.com/openpacific/pacific/pkg/controller/storageclass"
@@ -86,7 +87,7 @@ func quotaOf(namespace string, allowed map[string]allowance) *corev1.ResourceQuo
 		hard[storageclass.QuotaKey(class)] = *resource.NewQuantity(a.bytes, format)
 	}
 	return &corev1.ResourceQuota{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: storageclass.QuotaName(namespace), Labels: map[string]string{managedLabel: managedValue}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: storageclass.QuotaName(namespace), Labels: map[string]string{vsphere.ManagedLabel: vsphere.ManagedBy}},
 		Spec:       corev1.ResourceQuotaSpec{Hard: hard},
 	}
 }
@@ -117,7 +118,7 @@ func (c *Controller) quota(ctx context.Context, namespace *v1alpha1.Namespace) (
 		return 0, fmt.Errorf("get ResourceQuota %s/%s: %w", want.Namespace, want.Name, err)
 	case len(allowed) == 0:
 		return 0, c.removeQuota(ctx, have)
-	case have.Labels[managedLabel] == managedValue:
+	case have.Labels[vsphere.ManagedLabel] == vsphere.ManagedBy:
 		if equality.Semantic.DeepEqual(have.Spec, want.Spec) {
 			return 0, nil
 		}
@@ -167,7 +168,7 @@ func (c *Controller) tolerate(have *corev1.ResourceQuota, allowed map[string]all
 func (c *Controller) writeQuota(ctx context.Context, have, want *corev1.ResourceQuota) error {
 	client := c.Client.CoreV1().ResourceQuotas(want.Namespace)
 	if have == nil {
-		_, err := client.Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
+		_, err := client.Create(ctx, want, metav1.CreateOptions{FieldManager: vsphere.FieldManager})
 		return err
 	}
 	// Kubernetes writes what is used into it at the same time.
@@ -177,8 +178,8 @@ func (c *Controller) writeQuota(ctx context.Context, have, want *corev1.Resource
 		if next.Labels == nil {
 			next.Labels = map[string]string{}
 		}
-		next.Labels[managedLabel] = managedValue
-		_, err := client.Update(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
+		next.Labels[vsphere.ManagedLabel] = vsphere.ManagedBy
+		_, err := client.Update(ctx, next, metav1.UpdateOptions{FieldManager: vsphere.FieldManager})
 		if apierrors.IsConflict(err) {
 			if now, failed := client.Get(ctx, want.Name, metav1.GetOptions{}); failed == nil {
 				have = now
@@ -189,7 +190,7 @@ func (c *Controller) writeQuota(ctx context.Context, have, want *corev1.Resource
 }
 
 func (c *Controller) removeQuota(ctx context.Context, have *corev1.ResourceQuota) error {
-	if have.Labels[managedLabel] != managedValue {
+	if have.Labels[vsphere.ManagedLabel] != vsphere.ManagedBy {
 		return nil
 	}
 	err := c.Client.CoreV1().ResourceQuotas(have.Namespace).Delete(ctx, have.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &have.UID}})

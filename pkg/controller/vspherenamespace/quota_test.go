@@ -21,6 +21,7 @@ import (
 	"k8s.io/klog/v2"
 	testclock "k8s.io/utils/clock/testing"
 
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	clienttesting "k8s.io/client-go/testing"
@@ -178,7 +179,7 @@ func (c *cluster) hard() map[string]string {
 	} else if err != nil {
 		c.Fatal(err)
 	}
-	if quota.Labels[managedLabel] != managedValue || len(quota.Spec.Scopes) > 0 {
+	if quota.Labels[vsphere.ManagedLabel] != vsphere.ManagedBy || len(quota.Spec.Scopes) > 0 {
 		return map[string]string{"broken": "yes"}
 	}
 	hard := map[string]string{}

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/registry/rest"
 
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/registry"
 )
 
@@ -54,13 +55,13 @@ func (r *REST) guard(obj runtime.Object) error {
 	if !ok {
 		return fmt.Errorf("delete a virtual machine: got a %T", obj)
 	}
-	if vm.DeletionTimestamp != nil || vm.Annotations[ReclaimPolicyAnnotation] == ReclaimDelete || r.origins.Created(vm.UID) {
+	if vm.DeletionTimestamp != nil || vm.Annotations[vsphere.ReclaimPolicyAnnotation] == vsphere.ReclaimDelete || r.origins.Created(vm.UID) {
 		return nil
 	}
 	return guardError{apierrors.NewForbidden(GroupResource(), vm.Name, fmt.Errorf(
 		"it was not created through this API, and deleting it would destroy it in vCenter; to allow that, first run: "+
 			"kubectl annotate virtualmachine %s --namespace %s %s=%s",
-		vm.Name, vm.Namespace, ReclaimPolicyAnnotation, ReclaimDelete))}
+		vm.Name, vm.Namespace, vsphere.ReclaimPolicyAnnotation, vsphere.ReclaimDelete))}
 }
 
 // guardError is a refusal by the guard, told apart from one by admission.

@@ -13,13 +13,16 @@ import (
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/openpacific/pacific/pkg/apis/vmoperator"
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 )
 
 // deletable returns a machine that Pacific made, and one whose owner allows it.
 func deletable() (made, allowed *v1alpha5.VirtualMachine) {
 	made, allowed = machine("made"), machine("allowed")
 	made.UID = madeHere
-	allowed.Annotations = map[string]string{ReclaimPolicyAnnotation: ReclaimDelete}
+	allowed.Annotations = map[string]string{vsphere.ReclaimPolicyAnnotation: vsphere.ReclaimDelete}
 	return made, allowed
 }
 
@@ -31,7 +34,7 @@ func TestDeleteMarksAndTheControllerFinishes(t *testing.T) {
 			t.Fatalf("delete %s: %d %s", name, got.code, got.body)
 		}
 		marked := server.stored(name)
-		if marked.DeletionTimestamp == nil || !slices.Contains(marked.Finalizers, Finalizer) || marked.Generation != 2 {
+		if marked.DeletionTimestamp == nil || !slices.Contains(marked.Finalizers, vmoperator.MachineFinalizer) || marked.Generation != 2 {
 			t.Fatalf("%s after its deletion: %+v", name, marked.ObjectMeta)
 		}
 		// As the controller does once it has powered the machine off.

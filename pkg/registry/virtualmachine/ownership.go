@@ -11,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/registry/rest"
+
+	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 )
 
 // serverManager is the name under which the server owns what it puts into every
@@ -40,7 +42,7 @@ func (u unowned) UpdatedObject(ctx context.Context, old runtime.Object) (runtime
 		APIVersion: v1alpha5.GroupVersion.String(),
 		Time:       &vm.CreationTimestamp,
 		FieldsType: "FieldsV1",
-		FieldsV1:   metav1.NewFieldsV1(`{"f:metadata":{"f:finalizers":{".":{},"v:\"` + Finalizer + `\"":{}}}}`),
+		FieldsV1:   metav1.NewFieldsV1(`{"f:metadata":{"f:finalizers":{".":{},"v:\"` + vmoperator.MachineFinalizer + `\"":{}}}}`),
 	}}
 	shown := *vm
 	shown.ManagedFields = served

@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/failure"
 )
 
@@ -278,7 +279,7 @@ func TestPutThroughAnOlderVersion(t *testing.T) {
 
 func TestDryRunChangesNothing(t *testing.T) {
 	vm := machine("web-1")
-	vm.Annotations = map[string]string{ReclaimPolicyAnnotation: ReclaimDelete}
+	vm.Annotations = map[string]string{vsphere.ReclaimPolicyAnnotation: vsphere.ReclaimDelete}
 	server := newServer(t, vm)
 	before := server.stored("web-1")
 	for _, request := range []struct{ method, path, contentType, body string }{

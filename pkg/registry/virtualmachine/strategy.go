@@ -17,12 +17,9 @@ import (
 	"k8s.io/apiserver/pkg/storage/names"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
+	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 	"github.com/openpacific/pacific/pkg/apis/vmoperator/install"
 )
-
-// Finalizer is what every served virtual machine carries until its controller
-// has taken it out of vCenter.
-const Finalizer = v1alpha5.GroupName + "/virtualmachine"
 
 // strategy says what becomes of a virtual machine on its way in.
 type strategy struct {
@@ -81,8 +78,8 @@ func (strategy) PrepareForUpdate(_ context.Context, obj, old runtime.Object) {
 
 	// A PUT of a manifest without our finalizer must not let a later deletion pass
 	// the controller by. Who wants to be rid of it deletes the machine first.
-	if before.DeletionTimestamp == nil && slices.Contains(before.Finalizers, Finalizer) && !slices.Contains(vm.Finalizers, Finalizer) {
-		vm.Finalizers = append(slices.Clone(vm.Finalizers), Finalizer)
+	if before.DeletionTimestamp == nil && slices.Contains(before.Finalizers, vmoperator.MachineFinalizer) && !slices.Contains(vm.Finalizers, vmoperator.MachineFinalizer) {
+		vm.Finalizers = append(slices.Clone(vm.Finalizers), vmoperator.MachineFinalizer)
 	}
 
 	if !equality.Semantic.DeepEqual(vm.Spec, before.Spec) {
@@ -100,7 +97,7 @@ func (strategy) WarningsOnUpdate(_ context.Context, obj, old runtime.Object) []s
 	if vm.Spec.PowerState == before.Spec.PowerState || vm.Spec.PowerState == "" {
 		return nil
 	}
-	if _, found := vm.Annotations[v1alpha5.PauseAnnotation]; found {
+	if vmoperator.Paused(vm.Annotations, "") {
 		return []string{"spec.powerState: not applied while the annotation " + v1alpha5.PauseAnnotation + " is set"}
 	}
 	if _, found := vm.Labels[v1alpha5.PausedVMLabelKey]; found {

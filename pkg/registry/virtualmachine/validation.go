@@ -12,19 +12,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator/difference"
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 )
 
-const (
-	// ReclaimPolicyAnnotation says what becomes of a virtual machine in vCenter
-	// that Pacific did not make when its object is deleted.
-	ReclaimPolicyAnnotation = "vsphere.openpacific.io/reclaim-policy"
-	// ReclaimDelete: it is destroyed.
-	ReclaimDelete = "Delete"
-	// ReclaimRetain: it is kept, and the deletion refused. As without the annotation.
-	ReclaimRetain = "Retain"
-
-	unsupportedChange = "cannot be changed through the API yet; change it in vCenter"
-)
+const unsupportedChange = "cannot be changed through the API yet; change it in vCenter"
 
 // changeable are the fields of a spec that an update may change.
 var changeable = sets.New("spec.powerState", "spec.powerOffMode", "spec.suspendMode")
@@ -120,10 +111,10 @@ func validateMode(path *field.Path, mode, old v1alpha5.VirtualMachinePowerOpMode
 
 // validateReclaimPolicy refuses a misspelt policy, which would read as Retain.
 func validateReclaimPolicy(vm, old *v1alpha5.VirtualMachine) field.ErrorList {
-	policy, found := vm.Annotations[ReclaimPolicyAnnotation]
-	if !found || policy == old.Annotations[ReclaimPolicyAnnotation] || policy == ReclaimDelete || policy == ReclaimRetain {
+	policy, found := vm.Annotations[vsphere.ReclaimPolicyAnnotation]
+	if !found || policy == old.Annotations[vsphere.ReclaimPolicyAnnotation] || policy == vsphere.ReclaimDelete || policy == vsphere.ReclaimRetain {
 		return nil
 	}
-	path := field.NewPath("metadata", "annotations").Key(ReclaimPolicyAnnotation)
-	return field.ErrorList{field.NotSupported(path, policy, []string{ReclaimDelete, ReclaimRetain})}
+	path := field.NewPath("metadata", "annotations").Key(vsphere.ReclaimPolicyAnnotation)
+	return field.ErrorList{field.NotSupported(path, policy, []string{vsphere.ReclaimDelete, vsphere.ReclaimRetain})}
 }

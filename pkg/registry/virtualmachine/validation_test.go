@@ -14,6 +14,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
+
+	"github.com/openpacific/pacific/pkg/apis/vmoperator"
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 )
 
 var created = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -28,7 +31,7 @@ func machine(name string) *v1alpha5.VirtualMachine {
 			ResourceVersion:   "5",
 			Generation:        1,
 			CreationTimestamp: metav1.NewTime(created),
-			Finalizers:        []string{Finalizer},
+			Finalizers:        []string{vmoperator.MachineFinalizer},
 		},
 		Spec: v1alpha5.VirtualMachineSpec{
 			PowerState:   v1alpha5.VirtualMachinePowerStateOn,
@@ -114,13 +117,13 @@ func TestValidateUpdate(t *testing.T) {
 			vm.Spec.Volumes = []v1alpha5.VirtualMachineVolume{}
 		}, nil},
 		"reclaim policy": {func(vm, _ *v1alpha5.VirtualMachine) {
-			vm.Annotations = map[string]string{ReclaimPolicyAnnotation: ReclaimDelete}
+			vm.Annotations = map[string]string{vsphere.ReclaimPolicyAnnotation: vsphere.ReclaimDelete}
 		}, nil},
 		"misspelt reclaim policy": {func(vm, _ *v1alpha5.VirtualMachine) {
-			vm.Annotations = map[string]string{ReclaimPolicyAnnotation: "delete"}
-		}, field.ErrorList{field.NotSupported(field.NewPath("metadata", "annotations").Key(ReclaimPolicyAnnotation), "delete", []string{"Delete", "Retain"})}},
+			vm.Annotations = map[string]string{vsphere.ReclaimPolicyAnnotation: "delete"}
+		}, field.ErrorList{field.NotSupported(field.NewPath("metadata", "annotations").Key(vsphere.ReclaimPolicyAnnotation), "delete", []string{"Delete", "Retain"})}},
 		"a misspelt one that was there": {func(vm, old *v1alpha5.VirtualMachine) {
-			vm.Annotations = map[string]string{ReclaimPolicyAnnotation: "delete"}
+			vm.Annotations = map[string]string{vsphere.ReclaimPolicyAnnotation: "delete"}
 			old.Annotations = vm.Annotations
 		}, nil},
 	} {
@@ -160,7 +163,9 @@ func TestPrepareForUpdate(t *testing.T) {
 		},
 		"the finalizer comes back": {
 			func(vm, _ *v1alpha5.VirtualMachine) { vm.Finalizers = []string{"example.com/other"} },
-			func(vm *v1alpha5.VirtualMachine) { vm.Finalizers = []string{"example.com/other", Finalizer} },
+			func(vm *v1alpha5.VirtualMachine) {
+				vm.Finalizers = []string{"example.com/other", vmoperator.MachineFinalizer}
+			},
 		},
 		"the finalizer goes once the machine is being deleted": {
 			func(vm, old *v1alpha5.VirtualMachine) {

@@ -17,6 +17,7 @@ import (
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/registry"
 )
@@ -26,8 +27,6 @@ const (
 	decisionAge = 5 * time.Second
 	// decisions is how many are kept: 500 namespaces for a hundred users.
 	decisions = 50_000
-	// ssoPrefix is what users and groups of single sign-on have before their name.
-	ssoPrefix = "sso:"
 )
 
 // Reviewer says of each of the Kubernetes Namespaces, in their order, whether
@@ -127,7 +126,7 @@ func (r *rights) seesEach(ctx context.Context, who caller, objects ...*v1alpha1.
 
 func hasRole(who caller, access []v1alpha1.NamespaceAccess) bool {
 	for _, entry := range access {
-		subject := ssoPrefix + entry.Name
+		subject := vsphere.SubjectPrefix + entry.Name
 		switch entry.Kind {
 		case v1alpha1.SubjectUser:
 			if who.GetName() == subject {

@@ -28,6 +28,7 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/registry"
 )
@@ -332,7 +333,7 @@ func (d *Direct) RemoveFinalizer(ctx context.Context, name string, uid types.UID
 		return namespace, nil
 	}
 	info := rest.WrapUpdatedObjectInfo(sameUID{uid}, without)
-	_, _, err := d.store.Update(clusterWide(ctx), name, info, rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{FieldManager: "pacific"})
+	_, _, err := d.store.Update(clusterWide(ctx), name, info, rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{FieldManager: vsphere.FieldManager})
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

@@ -12,6 +12,8 @@ import (
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 )
 
 // beforeFirstApply is the manager under which server-side apply books everything that it finds when it first meets an object. It stands for
@@ -83,7 +85,7 @@ func record(state *State, current, desired *vmopv1.VirtualMachine) (next *Metada
 		Generation:                 max(1, desired.Generation),
 		Labels:                     withoutZone(desired.Labels, before.Labels, current.Status.Zone),
 		Annotations:                desired.Annotations,
-		Finalizers:                 slices.DeleteFunc(slices.Clone(desired.Finalizers), func(f string) bool { return f == Finalizer }),
+		Finalizers:                 slices.DeleteFunc(slices.Clone(desired.Finalizers), func(f string) bool { return f == vmoperator.MachineFinalizer }),
 		OwnerReferences:            desired.OwnerReferences,
 		ManagedFields:              desired.ManagedFields,
 		DeletionTimestamp:          desired.DeletionTimestamp,

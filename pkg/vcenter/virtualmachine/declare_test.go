@@ -8,6 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 )
 
 func managed(manager string, operation metav1.ManagedFieldsOperationType, subresource, fields string) metav1.ManagedFieldsEntry {
@@ -55,7 +57,7 @@ func TestDeclare(t *testing.T) {
 
 func TestRecord(t *testing.T) {
 	current := &vmopv1.VirtualMachine{
-		ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "team-a", UID: "u", Generation: 1, Labels: map[string]string{ZoneLabel: "z"}, Finalizers: []string{Finalizer}},
+		ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "team-a", UID: "u", Generation: 1, Labels: map[string]string{ZoneLabel: "z"}, Finalizers: []string{vmoperator.MachineFinalizer}},
 		Status:     vmopv1.VirtualMachineStatus{Zone: "z"},
 	}
 	state := &State{UID: "u"}

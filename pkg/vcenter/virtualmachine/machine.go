@@ -9,6 +9,8 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	k8stypes "k8s.io/apimachinery/pkg/types"
+
+	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 )
 
 // machine is a virtual machine as the Projector keeps it.
@@ -72,12 +74,11 @@ func (m *machine) state() State {
 }
 
 func (m *machine) paused() bool {
+	var annotations map[string]string
 	if m.meta != nil {
-		if _, paused := m.meta.Annotations[vmopv1.PauseAnnotation]; paused {
-			return true
-		}
+		annotations = m.meta.Annotations
 	}
-	return strings.EqualFold(m.props.option(pathPause), "true")
+	return vmoperator.Paused(annotations, m.props.option(pathPause))
 }
 
 // take sets the properties. vCenter reports a machine whose host is away or whose files are unreadable without its configuration; what was

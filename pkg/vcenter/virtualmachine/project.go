@@ -12,11 +12,11 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	k8stypes "k8s.io/apimachinery/pkg/types"
+
+	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 )
 
 const (
-	// Finalizer is on every virtual machine, as vm-operator has it. It goes only with the machine itself.
-	Finalizer = "vmoperator.vmware.com/virtualmachine"
 	// ZoneLabel carries the zone in which the machine runs, where the user has set no other value.
 	ZoneLabel = corev1.LabelTopologyZone
 	// KeyPrefix begins every key of the mirror.
@@ -54,7 +54,7 @@ func (v *view) object() *vmopv1.VirtualMachine {
 		vm.Finalizers = slices.Clip(m.Finalizers)
 		vm.Spec = m.Spec
 	}
-	vm.Finalizers = append(vm.Finalizers, Finalizer)
+	vm.Finalizers = append(vm.Finalizers, vmoperator.MachineFinalizer)
 	if _, set := vm.Labels[ZoneLabel]; v.zone != "" && !set {
 		labels := make(map[string]string, len(vm.Labels)+1)
 		for k, value := range vm.Labels {

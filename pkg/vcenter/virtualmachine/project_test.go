@@ -15,6 +15,7 @@ import (
 	testingclock "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 
+	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 )
 
@@ -140,7 +141,7 @@ func TestProjectUntouchedMachine(t *testing.T) {
 	want := &vmopv1.VirtualMachine{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: "web", Namespace: "team-a", UID: "uid-vm-1", Generation: 1, CreationTimestamp: at,
-			Labels: map[string]string{ZoneLabel: zone}, Finalizers: []string{Finalizer},
+			Labels: map[string]string{ZoneLabel: zone}, Finalizers: []string{vmoperator.MachineFinalizer},
 		},
 		Spec: vmopv1.VirtualMachineSpec{PowerState: "PoweredOn", GuestID: "ubuntu64Guest", BiosUUID: "bios-vm-1", InstanceUUID: "uid-vm-1"},
 		Status: vmopv1.VirtualMachineStatus{
@@ -252,7 +253,7 @@ func TestProjectDetails(t *testing.T) {
 		{"zone label of the user's own", vm("vm-1", "web", "a", pathMetadata, with(func(m *Metadata) { m.Labels = map[string]string{ZoneLabel: "mine"} })),
 			func(o object) any { return o.Labels }, map[string]string{ZoneLabel: "mine"}},
 		{"finalizers", vm("vm-1", "web", "a", pathMetadata, with(func(m *Metadata) { m.Finalizers = []string{"x/y"} })),
-			func(o object) any { return o.Finalizers }, []string{"x/y", Finalizer}},
+			func(o object) any { return o.Finalizers }, []string{"x/y", vmoperator.MachineFinalizer}},
 		{"metadata of another machine does not count", vm("vm-1", "web", "a", pathMetadata, encoded(t, clone)),
 			func(o object) any { return o.Name + condition(o, MetadataReadableCondition) }, "web"},
 		{"malformed metadata", vm("vm-1", "web", "a", pathMetadata, types.OptionValue{Value: "v1:garbage"}),

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vsphere
+
+const (
+	// FolderAnnotation names the vCenter folder of a Kubernetes Namespace by its managed-object id, as the Supervisor's own
+	// does.
+	FolderAnnotation = "vmware-system-vm-folder"
+
+	// SubjectPrefix stands before the names of users and groups of single sign-on in Kubernetes, so that none can be taken
+	// for one of Kubernetes' own.
+	SubjectPrefix = "sso:"
+
+	// FieldManager owns what Pacific sets in objects, its own and Kubernetes'.
+	FieldManager = "pacific"
+
+	// ManagedLabel with the value ManagedBy is on the objects of Kubernetes that Pacific makes and keeps.
+	ManagedLabel = "app.kubernetes.io/managed-by"
+	ManagedBy    = "pacific"
+
+	// ReclaimPolicyAnnotation says what becomes of something in vCenter that Pacific did not make when its object is
+	// deleted.
+	ReclaimPolicyAnnotation = "vsphere.openpacific.io/reclaim-policy"
+	// ReclaimDelete: it is destroyed.
+	ReclaimDelete = "Delete"
+	// ReclaimRetain: it is kept, and the deletion refused. As without the annotation.
+	ReclaimRetain = "Retain"
+)
