@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
@@ -15,15 +14,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
-	"k8s.io/client-go/tools/cache"
 
-	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	namespacecontroller "github.com/openpacific/pacific/pkg/controller/namespace"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/registry"
 	vmregistry "github.com/openpacific/pacific/pkg/registry/virtualmachine"
 	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
@@ -90,48 +87,6 @@ func (f folders) SetDetached(ids map[string]bool) {
 	f.vsphereNamespaces.SetDetached(ids)
 }
 
-// listerWatcher lists and watches the machines that are served, inside this
-// process.
-func listerWatcher(machines *vmregistry.REST) cache.ListerWatcher {
-	return &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			internal, err := internalOptions(options)
-			if err != nil {
-				return nil, err
-			}
-			return machines.List(ctx, internal)
-		},
-		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-			internal, err := internalOptions(options)
-			if err != nil {
-				return nil, err
-			}
-			events, err := machines.Watch(ctx, internal)
-			if err != nil {
-				return nil, err
-			}
-			return watch.Filter(events, withoutCache), nil
-		},
-	}
-}
-
-// withoutCache takes an object out of the wrapping in which the watch cache
-// shares its encoding among the watchers.
-func withoutCache(event watch.Event) (watch.Event, bool) {
-	if wrapped, ok := event.Object.(runtime.CacheableObject); ok {
-		event.Object = wrapped.GetObject()
-	}
-	return event, true
-}
-
-func internalOptions(options metav1.ListOptions) (*metainternalversion.ListOptions, error) {
-	internal := &metainternalversion.ListOptions{}
-	if err := metainternalversion.Convert_v1_ListOptions_To_internalversion_ListOptions(&options, internal, nil); err != nil {
-		return nil, fmt.Errorf("convert list options: %w", err)
-	}
-	return internal, nil
-}
-
 // power asks vCenter to change the power state of the machine with a uid.
 type power struct {
 	vmvcenter.Power
@@ -156,21 +111,7 @@ func (p power) Paused(uid types.UID) bool {
 type releaser struct{ machines *vmregistry.REST }
 
 func (r releaser) RemoveFinalizer(ctx context.Context, namespace, name string, uid types.UID, finalizer string) error {
-	ctx = request.WithNamespace(ctx, namespace)
-	without := func(_ context.Context, object, _ runtime.Object) (runtime.Object, error) {
-		vm, ok := object.(*vmopv1.VirtualMachine)
-		if !ok {
-			return nil, fmt.Errorf("remove a finalizer: %T is not a virtual machine", object)
-		}
-		vm.Finalizers = slices.DeleteFunc(vm.Finalizers, func(f string) bool { return f == finalizer })
-		return vm, nil
-	}
-	objectInfo := rest.WrapUpdatedObjectInfo(sameUID{uid}, without)
-	_, _, err := r.machines.Update(ctx, name, objectInfo, rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{FieldManager: vsphere.FieldManager})
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
+	return registry.RemoveFinalizer(ctx, r.machines, namespace, name, uid, finalizer)
 }
 
 // doomed are the machines that Pacific made, for the end of their Namespace.
@@ -199,13 +140,4 @@ func (d doomed) DeleteAll(ctx context.Context, namespace string) (left int, err 
 		}
 	}
 	return left, nil
-}
-
-// sameUID takes the object as it is, and only when it is the one of that uid.
-type sameUID struct{ uid types.UID }
-
-func (s sameUID) Preconditions() *metav1.Preconditions { return &metav1.Preconditions{UID: &s.uid} }
-
-func (s sameUID) UpdatedObject(_ context.Context, old runtime.Object) (runtime.Object, error) {
-	return old.DeepCopyObject(), nil
 }

@@ -40,6 +40,7 @@ import (
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/login"
+	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/contentlibrary"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
@@ -216,7 +217,7 @@ func Run(ctx context.Context, options *Options) error {
 	}
 	namespaceBackend.Folders = namespaces
 	classes := &storageclass.Controller{
-		Namespaces: vsphereNamespaceLister(namespaceStorage.Direct),
+		Namespaces: registry.ListerWatcher(namespaceStorage.Direct),
 		Policies:   policies,
 		Client:     client,
 		Informer:   namespaceInformers.Storage().V1().StorageClasses(),
@@ -225,7 +226,7 @@ func Run(ctx context.Context, options *Options) error {
 		Logger:     logger.WithName("storageclasses"),
 	}
 	given := &vnscontroller.Controller{
-		Namespaces: vsphereNamespaceLister(namespaceStorage.Direct),
+		Namespaces: registry.ListerWatcher(namespaceStorage.Direct),
 		Backend:    leaderRealises{Backend: namespaceBackend, gate: namespaceGate},
 		Problems:   vsphereNamespaces,
 		Machines:   doomed{machines: storage.VirtualMachine, origins: projector},
@@ -240,7 +241,7 @@ func Run(ctx context.Context, options *Options) error {
 		Logger:     logger.WithName("vspherenamespaces"),
 	}
 	declared := &vmcontroller.Controller{
-		Machines:   listerWatcher(storage.VirtualMachine),
+		Machines:   registry.ListerWatcher(storage.VirtualMachine),
 		Releaser:   releaser{storage.VirtualMachine},
 		Power:      power{Power: vmvcenter.Power{Session: session, Clock: realClock}, projector: projector},
 		Conditions: projector,

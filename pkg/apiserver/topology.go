@@ -16,11 +16,10 @@ import (
 	topologyv1 "github.com/openpacific/pacific/pkg/apis/topology/v1alpha1"
 	"github.com/openpacific/pacific/pkg/livestore"
 	topologyregistry "github.com/openpacific/pacific/pkg/registry/topology"
-	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
 // mirrors hand the vSphere Namespaces to several, one after the other.
-type mirrors []vnsvcenter.Mirror
+type mirrors []livestore.Mirror
 
 func (m mirrors) Replace(objects map[string]runtime.Object) {
 	for _, mirror := range m {

@@ -8,19 +8,16 @@ import (
 	"net/http"
 
 	"github.com/vmware/govmomi/vim25"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	flowcontrolrequest "k8s.io/apiserver/pkg/util/flowcontrol/request"
 	coreinformers "k8s.io/client-go/informers/core/v1"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
@@ -122,31 +119,6 @@ func taken(namespaces coreinformers.NamespaceInformer) func(string) bool {
 	return func(name string) bool {
 		namespace, err := namespaces.Lister().Get(name)
 		return err == nil && namespace.Annotations[vsphere.FolderAnnotation] == ""
-	}
-}
-
-// vsphereNamespaceLister lists and watches all vSphere Namespaces, inside this
-// process.
-func vsphereNamespaceLister(direct *vnsregistry.Direct) cache.ListerWatcher {
-	return &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			internal, err := internalOptions(options)
-			if err != nil {
-				return nil, err
-			}
-			return direct.List(ctx, internal)
-		},
-		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-			internal, err := internalOptions(options)
-			if err != nil {
-				return nil, err
-			}
-			events, err := direct.Watch(ctx, internal)
-			if err != nil {
-				return nil, err
-			}
-			return watch.Filter(events, withoutCache), nil
-		},
 	}
 }
 

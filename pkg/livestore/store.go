@@ -33,6 +33,13 @@ type Change struct {
 	Object runtime.Object
 }
 
+// Mirror takes a picture of the outside world: first the whole truth, then changes. Store does. The keys are full storage
+// keys, and the objects belong to it from there on.
+type Mirror interface {
+	Replace(objects map[string]runtime.Object)
+	Apply(changes []Change)
+}
+
 // Backend makes a change happen in the outside world. Each method returns only after the effect was handed to the Store
 // through Apply or Replace, so that writers read what they wrote. It returns an error that Config.IsConflict recognises
 // when the outside object was no longer current; the store then waits for its mirror to move, reads anew, and retries.
@@ -93,7 +100,10 @@ type Store struct {
 	sizes atomic.Bool
 }
 
-var _ storage.Interface = (*Store)(nil)
+var (
+	_ storage.Interface = (*Store)(nil)
+	_ Mirror            = (*Store)(nil)
+)
 
 // New returns a store that is empty and not ready: the first Replace makes it so.
 func New(config Config) (*Store, error) {

@@ -126,7 +126,7 @@ func (r *REST) Create(ctx context.Context, obj runtime.Object, validation rest.V
 // Update implements rest.Updater, and with Get rest.Patcher.
 func (r *REST) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, createValidation rest.ValidateObjectFunc,
 	updateValidation rest.ValidateObjectUpdateFunc, forceAllowCreate bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
-	obj, created, err := r.Store.Update(ctx, name, granted{unowned{info}, r.grants}, createValidation, updateValidation, forceAllowCreate, options)
+	obj, created, err := r.Store.Update(ctx, name, granted{unowned(info), r.grants}, createValidation, updateValidation, forceAllowCreate, options)
 	if number := (*strconv.NumError)(nil); errors.As(err, &number) {
 		// The generic store parses the version before anything validates it, and would answer with 500.
 		err = apierrors.NewInvalid(v1alpha5.GroupVersion.WithKind("VirtualMachine").GroupKind(), name, field.ErrorList{field.Invalid(

@@ -19,6 +19,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 	"github.com/openpacific/pacific/pkg/apis/vmoperator/install"
+	"github.com/openpacific/pacific/pkg/registry"
 )
 
 // strategy says what becomes of a virtual machine on its way in.
@@ -104,6 +105,11 @@ func (strategy) WarningsOnUpdate(_ context.Context, obj, old runtime.Object) []s
 		return []string{"spec.powerState: not applied while the label " + v1alpha5.PausedVMLabelKey + " is set"}
 	}
 	return nil
+}
+
+// unowned leaves to nobody what a machine has from vCenter.
+func unowned(info rest.UpdatedObjectInfo) rest.UpdatedObjectInfo {
+	return registry.Unowned{UpdatedObjectInfo: info, Finalizer: vmoperator.MachineFinalizer, Version: v1alpha5.GroupVersion}
 }
 
 // GetResetFields names what no manager can own: status, which vCenter reports, and

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -28,7 +27,6 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
-	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/registry"
 )
@@ -277,7 +275,7 @@ func (r *REST) Update(ctx context.Context, name string, info rest.UpdatedObjectI
 	if _, err := r.Get(ctx, name, &metav1.GetOptions{}); err != nil && !(apierrors.IsNotFound(err) && forceAllowCreate) {
 		return nil, false, err
 	}
-	obj, created, err := r.Store.Update(ctx, name, unowned{info}, createValidation, updateValidation, forceAllowCreate, options)
+	obj, created, err := r.Store.Update(ctx, name, unowned(info), createValidation, updateValidation, forceAllowCreate, options)
 	return obj, created, registry.StatusError(err, qualified(), name)
 }
 
@@ -324,35 +322,10 @@ func (d *Direct) Delete(ctx context.Context, name string, uid types.UID) error {
 // RemoveFinalizer removes the finalizer of the vSphere Namespace of that uid. It
 // is no error when either is gone.
 func (d *Direct) RemoveFinalizer(ctx context.Context, name string, uid types.UID) error {
-	without := func(_ context.Context, object, _ runtime.Object) (runtime.Object, error) {
-		namespace, ok := object.(*v1alpha1.Namespace)
-		if !ok {
-			return nil, fmt.Errorf("remove a finalizer: %T is not a vSphere Namespace", object)
-		}
-		namespace.Finalizers = slices.DeleteFunc(namespace.Finalizers, func(f string) bool { return f == v1alpha1.NamespaceFinalizer })
-		return namespace, nil
-	}
-	info := rest.WrapUpdatedObjectInfo(sameUID{uid}, without)
-	_, _, err := d.store.Update(clusterWide(ctx), name, info, rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{FieldManager: vsphere.FieldManager})
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
+	return registry.RemoveFinalizer(ctx, d.store, metav1.NamespaceNone, name, uid, v1alpha1.NamespaceFinalizer)
 }
 
 // clusterWide says what requests say of objects outside of all namespaces.
 func clusterWide(ctx context.Context) context.Context {
 	return genericapirequest.WithNamespace(ctx, metav1.NamespaceNone)
-}
-
-// sameUID takes the object as it is, and only when it is the one of that uid.
-type sameUID struct{ uid types.UID }
-
-func (s sameUID) Preconditions() *metav1.Preconditions { return &metav1.Preconditions{UID: &s.uid} }
-
-func (s sameUID) UpdatedObject(_ context.Context, old runtime.Object) (runtime.Object, error) {
-	if old == nil {
-		return nil, errors.New("there is no such vSphere Namespace")
-	}
-	return old.DeepCopyObject(), nil
 }

@@ -4,7 +4,6 @@ package vspherenamespace
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -16,6 +15,7 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/registry"
 )
 
 // strategy says what becomes of a vSphere Namespace on its way in.
@@ -91,45 +91,7 @@ func (strategy) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
 	}
 }
 
-// serverManager is the name under which the server owns what it puts into every
-// vSphere Namespace.
-const serverManager = "vsphere-apiserver"
-
-// unowned wraps an update so that the values that a namespace has from vCenter
-// belong to nobody: without it, the first to apply a limit would be told of a
-// conflict with "before-first-apply".
-type unowned struct {
-	rest.UpdatedObjectInfo
-}
-
-// UpdatedObject shows the update a namespace in which the server owns the
-// finalizer and nobody owns anything else. When that is all that became of its
-// ownership, it is taken out again.
-func (u unowned) UpdatedObject(ctx context.Context, old runtime.Object) (runtime.Object, error) {
-	object, ok := old.(*v1alpha1.Namespace)
-	if !ok || object.ResourceVersion == "" || len(object.ManagedFields) > 0 {
-		return u.UpdatedObjectInfo.UpdatedObject(ctx, old)
-	}
-	served := []metav1.ManagedFieldsEntry{{
-		Manager:    serverManager,
-		Operation:  metav1.ManagedFieldsOperationUpdate,
-		APIVersion: v1alpha1.SchemeGroupVersion.String(),
-		Time:       &metav1.Time{Time: object.CreationTimestamp.Time},
-		FieldsType: "FieldsV1",
-		FieldsV1:   metav1.NewFieldsV1(`{"f:metadata":{"f:finalizers":{".":{},"v:\"` + v1alpha1.NamespaceFinalizer + `\"":{}}}}`),
-	}}
-	shown := *object
-	shown.ManagedFields = served
-	updated, err := u.UpdatedObjectInfo.UpdatedObject(ctx, &shown)
-	if err != nil {
-		return nil, err
-	}
-	result, ok := updated.(*v1alpha1.Namespace)
-	if !ok {
-		return nil, fmt.Errorf("update a vSphere Namespace: got a %T", updated)
-	}
-	if equality.Semantic.DeepEqual(result.ManagedFields, served) {
-		result.ManagedFields = nil
-	}
-	return result, nil
+// unowned leaves to nobody what a vSphere Namespace has from vCenter.
+func unowned(info rest.UpdatedObjectInfo) rest.UpdatedObjectInfo {
+	return registry.Unowned{UpdatedObjectInfo: info, Finalizer: v1alpha1.NamespaceFinalizer, Version: v1alpha1.SchemeGroupVersion}
 }

@@ -31,20 +31,14 @@ const pathName = "name"
 // reads.
 func ClusterPaths() []string { return []string{pathName} }
 
-// Mirror takes the objects; livestore.Store does.
-type Mirror interface {
-	Replace(map[string]runtime.Object)
-	Apply([]livestore.Change)
-}
-
 // Projector follows the clusters of the inventory, and through Namespaces the
 // vSphere Namespaces, and keeps two mirrors at the API objects that they make. Its
 // methods may be called from any goroutine. The zero value knows nothing yet.
 type Projector struct {
 	mu       sync.Mutex
 	instance string
-	zones    Mirror // of AvailabilityZones
-	parts    Mirror // of Zones
+	zones    livestore.Mirror // of AvailabilityZones
+	parts    livestore.Mirror // of Zones
 	// clusters are the names by id; nil until the inventory was read.
 	clusters map[string]string
 	// namespaces are by key; nil until they were given.
@@ -56,7 +50,7 @@ type Projector struct {
 // Attach hands everything to two mirrors, and every change from here on. The
 // instance is vCenter's id. Nothing is handed over before both the clusters and
 // the vSphere Namespaces are known: half of them would be wrong.
-func (p *Projector) Attach(instance string, availabilityZones, zones Mirror) {
+func (p *Projector) Attach(instance string, availabilityZones, zones livestore.Mirror) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.instance, p.zones, p.parts = instance, availabilityZones, zones

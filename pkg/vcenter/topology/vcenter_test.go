@@ -13,6 +13,7 @@ import (
 	"github.com/vmware/govmomi/object"
 	"k8s.io/klog/v2"
 
+	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/topology"
@@ -33,7 +34,7 @@ func (b both) Apply(update inventory.Update) {
 	b.zones.Apply(update)
 }
 
-var _ vspherenamespace.Mirror = topology.Namespaces{}
+var _ livestore.Mirror = topology.Namespaces{}
 
 // TestFollowsVCenter has a VI admin change clusters, pools and folders in the
 // vSphere Client.

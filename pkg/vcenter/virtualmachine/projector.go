@@ -22,12 +22,6 @@ import (
 	"github.com/openpacific/pacific/pkg/vcenter/namespace"
 )
 
-// Mirror takes the objects; livestore.Store does.
-type Mirror interface {
-	Replace(map[string]runtime.Object)
-	Apply([]livestore.Change)
-}
-
 // Config is what a Projector needs.
 type Config struct {
 	Clock  clock.PassiveClock // Nil: the real one.
@@ -42,7 +36,7 @@ type Projector struct {
 
 	mu       sync.Mutex
 	synced   bool
-	mirror   Mirror
+	mirror   livestore.Mirror
 	tree     *namespace.Tree
 	hosts    map[string]host
 	clusters map[string]string // name by id
@@ -135,7 +129,7 @@ func (p *Projector) Apply(update inventory.Update) {
 }
 
 // Attach hands everything to a mirror, and every change from here on. A standby that becomes the leader attaches its store.
-func (p *Projector) Attach(mirror Mirror) {
+func (p *Projector) Attach(mirror livestore.Mirror) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mirror = mirror

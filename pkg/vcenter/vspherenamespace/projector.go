@@ -31,12 +31,6 @@ const KeyPrefix = "/namespaces/"
 // usageInterval is how often usage is looked at.
 const usageInterval = 15 * time.Second
 
-// Mirror takes the objects; livestore.Store does.
-type Mirror interface {
-	Replace(map[string]runtime.Object)
-	Apply([]livestore.Change)
-}
-
 // Projector follows the inventory and the records, and keeps a mirror at the API
 // objects that they make. Its methods may be called from any goroutine.
 type Projector struct {
@@ -44,7 +38,7 @@ type Projector struct {
 	logger klog.Logger
 
 	mu       sync.Mutex
-	mirror   Mirror
+	mirror   livestore.Mirror
 	synced   bool
 	instance string
 	tree     *namespace.Tree
@@ -409,7 +403,7 @@ func same(a, b *v1alpha1.Namespace) bool {
 }
 
 // Attach hands everything to a mirror, and every change from here on.
-func (p *Projector) Attach(mirror Mirror) {
+func (p *Projector) Attach(mirror livestore.Mirror) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mirror = mirror
