@@ -121,9 +121,11 @@ func (c *Cluster) resource(kind schema.GroupVersionKind, namespace string) dynam
 	return c.Client.Resource(plural).Namespace(namespace)
 }
 
-// retry calls f until it succeeds or ctx is done; then it returns f's last error.
+// retry calls f until it succeeds or ctx is done; then it returns why f failed last. That the end of ctx cut an attempt
+// off is no reason, if there was another one before.
 func retry(ctx context.Context, f func(context.Context) error) error {
 	backoff := wait.Backoff{Duration: 50 * time.Millisecond, Factor: 1.3, Jitter: 0.2, Steps: 100, Cap: time.Second}
+	var reason error
 	for {
 		attempt, cancel := context.WithTimeout(ctx, 10*time.Second)
 		err := f(attempt)
@@ -131,9 +133,12 @@ func retry(ctx context.Context, f func(context.Context) error) error {
 		if err == nil {
 			return nil
 		}
+		if reason == nil || ctx.Err() == nil {
+			reason = err
+		}
 		select {
 		case <-ctx.Done():
-			return err
+			return reason
 		case <-time.After(backoff.Step()):
 		}
 	}

@@ -12,36 +12,40 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 )
 
 // ApplySamples gives the vSphere Namespaces among the objects what they say, each once: what people make of it later
-// stays. One whose folder is not in vCenter, and does not come within the time, which is for all of them together, is
-// passed over. It returns when the roles that they give count. Objects of other kinds are applied as by Apply.
+// stays. One that is not there is passed over: somebody deleted it, or the inventory is another one. Objects of other
+// kinds are applied as by Apply. It returns when the roles that they give count, or when the time is over, which is for
+// all of them together; the error names each that was not given by then.
 func (c *Cluster) ApplySamples(ctx context.Context, objects []*unstructured.Unstructured, patience time.Duration) error {
-	waiting, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var given []*unstructured.Unstructured
+	var failures []error
 	for _, object := range objects {
 		if object.GetKind() == "Namespace" {
-			wanted, err := c.wanted(waiting, object)
+			wanted, err := c.wanted(ctx, object)
 			if err != nil {
-				return err
+				failures = append(failures, err)
 			}
 			if !wanted {
 				continue
 			}
-			given = append(given, object)
 		}
 		if err := c.Apply(ctx, []*unstructured.Unstructured{object}); err != nil {
-			return err
+			failures = append(failures, err)
+		} else if object.GetKind() == "Namespace" {
+			given = append(given, object)
 		}
 	}
 	for _, object := range given {
-		if err := c.waitBound(waiting, object); err != nil && ctx.Err() != nil {
-			return err
+		if err := c.waitBound(ctx, object); err != nil {
+			failures = append(failures, err)
 		}
 	}
-	return nil
+	return utilerrors.NewAggregate(failures)
 }
 
 // wanted says whether a vSphere Namespace is there and was not given its sample before.
@@ -49,15 +53,17 @@ func (c *Cluster) wanted(ctx context.Context, sample *unstructured.Unstructured)
 	var found *unstructured.Unstructured
 	err := retry(ctx, func(ctx context.Context) (err error) {
 		found, err = c.resource(sample.GroupVersionKind(), "").Get(ctx, sample.GetName(), metav1.GetOptions{})
+		if apierrors.IsNotFound(err) { // definite: before the inventory has been read it would be 503
+			found, err = nil, nil
+		}
 		return err
 	})
-	switch {
-	case apierrors.IsNotFound(err):
-		return false, nil
-	case err != nil:
+	if err != nil {
 		return false, fmt.Errorf("get vSphere Namespace %q: %w", sample.GetName(), err)
 	}
-	return !slices.ContainsFunc(found.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool { return entry.Manager == FieldManager }), nil
+	return found != nil && !slices.ContainsFunc(found.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool {
+		return entry.Manager == FieldManager
+	}), nil
 }
 
 // waitBound returns when there is a RoleBinding for each of the roles that a vSphere Namespace gives.

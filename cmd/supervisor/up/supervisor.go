@@ -35,6 +35,8 @@ const (
 	hopeless = 5
 	// impatience is after how long without progress the user is told what is being waited for.
 	impatience = 10 * time.Second
+	// samplePatience is how long everybody waits for the samples.
+	samplePatience = 10 * time.Second
 )
 
 // Supervisor is one run of `supervisor up`.
@@ -270,9 +272,10 @@ func (s *Supervisor) start(ctx context.Context) error {
 		return err
 	}
 	if s.Options.Sim {
-		if err := s.giveSamples(ctx); err != nil {
-			return err
-		}
+		s.giveSamples(ctx)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	s.board.ready()
 	s.sayNextSteps()
@@ -336,13 +339,16 @@ func (s *Supervisor) awaitAvailable(ctx context.Context) error {
 	}
 }
 
-// giveSamples gives the namespaces of the simulated vCenter to its people, with what they may use.
-func (s *Supervisor) giveSamples(ctx context.Context) error {
+// giveSamples gives the namespaces of the simulated vCenter to its people, with what they may use. It is a courtesy:
+// what cannot be given is told, and stops nothing.
+func (s *Supervisor) giveSamples(ctx context.Context) {
 	samples, err := cluster.ReadSamples(artifacts.Samples)
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.cluster.ApplySamples(ctx, samples, samplePatience)
 	}
-	return s.cluster.ApplySamples(ctx, samples, 3*time.Second)
+	if err != nil && ctx.Err() == nil {
+		s.board.say("not all samples could be given: %v", err)
+	}
 }
 
 func (s *Supervisor) sayNextSteps() {

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestDeletedSamplesStayDeleted deletes the samples as a user does: the next start neither fails nor brings them back.
+func TestDeletedSamplesStayDeleted(t *testing.T) {
+	t.Parallel()
+	s := newSupervisor("deleted-samples")
+	begin := func() {
+		t.Helper()
+		if err := s.Start("--sim"); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+		defer cancel()
+		if err := s.WaitReady(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begin()
+	running := true
+	t.Cleanup(func() {
+		if running {
+			_ = s.Stop()
+		}
+	})
+	s.kubectl(t, "delete", "vns", "team-a", "team-b", "--wait=false")
+	eventually(t, time.Minute, "the samples to go", func(ctx context.Context) error {
+		out, err := s.Try(ctx, "kubectl", "get", "vns", "-o", "name")
+		if err == nil && strings.TrimSpace(out) != "" {
+			err = fmt.Errorf("there are %q", out)
+		}
+		return err
+	})
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	s.Output.Reset()
+	begin()
+	if got := s.Output.String(); strings.Contains(got, "could be given") {
+		t.Errorf("what was deleted is missed:\n%s", got)
+	}
+	if out := s.kubectl(t, "get", "vns", "-o", "name"); strings.TrimSpace(out) != "" {
+		t.Errorf("back again: %s", out)
+	}
+	running = false
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+}
