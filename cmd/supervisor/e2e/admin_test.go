@@ -21,10 +21,11 @@ import (
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	k8stypes "k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 
+	"github.com/openpacific/pacific/pkg/facts"
+	vcmachine "github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 )
@@ -221,13 +222,14 @@ func (a *admin) extra(vm *object.VirtualMachine, key string) string {
 func (a *admin) createAsPacific(namespace, name string, labels map[string]string) (*object.VirtualMachine, error) {
 	id := uuid.NewString()
 	record, err := (&virtualmachine.Metadata{
-		UID: k8stypes.UID(id), Sequence: 1, Created: true, Namespace: namespace, Name: name, Generation: 1, Labels: labels,
+		Head: facts.Head{UID: id, Sequence: 1, Created: true, Namespace: namespace, Name: name},
+		Body: virtualmachine.Body{Generation: 1, Labels: labels},
 	}).Encode()
 	if err != nil {
 		return nil, err
 	}
 	return a.builder.VirtualMachine(a.t.Context(), vcentertest.VM{
 		Name: name, Folder: inNamespaces(namespace), Cluster: a.cluster, GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024, InstanceUUID: id,
-		ExtraConfig: map[string]string{virtualmachine.MetadataKey: record, virtualmachine.NamespacedNameKey: namespace + "/" + name},
+		ExtraConfig: map[string]string{vcmachine.RecordKey: record, vcmachine.NamespacedNameKey: namespace + "/" + name},
 	})
 }

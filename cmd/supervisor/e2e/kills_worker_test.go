@@ -21,7 +21,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/generated/clientset/versioned"
+	vcmachine "github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 )
@@ -231,13 +233,14 @@ func (w *killWorker) makeMachine(ctx context.Context, s *subject) {
 	ours := w.random.IntN(4) == 0
 	if ours {
 		record, err := (&virtualmachine.Metadata{
-			UID: types.UID(vm.InstanceUUID), Sequence: 1, Created: true, Namespace: s.name, Name: vm.Name, Generation: 1,
+			Head: facts.Head{UID: vm.InstanceUUID, Sequence: 1, Created: true, Namespace: s.name, Name: vm.Name},
+			Body: virtualmachine.Body{Generation: 1},
 		}).Encode()
 		if err != nil {
 			w.t.Error(err)
 			return
 		}
-		vm.ExtraConfig = map[string]string{virtualmachine.MetadataKey: record, virtualmachine.NamespacedNameKey: s.name + "/" + vm.Name}
+		vm.ExtraConfig = map[string]string{vcmachine.RecordKey: record, vcmachine.NamespacedNameKey: s.name + "/" + vm.Name}
 	}
 	builder, err := w.f.vcenter.Builder(ctx)
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	vcmachine "github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 )
 
@@ -150,18 +151,19 @@ func TestMalformedMetadata(t *testing.T) {
 	a := s.admin(t)
 	namespace := a.namespace(s, "malformed")
 	values := map[string]string{
-		"garbage": "???", "truncated": "v1:H4sIAAAAAAAC/6pWKi1OLVKyUoIBAAAA//8=", "newer": "v9:from the future", "empty-record": "v1:",
+		"garbage": "???", "truncated": "v2:eyJ1aWQiOiJ1IiwibmFtZSI6Im4ifQ==.H4sIAAAAAAAC/6pWKi1OLVKyUoIB",
+		"older": "v1:H4sIAAAAAAAC/6pWKi1OLVKyUoIBAAAA//8=", "newer": "v9:from the future", "empty-record": "v2:",
 	}
 	made := map[string]*object.VirtualMachine{}
 	for name, value := range values {
-		made[name] = a.create(namespace, name, poweredOff, types.OptionValue{Key: virtualmachine.MetadataKey, Value: value})
+		made[name] = a.create(namespace, name, poweredOff, types.OptionValue{Key: vcmachine.RecordKey, Value: value})
 	}
 	broken := a.create(namespace, "once-good", poweredOff)
-	s.serves(t, namespace, "empty-record", "garbage", "newer", "once-good", "truncated")
+	s.serves(t, namespace, "empty-record", "garbage", "newer", "older", "once-good", "truncated")
 	s.kubectl(t, "label", "vm", "-n", namespace, "once-good", "it=was-good")
-	made["once-good"], values["once-good"] = broken, "v1:scribble"
+	made["once-good"], values["once-good"] = broken, "v2:scribble"
 	a.reconfigure(broken, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
-		&types.OptionValue{Key: virtualmachine.MetadataKey, Value: "v1:scribble"},
+		&types.OptionValue{Key: vcmachine.RecordKey, Value: "v2:scribble"},
 	}})
 	for name, vm := range made {
 		eventually(t, 20*time.Second, name, func(context.Context) error {
@@ -187,13 +189,13 @@ func TestMalformedMetadata(t *testing.T) {
 				t.Errorf("%v: %v, %s", command, err, out)
 			}
 		}
-		if got := a.extra(vm, virtualmachine.MetadataKey); got != values[name] {
+		if got := a.extra(vm, vcmachine.RecordKey); got != values[name] {
 			t.Errorf("%s: the value has become %q", name, got)
 		}
 	}
 	// Removed in vCenter, the value stands in the way no longer.
 	a.reconfigure(broken, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
-		&types.OptionValue{Key: virtualmachine.MetadataKey, Value: ""},
+		&types.OptionValue{Key: vcmachine.RecordKey, Value: ""},
 	}})
 	eventually(t, 20*time.Second, "the repair", func(ctx context.Context) error {
 		_, err := s.Try(ctx, "kubectl", "label", "vm", "-n", namespace, "once-good", "it=is-good", "--overwrite")

@@ -9,9 +9,10 @@ import (
 	"time"
 
 	"github.com/vmware/govmomi/vim25/types"
-	k8stypes "k8s.io/apimachinery/pkg/types"
 
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	vcmachine "github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 )
 
@@ -75,9 +76,11 @@ func machine(i int) (inventory.Object, error) {
 	}
 	instance := uuid()
 	metadata := virtualmachine.Metadata{
-		UID: k8stypes.UID(instance), Sequence: 1, Namespace: Namespace(i), Name: Machine(i), Generation: 1,
-		Labels:      map[string]string{"app": []string{"web", "db", "queue", "batch"}[i%4], "tier": []string{"front", "back"}[i%2]},
-		Annotations: map[string]string{"example.com/note": note(i)},
+		Head: facts.Head{UID: instance, Sequence: 1, Namespace: Namespace(i), Name: Machine(i),
+			Folder: facts.ID{Type: virtualmachine.TypeFolder, Value: folder(i).Value}},
+		Body: virtualmachine.Body{Generation: 1,
+			Labels:      map[string]string{"app": []string{"web", "db", "queue", "batch"}[i%4], "tier": []string{"front", "back"}[i%2]},
+			Annotations: map[string]string{"example.com/note": note(i)}},
 	}
 	record, err := metadata.Encode()
 	if err != nil {
@@ -109,8 +112,8 @@ func machine(i int) (inventory.Object, error) {
 			"config.cpuAllocation.reservation":    int64(0),
 			"config.memoryAllocation.reservation": int64(0),
 			"config.changeTrackingEnabled":        true,
-			`config.extraConfig["` + virtualmachine.MetadataKey + `"]`: types.OptionValue{
-				Key: strings.Clone(virtualmachine.MetadataKey), Value: record},
+			`config.extraConfig["` + vcmachine.RecordKey + `"]`: types.OptionValue{
+				Key: strings.Clone(vcmachine.RecordKey), Value: record},
 			"guest.toolsRunningStatus":    strings.Clone("guestToolsRunning"),
 			pathGuestHostName:             Machine(i) + ".bench.pacific.test",
 			"guest.ipAddress":             ip,

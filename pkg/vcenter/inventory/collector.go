@@ -56,6 +56,7 @@ type Collector struct {
 	initial bool // The initial update was handed on.
 	folder  types.ManagedObjectReference
 	root    types.ManagedObjectReference
+	vcenter string
 	// refreshed holds the objects that Refresh has read since the wait under
 	// way began, with the number of that Refresh: what the wait brings for them
 	// may be older.
@@ -183,7 +184,7 @@ func (c *Collector) turned() {
 func (c *Collector) hand(t *turn, folder types.ManagedObjectReference) {
 	c.handed++
 	changed, removed := t.commit(c.counts, c.handed)
-	update := Update{Initial: !c.initial, NamespacesFolder: folder, Changed: changed, Removed: removed}
+	update := Update{Initial: !c.initial, VCenter: c.vcenter, NamespacesFolder: folder, Changed: changed, Removed: removed}
 	if !update.Initial && len(changed) == 0 && len(removed) == 0 && folder == c.folder {
 		return
 	}

@@ -24,6 +24,9 @@ type Update struct {
 	// once per Collector, in its first update; what a rebuild after a loss
 	// finds is diffed and comes as changes.
 	Initial bool
+	// VCenter is vCenter's own id, about.instanceUuid, without which no id of
+	// an object names anything.
+	VCenter string
 	// NamespacesFolder is the folder that the RootNamespaces kinds lie in, and
 	// zero when there are none. It changes when the folder was deleted and
 	// made again, or another one took its place.

@@ -247,7 +247,7 @@ func (s *stream) take(ctx context.Context, gathered []types.PropertyFilterUpdate
 	if err := s.reread(ctx, s.client, t); err != nil {
 		return err
 	}
-	s.root = s.client.ServiceContent.RootFolder
+	s.root, s.vcenter = s.client.ServiceContent.RootFolder, s.client.ServiceContent.About.InstanceUuid
 	s.hand(t, s.folder)
 	clear(s.refreshed)
 	if full {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
 const (
@@ -108,8 +109,8 @@ func (b *Backend) update(ctx context.Context, state *State, current, desired *vm
 			Spec: types.VirtualMachineConfigSpec{
 				ChangeVersion: state.ChangeVersion,
 				ExtraConfig: []types.BaseOptionValue{
-					&types.OptionValue{Key: MetadataKey, Value: value},
-					&types.OptionValue{Key: NamespacedNameKey, Value: next.Namespace + "/" + next.Name},
+					&types.OptionValue{Key: machine.RecordKey, Value: value},
+					&types.OptionValue{Key: machine.NamespacedNameKey, Value: next.Namespace + "/" + next.Name},
 				},
 			},
 		})
@@ -125,7 +126,7 @@ func (b *Backend) update(ctx context.Context, state *State, current, desired *vm
 		return err
 	}
 	err = b.await(ctx, state.Ref, patience, func(s State, found bool) bool {
-		return !found || s.UID != next.UID || s.MetadataError != nil || s.Metadata != nil && s.Metadata.Sequence >= next.Sequence
+		return !found || string(s.UID) != next.UID || s.MetadataError != nil || s.Metadata != nil && s.Metadata.Sequence >= next.Sequence
 	})
 	if err != nil {
 		return fmt.Errorf("%s: vCenter has done it, but the inventory does not show it yet: %w", operation, err)

@@ -9,9 +9,9 @@ import (
 	"testing"
 
 	"github.com/vmware/govmomi/vim25/types"
-	k8stypes "k8s.io/apimachinery/pkg/types"
 	testingclock "k8s.io/utils/clock/testing"
 
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 )
 
@@ -26,8 +26,8 @@ func many(tb testing.TB, n int) []inventory.Object {
 		maps.Copy(p, o.Properties)
 		p[pathGuestIP] = fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255)
 		if i%2 == 0 {
-			p[pathMetadata] = encoded(tb, Metadata{UID: k8stypes.UID("uid-" + id), Name: fmt.Sprintf("machine-%d", i), Generation: 1,
-				Labels: map[string]string{"app": "web", "tier": "front"}})
+			p[pathMetadata] = encoded(tb, Metadata{Head: facts.Head{UID: "uid-" + id, Name: fmt.Sprintf("machine-%d", i)},
+				Body: Body{Generation: 1, Labels: map[string]string{"app": "web", "tier": "front"}}})
 		}
 		o.Properties = p
 		list = append(list, o)

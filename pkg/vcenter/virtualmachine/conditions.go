@@ -11,6 +11,8 @@ import (
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	"github.com/vmware/govmomi/vim25/types"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
 // Condition types and reasons of our own, beside those of vm-operator.
@@ -29,7 +31,7 @@ const (
 	trueReason          = "True"
 	notSyncedReason     = "NotSynced"
 	unknownToolsReason  = "NoGuestInfo"
-	malformedRemedyText = "the value of " + MetadataKey + " in the virtual machine's ExtraConfig (advanced configuration parameters) cannot be read: %v. " +
+	malformedRemedyText = "the value of " + machine.RecordKey + " in the virtual machine's ExtraConfig (advanced configuration parameters) cannot be read: %v. " +
 		"The virtual machine is shown as one without metadata and cannot be changed here until the value is repaired or removed in vCenter"
 )
 

@@ -8,12 +8,14 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
+	"github.com/openpacific/pacific/pkg/facts"
 )
 
 // beforeFirstApply is the manager under which server-side apply books everything that it finds when it first meets an object. It stands for
@@ -70,31 +72,37 @@ func ownedSpecFields(entries []metav1.ManagedFieldsEntry) (map[string]bool, erro
 func record(state *State, current, desired *vmopv1.VirtualMachine) (next *Metadata, changed bool, err error) {
 	before := state.Metadata
 	if before == nil {
-		before = &Metadata{UID: state.UID, Namespace: current.Namespace, Name: current.Name, Generation: 1}
+		before = &Metadata{Head: facts.Head{UID: string(state.UID)}, Body: Body{Generation: 1}}
+		before.serve(state, current)
 	}
 	spec, err := declare(before.Spec, current, desired)
 	if err != nil {
 		return nil, false, err
 	}
-	next = &Metadata{
-		UID:                        state.UID,
-		Sequence:                   before.Sequence,
-		Created:                    before.Created,
-		Namespace:                  current.Namespace,
-		Name:                       current.Name,
+	next = &Metadata{Head: facts.Head{UID: string(state.UID), Sequence: before.Sequence, Created: before.Created}, Body: Body{
 		Generation:                 max(1, desired.Generation),
 		Labels:                     withoutZone(desired.Labels, before.Labels, current.Status.Zone),
 		Annotations:                desired.Annotations,
 		Finalizers:                 slices.DeleteFunc(slices.Clone(desired.Finalizers), func(f string) bool { return f == vmoperator.MachineFinalizer }),
 		OwnerReferences:            desired.OwnerReferences,
 		ManagedFields:              desired.ManagedFields,
-		DeletionTimestamp:          desired.DeletionTimestamp,
 		DeletionGracePeriodSeconds: desired.DeletionGracePeriodSeconds,
 		Spec:                       spec,
+	}}
+	if deletion := desired.DeletionTimestamp; deletion != nil {
+		next.Deletion = deletion.UTC().Truncate(time.Second)
 	}
-	changed = !equality.Semantic.DeepEqual(before, next)
+	next.serve(state, current)
+	next.repeat()
+	changed = !before.Head.Equal(next.Head) || !equality.Semantic.DeepEqual(before.Body, next.Body)
 	next.Sequence++
 	return next, changed, nil
+}
+
+// serve notes who writes, and as what the machine is served.
+func (m *Metadata) serve(state *State, current *vmopv1.VirtualMachine) {
+	m.Installation, m.Folder = state.Installation, state.Folder
+	m.Namespace, m.Name = current.Namespace, current.Name
 }
 
 // withoutZone drops the zone's label where it is the one that the projection adds, so that it goes on following the machine.

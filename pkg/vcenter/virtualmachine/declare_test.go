@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
+	"github.com/openpacific/pacific/pkg/facts"
 )
 
 func managed(manager string, operation metav1.ManagedFieldsOperationType, subresource, fields string) metav1.ManagedFieldsEntry {
@@ -66,7 +67,8 @@ func TestRecord(t *testing.T) {
 		t.Errorf("what vCenter shows by itself is no change: %+v, %v", next, err)
 	}
 	// A zone of the user's own choice is kept even where it is the live one.
-	state.Metadata = &Metadata{UID: "u", Sequence: 4, Created: true, Namespace: "team-a", Name: "web", Generation: 1, Labels: map[string]string{ZoneLabel: "y"}}
+	state.Metadata = &Metadata{Head: facts.Head{UID: "u", Sequence: 4, Created: true, Namespace: "team-a", Name: "web"},
+		Body: Body{Generation: 1, Labels: map[string]string{ZoneLabel: "y"}}}
 	next, changed, err = record(state, current, current.DeepCopy())
 	want := *state.Metadata
 	want.Sequence, want.Labels = 5, map[string]string{ZoneLabel: "z"}

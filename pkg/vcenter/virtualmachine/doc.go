@@ -5,7 +5,7 @@
 // The Projector takes the inventory's updates and keeps a mirror at the objects that stand for them; it owns the names, the
 // namespaces and the status of virtual machines. The Backend takes writes and carries them out in vCenter; its effect comes
 // back through the inventory, never by another way. What Kubernetes knows of a virtual machine and vCenter has no field for
-// is kept in the machine itself, as Metadata in one value of its ExtraConfig.
+// is kept in the machine itself, as Metadata in one value of its ExtraConfig; package machine owns the form of that value.
 //
 // The package knows nothing of the API server's registry, and of the live store only the shape of a change.
 package virtualmachine

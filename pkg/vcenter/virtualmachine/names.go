@@ -63,18 +63,18 @@ func (c *claim) compare(other *claim) int {
 type allotment struct {
 	names map[string]*allotted
 	// changed is called for each machine that got, lost or changed its name.
-	changed func(*machine)
+	changed func(*known)
 }
 
 type allotted struct {
-	holder  *machine
-	waiting []*machine
+	holder  *known
+	waiting []*known
 }
 
 func key(namespace, name string) string { return KeyPrefix + namespace + "/" + name }
 
 // enter gives a name to a machine whose claim is set, displacing others where it comes before them.
-func (a *allotment) enter(m *machine) {
+func (a *allotment) enter(m *known) {
 	for choice := 0; ; choice++ {
 		k := key(m.claim.namespace, m.claim.name(choice))
 		n := a.names[k]
@@ -98,7 +98,7 @@ func (a *allotment) enter(m *machine) {
 }
 
 // leave takes the name from a machine and lets those who waited for it move up.
-func (a *allotment) leave(m *machine) {
+func (a *allotment) leave(m *known) {
 	a.withdraw(m, m.choice)
 	freed := m.key
 	a.assign(m, 0, "")
@@ -130,18 +130,18 @@ func (a *allotment) leave(m *machine) {
 	}
 }
 
-func (a *allotment) withdraw(m *machine, choices int) {
+func (a *allotment) withdraw(m *known, choices int) {
 	for i := range choices {
 		a.unwait(m, i)
 	}
 }
 
-func (a *allotment) unwait(m *machine, choice int) {
+func (a *allotment) unwait(m *known, choice int) {
 	n := a.names[key(m.claim.namespace, m.claim.name(choice))]
-	n.waiting = slices.DeleteFunc(n.waiting, func(w *machine) bool { return w == m })
+	n.waiting = slices.DeleteFunc(n.waiting, func(w *known) bool { return w == m })
 }
 
-func (a *allotment) assign(m *machine, choice int, k string) {
+func (a *allotment) assign(m *known, choice int, k string) {
 	m.choice, m.key = choice, k
 	a.changed(m)
 }

@@ -7,6 +7,8 @@ import (
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
 const (
@@ -29,7 +31,7 @@ const (
 	pathCPUReservation     = "config.cpuAllocation.reservation"
 	pathMemoryReservation  = "config.memoryAllocation.reservation"
 	pathChangeTracking     = "config.changeTrackingEnabled"
-	pathMetadata           = `config.extraConfig["` + MetadataKey + `"]`
+	pathMetadata           = `config.extraConfig["` + machine.RecordKey + `"]`
 	pathPause              = `config.extraConfig["` + vmopv1.PauseVMExtraConfigKey + `"]`
 	pathToolsRunning       = "guest.toolsRunningStatus"
 	pathGuestHostName      = "guest.hostName"

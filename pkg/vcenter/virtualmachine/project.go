@@ -49,7 +49,7 @@ func (v *view) object() *vmopv1.VirtualMachine {
 		vm.Annotations = m.Annotations
 		vm.OwnerReferences = m.OwnerReferences
 		vm.ManagedFields = m.ManagedFields
-		vm.DeletionTimestamp = m.DeletionTimestamp
+		vm.DeletionTimestamp = m.deletionTimestamp()
 		vm.DeletionGracePeriodSeconds = m.DeletionGracePeriodSeconds
 		vm.Finalizers = slices.Clip(m.Finalizers)
 		vm.Spec = m.Spec

@@ -11,12 +11,13 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	k8stypes "k8s.io/apimachinery/pkg/types"
 	testingclock "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	vcmachine "github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
 var (
@@ -64,7 +65,7 @@ func encoded(t testing.TB, m Metadata) types.OptionValue {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return types.OptionValue{Key: MetadataKey, Value: value}
+	return types.OptionValue{Key: vcmachine.RecordKey, Value: value}
 }
 
 // surroundings are a folder tree, a cluster and a host.
@@ -194,8 +195,7 @@ func TestProjectUntouchedMachine(t *testing.T) {
 
 // TestProjectDetails looks at one thing each of a machine that differs from a plain one.
 func TestProjectDetails(t *testing.T) {
-	uid := k8stypes.UID("uid-vm-1")
-	none := Metadata{UID: uid, Name: "web"}
+	none := Metadata{Head: facts.Head{UID: "uid-vm-1", Name: "web"}}
 	with := func(f func(*Metadata)) types.OptionValue {
 		m := none
 		f(&m)
@@ -256,7 +256,7 @@ func TestProjectDetails(t *testing.T) {
 			func(o object) any { return o.Finalizers }, []string{"x/y", vmoperator.MachineFinalizer}},
 		{"metadata of another machine does not count", vm("vm-1", "web", "a", pathMetadata, encoded(t, clone)),
 			func(o object) any { return o.Name + condition(o, MetadataReadableCondition) }, "web"},
-		{"malformed metadata", vm("vm-1", "web", "a", pathMetadata, types.OptionValue{Value: "v1:garbage"}),
+		{"malformed metadata", vm("vm-1", "web", "a", pathMetadata, types.OptionValue{Value: "v2:garbage"}),
 			func(o object) any { return o.Name + " " + condition(o, MetadataReadableCondition) }, "web False MalformedMetadata"},
 		{"metadata of a newer version", vm("vm-1", "web", "a", pathMetadata, types.OptionValue{Value: "v9:x"}),
 			func(o object) any { return condition(o, MetadataReadableCondition) }, "False MalformedMetadata"},

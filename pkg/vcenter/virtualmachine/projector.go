@@ -17,6 +17,7 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/namespace"
@@ -26,29 +27,33 @@ import (
 type Config struct {
 	Clock  clock.PassiveClock // Nil: the real one.
 	Logger klog.Logger
+	// Installation is the one whose records count. Empty only where no vCenter stands behind.
+	Installation string
 }
 
 // Projector follows the inventory and keeps a mirror at the API objects that stand for its virtual machines. It works per change: what a change
 // cannot affect is not looked at. Its methods may be called from any goroutine.
 type Projector struct {
-	clock  clock.PassiveClock
-	logger klog.Logger
+	clock        clock.PassiveClock
+	logger       klog.Logger
+	installation string
 
 	mu       sync.Mutex
 	synced   bool
+	vcenter  string // its own id
 	mirror   livestore.Mirror
 	tree     *namespace.Tree
 	hosts    map[string]host
 	clusters map[string]string // name by id
-	machines map[string]*machine
+	machines map[string]*known
 	byFolder index
 	byHost   index
-	byUID    map[k8stypes.UID][]*machine
+	byUID    map[k8stypes.UID][]*known
 	names    allotment
 	overlay  overlays
 	detached map[string]bool
 	// dirty are the machines to look at before the present call ends.
-	dirty       []*machine
+	dirty       []*known
 	treeChanged bool
 
 	namespaces  []namespace.Namespace
@@ -80,7 +85,7 @@ func (x index) move(id, from, to string) {
 
 // NewProjector makes a Projector that knows nothing yet.
 func NewProjector(config Config) *Projector {
-	p := &Projector{clock: config.Clock, logger: config.Logger, overlay: overlays{}, waiters: map[string]map[chan struct{}]struct{}{}}
+	p := &Projector{clock: config.Clock, logger: config.Logger, installation: config.Installation, overlay: overlays{}, waiters: map[string]map[chan struct{}]struct{}{}}
 	if p.clock == nil {
 		p.clock = clock.RealClock{}
 	}
@@ -92,9 +97,9 @@ func (p *Projector) reset() {
 	p.tree = namespace.NewTree("")
 	p.hosts = map[string]host{}
 	p.clusters = map[string]string{}
-	p.machines = map[string]*machine{}
+	p.machines = map[string]*known{}
 	p.byFolder, p.byHost = index{}, index{}
-	p.byUID = map[k8stypes.UID][]*machine{}
+	p.byUID = map[k8stypes.UID][]*known{}
 	p.names = allotment{names: map[string]*allotted{}, changed: p.mark}
 	p.dirty = nil
 }
@@ -107,6 +112,7 @@ func (p *Projector) Apply(update inventory.Update) {
 		p.reset()
 		p.synced = true
 	}
+	p.vcenter = update.VCenter
 	if root := update.NamespacesFolder.Value; root != "" && root != p.tree.Root() {
 		p.markFolders(p.tree.SetRoot(root))
 		p.treeChanged = true
@@ -168,11 +174,11 @@ func (p *Projector) change(o inventory.Object) {
 	case TypeVirtualMachine:
 		m := p.machines[id]
 		if m == nil {
-			m = &machine{ref: o.Ref}
+			m = &known{ref: o.Ref}
 			p.machines[id] = m
 		}
 		before, uid := m.props, m.uid
-		m.take(props)
+		m.take(props, p.installation)
 		p.byFolder.move(id, before.ref(pathParent), m.props.ref(pathParent))
 		p.byHost.move(id, before.ref(pathHost), m.props.ref(pathHost))
 		p.identify(m, uid, m.uid)
@@ -207,11 +213,11 @@ func (p *Projector) remove(ref types.ManagedObjectReference) {
 }
 
 // identify keeps the index by uid. vCenter keeps those unique, but not at every moment.
-func (p *Projector) identify(m *machine, before, after k8stypes.UID) {
+func (p *Projector) identify(m *known, before, after k8stypes.UID) {
 	if before == after {
 		return
 	}
-	rest := slices.DeleteFunc(p.byUID[before], func(o *machine) bool { return o == m })
+	rest := slices.DeleteFunc(p.byUID[before], func(o *known) bool { return o == m })
 	if len(rest) == 0 {
 		delete(p.byUID, before)
 		delete(p.overlay, before)
@@ -223,7 +229,7 @@ func (p *Projector) identify(m *machine, before, after k8stypes.UID) {
 	}
 }
 
-func (p *Projector) mark(m *machine) {
+func (p *Projector) mark(m *known) {
 	if !m.dirty {
 		m.dirty = true
 		p.dirty = append(p.dirty, m)
@@ -332,7 +338,7 @@ func poke(c chan struct{}) {
 }
 
 // claim says what name a machine asks for and whether it is served at all.
-func (p *Projector) claim(m *machine) (claim, bool) {
+func (p *Projector) claim(m *known) (claim, bool) {
 	if m.removed || m.uid == "" {
 		return claim{}, false
 	}
@@ -350,7 +356,7 @@ func (p *Projector) claim(m *machine) (claim, bool) {
 }
 
 // project makes the object of a machine that has a name.
-func (p *Projector) project(m *machine) *vmopv1.VirtualMachine {
+func (p *Projector) project(m *known) *vmopv1.VirtualMachine {
 	if m.key == "" {
 		return nil
 	}
@@ -394,6 +400,16 @@ func (p *Projector) Synced() bool {
 	return p.synced
 }
 
+// state is what is known of a machine, and where it lies.
+func (p *Projector) state(m *known) State {
+	s := m.state()
+	s.Installation = p.installation
+	if place := p.tree.Locate(m.props.ref(pathParent)); place.Folder != "" {
+		s.Folder = facts.ID{VCenter: p.vcenter, Type: TypeFolder, Value: place.Folder}
+	}
+	return s
+}
+
 // Find returns the machine that the mirror has under a key.
 func (p *Projector) Find(key string) (State, bool) {
 	p.mu.Lock()
@@ -402,7 +418,7 @@ func (p *Projector) Find(key string) (State, bool) {
 	if n == nil || n.holder == nil {
 		return State{}, false
 	}
-	return n.holder.state(), true
+	return p.state(n.holder), true
 }
 
 // FindUID returns the machine with a uid, also one that is not served.
@@ -410,7 +426,7 @@ func (p *Projector) FindUID(uid k8stypes.UID) (State, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if list := p.byUID[uid]; len(list) > 0 {
-		return list[0].state(), true
+		return p.state(list[0]), true
 	}
 	return State{}, false
 }
@@ -444,7 +460,7 @@ func (p *Projector) Wait(ctx context.Context, ref types.ManagedObjectReference, 
 		var state State
 		m, found := p.machines[ref.Value]
 		if found {
-			state = m.state()
+			state = p.state(m)
 		}
 		p.mu.Unlock()
 		if done(state, found) {

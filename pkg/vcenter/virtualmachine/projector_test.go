@@ -17,8 +17,8 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	k8stypes "k8s.io/apimachinery/pkg/types"
 
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/namespace"
@@ -143,7 +143,7 @@ func TestChanges(t *testing.T) {
 
 func TestClash(t *testing.T) {
 	meta := func(id string) types.OptionValue {
-		m := Metadata{UID: k8stypes.UID("uid-" + id), Name: "web"}
+		m := Metadata{Head: facts.Head{UID: "uid-" + id, Name: "web"}}
 		return encoded(t, m)
 	}
 	old := vm("vm-1", "web", "a", pathCreateDate, created.Add(-time.Hour))
@@ -188,7 +188,7 @@ func TestNamesDependOnTheSetAlone(t *testing.T) {
 			o := vm(id, names[random.IntN(len(names))], []string{"a", "a", "deep", "b"}[random.IntN(4)],
 				pathCreateDate, created.Add(time.Duration(random.IntN(3))*time.Hour))
 			if random.IntN(3) == 0 {
-				o.Properties[pathMetadata] = encoded(t, Metadata{UID: k8stypes.UID("uid-" + id), Name: names[[]int{0, 1, 3, 4, 5}[random.IntN(5)]]})
+				o.Properties[pathMetadata] = encoded(t, Metadata{Head: facts.Head{UID: "uid-" + id, Name: names[[]int{0, 1, 3, 4, 5}[random.IntN(5)]]}})
 			}
 			live[id] = o
 			p.Apply(changed(o))
@@ -213,7 +213,7 @@ func uids(r *recorder) map[string]string {
 }
 
 func TestDetached(t *testing.T) {
-	ours := Metadata{UID: "uid-vm-2", Name: "made", Created: true}
+	ours := Metadata{Head: facts.Head{UID: "uid-vm-2", Name: "made", Created: true}}
 	p, mirror := newTestProjector()
 	p.SetDetached(map[string]bool{"b": true})
 	signal := p.NamespacesChanged()

@@ -28,10 +28,12 @@ import (
 	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/klog/v2"
 
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	vcmachine "github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 )
@@ -208,6 +210,11 @@ func (a *admin) folder(path string) *object.Folder {
 	return f
 }
 
+// id names an object as Pacific's records do.
+func (a *admin) id(ref types.ManagedObjectReference) facts.ID {
+	return facts.ID{VCenter: a.b.Client.ServiceContent.About.InstanceUuid, Type: ref.Type, Value: ref.Value}
+}
+
 func (a *admin) do(task *object.Task, err error) {
 	a.t.Helper()
 	if err == nil {
@@ -301,16 +308,18 @@ func TestWritesLiveInVCenter(t *testing.T) {
 	if out.Labels["app"] != "web" || out.Labels[virtualmachine.ZoneLabel] != "cluster-a" || out.Spec.PowerState != "PoweredOff" || out.Status.PowerState != "PoweredOn" {
 		t.Errorf("the write's own answer: labels %v, spec %v, status %v", out.Labels, out.Spec.PowerState, out.Status.PowerState)
 	}
-	if got := a.option(a.vm("team-a/web-1"), virtualmachine.NamespacedNameKey); got != "team-a/web-1" {
-		t.Errorf("%s = %q", virtualmachine.NamespacedNameKey, got)
+	if got := a.option(a.vm("team-a/web-1"), vcmachine.NamespacedNameKey); got != "team-a/web-1" {
+		t.Errorf("%s = %q", vcmachine.NamespacedNameKey, got)
 	}
-	meta, err := virtualmachine.DecodeMetadata(a.option(a.vm("team-a/web-1"), virtualmachine.MetadataKey))
+	meta, err := virtualmachine.DecodeMetadata(a.option(a.vm("team-a/web-1"), vcmachine.RecordKey))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &virtualmachine.Metadata{UID: uid, Sequence: 1, Namespace: "team-a", Name: "web-1", Generation: 2,
-		Labels: map[string]string{"app": "web"}, Annotations: map[string]string{"note": "x"}, Finalizers: []string{"example.com/hold"},
-		OwnerReferences: out.OwnerReferences, Spec: vmopv1.VirtualMachineSpec{PowerState: "PoweredOff"}}
+	want := &virtualmachine.Metadata{
+		Head: facts.Head{UID: string(uid), Sequence: 1, Namespace: "team-a", Name: "web-1", Folder: a.id(a.folder("team-a").Reference())},
+		Body: virtualmachine.Body{Generation: 2,
+			Labels: map[string]string{"app": "web"}, Annotations: map[string]string{"note": "x"}, Finalizers: []string{"example.com/hold"},
+			OwnerReferences: out.OwnerReferences, Spec: vmopv1.VirtualMachineSpec{PowerState: "PoweredOff"}}}
 	if diff := cmp.Diff(want, meta); diff != "" {
 		t.Errorf("the record (-want +got):\n%s", diff)
 	}
@@ -348,9 +357,9 @@ func TestCloneIsAnotherMachine(t *testing.T) {
 	a := newAdmin(t, v)
 	s := serve(t, v)
 	s.label("team-a/web-1", "app", "web")
-	value := a.option(a.vm("team-a/web-1"), virtualmachine.MetadataKey)
+	value := a.option(a.vm("team-a/web-1"), vcmachine.RecordKey)
 	a.do(a.vm("team-a/web-1").Clone(t.Context(), a.folder("team-a"), "web-2", types.VirtualMachineCloneSpec{}))
-	a.setOption(a.vm("team-a/web-2"), virtualmachine.MetadataKey, value)
+	a.setOption(a.vm("team-a/web-2"), vcmachine.RecordKey, value)
 	s.until("the clone with the original's metadata", func() bool { return s.list()["team-a/web-2"] != nil })
 	if diff := cmp.Diff([]string{"team-a/db-1", "team-a/web-1", "team-a/web-2", "team-b/cache-1"}, s.keys()); diff != "" {
 		t.Fatalf("(-want +got):\n%s", diff)
@@ -403,14 +412,14 @@ func TestChangesInVCenter(t *testing.T) {
 func TestMalformedMetadataStaysUntouched(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{})
 	a := newAdmin(t, v)
-	for _, value := range []string{"v1:garbage", "v2:from the future"} {
-		a.setOption(a.vm("team-a/web-1"), virtualmachine.MetadataKey, value)
+	for _, value := range []string{"v2:garbage", "v1:from the past", "v3:from the future"} {
+		a.setOption(a.vm("team-a/web-1"), vcmachine.RecordKey, value)
 		s := serve(t, v)
 		if got := condition(s.get("team-a/web-1"), virtualmachine.MetadataReadableCondition); got != "False MalformedMetadata" {
 			t.Errorf("%q: condition %q", value, got)
 		}
 		_, err := s.update("team-a/web-1", func(vm *vmopv1.VirtualMachine) { metav1.SetMetaDataLabel(&vm.ObjectMeta, "a", "b") })
-		if !errors.Is(err, failure.Invalid) || !strings.Contains(err.Error(), virtualmachine.MetadataKey) {
+		if !errors.Is(err, failure.Invalid) || !strings.Contains(err.Error(), vcmachine.RecordKey) {
 			t.Errorf("%q: a write gives %v", value, err)
 		}
 		err = s.store.Delete(t.Context(), "/virtualmachines/team-a/web-1", &vmopv1.VirtualMachine{}, nil,
@@ -418,7 +427,7 @@ func TestMalformedMetadataStaysUntouched(t *testing.T) {
 		if !errors.Is(err, failure.Invalid) {
 			t.Errorf("%q: a deletion gives %v", value, err)
 		}
-		if got := a.option(a.vm("team-a/web-1"), virtualmachine.MetadataKey); got != value {
+		if got := a.option(a.vm("team-a/web-1"), vcmachine.RecordKey); got != value {
 			t.Errorf("it was %q and is %q", value, got)
 		}
 		s.stop()
@@ -451,7 +460,7 @@ func TestStaleVersionIsRefusedAndTriedAgain(t *testing.T) {
 
 	// vCenter says again and again that there was another change: that comes out as a conflict, and writes nothing.
 	v.AddFault(vcentertest.Fault{Method: "ReconfigVM_Task", Fault: &types.ConcurrentAccess{}})
-	before := a.option(vm, virtualmachine.MetadataKey)
+	before := a.option(vm, vcmachine.RecordKey)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	current := s.get("team-a/web-1")
@@ -461,7 +470,7 @@ func TestStaleVersionIsRefusedAndTriedAgain(t *testing.T) {
 		t.Errorf("error %v, want a conflict", err)
 	}
 	v.ClearFaults()
-	if got := a.option(vm, virtualmachine.MetadataKey); got != before {
+	if got := a.option(vm, vcmachine.RecordKey); got != before {
 		t.Error("the refused write was written")
 	}
 	// An object that the mirror no longer has is refused before vCenter is asked.

@@ -11,10 +11,11 @@ import (
 	k8stypes "k8s.io/apimachinery/pkg/types"
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
+	"github.com/openpacific/pacific/pkg/facts"
 )
 
-// machine is a virtual machine as the Projector keeps it.
-type machine struct {
+// known is a virtual machine as the Projector keeps it.
+type known struct {
 	ref   types.ManagedObjectReference
 	props properties
 	uid   k8stypes.UID
@@ -42,6 +43,9 @@ type State struct {
 	// Key is the mirror's key, empty while the machine is not served: when it is a template, lies outside of every namespace or in a
 	// detached one.
 	Key string
+	// Installation is the one that writes records here, Folder the folder that stands for the namespace which the machine lies in.
+	Installation string
+	Folder       facts.ID
 	// Metadata is nil for a machine without a record that counts.
 	Metadata *Metadata
 	// MetadataError says why the record cannot be read, in which case it must be left alone.
@@ -57,7 +61,7 @@ type State struct {
 	Object *vmopv1.VirtualMachine
 }
 
-func (m *machine) state() State {
+func (m *known) state() State {
 	connection := m.props.connectionState()
 	s := State{
 		Ref: m.ref, UID: m.uid, Key: m.published,
@@ -73,17 +77,13 @@ func (m *machine) state() State {
 	return s
 }
 
-func (m *machine) paused() bool {
-	var annotations map[string]string
-	if m.meta != nil {
-		annotations = m.meta.Annotations
-	}
-	return vmoperator.Paused(annotations, m.props.option(pathPause))
+func (m *known) paused() bool {
+	return m.meta != nil && m.meta.Paused || vmoperator.Paused(nil, m.props.option(pathPause))
 }
 
-// take sets the properties. vCenter reports a machine whose host is away or whose files are unreadable without its configuration; what was
+// take sets the properties. A record counts that installation has written for this very machine. vCenter reports a machine whose host is away or whose files are unreadable without its configuration; what was
 // known of that before goes on being shown.
-func (m *machine) take(props properties) {
+func (m *known) take(props properties, installation string) {
 	if m.props.text(pathInstanceUUID) != "" && props.text(pathInstanceUUID) == "" {
 		merged := make(properties, len(m.props))
 		for path, value := range m.props {
@@ -110,7 +110,7 @@ func (m *machine) take(props properties) {
 	switch {
 	case err != nil:
 		m.metaErr = err
-	case strings.EqualFold(string(meta.UID), string(uid)):
+	case strings.EqualFold(meta.UID, string(uid)) && meta.Installation == installation:
 		m.meta = meta
 	}
 }
