@@ -19,6 +19,8 @@ import (
 	topologyinstall "github.com/openpacific/pacific/pkg/apis/topology/install"
 	vmopinstall "github.com/openpacific/pacific/pkg/apis/vmoperator/install"
 	"github.com/openpacific/pacific/pkg/livestore"
+	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
+	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
 // Documentation returns a handler that answers as a running server does when
@@ -31,7 +33,7 @@ func Documentation(version string) (http.Handler, error) {
 	installVSphereTypes(scheme)
 	topologyinstall.Install(scheme)
 	codecs := serializer.NewCodecFactory(scheme)
-	machines, err := newMachineStore(codecs, leaderOnly{leads: func() bool { return false }}, &livestore.Sequence{}, clock.RealClock{}, nil)
+	machines, err := newMachineStore(codecs, &vmvcenter.Backend{}, &livestore.Sequence{}, clock.RealClock{}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -52,8 +54,7 @@ func Documentation(version string) (http.Handler, error) {
 	}
 	// The documents come from the types alone: the storage may go.
 	defer storage.VirtualMachine.Destroy()
-	gate := leaderOnly{leads: func() bool { return false }}
-	namespaces, err := newVSphereNamespaceStore(codecs, gate, &livestore.Sequence{}, clock.RealClock{}, nil)
+	namespaces, err := newVSphereNamespaceStore(codecs, &vnsvcenter.Backend{}, &livestore.Sequence{}, clock.RealClock{}, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -5,60 +5,23 @@ package apiserver
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
 
 	namespacecontroller "github.com/openpacific/pacific/pkg/controller/namespace"
 	"github.com/openpacific/pacific/pkg/failure"
-	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/registry"
 	vmregistry "github.com/openpacific/pacific/pkg/registry/virtualmachine"
 	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
-
-// leaderOnly refuses writes on a replica that does not lead.
-type leaderOnly struct {
-	livestore.Backend
-	leads func() bool
-}
-
-func (l leaderOnly) check() error {
-	if l.leads() {
-		return nil
-	}
-	return fmt.Errorf("this replica does not lead at the moment, try again: %w", failure.Unavailable)
-}
-
-func (l leaderOnly) Create(ctx context.Context, key string, object runtime.Object) error {
-	if err := l.check(); err != nil {
-		return err
-	}
-	return l.Backend.Create(ctx, key, object)
-}
-
-func (l leaderOnly) Update(ctx context.Context, key string, current, desired runtime.Object) error {
-	if err := l.check(); err != nil {
-		return err
-	}
-	return l.Backend.Update(ctx, key, current, desired)
-}
-
-func (l leaderOnly) Delete(ctx context.Context, key string, current runtime.Object) error {
-	if err := l.check(); err != nil {
-		return err
-	}
-	return l.Backend.Delete(ctx, key, current)
-}
 
 func isConflict(err error) bool { return errors.Is(err, failure.Conflict) }
 

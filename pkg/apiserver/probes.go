@@ -26,9 +26,10 @@ const stalled = 3 * time.Minute
 
 // probes are what /readyz and /livez look at.
 //
-// vcenter fails whenever vCenter is away, so that /readyz tells the truth. The
-// Deployment's own readiness probe leaves it out (/readyz?exclude=vcenter):
-// what was read last is still served while vCenter is away.
+// vcenter fails whenever vCenter is away, and inventory whenever it does not follow
+// vCenter, so that /readyz tells the truth. The Deployment's own readiness probe
+// leaves both out (/readyz?exclude=vcenter&exclude=inventory): what was read last is
+// still served meanwhile. storage fails until it was read once.
 type probes struct {
 	session    *vcenter.Session
 	inventory  Inventory
@@ -68,10 +69,11 @@ func (p probes) readiness() []healthz.HealthChecker {
 func (p probes) vcenterReady(*http.Request) error { return p.session.Err() }
 
 func (p probes) inventoryReady(*http.Request) error {
-	if status := p.inventory.Status(); !status.Synced {
+	status := p.inventory.Status()
+	if !status.Synced {
 		return notReadYet(status, p.session.Err())
 	}
-	return nil
+	return following(status)
 }
 
 func (p probes) leaderReady(*http.Request) error {
@@ -98,6 +100,17 @@ func (p probes) inventoryLive(*http.Request) error {
 	}
 	if silence := p.clock.Since(status.LastUpdate); silence > stalled {
 		return fmt.Errorf("vCenter answers, but the inventory has not turned for %s", silence.Round(time.Second))
+	}
+	return nil
+}
+
+// following says why the inventory does not follow vCenter, nil when it does.
+func following(status inventory.Status) error {
+	switch {
+	case status.Err != nil:
+		return status.Err
+	case !status.Synced:
+		return errors.New("it has not been read yet")
 	}
 	return nil
 }

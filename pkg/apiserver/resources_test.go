@@ -3,8 +3,6 @@
 package apiserver
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"testing"
 
@@ -14,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 
 	vmopinstall "github.com/openpacific/pacific/pkg/apis/vmoperator/install"
-	"github.com/openpacific/pacific/pkg/failure"
 	vmregistry "github.com/openpacific/pacific/pkg/registry/virtualmachine"
 )
 
@@ -39,51 +36,5 @@ func TestWhatIsOfferedCanBeSpoken(t *testing.T) {
 	slices.Sort(offered)
 	if diff := cmp.Diff([]string{runtime.ContentTypeJSON, runtime.ContentTypeYAML}, offered); diff != "" {
 		t.Errorf("media types (-want +got):\n%s", diff)
-	}
-}
-
-// recorder is a Backend that notes what reaches it.
-type recorder struct{ calls []string }
-
-func (r *recorder) Create(context.Context, string, runtime.Object) error {
-	r.calls = append(r.calls, "create")
-	return nil
-}
-
-func (r *recorder) Update(context.Context, string, runtime.Object, runtime.Object) error {
-	r.calls = append(r.calls, "update")
-	return nil
-}
-
-func (r *recorder) Delete(context.Context, string, runtime.Object) error {
-	r.calls = append(r.calls, "delete")
-	return nil
-}
-
-func TestOnlyTheLeaderWrites(t *testing.T) {
-	leads := false
-	backend := &recorder{}
-	gate := leaderOnly{Backend: backend, leads: func() bool { return leads }}
-	write := func() []error {
-		return []error{
-			gate.Create(t.Context(), "/k", nil),
-			gate.Update(t.Context(), "/k", nil, nil),
-			gate.Delete(t.Context(), "/k", nil),
-		}
-	}
-	for _, err := range write() {
-		if !errors.Is(err, failure.Unavailable) {
-			t.Errorf("a standby's write ended with %v, want %v", err, failure.Unavailable)
-		}
-	}
-	if len(backend.calls) > 0 {
-		t.Errorf("a standby's writes reached vCenter: %v", backend.calls)
-	}
-	leads = true
-	if err := errors.Join(write()...); err != nil {
-		t.Error(err)
-	}
-	if diff := cmp.Diff([]string{"create", "update", "delete"}, backend.calls); diff != "" {
-		t.Errorf("the leader's writes (-want +got):\n%s", diff)
 	}
 }

@@ -133,22 +133,21 @@ func Run(ctx context.Context, options *Options) error {
 	feature.DefaultFeatureSupportChecker = livestore.FeatureSupport(feature.DefaultFeatureSupportChecker)
 	wirecache.KeepTables(apihelpers.GetMetaInternalVersionCodecs())
 	sequence := &livestore.Sequence{}
+	writer := &vcenter.Writer{Session: session, Reign: leadership, Following: func() error { return following(source.Status()) }}
 	unavailable := func() error { return notReadYet(source.Status(), session.Err()) }
-	machines, err := newMachineStore(codecs, leaderOnly{
-		leads:   leadership.Leads,
-		Backend: &vmvcenter.Backend{Session: session, Projector: projector, Refresher: source, Logger: logger.WithName("backend")},
+	machines, err := newMachineStore(codecs, &vmvcenter.Backend{
+		Session: session, Writer: writer, Projector: projector, Refresher: source, Logger: logger.WithName("backend"),
 	}, sequence, realClock, unavailable)
 	if err != nil {
 		return err
 	}
 	namespaceBackend := &vnsvcenter.Backend{
-		Session: session, Projector: vsphereNamespaces, Refresher: source,
+		Session: session, Writer: writer, Projector: vsphereNamespaces, Refresher: source,
 		Documents: documents{&ledger.Documents{Ledger: records, Kind: "vspherenamespaces"}},
 		Libraries: catalogue, StoragePolicies: policies.Catalogue,
 		Logger: logger.WithName("vspherenamespaces"),
 	}
-	namespaceGate := leaderOnly{leads: leadership.Leads, Backend: namespaceBackend}
-	namespaceStore, err := newVSphereNamespaceStore(codecs, namespaceGate, sequence, realClock, unavailable)
+	namespaceStore, err := newVSphereNamespaceStore(codecs, namespaceBackend, sequence, realClock, unavailable)
 	if err != nil {
 		return err
 	}
@@ -227,7 +226,7 @@ func Run(ctx context.Context, options *Options) error {
 	}
 	given := &vnscontroller.Controller{
 		Namespaces: registry.ListerWatcher(namespaceStorage.Direct),
-		Backend:    leaderRealises{Backend: namespaceBackend, gate: namespaceGate},
+		Backend:    namespaceBackend,
 		Problems:   vsphereNamespaces,
 		Machines:   doomed{machines: storage.VirtualMachine, origins: projector},
 		Releaser:   namespaceStorage.Direct,
@@ -243,7 +242,7 @@ func Run(ctx context.Context, options *Options) error {
 	declared := &vmcontroller.Controller{
 		Machines:   registry.ListerWatcher(storage.VirtualMachine),
 		Releaser:   releaser{storage.VirtualMachine},
-		Power:      power{Power: vmvcenter.Power{Session: session, Clock: realClock}, projector: projector},
+		Power:      power{Power: vmvcenter.Power{Session: session, Writer: writer, Clock: realClock}, projector: projector},
 		Conditions: projector,
 		Clock:      realClock,
 		Logger:     logger.WithName("machines"),

@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
@@ -120,26 +119,6 @@ func taken(namespaces coreinformers.NamespaceInformer) func(string) bool {
 		namespace, err := namespaces.Lister().Get(name)
 		return err == nil && namespace.Annotations[vsphere.FolderAnnotation] == ""
 	}
-}
-
-// leaderRealises keeps a replica that does not lead from writing to vCenter.
-type leaderRealises struct {
-	*vnsvcenter.Backend
-	gate leaderOnly
-}
-
-func (l leaderRealises) Realise(ctx context.Context, uid types.UID) error {
-	if err := l.gate.check(); err != nil {
-		return err
-	}
-	return l.Backend.Realise(ctx, uid)
-}
-
-func (l leaderRealises) Dismantle(ctx context.Context, uid types.UID) error {
-	if err := l.gate.check(); err != nil {
-		return err
-	}
-	return l.Backend.Dismantle(ctx, uid)
 }
 
 // restoreRecords reads the records of the vSphere Namespaces, and who vCenter is

@@ -42,10 +42,34 @@ type Leadership struct {
 	Logger  klog.Logger
 
 	leads atomic.Bool
+	term  atomic.Uint64 // 0: none was taken yet.
 }
 
 // Leads says whether this process is the leader now.
 func (l *Leadership) Leads() bool { return l.leads.Load() }
+
+// Holds says why this process may not write now, nil when it may.
+func (l *Leadership) Holds() error {
+	if l.Leads() {
+		return nil
+	}
+	return errors.New("this replica does not lead at the moment, try again")
+}
+
+// Confirm is like Holds, and asks etcd whether nobody has led since.
+func (l *Leadership) Confirm(ctx context.Context) error {
+	if err := l.Holds(); err != nil {
+		return err
+	}
+	current, err := l.Ledger.CurrentTerm(ctx)
+	if err != nil {
+		return err
+	}
+	if current != l.term.Load() {
+		return ErrSucceeded
+	}
+	return nil
+}
 
 // Run stands for election until ctx ends. elected is called once, with this
 // process's term, when it leads for the first time.
@@ -149,6 +173,7 @@ func (l *Leadership) enterTerm(ctx context.Context, term *uint64, elected func(u
 			return err
 		}
 		*term = taken
+		l.term.Store(taken)
 		elected(taken)
 		return nil
 	}

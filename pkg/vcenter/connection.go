@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"reflect"
 	"strings"
@@ -34,6 +35,8 @@ type Connection struct {
 	// lifetime ends when the login is known to be gone, for the cause.
 	lifetime context.Context
 	lose     context.CancelCauseFunc
+	// sockets are what all clients of this login go through in the end.
+	sockets *http.Transport
 }
 
 // Lost is closed when the login is known to be gone.
@@ -55,7 +58,7 @@ func (c *Connection) Bind(ctx context.Context) (context.Context, context.CancelF
 // says that the login is gone ends it; one that leaves it open has it checked.
 func (c *Connection) Report(err error) {
 	switch {
-	case err == nil || errors.Is(err, context.Canceled):
+	case err == nil || errors.Is(err, context.Canceled) || unsentBy(err) != nil:
 	case isNotAuthenticated(err):
 		c.lose(Translate(err))
 	case !hasFault(err):
@@ -88,7 +91,7 @@ func (c *Connection) close(ctx context.Context, cause error) {
 		// A login that cannot be ended expires in vCenter by itself.
 		_ = c.manager.Logout(ctx)
 	}
-	c.Client.CloseIdleConnections()
+	c.sockets.CloseIdleConnections()
 }
 
 // dial connects and logs in. The error names the cause, never the password.
@@ -108,22 +111,26 @@ func (s *Session) dial(ctx context.Context, who credentials) (*Connection, error
 	// thumbprints of its own.
 	transport.DialTLSContext = nil
 	transport.DialContext = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext
+	// All clients of vCenter's other services that are made of this one share its
+	// transport, so that is where the gate stands.
+	sockets := transport.Clone()
+	transport.RegisterProtocol("https", &gate{next: sockets})
 
-	c := &Connection{digest: who.digest, suspect: s.suspect}
+	c := &Connection{digest: who.digest, suspect: s.suspect, sockets: sockets}
 	c.lifetime, c.lose = context.WithCancelCause(context.Background())
 	c.Client, err = vim25.NewClient(ctx, soapClient)
 	if err != nil {
-		soapClient.CloseIdleConnections()
+		sockets.CloseIdleConnections()
 		return nil, Translate(err)
 	}
 	if !c.Client.IsVC() {
-		soapClient.CloseIdleConnections()
+		sockets.CloseIdleConnections()
 		return nil, fmt.Errorf("%s is %s, not a vCenter", s.config.URL.Host, c.Client.ServiceContent.About.FullName)
 	}
 	c.Client.RoundTripper = &caller{next: soapClient, connection: c, session: s}
 	c.manager = session.NewManager(c.Client)
 	if err := c.manager.Login(ctx, url.UserPassword(who.username, who.password)); err != nil {
-		soapClient.CloseIdleConnections()
+		sockets.CloseIdleConnections()
 		if isInvalidLogin(err) {
 			return nil, &refusedError{file: s.config.CredentialsFile, cause: err}
 		}

@@ -21,6 +21,10 @@
 // Since only Run logs in, a refused password is tried rarely (30 s, doubling to
 // 10 min) however many callers wait, so that no account is locked out.
 //
+// A Session only reads: its connections refuse every method that is not known to
+// change nothing. Who acts does so through a Writer, which lets acts pass while this
+// process may write and knows what is there.
+//
 // A RESTSession keeps a login at vCenter's REST endpoints beside it, for what is
 // not to be had over SOAP, and only with credentials that the Session's login
 // stands on.

@@ -117,7 +117,7 @@ func (r *RESTSession) login(ctx context.Context) (*rest.Client, error) {
 		config.Metrics.loggedIn(err)
 		err = fmt.Errorf("log in to vCenter's REST endpoints: %w", Translate(err))
 	}
-	client.CloseIdleConnections()
+	client.Client.Client.CloseIdleConnections()
 	return nil, unavailable(err)
 }
 
@@ -141,7 +141,7 @@ func (r *RESTSession) forget(client *rest.Client) {
 	defer r.mu.Unlock()
 	if r.client == client {
 		r.client = nil
-		client.CloseIdleConnections()
+		client.Client.Client.CloseIdleConnections()
 	}
 }
 
@@ -154,17 +154,43 @@ func (r *RESTSession) drop(ctx context.Context) {
 	defer cancel()
 	// A login that cannot be ended expires in vCenter by itself.
 	_ = r.client.Logout(ctx)
-	r.client.CloseIdleConnections()
+	r.client.Client.Client.CloseIdleConnections()
 	r.client = nil
 }
 
-// restCaller measures calls.
+// restReading says whether a request at vCenter's REST endpoints changes nothing
+// but the login.
+func restReading(request *http.Request) bool {
+	switch request.Method {
+	case http.MethodGet, http.MethodHead:
+		return true
+	case http.MethodPost:
+		query := request.URL.Query()
+		return strings.HasSuffix(request.URL.Path, restLogin) || query.Get("~action") == "find" || query.Get("action") == "find"
+	case http.MethodDelete:
+		return strings.HasSuffix(request.URL.Path, restLogin)
+	}
+	return false
+}
+
+// restLogin is where a login is made and ended.
+const restLogin = "/com/vmware/cis/session"
+
+// restCaller measures calls, and lets through what reads, as a gate does.
 type restCaller struct {
 	next    *http.Transport
 	session *Session
 }
 
 func (c *restCaller) RoundTrip(request *http.Request) (*http.Response, error) {
+	if !restReading(request) {
+		if err := allow(request.Context(), restMethod(request)); err != nil {
+			if request.Body != nil {
+				_ = request.Body.Close()
+			}
+			return nil, err
+		}
+	}
 	start := c.session.config.Clock.Now()
 	response, err := c.next.RoundTrip(request)
 	failed := err

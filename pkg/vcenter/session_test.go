@@ -103,6 +103,11 @@ func run(t *testing.T, config vcenter.Config) *vcenter.Session {
 	return s
 }
 
+// writer returns one that may write.
+func writer(s *vcenter.Session) *vcenter.Writer {
+	return &vcenter.Writer{Session: s, Reign: vcentertest.Reign{}, Following: vcentertest.Following}
+}
+
 func currentTime(ctx context.Context, client *vim25.Client) error {
 	_, err := methods.GetCurrentTime(ctx, client)
 	return err
@@ -134,7 +139,7 @@ func TestSessionLogsInAndOut(t *testing.T) {
 	if err := s.Err(); err != nil {
 		t.Errorf("Err() = %v with a login", err)
 	}
-	err = s.Do(ctx, "do wrong", func(ctx context.Context, client *vim25.Client) error {
+	err = writer(s).Do(ctx, "do wrong", func(ctx context.Context, client *vim25.Client) error {
 		_, err := object.NewFolder(client, types.ManagedObjectReference{Type: "Folder", Value: "nope"}).CreateFolder(ctx, "x")
 		return err
 	})
@@ -456,7 +461,7 @@ func TestDoRetriesOnceAfterNotAuthenticated(t *testing.T) {
 
 func TestRunTask(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{})
-	s := run(t, configFor(t, v))
+	s := writer(run(t, configFor(t, v)))
 	vmRef := func(ctx context.Context, client *vim25.Client, path string) (types.ManagedObjectReference, error) {
 		found, err := object.NewSearchIndex(client).FindByInventoryPath(ctx, path)
 		if err != nil {

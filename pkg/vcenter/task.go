@@ -18,18 +18,18 @@ import (
 	"github.com/openpacific/pacific/pkg/failure"
 )
 
-// RunTask runs start like Do and waits for the task that it returns, over a
-// lost login too, since tasks outlive logins. When ctx ends first, the task
-// goes on in vCenter: the error's kind is failure.Timeout and the info names
-// the task. The info is nil only when no task was started.
-func (s *Session) RunTask(ctx context.Context, operation string, start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error)) (*types.TaskInfo, error) {
+// RunTask runs start like Do and waits for the task that it returns, over the end
+// of the reign and a lost login too, since tasks outlive both. When ctx ends first,
+// the task goes on in vCenter: the error's kind is failure.Timeout and the info
+// names the task. The info is nil only when no task was started.
+func (w *Writer) RunTask(ctx context.Context, operation string, start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error)) (*types.TaskInfo, error) {
 	if _, bounded := ctx.Deadline(); !bounded {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.config.TaskTimeout)
+		ctx, cancel = context.WithTimeout(ctx, w.Session.config.TaskTimeout)
 		defer cancel()
 	}
 	var ref types.ManagedObjectReference
-	err := s.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) (err error) {
+	err := w.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) (err error) {
 		ref, err = start(ctx, client)
 		return err
 	})
@@ -43,7 +43,7 @@ func (s *Session) RunTask(ctx context.Context, operation string, start func(cont
 	pause := wait.Backoff{Duration: 10 * time.Millisecond, Factor: 1.5, Jitter: 0.1, Steps: 100, Cap: time.Second}
 	for {
 		var object mo.Task
-		err := s.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
+		err := w.Session.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
 			object = mo.Task{}
 			return property.DefaultCollector(client).RetrieveOne(ctx, ref, []string{"info"}, &object)
 		})
@@ -62,7 +62,7 @@ func (s *Session) RunTask(ctx context.Context, operation string, start func(cont
 			cause := task.Error{LocalizedMethodFault: info.Error, Description: info.Description}
 			return info, fmt.Errorf("%s: %w", operation, Translate(cause))
 		}
-		timer := s.config.Clock.NewTimer(pause.Step())
+		timer := w.Session.config.Clock.NewTimer(pause.Step())
 		select {
 		case <-timer.C():
 		case <-ctx.Done():

@@ -63,6 +63,9 @@ func (o opaque) Fault() types.BaseMethodFault {
 // has a kind already, one of a context that was canceled, and nil come back as
 // they are; a fault that is not in the table gets no kind.
 func Translate(err error) error {
+	if refusal := unsentBy(err); refusal != nil {
+		return refusal
+	}
 	if err == nil || failure.KindOf(err) != "" {
 		return err
 	}
@@ -340,6 +343,8 @@ func faultName(err error) string {
 	name := "network"
 	var status httpStatus
 	switch {
+	case unsentBy(err) != nil:
+		return "refused"
 	case errors.As(err, &status):
 		return status.Error()
 	case errors.Is(err, context.Canceled):

@@ -28,6 +28,7 @@ func (v *VCenter) tighten(registry *simulator.Registry) {
 // other, and hands out a copy of the session for each call: so the wrapper is
 // all that the call's copy of the session knows.
 func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
+	v.calls.add(method.Name)
 	if method.Name == "LoginByToken" {
 		// The simulator takes any assertion that names somebody.
 		if _, ok := v.directory.IssuedTo(ctx.Header); !ok {

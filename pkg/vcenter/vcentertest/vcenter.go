@@ -74,6 +74,7 @@ type VCenter struct {
 	tracker            *collector.Tracker
 	policies           *policy.ProfileManager
 	rest               restSessions
+	calls              calls
 
 	mu       sync.Mutex
 	server   *http.Server

@@ -30,8 +30,15 @@ const (
 	staleWait    = 2 * time.Second
 )
 
-// Session carries out calls; vcenter.Session does. Errors come with their failure kind.
+// Session carries out calls that read; vcenter.Session does. Errors come with their failure kind.
 type Session interface {
+	Do(ctx context.Context, operation string, f func(context.Context, *vim25.Client) error) error
+}
+
+// Writer carries out calls that act; vcenter.Writer does. Errors come with their failure kind.
+type Writer interface {
+	// Ready says why nothing may be changed now, nil when something may.
+	Ready() error
 	Do(ctx context.Context, operation string, f func(context.Context, *vim25.Client) error) error
 	RunTask(ctx context.Context, operation string, start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error)) (*types.TaskInfo, error)
 }
@@ -44,6 +51,7 @@ type Refresher interface {
 // Backend carries out in vCenter what is written to the live store. Its fields are set before use.
 type Backend struct {
 	Session   Session
+	Writer    Writer
 	Projector *Projector
 	Refresher Refresher // Nil: updates of the inventory are all there is to wait for.
 	Logger    klog.Logger
@@ -62,7 +70,10 @@ func (b *Backend) Create(_ context.Context, key string, _ runtime.Object) error 
 func (b *Backend) Update(ctx context.Context, key string, current, desired runtime.Object) error {
 	ctx, cancel := b.bound(ctx)
 	defer cancel()
-	var err error
+	err := b.Writer.Ready()
+	if err != nil {
+		return fmt.Errorf("update %s: %w", key, err)
+	}
 	for range staleRetries {
 		var state State
 		if state, err = b.find(key, current); err != nil {
@@ -103,7 +114,7 @@ func (b *Backend) update(ctx context.Context, state *State, current, desired *vm
 	if err != nil {
 		return err
 	}
-	_, err = b.Session.RunTask(ctx, operation, func(ctx context.Context, client *vim25.Client) (types.ManagedObjectReference, error) {
+	_, err = b.Writer.RunTask(ctx, operation, func(ctx context.Context, client *vim25.Client) (types.ManagedObjectReference, error) {
 		response, err := methods.ReconfigVM_Task(ctx, client, &types.ReconfigVM_Task{
 			This: state.Ref,
 			Spec: types.VirtualMachineConfigSpec{
@@ -138,6 +149,9 @@ func (b *Backend) update(ctx context.Context, state *State, current, desired *vm
 func (b *Backend) Delete(ctx context.Context, key string, current runtime.Object) error {
 	ctx, cancel := b.bound(ctx)
 	defer cancel()
+	if err := b.Writer.Ready(); err != nil {
+		return fmt.Errorf("delete %s: %w", key, err)
+	}
 	state, err := b.find(key, current)
 	if err != nil {
 		return err
@@ -146,11 +160,11 @@ func (b *Backend) Delete(ctx context.Context, key string, current runtime.Object
 	if state.MetadataError != nil {
 		return fmt.Errorf("%s: "+malformedRemedyText+": %w", operation, state.MetadataError, failure.Invalid)
 	}
-	power := Power{Session: b.Session}
+	power := Power{Session: b.Session, Writer: b.Writer}
 	// A machine that somebody powers on in between cannot be destroyed: once more, then.
 	for range 2 {
 		if err = power.off(ctx, state.Ref); err == nil || errors.Is(err, failure.Conflict) {
-			_, err = b.Session.RunTask(ctx, operation, func(ctx context.Context, client *vim25.Client) (types.ManagedObjectReference, error) {
+			_, err = b.Writer.RunTask(ctx, operation, func(ctx context.Context, client *vim25.Client) (types.ManagedObjectReference, error) {
 				response, err := methods.Destroy_Task(ctx, client, &types.Destroy_Task{This: state.Ref})
 				if err != nil {
 					return types.ManagedObjectReference{}, err

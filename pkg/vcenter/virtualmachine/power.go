@@ -29,6 +29,7 @@ const (
 // Power brings virtual machines to a power state.
 type Power struct {
 	Session Session
+	Writer  Writer
 	// SoftTimeout is how long a guest has with mode TrySoft. Zero: five minutes.
 	SoftTimeout time.Duration
 	Clock       clock.PassiveClock // Nil: the real one.
@@ -39,6 +40,9 @@ type Power struct {
 // request to the guest from one not made yet. An empty mode is TrySoft. Set may be called any number of times.
 func (p *Power) Set(ctx context.Context, ref types.ManagedObjectReference, target vmopv1.VirtualMachinePowerState,
 	mode vmopv1.VirtualMachinePowerOpMode, softSince time.Time) (requeueAfter time.Duration, err error) {
+	if err := p.Writer.Ready(); err != nil {
+		return 0, fmt.Errorf("set the power state of virtual machine %s: %w", ref.Value, err)
+	}
 	now, tools, err := p.read(ctx, ref)
 	if err != nil {
 		return 0, err
@@ -162,7 +166,7 @@ func (p *Power) suspend(ctx context.Context, ref types.ManagedObjectReference) e
 // task runs a power operation. That somebody else was faster is no failure.
 func (p *Power) task(ctx context.Context, verb string, ref types.ManagedObjectReference, target types.VirtualMachinePowerState,
 	start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error)) error {
-	_, err := p.Session.RunTask(ctx, verb+" virtual machine "+ref.Value, start)
+	_, err := p.Writer.RunTask(ctx, verb+" virtual machine "+ref.Value, start)
 	if !errors.Is(err, failure.Conflict) {
 		return err
 	}
@@ -173,14 +177,14 @@ func (p *Power) task(ctx context.Context, verb string, ref types.ManagedObjectRe
 }
 
 func (p *Power) shutdownGuest(ctx context.Context, ref types.ManagedObjectReference) error {
-	return p.Session.Do(ctx, "shut down the guest of virtual machine "+ref.Value, func(ctx context.Context, client *vim25.Client) error {
+	return p.Writer.Do(ctx, "shut down the guest of virtual machine "+ref.Value, func(ctx context.Context, client *vim25.Client) error {
 		_, err := methods.ShutdownGuest(ctx, client, &types.ShutdownGuest{This: ref})
 		return err
 	})
 }
 
 func (p *Power) standbyGuest(ctx context.Context, ref types.ManagedObjectReference) error {
-	return p.Session.Do(ctx, "suspend the guest of virtual machine "+ref.Value, func(ctx context.Context, client *vim25.Client) error {
+	return p.Writer.Do(ctx, "suspend the guest of virtual machine "+ref.Value, func(ctx context.Context, client *vim25.Client) error {
 		_, err := methods.StandbyGuest(ctx, client, &types.StandbyGuest{This: ref})
 		return err
 	})

@@ -43,16 +43,17 @@ const patience = 20 * time.Second
 // server is everything between vCenter and the registry.
 type server struct {
 	t         *testing.T
-	session   *counting
+	session   *vcenter.Session
+	writer    *counting
 	projector *virtualmachine.Projector
 	store     *livestore.Store
 	backend   *virtualmachine.Backend
 	stop      func()
 }
 
-// counting is a session that counts the tasks which it starts.
+// counting is a writer that counts the tasks which it starts.
 type counting struct {
-	*vcenter.Session
+	*vcenter.Writer
 	mu    sync.Mutex
 	tasks int
 }
@@ -61,7 +62,7 @@ func (c *counting) RunTask(ctx context.Context, operation string, start func(con
 	c.mu.Lock()
 	c.tasks++
 	c.mu.Unlock()
-	return c.Session.RunTask(ctx, operation, start)
+	return c.Writer.RunTask(ctx, operation, start)
 }
 
 func (c *counting) started() int {
@@ -76,7 +77,8 @@ func serve(t *testing.T, v *vcentertest.VCenter) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, session: &counting{Session: session}}
+	writer := &vcenter.Writer{Session: session, Reign: vcentertest.Reign{}, Following: vcentertest.Following}
+	s := &server{t: t, session: session, writer: &counting{Writer: writer}}
 	s.projector = virtualmachine.NewProjector(virtualmachine.Config{Logger: klog.Background()})
 	collector := &inventory.Collector{
 		Session: session, Handler: s.projector, Logger: klog.Background(),
@@ -87,7 +89,7 @@ func serve(t *testing.T, v *vcentertest.VCenter) *server {
 			{Type: virtualmachine.TypeCluster, Root: inventory.RootInventory, Paths: virtualmachine.ClusterPaths()},
 		},
 	}
-	s.backend = &virtualmachine.Backend{Session: s.session, Projector: s.projector, Refresher: collector, Logger: klog.Background()}
+	s.backend = &virtualmachine.Backend{Session: s.session, Writer: s.writer, Projector: s.projector, Refresher: collector, Logger: klog.Background()}
 	scheme := runtime.NewScheme()
 	if err := vmopv1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
@@ -325,12 +327,12 @@ func TestWritesLiveInVCenter(t *testing.T) {
 	}
 
 	// A write that changes nothing, and one that only takes away what is always there, start no task.
-	before := s.session.started()
+	before := s.writer.started()
 	s.label("team-a/web-1", "app", "web")
 	if _, err := s.update("team-a/web-1", func(vm *vmopv1.VirtualMachine) { vm.Finalizers = []string{"example.com/hold"} }); err != nil {
 		t.Error(err)
 	}
-	if got := s.session.started(); got != before {
+	if got := s.writer.started(); got != before {
 		t.Errorf("%d tasks for writes that change nothing", got-before)
 	}
 
@@ -474,13 +476,13 @@ func TestStaleVersionIsRefusedAndTriedAgain(t *testing.T) {
 		t.Error("the refused write was written")
 	}
 	// An object that the mirror no longer has is refused before vCenter is asked.
-	tasks := s.session.started()
+	tasks := s.writer.started()
 	stale := current.DeepCopy()
 	stale.Labels["app"] = "never"
 	if err := s.backend.Update(t.Context(), "/virtualmachines/team-a/web-1", stale, desired); !errors.Is(err, failure.Conflict) {
 		t.Errorf("error %v, want a conflict", err)
 	}
-	if s.session.started() != tasks {
+	if s.writer.started() != tasks {
 		t.Error("vCenter was asked to change what had changed")
 	}
 }
@@ -508,7 +510,7 @@ func TestDeleteDestroysARunningMachine(t *testing.T) {
 func TestPower(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{})
 	s := serve(t, v)
-	power := &virtualmachine.Power{Session: s.session}
+	power := &virtualmachine.Power{Session: s.session, Writer: s.writer}
 	ref := state(t, s, "team-a/web-1").Ref
 	const on, off, suspended = vmopv1.VirtualMachinePowerStateOn, vmopv1.VirtualMachinePowerStateOff, vmopv1.VirtualMachinePowerStateSuspended
 	const hard, soft, try = vmopv1.VirtualMachinePowerOpModeHard, vmopv1.VirtualMachinePowerOpModeSoft, vmopv1.VirtualMachinePowerOpModeTrySoft

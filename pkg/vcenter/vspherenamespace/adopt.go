@@ -105,7 +105,7 @@ func (b *Backend) bringFolder(ctx context.Context, record *Record) error {
 		}
 	}
 	if folder.Parent == nil || *folder.Parent != root {
-		_, err := b.Session.RunTask(ctx, operation, func(ctx context.Context, client *vim25.Client) (types.ManagedObjectReference, error) {
+		_, err := b.Writer.RunTask(ctx, operation, func(ctx context.Context, client *vim25.Client) (types.ManagedObjectReference, error) {
 			response, err := methods.MoveIntoFolder_Task(ctx, client, &types.MoveIntoFolder_Task{This: root, List: []types.ManagedObjectReference{ref}})
 			if err != nil {
 				return types.ManagedObjectReference{}, err

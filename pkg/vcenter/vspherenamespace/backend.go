@@ -31,9 +31,17 @@ const defaultTimeout = 30 * time.Second
 // reachableTimeout is how long vCenter may take to tell its time.
 const reachableTimeout = 3 * time.Second
 
-// Session carries out calls; vcenter.Session does. Errors come with their
-// failure kind.
+// Session carries out calls that read; vcenter.Session does. Errors come with
+// their failure kind.
 type Session interface {
+	Do(ctx context.Context, operation string, f func(context.Context, *vim25.Client) error) error
+}
+
+// Writer carries out calls that act; vcenter.Writer does. Errors come with their
+// failure kind.
+type Writer interface {
+	// Ready says why nothing may be changed now, nil when something may.
+	Ready() error
 	Do(ctx context.Context, operation string, f func(context.Context, *vim25.Client) error) error
 	RunTask(ctx context.Context, operation string, start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error)) (*types.TaskInfo, error)
 }
@@ -70,6 +78,7 @@ type Folders interface {
 // before use.
 type Backend struct {
 	Session   Session
+	Writer    Writer
 	Projector *Projector
 	Refresher Refresher
 	Documents Documents
@@ -119,6 +128,9 @@ func (b *Backend) Create(ctx context.Context, key string, obj runtime.Object) er
 		return fmt.Errorf("create %s: a %T is no vSphere Namespace", key, obj)
 	}
 	operation := fmt.Sprintf("create vSphere Namespace %q", object.Name)
+	if err := b.Writer.Ready(); err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
+	}
 	if err := b.reachable(ctx, operation); err != nil {
 		return err
 	}
@@ -238,6 +250,9 @@ func (b *Backend) Update(ctx context.Context, key string, current, desired runti
 	defer cancel()
 	before, object := current.(*v1alpha1.Namespace), desired.(*v1alpha1.Namespace)
 	operation := fmt.Sprintf("update vSphere Namespace %q", before.Name)
+	if err := b.Writer.Ready(); err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
+	}
 	if err := b.available(before, object); err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
@@ -323,6 +338,9 @@ func (b *Backend) Delete(ctx context.Context, key string, current runtime.Object
 	defer cancel()
 	object := current.(*v1alpha1.Namespace)
 	operation := fmt.Sprintf("delete vSphere Namespace %q", object.Name)
+	if err := b.Writer.Ready(); err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
+	}
 	s, err := b.current(key, object)
 	if err != nil {
 		return fmt.Errorf("%s: %w", operation, err)

@@ -98,6 +98,9 @@ func (b *Backend) poolNamed(ctx context.Context, name, zone string) (string, err
 // Dismantle removes from vCenter what Pacific made for the namespace of a uid and
 // what is empty. The rest stays, detached. It may be called any number of times.
 func (b *Backend) Dismantle(ctx context.Context, uid k8stypes.UID) error {
+	if err := b.Writer.Ready(); err != nil {
+		return err
+	}
 	done, err := b.turns.take(ctx, uid)
 	if err != nil {
 		return err
@@ -220,7 +223,7 @@ func (b *Backend) retrieve(ctx context.Context, operation string, ref types.Mana
 
 func (b *Backend) destroy(ctx context.Context, operation string, ref types.ManagedObjectReference,
 	start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error)) (bool, error) {
-	_, err := b.Session.RunTask(ctx, operation, start)
+	_, err := b.Writer.RunTask(ctx, operation, start)
 	if err != nil && !errors.Is(err, failure.NotFound) {
 		return false, err
 	}

@@ -55,6 +55,9 @@ func (t *turns) take(ctx context.Context, uid k8stypes.UID) (func(), error) {
 // Realise makes in vCenter what the record of a uid wants and what is not there
 // yet. It may be called at any time and any number of times.
 func (b *Backend) Realise(ctx context.Context, uid k8stypes.UID) error {
+	if err := b.Writer.Ready(); err != nil {
+		return err
+	}
 	done, err := b.turns.take(ctx, uid)
 	if err != nil {
 		return err
@@ -126,7 +129,7 @@ func (b *Backend) createFolder(ctx context.Context, name string) (string, error)
 	root := types.ManagedObjectReference{Type: TypeFolder, Value: b.Projector.namespacesFolder()}
 	operation := fmt.Sprintf("create the folder of vSphere Namespace %q", name)
 	var made string
-	err := b.Session.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
+	err := b.Writer.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
 		response, err := methods.CreateFolder(ctx, client, &types.CreateFolder{This: root, Name: name})
 		if err == nil {
 			made = response.Returnval.Value
@@ -227,7 +230,7 @@ func (b *Backend) createPool(ctx context.Context, name, zone string, cpu, memory
 		return "", false, fmt.Errorf("%s: there is no such cluster any more: %w", operation, failure.Unavailable)
 	}
 	parent := types.ManagedObjectReference{Type: TypeResourcePool, Value: root}
-	err = b.Session.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
+	err = b.Writer.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
 		response, err := methods.CreateResourcePool(ctx, client, &types.CreateResourcePool{This: parent, Name: name, Spec: newSpec(cpu, memory)})
 		if err == nil {
 			id, fresh = response.Returnval.Value, true
@@ -242,7 +245,7 @@ func (b *Backend) createPool(ctx context.Context, name, zone string, cpu, memory
 
 func (b *Backend) limitPool(ctx context.Context, name, zone string, ref types.ManagedObjectReference, cpu, memory allocation) error {
 	operation := fmt.Sprintf("set the limits of vSphere Namespace %q in zone %q", name, zone)
-	return b.Session.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
+	return b.Writer.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
 		_, err := methods.UpdateConfig(ctx, client, &types.UpdateConfig{
 			This:   ref,
 			Config: &types.ResourceConfigSpec{CpuAllocation: cpu.spec(), MemoryAllocation: memory.spec()},

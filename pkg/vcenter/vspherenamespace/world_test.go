@@ -113,7 +113,7 @@ func (l *life) step() bool {
 }
 
 type mortal struct {
-	*vcenter.Session
+	vspherenamespace.Session
 	life *life
 }
 
@@ -128,11 +128,18 @@ func (m mortal) Do(ctx context.Context, operation string, f func(context.Context
 	return err
 }
 
-func (m mortal) RunTask(ctx context.Context, operation string, start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error)) (*types.TaskInfo, error) {
+type mortalWriter struct {
+	mortal
+	writer *vcenter.Writer
+}
+
+func (m mortalWriter) Ready() error { return m.writer.Ready() }
+
+func (m mortalWriter) RunTask(ctx context.Context, operation string, start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error)) (*types.TaskInfo, error) {
 	if !m.life.step() {
 		return nil, errKilled
 	}
-	info, err := m.Session.RunTask(ctx, operation, start)
+	info, err := m.writer.RunTask(ctx, operation, start)
 	if !m.life.step() {
 		return nil, errKilled
 	}
@@ -216,8 +223,9 @@ func (w *world) start(steps int) *server {
 		},
 	}
 	alive := &life{steps: steps}
+	writer := &vcenter.Writer{Session: w.session, Reign: vcentertest.Reign{}, Following: vcentertest.Following}
 	s.backend = &vspherenamespace.Backend{
-		Session: mortal{w.session, alive}, Projector: s.projector, Refresher: collector,
+		Session: mortal{w.session, alive}, Writer: mortalWriter{mortal{writer, alive}, writer}, Projector: s.projector, Refresher: collector,
 		Documents: mortalDocuments{w.records, alive}, Folders: &folders{detached: w.detached, projector: s.projector}, Logger: klog.Background(),
 	}
 	scheme := runtime.NewScheme()
