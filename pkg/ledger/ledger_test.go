@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/klog/v2/ktesting"
 	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 func startEtcd(t *testing.T, folder string) *Embedded {
@@ -125,15 +127,6 @@ func receive[T any](t *testing.T, what string, from <-chan T) T {
 	}
 }
 
-func waitFor(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, 20*time.Second, true,
-		func(context.Context) (bool, error) { return condition(), nil })
-	if err != nil {
-		t.Fatalf("not within 20 s: %s", what)
-	}
-}
-
 func TestOneLeaderAndAWarmSuccessor(t *testing.T) {
 	etcd := startEtcd(t, t.TempDir())
 	defer etcd.Close()
@@ -141,7 +134,7 @@ func TestOneLeaderAndAWarmSuccessor(t *testing.T) {
 
 	first := startReplica(t, ledger, "first", longLease)
 	firstTerm := receive(t, "term of the first", first.terms)
-	waitFor(t, "the first leads", first.Leads)
+	waittest.Eventually(t, "the first leads", first.Leads)
 	second := startReplica(t, ledger, "second", longLease)
 	select {
 	case term := <-second.terms:
@@ -157,7 +150,7 @@ func TestOneLeaderAndAWarmSuccessor(t *testing.T) {
 	if term := receive(t, "term of the second", second.terms); term != firstTerm+1 {
 		t.Errorf("the second's term is %d, want %d", term, firstTerm+1)
 	}
-	waitFor(t, "the second leads", second.Leads)
+	waittest.Eventually(t, "the second leads", second.Leads)
 	if took := time.Since(stopped); took > longLease*time.Second/2 {
 		t.Errorf("the second led only after %v: it waited for a lease that the first should have given back", took)
 	}
@@ -205,10 +198,10 @@ func TestALostLeaseKeepsTheTermUnlessSomebodyElseLed(t *testing.T) {
 	ledger := newLedger(etcd.Client(), time.Unix(1_800_000_000, 0))
 	leader := startReplica(t, ledger, "leader", 2)
 	term := receive(t, "term", leader.terms)
-	waitFor(t, "leads", leader.Leads)
+	waittest.Eventually(t, "leads", leader.Leads)
 
 	lost := revokeAll(t, etcd.Client())
-	waitFor(t, "leads again, with another lease", func() bool {
+	waittest.Eventually(t, "leads again, with another lease", func() bool {
 		lease := leaderLease(t, ledger)
 		return lease != 0 && lease != lost[0].ID && leader.Leads()
 	})
@@ -245,7 +238,7 @@ func TestAloneASuccessorNeedNotWait(t *testing.T) {
 		elected, done := make(chan uint64, 1), make(chan error, 1)
 		go func() { done <- alone.Run(ctx, func(term uint64) { elected <- term }) }()
 		terms = append(terms, receive(t, "term", elected))
-		waitFor(t, "leads", alone.Leads)
+		waittest.Eventually(t, "leads", alone.Leads)
 	}
 	if diff := cmp.Diff([]uint64{1_800_000_000, 1_800_000_001}, terms); diff != "" {
 		t.Errorf("terms (-want +got):\n%s", diff)

@@ -21,6 +21,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/utils/ptr"
+
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 var (
@@ -163,7 +165,7 @@ func runTerm(t *testing.T, m *model, w *world, random *rand.Rand) {
 		if step%10 == 0 {
 			// The world must not run ahead of its readers.
 			before := m.counts.get("list")
-			eventually(t, "nobody lists", func() bool { return m.counts.get("list") >= before+5 })
+			waittest.Eventually(t, "five more lists", func() bool { return m.counts.get("list") >= before+5 })
 		}
 		if step%250 == 0 {
 			// A cache that has fallen out of the history takes a second to start anew.

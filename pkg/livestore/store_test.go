@@ -22,6 +22,8 @@ import (
 	"k8s.io/apiserver/pkg/storage/storagebackend"
 	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
+
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 func TestSequence(t *testing.T) {
@@ -243,7 +245,7 @@ func TestBeforeTheFirstReplace(t *testing.T) {
 		t.Errorf("the list that has waited: %+v, %v", list, err)
 	}
 	// This watch wants what comes after the start: nothing of it is lost even if it has not begun yet.
-	eventually(t, "the watch does not begin", func() bool {
+	waittest.Eventually(t, "the watch", func() bool {
 		s.Apply([]Change{{"/pods/ns/a", simplePod("a", onNode(fmt.Sprint(time.Now().UnixNano())))}})
 		return len(later.ResultChan()) > 0
 	})

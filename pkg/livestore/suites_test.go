@@ -25,6 +25,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 	featuregatetesting "k8s.io/component-base/featuregate/testing"
 	"k8s.io/utils/clock"
+
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 // The exported suites of k8s.io/apiserver/pkg/storage/testing, over the bare store and over the upstream cache.
@@ -107,16 +109,7 @@ func cachedWorldOver(t testing.TB, s *Store, options ...cacheOption) *world {
 
 func waitReady(t testing.TB, s storage.Interface) {
 	t.Helper()
-	eventually(t, "the cache is not ready", func() bool { return s.ReadinessCheck() == nil })
-}
-
-func eventually(t testing.TB, otherwise string, condition func() bool) {
-	t.Helper()
-	err := wait.PollUntilContextTimeout(t.Context(), 5*time.Millisecond, wait.ForeverTestTimeout, true,
-		func(context.Context) (bool, error) { return condition(), nil })
-	if err != nil {
-		t.Fatalf("%s: %v", otherwise, err)
-	}
+	waittest.Eventually(t, "the cache to be ready", func() bool { return s.ReadinessCheck() == nil })
 }
 
 // increaseRevision stands for a write to another resource of the same etcd.
@@ -127,7 +120,7 @@ func (w *world) increaseRevision(context.Context, *testing.T) int64 {
 // compaction lets go the history of the store, and waits until the cache has noticed.
 func (w *world) compaction(_ context.Context, t *testing.T, resourceVersion string) {
 	w.store.compact(t, resourceVersion)
-	eventually(t, "the compaction is not noticed", func() bool {
+	waittest.Eventually(t, "the compaction to be noticed", func() bool {
 		return fmt.Sprint(w.CompactRevision()) == resourceVersion
 	})
 }
@@ -404,7 +397,7 @@ func (b *belowCache) expire(t testing.TB) {
 	}
 	b.expired = nil
 	b.mu.Unlock()
-	eventually(t, "the cache does not watch again", func() bool {
+	waittest.Eventually(t, "the cache to watch again", func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		return b.opened > before

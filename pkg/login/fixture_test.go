@@ -21,13 +21,12 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 	"k8s.io/component-base/metrics"
-	"k8s.io/klog/v2"
-	"k8s.io/klog/v2/textlogger"
 	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/login/guard"
 	"github.com/openpacific/pacific/pkg/login/token"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 const (
@@ -35,28 +34,6 @@ const (
 	wrongPassword = "wr0ng-c4nary"
 	constantBody  = `{"reason":"InvalidCredentials","message":"invalid or missing credentials"}` + "\n"
 )
-
-// logBuffer collects what is logged.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
-func (b *logBuffer) logger() klog.Logger {
-	return textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(b), textlogger.Verbosity(10)))
-}
 
 // proverFunc is a vCenter of a test's making.
 type proverFunc func(ctx context.Context, username, password string) (string, []string, error)
@@ -132,7 +109,7 @@ func (m *memory) Save(_ context.Context, data []byte, version string) error {
 type fixture struct {
 	*testing.T
 	*Service
-	log      *logBuffer
+	log      *waittest.Output
 	registry metrics.KubeRegistry
 	server   *httptest.Server
 }
@@ -140,11 +117,11 @@ type fixture struct {
 // newFixture serves what change makes of a plain service.
 func newFixture(t *testing.T, change func(*Service)) *fixture {
 	t.Helper()
-	f := &fixture{T: t, log: &logBuffer{}, registry: metrics.NewKubeRegistry()}
+	f := &fixture{T: t, log: &waittest.Output{}, registry: metrics.NewKubeRegistry()}
 	f.server = httptest.NewUnstartedServer(nil)
 	url := "https://" + f.server.Listener.Addr().String() + "/openidconnect/vsphere.local"
 	real := clock.RealClock{}
-	keys := &token.Keys{Store: &memory{}, Rand: rand.Reader, Clock: real, Logger: f.log.logger()}
+	keys := &token.Keys{Store: &memory{}, Rand: rand.Reader, Clock: real, Logger: f.log.Logger()}
 	if err := keys.Sync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +129,7 @@ func newFixture(t *testing.T, change func(*Service)) *fixture {
 		Prover: people, Workloads: roles, Banner: "Authorized use only.\n",
 		Tokens: &token.Issuer{URL: url, Keys: keys, Rand: rand.Reader, Clock: real},
 		Limits: guard.Limits{UserFailures: 1000, AddressFailures: 1000}, RefusalTime: 10 * time.Millisecond,
-		Logger: f.log.logger(), Clock: real, Metrics: NewMetrics(f.registry.MustRegister),
+		Logger: f.log.Logger(), Clock: real, Metrics: NewMetrics(f.registry.MustRegister),
 	}
 	if change != nil {
 		change(f.Service)

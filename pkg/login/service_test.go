@@ -250,7 +250,7 @@ func TestForwardedForIsBelievedOfProxiesOnly(t *testing.T) {
 
 func TestServer(t *testing.T) {
 	f := newFixture(t, nil)
-	server := NewServer(f.Handler(), &tls.Config{Certificates: f.server.TLS.Certificates, MinVersion: tls.VersionTLS10}, f.log.logger())
+	server := NewServer(f.Handler(), &tls.Config{Certificates: f.server.TLS.Certificates, MinVersion: tls.VersionTLS10}, f.log.Logger())
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", server.TLSConfig)
 	if err != nil {
 		t.Fatal(err)

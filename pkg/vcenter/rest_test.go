@@ -21,6 +21,7 @@ import (
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 func listLibraries(ctx context.Context, client *rest.Client) error {
@@ -110,11 +111,11 @@ func TestRESTSessionLogsInAgain(t *testing.T) {
 	if err := do(); !errors.Is(err, failure.Unavailable) {
 		t.Errorf("with vCenter away: %v", err)
 	}
-	eventually(t, "the session knows that vCenter is away", func() bool { return s.Err() != nil })
+	waittest.Eventually(t, "the session knows that vCenter is away", func() bool { return s.Err() != nil })
 	if err := v.Restart(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a login after the restart", func() bool { return do() == nil })
+	waittest.Eventually(t, "a login after the restart", func() bool { return do() == nil })
 	if n := v.RESTSessions(); n != 1 {
 		t.Errorf("%d logins, want 1", n)
 	}
@@ -125,8 +126,8 @@ func TestRESTSessionLogsInAgain(t *testing.T) {
 func TestRESTSessionAndRefusedPasswords(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{Inventory: empty})
 	config := configFor(t, v)
-	log := &logBuffer{}
-	config.Logger = log.logger()
+	log := &waittest.Output{}
+	config.Logger = log.Logger()
 	config.CredentialsFile = t.TempDir() + "/credentials.yaml"
 	const user = "dev-a@vsphere.local"
 	writeCredentials(t, config.CredentialsFile, user, vcentertest.SamplePassword)
@@ -174,7 +175,7 @@ func TestRESTSessionAndRefusedPasswords(t *testing.T) {
 	}
 
 	writeCredentials(t, config.CredentialsFile, user, changed)
-	eventually(t, "a login with the new password", func() bool { return do() == nil })
+	waittest.Eventually(t, "a login with the new password", func() bool { return do() == nil })
 	for _, secret := range []string{vcentertest.SamplePassword, changed, wrongPassword} {
 		if text := strings.Join(said, "\n") + log.String(); strings.Contains(text, secret) {
 			t.Errorf("%q leaks:\n%s", secret, text)

@@ -3,7 +3,6 @@
 package vcenter_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -14,7 +13,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,53 +22,15 @@ import (
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/types"
 	"k8s.io/component-base/metrics"
-	"k8s.io/klog/v2"
-	"k8s.io/klog/v2/textlogger"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 const wrongPassword = "s3cret-that-is-wrong"
-
-// eventually polls until condition holds, for at most 20 s.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	ticker := time.NewTicker(2 * time.Millisecond)
-	defer ticker.Stop()
-	deadline := time.After(20 * time.Second)
-	for !condition() {
-		select {
-		case <-ticker.C:
-		case <-deadline:
-			t.Fatalf("did not happen: %s", what)
-		}
-	}
-}
-
-// logBuffer collects what is logged.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
-func (b *logBuffer) logger() klog.Logger {
-	return textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(b), textlogger.Verbosity(10)))
-}
 
 func empty(context.Context, *vcentertest.Builder) error { return nil }
 
@@ -156,7 +116,7 @@ func TestSessionLogsInAndOut(t *testing.T) {
 	if got := countSessions(t, v); got != 1 {
 		t.Errorf("vCenter has %d sessions after the end, want only the one that counts", got)
 	}
-	eventually(t, "the goroutines are gone", func() bool { return runtime.NumGoroutine() <= before })
+	waittest.Eventually(t, "the goroutines are gone", func() bool { return runtime.NumGoroutine() <= before })
 
 	families, err := registry.Gather()
 	if err != nil {
@@ -283,9 +243,9 @@ func TestRefusedPasswordIsNotRetriedRapidly(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{Inventory: empty})
 	start := time.Now()
 	fake := clocktesting.NewFakeClock(start)
-	logs := &logBuffer{}
+	logs := &waittest.Output{}
 	config := configFor(t, v)
-	config.Clock, config.Logger = fake, logs.logger()
+	config.Clock, config.Logger = fake, logs.Logger()
 	writeCredentials(t, config.CredentialsFile, v.Username(), wrongPassword)
 	s := run(t, config)
 
@@ -301,7 +261,7 @@ func TestRefusedPasswordIsNotRetriedRapidly(t *testing.T) {
 		if got := v.Logins(); got.Refused != i+1 {
 			t.Fatalf("vCenter refused %d logins, want %d", got.Refused, i+1)
 		}
-		eventually(t, "another attempt", func() bool {
+		waittest.Eventually(t, "another attempt", func() bool {
 			_ = s.Do(t.Context(), "ask", currentTime) // Waiting callers must not cause attempts.
 			fake.Step(time.Second)
 			return v.Logins().Refused > i+1
@@ -316,7 +276,7 @@ func TestRefusedPasswordIsNotRetriedRapidly(t *testing.T) {
 	refused := v.Logins().Refused
 	before := fake.Now()
 	writeCredentials(t, config.CredentialsFile, v.Username(), v.Password())
-	eventually(t, "a login with the changed file", func() bool {
+	waittest.Eventually(t, "a login with the changed file", func() bool {
 		fake.Step(time.Second)
 		return s.Err() == nil
 	})
@@ -346,7 +306,7 @@ func TestChangedCredentialsReplaceTheLogin(t *testing.T) {
 
 	// A slip is tried once, and the login goes on.
 	writeCredentials(t, config.CredentialsFile, v.Username(), wrongPassword)
-	eventually(t, "an attempt", func() bool { fake.Step(time.Second); return v.Logins().Refused > 0 })
+	waittest.Eventually(t, "an attempt", func() bool { fake.Step(time.Second); return v.Logins().Refused > 0 })
 	for range 20 {
 		fake.Step(time.Second)
 		if err := s.Do(t.Context(), "ask", currentTime); err != nil {
@@ -359,7 +319,7 @@ func TestChangedCredentialsReplaceTheLogin(t *testing.T) {
 	if err := os.WriteFile(config.CredentialsFile, []byte("username: \""+v.Username()+"\"\npassword: \""+v.Password()+"\" # new\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a new login", func() bool { fake.Step(time.Second); return v.Logins().Accepted == 2 })
+	waittest.Eventually(t, "a new login", func() bool { fake.Step(time.Second); return v.Logins().Accepted == 2 })
 	<-first.Lost()
 	second, err := s.Connect(t.Context())
 	if err != nil || second == first {
@@ -376,12 +336,12 @@ func TestCredentialsFileMistakesDoNotShowIt(t *testing.T) {
 		"no user name": "password: " + wrongPassword + "\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			logs := &logBuffer{}
+			logs := &waittest.Output{}
 			file := filepath.Join(t.TempDir(), "credentials.yaml")
 			if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			s := run(t, vcenter.Config{URL: &url.URL{Scheme: "https", Host: "127.0.0.1:1"}, CredentialsFile: file, Logger: logs.logger()})
+			s := run(t, vcenter.Config{URL: &url.URL{Scheme: "https", Host: "127.0.0.1:1"}, CredentialsFile: file, Logger: logs.Logger()})
 			err := s.Do(t.Context(), "ask", currentTime)
 			if err == nil || !strings.Contains(err.Error(), file) {
 				t.Errorf("Do() = %v does not name the file", err)
@@ -405,7 +365,7 @@ func TestSessionComesBack(t *testing.T) {
 	if err := v.Restart(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a login once vCenter is up", func() bool { return s.Err() == nil })
+	waittest.Eventually(t, "a login once vCenter is up", func() bool { return s.Err() == nil })
 
 	// Terminated by an administrator: the keep-alive notices.
 	connection, err := s.Connect(t.Context())
@@ -424,11 +384,11 @@ func TestSessionComesBack(t *testing.T) {
 	}
 	// Down while connected.
 	v.Stop()
-	eventually(t, "the loss is seen", func() bool { return s.Err() != nil })
+	waittest.Eventually(t, "the loss is seen", func() bool { return s.Err() != nil })
 	if err := v.Restart(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a login after the restart", func() bool { return s.Err() == nil })
+	waittest.Eventually(t, "a login after the restart", func() bool { return s.Err() == nil })
 	if got := v.Logins().Refused; got != 0 {
 		t.Errorf("%d logins were refused", got)
 	}

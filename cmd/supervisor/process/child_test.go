@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 // quick is a pace for tests.
@@ -63,16 +65,6 @@ func role(t *testing.T, name string) Command {
 	}
 }
 
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !condition(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 10 s: %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
 func logHolds(t *testing.T, file, text string) func() bool {
 	return func() bool {
 		data, err := os.ReadFile(file)
@@ -100,7 +92,7 @@ func TestKilledChildIsStartedAgain(t *testing.T) {
 	first := child.Status()
 
 	child.Kill()
-	eventually(t, "ready again", func() bool { s := child.Status(); return s.State == Ready && s.PID != first.PID })
+	waittest.Eventually(t, "ready again", func() bool { s := child.Status(); return s.State == Ready && s.PID != first.PID })
 	second := child.Status()
 	if second.Restarts != 1 {
 		t.Errorf("restarts = %d, want 1", second.Restarts)
@@ -113,12 +105,12 @@ func TestKilledChildIsStartedAgain(t *testing.T) {
 		t.Errorf("states (-want +got):\n%s", diff)
 	}
 
-	eventually(t, "the second one has started", func() bool {
+	waittest.Eventually(t, "the second one has started", func() bool {
 		data, err := os.ReadFile(command.LogFile)
 		return err == nil && strings.Count(string(data), "obedient: started") == 2
 	})
 	group.Stop()
-	eventually(t, "its last words", logHolds(t, command.LogFile, "obedient: stopped"))
+	waittest.Eventually(t, "its last words", logHolds(t, command.LogFile, "obedient: stopped"))
 	last := child.Status()
 	if diff := cmp.Diff(Status{Name: "obedient", State: Stopped, Restarts: 1, StartedAt: last.StartedAt, ReadyAt: last.ReadyAt, LogFile: command.LogFile}, last); diff != "" {
 		t.Errorf("status after the end (-want +got):\n%s", diff)
@@ -136,7 +128,7 @@ func TestFirstRestartIsImmediate(t *testing.T) {
 	pid := child.Status().PID
 	began := time.Now()
 	child.Kill()
-	eventually(t, "another process", func() bool { now := child.Status().PID; return now != pid && now != 0 })
+	waittest.Eventually(t, "another process", func() bool { now := child.Status().PID; return now != pid && now != 0 })
 	if took := time.Since(began); took > 300*time.Millisecond {
 		t.Errorf("the first restart took %s, want at most 0.3 s", took)
 	}
@@ -151,7 +143,7 @@ func TestFailingChildBacksOff(t *testing.T) {
 	var group Group
 	began := time.Now()
 	group.Start(child)
-	eventually(t, "four restarts", func() bool { return child.Status().Restarts >= 4 })
+	waittest.Eventually(t, "four restarts", func() bool { return child.Status().Restarts >= 4 })
 	took := time.Since(began)
 	group.Stop()
 	// 1 ms, then at least 20 ms, 40 ms and 40 ms.
@@ -174,7 +166,7 @@ func TestStubbornChildIsKilled(t *testing.T) {
 	child := New(command, quick(), nil)
 	var group Group
 	group.Start(child)
-	eventually(t, "it ignores SIGTERM", logHolds(t, command.LogFile, "started"))
+	waittest.Eventually(t, "it ignores SIGTERM", logHolds(t, command.LogFile, "started"))
 	pid := child.Status().PID
 	group.Stop()
 	if diff := cmp.Diff("killed: it had not stopped 20ms after SIGTERM", child.Status().Reason); diff != "" {
@@ -193,7 +185,7 @@ func TestGroupStopsInReverseOrder(t *testing.T) {
 		command.Name = name
 		child := New(command, quick(), seen.note)
 		group.Start(child)
-		eventually(t, name+" started", logHolds(t, command.LogFile, "started"))
+		waittest.Eventually(t, name+" started", logHolds(t, command.LogFile, "started"))
 	}
 	group.Stop()
 	want := []string{"third Stopping", "third Stopped", "second Stopping", "second Stopped", "first Stopping", "first Stopped"}
@@ -216,13 +208,13 @@ func TestProbeIsFollowed(t *testing.T) {
 	state := func(state State, reason string) func() bool {
 		return func() bool { s := child.Status(); return s.State == state && s.Reason == reason }
 	}
-	eventually(t, "starting, with the reason", state(Starting, "vCenter is away"))
+	waittest.Eventually(t, "starting, with the reason", state(Starting, "vCenter is away"))
 	set(nil)
-	eventually(t, "ready", state(Ready, ""))
+	waittest.Eventually(t, "ready", state(Ready, ""))
 	set(errors.New("away again"))
-	eventually(t, "not ready, with the reason", state(NotReady, "away again"))
+	waittest.Eventually(t, "not ready, with the reason", state(NotReady, "away again"))
 	set(nil)
-	eventually(t, "ready again", state(Ready, ""))
+	waittest.Eventually(t, "ready again", state(Ready, ""))
 	if got := child.Status().Restarts; got != 0 {
 		t.Errorf("a child that is not ready was restarted %d times", got)
 	}
@@ -234,7 +226,7 @@ func TestMissingProgramIsRetriedAndToldOf(t *testing.T) {
 	child := New(command, quick(), nil)
 	var group Group
 	group.Start(child)
-	eventually(t, "two restarts", func() bool { return child.Status().Restarts >= 2 })
+	waittest.Eventually(t, "two restarts", func() bool { return child.Status().Restarts >= 2 })
 	group.Stop()
 	if got := child.Status().Reason; !strings.HasPrefix(got, "cannot start: ") {
 		t.Errorf("reason = %q", got)
@@ -264,7 +256,7 @@ func TestChildDiesWithItsParent(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = parent.Wait()
-	eventually(t, "the child is gone", func() bool { return gone(pid) })
+	waittest.Eventually(t, "the child is gone", func() bool { return gone(pid) })
 }
 
 // gone also counts a process that nobody has collected yet.

@@ -13,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/ledger"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 // inventory is a Folders that a test changes.
@@ -117,15 +117,6 @@ func run(t *testing.T, client kubernetes.Interface, folders Folders, kept Record
 	})
 }
 
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, 10*time.Second, true,
-		func(context.Context) (bool, error) { return condition(), nil })
-	if err != nil {
-		t.Fatalf("not within 10 s: %s", what)
-	}
-}
-
 func get(t *testing.T, client kubernetes.Interface, name string) *corev1.Namespace {
 	t.Helper()
 	namespace, err := client.CoreV1().Namespaces().Get(t.Context(), name, metav1.GetOptions{})
@@ -143,15 +134,15 @@ func TestEachFolderHasItsNamespace(t *testing.T) {
 	folders := newInventory(Folder{ID: "group-v1", Namespace: "team-a"}, Folder{ID: "group-v2", Namespace: "team-b"})
 	run(t, client, folders, &records{})
 
-	eventually(t, "team-a exists", func() bool { return get(t, client, "team-a") != nil })
-	eventually(t, "team-b is annotated", func() bool { return get(t, client, "team-b").Annotations[vsphere.FolderAnnotation] != "" })
+	waittest.Eventually(t, "team-a exists", func() bool { return get(t, client, "team-a") != nil })
+	waittest.Eventually(t, "team-b is annotated", func() bool { return get(t, client, "team-b").Annotations[vsphere.FolderAnnotation] != "" })
 	want := map[string]string{vsphere.FolderAnnotation: "group-v2", "mine": "kept"}
 	if diff := cmp.Diff(want, get(t, client, "team-b").Annotations); diff != "" {
 		t.Errorf("annotations of team-b (-want +got):\n%s", diff)
 	}
 
 	folders.set(Folder{ID: "group-v1", Namespace: "team-a"}, Folder{ID: "group-v3", Namespace: "team-c"})
-	eventually(t, "team-c exists", func() bool { return get(t, client, "team-c") != nil })
+	waittest.Eventually(t, "team-c exists", func() bool { return get(t, client, "team-c") != nil })
 	if get(t, client, "team-b") == nil {
 		t.Error("the Namespace of a folder that went was deleted, with all that lies in it")
 	}
@@ -162,7 +153,7 @@ func TestADeletedNamespaceDetachesAndANewOneAttaches(t *testing.T) {
 	folder := Folder{ID: "group-v1", Namespace: "team-a"}
 	folders, kept := newInventory(folder), &records{}
 	run(t, client, folders, kept)
-	eventually(t, "team-a exists", func() bool { return get(t, client, "team-a") != nil })
+	waittest.Eventually(t, "team-a exists", func() bool { return get(t, client, "team-a") != nil })
 
 	terminating := get(t, client, "team-a")
 	terminating.DeletionTimestamp = &metav1.Time{Time: time.Now()}
@@ -170,7 +161,7 @@ func TestADeletedNamespaceDetachesAndANewOneAttaches(t *testing.T) {
 	if _, err := client.CoreV1().Namespaces().Update(t.Context(), terminating, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the folder is detached", func() bool { return folders.isDetached("group-v1") })
+	waittest.Eventually(t, "the folder is detached", func() bool { return folders.isDetached("group-v1") })
 	stored, err := kept.Detachments(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -183,7 +174,7 @@ func TestADeletedNamespaceDetachesAndANewOneAttaches(t *testing.T) {
 		t.Fatal(err)
 	}
 	folders.set(folder, Folder{ID: "group-v2", Namespace: "team-b"}) // a later pass over everything
-	eventually(t, "team-b exists", func() bool { return get(t, client, "team-b") != nil })
+	waittest.Eventually(t, "team-b exists", func() bool { return get(t, client, "team-b") != nil })
 	if get(t, client, "team-a") != nil {
 		t.Error("the Namespace of a detached folder was made again")
 	}
@@ -192,7 +183,7 @@ func TestADeletedNamespaceDetachesAndANewOneAttaches(t *testing.T) {
 	if _, err := client.CoreV1().Namespaces().Create(t.Context(), again, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the folder is attached", func() bool { return !folders.isDetached("group-v1") })
+	waittest.Eventually(t, "the folder is attached", func() bool { return !folders.isDetached("group-v1") })
 }
 
 func TestDetachedFoldersAreHiddenFromTheStart(t *testing.T) {
@@ -203,7 +194,7 @@ func TestDetachedFoldersAreHiddenFromTheStart(t *testing.T) {
 	if !folders.isDetached("group-v1") {
 		t.Error("Restore did not hide group-v1")
 	}
-	eventually(t, "team-b exists", func() bool { return get(t, client, "team-b") != nil })
+	waittest.Eventually(t, "team-b exists", func() bool { return get(t, client, "team-b") != nil })
 	if get(t, client, "team-a") != nil {
 		t.Error("the Namespace of a detached folder was made again")
 	}

@@ -14,12 +14,12 @@ import (
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	cachetesting "k8s.io/client-go/tools/cache/testing"
 	"k8s.io/klog/v2/ktesting"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 const (
@@ -148,15 +148,6 @@ func start(t *testing.T, w *world, machines ...*vmopv1.VirtualMachine) *clocktes
 	return clock
 }
 
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	err := wait.PollUntilContextTimeout(t.Context(), 5*time.Millisecond, 10*time.Second, true,
-		func(context.Context) (bool, error) { return condition(), nil })
-	if err != nil {
-		t.Fatalf("not within 10 s: %s", what)
-	}
-}
-
 // TestWhatIsAsked starts a controller on one machine that has work, and on one
 // behind it that tells when the first was looked at.
 func TestWhatIsAsked(t *testing.T) {
@@ -189,7 +180,7 @@ func TestWhatIsAsked(t *testing.T) {
 			w.source.Add(w.machines["behind"].DeepCopy())
 			w.lock.Unlock()
 			want := append(append([]power(nil), test.wantAsked...), power{UID: "behind", Target: off, Mode: "TrySoft"})
-			eventually(t, "everything asked and released", func() bool {
+			waittest.Eventually(t, "everything asked and released", func() bool {
 				asked, released, _ := w.read()
 				return len(asked) >= len(want) && len(released) == len(test.wantReleased)
 			})
@@ -215,7 +206,7 @@ func TestAGuestIsAskedOnceAndThenWaitedFor(t *testing.T) {
 	w := &world{}
 	w.answer(time.Millisecond, nil)
 	clock := start(t, w, machine("vm", off, on, nil))
-	eventually(t, "asked three times", func() bool { asked, _, _ := w.read(); return len(asked) >= 3 })
+	waittest.Eventually(t, "asked three times", func() bool { asked, _, _ := w.read(); return len(asked) >= 3 })
 	asked, _, _ := w.read()
 	if !asked[0].Asked.IsZero() {
 		t.Errorf("the first step says that the guest was asked at %v, want never", asked[0].Asked)
@@ -231,7 +222,7 @@ func TestAFailureIsShownAndTriedAgain(t *testing.T) {
 	w := &world{}
 	w.answer(0, errors.New("no host is compatible"))
 	start(t, w, machine("vm", on, off, nil))
-	eventually(t, "the condition", func() bool { _, _, conditions := w.read(); return conditions == 1 })
+	waittest.Eventually(t, "the condition", func() bool { _, _, conditions := w.read(); return conditions == 1 })
 	want := metav1.Condition{
 		Type: vmopv1.VirtualMachinePowerStateSynced, Status: metav1.ConditionFalse, Reason: "PowerChangeFailed",
 		Message: "no host is compatible", LastTransitionTime: metav1.NewTime(time.Unix(1_800_000_000, 0)),
@@ -243,7 +234,7 @@ func TestAFailureIsShownAndTriedAgain(t *testing.T) {
 	w.lock.Unlock()
 
 	w.answer(0, nil)
-	eventually(t, "powered on, and no condition", func() bool {
+	waittest.Eventually(t, "powered on, and no condition", func() bool {
 		w.lock.Lock()
 		defer w.lock.Unlock()
 		return w.machines["vm"].Status.PowerState == on && len(w.conditions) == 0

@@ -26,6 +26,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 // world is vCenter and the API as the controller sees them.
@@ -128,17 +129,6 @@ func start(t *testing.T, w *world, namespace *v1alpha1.Namespace, cluster ...run
 		factory.Shutdown()
 	})
 	return client
-}
-
-func eventually(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for !done() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not in time: %s", what)
-		}
-		<-time.After(5 * time.Millisecond)
-	}
 }
 
 func declared() *v1alpha1.Namespace {
@@ -245,7 +235,7 @@ func TestKeptAndRepaired(t *testing.T) {
 		if err := change(); err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
-		eventually(t, what+", and repaired", asWanted)
+		waittest.Eventually(t, what+", and repaired", asWanted)
 	}
 }
 
@@ -271,7 +261,7 @@ func TestDeletion(t *testing.T) {
 	} {
 		t.Run(test.what, func(t *testing.T) {
 			client := start(t, test.world, test.namespace, test.cluster...)
-			eventually(t, strings.Join(test.want, ", "), func() bool {
+			waittest.Eventually(t, strings.Join(test.want, ", "), func() bool {
 				calls := test.world.called()
 				return len(calls) >= len(test.want)
 			})
@@ -290,7 +280,7 @@ func TestDeletion(t *testing.T) {
 func TestProblem(t *testing.T) {
 	w := &world{err: errors.New("vCenter is away")}
 	start(t, w, declared(), core("group-v1"))
-	eventually(t, "the problem is said", func() bool {
+	waittest.Eventually(t, "the problem is said", func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return len(w.problems) > 1 && strings.Contains(w.problems[1], "vCenter is away")

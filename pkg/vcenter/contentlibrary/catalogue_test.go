@@ -3,7 +3,6 @@
 package contentlibrary_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -19,12 +18,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/vmware/govmomi/vapi/library"
 	"github.com/vmware/govmomi/vapi/rest"
-	"k8s.io/klog/v2"
-	"k8s.io/klog/v2/textlogger"
 
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/contentlibrary"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 const datastore = "datastore-1"
@@ -38,28 +36,6 @@ func empty(ctx context.Context, b *vcentertest.Builder) error {
 		return err
 	}
 	return b.Datastore(ctx, datastore)
-}
-
-// logBuffer collects what is logged.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
-func (b *logBuffer) logger() klog.Logger {
-	return textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(b), textlogger.Verbosity(10)))
 }
 
 // counting counts the calls that are made with a session, and refuses those for
@@ -140,7 +116,7 @@ type world struct {
 	session   *counting
 	catalogue *contentlibrary.Catalogue
 	file      string // the credentials
-	log       *logBuffer
+	log       *waittest.Output
 	stop      func()
 }
 
@@ -151,16 +127,21 @@ const (
 
 func newWorld(t *testing.T, build vcentertest.Inventory) *world {
 	t.Helper()
-	w := &world{t: t, vcenter: vcentertest.Run(t, vcentertest.Options{Inventory: build}), log: &logBuffer{}}
+	w := &world{t: t, vcenter: vcentertest.Run(t, vcentertest.Options{Inventory: build}), log: &waittest.Output{}}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log:\n%s", w.log)
+		}
+	})
 	w.file = filepath.Join(t.TempDir(), "credentials.yaml")
 	w.credentials(vcentertest.SamplePassword)
 	session, err := vcenter.NewSession(vcenter.Config{URL: w.vcenter.URL(), CredentialsFile: w.file, CAFile: w.vcenter.CAFile(t),
-		KeepAlive: 50 * time.Millisecond, CallTimeout: 5 * time.Second, Logger: w.log.logger()})
+		KeepAlive: 50 * time.Millisecond, CallTimeout: 5 * time.Second, Logger: w.log.Logger()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.session = &counting{RESTSession: &vcenter.RESTSession{Session: session}}
-	w.catalogue = &contentlibrary.Catalogue{Session: w.session, Interval: interval, Logger: w.log.logger()}
+	w.catalogue = &contentlibrary.Catalogue{Session: w.session, Interval: interval, Logger: w.log.Logger()}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running, following sync.WaitGroup
 	running.Go(func() { _ = session.Run(ctx) })
@@ -210,27 +191,15 @@ func (w *world) eventually(what string, want shown, others ...string) {
 			w.t.Logf("%s (-want +got):\n%s", what, diff)
 		}
 	}()
-	w.until(what, func() bool {
+	waittest.Eventually(w.t, what, func() bool {
 		diff = cmp.Diff(want, w.shows(others...))
 		return diff == ""
 	})
 }
 
-// until waits for something, with a deadline.
-func (w *world) until(what string, done func() bool) {
-	w.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for !done() {
-		if time.Now().After(deadline) {
-			w.t.Fatalf("not in time: %s\nlog:\n%s", what, w.log)
-		}
-		<-time.After(2 * time.Millisecond)
-	}
-}
-
 func (w *world) synced() {
 	w.t.Helper()
-	w.until("everything was read", w.catalogue.Synced)
+	waittest.Eventually(w.t, "everything was read", w.catalogue.Synced)
 }
 
 func (w *world) logged(text string) bool { return strings.Contains(w.log.String(), text) }
@@ -382,7 +351,7 @@ func TestVCenterAway(t *testing.T) {
 	w := newWorld(t, sampled)
 	w.eventually("the sample", sample())
 	w.vcenter.Stop()
-	w.until("it was noticed that vCenter is away", func() bool { return w.logged("what was read last stands") })
+	waittest.Eventually(t, "it was noticed that vCenter is away", func() bool { return w.logged("what was read last stands") })
 	if diff := cmp.Diff(sample(), w.shows(sampleImages...)); diff != "" {
 		t.Errorf("while vCenter is away (-want +got):\n%s", diff)
 	}
@@ -394,7 +363,7 @@ func TestVCenterAway(t *testing.T) {
 	want.Names = []string{"New images", "Platform images", "Team A images"}
 	want.Images["alpine-3"] = []string{"New images"}
 	w.eventually("after the restart", want)
-	w.until("it is said that vCenter is back", func() bool { return w.logged("Read the content libraries again") })
+	waittest.Eventually(t, "it is said that vCenter is back", func() bool { return w.logged("Read the content libraries again") })
 	w.stop()
 	if n := w.vcenter.RESTSessions(); n != 0 {
 		t.Errorf("%d REST sessions were left behind", n)
@@ -407,7 +376,7 @@ func TestStaleBeatsPartial(t *testing.T) {
 	w.eventually("the sample", sample())
 	w.session.refuse(vcentertest.LibraryItemID("New images", "alpine-3"), http.StatusServiceUnavailable)
 	w.library("New images", ovf("alpine-3"), ovf("alpine-4"))
-	w.until("a reading failed", func() bool { return w.logged("answered 503") })
+	waittest.Eventually(t, "a reading failed", func() bool { return w.logged("answered 503") })
 	if got := w.catalogue.Libraries("alpine-4"); got != nil {
 		t.Errorf("a part of what a failed reading found is shown: %v", got)
 	}
@@ -447,9 +416,9 @@ func TestWrongPassword(t *testing.T) {
 	}
 	w.vcenter.ResetLogins()
 	w.vcenter.TerminateRESTSessions()
-	w.until("the refusal was noticed", func() bool { return w.logged("REST endpoints refused the user name or password") })
+	waittest.Eventually(t, "the refusal was noticed", func() bool { return w.logged("REST endpoints refused the user name or password") })
 	begun := w.session.begun()
-	w.until("it is tried again", func() bool { return w.session.begun() >= begun+3 })
+	waittest.Eventually(t, "it is tried again", func() bool { return w.session.begun() >= begun+3 })
 	if diff := cmp.Diff(vcentertest.LoginCount{Refused: 1}, w.vcenter.Logins()); diff != "" {
 		t.Errorf("logins (-want +got):\n%s", diff)
 	}
@@ -491,10 +460,10 @@ func TestCost(t *testing.T) {
 		}
 		return nil
 	})
-	w.until("all are read", func() bool { return len(w.catalogue.Libraries(fmt.Sprintf("image-%d", items-1))) == libraries })
+	waittest.Eventually(t, "all are read", func() bool { return len(w.catalogue.Libraries(fmt.Sprintf("image-%d", items-1))) == libraries })
 	w.session.reset()
 	counted := map[string]int{}
-	w.until("many readings", func() bool {
+	waittest.Eventually(t, "many readings", func() bool {
 		for call, n := range w.session.reset() {
 			counted[call] += n
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 func TestFullSetThenChanges(t *testing.T) {
@@ -61,14 +62,14 @@ func TestFullSetThenChanges(t *testing.T) {
 	power := f.find(b, "Namespaces/team-a/web-1")
 	f.mirror.forget()
 	f.do(power.PowerOff(t.Context()))
-	eventually(t, "power off", func() bool {
+	waittest.Eventually(t, "power off", func() bool {
 		return f.mirror.vm("web-1")["runtime.powerState"] == types.VirtualMachinePowerStatePoweredOff
 	})
 	if changes, _ := f.mirror.counted(); len(changes) != 1 {
 		t.Errorf("power off changed %v, want web-1 alone", changes)
 	}
 	f.do(power.Reconfigure(t.Context(), extraConfig("v2")))
-	eventually(t, "the metadata arrives as a change", func() bool {
+	waittest.Eventually(t, "the metadata arrives as a change", func() bool {
 		value, ok := f.mirror.vm("web-1")[metadataPath].(types.OptionValue)
 		return ok && value.Value == "v2"
 	})
@@ -76,7 +77,7 @@ func TestFullSetThenChanges(t *testing.T) {
 		t.Errorf("what did not change was lost: %v", got)
 	}
 	f.do(power.Rename(t.Context(), "web-one"))
-	eventually(t, "rename", func() bool { return f.mirror.vm("web-one") != nil && f.mirror.vm("web-1") == nil })
+	waittest.Eventually(t, "rename", func() bool { return f.mirror.vm("web-one") != nil && f.mirror.vm("web-1") == nil })
 
 	// A nested change: a disk leaves the devices.
 	devices, err := power.Device(t.Context())
@@ -87,7 +88,7 @@ func TestFullSetThenChanges(t *testing.T) {
 	if err := power.RemoveDevice(t.Context(), true, disks...); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the disk is gone", func() bool {
+	waittest.Eventually(t, "the disk is gone", func() bool {
 		all := f.mirror.vm("web-one")["config.hardware.device"].(types.ArrayOfVirtualDevice)
 		return len(object.VirtualDeviceList(all.VirtualDevice).SelectByType((*types.VirtualDisk)(nil))) == 0
 	})
@@ -99,13 +100,13 @@ func TestFullSetThenChanges(t *testing.T) {
 	if _, err := b.VirtualMachine(t.Context(), vcentertest.VM{Name: "new", Folder: "Namespaces/team-c", Cluster: "cluster-a"}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the new machine", func() bool { return f.mirror.vm("new")["config.instanceUuid"] != nil })
+	waittest.Eventually(t, "the new machine", func() bool { return f.mirror.vm("new")["config.instanceUuid"] != nil })
 	if ref, _ := f.mirror.named("Folder", "team-c"); f.mirror.vm("new")["parent"] != ref {
 		t.Errorf("parent of the new machine = %v, want %v", f.mirror.vm("new")["parent"], ref)
 	}
 	// And gone ones.
 	f.do(f.find(b, "Namespaces/team-c/new").Destroy(t.Context()))
-	eventually(t, "the machine is gone", func() bool { return f.mirror.vm("new") == nil })
+	waittest.Eventually(t, "the machine is gone", func() bool { return f.mirror.vm("new") == nil })
 	if _, removed := f.mirror.counted(); len(removed) != 1 {
 		t.Errorf("removed %v, want one", removed)
 	}
@@ -122,12 +123,12 @@ func TestChangesBelowARequestedPath(t *testing.T) {
 	b := f.admin()
 	vm := f.find(b, "Namespaces/team-a/web-1")
 	f.do(vm.PowerOff(t.Context()))
-	eventually(t, "power off", func() bool {
+	waittest.Eventually(t, "power off", func() bool {
 		runtime, _ := f.mirror.vm("web-1")["runtime"].(types.VirtualMachineRuntimeInfo)
 		return runtime.PowerState == types.VirtualMachinePowerStatePoweredOff
 	})
 	f.do(vm.Reconfigure(t.Context(), types.VirtualMachineConfigSpec{NumCPUs: 7}))
-	eventually(t, "more CPUs", func() bool {
+	waittest.Eventually(t, "more CPUs", func() bool {
 		hardware, _ := f.mirror.vm("web-1")["config.hardware"].(types.VirtualHardware)
 		return hardware.NumCPU == 7
 	})
@@ -145,13 +146,13 @@ func TestMoveOutOfTheFolder(t *testing.T) {
 	vm := f.find(b, "Namespaces/team-a/web-1").Reference()
 	team, _ := f.mirror.named("Folder", "team-b")
 	f.do(object.NewFolder(b.Client.Client, team).MoveInto(t.Context(), []types.ManagedObjectReference{vm}))
-	eventually(t, "the new parent", func() bool { return f.mirror.vm("web-1")["parent"] == team })
+	waittest.Eventually(t, "the new parent", func() bool { return f.mirror.vm("web-1")["parent"] == team })
 	dc, err := find.NewFinder(b.Client.Client).Folder(t.Context(), "/DC0/vm")
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.do(dc.MoveInto(t.Context(), []types.ManagedObjectReference{vm}))
-	eventually(t, "the machine left", func() bool { return f.mirror.vm("web-1") == nil })
+	waittest.Eventually(t, "the machine left", func() bool { return f.mirror.vm("web-1") == nil })
 }
 
 func TestManyObjectsArriveInOneUpdate(t *testing.T) {
@@ -183,7 +184,7 @@ func TestRestartShowsOnlyRealChanges(t *testing.T) {
 
 	// Nothing happened meanwhile: nothing is told.
 	v.Stop()
-	eventually(t, "the loss is seen", func() bool { return f.collector.Status().Err != nil })
+	waittest.Eventually(t, "the loss is seen", func() bool { return f.collector.Status().Err != nil })
 	if f.mirror.vm("web-1") == nil || !f.collector.Status().Synced {
 		t.Error("what was known is gone while vCenter is away")
 	}
@@ -197,7 +198,7 @@ func TestRestartShowsOnlyRealChanges(t *testing.T) {
 
 	// Changes that are made before the collector is back come once.
 	v.Stop()
-	eventually(t, "the loss is seen", func() bool { return f.session.Err() != nil && f.collector.Status().Err != nil })
+	waittest.Eventually(t, "the loss is seen", func() bool { return f.session.Err() != nil && f.collector.Status().Err != nil })
 	if err := v.Restart(); err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +208,7 @@ func TestRestartShowsOnlyRealChanges(t *testing.T) {
 	f.do(f.find(b, "Namespaces/team-a/web-1").Reconfigure(t.Context(), extraConfig("offline")))
 	f.do(f.find(b, "Namespaces/team-a/db-1").Destroy(t.Context()))
 	f.synced()
-	eventually(t, "the changes", func() bool {
+	waittest.Eventually(t, "the changes", func() bool {
 		return f.mirror.vm("db-1") == nil && f.mirror.vm("web-1")[metadataPath] != nil
 	})
 	changes, removed := f.mirror.counted()
@@ -227,13 +228,13 @@ func TestTerminatedSessionWakesTheWait(t *testing.T) {
 	for round := range 3 {
 		logins := v.Logins().Accepted
 		v.TerminateSessions()
-		eventually(t, "a new login", func() bool { return v.Logins().Accepted > logins })
+		waittest.Eventually(t, "a new login", func() bool { return v.Logins().Accepted > logins })
 		f.synced()
 		// The admin's login is a new one too.
 		b := f.admin()
 		want := fmt.Sprintf("round-%d", round)
 		f.do(f.find(b, "Namespaces/team-a/web-1").Reconfigure(t.Context(), extraConfig(want)))
-		eventually(t, "a change after the login", func() bool {
+		waittest.Eventually(t, "a change after the login", func() bool {
 			value, _ := f.mirror.vm("web-1")[metadataPath].(types.OptionValue)
 			return value.Value == want
 		})
@@ -252,7 +253,7 @@ func TestSilenceIsALoss(t *testing.T) {
 	f.mirror.forget()
 
 	w.cut.Lock()
-	eventually(t, "the loss is seen", func() bool { return errors.Is(f.collector.Status().Err, failure.Timeout) })
+	waittest.Eventually(t, "the loss is seen", func() bool { return errors.Is(f.collector.Status().Err, failure.Timeout) })
 	if f.mirror.vm("web-1") == nil {
 		t.Error("what was known is gone while vCenter is silent")
 	}
@@ -267,7 +268,7 @@ func TestVCenterComesUpLater(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{})
 	v.Stop()
 	f := start(t, v, nil)
-	eventually(t, "a reason", func() bool {
+	waittest.Eventually(t, "a reason", func() bool {
 		err := f.collector.Status().Err
 		return err != nil && strings.Contains(err.Error(), "vCenter is not reachable")
 	})
@@ -293,13 +294,13 @@ func TestFaultsLeadToARebuild(t *testing.T) {
 			// A wait under way is over after a second; the next one fails.
 			if method == "WaitForUpdatesEx" {
 				v.AddFault(vcentertest.Fault{Method: method, Count: 2, Fault: &types.ManagedObjectNotFound{Obj: types.ManagedObjectReference{Type: "ContainerView", Value: "session-x"}}})
-				eventually(t, "the loss is seen", func() bool { return errors.Is(f.collector.Status().Err, failure.NotFound) })
+				waittest.Eventually(t, "the loss is seen", func() bool { return errors.Is(f.collector.Status().Err, failure.NotFound) })
 				f.synced()
 			}
 			v.ClearFaults()
 			b := f.admin()
 			f.do(f.find(b, "Namespaces/team-a/web-1").Rename(t.Context(), "renamed"))
-			eventually(t, "a change", func() bool { return f.mirror.vm("renamed") != nil })
+			waittest.Eventually(t, "a change", func() bool { return f.mirror.vm("renamed") != nil })
 			b.Close(t.Context())
 		})
 	}
@@ -335,7 +336,7 @@ func TestNamespacesFolder(t *testing.T) {
 				f.synced()
 				return
 			}
-			eventually(t, test.want, func() bool {
+			waittest.Eventually(t, test.want, func() bool {
 				err := f.collector.Status().Err
 				return err != nil && strings.Contains(err.Error(), test.want)
 			})
@@ -358,7 +359,7 @@ func TestNamespacesFolderIsMadeAgain(t *testing.T) {
 	before := f.collector.Status().NamespacesFolder
 	b := f.admin()
 	f.do(object.NewFolder(b.Client.Client, before).Destroy(t.Context()))
-	eventually(t, "the loss is seen", func() bool {
+	waittest.Eventually(t, "the loss is seen", func() bool {
 		err := f.collector.Status().Err
 		return err != nil && strings.Contains(err.Error(), "/DC0/vm/Later does not exist")
 	})
@@ -366,7 +367,7 @@ func TestNamespacesFolderIsMadeAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.synced()
-	eventually(t, "the new folder's content", func() bool {
+	waittest.Eventually(t, "the new folder's content", func() bool {
 		_, y := f.mirror.named("Folder", "team-y")
 		_, z := f.mirror.named("Folder", "team-z")
 		return y != nil && z == nil
@@ -446,7 +447,7 @@ func TestRefresh(t *testing.T) {
 	writers.Wait()
 	// The stream goes on, and agrees.
 	f.do(vm.Rename(t.Context(), "db-one"))
-	eventually(t, "rename", func() bool { return f.mirror.vm("db-one") != nil })
+	waittest.Eventually(t, "rename", func() bool { return f.mirror.vm("db-one") != nil })
 }
 
 func TestCollectorIsChecked(t *testing.T) {

@@ -20,6 +20,7 @@ import (
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 const metadataPath = `config.extraConfig["pacific.metadata"]`
@@ -103,21 +104,6 @@ func (m *mirror) counted() (changes, removed map[types.ManagedObjectReference]in
 	return maps.Clone(m.changes), maps.Clone(m.removed)
 }
 
-// eventually polls until condition holds, for at most 30 s.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
-	deadline := time.After(30 * time.Second)
-	for !condition() {
-		select {
-		case <-ticker.C:
-		case <-deadline:
-			t.Fatalf("did not happen: %s", what)
-		}
-	}
-}
-
 // fixture is a collector that runs against a simulated vCenter.
 type fixture struct {
 	*testing.T
@@ -168,14 +154,14 @@ func startAt(t *testing.T, v *vcentertest.VCenter, way *url.URL, change func(*in
 			t.Error("Status().Err = nil after Run has returned")
 		}
 		v.Stop()
-		eventually(t, "the goroutines are gone", func() bool { return runtime.NumGoroutine() <= before })
+		waittest.Eventually(t, "the goroutines are gone", func() bool { return runtime.NumGoroutine() <= before })
 	})
 	return f
 }
 
 func (f *fixture) synced() {
 	f.Helper()
-	eventually(f.T, "the inventory is followed", func() bool {
+	waittest.Eventually(f.T, "the inventory is followed", func() bool {
 		status := f.collector.Status()
 		return status.Synced && status.Err == nil
 	})

@@ -3,7 +3,6 @@
 package sso_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,15 +10,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vmware/govmomi/vim25"
 	vim "github.com/vmware/govmomi/vim25/types"
-	"k8s.io/klog/v2"
-	"k8s.io/klog/v2/textlogger"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/openpacific/pacific/pkg/failure"
@@ -27,38 +23,17 @@ import (
 	"github.com/openpacific/pacific/pkg/vcenter/sso"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/directory"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 func nothing(context.Context, *vcentertest.Builder) error { return nil }
 
-// logBuffer collects what is logged.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
-func (b *logBuffer) logger() klog.Logger {
-	return textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(b), textlogger.Verbosity(10)))
-}
-
 // newProver is a prover over a running session.
-func newProver(t *testing.T, v *vcentertest.VCenter, log *logBuffer) *sso.Prover {
+func newProver(t *testing.T, v *vcentertest.VCenter, log *waittest.Output) *sso.Prover {
 	t.Helper()
 	credentials := v.CredentialsFile(t)
 	s, err := vcenter.NewSession(vcenter.Config{URL: v.URL(), CredentialsFile: credentials, CAFile: v.CAFile(t),
-		KeepAlive: 50 * time.Millisecond, CallTimeout: 5 * time.Second, Logger: log.logger()})
+		KeepAlive: 50 * time.Millisecond, CallTimeout: 5 * time.Second, Logger: log.Logger()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +47,7 @@ func newProver(t *testing.T, v *vcentertest.VCenter, log *logBuffer) *sso.Prover
 	if _, err := s.Connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return &sso.Prover{Session: s, CredentialsFile: credentials, Logger: log.logger()}
+	return &sso.Prover{Session: s, CredentialsFile: credentials, Logger: log.Logger()}
 }
 
 // answer is what a prover said, in a form to compare.
@@ -96,7 +71,7 @@ var viewer = answer{Name: "viewer@vsphere.local", Groups: []string{"Everyone@vsp
 
 func TestProve(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing})
-	p := newProver(t, v, &logBuffer{})
+	p := newProver(t, v, &waittest.Output{})
 	refused := answer{Kind: failure.Unauthenticated}
 	tests := []struct {
 		name, username, password string
@@ -126,7 +101,7 @@ func TestProve(t *testing.T) {
 
 func TestAWrongPasswordCountsOnce(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing})
-	p := newProver(t, v, &logBuffer{})
+	p := newProver(t, v, &waittest.Output{})
 	for range 4 { // one less than locks
 		if got := prove(t, p, "viewer@vsphere.local", "wrong"); got.Kind != failure.Unauthenticated {
 			t.Fatalf("a wrong password: %+v", got)
@@ -140,7 +115,7 @@ func TestAWrongPasswordCountsOnce(t *testing.T) {
 // A canned assertion for someone else gives nobody their name or groups.
 func TestACannedAssertionForSomeoneElse(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing})
-	log := &logBuffer{}
+	log := &waittest.Output{}
 	p := newProver(t, v, log)
 	v.Directory().Forge("Administrator@vsphere.local")
 	// The directory does not tell of Everyone.
@@ -174,7 +149,7 @@ func TestShortNamesOfDomains(t *testing.T) {
 		{Name: "jdoe@corp.test", Alias: "jdoe@corp", Password: password, Groups: []string{"staff@corp.test"}},
 		{Name: "jdoe@vsphere.local", Password: "another"},
 	}})
-	p := newProver(t, v, &logBuffer{})
+	p := newProver(t, v, &waittest.Output{})
 	staff := answer{Name: "jdoe@corp.test", Groups: []string{"Everyone@vsphere.local", "staff@corp.test"}}
 	if diff := cmp.Diff(staff, prove(t, p, "jdoe@CORP.test", password)); diff != "" {
 		t.Errorf("by the long name (-want +got):\n%s", diff)
@@ -191,7 +166,7 @@ func TestShortNamesOfDomains(t *testing.T) {
 
 func TestAUserWithoutAnyRoleInVCenter(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing})
-	p := newProver(t, v, &logBuffer{})
+	p := newProver(t, v, &waittest.Output{})
 	v.AddFault(vcentertest.Fault{Method: "Login", Fault: &vim.NoPermission{PrivilegeId: "System.View"}})
 	if diff := cmp.Diff(viewer, prove(t, p, "viewer@vsphere.local", password)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -209,7 +184,7 @@ func TestAUserWithoutAnyRoleInVCenter(t *testing.T) {
 
 func TestRemovedAndDisabledUsers(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing})
-	p := newProver(t, v, &logBuffer{})
+	p := newProver(t, v, &waittest.Output{})
 	d := v.Directory()
 	refused := answer{Kind: failure.Unauthenticated}
 	if got := prove(t, p, "dev-a@vsphere.local", password); got.Kind != "" {
@@ -234,7 +209,7 @@ func TestRemovedAndDisabledUsers(t *testing.T) {
 
 func TestVCenterAway(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing})
-	p := newProver(t, v, &logBuffer{})
+	p := newProver(t, v, &waittest.Output{})
 	v.Directory().Mute(true)
 	if got := prove(t, p, "viewer@vsphere.local", password); got.Kind != failure.Unavailable {
 		t.Errorf("without the token service: %+v", got)
@@ -268,7 +243,7 @@ func TestVCenterAway(t *testing.T) {
 // token service refuses it.
 func TestOwnAccountRefused(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing})
-	p := newProver(t, v, &logBuffer{})
+	p := newProver(t, v, &waittest.Output{})
 	// Assertions look expired, so the directory is asked each time.
 	p.Clock = clocktesting.NewFakePassiveClock(time.Now().Add(time.Hour))
 	p.CredentialsFile = filepath.Join(t.TempDir(), "credentials.yaml")
@@ -310,7 +285,7 @@ func TestTheUsersConnectionIsVerified(t *testing.T) {
 	}
 	v.ResetLogins()
 	client.DefaultTransport().TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
-	p := &sso.Prover{Session: fixed{client.Client}, Logger: (&logBuffer{}).logger()}
+	p := &sso.Prover{Session: fixed{client.Client}, Logger: (&waittest.Output{}).Logger()}
 	if got := prove(t, p, "viewer@vsphere.local", password); got.Kind != failure.Unavailable {
 		t.Errorf("%+v", got)
 	}
@@ -321,7 +296,7 @@ func TestTheUsersConnectionIsVerified(t *testing.T) {
 
 func TestNoSecretLeaks(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing})
-	log := &logBuffer{}
+	log := &waittest.Output{}
 	p := newProver(t, v, log)
 	const canary = "c4nary-p4ssword"
 	if err := v.Directory().SetPassword("viewer@vsphere.local", canary); err != nil {
