@@ -7,6 +7,8 @@ SHELL := /bin/bash
 
 # What the tests run with: Kubernetes' own checks that caches are not changed and that watches decode.
 TEST_ENV := KUBE_CACHE_MUTATION_DETECTOR=true KUBE_PANIC_WATCH_DECODE_ERROR=true
+# The tests of a whole Supervisor run this binary.
+ON_BINARY := SUPERVISOR=$(CURDIR)/bin/supervisor $(TEST_ENV)
 # The race detector wants a C compiler; without one the tests run all the same.
 RACE ?= $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 bench: N ?= 10000
@@ -25,7 +27,7 @@ run: build ## Start a Supervisor on a simulated vCenter; Ctrl-C stops it.
 	bin/supervisor up --sim $(UP)
 
 .PHONY: test
-test: unit e2e ## Run all tests.
+test: unit e2e faults ## Run all tests.
 
 .PHONY: unit
 unit: ## Run the tests of the importable module, with the race detector where there is a C compiler.
@@ -33,11 +35,15 @@ unit: ## Run the tests of the importable module, with the race detector where th
 
 .PHONY: e2e
 e2e: build ## Run the tests of the Supervisor, end to end through the real aggregator.
-	cd cmd/supervisor && SUPERVISOR=$(CURDIR)/bin/supervisor $(TEST_ENV) go test -count=1 -timeout 30m ./...
+	cd cmd/supervisor && $(ON_BINARY) go test -count=1 -timeout 30m $$(go list ./... | grep -v /faults$$)
+
+.PHONY: faults
+faults: build ## Run the tests that kill, stop and fill up Supervisors of their own.
+	cd cmd/supervisor && $(ON_BINARY) go test -count=1 -timeout 30m ./faults
 
 .PHONY: kills
 kills: build ## Kill vCenter, etcd and the servers 100 times at random while vSphere Namespaces come and go; N=100, SEED= of a run before.
-	cd cmd/supervisor && SUPERVISOR=$(CURDIR)/bin/supervisor KILLS=$(N) KILLS_SEED=$(SEED) $(TEST_ENV) go test -count=1 -timeout 60m -run '^TestKills$$' ./e2e
+	cd cmd/supervisor && $(ON_BINARY) KILLS=$(N) KILLS_SEED=$(SEED) go test -count=1 -timeout 60m -run '^TestKills$$' ./faults
 
 .PHONY: bench
 bench: build ## Compare our VirtualMachines with the same objects as a CRD; N=10000 says how many.

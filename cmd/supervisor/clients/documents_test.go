@@ -56,7 +56,7 @@ func readDocument(t *testing.T, name string) object {
 func groups(t *testing.T) map[string][]string {
 	t.Helper()
 	var services apiregistrationv1.APIServiceList
-	if err := json.Unmarshal(supervisor.get(t, "/apis/apiregistration.k8s.io/v1/apiservices"), &services); err != nil {
+	if err := json.Unmarshal(get(t, "/apis/apiregistration.k8s.io/v1/apiservices"), &services); err != nil {
 		t.Fatal(err)
 	}
 	groups := map[string][]string{}
@@ -94,7 +94,7 @@ func TestV3DocumentsAreThoseThatAreServed(t *testing.T) {
 		}
 		name = strings.ReplaceAll(path, "/", "__") + "_openapi.json"
 		served = append(served, name)
-		got := unversion(t, decode(t, supervisor.get(t, "/openapi/v3/"+path)))
+		got := unversion(t, decode(t, get(t, "/openapi/v3/"+path)))
 		if diff := cmp.Diff(readDocument(t, name), got); diff != "" {
 			t.Errorf("/openapi/v3/%s is not artifacts/openapi/%s (-dumped +served):\n%s", path, name, diff)
 		}
@@ -162,7 +162,7 @@ func aggregated(t *testing.T, url, prefix string) object {
 	var document object
 	var missing string
 	err := wait.PollUntilContextTimeout(t.Context(), 250*time.Millisecond, aggregationDeadline, true, func(context.Context) (bool, error) {
-		document = decode(t, supervisor.get(t, url))
+		document = decode(t, get(t, url))
 		paths := slices.Collect(maps.Keys(fields(t, document, "paths")))
 		for group, versions := range ours {
 			for _, version := range versions {

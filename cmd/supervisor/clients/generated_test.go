@@ -22,7 +22,7 @@ const powerDeadline = 30 * time.Second
 
 func newGenerated(t *testing.T) *generated.ClientWithResponses {
 	t.Helper()
-	config := supervisor.config(t)
+	config := suite.Running(t).Config(t)
 	transport, err := rest.HTTPClientFor(config)
 	if err != nil {
 		t.Fatal(err)

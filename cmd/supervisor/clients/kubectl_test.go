@@ -14,7 +14,7 @@ import (
 )
 
 func TestKubectlDiscovers(t *testing.T) {
-	out, err := supervisor.kubectl(t, "api-versions")
+	out, err := kubectl(t, "api-versions")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func TestKubectlDiscovers(t *testing.T) {
 		t.Errorf("api-versions (-want +got):\n%s", diff)
 	}
 
-	out, err = supervisor.kubectl(t, "api-resources", "--api-group", group, "--no-headers", "-o", "wide")
+	out, err = kubectl(t, "api-resources", "--api-group", group, "--no-headers", "-o", "wide")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestKubectlExplains(t *testing.T) {
 		"v1alpha5": "requiredDuringSchedulingPreferredDuringExecution",
 	}
 	for _, version := range versions() {
-		out, err := supervisor.kubectl(t, "explain", "virtualmachines", "--api-version", group+"/"+version, "--recursive")
+		out, err := kubectl(t, "explain", "virtualmachines", "--api-version", group+"/"+version, "--recursive")
 		if err != nil {
 			t.Errorf("explain %s: %v\n%s", version, err, out)
 			continue
@@ -64,7 +64,7 @@ func TestKubectlExplains(t *testing.T) {
 				t.Errorf("explain %s does not say %q:\n%s", version, want, out)
 			}
 		}
-		out, err = supervisor.kubectl(t, "explain", "vm.spec.powerState", "--api-version", group+"/"+version)
+		out, err = kubectl(t, "explain", "vm.spec.powerState", "--api-version", group+"/"+version)
 		if err != nil || !strings.Contains(out, "power state") {
 			t.Errorf("explain %s vm.spec.powerState: %v\n%s", version, err, out)
 		}
@@ -81,7 +81,7 @@ func TestKubectlValidates(t *testing.T) {
 			t.Fatal(err)
 		}
 		apply := func(flags ...string) (string, error) {
-			return supervisor.kubectl(t, append([]string{"apply", "--dry-run=server", "-f", file}, flags...)...)
+			return kubectl(t, append([]string{"apply", "--dry-run=server", "-f", file}, flags...)...)
 		}
 		out, err := apply("--validate=strict")
 		if want := `unknown field "spec.powerStat"`; err == nil || !strings.Contains(out, want) {

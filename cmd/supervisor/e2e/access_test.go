@@ -26,13 +26,15 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+
+	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
 )
 
 // account makes a service account that has a ClusterRole in one namespace, and returns its config.
 func (s *supervisor) account(t *testing.T, namespace, name, role string) *rest.Config {
 	t.Helper()
 	ctx := t.Context()
-	admin := s.config(t)
+	admin := s.Config(t)
 	client := kubernetes.NewForConfigOrDie(admin)
 	if _, err := client.CoreV1().ServiceAccounts(namespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
@@ -57,12 +59,12 @@ func (s *supervisor) account(t *testing.T, namespace, name, role string) *rest.C
 func TestRights(t *testing.T) {
 	t.Parallel()
 	s := running(t)
-	a := s.admin(t)
-	namespace, other := a.namespace(s, "rights"), a.namespace(s, "rights-other")
-	a.create(namespace, "web", poweredOff)
-	a.create(other, "web", poweredOff)
-	s.serves(t, namespace, "web")
-	s.serves(t, other, "web")
+	a := s.Admin(t)
+	namespace, other := a.Namespace("rights"), a.Namespace("rights-other")
+	a.Create(namespace, "web", supervisortest.PoweredOff)
+	a.Create(other, "web", supervisortest.PoweredOff)
+	s.Serves(t, namespace, "web")
+	s.Serves(t, other, "web")
 	ctx := t.Context()
 	for role, want := range map[string]map[string]bool{
 		"":     {},
@@ -71,8 +73,8 @@ func TestRights(t *testing.T) {
 	} {
 		name := "with-" + role + "-role"
 		config := s.account(t, namespace, name, role)
-		for way, config := range map[string]*rest.Config{"through the aggregator": config, "directly": s.direct(t, rest.CopyConfig(config))} {
-			c := dynamic.NewForConfigOrDie(config).Resource(machines)
+		for way, config := range map[string]*rest.Config{"through the aggregator": config, "directly": s.Direct(t, rest.CopyConfig(config))} {
+			c := dynamic.NewForConfigOrDie(config).Resource(supervisortest.Machines)
 			got := map[string]bool{}
 			try := func(verb string, err error) {
 				t.Helper()
@@ -111,7 +113,7 @@ func TestRights(t *testing.T) {
 func TestNobodyIsBelieved(t *testing.T) {
 	t.Parallel()
 	s := running(t)
-	config := s.direct(t, s.config(t))
+	config := s.Direct(t, s.Config(t))
 	url := config.Host + "/apis/vmoperator.vmware.com/v1alpha5/virtualmachines"
 	forged := http.Header{"X-Remote-User": {"kubernetes-admin"}, "X-Remote-Group": {"system:masters"}}
 	for name, try := range map[string]struct {
@@ -125,7 +127,7 @@ func TestNobodyIsBelieved(t *testing.T) {
 		"certificate that nobody known signed":  {certificates: []tls.Certificate{selfSigned(t, "kubernetes-admin")}},
 		"the authority's name in a certificate": {certificates: []tls.Certificate{selfSigned(t, "pacific-cluster-ca")}},
 	} {
-		client := anonymous(t, config)
+		client := supervisortest.Anonymous(t, config)
 		client.Transport.(*http.Transport).TLSClientConfig.Certificates = try.certificates
 		for _, method := range []string{http.MethodGet, http.MethodDelete} {
 			request, err := http.NewRequestWithContext(t.Context(), method, url, nil)

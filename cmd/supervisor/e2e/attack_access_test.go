@@ -21,6 +21,7 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/generated/clientset/versioned"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 // TestSystemNamespacesAreNotTaken asks for vSphere Namespaces that are called as what belongs to Kubernetes and to the
@@ -29,13 +30,13 @@ func TestSystemNamespacesAreNotTaken(t *testing.T) {
 	t.Parallel()
 	s := running(t)
 	ctx := t.Context()
-	client := versioned.NewForConfigOrDie(s.config(t)).VsphereV1alpha1().Namespaces()
-	core := kubernetes.NewForConfigOrDie(s.config(t)).CoreV1().Namespaces()
-	s.kubectl(t, "create", "namespace", "taken-by-hand")
+	client := versioned.NewForConfigOrDie(s.Config(t)).VsphereV1alpha1().Namespaces()
+	core := kubernetes.NewForConfigOrDie(s.Config(t)).CoreV1().Namespaces()
+	s.Kubectl(t, "create", "namespace", "taken-by-hand")
 	// Nor does a folder of such a name in vCenter make one.
-	a := s.admin(t)
-	a.folder("kube-public")
-	a.folder("default")
+	a := s.Admin(t)
+	a.Folder("kube-public")
+	a.Folder("default")
 	names := []string{"kube-system", "kube-public", "kube-node-lease", "default", "pacific-system", "taken-by-hand", "kube-new", "vmware-system-new"}
 	before := map[string]*corev1.Namespace{}
 	for _, name := range names {
@@ -85,7 +86,7 @@ func TestRolesCannotBeRaised(t *testing.T) {
 	}
 	s.vns(t, namespace, access...)
 	s.vns(t, other)
-	client := versioned.NewForConfigOrDie(s.config(t)).VsphereV1alpha1().Namespaces()
+	client := versioned.NewForConfigOrDie(s.Config(t)).VsphereV1alpha1().Namespaces()
 	before, err := client.Get(ctx, namespace, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +96,7 @@ func TestRolesCannotBeRaised(t *testing.T) {
 		t.Fatal(err)
 	}
 	for role, name := range users {
-		config := s.loggedIn(t, name, vcentertest.SamplePassword)
+		config := s.LoggedIn(t, name, vcentertest.SamplePassword)
 		for what, err := range raise(ctx, config, namespace, other, name) {
 			if strings.HasPrefix(what, "owner: ") && role == v1alpha1.RoleOwner {
 				if err != nil {
@@ -115,7 +116,7 @@ func TestRolesCannotBeRaised(t *testing.T) {
 			t.Errorf("%s is deleted at %v (-before +after):\n%s", name, after.DeletionTimestamp, diff)
 		}
 	}
-	bindings, err := kubernetes.NewForConfigOrDie(s.config(t)).RbacV1().RoleBindings("").List(ctx, metav1.ListOptions{})
+	bindings, err := kubernetes.NewForConfigOrDie(s.Config(t)).RbacV1().RoleBindings("").List(ctx, metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,8 +197,8 @@ func TestOddNamesInAccess(t *testing.T) {
 	t.Parallel()
 	s := running(t)
 	ctx := t.Context()
-	client := versioned.NewForConfigOrDie(s.config(t)).VsphereV1alpha1().Namespaces()
-	admin := kubernetes.NewForConfigOrDie(s.config(t))
+	client := versioned.NewForConfigOrDie(s.Config(t)).VsphereV1alpha1().Namespaces()
+	admin := kubernetes.NewForConfigOrDie(s.Config(t))
 	d := s.directory(t)
 	insider, outsider := d.user("odd-insider"), d.user("odd-outsider")
 	long := strings.Repeat("l", 240)
@@ -213,7 +214,7 @@ func TestOddNamesInAccess(t *testing.T) {
 		d.done(d.AddUsersToGroup(ctx, name+"x@vsphere.local", principal("odd-outsider")))
 		groups = append(groups, v1alpha1.NamespaceAccess{Kind: v1alpha1.SubjectGroup, Name: name + "@vsphere.local", Role: v1alpha1.RoleView})
 	}
-	in, out := s.loggedIn(t, insider, vcentertest.SamplePassword), s.loggedIn(t, outsider, vcentertest.SamplePassword)
+	in, out := s.LoggedIn(t, insider, vcentertest.SamplePassword), s.LoggedIn(t, outsider, vcentertest.SamplePassword)
 	const namespace = "attack-odd-names"
 	s.vns(t, namespace)
 	for _, entry := range groups {
@@ -228,7 +229,7 @@ func TestOddNamesInAccess(t *testing.T) {
 			}
 			continue
 		}
-		eventually(t, 20*time.Second, fmt.Sprintf("the RoleBinding of %q", entry.Name), func(ctx context.Context) error {
+		waittest.Within(t, 20*time.Second, fmt.Sprintf("the RoleBinding of %q", entry.Name), func(ctx context.Context) error {
 			list, err := admin.RbacV1().RoleBindings(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/managed-by=pacific"})
 			if err != nil {
 				return err

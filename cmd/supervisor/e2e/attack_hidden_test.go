@@ -82,15 +82,15 @@ func TestHiddenNamespacesAreNotShown(t *testing.T) {
 	s.vns(t, seen, v1alpha1.NamespaceAccess{Kind: v1alpha1.SubjectUser, Name: name, Role: v1alpha1.RoleView})
 	s.vns(t, after)
 	for _, namespace := range []string{before, seen, after} {
-		s.kubectl(t, "label", "vns", namespace, "attack=hidden")
+		s.Kubectl(t, "label", "vns", namespace, "attack=hidden")
 	}
-	config := s.loggedIn(t, name, vcentertest.SamplePassword)
+	config := s.LoggedIn(t, name, vcentertest.SamplePassword)
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	client.Timeout = time.Minute
-	all := versioned.NewForConfigOrDie(s.config(t)).VsphereV1alpha1().Namespaces()
+	all := versioned.NewForConfigOrDie(s.Config(t)).VsphereV1alpha1().Namespaces()
 	if list, err := all.List(ctx, metav1.ListOptions{LabelSelector: "attack=hidden"}); err != nil || len(list.Items) != 3 {
 		t.Fatalf("the administrator sees: %v, %v", list, err)
 	}
@@ -174,13 +174,13 @@ func TestHiddenNamespacesAreNotWatched(t *testing.T) {
 	const hidden, seen, late = "attack-watch-hidden", "attack-watch-seen", "attack-watch-late"
 	s.vns(t, hidden)
 	s.vns(t, seen, v1alpha1.NamespaceAccess{Kind: v1alpha1.SubjectUser, Name: name, Role: v1alpha1.RoleView})
-	config := s.loggedIn(t, name, vcentertest.SamplePassword)
+	config := s.LoggedIn(t, name, vcentertest.SamplePassword)
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	client.Timeout = time.Minute
-	all := versioned.NewForConfigOrDie(s.config(t)).VsphereV1alpha1().Namespaces()
+	all := versioned.NewForConfigOrDie(s.Config(t)).VsphereV1alpha1().Namespaces()
 	list, err := all.List(ctx, metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)

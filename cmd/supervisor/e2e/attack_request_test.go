@@ -11,7 +11,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -78,7 +77,7 @@ func TestHeaderTricksAtTheLogin(t *testing.T) {
 		"good, with another content type": {http.Header{"Authorization": {good}, "Content-Type": {"text/plain"}}, `{}`, 200},
 	} {
 		t.Run(what, func(t *testing.T) {
-			code, body := s.knock(t, http.MethodPost, s.loginURL(t)+"/wcp/login", []byte(try.body), try.header)
+			code, body := s.knock(t, http.MethodPost, s.LoginURL(t)+"/wcp/login", []byte(try.body), try.header)
 			if code != try.want {
 				t.Errorf("%d %s, want %d", code, body, try.want)
 			}
@@ -155,7 +154,7 @@ func TestPathTricks(t *testing.T) {
 	s := running(t)
 	const canary = "canary-of-the-paths-5d1e"
 	for _, method := range []string{"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW"} {
-		if code, body := s.knock(t, method, s.loginURL(t)+"/wcp/login", nil, http.Header{"Authorization": {basic("path-tricks@vsphere.local", canary)}}); code != http.StatusMethodNotAllowed && !(method == "CONNECT" && code >= 400) {
+		if code, body := s.knock(t, method, s.LoginURL(t)+"/wcp/login", nil, http.Header{"Authorization": {basic("path-tricks@vsphere.local", canary)}}); code != http.StatusMethodNotAllowed && !(method == "CONNECT" && code >= 400) {
 			t.Errorf("%s /wcp/login: %d %s", method, code, body)
 		}
 	}
@@ -178,24 +177,7 @@ func TestPathTricks(t *testing.T) {
 			t.Errorf("GET %s: %d %.200s", path, code, body)
 		}
 	}
-	s.nowhere(t, canary)
-}
-
-// nowhere holds a secret against every log.
-func (s *supervisor) nowhere(t *testing.T, secret string) {
-	t.Helper()
-	entries, err := os.ReadDir(s.Dir.Logs())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, entry := range entries {
-		log := s.log(t, strings.TrimSuffix(entry.Name(), ".log"))
-		for _, form := range []string{secret, base64.StdEncoding.EncodeToString([]byte(secret))} {
-			if strings.Contains(log, form) {
-				t.Errorf("the secret is in %s", entry.Name())
-			}
-		}
-	}
+	s.Nowhere(t, canary)
 }
 
 // raw writes bytes to the address of logins and reads one answer.
@@ -216,7 +198,7 @@ type answered struct {
 // pipeline writes bytes to the address of logins and reads at most so many answers. Fewer come when it hangs up.
 func (s *supervisor) pipeline(t *testing.T, text string, count int) (answers []answered) {
 	t.Helper()
-	connection, err := tls.Dial("tcp", strings.TrimPrefix(s.loginURL(t), "https://"), &tls.Config{RootCAs: s.roots(t), MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+	connection, err := tls.Dial("tcp", strings.TrimPrefix(s.LoginURL(t), "https://"), &tls.Config{RootCAs: s.roots(t), MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +225,7 @@ func (s *supervisor) pipeline(t *testing.T, text string, count int) (answers []a
 func (s *supervisor) roots(t *testing.T) *x509.CertPool {
 	t.Helper()
 	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(s.config(t).CAData) {
+	if !roots.AppendCertsFromPEM(s.Config(t).CAData) {
 		t.Fatal("no authority")
 	}
 	return roots
@@ -313,7 +295,7 @@ func TestRefusedWritesHaveAnEnd(t *testing.T) {
 		ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: s.roots(t), MinVersion: tls.VersionTLS12},
 	}}
 	defer client.CloseIdleConnections()
-	address := s.loginURL(t) + vnsPath + "/team-a?dryRun=All"
+	address := s.LoginURL(t) + vnsPath + "/team-a?dryRun=All"
 	var writing sync.WaitGroup
 	for range 4 {
 		writing.Go(func() {

@@ -29,23 +29,14 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 )
-
-// loginURL is the address of logins, which forwards to the Kubernetes API as well.
-func (s *supervisor) loginURL(t *testing.T) string {
-	t.Helper()
-	ports, err := s.Dir.ReadPorts()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprintf("https://localhost:%d", ports["login"])
-}
 
 // doors are the two addresses at which the Kubernetes API is reached.
 func (s *supervisor) doors(t *testing.T) map[string]string {
 	t.Helper()
-	return map[string]string{"kube-apiserver": s.config(t).Host, "the address of logins": s.loginURL(t)}
+	return map[string]string{"kube-apiserver": s.Config(t).Host, "the address of logins": s.LoginURL(t)}
 }
 
 // knock sends a request as a stranger would, and returns the answer's code and body.
@@ -56,7 +47,7 @@ func (s *supervisor) knock(t *testing.T, method, url string, body []byte, header
 		t.Fatal(err)
 	}
 	maps.Copy(request.Header, header)
-	response, err := anonymous(t, s.config(t)).Do(request)
+	response, err := supervisortest.Anonymous(t, s.Config(t)).Do(request)
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, url, err)
 	}
@@ -76,7 +67,7 @@ func basic(username, password string) string {
 // token logs in without the plugin.
 func (s *supervisor) token(t *testing.T, username, password string) string {
 	t.Helper()
-	code, body := s.knock(t, http.MethodPost, s.loginURL(t)+"/wcp/login", nil, http.Header{"Authorization": {basic(username, password)}})
+	code, body := s.knock(t, http.MethodPost, s.LoginURL(t)+"/wcp/login", nil, http.Header{"Authorization": {basic(username, password)}})
 	var session struct {
 		ID string `json:"session_id"`
 	}
@@ -182,7 +173,7 @@ func jwk(key *rsa.PublicKey, kid any) map[string]any {
 // published is the key of that id that the login service publishes, and the document that it stands in.
 func (s *supervisor) published(t *testing.T, kid any) (*rsa.PublicKey, []byte) {
 	t.Helper()
-	code, body := s.knock(t, http.MethodGet, s.loginURL(t)+"/openidconnect/vsphere.local/.well-known/openid-configuration", nil, nil)
+	code, body := s.knock(t, http.MethodGet, s.LoginURL(t)+"/openidconnect/vsphere.local/.well-known/openid-configuration", nil, nil)
 	var discovery struct {
 		Keys string `json:"jwks_uri"`
 	}
@@ -336,7 +327,7 @@ func TestNamesOfKubernetesAreNoRights(t *testing.T) {
 			if diff := cmp.Diff(want, got.Groups); code != http.StatusCreated || got.Username != "sso:"+name || diff != "" {
 				t.Errorf("%s: %d, %q, groups (-want +got):\n%s", door, code, got.Username, diff)
 			}
-			config := &rest.Config{Host: address, QPS: -1, BearerToken: token, TLSClientConfig: rest.TLSClientConfig{CAData: s.config(t).CAData}}
+			config := &rest.Config{Host: address, QPS: -1, BearerToken: token, TLSClientConfig: rest.TLSClientConfig{CAData: s.Config(t).CAData}}
 			core := kubernetes.NewForConfigOrDie(config).CoreV1()
 			if _, err := core.Namespaces().List(ctx, metav1.ListOptions{}); err == nil {
 				t.Errorf("%s: %s lists namespaces", door, name)

@@ -25,6 +25,9 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/dynamic/dynamicinformer"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 const reclaimPolicy = "vsphere.openpacific.io/reclaim-policy"
@@ -36,7 +39,7 @@ type requests struct {
 }
 
 func (r *requests) wrap(next http.RoundTripper) http.RoundTripper {
-	return roundTripper(func(request *http.Request) (*http.Response, error) {
+	return supervisortest.RoundTripper(func(request *http.Request) (*http.Response, error) {
 		if strings.HasSuffix(request.URL.Path, "/virtualmachines") {
 			kind := "LIST"
 			if query := request.URL.Query(); query.Get("watch") != "" {
@@ -59,32 +62,28 @@ func (r *requests) list() []string {
 	return slices.Clone(r.seen)
 }
 
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(request *http.Request) (*http.Response, error) { return f(request) }
-
 func TestInformerNeverRelists(t *testing.T) {
 	t.Parallel()
 	s := running(t)
-	a := s.admin(t)
-	namespace := a.namespace(s, "informer")
-	vm := a.create(namespace, "web", poweredOff)
-	eventually(t, 20*time.Second, "the machine", func(ctx context.Context) error {
-		_, err := s.dynamic(t).Resource(machines).Namespace(namespace).Get(ctx, "web", metav1.GetOptions{})
+	a := s.Admin(t)
+	namespace := a.Namespace("informer")
+	vm := a.Create(namespace, "web", supervisortest.PoweredOff)
+	waittest.Within(t, 20*time.Second, "the machine", func(ctx context.Context) error {
+		_, err := s.Dynamic(t).Resource(supervisortest.Machines).Namespace(namespace).Get(ctx, "web", metav1.GetOptions{})
 		return err
 	})
 
 	var asked requests
-	config := s.config(t)
+	config := s.Config(t)
 	config.Wrap(asked.wrap)
-	informer := dynamicinformer.NewFilteredDynamicInformer(dynamic.NewForConfigOrDie(config), machines, namespace, 0, nil, nil).Informer()
+	informer := dynamicinformer.NewFilteredDynamicInformer(dynamic.NewForConfigOrDie(config), supervisortest.Machines, namespace, 0, nil, nil).Informer()
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel()
 	began := time.Now()
 	running.Go(func() { informer.RunWithContext(ctx) })
-	eventually(t, 5*time.Second, "the informer's sync", func(context.Context) error {
+	waittest.Within(t, 5*time.Second, "the informer's sync", func(context.Context) error {
 		if !informer.HasSynced() {
 			return errors.New("not synced")
 		}
@@ -105,13 +104,13 @@ func TestInformerNeverRelists(t *testing.T) {
 		}
 	}
 	for range 5 {
-		a.power(vm, poweredOn)
-		eventually(t, 10*time.Second, "on", cached("web", "PoweredOn"))
-		a.power(vm, poweredOff)
-		eventually(t, 10*time.Second, "off", cached("web", "PoweredOff"))
+		a.Power(vm, supervisortest.PoweredOn)
+		waittest.Within(t, 10*time.Second, "on", cached("web", "PoweredOn"))
+		a.Power(vm, supervisortest.PoweredOff)
+		waittest.Within(t, 10*time.Second, "off", cached("web", "PoweredOff"))
 	}
-	a.rename(vm, "front")
-	eventually(t, 10*time.Second, "renamed", cached("front", "PoweredOff"))
+	a.Rename(vm, "front")
+	waittest.Within(t, 10*time.Second, "renamed", cached("front", "PoweredOff"))
 	if diff := cmp.Diff([]string{"WATCHLIST"}, asked.list()); diff != "" {
 		t.Errorf("requests of the informer (-want +got):\n%s", diff)
 	}
@@ -124,9 +123,9 @@ func TestInformerNeverRelists(t *testing.T) {
 func TestTypedClient(t *testing.T) {
 	t.Parallel()
 	s := running(t)
-	a := s.admin(t)
-	namespace := a.namespace(s, "typed")
-	a.create(namespace, "web", poweredOn)
+	a := s.Admin(t)
+	namespace := a.Namespace("typed")
+	a.Create(namespace, "web", supervisortest.PoweredOn)
 	ctx := t.Context()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{vmopv1.AddToScheme, vmopv1alpha2.AddToScheme} {
@@ -134,13 +133,13 @@ func TestTypedClient(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c, err := client.NewWithWatch(s.config(t), client.Options{Scheme: scheme})
+	c, err := client.NewWithWatch(s.Config(t), client.Options{Scheme: scheme})
 	if err != nil {
 		t.Fatal(err)
 	}
 	key := client.ObjectKey{Namespace: namespace, Name: "web"}
 	vm := &vmopv1.VirtualMachine{}
-	eventually(t, 20*time.Second, "get", func(ctx context.Context) error { return c.Get(ctx, key, vm) })
+	waittest.Within(t, 20*time.Second, "get", func(ctx context.Context) error { return c.Get(ctx, key, vm) })
 	if vm.Status.PowerState != vmopv1.VirtualMachinePowerStateOn || vm.Status.Network.PrimaryIP4 != "10.30.0.11" || vm.Status.Zone != "cluster-a" {
 		t.Errorf("get: %+v", vm.Status)
 	}
@@ -173,12 +172,12 @@ func TestTypedClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	vm.Annotations = map[string]string{reclaimPolicy: "Delete"}
-	before := version(t, vm)
+	before := supervisortest.Version(t, vm)
 	if err := c.Update(ctx, vm); err != nil {
 		t.Fatal(err)
 	}
-	if version(t, vm) <= before {
-		t.Errorf("update: resourceVersion %d after %d", version(t, vm), before)
+	if supervisortest.Version(t, vm) <= before {
+		t.Errorf("update: resourceVersion %d after %d", supervisortest.Version(t, vm), before)
 	}
 	// The answer of a write is what a read gives.
 	read := &vmopv1.VirtualMachine{}
@@ -189,9 +188,9 @@ func TestTypedClient(t *testing.T) {
 		t.Errorf("answer to the update and read (-answer +read):\n%s", diff)
 	}
 	// An update that changes nothing moves nothing.
-	before = version(t, read)
-	if err := c.Update(ctx, read); err != nil || version(t, read) != before {
-		t.Errorf("update of nothing: version %d after %d, %v", version(t, read), before, err)
+	before = supervisortest.Version(t, read)
+	if err := c.Update(ctx, read); err != nil || supervisortest.Version(t, read) != before {
+		t.Errorf("update of nothing: version %d after %d, %v", supervisortest.Version(t, read), before, err)
 	}
 
 	// Server-side apply, at an older version.
@@ -207,7 +206,7 @@ func TestTypedClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := &vmopv1alpha2.VirtualMachine{}
-	eventually(t, 20*time.Second, "power off", func(ctx context.Context) error {
+	waittest.Within(t, 20*time.Second, "power off", func(ctx context.Context) error {
 		if err := c.Get(ctx, key, old); err != nil {
 			return err
 		}
@@ -255,13 +254,13 @@ func ptr[T any](value T) *T { return &value }
 func TestDynamicClient(t *testing.T) {
 	t.Parallel()
 	s := running(t)
-	a := s.admin(t)
-	namespace := a.namespace(s, "dynamic")
-	made := a.create(namespace, "web", poweredOff)
+	a := s.Admin(t)
+	namespace := a.Namespace("dynamic")
+	made := a.Create(namespace, "web", supervisortest.PoweredOff)
 	ctx := t.Context()
-	c := s.dynamic(t).Resource(machines).Namespace(namespace)
+	c := s.Dynamic(t).Resource(supervisortest.Machines).Namespace(namespace)
 	var vm *unstructured.Unstructured
-	eventually(t, 20*time.Second, "get", func(ctx context.Context) (err error) {
+	waittest.Within(t, 20*time.Second, "get", func(ctx context.Context) (err error) {
 		vm, err = c.Get(ctx, "web", metav1.GetOptions{})
 		return err
 	})
@@ -272,9 +271,9 @@ func TestDynamicClient(t *testing.T) {
 	defer events.Stop()
 
 	// Page by page, at one version.
-	a.create(namespace, "web-2", poweredOff)
-	a.create(namespace, "web-3", poweredOff)
-	eventually(t, 20*time.Second, "list", func(ctx context.Context) error {
+	a.Create(namespace, "web-2", supervisortest.PoweredOff)
+	a.Create(namespace, "web-3", supervisortest.PoweredOff)
+	waittest.Within(t, 20*time.Second, "list", func(ctx context.Context) error {
 		list, err := c.List(ctx, metav1.ListOptions{})
 		if err == nil && len(list.Items) != 3 {
 			err = fmt.Errorf("%d machines", len(list.Items))
@@ -314,7 +313,7 @@ func TestDynamicClient(t *testing.T) {
 	if diff := cmp.Diff(want, vm.GetLabels()); diff != "" {
 		t.Errorf("labels (-want +got):\n%s", diff)
 	}
-	if a.extra(made, "pacific.metadata") == "" || a.extra(made, "vmservice.namespacedName") != namespace+"/web" {
+	if a.Extra(made, "pacific.metadata") == "" || a.Extra(made, "vmservice.namespacedName") != namespace+"/web" {
 		t.Error("the labels do not lie in the virtual machine")
 	}
 	if _, err := c.Apply(ctx, "web", &unstructured.Unstructured{Object: map[string]any{
@@ -326,14 +325,14 @@ func TestDynamicClient(t *testing.T) {
 	if err := c.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 20*time.Second, "the deletion of what may be deleted", func(ctx context.Context) error {
+	waittest.Within(t, 20*time.Second, "the deletion of what may be deleted", func(ctx context.Context) error {
 		list, err := c.List(ctx, metav1.ListOptions{})
 		if err == nil && len(list.Items) != 2 {
 			err = fmt.Errorf("%d machines", len(list.Items))
 		}
 		return err
 	})
-	if a.properties(made) != nil {
+	if a.Properties(made) != nil {
 		t.Error("the machine is still in vCenter")
 	}
 }

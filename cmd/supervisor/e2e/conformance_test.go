@@ -21,14 +21,17 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/kubernetes/test/e2e/framework"
 	conformance "k8s.io/kubernetes/test/e2e/framework/conformance"
+
+	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 // TestConformance runs Kubernetes' own test of an API resource against VirtualMachine.
 func TestConformance(t *testing.T) {
 	s := running(t)
-	a := s.admin(t)
-	namespace := a.namespace(s, "conformance")
-	config := s.config(t)
+	a := s.Admin(t)
+	namespace := a.Namespace("conformance")
+	config := s.Config(t)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
 		return creator{admin: a, next: next}
 	})
@@ -53,7 +56,7 @@ func TestConformance(t *testing.T) {
 func testcase() *conformance.ResourceTestcase[*vmopv1.VirtualMachine] {
 	const merge = `{"metadata":{"labels":{"changed":"yes"}},"spec":{"powerOffMode":"Hard"}}`
 	return &conformance.ResourceTestcase[*vmopv1.VirtualMachine]{
-		GVR:        machines,
+		GVR:        supervisortest.Machines,
 		Namespaced: ptr(true),
 		InitialSpec: &vmopv1.VirtualMachine{
 			TypeMeta:   metav1.TypeMeta{APIVersion: vmopv1.GroupVersion.String(), Kind: "VirtualMachine"},
@@ -74,7 +77,7 @@ func testcase() *conformance.ResourceTestcase[*vmopv1.VirtualMachine] {
 // creator stands in for creation, which the server does not offer yet: instead of a POST, the machine is made in vCenter
 // as one that Pacific made, and the answer is what the server then serves. All else goes to the server.
 type creator struct {
-	admin *admin
+	admin *supervisortest.Admin
 	next  http.RoundTripper
 }
 
@@ -90,13 +93,13 @@ func (c creator) RoundTrip(request *http.Request) (*http.Response, error) {
 	if err := json.Unmarshal(body, &object); err != nil {
 		return nil, err
 	}
-	if _, err := c.admin.createAsPacific(object.Namespace, object.Name, object.Labels); err != nil {
+	if _, err := c.admin.CreateAsPacific(object.Namespace, object.Name, object.Labels); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(request.Context(), 20*time.Second)
 	defer cancel()
 	var response *http.Response
-	err = poll(ctx, func() error {
+	err = waittest.Poll(ctx, func() error {
 		read := request.Clone(request.Context())
 		read.Method, read.Body, read.ContentLength, read.URL.RawQuery = http.MethodGet, nil, 0, ""
 		read.URL.Path += "/" + object.Name

@@ -4,8 +4,8 @@
 // aggregator, a VI admin through vCenter's own API. It holds tests only. They run the binary that SUPERVISOR names, or
 // build one; `make e2e` does both. What a failed run leaves, logs included, is in the folder that it names at its end.
 //
-// Tests that break nothing share one Supervisor on a simulated vCenter, each in namespaces of its own, and run at the
-// same time. Those that break things start their own, on a vCenter that lives in the test's process.
+// The tests share one Supervisor on a simulated vCenter, each in namespaces of its own, and run at the same time. So none
+// of them breaks anything: what does is in package faults.
 //
 //   - testdata/script: what a new user types, with the answers. TestKubectl describes the commands.
 //   - watch_test.go: what happens in vCenter, at watchers, and how soon.
@@ -14,14 +14,9 @@
 //   - metadata_test.go: machines whose names or metadata somebody in vCenter swapped, cloned or broke.
 //   - input_test.go: bad input, and many writers at once.
 //   - access_test.go: who may do what, and who is not believed.
-//   - scale_test.go: a developer with few roles among 500 vSphere Namespaces, on a Supervisor of its own.
 //   - people_test.go, login_test.go: what the people of the simulated vCenter may do, and how that changes.
-//   - attack_token_test.go, attack_request_test.go, attack_spray_test.go: forged tokens, odd requests and guessed passwords,
-//     at both of the addresses.
+//   - attack_token_test.go, attack_request_test.go: forged tokens and odd requests, at both of the addresses.
 //   - attack_access_test.go, attack_hidden_test.go: who raises their role, takes a name, or looks at what is not theirs.
-//   - vcenter_fault_test.go, server_fault_test.go: faults, and recovery from each.
-//   - kills_test.go: a hundred random faults while vSphere Namespaces are made, changed and deleted. KILLS and KILLS_SEED
-//     say how many, and which.
 //   - conformance_test.go: Kubernetes' own test of an API resource.
 //
 // # What the conformance test covers

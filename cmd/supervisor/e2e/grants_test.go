@@ -16,8 +16,8 @@ import (
 func TestOnlyWhatIsGiven(t *testing.T) {
 	t.Parallel()
 	s := running(t)
-	p := s.person(t, "dev-a@vsphere.local")
-	if out, err := p.login(t, vcentertest.SamplePassword); err != nil {
+	p := s.Person(t, "dev-a@vsphere.local")
+	if out, err := p.Login(t, vcentertest.SamplePassword); err != nil {
 		t.Fatalf("login: %v\n%s", err, out)
 	}
 	const later = "creating virtual machines through the API comes later"
@@ -36,13 +36,13 @@ func TestOnlyWhatIsGiven(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, verb := range []string{"create", "apply"} {
-			out, err := p.types(t, "", verb, "-f", file)
+			out, err := p.Types(t, "", verb, "-f", file)
 			if err == nil || !strings.Contains(out, "(Forbidden)") && !strings.Contains(out, "forbidden") || !strings.Contains(out, try.want) {
 				t.Errorf("%s a machine of %s: %v\n%s", verb, name, err, out)
 			}
 		}
 	}
-	out, err := p.types(t, "", "patch", "vm", "web-1", "-n", "team-a", "--type", "merge", "-p", `{"spec":{"className":"huge"}}`)
+	out, err := p.Types(t, "", "patch", "vm", "web-1", "-n", "team-a", "--type", "merge", "-p", `{"spec":{"className":"huge"}}`)
 	if err == nil || !strings.Contains(out, `the class "huge" is not given`) {
 		t.Errorf("a machine that is there becomes huge: %v\n%s", err, out)
 	}

@@ -17,6 +17,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	k8stypes "k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+
+	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 // TestBadInput sends what is wrong: the answer names what is wrong and what to do, and nothing changes. What kubectl
@@ -24,12 +27,12 @@ import (
 func TestBadInput(t *testing.T) {
 	t.Parallel()
 	s := running(t)
-	a := s.admin(t)
-	namespace := a.namespace(s, "bad-input")
-	vm := a.create(namespace, "web", poweredOff)
-	s.serves(t, namespace, "web")
-	before, record := s.get(t, namespace, "web"), a.extra(vm, "pacific.metadata")
-	config := s.config(t)
+	a := s.Admin(t)
+	namespace := a.Namespace("bad-input")
+	vm := a.Create(namespace, "web", supervisortest.PoweredOff)
+	s.Serves(t, namespace, "web")
+	before, record := s.get(t, namespace, "web"), a.Extra(vm, "pacific.metadata")
+	config := s.Config(t)
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		t.Fatal(err)
@@ -112,10 +115,10 @@ func TestBadInput(t *testing.T) {
 	if diff := cmp.Diff(before, s.get(t, namespace, "web")); diff != "" {
 		t.Errorf("all that changed the machine (-before +after):\n%s", diff)
 	}
-	if got := a.extra(vm, "pacific.metadata"); got != record {
+	if got := a.Extra(vm, "pacific.metadata"); got != record {
 		t.Errorf("all that wrote to vCenter: %q", got)
 	}
-	s.serves(t, namespace, "web")
+	s.Serves(t, namespace, "web")
 }
 
 // TestManyWriters has many write to one machine at once, while a VI admin changes it too: each write is confirmed, and
@@ -123,11 +126,11 @@ func TestBadInput(t *testing.T) {
 func TestManyWriters(t *testing.T) {
 	t.Parallel()
 	s := running(t)
-	a := s.admin(t)
-	namespace := a.namespace(s, "writers")
-	vm := a.create(namespace, "web", poweredOff)
-	s.serves(t, namespace, "web")
-	c := s.dynamic(t).Resource(machines).Namespace(namespace)
+	a := s.Admin(t)
+	namespace := a.Namespace("writers")
+	vm := a.Create(namespace, "web", supervisortest.PoweredOff)
+	s.Serves(t, namespace, "web")
+	c := s.Dynamic(t).Resource(supervisortest.Machines).Namespace(namespace)
 	const writers, rounds = 10, 5
 	want := map[string]string{"topology.kubernetes.io/zone": "cluster-a"}
 	var writing sync.WaitGroup
@@ -144,13 +147,13 @@ func TestManyWriters(t *testing.T) {
 		})
 	}
 	for n := range 2 * rounds {
-		a.reconfigure(vm, types.VirtualMachineConfigSpec{MemoryMB: int64(1024 * (n + 1)), Annotation: fmt.Sprint(n)})
+		a.Reconfigure(vm, types.VirtualMachineConfigSpec{MemoryMB: int64(1024 * (n + 1)), Annotation: fmt.Sprint(n)})
 	}
 	writing.Wait()
 	if diff := cmp.Diff(want, s.get(t, namespace, "web").Labels); diff != "" {
 		t.Errorf("labels (-want +got):\n%s", diff)
 	}
-	eventually(t, 10*time.Second, "the VI admin's last change", func(context.Context) error {
+	waittest.Within(t, 10*time.Second, "the VI admin's last change", func(context.Context) error {
 		if got := s.get(t, namespace, "web").Status.Hardware.Memory.Total.String(); got != "10Gi" {
 			return fmt.Errorf("memory %s", got)
 		}

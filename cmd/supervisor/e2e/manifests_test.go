@@ -33,6 +33,7 @@ import (
 
 	"github.com/openpacific/pacific/cmd/supervisor/pki"
 	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 const manifests = "../../../artifacts"
@@ -40,7 +41,7 @@ const manifests = "../../../artifacts"
 // kustomized returns what kubectl makes of a folder of manifests.
 func (s *supervisor) kustomized(t *testing.T, folder string) []*unstructured.Unstructured {
 	t.Helper()
-	decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(s.kubectl(t, "kustomize", filepath.Join(manifests, folder))), 4096)
+	decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(s.Kubectl(t, "kustomize", filepath.Join(manifests, folder))), 4096)
 	var objects []*unstructured.Unstructured
 	for {
 		object := &unstructured.Unstructured{}
@@ -83,7 +84,7 @@ func TestManifestsAreAccepted(t *testing.T) {
 			if err := os.WriteFile(file, all.Bytes(), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			s.kubectl(t, "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", file)
+			s.Kubectl(t, "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", file)
 		})
 	}
 }
@@ -96,7 +97,7 @@ type installed struct {
 	cert, key   string // files of the serving certificate
 	ca          []byte
 	certificate pki.Pair
-	output      supervisortest.Output
+	output      waittest.Output
 }
 
 func (s *supervisor) install(t *testing.T) *installed {
@@ -136,7 +137,7 @@ func (s *supervisor) install(t *testing.T) *installed {
 		arguments = append(arguments, flag+"="+kubeconfig)
 	}
 
-	command := exec.Command(tests.binary, arguments...)
+	command := exec.Command(s.Binary, arguments...)
 	command.Stdout, command.Stderr = &in.output, &in.output
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
@@ -177,7 +178,7 @@ func (in *installed) issue(t *testing.T) {
 
 func (s *supervisor) serviceAccountKubeconfig(t *testing.T, namespace, name string) string {
 	t.Helper()
-	admin := s.config(t)
+	admin := s.Config(t)
 	token, err := kubernetes.NewForConfigOrDie(admin).CoreV1().ServiceAccounts(namespace).
 		CreateToken(t.Context(), name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	if err != nil {
@@ -200,18 +201,18 @@ func (s *supervisor) serviceAccountKubeconfig(t *testing.T, namespace, name stri
 func TestInstalledServer(t *testing.T) {
 	t.Parallel()
 	s := running(t)
-	a := s.admin(t)
-	namespace := a.namespace(s, "installed")
-	a.create(namespace, "web", poweredOff)
+	a := s.Admin(t)
+	namespace := a.Namespace("installed")
+	a.Create(namespace, "web", supervisortest.PoweredOff)
 	in := s.install(t)
 
-	config := rest.CopyConfig(s.config(t))
+	config := rest.CopyConfig(s.Config(t))
 	config.Host, config.TLSClientConfig.CAData = in.host, in.ca
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Minute, "the installed server to be ready", func(ctx context.Context) error {
+	waittest.Within(t, time.Minute, "the installed server to be ready", func(ctx context.Context) error {
 		response, err := client.Get(in.host + "/readyz")
 		if err != nil {
 			return err
@@ -223,8 +224,8 @@ func TestInstalledServer(t *testing.T) {
 		}
 		return nil
 	})
-	vms := dynamic.NewForConfigOrDie(config).Resource(machines).Namespace(namespace)
-	eventually(t, 10*time.Second, "the machine to be listed", func(ctx context.Context) error {
+	vms := dynamic.NewForConfigOrDie(config).Resource(supervisortest.Machines).Namespace(namespace)
+	waittest.Within(t, 10*time.Second, "the machine to be listed", func(ctx context.Context) error {
 		list, err := vms.List(ctx, metav1.ListOptions{})
 		if err == nil && len(list.Items) != 1 {
 			err = fmt.Errorf("%d machines", len(list.Items))
@@ -234,7 +235,7 @@ func TestInstalledServer(t *testing.T) {
 	if _, err := vms.Patch(t.Context(), "web", types.MergePatchType, []byte(`{"metadata":{"labels":{"by":"installed"}}}`), metav1.PatchOptions{}); err != nil {
 		t.Error(err)
 	}
-	eventually(t, 10*time.Second, "the label at the Supervisor's own server", func(context.Context) error {
+	waittest.Within(t, 10*time.Second, "the label at the Supervisor's own server", func(context.Context) error {
 		if got := s.get(t, namespace, "web").Labels["by"]; got != "installed" {
 			return fmt.Errorf("the label is %q", got)
 		}
@@ -247,7 +248,7 @@ func TestInstalledServer(t *testing.T) {
 	}
 
 	in.issue(t)
-	eventually(t, 90*time.Second, "the renewed certificate to be served", func(context.Context) error {
+	waittest.Within(t, 90*time.Second, "the renewed certificate to be served", func(context.Context) error {
 		roots := x509.NewCertPool()
 		roots.AppendCertsFromPEM(in.ca)
 		connection, err := tls.Dial("tcp", strings.TrimPrefix(in.host, "https://"), &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})

@@ -19,14 +19,16 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
 	vcmachine "github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 // get reads one machine.
 func (s *supervisor) get(t *testing.T, namespace, name string) *vmopv1.VirtualMachine {
 	t.Helper()
-	object, err := s.dynamic(t).Resource(machines).Namespace(namespace).Get(t.Context(), name, metav1.GetOptions{})
+	object, err := s.Dynamic(t).Resource(supervisortest.Machines).Namespace(namespace).Get(t.Context(), name, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,56 +43,56 @@ func (s *supervisor) get(t *testing.T, namespace, name string) *vmopv1.VirtualMa
 func TestNamesAreSwapped(t *testing.T) {
 	t.Parallel()
 	s := running(t)
-	a := s.admin(t)
-	namespace := a.namespace(s, "swapped")
-	one, two := a.create(namespace, "one", poweredOn), a.create(namespace, "two", poweredOff)
-	managed := a.create(namespace, "managed", poweredOff)
-	s.serves(t, namespace, "managed", "one", "two")
-	s.kubectl(t, "label", "vm", "-n", namespace, "managed", "it=has-metadata")
+	a := s.Admin(t)
+	namespace := a.Namespace("swapped")
+	one, two := a.Create(namespace, "one", supervisortest.PoweredOn), a.Create(namespace, "two", supervisortest.PoweredOff)
+	managed := a.Create(namespace, "managed", supervisortest.PoweredOff)
+	s.Serves(t, namespace, "managed", "one", "two")
+	s.Kubectl(t, "label", "vm", "-n", namespace, "managed", "it=has-metadata")
 	uids := map[string]string{}
 	for _, name := range []string{"one", "two", "managed"} {
 		uids[name] = string(s.get(t, namespace, name).UID)
 	}
-	follower := s.follow(t, namespace)
-	a.rename(one, "in between")
-	a.rename(two, "one")
-	a.rename(one, "two")
+	follower := s.Follow(t, namespace)
+	a.Rename(one, "in between")
+	a.Rename(two, "one")
+	a.Rename(one, "two")
 	// Metadata holds the name of a machine, whatever it is called in vCenter.
-	a.rename(managed, "called otherwise")
-	follower.until("the swap", func(objects map[string]*unstructured.Unstructured) bool {
-		return cmp.Equal(map[string]string{"one": "PoweredOff", "two": "PoweredOn", "managed": "PoweredOff"}, power(objects))
+	a.Rename(managed, "called otherwise")
+	follower.Until("the swap", func(objects map[string]*unstructured.Unstructured) bool {
+		return cmp.Equal(map[string]string{"one": "PoweredOff", "two": "PoweredOn", "managed": "PoweredOff"}, supervisortest.Power(objects))
 	})
 	got := map[string]string{}
-	for name, object := range follower.objects {
+	for name, object := range follower.Objects {
 		got[name] = string(object.GetUID())
 	}
 	if diff := cmp.Diff(map[string]string{"one": uids["two"], "two": uids["one"], "managed": uids["managed"]}, got); diff != "" {
 		t.Errorf("uids by name (-want +got):\n%s", diff)
 	}
-	follower.agrees(s, namespace)
+	follower.Agrees()
 }
 
 // TestClash has two machines ask for one name.
 func TestClash(t *testing.T) {
 	t.Parallel()
 	s := running(t)
-	a := s.admin(t)
-	namespace := a.namespace(s, "clash")
-	first, err := a.createAsPacific(namespace, "web", nil)
+	a := s.Admin(t)
+	namespace := a.Namespace("clash")
+	first, err := a.CreateAsPacific(namespace, "web", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.serves(t, namespace, "web")
-	a.rename(first, "renamed in vCenter")
-	a.create(namespace, "web", poweredOff)
-	eventually(t, 20*time.Second, "both machines", func(context.Context) error {
-		if names := s.names(t, namespace); len(names) != 2 || names[0] != "web" || !strings.HasPrefix(names[1], "web-") {
+	s.Serves(t, namespace, "web")
+	a.Rename(first, "renamed in vCenter")
+	a.Create(namespace, "web", supervisortest.PoweredOff)
+	waittest.Within(t, 20*time.Second, "both machines", func(context.Context) error {
+		if names := s.Names(t, namespace); len(names) != 2 || names[0] != "web" || !strings.HasPrefix(names[1], "web-") {
 			return fmt.Errorf("machines: %v", names)
 		}
 		return nil
 	})
-	names := s.names(t, namespace)
-	if got := s.get(t, namespace, "web").UID; string(got) != a.properties(first).Config.InstanceUuid {
+	names := s.Names(t, namespace)
+	if got := s.get(t, namespace, "web").UID; string(got) != a.Properties(first).Config.InstanceUuid {
 		t.Error("the machine with the metadata lost its name")
 	}
 	condition := meta.FindStatusCondition(s.get(t, namespace, names[1]).Status.Conditions, virtualmachine.NameUniqueCondition)
@@ -103,26 +105,26 @@ func TestClash(t *testing.T) {
 func TestCloneIsAnotherMachine(t *testing.T) {
 	t.Parallel()
 	s := running(t)
-	a := s.admin(t)
-	namespace := a.namespace(s, "cloned")
-	original := a.create(namespace, "original", poweredOff)
-	s.serves(t, namespace, "original")
-	s.kubectl(t, "label", "vm", "-n", namespace, "original", "it=is-the-original")
-	s.kubectl(t, "annotate", "vm", "-n", namespace, "original", reclaimPolicy+"=Delete")
+	a := s.Admin(t)
+	namespace := a.Namespace("cloned")
+	original := a.Create(namespace, "original", supervisortest.PoweredOff)
+	s.Serves(t, namespace, "original")
+	s.Kubectl(t, "label", "vm", "-n", namespace, "original", "it=is-the-original")
+	s.Kubectl(t, "annotate", "vm", "-n", namespace, "original", reclaimPolicy+"=Delete")
 	before := s.get(t, namespace, "original")
 
-	folder, err := a.finder.Folder(t.Context(), "/DC0/vm/"+inNamespaces(namespace))
+	folder, err := a.Finder.Folder(t.Context(), "/DC0/vm/"+supervisortest.InNamespaces(namespace))
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool, err := a.finder.ResourcePool(t.Context(), a.cluster+"/Resources")
+	pool, err := a.Finder.ResourcePool(t.Context(), a.Cluster+"/Resources")
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.done(original.Clone(t.Context(), folder, "copy", types.VirtualMachineCloneSpec{
+	a.Done(original.Clone(t.Context(), folder, "copy", types.VirtualMachineCloneSpec{
 		Location: types.VirtualMachineRelocateSpec{Pool: ptr(pool.Reference())},
 	}))
-	s.serves(t, namespace, "copy", "original")
+	s.Serves(t, namespace, "copy", "original")
 	copied := s.get(t, namespace, "copy")
 	if copied.UID == before.UID || copied.Labels["it"] != "" || copied.Annotations[reclaimPolicy] != "" {
 		t.Errorf("the clone: uid %s (the original's is %s), labels %v, annotations %v", copied.UID, before.UID, copied.Labels, copied.Annotations)
@@ -135,7 +137,7 @@ func TestCloneIsAnotherMachine(t *testing.T) {
 		t.Errorf("delete the clone: %v, %s", err, out)
 	}
 	// What is written to it is its own.
-	s.kubectl(t, "label", "vm", "-n", namespace, "copy", "it=is-the-copy")
+	s.Kubectl(t, "label", "vm", "-n", namespace, "copy", "it=is-the-copy")
 	if got := s.get(t, namespace, "copy").Labels["it"]; got != "is-the-copy" {
 		t.Errorf("label of the clone: %s", got)
 	}
@@ -148,25 +150,25 @@ func TestCloneIsAnotherMachine(t *testing.T) {
 func TestMalformedMetadata(t *testing.T) {
 	t.Parallel()
 	s := running(t)
-	a := s.admin(t)
-	namespace := a.namespace(s, "malformed")
+	a := s.Admin(t)
+	namespace := a.Namespace("malformed")
 	values := map[string]string{
 		"garbage": "???", "truncated": "v2:eyJ1aWQiOiJ1IiwibmFtZSI6Im4ifQ==.H4sIAAAAAAAC/6pWKi1OLVKyUoIB",
 		"older": "v1:H4sIAAAAAAAC/6pWKi1OLVKyUoIBAAAA//8=", "newer": "v9:from the future", "empty-record": "v2:",
 	}
 	made := map[string]*object.VirtualMachine{}
 	for name, value := range values {
-		made[name] = a.create(namespace, name, poweredOff, types.OptionValue{Key: vcmachine.RecordKey, Value: value})
+		made[name] = a.Create(namespace, name, supervisortest.PoweredOff, types.OptionValue{Key: vcmachine.RecordKey, Value: value})
 	}
-	broken := a.create(namespace, "once-good", poweredOff)
-	s.serves(t, namespace, "empty-record", "garbage", "newer", "older", "once-good", "truncated")
-	s.kubectl(t, "label", "vm", "-n", namespace, "once-good", "it=was-good")
+	broken := a.Create(namespace, "once-good", supervisortest.PoweredOff)
+	s.Serves(t, namespace, "empty-record", "garbage", "newer", "older", "once-good", "truncated")
+	s.Kubectl(t, "label", "vm", "-n", namespace, "once-good", "it=was-good")
 	made["once-good"], values["once-good"] = broken, "v2:scribble"
-	a.reconfigure(broken, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
+	a.Reconfigure(broken, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
 		&types.OptionValue{Key: vcmachine.RecordKey, Value: "v2:scribble"},
 	}})
 	for name, vm := range made {
-		eventually(t, 20*time.Second, name, func(context.Context) error {
+		waittest.Within(t, 20*time.Second, name, func(context.Context) error {
 			shown := s.get(t, namespace, name)
 			condition := meta.FindStatusCondition(shown.Status.Conditions, virtualmachine.MetadataReadableCondition)
 			switch {
@@ -189,15 +191,15 @@ func TestMalformedMetadata(t *testing.T) {
 				t.Errorf("%v: %v, %s", command, err, out)
 			}
 		}
-		if got := a.extra(vm, vcmachine.RecordKey); got != values[name] {
+		if got := a.Extra(vm, vcmachine.RecordKey); got != values[name] {
 			t.Errorf("%s: the value has become %q", name, got)
 		}
 	}
 	// Removed in vCenter, the value stands in the way no longer.
-	a.reconfigure(broken, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
+	a.Reconfigure(broken, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
 		&types.OptionValue{Key: vcmachine.RecordKey, Value: ""},
 	}})
-	eventually(t, 20*time.Second, "the repair", func(ctx context.Context) error {
+	waittest.Within(t, 20*time.Second, "the repair", func(ctx context.Context) error {
 		_, err := s.Try(ctx, "kubectl", "label", "vm", "-n", namespace, "once-good", "it=is-good", "--overwrite")
 		return err
 	})

@@ -16,49 +16,28 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
-
-// names are those of the machines that are served in a namespace.
-func (s *supervisor) names(t *testing.T, namespace string) (names []string) {
-	t.Helper()
-	list, err := s.dynamic(t).Resource(machines).Namespace(namespace).List(t.Context(), metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, item := range list.Items {
-		names = append(names, item.GetName())
-	}
-	return names
-}
-
-// serves waits until exactly these machines are served in a namespace.
-func (s *supervisor) serves(t *testing.T, namespace string, want ...string) {
-	t.Helper()
-	eventually(t, 30*time.Second, "machines in "+namespace, func(context.Context) error {
-		if diff := cmp.Diff(want, s.names(t, namespace)); diff != "" {
-			return fmt.Errorf("machines in %s (-want +got):\n%s", namespace, diff)
-		}
-		return nil
-	})
-}
 
 func TestDeletedNamespaceIsDetached(t *testing.T) {
 	t.Parallel()
 	s := running(t)
-	a := s.admin(t)
-	namespace := a.namespace(s, "detached")
-	adopted := a.create(namespace, "adopted", poweredOn)
-	labelled := a.create(namespace, "labelled", poweredOff)
-	ours, err := a.createAsPacific(namespace, "ours", nil)
+	a := s.Admin(t)
+	namespace := a.Namespace("detached")
+	adopted := a.Create(namespace, "adopted", supervisortest.PoweredOn)
+	labelled := a.Create(namespace, "labelled", supervisortest.PoweredOff)
+	ours, err := a.CreateAsPacific(namespace, "ours", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.serves(t, namespace, "adopted", "labelled", "ours")
-	s.kubectl(t, "label", "vm", "-n", namespace, "labelled", "kept=yes")
+	s.Serves(t, namespace, "adopted", "labelled", "ours")
+	s.Kubectl(t, "label", "vm", "-n", namespace, "labelled", "kept=yes")
 
-	client := kubernetes.NewForConfigOrDie(s.config(t)).CoreV1().Namespaces()
-	s.kubectl(t, "delete", "namespace", namespace, "--wait=false")
-	took := eventually(t, time.Minute, "the end of the Namespace", func(ctx context.Context) error {
+	client := kubernetes.NewForConfigOrDie(s.Config(t)).CoreV1().Namespaces()
+	s.Kubectl(t, "delete", "namespace", namespace, "--wait=false")
+	took := waittest.Within(t, time.Minute, "the end of the Namespace", func(ctx context.Context) error {
 		found, err := client.Get(ctx, namespace, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return nil
@@ -68,27 +47,27 @@ func TestDeletedNamespaceIsDetached(t *testing.T) {
 		return fmt.Errorf("it is there: %v", found.Status)
 	})
 	fmt.Printf("a Namespace with machines is deleted after %.1f s\n", took.Seconds())
-	if a.properties(adopted) == nil || a.properties(labelled) == nil {
+	if a.Properties(adopted) == nil || a.Properties(labelled) == nil {
 		t.Error("machines that Pacific did not make are gone from vCenter")
-	} else if state := a.properties(adopted).Runtime.PowerState; state != poweredOn {
+	} else if state := a.Properties(adopted).Runtime.PowerState; state != supervisortest.PoweredOn {
 		t.Errorf("the machine that Pacific did not make is %s", state)
 	}
-	if a.properties(ours) != nil {
+	if a.Properties(ours) != nil {
 		t.Error("the machine that Pacific made is still in vCenter")
 	}
-	if names := s.names(t, namespace); len(names) > 0 {
+	if names := s.Names(t, namespace); len(names) > 0 {
 		t.Errorf("still served: %v", names)
 	}
 	// What happens there goes by nobody, and brings no Namespace back.
-	a.power(adopted, poweredOff)
-	a.create(namespace, "late", poweredOff)
+	a.Power(adopted, supervisortest.PoweredOff)
+	a.Create(namespace, "late", supervisortest.PoweredOff)
 	if _, err := client.Get(t.Context(), namespace, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("the Namespace is back: %v", err)
 	}
 
-	s.kubectl(t, "create", "namespace", namespace)
-	s.serves(t, namespace, "adopted", "labelled", "late")
-	if got := s.kubectl(t, "get", "vm", "-n", namespace, "-l", "kept=yes", "-o", "name"); strings.TrimSpace(got) != "virtualmachine.vmoperator.vmware.com/labelled" {
+	s.Kubectl(t, "create", "namespace", namespace)
+	s.Serves(t, namespace, "adopted", "labelled", "late")
+	if got := s.Kubectl(t, "get", "vm", "-n", namespace, "-l", "kept=yes", "-o", "name"); strings.TrimSpace(got) != "virtualmachine.vmoperator.vmware.com/labelled" {
 		t.Errorf("labels after the detour: %s", got)
 	}
 }
@@ -96,17 +75,17 @@ func TestDeletedNamespaceIsDetached(t *testing.T) {
 func TestGarbageCollection(t *testing.T) {
 	t.Parallel()
 	s := running(t)
-	a := s.admin(t)
-	namespace := a.namespace(s, "garbage")
-	collected, kept := a.create(namespace, "collected", poweredOff), a.create(namespace, "kept", poweredOff)
-	s.serves(t, namespace, "collected", "kept")
+	a := s.Admin(t)
+	namespace := a.Namespace("garbage")
+	collected, kept := a.Create(namespace, "collected", supervisortest.PoweredOff), a.Create(namespace, "kept", supervisortest.PoweredOff)
+	s.Serves(t, namespace, "collected", "kept")
 	ctx := t.Context()
-	configMaps := kubernetes.NewForConfigOrDie(s.config(t)).CoreV1().ConfigMaps(namespace)
+	configMaps := kubernetes.NewForConfigOrDie(s.Config(t)).CoreV1().ConfigMaps(namespace)
 	owner, err := configMaps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "owner"}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := s.dynamic(t).Resource(machines).Namespace(namespace)
+	c := s.Dynamic(t).Resource(supervisortest.Machines).Namespace(namespace)
 	reference := fmt.Sprintf(`"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"owner","uid":%q}]`, owner.UID)
 	for name, patch := range map[string]string{
 		"collected": fmt.Sprintf(`{"metadata":{%s,"annotations":{%q:"Delete"}}}`, reference, reclaimPolicy),
@@ -119,11 +98,11 @@ func TestGarbageCollection(t *testing.T) {
 	if err := configMaps.Delete(ctx, "owner", metav1.DeleteOptions{PropagationPolicy: ptr(metav1.DeletePropagationBackground)}); err != nil {
 		t.Fatal(err)
 	}
-	s.serves(t, namespace, "kept")
-	if a.properties(collected) != nil {
+	s.Serves(t, namespace, "kept")
+	if a.Properties(collected) != nil {
 		t.Error("the machine of the deleted owner is still in vCenter")
 	}
-	if a.properties(kept) == nil {
+	if a.Properties(kept) == nil {
 		t.Error("the machine that may not be destroyed is gone")
 	}
 }
@@ -131,14 +110,14 @@ func TestGarbageCollection(t *testing.T) {
 func TestQuotaIsCounted(t *testing.T) {
 	t.Parallel()
 	s := running(t)
-	a := s.admin(t)
-	namespace := a.namespace(s, "quota")
-	logged := len(s.log(t, "kube-controller-manager"))
-	a.create(namespace, "one", poweredOff)
-	two := a.create(namespace, "two", poweredOff)
-	s.serves(t, namespace, "one", "two")
+	a := s.Admin(t)
+	namespace := a.Namespace("quota")
+	logged := len(s.Log(t, "kube-controller-manager"))
+	a.Create(namespace, "one", supervisortest.PoweredOff)
+	two := a.Create(namespace, "two", supervisortest.PoweredOff)
+	s.Serves(t, namespace, "one", "two")
 	const counted = "count/virtualmachines.vmoperator.vmware.com"
-	client := kubernetes.NewForConfigOrDie(s.config(t)).CoreV1()
+	client := kubernetes.NewForConfigOrDie(s.Config(t)).CoreV1()
 	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "quota"}, Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{
 		"count/configmaps": resource.MustParse("5"), counted: resource.MustParse("10"),
 	}}}
@@ -147,7 +126,7 @@ func TestQuotaIsCounted(t *testing.T) {
 	}
 	used := func(want map[corev1.ResourceName]string) {
 		t.Helper()
-		eventually(t, 40*time.Second, "the quota", func(ctx context.Context) error {
+		waittest.Within(t, 40*time.Second, "the quota", func(ctx context.Context) error {
 			quota, err := client.ResourceQuotas(namespace).Get(ctx, "quota", metav1.GetOptions{})
 			if err != nil {
 				return err
@@ -164,7 +143,7 @@ func TestQuotaIsCounted(t *testing.T) {
 	}
 	// kube-root-ca.crt is the one ConfigMap.
 	used(map[corev1.ResourceName]string{"count/configmaps": "1", counted: "2"})
-	a.destroy(two)
+	a.Destroy(two)
 	used(map[corev1.ResourceName]string{"count/configmaps": "1", counted: "1"})
 	configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "another"}}
 	if _, err := client.ConfigMaps(namespace).Create(t.Context(), configMap, metav1.CreateOptions{}); err != nil {
@@ -173,7 +152,7 @@ func TestQuotaIsCounted(t *testing.T) {
 	used(map[corev1.ResourceName]string{"count/configmaps": "2", counted: "1"})
 
 	// Neither controller has trouble with our group once that is served.
-	for line := range strings.Lines(s.log(t, "kube-controller-manager")[logged:]) {
+	for line := range strings.Lines(s.Log(t, "kube-controller-manager")[logged:]) {
 		if strings.HasPrefix(line, "E") && (strings.Contains(line, "vmoperator") || strings.Contains(line, "timed out waiting")) {
 			t.Errorf("kube-controller-manager: %s", line)
 		}

@@ -26,40 +26,19 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/generated/clientset/versioned"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
-
-// loggedIn logs somebody in, which must succeed, and returns the config that they have then.
-func (s *supervisor) loggedIn(t *testing.T, name, password string) *rest.Config {
-	t.Helper()
-	p := s.person(t, name)
-	if out, err := p.login(t, password); err != nil {
-		t.Fatalf("login of %s: %v\n%s", name, err, out)
-	}
-	return p.config(t)
-}
-
-// config is what the person's kubeconfig says now.
-func (p *person) config(t *testing.T) *rest.Config {
-	t.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", p.kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.QPS = -1
-	config.Timeout = time.Minute
-	return config
-}
 
 // vns makes a vSphere Namespace as the administrator and waits until the access that it gives counts. It goes with the
 // test.
 func (s *supervisor) vns(t *testing.T, name string, access ...v1alpha1.NamespaceAccess) string {
 	t.Helper()
-	client := versioned.NewForConfigOrDie(s.config(t)).VsphereV1alpha1().Namespaces()
+	client := versioned.NewForConfigOrDie(s.Config(t)).VsphereV1alpha1().Namespaces()
 	made := &v1alpha1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.NamespaceSpec{Access: access}}
 	if _, err := client.Create(t.Context(), made, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
@@ -76,8 +55,8 @@ func (s *supervisor) vns(t *testing.T, name string, access ...v1alpha1.Namespace
 // binds waits until a vSphere Namespace gives so many roles.
 func (s *supervisor) binds(t *testing.T, namespace string, count int) {
 	t.Helper()
-	client := kubernetes.NewForConfigOrDie(s.config(t))
-	eventually(t, 30*time.Second, "the RoleBindings of "+namespace, func(ctx context.Context) error {
+	client := kubernetes.NewForConfigOrDie(s.Config(t))
+	waittest.Within(t, 30*time.Second, "the RoleBindings of "+namespace, func(ctx context.Context) error {
 		if _, err := client.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{}); err != nil {
 			return err
 		}
@@ -102,7 +81,7 @@ func does(t *testing.T, config *rest.Config, namespace, machine, configMap strin
 	t.Helper()
 	ctx := t.Context()
 	dynamic, core := dynamic.NewForConfigOrDie(config), kubernetes.NewForConfigOrDie(config)
-	vms, configMaps := dynamic.Resource(machines).Namespace(namespace), core.CoreV1().ConfigMaps(namespace)
+	vms, configMaps := dynamic.Resource(supervisortest.Machines).Namespace(namespace), core.CoreV1().ConfigMaps(namespace)
 	vns := versioned.NewForConfigOrDie(config).VsphereV1alpha1().Namespaces()
 	dry := []string{metav1.DryRunAll}
 	patch := func(text string) error {
@@ -117,7 +96,7 @@ func does(t *testing.T, config *rest.Config, namespace, machine, configMap strin
 		},
 		"create vm": func() error {
 			made := &unstructured.Unstructured{Object: map[string]any{
-				"apiVersion": machines.GroupVersion().String(), "kind": "VirtualMachine", "metadata": map[string]any{"name": "made"},
+				"apiVersion": supervisortest.Machines.GroupVersion().String(), "kind": "VirtualMachine", "metadata": map[string]any{"name": "made"},
 				"spec": map[string]any{"className": "small", "imageName": "ubuntu", "storageClass": "fast"},
 			}}
 			_, err := vms.Create(ctx, made, metav1.CreateOptions{DryRun: dry})
@@ -163,8 +142,8 @@ func mays(t *testing.T, config *rest.Config, namespace string) []string {
 	client := kubernetes.NewForConfigOrDie(config).AuthorizationV1().SelfSubjectAccessReviews()
 	allowed := []string{}
 	for _, asked := range []authorizationv1.ResourceAttributes{
-		{Verb: "get", Group: machines.Group, Resource: machines.Resource}, {Verb: "create", Group: machines.Group, Resource: machines.Resource},
-		{Verb: "delete", Group: machines.Group, Resource: machines.Resource},
+		{Verb: "get", Group: supervisortest.Machines.Group, Resource: supervisortest.Machines.Resource}, {Verb: "create", Group: supervisortest.Machines.Group, Resource: supervisortest.Machines.Resource},
+		{Verb: "delete", Group: supervisortest.Machines.Group, Resource: supervisortest.Machines.Resource},
 		{Verb: "get", Resource: "configmaps"}, {Verb: "create", Resource: "configmaps"}, {Verb: "delete", Resource: "configmaps"},
 		{Verb: "update", Group: v1alpha1.GroupName, Resource: "namespaces", Name: namespace}, {Verb: "delete", Group: v1alpha1.GroupName, Resource: "namespaces", Name: namespace},
 	} {
@@ -203,7 +182,7 @@ func TestPeopleDoWhatTheirRoleSays(t *testing.T) {
 		password     string
 		teamA, teamB rights
 	}{
-		"administrator": {s.administratorPassword(t), all, all},
+		"administrator": {s.AdministratorPassword(t), all, all},
 		"dev-a":         {vcentertest.SamplePassword, edit, nothing},
 		"viewer":        {vcentertest.SamplePassword, view, nothing},
 		"owner-b":       {vcentertest.SamplePassword, nothing, own},
@@ -211,8 +190,8 @@ func TestPeopleDoWhatTheirRoleSays(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			config := s.loggedIn(t, name+"@vsphere.local", want.password)
-			admin := kubernetes.NewForConfigOrDie(s.config(t)).CoreV1()
+			config := s.LoggedIn(t, name+"@vsphere.local", want.password)
+			admin := kubernetes.NewForConfigOrDie(s.Config(t)).CoreV1()
 			for _, team := range []struct {
 				namespace, machine string
 				want               rights
@@ -245,10 +224,10 @@ type directory struct {
 func (s *supervisor) directory(t *testing.T) directory {
 	t.Helper()
 	ctx := t.Context()
-	client := s.admin(t).client.Client
+	client := s.Admin(t).Client.Client
 	tokens := client.NewServiceClient("/sts/STSService", sts.Namespace)
 	signer, err := (&sts.Client{Client: tokens, RoundTripper: tokens}).Issue(ctx, sts.TokenRequest{
-		Userinfo: url.UserPassword("administrator@vsphere.local", s.administratorPassword(t)),
+		Userinfo: url.UserPassword("administrator@vsphere.local", s.AdministratorPassword(t)),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -295,7 +274,7 @@ func (d directory) group(name string) string {
 
 // lists says whether somebody may list the machines of a namespace.
 func lists(ctx context.Context, config *rest.Config, namespace string) error {
-	_, err := dynamic.NewForConfigOrDie(config).Resource(machines).Namespace(namespace).List(ctx, metav1.ListOptions{})
+	_, err := dynamic.NewForConfigOrDie(config).Resource(supervisortest.Machines).Namespace(namespace).List(ctx, metav1.ListOptions{})
 	return err
 }
 
@@ -315,21 +294,21 @@ func TestAGroupCountsAtTheNextLogin(t *testing.T) {
 
 	before := map[string]*rest.Config{}
 	for _, name := range []string{direct, nested} {
-		before[name] = s.loggedIn(t, name, vcentertest.SamplePassword)
+		before[name] = s.LoggedIn(t, name, vcentertest.SamplePassword)
 		if err := lists(ctx, before[name], namespace); err != nil {
 			t.Errorf("%s, in the group: %v", name, err)
 		}
 	}
 	d.done(d.RemoveUsersFromGroup(ctx, "people-viewers", principal("direct-viewer"), principal("people-night-shift")))
 	for _, name := range []string{direct, nested} {
-		if err := lists(ctx, s.loggedIn(t, name, vcentertest.SamplePassword), namespace); !apierrors.IsForbidden(err) {
+		if err := lists(ctx, s.LoggedIn(t, name, vcentertest.SamplePassword), namespace); !apierrors.IsForbidden(err) {
 			t.Errorf("%s, out of the group and logged in again: %v", name, err)
 		}
 	}
 	// Back in it, one by way of the other group.
 	d.done(d.AddUsersToGroup(ctx, "people-night-shift", principal("direct-viewer")))
 	d.done(d.AddGroupsToGroup(ctx, "people-viewers", principal("people-night-shift")))
-	if err := lists(ctx, s.loggedIn(t, direct, vcentertest.SamplePassword), namespace); err != nil {
+	if err := lists(ctx, s.LoggedIn(t, direct, vcentertest.SamplePassword), namespace); err != nil {
 		t.Errorf("%s, in a group of the group: %v", direct, err)
 	}
 }
@@ -342,19 +321,19 @@ func TestWhoIsGoneGetsNoToken(t *testing.T) {
 	ctx := t.Context()
 	disabled, removed := d.user("soon-disabled"), d.user("soon-removed")
 	for _, name := range []string{disabled, removed} {
-		s.loggedIn(t, name, vcentertest.SamplePassword)
+		s.LoggedIn(t, name, vcentertest.SamplePassword)
 	}
 	_, err := ssomethods.DisableUserAccount(ctx, d, &sso.DisableUserAccount{This: d.ServiceContent.PrincipalManagementService, UserId: principal("soon-disabled")})
 	d.done(err)
 	d.done(d.DeletePrincipal(ctx, "soon-removed"))
 	for _, name := range []string{disabled, removed} {
-		if out, err := s.person(t, name).login(t, vcentertest.SamplePassword); err == nil || !strings.Contains(out, "invalid or missing credentials") {
+		if out, err := s.Person(t, name).Login(t, vcentertest.SamplePassword); err == nil || !strings.Contains(out, "invalid or missing credentials") {
 			t.Errorf("login of %s: %v\n%s", name, err, out)
 		}
 	}
 	_, err = ssomethods.EnableUserAccount(ctx, d, &sso.EnableUserAccount{This: d.ServiceContent.PrincipalManagementService, UserId: principal("soon-disabled")})
 	d.done(err)
-	s.loggedIn(t, disabled, vcentertest.SamplePassword)
+	s.LoggedIn(t, disabled, vcentertest.SamplePassword)
 }
 
 // TestAccessCountsAtOnce changes spec.access under a token that was handed out before.
@@ -363,7 +342,7 @@ func TestAccessCountsAtOnce(t *testing.T) {
 	s := running(t)
 	name := s.directory(t).user("promoted")
 	namespace := s.vns(t, "people-roles", v1alpha1.NamespaceAccess{Kind: v1alpha1.SubjectUser, Name: name, Role: v1alpha1.RoleView})
-	config := s.loggedIn(t, name, vcentertest.SamplePassword)
+	config := s.LoggedIn(t, name, vcentertest.SamplePassword)
 	for _, step := range []struct {
 		access string
 		want   []string
@@ -375,15 +354,15 @@ func TestAccessCountsAtOnce(t *testing.T) {
 			"get virtualmachines", "create virtualmachines", "delete virtualmachines", "get configmaps", "create configmaps", "delete configmaps"}},
 		{`[{"kind":"User","name":"another@vsphere.local","role":"Owner"}]`, []string{}},
 	} {
-		s.kubectl(t, "patch", "vns", namespace, "--type=merge", "-p", `{"spec":{"access":`+step.access+`}}`)
-		eventually(t, 20*time.Second, "the rights of "+step.access, func(context.Context) error {
+		s.Kubectl(t, "patch", "vns", namespace, "--type=merge", "-p", `{"spec":{"access":`+step.access+`}}`)
+		waittest.Within(t, 20*time.Second, "the rights of "+step.access, func(context.Context) error {
 			if diff := cmp.Diff(step.want, mays(t, config, namespace)); diff != "" {
 				return errors.New("rights (-want +got):\n" + diff)
 			}
 			return nil
 		})
 	}
-	eventually(t, 20*time.Second, "the server to hold to it", func(ctx context.Context) error {
+	waittest.Within(t, 20*time.Second, "the server to hold to it", func(ctx context.Context) error {
 		if err := lists(ctx, config, namespace); !apierrors.IsForbidden(err) {
 			return fmt.Errorf("who lost every role lists: %v", err)
 		}

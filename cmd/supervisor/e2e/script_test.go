@@ -13,8 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 // TestKubectl runs the scripts of testdata/script, which type what a new user types. Each works in a namespace of its
@@ -39,7 +40,7 @@ func TestKubectl(t *testing.T) {
 			env.Setenv("PORT", fmt.Sprint(s.Port))
 			env.Setenv("KUBECONFIG", s.Dir.AdminKubeconfig())
 			env.Setenv("KUBECACHEDIR", filepath.Join(string(s.Dir), "kubecache"))
-			env.Setenv("PATH", tests.path+string(os.PathListSeparator)+env.Getenv("PATH"))
+			env.Setenv("PATH", suite.Path+string(os.PathListSeparator)+env.Getenv("PATH"))
 			env.Values["followed"] = map[string]*followed{}
 			return prepareNamespace(s, namespace)
 		},
@@ -76,7 +77,7 @@ func prepareNamespace(s *supervisor, namespace string) error {
 			return err
 		}
 	}
-	return poll(ctx, func() error {
+	return waittest.Poll(ctx, func() error {
 		_, err := s.Try(ctx, "kubectl", "get", "namespace", namespace)
 		return err
 	})
@@ -99,7 +100,7 @@ func typed(ts *testscript.TestScript, neg bool, name string, args []string) {
 // followed is a command that runs in the background.
 type followed struct {
 	command *exec.Cmd
-	out     supervisortest.Output
+	out     waittest.Output
 	exited  chan struct{}
 }
 
@@ -107,7 +108,7 @@ func follow(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 || args[1] != "kubectl" {
 		ts.Fatalf("usage: follow NAME kubectl …")
 	}
-	f := &followed{command: exec.Command(filepath.Join(tests.path, "kubectl"), args[2:]...), exited: make(chan struct{})}
+	f := &followed{command: exec.Command(filepath.Join(suite.Path, "kubectl"), args[2:]...), exited: make(chan struct{})}
 	f.command.Stdout, f.command.Stderr = &f.out, &f.out
 	f.command.Dir = ts.MkAbs(".")
 	for _, name := range []string{"KUBECONFIG", "KUBECACHEDIR", "PATH", "HOME"} {
@@ -188,5 +189,5 @@ func execute(ts *testscript.TestScript, args []string) error {
 func until(ts *testscript.TestScript, f func() error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	ts.Check(poll(ctx, f))
+	ts.Check(waittest.Poll(ctx, f))
 }

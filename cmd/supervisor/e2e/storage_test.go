@@ -16,7 +16,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 // claim is what a developer applies to get a disk.
@@ -36,16 +38,16 @@ func claim(name, class, size string) *corev1.PersistentVolumeClaim {
 func TestStoragePolicy(t *testing.T) {
 	t.Parallel()
 	s := running(t)
-	a := s.admin(t)
-	if err := a.builder.StoragePolicy(t.Context(), "Silver Storage", "for the test of storage"); err != nil {
+	a := s.Admin(t)
+	if err := a.Builder.StoragePolicy(t.Context(), "Silver Storage", "for the test of storage"); err != nil {
 		t.Fatal(err)
 	}
-	client := kubernetes.NewForConfigOrDie(s.config(t))
+	client := kubernetes.NewForConfigOrDie(s.Config(t))
 	const ns, other = "storage-given", "storage-other"
-	a.namespace(s, ns)
-	a.namespace(s, other)
-	if _, err := a.builder.VirtualMachine(t.Context(), vcentertest.VM{
-		Name: "disks", Folder: inNamespaces(ns), Cluster: a.cluster, GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024,
+	a.Namespace(ns)
+	a.Namespace(other)
+	if _, err := a.Builder.VirtualMachine(t.Context(), vcentertest.VM{
+		Name: "disks", Folder: supervisortest.InNamespaces(ns), Cluster: a.Cluster, GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024,
 		DisksGB: []int64{1}, StoragePolicy: "Silver Storage", DiskPolicies: []string{"Silver Storage"},
 	}); err != nil {
 		t.Fatal(err)
@@ -57,7 +59,7 @@ func TestStoragePolicy(t *testing.T) {
 	if err := give(`[{"name":"Lead Storage"}]`); err == nil || !strings.Contains(err.Error(), `there is no storage policy "Lead Storage"; there are: `) {
 		t.Errorf("a policy that is not there: %v", err)
 	}
-	took := eventually(t, time.Minute, "the new storage policy to be known", func(context.Context) error {
+	took := waittest.Within(t, time.Minute, "the new storage policy to be known", func(context.Context) error {
 		return give(`[{"name":"Silver Storage","limit":"1Gi"}]`)
 	})
 	fmt.Printf("a new storage policy can be given after %.1f s\n", took.Seconds())
@@ -76,25 +78,25 @@ func TestStoragePolicy(t *testing.T) {
 	}
 	count := func(what, given, otherwise string) {
 		t.Helper()
-		eventually(t, time.Minute, what, func(context.Context) error {
+		waittest.Within(t, time.Minute, what, func(context.Context) error {
 			if diff := cmp.Diff([]string{given, otherwise}, []string{counts(ns), counts(other)}); diff != "" {
 				return fmt.Errorf("quotas (-want +got):\n%s", diff)
 			}
 			return nil
 		})
 	}
-	eventually(t, time.Minute, "usage by policy", func(context.Context) error {
-		out := s.kubectl(t, "get", "vns", ns, "-o", "yaml")
+	waittest.Within(t, time.Minute, "usage by policy", func(context.Context) error {
+		out := s.Kubectl(t, "get", "vns", ns, "-o", "yaml")
 		if !strings.Contains(out, "policy: Silver Storage\n      used: 64Mi") {
 			return fmt.Errorf("it shows\n%s", out)
 		}
 		return nil
 	})
-	if out := s.kubectl(t, "get", "vns", ns, "-o", "wide"); !strings.Contains(out, "64Mi/1Gi") {
+	if out := s.Kubectl(t, "get", "vns", ns, "-o", "wide"); !strings.Contains(out, "64Mi/1Gi") {
 		t.Errorf("get -o wide shows\n%s", out)
 	}
 	count("the quotas", "960Mi", "0") // the limit without 64Mi
-	eventually(t, 30*time.Second, "the StorageClass", func(ctx context.Context) error {
+	waittest.Within(t, 30*time.Second, "the StorageClass", func(ctx context.Context) error {
 		class, err := client.StorageV1().StorageClasses().Get(ctx, "silver-storage", metav1.GetOptions{})
 		if err == nil && (class.Provisioner != "csi.vsphere.vmware.com" || class.Parameters["storagePolicyID"] == "") {
 			t.Errorf("the StorageClass: %+v", class)
@@ -120,11 +122,11 @@ func TestStoragePolicy(t *testing.T) {
 	refused("a claim above what is left", claims(ns, "rest", "512Mi"))
 
 	// What somebody does by hand is put right.
-	s.kubectl(t, "delete", "quota", "-n", ns, ns+"-storagequota")
-	s.kubectl(t, "patch", "quota", "-n", other, other+"-storagequota", "--type=merge", "-p", `{"spec":{"hard":{"`+string(entry)+`":"1Ti"}}}`)
+	s.Kubectl(t, "delete", "quota", "-n", ns, ns+"-storagequota")
+	s.Kubectl(t, "patch", "quota", "-n", other, other+"-storagequota", "--type=merge", "-p", `{"spec":{"hard":{"`+string(entry)+`":"1Ti"}}}`)
 	count("the quotas again", "960Mi", "0")
-	s.kubectl(t, "delete", "storageclass", "silver-storage")
-	eventually(t, 30*time.Second, "the StorageClass again", func(ctx context.Context) error {
+	s.Kubectl(t, "delete", "storageclass", "silver-storage")
+	waittest.Within(t, 30*time.Second, "the StorageClass again", func(ctx context.Context) error {
 		_, err := client.StorageV1().StorageClasses().Get(ctx, "silver-storage", metav1.GetOptions{})
 		return err
 	})
@@ -136,7 +138,7 @@ func TestStoragePolicy(t *testing.T) {
 	if err := give(`null`); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 30*time.Second, "the end of the StorageClass", func(ctx context.Context) error {
+	waittest.Within(t, 30*time.Second, "the end of the StorageClass", func(ctx context.Context) error {
 		class, err := client.StorageV1().StorageClasses().Get(ctx, "silver-storage", metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return nil

@@ -23,6 +23,7 @@ import (
 	"github.com/openpacific/pacific/pkg/generated/clientset/versioned"
 	"github.com/openpacific/pacific/pkg/generated/informers/externalversions"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 // namespacesByZone reads what `kubectl get availabilityzones -o json` prints: of
@@ -47,7 +48,7 @@ func namespacesByZone(t *testing.T, printed string) map[string]map[string]topolo
 func TestZones(t *testing.T) {
 	t.Parallel()
 	s := running(t)
-	all := namespacesByZone(t, s.kubectl(t, "get", "availabilityzones", "-o", "json"))
+	all := namespacesByZone(t, s.Kubectl(t, "get", "availabilityzones", "-o", "json"))
 	if diff := cmp.Diff([]string{"cluster-a", "cluster-b"}, slices.Sorted(maps.Keys(all))); diff != "" {
 		t.Fatalf("zones (-want +got):\n%s", diff)
 	}
@@ -58,7 +59,7 @@ func TestZones(t *testing.T) {
 			}
 		}
 	}
-	if out := s.kubectl(t, "get", "az", "-o", "wide"); !strings.HasPrefix(out, "NAME        NAMESPACES   CLUSTERS\ncluster-a   ") {
+	if out := s.Kubectl(t, "get", "az", "-o", "wide"); !strings.HasPrefix(out, "NAME        NAMESPACES   CLUSTERS\ncluster-a   ") {
 		t.Errorf("get az:\n%s", out)
 	}
 	// Read only, and said so to whoever may do everything.
@@ -66,13 +67,13 @@ func TestZones(t *testing.T) {
 		t.Errorf("delete az: %v\n%s", err, out)
 	}
 
-	p := s.person(t, "dev-a@vsphere.local")
-	if out, err := p.login(t, vcentertest.SamplePassword); err != nil {
+	p := s.Person(t, "dev-a@vsphere.local")
+	if out, err := p.Login(t, vcentertest.SamplePassword); err != nil {
 		t.Fatalf("login: %v\n%s", err, out)
 	}
 	types := func(arguments ...string) string {
 		t.Helper()
-		out, err := p.types(t, "", arguments...)
+		out, err := p.Types(t, "", arguments...)
 		if err != nil {
 			t.Fatalf("%v: %v\n%s", arguments, err, out)
 		}
@@ -82,7 +83,7 @@ func TestZones(t *testing.T) {
 		"cluster-a": {"team-a": all["cluster-a"]["team-a"]},
 		"cluster-b": {"team-a": all["cluster-b"]["team-a"]},
 	}
-	eventually(t, 30*time.Second, "a developer to see their namespace", func(context.Context) error {
+	waittest.Within(t, 30*time.Second, "a developer to see their namespace", func(context.Context) error {
 		if diff := cmp.Diff(theirs, namespacesByZone(t, types("get", "availabilityzones", "-o", "json"))); diff != "" {
 			return fmt.Errorf("a developer sees (-want +got):\n%s", diff)
 		}
@@ -111,7 +112,7 @@ func TestZones(t *testing.T) {
 		t.Errorf("zones in team-a (-want +got):\n%s", diff)
 	}
 	for _, arguments := range [][]string{{"get", "zones", "-n", "team-b"}, {"get", "zones", "-A"}} {
-		if out, err := p.types(t, "", arguments...); err == nil || !strings.Contains(out, "Forbidden") {
+		if out, err := p.Types(t, "", arguments...); err == nil || !strings.Contains(out, "Forbidden") {
 			t.Errorf("%v: %v\n%s", arguments, err, out)
 		}
 	}
@@ -124,7 +125,7 @@ func TestZonesFollowNamespaces(t *testing.T) {
 	t.Parallel()
 	s := running(t)
 	const name = "zones-shop"
-	informers := externalversions.NewSharedInformerFactoryWithOptions(versioned.NewForConfigOrDie(s.config(t)), 0, externalversions.WithNamespace(name))
+	informers := externalversions.NewSharedInformerFactoryWithOptions(versioned.NewForConfigOrDie(s.Config(t)), 0, externalversions.WithNamespace(name))
 	zones := informers.Topology().V1alpha1().Zones()
 	all := informers.Topology().V1alpha1().AvailabilityZones()
 	for _, informer := range []cache.SharedIndexInformer{zones.Informer(), all.Informer()} {
@@ -148,7 +149,7 @@ func TestZonesFollowNamespaces(t *testing.T) {
 	}
 	follows := func(what string, want ...string) time.Duration {
 		t.Helper()
-		return eventually(t, 30*time.Second, what, func(context.Context) error {
+		return waittest.Within(t, 30*time.Second, what, func(context.Context) error {
 			if diff := cmp.Diff(want, shown()); diff != "" {
 				return errors.New(diff)
 			}
@@ -165,30 +166,30 @@ func TestZonesFollowNamespaces(t *testing.T) {
 		}
 		return file
 	}
-	s.kubectl(t, "apply", "--server-side", "-f", manifest("cluster-a, cluster-b"))
+	s.Kubectl(t, "apply", "--server-side", "-f", manifest("cluster-a, cluster-b"))
 	t.Logf("made: %s after kubectl", follows("the zones of a new namespace", "cluster-a", "cluster-b", name+"/cluster-a", name+"/cluster-b"))
 	zone, err := zones.Lister().Zones(name).Get("cluster-b")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var namespace metav1.PartialObjectMetadata
-	if err := json.Unmarshal([]byte(s.kubectl(t, "get", "vns", name, "-o", "json")), &namespace); err != nil {
+	if err := json.Unmarshal([]byte(s.Kubectl(t, "get", "vns", name, "-o", "json")), &namespace); err != nil {
 		t.Fatal(err)
 	}
 	if !zone.CreationTimestamp.Equal(&namespace.CreationTimestamp) || zone.UID == "" {
 		t.Errorf("the Zone %+v is not as old as its namespace: %v", zone.ObjectMeta, namespace.CreationTimestamp)
 	}
 
-	s.kubectl(t, "apply", "--server-side", "-f", manifest("cluster-b"))
+	s.Kubectl(t, "apply", "--server-side", "-f", manifest("cluster-b"))
 	t.Logf("a zone less: %s after kubectl", follows("the zones of a namespace with a pool less", "cluster-b", name+"/cluster-b"))
 
 	// From the side of Kubernetes, whose controller looks into every resource.
-	eventually(t, 30*time.Second, "the Kubernetes Namespace", func(ctx context.Context) error {
+	waittest.Within(t, 30*time.Second, "the Kubernetes Namespace", func(ctx context.Context) error {
 		_, err := s.Try(ctx, "kubectl", "get", "namespace", name)
 		return err
 	})
 	began := time.Now()
-	s.kubectl(t, "delete", "namespace", name, "--timeout=60s")
+	s.Kubectl(t, "delete", "namespace", name, "--timeout=60s")
 	t.Logf("the Namespace was deleted in %s", time.Since(began))
 	follows("no zones of a namespace that was deleted")
 }

@@ -13,7 +13,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 // TestVSphereNamespace makes one as an administrator, works in it as the person
@@ -21,7 +23,7 @@ import (
 func TestVSphereNamespace(t *testing.T) {
 	t.Parallel()
 	s := running(t)
-	a := s.admin(t)
+	a := s.Admin(t)
 	file := filepath.Join(t.TempDir(), "vns.yaml")
 	apply := func(role string) {
 		t.Helper()
@@ -38,26 +40,26 @@ spec:
 		if err := os.WriteFile(file, []byte(manifest), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s.kubectl(t, "apply", "--server-side", "-f", file)
+		s.Kubectl(t, "apply", "--server-side", "-f", file)
 	}
 	apply("View")
-	s.kubectl(t, "wait", "vns/vns-shop", "--for=condition=Ready", "--timeout=30s")
-	eventually(t, 30*time.Second, "the Kubernetes Namespace with the annotations of the Supervisor", func(context.Context) error {
+	s.Kubectl(t, "wait", "vns/vns-shop", "--for=condition=Ready", "--timeout=30s")
+	waittest.Within(t, 30*time.Second, "the Kubernetes Namespace with the annotations of the Supervisor", func(context.Context) error {
 		out, err := s.Try(t.Context(), "kubectl", "get", "namespace", "vns-shop", "-o", "jsonpath={.metadata.annotations}")
 		if err == nil && (!strings.Contains(out, "vmware-system-vm-folder") || !strings.Contains(out, "vmware-system-resource-pool")) {
 			err = fmt.Errorf("annotations %s", out)
 		}
 		return err
 	})
-	a.create("vns-shop", "web", poweredOff)
-	s.serves(t, "vns-shop", "web")
+	a.Create("vns-shop", "web", supervisortest.PoweredOff)
+	s.Serves(t, "vns-shop", "web")
 
-	p := s.person(t, "nobody@vsphere.local")
-	if out, err := p.login(t, vcentertest.SamplePassword); err != nil {
+	p := s.Person(t, "nobody@vsphere.local")
+	if out, err := p.Login(t, vcentertest.SamplePassword); err != nil {
 		t.Fatalf("login: %v\n%s", err, out)
 	}
 	shown := func() []string {
-		out, err := p.types(t, "", "get", "vns", "-o", "name")
+		out, err := p.Types(t, "", "get", "vns", "-o", "name")
 		if err != nil {
 			t.Fatalf("get vns: %v\n%s", err, out)
 		}
@@ -68,8 +70,8 @@ spec:
 	}
 	may := func(verb string, want bool) {
 		t.Helper()
-		eventually(t, 30*time.Second, fmt.Sprintf("%s to be %t", verb, want), func(context.Context) error {
-			got := p.can(t, "vns-shop")
+		waittest.Within(t, 30*time.Second, fmt.Sprintf("%s to be %t", verb, want), func(context.Context) error {
+			got := p.Can(t, "vns-shop")
 			if strings.Contains(strings.Join(got, " "), verb) != want {
 				return fmt.Errorf("they may %v", got)
 			}
@@ -80,12 +82,12 @@ spec:
 	may("patch", false)
 	apply("Edit")
 	may("patch", true) // without a new login
-	if out, err := p.types(t, "", "patch", "vns", "vns-shop", "--type=merge",
+	if out, err := p.Types(t, "", "patch", "vns", "vns-shop", "--type=merge",
 		"-p", `{"spec":{"access":[{"kind":"User","name":"nobody@vsphere.local","role":"Owner"}]}}`); err == nil {
 		t.Errorf("an editor made themselves the owner:\n%s", out)
 	}
 
-	s.kubectl(t, "delete", "vns", "vns-shop", "--timeout=60s")
+	s.Kubectl(t, "delete", "vns", "vns-shop", "--timeout=60s")
 	if out, err := s.Try(t.Context(), "kubectl", "get", "namespace", "vns-shop"); err == nil {
 		t.Errorf("the Kubernetes Namespace is still there:\n%s", out)
 	}

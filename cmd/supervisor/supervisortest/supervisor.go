@@ -3,7 +3,6 @@
 package supervisortest
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -14,8 +13,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
+	"testing"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -23,6 +22,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/openpacific/pacific/cmd/supervisor/datadir"
+	"github.com/openpacific/pacific/cmd/supervisor/process"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 const (
@@ -49,40 +50,14 @@ func Build(folder string) (string, error) {
 // Supervisor is one `supervisor up`. Its fields are set before Start.
 type Supervisor struct {
 	Binary string
+	Path   string // folder of the commands that people type
 	Dir    datadir.Dir
 	Port   int // of kube-apiserver
-	Output Output
+	Output waittest.Output
 
 	process *os.Process
 	exited  chan struct{}
 	ending  error // set once exited is closed
-}
-
-// Output is what a process prints, readable while it runs.
-type Output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (o *Output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-// String returns what was printed since the last Reset.
-func (o *Output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
-// Reset forgets what was printed.
-func (o *Output) Reset() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.text.Reset()
 }
 
 // FreePort is one that nobody listens on now, outside the range from which ports of outgoing connections are taken.
@@ -167,16 +142,6 @@ func (s *Supervisor) Stop() error {
 	return nil
 }
 
-// Config is the administrator's, without a limit to how often is asked.
-func (s *Supervisor) Config() (*rest.Config, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", s.Dir.AdminKubeconfig())
-	if err != nil {
-		return nil, fmt.Errorf("read the administrator's kubeconfig: %w", err)
-	}
-	config.QPS = -1
-	return config, nil
-}
-
 // Environment is the one in which kubectl finds this Supervisor.
 func (s *Supervisor) Environment() []string {
 	return append(os.Environ(), "KUBECONFIG="+s.Dir.AdminKubeconfig(), "KUBECACHEDIR="+filepath.Join(string(s.Dir), "kubecache"), "TERM=dumb", "EDITOR=false")
@@ -191,4 +156,59 @@ func (s *Supervisor) Try(ctx context.Context, arguments ...string) (string, erro
 		err = fmt.Errorf("%q: %w\n%s", arguments, err, out)
 	}
 	return string(out), err
+}
+
+// Component is one child as the Supervisor knows it.
+func (s *Supervisor) Component(t *testing.T, name string) process.Status {
+	t.Helper()
+	status, err := s.Dir.ReadStatus()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, component := range status.Components {
+		if component.Name == name {
+			return component
+		}
+	}
+	t.Fatalf("the Supervisor has no component %s", name)
+	return process.Status{}
+}
+
+// Kill does `kill -9` to a component.
+func (s *Supervisor) Kill(t *testing.T, name string) {
+	t.Helper()
+	if err := syscall.Kill(s.Component(t, name).PID, syscall.SIGKILL); err != nil {
+		t.Fatalf("kill %s: %v", name, err)
+	}
+}
+
+// Log is what a component has logged.
+func (s *Supervisor) Log(t *testing.T, component string) string {
+	t.Helper()
+	data, err := os.ReadFile(s.Dir.Log(component))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// Config is the administrator's, without a limit to how often is asked.
+func (s *Supervisor) Config(t *testing.T) *rest.Config {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", s.Dir.AdminKubeconfig())
+	if err != nil {
+		t.Fatalf("read the administrator's kubeconfig: %v", err)
+	}
+	config.QPS = -1
+	return config
+}
+
+// Kubectl types `kubectl …`, which must succeed.
+func (s *Supervisor) Kubectl(t *testing.T, arguments ...string) string {
+	t.Helper()
+	out, err := s.Try(t.Context(), append([]string{"kubectl"}, arguments...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package e2e
+package faults
 
 import (
 	"context"
@@ -23,7 +23,9 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 const (
@@ -46,7 +48,7 @@ const (
 // TestManyNamespaces is the day of a developer with few roles in a cluster of many vSphere Namespaces: logging in,
 // asking what is theirs, and listing it takes no longer for all the others.
 func TestManyNamespaces(t *testing.T) {
-	s := newSupervisor("many")
+	s := suite.New("many")
 	if err := s.Start("--sim"); err != nil {
 		t.Fatal(err)
 	}
@@ -60,13 +62,13 @@ func TestManyNamespaces(t *testing.T) {
 	if err := s.WaitReady(ctx); err != nil {
 		t.Fatal(err)
 	}
-	mine := s.fill(t, ctx)
-	s.workloads(t, mine)
+	mine := fill(t, s, ctx)
+	workloads(t, s, mine)
 
 	// The developer's password is proved, and the contexts are theirs alone. The plugin's start counts.
-	p := s.person(t, "nobody@vsphere.local")
+	p := s.Person(t, "nobody@vsphere.local")
 	began := time.Now()
-	out, err := p.login(t, vcentertest.SamplePassword)
+	out, err := p.Login(t, vcentertest.SamplePassword)
 	took := time.Since(began)
 	if err != nil {
 		t.Fatalf("login: %v\n%s", err, out)
@@ -81,12 +83,12 @@ func TestManyNamespaces(t *testing.T) {
 		}
 	}
 
-	s.lists(t, p, mine)
+	lists(t, s, p, mine)
 
 	// A role that is taken away stops counting.
-	s.kubectl(t, "delete", "rolebinding", "developer", "-n", mine[0])
-	gone := eventually(t, 20*time.Second, mine[0]+" to be shown no more", func(context.Context) error {
-		out, err := p.types(t, "", "get", "vns", "-o", "name")
+	s.Kubectl(t, "delete", "rolebinding", "developer", "-n", mine[0])
+	gone := waittest.Within(t, 20*time.Second, mine[0]+" to be shown no more", func(context.Context) error {
+		out, err := p.Types(t, "", "get", "vns", "-o", "name")
 		if err == nil && strings.Contains(out, "/"+mine[0]+"\n") {
 			err = fmt.Errorf("it is shown:\n%s", out)
 		}
@@ -97,15 +99,15 @@ func TestManyNamespaces(t *testing.T) {
 
 // fill makes the folders, and the roles of everybody in them. It returns the namespaces in which nobody@vsphere.local
 // has a role.
-func (s *supervisor) fill(t *testing.T, ctx context.Context) (mine []string) {
+func fill(t *testing.T, s *supervisortest.Supervisor, ctx context.Context) (mine []string) {
 	t.Helper()
 	began := time.Now()
-	a := s.admin(t)
-	parent, err := a.finder.Folder(ctx, "/DC0/vm/Namespaces")
+	a := s.Admin(t)
+	parent, err := a.Finder.Folder(ctx, "/DC0/vm/Namespaces")
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := kubernetes.NewForConfigOrDie(s.config(t))
+	client := kubernetes.NewForConfigOrDie(s.Config(t))
 	var names []string
 	for i := range manyNamespaces {
 		names = append(names, fmt.Sprintf("many-%03d", i))
@@ -116,7 +118,7 @@ func (s *supervisor) fill(t *testing.T, ctx context.Context) (mine []string) {
 		}
 	}
 	folders := time.Since(began)
-	if err := poll(ctx, func() error {
+	if err := waittest.Poll(ctx, func() error {
 		list, err := client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err
@@ -144,7 +146,7 @@ func (s *supervisor) fill(t *testing.T, ctx context.Context) (mine []string) {
 			mine = append(mine, name)
 		}
 		giving.Go(func() error {
-			return poll(ctx, func() error {
+			return waittest.Poll(ctx, func() error {
 				_, err := client.RbacV1().RoleBindings(name).Create(ctx, &rbacv1.RoleBinding{
 					ObjectMeta: metav1.ObjectMeta{Name: "developer"},
 					Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: who}},
@@ -162,9 +164,9 @@ func (s *supervisor) fill(t *testing.T, ctx context.Context) (mine []string) {
 }
 
 // reviews is how often vsphere-apiserver has asked the cluster who may do what.
-func (s *supervisor) reviews(t *testing.T) int {
+func reviews(t *testing.T, s *supervisortest.Supervisor) int {
 	t.Helper()
-	status, body, err := s.probe(t, "/metrics")
+	status, body, err := s.Probe(t, "/metrics")
 	if err != nil || status != http.StatusOK {
 		t.Fatalf("metrics: status %d, %v", status, err)
 	}
@@ -185,7 +187,7 @@ func (s *supervisor) reviews(t *testing.T) int {
 }
 
 // workloads asks for those of nobody@vsphere.local again and again; nobody has asked for their rights before.
-func (s *supervisor) workloads(t *testing.T, mine []string) {
+func workloads(t *testing.T, s *supervisortest.Supervisor, mine []string) {
 	t.Helper()
 	ports, err := s.Dir.ReadPorts()
 	if err != nil {
@@ -200,7 +202,7 @@ func (s *supervisor) workloads(t *testing.T, mine []string) {
 		t.Fatal(err)
 	}
 	defer client.CloseIdleConnections()
-	before, began := s.reviews(t), time.Now()
+	before, began := reviews(t, s), time.Now()
 	var times []time.Duration
 	for range manyWorkloads {
 		asked := time.Now()
@@ -230,7 +232,7 @@ func (s *supervisor) workloads(t *testing.T, mine []string) {
 			t.Errorf("workloads (-want +got):\n%s", diff)
 		}
 	}
-	asked, took := s.reviews(t)-before, time.Since(began)
+	asked, took := reviews(t, s)-before, time.Since(began)
 	first := times[0]
 	slices.Sort(times)
 	t.Logf("/wcp/workloads, the proof of the password included: first %s, p50 %s, p99 %s; %d requests in %.1f s took %d reviews",
@@ -246,9 +248,9 @@ func (s *supervisor) workloads(t *testing.T, mine []string) {
 
 // lists reads the vSphere Namespaces as kubectl does, over one connection and by kubectl itself. The
 // goal is meant from the first time on, and without the start of a process.
-func (s *supervisor) lists(t *testing.T, p *person, mine []string) {
+func lists(t *testing.T, s *supervisortest.Supervisor, p *supervisortest.Person, mine []string) {
 	t.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", p.kubeconfig)
+	config, err := clientcmd.BuildConfigFromFlags("", p.Kubeconfig)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +259,7 @@ func (s *supervisor) lists(t *testing.T, p *person, mine []string) {
 		t.Fatal(err)
 	}
 	defer client.CloseIdleConnections()
-	before := s.reviews(t)
+	before := reviews(t, s)
 	var times []time.Duration
 	for range 20 {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, config.Host+"/apis/vsphere.openpacific.io/v1alpha1/namespaces?limit=500", nil)
@@ -281,7 +283,7 @@ func (s *supervisor) lists(t *testing.T, p *person, mine []string) {
 			t.Fatalf("a table of %d rows (%v), want %d:\n%s", len(table.Rows), err, len(mine), body)
 		}
 	}
-	asked := s.reviews(t) - before
+	asked := reviews(t, s) - before
 	first := times[0]
 	slices.Sort(times)
 	t.Logf("a list of vSphere Namespaces: first %s, p50 %s, longest %s (goal %s); 20 took %d reviews",
@@ -300,7 +302,7 @@ func (s *supervisor) lists(t *testing.T, p *person, mine []string) {
 	times = nil
 	for range 3 {
 		began := time.Now()
-		out, err := p.types(t, "", "get", "vns", "-o", "name")
+		out, err := p.Types(t, "", "get", "vns", "-o", "name")
 		times = append(times, time.Since(began))
 		if err != nil {
 			t.Fatalf("get vns: %v\n%s", err, out)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package e2e
+package faults
 
 import (
 	"context"
@@ -8,12 +8,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 // TestDeletedSamplesStayDeleted deletes the samples as a user does: the next start neither fails nor brings them back.
 func TestDeletedSamplesStayDeleted(t *testing.T) {
 	t.Parallel()
-	s := newSupervisor("deleted-samples")
+	s := suite.New("deleted-samples")
 	begin := func() {
 		t.Helper()
 		if err := s.Start("--sim"); err != nil {
@@ -32,8 +34,8 @@ func TestDeletedSamplesStayDeleted(t *testing.T) {
 			_ = s.Stop()
 		}
 	})
-	s.kubectl(t, "delete", "vns", "team-a", "team-b", "--wait=false")
-	eventually(t, time.Minute, "the samples to go", func(ctx context.Context) error {
+	s.Kubectl(t, "delete", "vns", "team-a", "team-b", "--wait=false")
+	waittest.Within(t, time.Minute, "the samples to go", func(ctx context.Context) error {
 		out, err := s.Try(ctx, "kubectl", "get", "vns", "-o", "name")
 		if err == nil && strings.TrimSpace(out) != "" {
 			err = fmt.Errorf("there are %q", out)
@@ -48,7 +50,7 @@ func TestDeletedSamplesStayDeleted(t *testing.T) {
 	if got := s.Output.String(); strings.Contains(got, "could be given") {
 		t.Errorf("what was deleted is missed:\n%s", got)
 	}
-	if out := s.kubectl(t, "get", "vns", "-o", "name"); strings.TrimSpace(out) != "" {
+	if out := s.Kubectl(t, "get", "vns", "-o", "name"); strings.TrimSpace(out) != "" {
 		t.Errorf("back again: %s", out)
 	}
 	running = false

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package e2e
+package faults
 
 import (
 	"context"
@@ -14,7 +14,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 // TestVCenterFaults breaks vCenter in every way, one after the other, under one Supervisor.
@@ -25,17 +27,17 @@ func TestVCenterFaults(t *testing.T) {
 	defer f.down(t)
 
 	t.Run("down at start", func(t *testing.T) {
-		eventually(t, time.Minute, "vsphere-apiserver", func(context.Context) error {
-			status, body, err := f.probe(t, "/livez")
+		waittest.Within(t, time.Minute, "vsphere-apiserver", func(context.Context) error {
+			status, body, err := f.Probe(t, "/livez")
 			if err == nil && status != http.StatusOK {
 				err = fmt.Errorf("/livez: %d %s", status, body)
 			}
 			return err
 		})
-		f.unready(t, "/readyz/vcenter", f.vcenter.Addr(), "connection refused")
-		f.unready(t, "/readyz/inventory", "has not been read yet")
-		f.unready(t, "/readyz")
-		eventually(t, 30*time.Second, "word of it to the user", func(context.Context) error {
+		f.Unready(t, "/readyz/vcenter", f.vcenter.Addr(), "connection refused")
+		f.Unready(t, "/readyz/inventory", "has not been read yet")
+		f.Unready(t, "/readyz")
+		waittest.Within(t, 30*time.Second, "word of it to the user", func(context.Context) error {
 			if out := f.Output.String(); !strings.Contains(out, "waiting for vsphere-apiserver: not ready: ") || !strings.Contains(out, "connection refused") {
 				return fmt.Errorf("`supervisor up` says\n%s", out)
 			}
@@ -50,30 +52,30 @@ func TestVCenterFaults(t *testing.T) {
 		}
 		f.ready(t)
 		fmt.Printf("vCenter down at start: ready %.1f s after its return\n", time.Since(began).Seconds())
-		if got := f.kubectl(t, "get", "vm", "-A", "-o", "name"); strings.Count(got, "\n") != 3 {
+		if got := f.Kubectl(t, "get", "vm", "-A", "-o", "name"); strings.Count(got, "\n") != 3 {
 			t.Errorf("kubectl get vm -A: %s", got)
 		}
 	})
 
 	t.Run("killed under watchers", func(t *testing.T) {
-		a := f.admin(t)
-		namespace := a.namespace(f.supervisor, "killed")
-		vm := a.create(namespace, "changed", poweredOn)
-		doomed := a.create(namespace, "doomed", poweredOff)
-		a.create(namespace, "untouched", poweredOn)
-		f.serves(t, namespace, "changed", "doomed", "untouched")
-		if response, body := f.patchOnce(t, namespace, "untouched", "a", "b"); response.StatusCode != http.StatusOK {
+		a := f.Admin(t)
+		namespace := a.Namespace("killed")
+		vm := a.Create(namespace, "changed", supervisortest.PoweredOn)
+		doomed := a.Create(namespace, "doomed", supervisortest.PoweredOff)
+		a.Create(namespace, "untouched", supervisortest.PoweredOn)
+		f.Serves(t, namespace, "changed", "doomed", "untouched")
+		if response, body := f.PatchOnce(t, namespace, "untouched", "a", "b"); response.StatusCode != http.StatusOK {
 			t.Fatalf("patch: %s %s", response.Status, body)
 		}
-		followers := make([]*follower, 5)
+		followers := make([]*supervisortest.Follower, 5)
 		for i := range followers {
-			followers[i] = f.follow(t, namespace)
+			followers[i] = f.Follow(t, namespace)
 		}
 
 		f.vcenter.Stop()
-		f.unready(t, "/readyz/vcenter", f.vcenter.Addr())
-		f.serves(t, namespace, "changed", "doomed", "untouched")
-		response, body := f.patchOnce(t, namespace, "untouched", "written", "while-away")
+		f.Unready(t, "/readyz/vcenter", f.vcenter.Addr())
+		f.Serves(t, namespace, "changed", "doomed", "untouched")
+		response, body := f.PatchOnce(t, namespace, "untouched", "written", "while-away")
 		if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" || !strings.Contains(body, "vCenter") {
 			t.Errorf("patch while vCenter is away: %s, Retry-After %q, %s", response.Status, response.Header.Get("Retry-After"), body)
 		}
@@ -83,47 +85,49 @@ func TestVCenterFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 		// These changes race with the server's own return to vCenter.
-		a = f.admin(t)
-		a.power(vm, poweredOff)
-		a.destroy(doomed)
-		a.create(namespace, "new", poweredOff)
+		a = f.Admin(t)
+		a.Power(vm, supervisortest.PoweredOff)
+		a.Destroy(doomed)
+		a.Create(namespace, "new", supervisortest.PoweredOff)
 		want := map[string]string{"changed": "PoweredOff", "new": "PoweredOff", "untouched": "PoweredOn"}
 		for _, follower := range followers {
-			follower.until("after the restart", func(objects map[string]*unstructured.Unstructured) bool {
-				return cmp.Equal(want, power(objects))
+			follower.Until("after the restart", func(objects map[string]*unstructured.Unstructured) bool {
+				return cmp.Equal(want, supervisortest.Power(objects))
 			})
 		}
 		fmt.Printf("vCenter killed: its changes are at the watchers %.1f s after its return\n", time.Since(began).Seconds())
-		f.passes(t, "/readyz")
-		if response, body := f.patchOnce(t, namespace, "untouched", "written", "after"); response.StatusCode != http.StatusOK {
+		f.Passes(t, "/readyz")
+		if response, body := f.PatchOnce(t, namespace, "untouched", "written", "after"); response.StatusCode != http.StatusOK {
 			t.Errorf("patch after vCenter's return: %s %s", response.Status, body)
 		}
 		for _, follower := range followers {
-			follower.until("the label", func(objects map[string]*unstructured.Unstructured) bool {
+			follower.Until("the label", func(objects map[string]*unstructured.Unstructured) bool {
 				return objects["untouched"].GetLabels()["written"] == "after"
 			})
-			follower.agrees(f.supervisor, namespace)
+			follower.Agrees()
 		}
 	})
 
 	t.Run("session terminated", func(t *testing.T) {
-		a := f.admin(t)
-		namespace := a.namespace(f.supervisor, "terminated")
-		vm := a.create(namespace, "web", poweredOff)
-		f.serves(t, namespace, "web")
-		follower := f.follow(t, namespace)
+		a := f.Admin(t)
+		namespace := a.Namespace("terminated")
+		vm := a.Create(namespace, "web", supervisortest.PoweredOff)
+		f.Serves(t, namespace, "web")
+		follower := f.Follow(t, namespace)
 		f.vcenter.ResetLogins()
 		f.vcenter.TerminateSessions()
 		began := time.Now()
 		// A write right now waits for the new login and is carried out once.
-		if response, body := f.patchOnce(t, namespace, "web", "after", "termination"); response.StatusCode != http.StatusOK {
+		if response, body := f.PatchOnce(t, namespace, "web", "after", "termination"); response.StatusCode != http.StatusOK {
 			t.Errorf("patch after the session's end: %s %s", response.Status, body)
 		}
-		a = f.admin(t)
-		a.power(vm, poweredOn)
-		follower.until("power on", func(objects map[string]*unstructured.Unstructured) bool { return power(objects)["web"] == "PoweredOn" })
+		a = f.Admin(t)
+		a.Power(vm, supervisortest.PoweredOn)
+		follower.Until("power on", func(objects map[string]*unstructured.Unstructured) bool {
+			return supervisortest.Power(objects)["web"] == "PoweredOn"
+		})
 		fmt.Printf("session terminated: a write and a change in vCenter done after %.2f s\n", time.Since(began).Seconds())
-		follower.agrees(f.supervisor, namespace)
+		follower.Agrees()
 		if logins := f.vcenter.Logins(); logins.Accepted > 3 || logins.Refused > 0 {
 			t.Errorf("logins: %+v", logins)
 		}
@@ -133,20 +137,20 @@ func TestVCenterFaults(t *testing.T) {
 }
 
 func wrongPassword(t *testing.T, f *faulty) {
-	a := f.admin(t)
-	namespace := a.namespace(f.supervisor, "password")
-	a.create(namespace, "web", poweredOff)
-	f.serves(t, namespace, "web")
+	a := f.Admin(t)
+	namespace := a.Namespace("password")
+	a.Create(namespace, "web", supervisortest.PoweredOff)
+	f.Serves(t, namespace, "web")
 	const wrong = "an-entirely-wrong-one"
 	f.password(t, wrong)
 	f.vcenter.ResetLogins()
 	f.vcenter.TerminateSessions()
-	f.unready(t, "/readyz/vcenter", "refused the user name or password in "+f.credentials)
+	f.Unready(t, "/readyz/vcenter", "refused the user name or password in "+f.credentials)
 
 	// Nothing that anybody asks makes the server try again.
 	for i := range 20 {
-		f.serves(t, namespace, "web")
-		response, body := f.patchOnce(t, namespace, "web", "try", fmt.Sprint(i))
+		f.Serves(t, namespace, "web")
+		response, body := f.PatchOnce(t, namespace, "web", "try", fmt.Sprint(i))
 		if response.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "refused the user name or password") {
 			t.Fatalf("patch: %s %s", response.Status, body)
 		}
@@ -155,27 +159,27 @@ func wrongPassword(t *testing.T, f *faulty) {
 		t.Errorf("logins with the wrong password: %+v", logins)
 	}
 	// Not even a new process tries more than once.
-	pid := f.component(t, "vsphere-apiserver").PID
-	f.kill(t, "vsphere-apiserver")
-	eventually(t, 20*time.Second, "the next vsphere-apiserver", func(context.Context) error {
-		if now := f.component(t, "vsphere-apiserver").PID; now == pid || now == 0 {
+	pid := f.Component(t, "vsphere-apiserver").PID
+	f.Kill(t, "vsphere-apiserver")
+	waittest.Within(t, 20*time.Second, "the next vsphere-apiserver", func(context.Context) error {
+		if now := f.Component(t, "vsphere-apiserver").PID; now == pid || now == 0 {
 			return fmt.Errorf("pid %d", now)
 		}
 		return nil
 	})
-	f.unready(t, "/readyz/vcenter", "refused the user name or password")
+	f.Unready(t, "/readyz/vcenter", "refused the user name or password")
 	if logins := f.vcenter.Logins(); logins != (vcentertest.LoginCount{Refused: 2}) {
 		t.Errorf("logins with the wrong password after a restart: %+v", logins)
 	}
-	if log := f.log(t, "vsphere-apiserver"); !strings.Contains(log, "refused the user name or password") {
+	if log := f.Log(t, "vsphere-apiserver"); !strings.Contains(log, "refused the user name or password") {
 		t.Error("the log says nothing of the password")
 	}
 
 	began := time.Now()
 	f.password(t, f.vcenter.Password())
-	f.passes(t, "/readyz")
+	f.Passes(t, "/readyz")
 	fmt.Printf("wrong password: ready %.1f s after the file was corrected\n", time.Since(began).Seconds())
-	eventually(t, 20*time.Second, "kubectl", func(ctx context.Context) error {
+	waittest.Within(t, 20*time.Second, "kubectl", func(ctx context.Context) error {
 		_, err := f.Try(ctx, "kubectl", "label", "vm", "-n", namespace, "web", "healed=yes", "--overwrite")
 		return err
 	})
@@ -187,7 +191,7 @@ func wrongPassword(t *testing.T, f *faulty) {
 		t.Fatal(err)
 	}
 	for _, entry := range entries {
-		log := f.log(t, strings.TrimSuffix(entry.Name(), ".log"))
+		log := f.Log(t, strings.TrimSuffix(entry.Name(), ".log"))
 		if strings.Contains(log, wrong) || strings.Contains(log, f.vcenter.Password()) {
 			t.Errorf("%s holds a password", entry.Name())
 		}

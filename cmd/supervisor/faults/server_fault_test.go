@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package e2e
+package faults
 
 import (
 	"context"
@@ -24,6 +24,9 @@ import (
 	"k8s.io/client-go/dynamic/dynamicinformer"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 // TestServerFaults kills and stops what runs beside vCenter, one after the other, under one Supervisor.
@@ -41,16 +44,16 @@ func TestServerFaults(t *testing.T) {
 	t.Run("vsphere-apiserver killed under load", func(t *testing.T) { killedUnderLoad(t, f) })
 	t.Run("etcd lost", func(t *testing.T) { etcdLost(t, f) })
 	t.Run("second start", func(t *testing.T) {
-		a := f.admin(t)
-		namespace, detached := a.namespace(f.supervisor, "restarted"), a.namespace(f.supervisor, "restarted-detached")
-		a.create(namespace, "web", poweredOn)
-		a.create(detached, "hidden", poweredOn)
-		f.serves(t, namespace, "web")
-		f.serves(t, detached, "hidden")
-		f.kubectl(t, "label", "vm", "-n", namespace, "web", "kept=yes")
-		f.kubectl(t, "create", "configmap", "-n", namespace, "kept")
-		f.kubectl(t, "delete", "namespace", detached)
-		before := f.resourceVersion(t)
+		a := f.Admin(t)
+		namespace, detached := a.Namespace("restarted"), a.Namespace("restarted-detached")
+		a.Create(namespace, "web", supervisortest.PoweredOn)
+		a.Create(detached, "hidden", supervisortest.PoweredOn)
+		f.Serves(t, namespace, "web")
+		f.Serves(t, detached, "hidden")
+		f.Kubectl(t, "label", "vm", "-n", namespace, "web", "kept=yes")
+		f.Kubectl(t, "create", "configmap", "-n", namespace, "kept")
+		f.Kubectl(t, "delete", "namespace", detached)
+		before := f.ResourceVersion(t)
 
 		f.down(t)
 		if out := f.Output.String(); !strings.HasSuffix(out, "Stopped.\n") {
@@ -61,40 +64,40 @@ func TestServerFaults(t *testing.T) {
 		f.up(t)
 		f.ready(t)
 		fmt.Printf("second start: ready after %.1f s\n", time.Since(began).Seconds())
-		if got := f.kubectl(t, "get", "vm,configmap", "-n", namespace, "-l", "kept=yes", "-o", "name"); got != "virtualmachine.vmoperator.vmware.com/web\n" {
+		if got := f.Kubectl(t, "get", "vm,configmap", "-n", namespace, "-l", "kept=yes", "-o", "name"); got != "virtualmachine.vmoperator.vmware.com/web\n" {
 			t.Errorf("labelled machines: %q", got)
 		}
-		f.kubectl(t, "get", "configmap", "-n", namespace, "kept")
-		if names := f.names(t, detached); len(names) > 0 {
+		f.Kubectl(t, "get", "configmap", "-n", namespace, "kept")
+		if names := f.Names(t, detached); len(names) > 0 {
 			t.Errorf("machines of the detached namespace: %v", names)
 		}
-		if after := f.resourceVersion(t); after <= before {
+		if after := f.ResourceVersion(t); after <= before {
 			t.Errorf("resourceVersion %d after %d", after, before)
 		}
 	})
 	t.Run("etcd's data lost and restored", func(t *testing.T) {
-		a := f.admin(t)
-		namespace := a.namespace(f.supervisor, "data-lost")
-		a.create(namespace, "web", poweredOff)
-		f.serves(t, namespace, "web")
-		f.kubectl(t, "label", "vm", "-n", namespace, "web", "kept=in-vcenter")
-		f.kubectl(t, "create", "configmap", "-n", namespace, "kept-in-etcd")
+		a := f.Admin(t)
+		namespace := a.Namespace("data-lost")
+		a.Create(namespace, "web", supervisortest.PoweredOff)
+		f.Serves(t, namespace, "web")
+		f.Kubectl(t, "label", "vm", "-n", namespace, "web", "kept=in-vcenter")
+		f.Kubectl(t, "create", "configmap", "-n", namespace, "kept-in-etcd")
 		label := func() {
 			t.Helper()
-			if got := f.kubectl(t, "get", "vm", "-n", namespace, "-l", "kept=in-vcenter", "-o", "name"); got != "virtualmachine.vmoperator.vmware.com/web\n" {
+			if got := f.Kubectl(t, "get", "vm", "-n", namespace, "-l", "kept=in-vcenter", "-o", "name"); got != "virtualmachine.vmoperator.vmware.com/web\n" {
 				t.Errorf("labelled machines: %q", got)
 			}
 		}
-		last := f.resourceVersion(t)
+		last := f.ResourceVersion(t)
 		rises := func() {
 			t.Helper()
-			now := f.resourceVersion(t)
+			now := f.ResourceVersion(t)
 			if now <= last {
 				t.Errorf("resourceVersion %d after %d", now, last)
 			}
 			last = now
 		}
-		backup := filepath.Join(tests.folder, "etcd-backup")
+		backup := filepath.Join(suite.Folder, "etcd-backup")
 
 		f.down(t)
 		if err := os.Rename(f.Dir.Etcd(), backup); err != nil {
@@ -103,7 +106,7 @@ func TestServerFaults(t *testing.T) {
 		f.Output.Reset()
 		f.up(t)
 		f.ready(t)
-		f.serves(t, namespace, "web")
+		f.Serves(t, namespace, "web")
 		label()
 		rises()
 
@@ -117,8 +120,8 @@ func TestServerFaults(t *testing.T) {
 		f.Output.Reset()
 		f.up(t)
 		f.ready(t)
-		f.serves(t, namespace, "web")
-		f.kubectl(t, "get", "configmap", "-n", namespace, "kept-in-etcd")
+		f.Serves(t, namespace, "web")
+		f.Kubectl(t, "get", "configmap", "-n", namespace, "kept-in-etcd")
 		label()
 		rises()
 	})
@@ -126,30 +129,20 @@ func TestServerFaults(t *testing.T) {
 	stopped = true
 }
 
-// resourceVersion is that of a consistent list of all machines.
-func (s *supervisor) resourceVersion(t *testing.T) uint64 {
-	t.Helper()
-	list, err := s.dynamic(t).Resource(machines).List(t.Context(), metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return version(t, list)
-}
-
 // killGoal is how soon kubectl must work again after vsphere-apiserver was killed.
 const killGoal = 5 * time.Second
 
 func killedUnderLoad(t *testing.T, f *faulty) {
-	a := f.admin(t)
-	namespace := a.namespace(f.supervisor, "load")
+	a := f.Admin(t)
+	namespace := a.Namespace("load")
 	const count = 8
 	var names []string
 	for i := range count {
 		names = append(names, fmt.Sprintf("web-%d", i))
-		a.create(namespace, names[i], poweredOff)
+		a.Create(namespace, names[i], supervisortest.PoweredOff)
 	}
-	f.serves(t, namespace, names...)
-	client := f.dynamic(t).Resource(machines).Namespace(namespace)
+	f.Serves(t, namespace, names...)
+	client := f.Dynamic(t).Resource(supervisortest.Machines).Namespace(namespace)
 
 	// Watchers that have to come back by themselves.
 	informers := make([]cache.SharedIndexInformer, 5)
@@ -159,7 +152,7 @@ func killedUnderLoad(t *testing.T, f *faulty) {
 	defer cancel()
 	var fell atomic.Int64
 	for i := range informers {
-		informers[i] = dynamicinformer.NewFilteredDynamicInformer(f.dynamic(t), machines, namespace, 0, nil, nil).Informer()
+		informers[i] = dynamicinformer.NewFilteredDynamicInformer(f.Dynamic(t), supervisortest.Machines, namespace, 0, nil, nil).Informer()
 		_, err := informers[i].AddEventHandler(cache.ResourceEventHandlerFuncs{UpdateFunc: func(old, now any) {
 			before, after := old.(metav1.Common).GetResourceVersion(), now.(metav1.Common).GetResourceVersion()
 			if order, err := resourceversion.CompareResourceVersion(after, before); err != nil || order < 0 {
@@ -197,7 +190,7 @@ func killedUnderLoad(t *testing.T, f *faulty) {
 			_, _ = client.List(ctx, metav1.ListOptions{})
 		}
 	})
-	eventually(t, 30*time.Second, "load", func(context.Context) error {
+	waittest.Within(t, 30*time.Second, "load", func(context.Context) error {
 		if n := writes.Load(); n < 100 {
 			return fmt.Errorf("%d writes", n)
 		}
@@ -206,23 +199,23 @@ func killedUnderLoad(t *testing.T, f *faulty) {
 
 	var taken []time.Duration
 	for range 3 {
-		before := f.resourceVersion(t)
+		before := f.ResourceVersion(t)
 		written := writes.Load()
-		pid := f.component(t, "vsphere-apiserver").PID
+		pid := f.Component(t, "vsphere-apiserver").PID
 		began := time.Now()
-		f.kill(t, "vsphere-apiserver")
-		eventually(t, 30*time.Second, "kubectl get", func(ctx context.Context) error {
-			if f.component(t, "vsphere-apiserver").PID == pid {
+		f.Kill(t, "vsphere-apiserver")
+		waittest.Within(t, 30*time.Second, "kubectl get", func(ctx context.Context) error {
+			if f.Component(t, "vsphere-apiserver").PID == pid {
 				return errors.New("it is not dead yet")
 			}
 			_, err := f.Try(ctx, "kubectl", "get", "vm", "-n", namespace, "web-0", "--request-timeout=3s")
 			return err
 		})
 		taken = append(taken, time.Since(began).Round(time.Millisecond))
-		if after := f.resourceVersion(t); after <= before {
+		if after := f.ResourceVersion(t); after <= before {
 			t.Errorf("resourceVersion %d after %d", after, before)
 		}
-		eventually(t, 30*time.Second, "writes", func(context.Context) error {
+		waittest.Within(t, 30*time.Second, "writes", func(context.Context) error {
 			if writes.Load() < written+50 {
 				return fmt.Errorf("%d writes after %d", writes.Load(), written)
 			}
@@ -255,49 +248,51 @@ func killedUnderLoad(t *testing.T, f *faulty) {
 }
 
 func etcdLost(t *testing.T, f *faulty) {
-	a := f.admin(t)
-	namespace := a.namespace(f.supervisor, "etcd-lost")
-	vm := a.create(namespace, "web", poweredOff)
-	f.serves(t, namespace, "web")
-	follower := f.follow(t, namespace)
-	before := f.resourceVersion(t)
+	a := f.Admin(t)
+	namespace := a.Namespace("etcd-lost")
+	vm := a.Create(namespace, "web", supervisortest.PoweredOff)
+	f.Serves(t, namespace, "web")
+	follower := f.Follow(t, namespace)
+	before := f.ResourceVersion(t)
 
 	// Stopped, it neither answers nor hangs up: as bad as a lost disk or a cut wire, and nobody restarts it at once.
-	etcd := f.component(t, "etcd").PID
+	etcd := f.Component(t, "etcd").PID
 	if err := syscall.Kill(etcd, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = syscall.Kill(etcd, syscall.SIGCONT) })
-	f.unready(t, "/readyz/records", "etcd does not answer")
-	a.power(vm, poweredOn)
-	follower.until("power on without etcd", func(objects map[string]*unstructured.Unstructured) bool { return power(objects)["web"] == "PoweredOn" })
-	f.serves(t, namespace, "web")
+	f.Unready(t, "/readyz/records", "etcd does not answer")
+	a.Power(vm, supervisortest.PoweredOn)
+	follower.Until("power on without etcd", func(objects map[string]*unstructured.Unstructured) bool {
+		return supervisortest.Power(objects)["web"] == "PoweredOn"
+	})
+	f.Serves(t, namespace, "web")
 	if err := syscall.Kill(etcd, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	eventually(t, 45*time.Second, "a write to etcd", func(ctx context.Context) error {
+	waittest.Within(t, 45*time.Second, "a write to etcd", func(ctx context.Context) error {
 		_, err := f.Try(ctx, "kubectl", "create", "configmap", "-n", namespace, "after", "--request-timeout=3s")
 		if err != nil && strings.Contains(err.Error(), "already exists") {
 			return nil
 		}
 		return err
 	})
-	f.passes(t, "/readyz")
-	eventually(t, 20*time.Second, "a write to a machine", func(ctx context.Context) error {
+	f.Passes(t, "/readyz")
+	waittest.Within(t, 20*time.Second, "a write to a machine", func(ctx context.Context) error {
 		_, err := f.Try(ctx, "kubectl", "label", "vm", "-n", namespace, "web", "after=etcd", "--overwrite", "--request-timeout=3s")
 		return err
 	})
 	fmt.Printf("etcd killed: everything is ready again after %.1f s\n", time.Since(began).Seconds())
-	if after := f.resourceVersion(t); after <= before {
+	if after := f.ResourceVersion(t); after <= before {
 		t.Errorf("resourceVersion %d after %d", after, before)
 	}
-	configMaps := kubernetes.NewForConfigOrDie(f.config(t)).CoreV1().ConfigMaps(namespace)
+	configMaps := kubernetes.NewForConfigOrDie(f.Config(t)).CoreV1().ConfigMaps(namespace)
 	if _, err := configMaps.Get(t.Context(), "after", metav1.GetOptions{}); apierrors.IsNotFound(err) {
 		t.Errorf("what was written to etcd: %v", err)
 	}
-	follower.until("the label", func(objects map[string]*unstructured.Unstructured) bool {
+	follower.Until("the label", func(objects map[string]*unstructured.Unstructured) bool {
 		return objects["web"].GetLabels()["after"] == "etcd"
 	})
-	follower.agrees(f.supervisor, namespace)
+	follower.Agrees()
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package e2e
+package faults
 
 import (
 	"context"
@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/generated/clientset/versioned"
@@ -83,11 +84,11 @@ type killWorker struct {
 
 func newKillWorker(t *testing.T, f *faulty, journal *log.Logger, number int, seed uint64) *killWorker {
 	t.Helper()
-	config := f.config(t)
+	config := f.Config(t)
 	config.Timeout = 10 * time.Second
 	// An answer is an answer: the client does not try again by itself, since that would hide what the first request did.
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return roundTripper(func(request *http.Request) (*http.Response, error) {
+		return supervisortest.RoundTripper(func(request *http.Request) (*http.Response, error) {
 			response, err := next.RoundTrip(request)
 			if err == nil {
 				response.Header.Del("Retry-After")
@@ -224,7 +225,7 @@ func (w *killWorker) makeMachine(ctx context.Context, s *subject) {
 		return
 	}
 	vm := vcentertest.VM{
-		Name: fmt.Sprintf("%s-vm-%d", s.name, w.random.IntN(1e9)), Folder: inNamespaces(s.name), Cluster: "cluster-a",
+		Name: fmt.Sprintf("%s-vm-%d", s.name, w.random.IntN(1e9)), Folder: supervisortest.InNamespaces(s.name), Cluster: "cluster-a",
 		GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024, InstanceUUID: uuid.NewString(),
 	}
 	if w.random.IntN(2) == 0 {
@@ -260,7 +261,7 @@ func (w *killWorker) makeMachine(ctx context.Context, s *subject) {
 	}
 	// A deletion takes away what is served by then.
 	err = again(context.WithoutCancel(ctx), time.Minute, func(ctx context.Context) error {
-		_, err := w.machines.Resource(machines).Namespace(s.name).Get(ctx, vm.Name, metav1.GetOptions{})
+		_, err := w.machines.Resource(supervisortest.Machines).Namespace(s.name).Get(ctx, vm.Name, metav1.GetOptions{})
 		return err
 	})
 	if err != nil {

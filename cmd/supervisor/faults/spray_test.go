@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package e2e
+package faults
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	people "github.com/openpacific/pacific/pkg/vcenter/vcentertest/directory"
 )
@@ -26,7 +27,7 @@ func guess(ctx context.Context, client *http.Client, address, username, password
 	if err != nil {
 		return 0, 0
 	}
-	request.Header.Set("Authorization", basic(username, password))
+	request.SetBasicAuth(username, password)
 	response, err := client.Do(request)
 	if err != nil {
 		return 0, 0
@@ -52,7 +53,7 @@ func TestPasswordSpraying(t *testing.T) {
 	f.up(t)
 	defer f.down(t)
 	f.ready(t)
-	client, address := anonymous(t, f.config(t)), f.loginURL(t)
+	client, address := supervisortest.Anonymous(t, f.Config(t)), f.LoginURL(t)
 	client.Timeout = 30 * time.Second
 	try := func(username, password string, want int) {
 		t.Helper()
@@ -133,6 +134,6 @@ func TestPasswordSpraying(t *testing.T) {
 	if len(locked) > 0 {
 		t.Errorf("locked out by vCenter: %v", slices.Sorted(maps.Keys(locked)))
 	}
-	f.nowhere(t, wrong)
-	f.nowhere(t, right)
+	f.Nowhere(t, wrong)
+	f.Nowhere(t, right)
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package e2e
+package faults
 
 import (
 	"context"
@@ -15,12 +15,13 @@ import (
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/generated/clientset/versioned"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 // TestSamplesAreGivenOnce starts a Supervisor twice: what people made of the samples in between stays.
 func TestSamplesAreGivenOnce(t *testing.T) {
 	t.Parallel()
-	s := newSupervisor("samples")
+	s := suite.New("samples")
 	begin := func() (versioned.Interface, func() []string) {
 		t.Helper()
 		if err := s.Start("--sim"); err != nil {
@@ -31,8 +32,8 @@ func TestSamplesAreGivenOnce(t *testing.T) {
 		if err := s.WaitReady(ctx); err != nil {
 			t.Fatal(err)
 		}
-		return versioned.NewForConfigOrDie(s.config(t)), func() []string {
-			bindings, err := kubernetes.NewForConfigOrDie(s.config(t)).RbacV1().RoleBindings("team-a").List(t.Context(), metav1.ListOptions{})
+		return versioned.NewForConfigOrDie(s.Config(t)), func() []string {
+			bindings, err := kubernetes.NewForConfigOrDie(s.Config(t)).RbacV1().RoleBindings("team-a").List(t.Context(), metav1.ListOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -80,7 +81,7 @@ func TestSamplesAreGivenOnce(t *testing.T) {
 	if got.Spec.Description != "ours" || len(got.Spec.Access) > 0 {
 		t.Errorf("after another start: %+v", got.Spec)
 	}
-	eventually(t, 30*time.Second, "the roles to be taken away", func(context.Context) error {
+	waittest.Within(t, 30*time.Second, "the roles to be taken away", func(context.Context) error {
 		if left := bindings(); len(left) > 0 {
 			return fmt.Errorf("there are %v", left)
 		}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package e2e
+package faults
 
 import (
 	"context"
@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/generated/clientset/versioned"
 	"github.com/openpacific/pacific/pkg/ledger"
@@ -40,7 +41,7 @@ type killCheck struct {
 
 func newKillCheck(t *testing.T, f *faulty, subjects []*subject) *killCheck {
 	t.Helper()
-	config := f.config(t)
+	config := f.Config(t)
 	return &killCheck{
 		t: t, f: f, subjects: subjects,
 		namespaces: versioned.NewForConfigOrDie(config), core: kubernetes.NewForConfigOrDie(config), machines: dynamic.NewForConfigOrDie(config),
@@ -110,7 +111,7 @@ func (c *killCheck) inKubernetes(ctx context.Context, all *everything) error {
 			all.roles[binding.Namespace] = append(all.roles[binding.Namespace], fmt.Sprintf("%s %s: %s", subject.Kind, subject.Name, binding.RoleRef.Name))
 		}
 	}
-	served, err := c.machines.Resource(machines).List(ctx, metav1.ListOptions{})
+	served, err := c.machines.Resource(supervisortest.Machines).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
 	}

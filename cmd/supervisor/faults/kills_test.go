@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package e2e
+package faults
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log"
 	"math/rand/v2"
@@ -17,10 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/wait"
-
 	"github.com/openpacific/pacific/cmd/supervisor/process"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 const (
@@ -191,7 +189,7 @@ func (k *killer) kill(name string) bool {
 		return false
 	}
 	k.quick[name] = quick
-	eventually(k.t, 30*time.Second, "the next "+name, func(context.Context) error {
+	waittest.Within(k.t, 30*time.Second, "the next "+name, func(context.Context) error {
 		now, err := k.f.find(name)
 		if err == nil && (now.PID == 0 || now.PID == victim.PID) {
 			err = fmt.Errorf("pid %d", now.PID)
@@ -218,13 +216,5 @@ func (f *faulty) find(name string) (process.Status, error) {
 func again(ctx context.Context, within time.Duration, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	var last error
-	err := wait.PollUntilContextCancel(ctx, 100*time.Millisecond, true, func(ctx context.Context) (bool, error) {
-		last = f(ctx)
-		return last == nil, nil
-	})
-	if err == nil {
-		return nil
-	}
-	return errors.Join(err, last)
+	return waittest.Poll(ctx, func() error { return f(ctx) })
 }

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package faults tests Supervisors that something happens to, each of its own: what breaks, what is killed, what fills up,
+// and what is there afterwards. Most are on a vCenter that lives in the test's process, which a test can stop, and whose
+// sessions, people and machines it can change. It holds tests only, like package e2e, whose Supervisor is shared and stays
+// whole; `make faults` runs them.
+//
+//   - vcenter_fault_test.go, server_fault_test.go: faults, and recovery from each.
+//   - kills_test.go: a hundred random faults while vSphere Namespaces are made, changed and deleted. KILLS and KILLS_SEED
+//     say how many, and which.
+//   - spray_test.go: guessed passwords, of which vCenter must never hear so many that it locks anybody out.
+//   - samples_test.go, samples_deleted_test.go: a second start on what people made of the samples.
+//   - scale_test.go: a developer with few roles among 500 vSphere Namespaces.
+package faults
