@@ -1070,7 +1070,7 @@ func schema_pkg_apis_topology_v1alpha1_AvailabilityZone(ref common.ReferenceCall
 					},
 					"status": {
 						SchemaProps: spec.SchemaProps{
-							Description: "Status is empty: all there is to say is in the spec.",
+							Description: "Status is how the zone is doing.",
 							Default:     map[string]interface{}{},
 							Ref:         ref("github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.AvailabilityZoneStatus"),
 						},
@@ -1220,10 +1220,34 @@ func schema_pkg_apis_topology_v1alpha1_AvailabilityZoneStatus(ref common.Referen
 	return common.OpenAPIDefinition{
 		Schema: spec.Schema{
 			SchemaProps: spec.SchemaProps{
-				Description: "AvailabilityZoneStatus is empty.",
+				Description: "AvailabilityZoneStatus is how a zone is doing.",
 				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"conditions": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-map-keys": []interface{}{
+									"type",
+								},
+								"x-kubernetes-list-type": "map",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Type: []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(metav1.Condition{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+				},
 			},
 		},
+		Dependencies: []string{
+			metav1.Condition{}.OpenAPIModelName()},
 	}
 }
 
@@ -1682,9 +1706,28 @@ func schema_pkg_apis_vsphere_v1alpha1_NamespaceSpec(ref common.ReferenceCallback
 					},
 					"folder": {
 						SchemaProps: spec.SchemaProps{
-							Description: "Folder is the managed-object id of an existing VM folder of the same name to take over: one whose Kubernetes Namespace was deleted, or any other of the datacenter, which is moved into the namespaces folder with all that lies in it. It stays when the namespace is deleted. Empty: the folder of that name is made if there is none. It cannot be changed.",
+							Description: "Folder is the managed-object id of an existing VM folder of the same name to take over: one whose Kubernetes Namespace was deleted, or any other of the datacenter, which is moved into the namespaces folder with all that lies in it. It stays when the namespace is deleted. Empty: a folder of that name is made, and one that is there already is not taken. It cannot be changed.",
 							Type:        []string{"string"},
 							Format:      "",
+						},
+					},
+					"resourcePools": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "set",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "ResourcePools are the managed-object ids of existing resource pools to take over, at most one in each zone, with all that runs in them: their limits become the namespace's. They stay when the namespace is deleted. A zone in which none is named gets a resource pool of the namespace's name; one of that name which is there already is not taken. Ids may be added, and none taken out.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+									},
+								},
+							},
 						},
 					},
 					"zones": {
@@ -2034,6 +2077,13 @@ func schema_pkg_apis_vsphere_v1alpha1_NamespaceZoneStatus(ref common.ReferenceCa
 						SchemaProps: spec.SchemaProps{
 							Description: "ResourcePool is the managed-object id of the resource pool.",
 							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"leaving": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Leaving: the zone is not asked for any more. It goes from here once none of the namespace's virtual machines is in its resource pool, which keeps its limits until then.",
+							Type:        []string{"boolean"},
 							Format:      "",
 						},
 					},

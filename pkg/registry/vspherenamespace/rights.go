@@ -160,7 +160,7 @@ func (r *rights) mayAdminister(ctx context.Context, name string) error {
 // mayTakeOver refuses a caller who takes what others made in vCenter. Who may
 // change all vSphere Namespaces may.
 func (r *rights) mayTakeOver(ctx context.Context, name string) error {
-	return r.require(ctx, "update", "", name, "cannot take over a folder (spec.folder): "+
+	return r.require(ctx, "update", "", name, "cannot take over what is in vCenter already (spec.folder, spec.resourcePools): "+
 		"that takes the right to update vSphere Namespaces in the whole cluster")
 }
 

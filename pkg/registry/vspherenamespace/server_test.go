@@ -388,6 +388,7 @@ func TestEscalation(t *testing.T) {
 		{"a clerk gives a role", "clerk", "team-a", add(gives("User", "clerk@vsphere.local", "View")), apierrors.IsForbidden},
 		{"a clerk describes", "clerk", "team-a", func(n *v1alpha1.Namespace) { n.Spec.Description = "x" }, noError},
 		{"an owner raises the limit", "sso:boss@vsphere.local", "team-a", func(n *v1alpha1.Namespace) { n.Spec.Resources.CPULimitMHz = &limit }, apierrors.IsForbidden},
+		{"an owner takes over a resource pool", "sso:boss@vsphere.local", "team-a", func(n *v1alpha1.Namespace) { n.Spec.ResourcePools = []string{"resgroup-12"} }, apierrors.IsForbidden},
 		{"an owner takes more storage", "sso:boss@vsphere.local", "team-a", func(n *v1alpha1.Namespace) {
 			n.Spec.StoragePolicies = []v1alpha1.NamespaceStoragePolicy{{Name: "gold"}}
 		}, apierrors.IsForbidden},
@@ -413,6 +414,14 @@ func TestEscalation(t *testing.T) {
 		t.Errorf("a maker who takes over a folder: %v", err)
 	}
 	if _, err := s.Namespace.Create(s.as("admin"), taking, rest.ValidateAllObjectFunc, &metav1.CreateOptions{}); err != nil {
+		t.Error(err)
+	}
+	pools := namespace("pools")
+	pools.UID, pools.Spec.ResourcePools = "", []string{"resgroup-12"}
+	if _, err := s.Namespace.Create(s.as("maker"), pools.DeepCopy(), rest.ValidateAllObjectFunc, &metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("a maker who takes over a resource pool: %v", err)
+	}
+	if _, err := s.Namespace.Create(s.as("admin"), pools, rest.ValidateAllObjectFunc, &metav1.CreateOptions{}); err != nil {
 		t.Error(err)
 	}
 	object.Name = "monitoring"

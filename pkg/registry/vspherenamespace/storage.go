@@ -118,7 +118,7 @@ func (r *REST) beginCreate(ctx context.Context, obj runtime.Object, _ *metav1.Cr
 		return doNothing, apierrors.NewForbidden(qualified(), object.Name, errors.New(
 			"a Kubernetes Namespace of this name is there and belongs to no folder of vCenter: choose another name, or delete that Namespace first"))
 	}
-	if object.Spec.Folder != "" {
+	if object.Spec.Folder != "" || len(object.Spec.ResourcePools) > 0 {
 		if err := r.rights.mayTakeOver(ctx, object.Name); err != nil {
 			return doNothing, err
 		}

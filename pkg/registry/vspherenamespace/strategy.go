@@ -60,6 +60,9 @@ func (strategy) PrepareForUpdate(_ context.Context, obj, old runtime.Object) {
 	if object.Spec.Folder == "" {
 		object.Spec.Folder = before.Spec.Folder
 	}
+	if len(object.Spec.ResourcePools) == 0 {
+		object.Spec.ResourcePools = before.Spec.ResourcePools
+	}
 	// A PUT of a manifest without our finalizer must not let a later deletion pass
 	// the controller by.
 	if before.DeletionTimestamp == nil && slices.Contains(before.Finalizers, v1alpha1.NamespaceFinalizer) && !slices.Contains(object.Finalizers, v1alpha1.NamespaceFinalizer) {

@@ -5,6 +5,7 @@ package vspherenamespace
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -22,12 +23,14 @@ const (
 	maxDescription = 4096
 	maxEntries     = 500
 	maxName        = 256
-	maxFolder      = 80
+	// maxRef is how long the id of a managed object may be.
+	maxRef = 80
 )
 
 var (
 	domains    = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$`)
 	folderRefs = regexp.MustCompile(`^group-[A-Za-z0-9-]+$`)
+	poolRefs   = regexp.MustCompile(`^resgroup-[A-Za-z0-9-]+$`)
 )
 
 // reserved says whether a name belongs to Kubernetes or to the Supervisor.
@@ -45,7 +48,7 @@ func validate(object *v1alpha1.Namespace) field.ErrorList {
 			"names that are default or pacific-system, or begin with kube- or vmware-system-, belong to the Supervisor: choose another"))
 	}
 	spec := field.NewPath("spec")
-	if f := object.Spec.Folder; f != "" && (len(f) > maxFolder || !folderRefs.MatchString(f)) {
+	if f := object.Spec.Folder; f != "" && (len(f) > maxRef || !folderRefs.MatchString(f)) {
 		errs = append(errs, field.Invalid(spec.Child("folder"), f, "it must be the managed-object id of a folder, such as group-v12"))
 	}
 	return append(errs, validateSpec(&object.Spec, spec)...)
@@ -55,6 +58,12 @@ func validateUpdate(object, before *v1alpha1.Namespace) field.ErrorList {
 	errs := validation.ValidateObjectMetaUpdate(&object.ObjectMeta, &before.ObjectMeta, field.NewPath("metadata"))
 	spec := field.NewPath("spec")
 	errs = append(errs, validation.ValidateImmutableField(object.Spec.Folder, before.Spec.Folder, spec.Child("folder"))...)
+	for _, taken := range before.Spec.ResourcePools {
+		if !slices.Contains(object.Spec.ResourcePools, taken) {
+			errs = append(errs, field.Forbidden(spec.Child("resourcePools"),
+				fmt.Sprintf("%s was taken over, so its id must stay; give up its zone to let it go", taken)))
+		}
+	}
 	return append(errs, validateSpec(&object.Spec, spec)...)
 }
 
@@ -72,6 +81,12 @@ func validateSpec(spec *v1alpha1.NamespaceSpec, path *field.Path) field.ErrorLis
 	} {
 		errs = append(errs, validateNames(list.values, path.Child(list.name))...)
 	}
+	for i, pool := range spec.ResourcePools {
+		if len(pool) > maxRef || !poolRefs.MatchString(pool) {
+			errs = append(errs, field.Invalid(path.Child("resourcePools").Index(i), pool, "it must be the managed-object id of a resource pool, such as resgroup-12"))
+		}
+	}
+	errs = append(errs, validateNames(spec.ResourcePools, path.Child("resourcePools"))...)
 	errs = append(errs, validateResources(&spec.Resources, path.Child("resources"))...)
 	policies := make([]string, len(spec.StoragePolicies))
 	for i, policy := range spec.StoragePolicies {

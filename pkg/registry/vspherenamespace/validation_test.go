@@ -28,7 +28,7 @@ func TestValidation(t *testing.T) {
 	}{
 		{"all is well", func(n *v1alpha1.Namespace) {
 			n.Spec.Resources = v1alpha1.NamespaceResources{CPULimitMHz: &six, CPUReservationMHz: &five, MemoryLimit: quantity("8Gi"), MemoryReservation: quantity("512Mi")}
-			n.Spec.Folder = "group-v12"
+			n.Spec.Folder, n.Spec.ResourcePools = "group-v12", []string{"resgroup-12"}
 			n.Spec.Access = []v1alpha1.NamespaceAccess{gives("Group", `a/b (50%) @ "x": ü@corp.example.com`, "View"), gives("User", "a@b", "Owner")}
 		}, nil},
 		{"a reserved name", func(n *v1alpha1.Namespace) { n.Name = "kube-public" }, []string{"metadata.name"}},
@@ -36,6 +36,8 @@ func TestValidation(t *testing.T) {
 		{"a name with dots", func(n *v1alpha1.Namespace) { n.Name = "a.b" }, []string{"metadata.name"}},
 		{"a long name", func(n *v1alpha1.Namespace) { n.Name = strings.Repeat("a", 64) }, []string{"metadata.name"}},
 		{"a folder by name", func(n *v1alpha1.Namespace) { n.Spec.Folder = "../team-b" }, []string{"spec.folder"}},
+		{"pools by name, and twice", func(n *v1alpha1.Namespace) { n.Spec.ResourcePools = []string{"prod", "resgroup-1", "resgroup-1"} },
+			[]string{"spec.resourcePools[0]", "spec.resourcePools[2]"}},
 		{"negative amounts", func(n *v1alpha1.Namespace) {
 			n.Spec.Resources = v1alpha1.NamespaceResources{CPULimitMHz: &minus, CPUReservationMHz: &minus, MemoryLimit: quantity("-1Gi")}
 		}, []string{"spec.resources.cpuLimitMHz", "spec.resources.cpuReservationMHz", "spec.resources.memoryLimit"}},
@@ -72,6 +74,12 @@ func TestValidation(t *testing.T) {
 	after.ResourceVersion, before.ResourceVersion, after.Spec.Folder = "1", "1", "group-v1"
 	if errs := validateUpdate(after, before); len(errs) != 1 || errs[0].Field != "spec.folder" {
 		t.Errorf("another folder: %v", errs)
+	}
+	before, after = namespace("team-a"), namespace("team-a")
+	after.ResourceVersion, before.ResourceVersion = "1", "1"
+	before.Spec.ResourcePools, after.Spec.ResourcePools = []string{"resgroup-1"}, []string{"resgroup-2"}
+	if errs := validateUpdate(after, before); len(errs) != 1 || errs[0].Field != "spec.resourcePools" {
+		t.Errorf("a pool taken out: %v", errs)
 	}
 }
 

@@ -27,20 +27,21 @@ type ancestry struct {
 	datacenter string
 }
 
-// adoptable refuses a folder that cannot become the vSphere Namespace of a name.
-// One that can is moved into the namespaces folder, with all that lies in it.
-func (b *Backend) adoptable(ctx context.Context, name, id string) error {
+// adoptable refuses a folder that cannot become the vSphere Namespace of a name,
+// and returns the one in which it lies. One that can is moved from there into the
+// namespaces folder, with all that lies in it.
+func (b *Backend) adoptable(ctx context.Context, name, id string) (from string, err error) {
 	found, err := b.ancestry(ctx, id)
 	switch {
 	case errors.Is(err, failure.NotFound):
-		return fmt.Errorf("spec.folder: vCenter has no folder %s that the account may see: %w", id, failure.Invalid)
+		return "", fmt.Errorf("spec.folder: vCenter has no folder %s that the account may see: %w", id, failure.Invalid)
 	case err != nil:
-		return err
+		return "", err
 	}
 	root := b.Projector.namespacesFolder()
 	home, err := b.ancestry(ctx, root)
 	if err != nil {
-		return err
+		return "", err
 	}
 	called := namespace.Decode(found.folder.Name)
 	var refusal string
@@ -58,9 +59,9 @@ func (b *Backend) adoptable(ctx context.Context, name, id string) error {
 	case called != name:
 		refusal = fmt.Sprintf("it is called %q, and a vSphere Namespace has the name of its folder: rename the folder to %q first", called, name)
 	default:
-		return nil
+		return found.above[0], nil
 	}
-	return fmt.Errorf("spec.folder: %s cannot be taken over, %s: %w", id, refusal, failure.Invalid)
+	return "", fmt.Errorf("spec.folder: %s cannot be taken over, %s: %w", id, refusal, failure.Invalid)
 }
 
 // ancestry reads the way up from a folder.
@@ -89,35 +90,53 @@ func (b *Backend) ancestry(ctx context.Context, id string) (ancestry, error) {
 }
 
 // bringFolder moves the folder of a record that is to be taken over to where
-// vSphere Namespaces lie.
+// vSphere Namespaces lie, and attaches it if it was one before.
 func (b *Backend) bringFolder(ctx context.Context, record *Record) error {
-	operation := fmt.Sprintf("move folder %s of vSphere Namespace %q into the namespaces folder", record.Folder, record.Metadata.Name)
 	ref := types.ManagedObjectReference{Type: TypeFolder, Value: record.Folder}
-	root := types.ManagedObjectReference{Type: TypeFolder, Value: b.Projector.namespacesFolder()}
-	var folder mo.Folder
-	if err := b.retrieve(ctx, operation, ref, []string{pathParent}, &folder); err != nil {
+	if err := b.moveFolder(ctx, record, ref); err != nil {
 		return err
 	}
 	if b.Projector.isDetached(record.Folder) {
-		// It was a vSphere Namespace once, and was moved away after its end.
 		if err := b.Folders.Attach(ctx, record.Folder); err != nil {
 			return fmt.Errorf("attach folder %s: %w: %w", record.Folder, failure.Unavailable, err)
-		}
-	}
-	if folder.Parent == nil || *folder.Parent != root {
-		_, err := b.Writer.RunTask(ctx, operation, func(ctx context.Context, client *vim25.Client) (types.ManagedObjectReference, error) {
-			response, err := methods.MoveIntoFolder_Task(ctx, client, &types.MoveIntoFolder_Task{This: root, List: []types.ManagedObjectReference{ref}})
-			if err != nil {
-				return types.ManagedObjectReference{}, err
-			}
-			return response.Returnval, nil
-		})
-		if err != nil {
-			return err
 		}
 	}
 	if err := b.Refresher.Refresh(ctx, ref); err != nil {
 		return err
 	}
-	return b.amend(ctx, record.uid(), func(record *Record) { record.Bring = false })
+	return b.amend(ctx, record.uid(), func(record *Record) { record.Bring, record.From = false, "" })
+}
+
+// moveFolder looks at everything anew that was looked at when the folder was asked
+// for: that may be long ago.
+func (b *Backend) moveFolder(ctx context.Context, record *Record, ref types.ManagedObjectReference) error {
+	operation := fmt.Sprintf("move folder %s of vSphere Namespace %q into the namespaces folder", ref.Value, record.Metadata.Name)
+	root := types.ManagedObjectReference{Type: TypeFolder, Value: b.Projector.namespacesFolder()}
+	var folder mo.Folder
+	if err := b.retrieve(ctx, operation, ref, []string{pathName, pathParent}, &folder); err != nil {
+		return err
+	}
+	if folder.Parent != nil && *folder.Parent == root {
+		if called := namespace.Decode(folder.Name); called != record.Metadata.Name {
+			return fmt.Errorf("spec.folder: %s is called %q by now: rename it to %q, or delete the vSphere Namespace: %w",
+				ref.Value, called, record.Metadata.Name, failure.Invalid)
+		}
+		return nil
+	}
+	from, err := b.adoptable(ctx, record.Metadata.Name, ref.Value)
+	if err != nil {
+		return err
+	}
+	if from != record.From {
+		return fmt.Errorf("spec.folder: %s was moved within vCenter since it was asked for: "+
+			"move it back, or delete the vSphere Namespace and ask for it again: %w", ref.Value, failure.Invalid)
+	}
+	_, err = b.Writer.RunTask(ctx, operation, func(ctx context.Context, client *vim25.Client) (types.ManagedObjectReference, error) {
+		response, err := methods.MoveIntoFolder_Task(ctx, client, &types.MoveIntoFolder_Task{This: root, List: []types.ManagedObjectReference{ref}})
+		if err != nil {
+			return types.ManagedObjectReference{}, err
+		}
+		return response.Returnval, nil
+	})
+	return err
 }

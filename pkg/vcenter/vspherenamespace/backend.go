@@ -176,59 +176,6 @@ func (b *Backend) reachable(ctx context.Context, operation string) error {
 	return err
 }
 
-// plan decides what a new namespace starts from.
-func (b *Backend) plan(ctx context.Context, record *Record, object *v1alpha1.Namespace) error {
-	folder, detached := b.Projector.folderNamed(object.Name)
-	switch {
-	case folder != "" && !detached:
-		return fmt.Errorf("the folder %s of vCenter is the vSphere Namespace %q already: %w", folder, object.Name, failure.AlreadyExists)
-	case object.Spec.Folder != "" && folder != "" && object.Spec.Folder != folder:
-		return fmt.Errorf("spec.folder: the name %q has the folder %s of the namespaces folder, whose Kubernetes Namespace was deleted: "+
-			"take that one over, or rename one of the two: %w", object.Name, folder, failure.Invalid)
-	case object.Spec.Folder != "" && folder == "":
-		if err := b.adoptable(ctx, object.Name, object.Spec.Folder); err != nil {
-			return err
-		}
-		record.Folder, record.Bring = object.Spec.Folder, true
-		record.Kept = append(record.Kept, record.Folder)
-	case folder != "":
-		record.Kept = append(record.Kept, folder)
-	}
-	zones, err := b.zones(object.Spec.Zones)
-	if err != nil {
-		return err
-	}
-	record.Zones = zones
-	for _, id := range b.Projector.poolsNamed(object.Name) {
-		record.Kept = append(record.Kept, id)
-	}
-	slices.Sort(record.Kept)
-	if !equality.Semantic.DeepEqual(object.Spec.Resources, v1alpha1.NamespaceResources{}) {
-		record.Resources = object.Spec.Resources.DeepCopy()
-	}
-	return nil
-}
-
-// zones checks the names of zones. None are all.
-func (b *Backend) zones(asked []string) ([]string, error) {
-	known := b.Projector.rootPools()
-	if len(known) == 0 {
-		return nil, fmt.Errorf("vCenter has no cluster that the account may see, so there is no zone for a resource pool: %w", failure.Invalid)
-	}
-	names := slices.Sorted(maps.Keys(known))
-	if len(asked) == 0 {
-		return names, nil
-	}
-	for _, zone := range asked {
-		if _, found := known[zone]; !found {
-			return nil, fmt.Errorf("spec.zones: there is no zone %q; there are: %s: %w", zone, strings.Join(names, ", "), failure.Invalid)
-		}
-	}
-	zones := slices.Clone(asked)
-	slices.Sort(zones)
-	return zones, nil
-}
-
 // refused says whether vCenter has said no for good.
 func (b *Backend) refused(err error) bool {
 	switch failure.KindOf(err) {
@@ -241,7 +188,15 @@ func (b *Backend) refused(err error) bool {
 // untouched says whether nothing was made in vCenter for a record.
 func (b *Backend) untouched(uid k8stypes.UID) bool {
 	record := b.Projector.record(uid)
-	return record != nil && (record.Folder == "" || record.Bring) && len(record.Pools) == 0
+	if record == nil || record.Folder != "" && !record.Bring || record.MakingFolder || len(record.MakingPools) > 0 {
+		return false
+	}
+	for _, id := range record.Pools {
+		if !record.kept(id) {
+			return false
+		}
+	}
+	return true
 }
 
 // Update implements livestore.Backend.
@@ -257,34 +212,28 @@ func (b *Backend) Update(ctx context.Context, key string, current, desired runti
 		return fmt.Errorf("%s: %w", operation, err)
 	}
 	zones := before.Spec.Zones
-	if !slices.Equal(before.Spec.Zones, object.Spec.Zones) {
+	reshare := !slices.Equal(zones, object.Spec.Zones) || !slices.Equal(before.Spec.ResourcePools, object.Spec.ResourcePools) ||
+		!equality.Semantic.DeepEqual(before.Spec.Resources, object.Spec.Resources)
+	if !slices.Equal(zones, object.Spec.Zones) || reshare && len(zones) == 0 {
 		var err error
 		if zones, err = b.zones(object.Spec.Zones); err != nil {
 			return fmt.Errorf("%s: %w", operation, err)
 		}
 	}
-	reshare := !slices.Equal(zones, before.Spec.Zones) || !equality.Semantic.DeepEqual(before.Spec.Resources, object.Spec.Resources)
-	if reshare && len(zones) == 0 {
-		var err error
-		if zones, err = b.zones(nil); err != nil {
-			return fmt.Errorf("%s: %w", operation, err)
-		}
-	}
 	var previous *Record
-	err := b.change(ctx, key, before, func(s state) *Record {
-		record := &Record{}
+	err := b.change(ctx, key, before, func(s state) (*Record, error) {
+		record := &Record{Folder: s.folder, Kept: []string{s.folder}}
 		if s.record != nil {
 			previous = s.record.Record
 			record = previous.clone()
-		} else {
-			record.adopt(s)
 		}
 		record.take(object)
 		if reshare {
-			record.want(zones, s.pools)
+			record.settle(s.pools)
 			record.Resources = object.Spec.Resources.DeepCopy()
+			return record, b.planPools(record, object, zones)
 		}
-		return record
+		return record, nil
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
@@ -305,29 +254,16 @@ func (b *Backend) Update(ctx context.Context, key string, current, desired runti
 	return nil
 }
 
-// adopt makes the record of a namespace that had none: all of it was there.
-func (r *Record) adopt(s state) {
-	r.Folder = s.folder
-	r.Kept = []string{s.folder}
-	r.Pools = map[string]string{}
-	for _, name := range slices.Sorted(maps.Keys(s.pools)) {
-		r.Pools[name] = s.pools[name].id
-		r.Zones = append(r.Zones, name)
-		r.Kept = append(r.Kept, s.pools[name].id)
-	}
-}
-
 // retract takes back limits and zones that vCenter refused. What it did take of
 // them stays as it is, and shows.
 func (b *Backend) retract(ctx context.Context, uid k8stypes.UID, previous *Record) error {
+	if previous == nil {
+		previous = &Record{}
+	}
 	return b.amend(ctx, uid, func(record *Record) {
-		record.Resources = nil
-		if previous != nil {
-			record.want(previous.Zones, nil)
-			record.Resources = previous.Resources
-			return
-		}
-		record.want(slices.DeleteFunc(slices.Clone(record.Zones), func(zone string) bool { return !record.kept(record.Pools[zone]) }), nil)
+		maps.DeleteFunc(record.Pools, func(zone, id string) bool { return record.kept(id) && previous.Pools[zone] != id })
+		record.want(previous.Zones)
+		record.Resources, record.Spec.ResourcePools = previous.Resources, previous.Spec.ResourcePools
 	})
 }
 
@@ -370,7 +306,7 @@ func (b *Backend) current(key string, object *v1alpha1.Namespace) (state, error)
 }
 
 // change writes the record of a namespace that stands where object does.
-func (b *Backend) change(ctx context.Context, key string, object *v1alpha1.Namespace, next func(state) *Record) error {
+func (b *Backend) change(ctx context.Context, key string, object *v1alpha1.Namespace, next func(state) (*Record, error)) error {
 	b.writes.Lock()
 	defer b.writes.Unlock()
 	if err := b.settle(ctx); err != nil {
@@ -384,7 +320,11 @@ func (b *Backend) change(ctx context.Context, key string, object *v1alpha1.Names
 	if s.record != nil {
 		revision = s.record.revision
 	}
-	return b.write(ctx, next(s), revision)
+	record, err := next(s)
+	if err != nil {
+		return err
+	}
+	return b.write(ctx, record, revision)
 }
 
 // amend changes the record of a uid, if there is one.

@@ -35,7 +35,7 @@ func TestADetachedFolderIsNotShownBeforeItIsAttached(t *testing.T) {
 			t.Fatal(err)
 		}
 		again := fresh("team-a")
-		again.Spec.Zones = []string{"cluster-a"}
+		again.Spec.Zones, again.Spec.Folder = []string{"cluster-b"}, folder
 		if moved {
 			// A VI admin has taken it out of the namespaces folder since.
 			task, err := w.folder("/DC0/vm").MoveInto(t.Context(), []types.ManagedObjectReference{{Type: "Folder", Value: folder}})
@@ -45,7 +45,6 @@ func TestADetachedFolderIsNotShownBeforeItIsAttached(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			again.Spec.Folder = folder
 			s.until("the inventory knows that it has moved", func() bool {
 				err := s.backend.Refresher.Refresh(t.Context(), types.ManagedObjectReference{Type: "Folder", Value: folder})
 				return errors.Is(err, failure.NotFound)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/vmware/govmomi/property"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/mo"
@@ -37,6 +36,7 @@ func (b *Backend) leaveZones(ctx context.Context, s state) error {
 				delete(record.Pools, zone)
 			}
 			record.Leaving = slices.DeleteFunc(record.Leaving, func(left string) bool { return left == zone })
+			record.made(zone)
 		})
 		if err != nil {
 			return err
@@ -64,35 +64,23 @@ func (b *Backend) destroyPools(ctx context.Context, s state, zone string) (bool,
 }
 
 // poolsMade returns the pools that Pacific made in a zone: the one that is written
-// down, and unless that is there the one that was made and not written down.
+// down, and one that may have been made and not written down.
 func (b *Backend) poolsMade(ctx context.Context, s state, zone string) ([]string, error) {
 	var ids []string
-	recorded := s.record.Pools[zone]
-	if recorded != "" {
+	if recorded := s.record.Pools[zone]; recorded != "" {
 		ids = append(ids, recorded)
 	}
 	// Without an object another vSphere Namespace has the name, and the pools.
-	if s.object != nil && (recorded == "" || s.pools[zone].id != recorded) {
-		named, err := b.poolNamed(ctx, s.name, zone)
-		if err != nil {
+	if s.object != nil && s.record.making(zone) {
+		switch named, err := b.poolNamed(ctx, s.name, zone); {
+		case errors.Is(err, failure.NotFound):
+		case err != nil:
 			return nil, err
-		}
-		if named != "" && named != recorded {
-			ids = append(ids, named)
+		case !slices.Contains(ids, named.id):
+			ids = append(ids, named.id)
 		}
 	}
 	return slices.DeleteFunc(ids, s.record.kept), nil
-}
-
-// poolNamed asks vCenter itself, since the inventory may not have the pool yet.
-// Empty: there is none.
-func (b *Backend) poolNamed(ctx context.Context, name, zone string) (string, error) {
-	root, found := b.Projector.rootPools()[zone]
-	if !found {
-		return "", nil
-	}
-	operation := fmt.Sprintf("look for the resource pool of vSphere Namespace %q in zone %q", name, zone)
-	return b.child(ctx, operation, types.ManagedObjectReference{Type: TypeResourcePool, Value: root}, name, nil)
 }
 
 // Dismantle removes from vCenter what Pacific made for the namespace of a uid and
@@ -131,8 +119,9 @@ func (b *Backend) Dismantle(ctx context.Context, uid k8stypes.UID) error {
 			return err
 		}
 	}
-	if folder == "" && s.object != nil { // made and not written down
-		if folder, err = b.folderMade(ctx, s); err != nil {
+	if folder == "" && s.object != nil && s.record.MakingFolder { // made and not written down
+		folder, err = b.folderMade(ctx, s.name)
+		if err != nil && !errors.Is(err, failure.NotFound) && !errors.Is(err, failure.AlreadyExists) {
 			return err
 		}
 	}
@@ -153,29 +142,16 @@ func (b *Backend) Dismantle(ctx context.Context, uid k8stypes.UID) error {
 	return nil
 }
 
-// folderMade asks vCenter itself for the folder that Pacific made, since the
-// inventory may not have it yet. Empty: there is none.
-func (b *Backend) folderMade(ctx context.Context, s state) (string, error) {
-	root := types.ManagedObjectReference{Type: TypeFolder, Value: b.Projector.namespacesFolder()}
-	id, err := b.child(ctx, fmt.Sprintf("look for the folder of vSphere Namespace %q", s.name), root, s.name, nil)
-	if err != nil || s.record.kept(id) {
-		return "", err
-	}
-	return id, nil
-}
-
 // destroyPool destroys a pool in which nothing lies, and says whether it is gone.
 func (b *Backend) destroyPool(ctx context.Context, name, zone, id string) (bool, error) {
 	operation := fmt.Sprintf("remove the resource pool of vSphere Namespace %q in zone %q", name, zone)
 	ref := types.ManagedObjectReference{Type: TypeResourcePool, Value: id}
-	var pool mo.ResourcePool
-	err := b.retrieve(ctx, operation, ref, []string{"vm", "resourcePool"}, &pool)
-	switch {
+	switch pool, err := b.readPool(ctx, operation, id); {
 	case errors.Is(err, failure.NotFound):
 		return true, b.forget(ctx, ref)
 	case err != nil:
 		return false, err
-	case len(pool.Vm) > 0 || len(pool.ResourcePool) > 0:
+	case !pool.empty():
 		b.Logger.Info("A resource pool of a deleted vSphere Namespace stays in vCenter: something lies in it", "namespace", name, "zone", zone, "pool", id)
 		return false, nil
 	}
@@ -212,12 +188,6 @@ func (b *Backend) destroyFolder(ctx context.Context, name, id string) (bool, err
 			return types.ManagedObjectReference{}, err
 		}
 		return response.Returnval, nil
-	})
-}
-
-func (b *Backend) retrieve(ctx context.Context, operation string, ref types.ManagedObjectReference, paths []string, into any) error {
-	return b.Session.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
-		return property.DefaultCollector(client).RetrieveOne(ctx, ref, paths, into)
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -56,35 +57,44 @@ func TestGivenUpZones(t *testing.T) {
 }
 
 // What was made and is neither written down nor in the inventory yet goes with
-// its namespace.
+// its namespace. What Pacific did not begin to make is not its own, whatever it is
+// called.
 func TestDismantleAsksVCenter(t *testing.T) {
 	w := newWorld(t, twoClusters)
-	s := w.start(-1)
-	w.vcenter.AddFault(vcentertest.Fault{Method: "CreateFolder", Fault: &types.HostCommunication{}, Count: 1})
-	if err := s.create(fresh("unseen")); err != nil {
-		t.Fatal(err)
-	}
-	s.stop() // of the inventory
-	b := w.builder()
-	err := errors.Join(
-		b.In(t.Context(), "DC0"),
-		b.Folder(t.Context(), "Namespaces/unseen"),
-		b.ResourcePool(t.Context(), "cluster-a", "unseen"),
-		b.ResourcePool(t.Context(), "cluster-b", "unseen"),
-	)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.remove("unseen"); err != nil {
-		t.Fatal(err)
-	}
-	if things := w.things("unseen"); len(things) > 0 || len(w.records.kept) > 0 {
-		t.Errorf("left over: %v, records %v", things, w.records.kept)
+	for _, test := range []struct {
+		name, method string
+		want         []string
+	}{
+		{"no-folder", "CreateFolder", []string{"/DC0/host/cluster-a/Resources/no-folder", "/DC0/host/cluster-b/Resources/no-folder"}},
+		{"no-pool", "CreateResourcePool", []string{"/DC0/host/cluster-b/Resources/no-pool"}},
+	} {
+		s := w.start(-1)
+		w.vcenter.AddFault(vcentertest.Fault{Method: test.method, Fault: &types.HostCommunication{}, Count: 1})
+		if err := s.create(fresh(test.name)); err != nil {
+			t.Fatal(err)
+		}
+		s.stop() // of the inventory
+		b := w.builder()
+		err := errors.Join(
+			b.In(t.Context(), "DC0"),
+			b.Folder(t.Context(), "Namespaces/"+test.name),
+			b.ResourcePool(t.Context(), "cluster-a", test.name),
+			b.ResourcePool(t.Context(), "cluster-b", test.name),
+		)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.remove(test.name); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(test.want, w.things(test.name)); diff != "" || len(w.records.kept) > 0 {
+			t.Errorf("%s: left over (-want +got):\n%s, records %v", test.name, diff, w.records.kept)
+		}
 	}
 }
 
 // A pool of the namespace's name that was there before its zone was taken in is
-// somebody else's.
+// somebody else's, also once it is taken over.
 func TestPoolsOfOthersStay(t *testing.T) {
 	w := newWorld(t, twoClusters)
 	s := w.start(-1)
@@ -97,9 +107,25 @@ func TestPoolsOfOthersStay(t *testing.T) {
 	if err := errors.Join(b.In(t.Context(), "DC0"), b.ResourcePool(t.Context(), "cluster-b", "guest")); err != nil {
 		t.Fatal(err)
 	}
-	s.until("the other pool shows", func() bool { return len(s.get("guest").Status.Zones) == 2 })
-	for _, zones := range [][]string{{"cluster-a", "cluster-b"}, {"cluster-a"}, {"cluster-b"}} {
-		if err := s.update("guest", func(o *v1alpha1.Namespace) { o.Spec.Zones = zones }); err != nil {
+	other := w.pool("/DC0/host/cluster-b/Resources/guest").Reference()
+	zones := func(zones ...string) error {
+		return s.update("guest", func(o *v1alpha1.Namespace) { o.Spec.Zones = zones })
+	}
+	s.knows(other)
+	if err := zones("cluster-a", "cluster-b"); !errors.Is(err, failure.AlreadyExists) || !strings.Contains(err.Error(), other.Value) {
+		t.Errorf("a zone with a pool of that name: %v", err)
+	}
+	if got := s.get("guest"); len(got.Status.Zones) != 1 || len(got.Spec.Zones) != 1 {
+		t.Errorf("zones: %v, %v", got.Spec.Zones, got.Status.Zones)
+	}
+	err := s.update("guest", func(o *v1alpha1.Namespace) {
+		o.Spec.Zones, o.Spec.ResourcePools = []string{"cluster-a", "cluster-b"}, []string{other.Value}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, names := range [][]string{{"cluster-a"}, {"cluster-b"}} {
+		if err := zones(names...); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -131,6 +157,7 @@ func TestDetachedBeforeItWasWrittenDown(t *testing.T) {
 			t.Fatal(err)
 		}
 		record.Folder, record.Pools = "", nil
+		record.MakingFolder, record.MakingPools = true, []string{"cluster-a", "cluster-b"}
 		value, err := record.Encode()
 		if err != nil {
 			t.Fatal(err)

@@ -5,9 +5,10 @@
 //
 // A folder directly below the namespaces folder is a vSphere Namespace, whoever
 // made it. Its zones are the clusters in which it has a resource pool: the one
-// that its record names, else the one of the folder's name directly below the
-// cluster's root pool. Limits, reservations and usage are read from those pools,
-// the number of machines from the folder. What no folder or pool can carry (who
+// that its record names. As long as nobody has declared zones or limits, it is the
+// one of the folder's name directly below the cluster's root pool. Limits,
+// reservations and usage are read from those pools, the number of machines from
+// the folder. What no folder or pool can carry (who
 // may what, descriptions, Kubernetes' metadata, and what is still to be done)
 // stands in a Record, which somebody else keeps.
 //
@@ -27,10 +28,11 @@
 // Creating writes the record first and then goes on to what it says: folder,
 // pools, limits. Each step looks at what is there already, so that whoever comes
 // after a kill finishes it: Backend.Realise for what is wanted, Backend.Dismantle
-// for what is to go. What was made and could not be written down any more is
-// found by its name, in the zones that the record wants or has not left yet.
-// Nothing is destroyed but what Pacific made, by the record, and that only while
-// it is empty.
+// for what is to go. Before something is made the record says so: what could not
+// be written down any more is found by its name, while it is empty. Everything
+// else of that name is somebody else's, and is taken over only where the spec
+// names its id. Nothing is destroyed but what Pacific made, by the record, and
+// that only while it is empty.
 //
 // The package knows neither etcd nor the API server: it declares what it needs.
 package vspherenamespace

@@ -61,15 +61,26 @@ func (p *Projector) project(e *entry) *v1alpha1.Namespace {
 	if e.record != nil && e.record.Resources != nil {
 		object.Spec.Resources = *e.record.Resources.DeepCopy()
 	}
-	// A folder that was detached before is its own only once that is taken back:
-	// it would look like one whose Kubernetes Namespace was deleted, and go the
-	// same way. One that Pacific made was detached since, and is to go.
-	if e.record == nil || e.record.Folder != "" && !e.record.Bring || !p.detached[e.folder] || !e.record.kept(e.folder) {
+	if p.owns(e) {
 		object.Status.Folder = e.folder
 	}
 	object.Status.Usage = p.usage(e, pools)
 	p.conclude(e, object)
 	return object
+}
+
+// owns says whether the folder of an entry is its own already. One that is to be
+// taken over is, once that is done: it may be detached still, and would look like
+// one whose Kubernetes Namespace was deleted. One that Pacific may have made is,
+// once that is known; detached before that, it is to go.
+func (p *Projector) owns(e *entry) bool {
+	switch {
+	case e.record == nil:
+		return true
+	case e.record.Folder == "":
+		return p.detached[e.folder]
+	}
+	return !e.record.Bring
 }
 
 func (p *Projector) usage(e *entry, pools []*pool) v1alpha1.NamespaceUsage {

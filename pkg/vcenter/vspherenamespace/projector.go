@@ -73,8 +73,8 @@ type pool struct {
 	id, name, parent string
 	cluster          string
 	// root: it is the one that holds everything in its cluster.
-	root        bool
-	cpu, memory allocation
+	root bool
+	has  portion
 	// now is the usage as vCenter tells it, shown the one at the last look.
 	now, shown usage
 }
@@ -184,10 +184,12 @@ func (p *Projector) changePool(id string, props properties) {
 	parent := props.ref(pathParent)
 	next := &pool{
 		id: id, name: props.text(pathName), parent: parent.Value, cluster: props.ref(pathOwner).Value,
-		root:   parent.Type == TypeCluster,
-		cpu:    allocationOf(props.int64(pathCPULimit), props.int64(pathCPUReservation)),
-		memory: allocationOf(props.int64(pathMemoryLimit), props.int64(pathMemoryReservation)),
-		now:    usage{mhz: props.amount(pathCPUUsage), bytes: props.amount(pathMemoryUsage)},
+		root: parent.Type == TypeCluster,
+		has: portion{
+			cpu:    allocationOf(props.int64(pathCPULimit), props.int64(pathCPUReservation)),
+			memory: allocationOf(props.int64(pathMemoryLimit), props.int64(pathMemoryReservation)),
+		},
+		now: usage{mhz: props.amount(pathCPUUsage), bytes: props.amount(pathMemoryUsage)},
 	}
 	before := p.pools[id]
 	if before == nil {
@@ -200,7 +202,7 @@ func (p *Projector) changePool(id string, props properties) {
 	if before.name != next.name || before.parent != next.parent || before.cluster != next.cluster || before.root != next.root {
 		p.stale = true
 	}
-	if before.cpu != next.cpu || before.memory != next.memory {
+	if before.has != next.has {
 		p.dirty[p.byPool[id]] = struct{}{}
 	}
 	*before = *next // the entries point at it
@@ -278,7 +280,7 @@ func (p *Projector) arrange() {
 		record := p.records[uid]
 		if record.Folder != "" {
 			byFolder[record.Folder] = record
-		} else {
+		} else if record.MakingFolder {
 			byName[record.Metadata.Name] = append(byName[record.Metadata.Name], record)
 		}
 	}
@@ -310,6 +312,14 @@ func (p *Projector) arrange() {
 		paths[name] = name
 	}
 	rooted := p.rooted()
+	recorded := map[string]bool{}
+	for _, record := range p.records {
+		for _, id := range record.Pools {
+			recorded[id] = true
+		}
+	}
+	// What is written down is nobody else's.
+	maps.DeleteFunc(rooted, func(_ place, pool *pool) bool { return recorded[pool.id] })
 	for name, e := range p.entries {
 		e.zones = p.zonesOf(e, paths[name], rooted)
 		for _, z := range e.zones {
@@ -340,6 +350,8 @@ func (p *Projector) rooted() map[place]*pool {
 	return rooted
 }
 
+// zonesOf finds the pools of a namespace: those that are written down, and where
+// nobody has declared zones those of its name.
 func (p *Projector) zonesOf(e *entry, path string, rooted map[place]*pool) []zone {
 	var zones []zone
 	for id, cluster := range p.clusters {
@@ -350,7 +362,7 @@ func (p *Projector) zonesOf(e *entry, path string, rooted map[place]*pool) []zon
 				found = recorded
 			}
 		}
-		if found == nil {
+		if found == nil && (e.record == nil || e.record.live()) {
 			found = rooted[place{id, path}]
 		}
 		if found != nil {

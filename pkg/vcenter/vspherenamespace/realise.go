@@ -12,6 +12,7 @@ import (
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 	"k8s.io/apimachinery/pkg/api/equality"
 	k8stypes "k8s.io/apimachinery/pkg/types"
@@ -103,48 +104,74 @@ func (b *Backend) realiseFolder(ctx context.Context, s state) error {
 				"move it back, or delete the vSphere Namespace: %w", record.Folder, failure.Unavailable)
 		}
 	}
-	folder, detached := b.Projector.folderNamed(record.Metadata.Name)
-	switch {
-	case folder == "":
-		made, err := b.createFolder(ctx, record.Metadata.Name)
-		if err != nil {
-			return err
-		}
-		folder = made
-	case detached && !record.kept(folder):
+	if folder, detached := b.Projector.folderNamed(record.Metadata.Name); detached && folder != "" && record.MakingFolder {
 		// Made for it, and detached before that could be written down.
 		return fmt.Errorf("its Kubernetes Namespace was deleted, and so will it be: %w", failure.Unavailable)
-	case detached:
-		if err := b.Folders.Attach(ctx, folder); err != nil {
-			return fmt.Errorf("attach folder %s: %w: %w", folder, failure.Unavailable, err)
-		}
 	}
-	if err := b.amend(ctx, uid, func(record *Record) { record.Folder = folder }); err != nil {
+	folder, err := b.createFolder(ctx, uid, record.Metadata.Name)
+	if err != nil {
+		return err
+	}
+	if err := b.amend(ctx, uid, func(record *Record) { record.Folder, record.MakingFolder = folder, false }); err != nil {
 		return err
 	}
 	return b.Refresher.Refresh(ctx, types.ManagedObjectReference{Type: TypeFolder, Value: folder})
 }
 
-func (b *Backend) createFolder(ctx context.Context, name string) (string, error) {
+// createFolder makes the folder of a namespace. One of its name that is there
+// already is its own only if an attempt before may have made it, and nothing lies
+// in it.
+func (b *Backend) createFolder(ctx context.Context, uid k8stypes.UID, name string) (string, error) {
 	root := types.ManagedObjectReference{Type: TypeFolder, Value: b.Projector.namespacesFolder()}
 	operation := fmt.Sprintf("create the folder of vSphere Namespace %q", name)
+	again := false
+	err := b.amend(ctx, uid, func(record *Record) { again, record.MakingFolder = record.MakingFolder, true })
+	if err != nil {
+		return "", err
+	}
 	var made string
-	err := b.Writer.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
+	err = b.Writer.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
 		response, err := methods.CreateFolder(ctx, client, &types.CreateFolder{This: root, Name: name})
 		if err == nil {
 			made = response.Returnval.Value
 		}
 		return err
 	})
-	if errors.Is(err, failure.AlreadyExists) {
-		// Made by whoever was killed before writing it down.
-		return b.child(ctx, operation, root, name, err)
+	if again && errors.Is(err, failure.AlreadyExists) {
+		return b.folderMade(ctx, name)
+	}
+	if err != nil && b.refused(err) {
+		if undone := b.amend(context.WithoutCancel(ctx), uid, func(record *Record) { record.MakingFolder = false }); undone != nil {
+			return "", undone
+		}
 	}
 	return made, err
 }
 
-// child returns the child of a name, or otherwise.
-func (b *Backend) child(ctx context.Context, operation string, parent types.ManagedObjectReference, name string, otherwise error) (string, error) {
+// folderMade returns the folder that an attempt before has made. An error of the
+// kind failure.AlreadyExists says that something lies in it, so that it may well
+// be somebody else's; failure.NotFound that there is none.
+func (b *Backend) folderMade(ctx context.Context, name string) (string, error) {
+	root := types.ManagedObjectReference{Type: TypeFolder, Value: b.Projector.namespacesFolder()}
+	operation := fmt.Sprintf("look for the folder of vSphere Namespace %q", name)
+	id, err := b.child(ctx, operation, root, name)
+	if err != nil {
+		return "", err
+	}
+	var folder mo.Folder
+	if err := b.retrieve(ctx, operation, types.ManagedObjectReference{Type: TypeFolder, Value: id}, []string{"childEntity"}, &folder); err != nil {
+		return "", err
+	}
+	if len(folder.ChildEntity) > 0 {
+		return "", fmt.Errorf("the namespaces folder of vCenter has a folder called %q already, %s, and something lies in it: "+
+			"delete the vSphere Namespace, or rename the folder: %w", name, id, failure.AlreadyExists)
+	}
+	return id, nil
+}
+
+// child returns the child of a name. The error's kind is failure.NotFound when
+// there is none.
+func (b *Backend) child(ctx context.Context, operation string, parent types.ManagedObjectReference, name string) (string, error) {
 	var id string
 	err := b.Session.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
 		found, err := object.NewSearchIndex(client).FindChild(ctx, object.NewReference(client, parent), name)
@@ -153,13 +180,10 @@ func (b *Backend) child(ctx context.Context, operation string, parent types.Mana
 		}
 		return err
 	})
-	if err != nil {
-		return "", err
+	if err == nil && id == "" {
+		err = fmt.Errorf("%s: there is none: %w", operation, failure.NotFound)
 	}
-	if id == "" {
-		return "", otherwise
-	}
-	return id, nil
+	return id, err
 }
 
 func (b *Backend) realisePools(ctx context.Context, uid k8stypes.UID) error {
@@ -168,45 +192,12 @@ func (b *Backend) realisePools(ctx context.Context, uid k8stypes.UID) error {
 		return nil
 	}
 	record := s.record.clone()
+	if err := b.undisturbed(ctx, s, record); err != nil {
+		return err
+	}
 	for i, zone := range record.Zones {
-		cpu, memory := allocation{limit: unlimited}, allocation{limit: unlimited}
-		if record.Resources != nil {
-			cpu, memory = shares(*record.Resources, i, len(record.Zones))
-		} else if record.Applied != nil {
-			cpu, memory = shares(*record.Applied, i, len(record.Zones))
-		}
-		have, there := s.pools[zone]
-		if !there {
-			id, fresh, err := b.createPool(ctx, s.name, zone, cpu, memory)
-			if err != nil {
-				return err
-			}
-			have = pool{id: id}
-			if fresh {
-				have.cpu, have.memory = cpu, memory
-			}
-		}
-		if record.Pools[zone] != have.id {
-			if err := b.amend(ctx, uid, func(record *Record) {
-				if record.Pools == nil {
-					record.Pools = map[string]string{}
-				}
-				record.Pools[zone] = have.id
-			}); err != nil {
-				return err
-			}
-		}
-		ref := types.ManagedObjectReference{Type: TypeResourcePool, Value: have.id}
-		limited := record.Resources != nil && (have.cpu != cpu || have.memory != memory)
-		if limited {
-			if err := b.limitPool(ctx, s.name, zone, ref, cpu, memory); err != nil {
-				return err
-			}
-		}
-		if limited || !there {
-			if err := b.Refresher.Refresh(ctx, ref); err != nil {
-				return err
-			}
+		if err := b.realisePool(ctx, s, zone, record.portion(i), record.Resources != nil); err != nil {
+			return err
 		}
 	}
 	if err := b.leaveZones(ctx, s); err != nil {
@@ -223,32 +214,114 @@ func (b *Backend) realisePools(ctx context.Context, uid k8stypes.UID) error {
 	})
 }
 
-func (b *Backend) createPool(ctx context.Context, name, zone string, cpu, memory allocation) (id string, fresh bool, err error) {
-	operation := fmt.Sprintf("create the resource pool of vSphere Namespace %q in zone %q", name, zone)
+// undisturbed refuses limits for pools that were there before, that nobody has
+// taken over by name, and in which somebody else's machines run.
+func (b *Backend) undisturbed(ctx context.Context, s state, record *Record) error {
+	if record.Resources == nil {
+		return nil
+	}
+	for i, zone := range record.Zones {
+		have, there := s.pools[zone]
+		if !there || !record.kept(have.id) || slices.Contains(record.Spec.ResourcePools, have.id) || have.has == record.portion(i) {
+			continue
+		}
+		stranger, err := b.stranger(ctx, s, have.id)
+		if err != nil {
+			return err
+		}
+		if stranger != "" {
+			return fmt.Errorf("the virtual machine %s runs in the resource pool %s of zone %q and does not lie in the folder of the namespace: "+
+				"to limit it too, take the pool over by adding %q to spec.resourcePools: %w", stranger, have.id, zone, have.id, failure.AlreadyExists)
+		}
+	}
+	return nil
+}
+
+// realisePool makes the pool of one zone, and when limit is set gives it its part.
+func (b *Backend) realisePool(ctx context.Context, s state, zone string, share portion, limit bool) error {
+	have, there := s.pools[zone]
+	if !there {
+		id, fresh, err := b.createPool(ctx, s, zone, share)
+		if err != nil {
+			return err
+		}
+		have = pool{id: id}
+		if fresh {
+			have.has = share
+		}
+	}
+	if s.record.Pools[zone] != have.id {
+		if err := b.amend(ctx, s.record.uid(), func(record *Record) { record.setPool(zone, have.id) }); err != nil {
+			return err
+		}
+	}
+	ref := types.ManagedObjectReference{Type: TypeResourcePool, Value: have.id}
+	limited := limit && have.has != share
+	if limited {
+		if err := b.limitPool(ctx, s.name, zone, ref, share); err != nil {
+			return err
+		}
+	}
+	if limited || !there {
+		return b.Refresher.Refresh(ctx, ref)
+	}
+	return nil
+}
+
+// createPool makes the pool of a zone. fresh says that it has the limits already.
+// One of its name that is there already is the namespace's own only if an attempt
+// before may have made it, and nothing lies in it.
+func (b *Backend) createPool(ctx context.Context, s state, zone string, share portion) (id string, fresh bool, err error) {
+	operation := fmt.Sprintf("create the resource pool of vSphere Namespace %q in zone %q", s.name, zone)
 	root, found := b.Projector.rootPools()[zone]
 	if !found {
 		return "", false, fmt.Errorf("%s: there is no such cluster any more: %w", operation, failure.Unavailable)
 	}
+	uid, again := s.record.uid(), false
+	err = b.amend(ctx, uid, func(record *Record) {
+		if again = record.making(zone); !again {
+			record.MakingPools = append(record.MakingPools, zone)
+		}
+	})
+	if err != nil {
+		return "", false, err
+	}
 	parent := types.ManagedObjectReference{Type: TypeResourcePool, Value: root}
 	err = b.Writer.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
-		response, err := methods.CreateResourcePool(ctx, client, &types.CreateResourcePool{This: parent, Name: name, Spec: newSpec(cpu, memory)})
+		response, err := methods.CreateResourcePool(ctx, client, &types.CreateResourcePool{This: parent, Name: s.name, Spec: share.newSpec()})
 		if err == nil {
 			id, fresh = response.Returnval.Value, true
 		}
 		return err
 	})
-	if errors.Is(err, failure.AlreadyExists) {
-		id, err = b.child(ctx, operation, parent, name, err)
+	if err == nil || !b.refused(err) {
+		return id, fresh, err
 	}
-	return id, fresh, err
+	if errors.Is(err, failure.AlreadyExists) {
+		found, failed := b.poolNamed(ctx, s.name, zone)
+		switch {
+		case failed != nil:
+			return "", false, failed
+		case again && found.empty():
+			return found.id, false, nil
+		}
+		err = occupied(s.name, zone, found.id)
+	}
+	if again {
+		return "", false, err
+	}
+	if undone := b.amend(context.WithoutCancel(ctx), uid, func(record *Record) { record.made(zone) }); undone != nil {
+		return "", false, undone
+	}
+	return "", false, err
 }
 
-func (b *Backend) limitPool(ctx context.Context, name, zone string, ref types.ManagedObjectReference, cpu, memory allocation) error {
+func (b *Backend) limitPool(ctx context.Context, name, zone string, ref types.ManagedObjectReference, share portion) error {
 	operation := fmt.Sprintf("set the limits of vSphere Namespace %q in zone %q", name, zone)
 	return b.Writer.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
 		_, err := methods.UpdateConfig(ctx, client, &types.UpdateConfig{
 			This:   ref,
-			Config: &types.ResourceConfigSpec{CpuAllocation: cpu.spec(), MemoryAllocation: memory.spec()},
+			Config: &types.ResourceConfigSpec{CpuAllocation: share.cpu.spec(), MemoryAllocation: share.memory.spec()},
 		})
 		return err
 	})

@@ -39,14 +39,22 @@ type Record struct {
 	// Folder is the managed-object id of the folder. Empty: it is the folder of
 	// the namespace's name, if there is one by now.
 	Folder string `json:"folder,omitempty"`
-	// Bring: the folder lies elsewhere in vCenter and is to be moved into the
-	// namespaces folder.
+	// Bring: the folder is to be taken over. One that lies elsewhere in vCenter is
+	// moved into the namespaces folder, one that is detached is attached.
 	Bring bool `json:"bring,omitempty"`
+	// From is the id of the folder in which a folder that is to be moved lay when
+	// that was asked for. It is moved from there and from nowhere else.
+	From string `json:"from,omitempty"`
 	// Pools are the managed-object ids of the pools, by zone.
 	Pools map[string]string `json:"pools,omitempty"`
 	// Kept are the ids of the folder and the pools that were there before Pacific
 	// had anything to do with them. They are never destroyed.
 	Kept []string `json:"kept,omitempty"`
+	// MakingFolder: Pacific may have made the folder without having written it
+	// down. Without it, a folder of that name is somebody else's.
+	MakingFolder bool `json:"makingFolder,omitempty"`
+	// MakingPools are the zones of which the same is true of the pool.
+	MakingPools []string `json:"makingPools,omitempty"`
 }
 
 // Encode returns the record as it is kept.
@@ -80,7 +88,7 @@ func (r *Record) clone() *Record {
 	c.Zones, c.Leaving = slices.Clone(r.Zones), slices.Clone(r.Leaving)
 	c.Resources, c.Applied = r.Resources.DeepCopy(), r.Applied.DeepCopy()
 	c.Pools = maps.Clone(r.Pools)
-	c.Kept = slices.Clone(r.Kept)
+	c.Kept, c.MakingPools = slices.Clone(r.Kept), slices.Clone(r.MakingPools)
 	return &c
 }
 
@@ -90,23 +98,73 @@ func (r *Record) kept(id string) bool { return slices.Contains(r.Kept, id) }
 
 func (r *Record) deleting() bool { return r.Metadata.DeletionTimestamp != nil }
 
-// want sets the zones. Pools that are there already, in zones that Pacific has had
-// nothing to do with, are somebody else's.
-func (r *Record) want(zones []string, there map[string]pool) {
-	for _, zone := range zones {
-		pool, found := there[zone]
-		if found && !slices.Contains(r.touched(), zone) && !r.kept(pool.id) {
-			r.Kept = append(r.Kept, pool.id)
+// portion is what the pool of the i-th zone is to have: its part of the limits
+// that are on their way, or of those that reached the pools last.
+func (r *Record) portion(i int) portion {
+	switch {
+	case r.Resources != nil:
+		return portionOf(*r.Resources, i, len(r.Zones))
+	case r.Applied != nil:
+		return portionOf(*r.Applied, i, len(r.Zones))
+	}
+	return portionOf(v1alpha1.NamespaceResources{}, i, len(r.Zones))
+}
+
+// live says whether the zones are those in which there is a pool of the
+// namespace's name, whoever made it: nobody has declared others.
+func (r *Record) live() bool { return len(r.Zones) == 0 }
+
+// settle writes down the pools of a namespace whose zones nobody has declared
+// before.
+func (r *Record) settle(there map[string]pool) {
+	if !r.live() {
+		return
+	}
+	for zone, pool := range there {
+		if r.Pools[zone] == "" {
+			r.keepPool(zone, pool.id)
 		}
 	}
+	slices.Sort(r.Kept)
+}
+
+// making says whether Pacific may have made a pool in a zone without having
+// written it down.
+func (r *Record) making(zone string) bool { return slices.Contains(r.MakingPools, zone) }
+
+// keepPool takes a pool for the namespace's in its zone that Pacific did not make.
+func (r *Record) keepPool(zone, id string) {
+	r.setPool(zone, id)
+	if !r.kept(id) {
+		r.Kept = append(r.Kept, id)
+	}
+}
+
+// setPool writes down the pool of a zone.
+func (r *Record) setPool(zone, id string) {
+	if r.Pools == nil {
+		r.Pools = map[string]string{}
+	}
+	r.Pools[zone] = id
+	r.made(zone)
+}
+
+// made takes back that a pool in a zone may have been made.
+func (r *Record) made(zone string) {
+	r.MakingPools = slices.DeleteFunc(r.MakingPools, func(making string) bool { return making == zone })
+}
+
+// want sets the zones.
+func (r *Record) want(zones []string) {
 	left := r.touched()
 	r.Zones = slices.Clone(zones)
 	r.Leaving = slices.DeleteFunc(left, func(zone string) bool { return slices.Contains(zones, zone) })
 }
 
-// touched are the zones in which Pacific may have made a pool, in order.
+// touched are the zones in which the namespace has a pool or may have one, in
+// order.
 func (r *Record) touched() []string {
-	zones := slices.Concat(r.Zones, r.Leaving, slices.Collect(maps.Keys(r.Pools)))
+	zones := slices.Concat(r.Zones, r.Leaving, r.MakingPools, slices.Collect(maps.Keys(r.Pools)))
 	slices.Sort(zones)
 	return slices.Compact(zones)
 }

@@ -58,8 +58,7 @@ func TestSharesAddUp(t *testing.T) {
 		*resources.CPULimitMHz = 10_001
 		var pools []*pool
 		for i := range zones {
-			cpu, memory := shares(resources, i, zones)
-			pools = append(pools, &pool{cpu: cpu, memory: memory})
+			pools = append(pools, &pool{has: portionOf(resources, i, zones)})
 		}
 		if diff := cmp.Diff(resources, sum(pools)); diff != "" {
 			t.Errorf("%d zones (-want +got):\n%s", zones, diff)

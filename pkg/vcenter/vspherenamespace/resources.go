@@ -32,6 +32,9 @@ func allocationOf(limit, reservation *int64) allocation {
 	return a
 }
 
+// portion is what one pool may take.
+type portion struct{ cpu, memory allocation }
+
 // share is what zone i of n gets: even parts, and what does not divide goes to
 // the first ones, so that the parts add up.
 func share(total int64, i, n int) int64 {
@@ -42,22 +45,22 @@ func share(total int64, i, n int) int64 {
 	return part
 }
 
-// shares returns what the pool of zone i of n is to have.
-func shares(r v1alpha1.NamespaceResources, i, n int) (cpu, memory allocation) {
-	cpu, memory = allocation{limit: unlimited}, allocation{limit: unlimited}
+// portionOf returns what the pool of zone i of n is to have.
+func portionOf(r v1alpha1.NamespaceResources, i, n int) portion {
+	p := portion{cpu: allocation{limit: unlimited}, memory: allocation{limit: unlimited}}
 	if r.CPULimitMHz != nil {
-		cpu.limit = share(*r.CPULimitMHz, i, n)
+		p.cpu.limit = share(*r.CPULimitMHz, i, n)
 	}
 	if r.CPUReservationMHz != nil {
-		cpu.reservation = share(*r.CPUReservationMHz, i, n)
+		p.cpu.reservation = share(*r.CPUReservationMHz, i, n)
 	}
 	if r.MemoryLimit != nil {
-		memory.limit = share(r.MemoryLimit.Value()/mebibyte, i, n)
+		p.memory.limit = share(r.MemoryLimit.Value()/mebibyte, i, n)
 	}
 	if r.MemoryReservation != nil {
-		memory.reservation = share(r.MemoryReservation.Value()/mebibyte, i, n)
+		p.memory.reservation = share(r.MemoryReservation.Value()/mebibyte, i, n)
 	}
-	return cpu, memory
+	return p
 }
 
 // sum returns what all pools together may take: one pool without a limit, and
@@ -69,8 +72,8 @@ func sum(pools []*pool) v1alpha1.NamespaceResources {
 	}
 	var cpu, memory allocation
 	for _, p := range pools {
-		cpu.add(p.cpu)
-		memory.add(p.memory)
+		cpu.add(p.has.cpu)
+		memory.add(p.has.memory)
 	}
 	if cpu.limit >= 0 {
 		r.CPULimitMHz = &cpu.limit
@@ -101,8 +104,8 @@ func (a allocation) spec() types.ResourceAllocationInfo {
 }
 
 // newSpec is the spec of a pool that is made.
-func newSpec(cpu, memory allocation) types.ResourceConfigSpec {
-	spec := types.ResourceConfigSpec{CpuAllocation: cpu.spec(), MemoryAllocation: memory.spec()}
+func (p portion) newSpec() types.ResourceConfigSpec {
+	spec := types.ResourceConfigSpec{CpuAllocation: p.cpu.spec(), MemoryAllocation: p.memory.spec()}
 	for _, allocation := range []*types.ResourceAllocationInfo{&spec.CpuAllocation, &spec.MemoryAllocation} {
 		expandable := true
 		allocation.ExpandableReservation = &expandable

@@ -3,6 +3,7 @@
 package vspherenamespace
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -84,6 +85,13 @@ func (p *Projector) knowsFolder(id string) bool {
 	return p.tree.Locate(id).Namespace != ""
 }
 
+// liesIn says whether a folder is the one of a namespace, or lies below it.
+func (p *Projector) liesIn(id, folder string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tree.Locate(id).Folder == folder
+}
+
 // isDetached says whether the Kubernetes Namespace of a folder was deleted.
 func (p *Projector) isDetached(id string) bool {
 	p.mu.Lock()
@@ -128,6 +136,29 @@ func (p *Projector) rootPools() map[string]string {
 		}
 	}
 	return zones
+}
+
+// takeablePool returns the zone of a resource pool that the namespace of a name
+// may take over, or why it may not.
+func (p *Projector) takeablePool(id, name string) (zone, refusal string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pool := p.pools[id]
+	if pool == nil || p.clusters[pool.cluster] == "" {
+		return "", "vCenter has no such resource pool in a cluster that the account may see"
+	}
+	zone = namespace.Label(p.clusters[pool.cluster], "zone", pool.cluster)
+	if pool.root {
+		return zone, "it is the one of the whole cluster: give one that lies in it"
+	}
+	for other, owner := range p.byPool {
+		for at := p.pools[other]; at != nil && owner != name; at = p.pools[at.parent] {
+			if at == pool {
+				return zone, fmt.Sprintf("the vSphere Namespace %q has %s, which is it or lies in it", owner, other)
+			}
+		}
+	}
+	return zone, ""
 }
 
 // poolsNamed returns the pools of that name directly below the root pools, by

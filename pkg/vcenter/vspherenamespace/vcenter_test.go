@@ -180,7 +180,7 @@ func TestMadeAgain(t *testing.T) {
 func TestDeleteLeavesWhatWasThere(t *testing.T) {
 	w := newWorld(t, twoClusters)
 	s := w.start(-1)
-	folder := s.get("team-a").Status.Folder
+	folder, pool := s.get("team-a").Status.Folder, s.get("team-a").Status.Zones[0].ResourcePool
 	if err := s.remove("team-a"); err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestDeleteLeavesWhatWasThere(t *testing.T) {
 	}
 	// Made again, it takes over what is there, and still did not make it.
 	again := fresh("team-a")
-	again.Spec.Folder, again.Spec.Zones = folder, []string{"cluster-a"}
+	again.Spec.Folder, again.Spec.Zones, again.Spec.ResourcePools = folder, []string{"cluster-a"}, []string{pool}
 	if err := s.create(again); err != nil {
 		t.Fatal(err)
 	}

@@ -273,6 +273,14 @@ func (s *server) until(what string, done func() bool) {
 	}
 }
 
+// knows waits until the inventory has an object.
+func (s *server) knows(ref types.ManagedObjectReference) {
+	s.t.Helper()
+	if err := s.backend.Refresher.Refresh(s.t.Context(), ref); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 func (s *server) list() map[string]*v1alpha1.Namespace {
 	s.t.Helper()
 	list := &v1alpha1.NamespaceList{}

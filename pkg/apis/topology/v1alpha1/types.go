@@ -22,7 +22,7 @@ type AvailabilityZone struct {
 	//
 	// +optional
 	Spec AvailabilityZoneSpec `json:"spec,omitempty"`
-	// Status is empty: all there is to say is in the spec.
+	// Status is how the zone is doing.
 	//
 	// +optional
 	Status AvailabilityZoneStatus `json:"status,omitempty"`
@@ -78,8 +78,17 @@ type NamespaceInfo struct {
 	FolderMoID string `json:"folderMoId,omitempty"`
 }
 
-// AvailabilityZoneStatus is empty.
-type AvailabilityZoneStatus struct{}
+// AvailabilityZoneConditionReady is true while vSphere Namespaces can have resource
+// pools in the zone.
+const AvailabilityZoneConditionReady = "Ready"
+
+// AvailabilityZoneStatus is how a zone is doing.
+type AvailabilityZoneStatus struct {
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
 
 // Zone is a zone in which a namespace has a resource pool. It has the name of its
 // AvailabilityZone and lies in the Kubernetes Namespace. It is read only: it says

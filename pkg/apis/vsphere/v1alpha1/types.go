@@ -51,11 +51,22 @@ type NamespaceSpec struct {
 	// Folder is the managed-object id of an existing VM folder of the same name
 	// to take over: one whose Kubernetes Namespace was deleted, or any other of
 	// the datacenter, which is moved into the namespaces folder with all that
-	// lies in it. It stays when the namespace is deleted. Empty: the folder of
-	// that name is made if there is none. It cannot be changed.
+	// lies in it. It stays when the namespace is deleted. Empty: a folder of that
+	// name is made, and one that is there already is not taken. It cannot be
+	// changed.
 	//
 	// +optional
 	Folder string `json:"folder,omitempty"`
+	// ResourcePools are the managed-object ids of existing resource pools to take
+	// over, at most one in each zone, with all that runs in them: their limits
+	// become the namespace's. They stay when the namespace is deleted. A zone in
+	// which none is named gets a resource pool of the namespace's name; one of
+	// that name which is there already is not taken. Ids may be added, and none
+	// taken out.
+	//
+	// +optional
+	// +listType=set
+	ResourcePools []string `json:"resourcePools,omitempty"`
 	// Zones are the names of the zones in which the namespace has a resource
 	// pool. Empty at creation: all zones that there are. Later, empty is as it
 	// was: a namespace keeps a zone.
@@ -188,9 +199,15 @@ const (
 	NamespaceTerminating NamespacePhase = "Terminating"
 )
 
-// NamespaceConditionReady is true while folder and resource pools are there as
-// declared.
-const NamespaceConditionReady = "Ready"
+// The types of condition.
+const (
+	// NamespaceConditionReady is true while folder and resource pools are there
+	// as declared.
+	NamespaceConditionReady = "Ready"
+	// NamespaceConditionNamed is there only when false: the namespace does not
+	// have the name of its folder, and the message says why and what helps.
+	NamespaceConditionNamed = "Named"
+)
 
 // NamespaceFinalizer is on every vSphere Namespace. It stands for what Pacific
 // made for it, in vCenter and in Kubernetes.
@@ -227,6 +244,12 @@ type NamespaceZoneStatus struct {
 	//
 	// +optional
 	ResourcePool string `json:"resourcePool,omitempty"`
+	// Leaving: the zone is not asked for any more. It goes from here once none of
+	// the namespace's virtual machines is in its resource pool, which keeps its
+	// limits until then.
+	//
+	// +optional
+	Leaving bool `json:"leaving,omitempty"`
 }
 
 // NamespaceUsage is what the virtual machines of a vSphere Namespace take now.

@@ -14,9 +14,17 @@ type NamespaceSpecApplyConfiguration struct {
 	// Folder is the managed-object id of an existing VM folder of the same name
 	// to take over: one whose Kubernetes Namespace was deleted, or any other of
 	// the datacenter, which is moved into the namespaces folder with all that
-	// lies in it. It stays when the namespace is deleted. Empty: the folder of
-	// that name is made if there is none. It cannot be changed.
+	// lies in it. It stays when the namespace is deleted. Empty: a folder of that
+	// name is made, and one that is there already is not taken. It cannot be
+	// changed.
 	Folder *string `json:"folder,omitempty"`
+	// ResourcePools are the managed-object ids of existing resource pools to take
+	// over, at most one in each zone, with all that runs in them: their limits
+	// become the namespace's. They stay when the namespace is deleted. A zone in
+	// which none is named gets a resource pool of the namespace's name; one of
+	// that name which is there already is not taken. Ids may be added, and none
+	// taken out.
+	ResourcePools []string `json:"resourcePools,omitempty"`
 	// Zones are the names of the zones in which the namespace has a resource
 	// pool. Empty at creation: all zones that there are. Later, empty is as it
 	// was: a namespace keeps a zone.
@@ -58,6 +66,16 @@ func (b *NamespaceSpecApplyConfiguration) WithDescription(value string) *Namespa
 // If called multiple times, the Folder field is set to the value of the last call.
 func (b *NamespaceSpecApplyConfiguration) WithFolder(value string) *NamespaceSpecApplyConfiguration {
 	b.Folder = &value
+	return b
+}
+
+// WithResourcePools adds the given value to the ResourcePools field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the ResourcePools field.
+func (b *NamespaceSpecApplyConfiguration) WithResourcePools(values ...string) *NamespaceSpecApplyConfiguration {
+	for i := range values {
+		b.ResourcePools = append(b.ResourcePools, values[i])
+	}
 	return b
 }
 

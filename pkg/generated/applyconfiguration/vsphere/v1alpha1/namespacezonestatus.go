@@ -12,6 +12,10 @@ type NamespaceZoneStatusApplyConfiguration struct {
 	Name *string `json:"name,omitempty"`
 	// ResourcePool is the managed-object id of the resource pool.
 	ResourcePool *string `json:"resourcePool,omitempty"`
+	// Leaving: the zone is not asked for any more. It goes from here once none of
+	// the namespace's virtual machines is in its resource pool, which keeps its
+	// limits until then.
+	Leaving *bool `json:"leaving,omitempty"`
 }
 
 // NamespaceZoneStatusApplyConfiguration constructs a declarative configuration of the NamespaceZoneStatus type for use with
@@ -33,5 +37,13 @@ func (b *NamespaceZoneStatusApplyConfiguration) WithName(value string) *Namespac
 // If called multiple times, the ResourcePool field is set to the value of the last call.
 func (b *NamespaceZoneStatusApplyConfiguration) WithResourcePool(value string) *NamespaceZoneStatusApplyConfiguration {
 	b.ResourcePool = &value
+	return b
+}
+
+// WithLeaving sets the Leaving field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Leaving field is set to the value of the last call.
+func (b *NamespaceZoneStatusApplyConfiguration) WithLeaving(value bool) *NamespaceZoneStatusApplyConfiguration {
+	b.Leaving = &value
 	return b
 }

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vspherenamespace
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/failure"
+)
+
+// plan decides what a new namespace starts from. What is there in vCenter already
+// is taken over only where the object names it.
+func (b *Backend) plan(ctx context.Context, record *Record, object *v1alpha1.Namespace) error {
+	if err := b.planFolder(ctx, record, object); err != nil {
+		return err
+	}
+	zones, err := b.zones(object.Spec.Zones)
+	if err != nil {
+		return err
+	}
+	if err := b.planPools(record, object, zones); err != nil {
+		return err
+	}
+	if !equality.Semantic.DeepEqual(object.Spec.Resources, v1alpha1.NamespaceResources{}) {
+		record.Resources = object.Spec.Resources.DeepCopy()
+	}
+	return nil
+}
+
+func (b *Backend) planFolder(ctx context.Context, record *Record, object *v1alpha1.Namespace) error {
+	folder, detached := b.Projector.folderNamed(object.Name)
+	asked := object.Spec.Folder
+	switch {
+	case folder != "" && !detached:
+		return fmt.Errorf("the folder %s of vCenter is the vSphere Namespace %q already: %w", folder, object.Name, failure.AlreadyExists)
+	case folder != "" && asked == "":
+		return fmt.Errorf("the name %q has the folder %s of the namespaces folder, whose Kubernetes Namespace was deleted: "+
+			"take it over with all that lies in it by spec.folder: %s, or choose another name: %w", object.Name, folder, folder, failure.AlreadyExists)
+	case folder != "" && asked != folder:
+		return fmt.Errorf("spec.folder: the name %q has the folder %s of the namespaces folder, whose Kubernetes Namespace was deleted: "+
+			"take that one over, or rename one of the two: %w", object.Name, folder, failure.Invalid)
+	case asked == "":
+		return nil
+	}
+	if folder == "" {
+		lies, err := b.adoptable(ctx, object.Name, asked)
+		if err != nil {
+			return err
+		}
+		record.From = lies
+	}
+	record.Folder, record.Bring = asked, true
+	record.Kept = append(record.Kept, asked)
+	return nil
+}
+
+// zones checks the names of zones. None are all.
+func (b *Backend) zones(asked []string) ([]string, error) {
+	known := b.Projector.rootPools()
+	if len(known) == 0 {
+		return nil, fmt.Errorf("vCenter has no cluster that the account may see, so there is no zone for a resource pool: %w", failure.Invalid)
+	}
+	names := slices.Sorted(maps.Keys(known))
+	if len(asked) == 0 {
+		return names, nil
+	}
+	for _, zone := range asked {
+		if _, found := known[zone]; !found {
+			return nil, fmt.Errorf("spec.zones: there is no zone %q; there are: %s: %w", zone, strings.Join(names, ", "), failure.Invalid)
+		}
+	}
+	zones := slices.Clone(asked)
+	slices.Sort(zones)
+	return zones, nil
+}
+
+// planPools sets the zones of a record, and the pools that are there already in
+// those that it had not before. Another one of the namespace's name is somebody
+// else's: limits for the namespace would throttle what runs in it.
+func (b *Backend) planPools(record *Record, object *v1alpha1.Namespace, zones []string) error {
+	taken, err := b.takenPools(record, object.Name, zones, object.Spec.ResourcePools)
+	if err != nil {
+		return err
+	}
+	named := b.Projector.poolsNamed(object.Name)
+	for _, zone := range zones {
+		id := taken[zone]
+		switch {
+		case id != "":
+		case record.Pools[zone] != "" || slices.Contains(record.MakingPools, zone):
+			continue
+		case named[zone] == "":
+			continue
+		case !record.kept(named[zone]):
+			return occupied(object.Name, zone, named[zone])
+		default: // it was this namespace's before it gave up the zone
+			id = named[zone]
+		}
+		record.keepPool(zone, id)
+	}
+	record.want(zones)
+	return nil
+}
+
+// occupied is the error where a zone has a resource pool of the namespace's name
+// that does not belong to it.
+func occupied(name, zone, id string) error {
+	return fmt.Errorf("zone %q has a resource pool called %q already, %s, which Pacific did not make: "+
+		"take it over with all that runs in it by adding %q to spec.resourcePools, leave out the zone, or rename one of the two: %w",
+		zone, name, id, id, failure.AlreadyExists)
+}
+
+// takenPools returns the resource pools that spec.resourcePools names and the
+// record does not have yet, by zone.
+func (b *Backend) takenPools(record *Record, name string, zones, asked []string) (map[string]string, error) {
+	taken := map[string]string{}
+	for _, id := range asked {
+		if slices.Contains(slices.Collect(maps.Values(record.Pools)), id) {
+			continue
+		}
+		found, refusal := b.Projector.takeablePool(id, name)
+		if refusal == "" {
+			switch other := record.Pools[found]; {
+			case !slices.Contains(zones, found) && record.kept(id):
+				continue // the namespace has given up the zone
+			case !slices.Contains(zones, found):
+				refusal = fmt.Sprintf("it lies in zone %q, which is not among spec.zones", found)
+			case taken[found] != "":
+				refusal = fmt.Sprintf("it lies in zone %q beside %s, and a namespace has one in each", found, taken[found])
+			case other != "":
+				refusal = fmt.Sprintf("the namespace has the resource pool %s in its zone %q already", other, found)
+			}
+		}
+		if refusal != "" {
+			return nil, fmt.Errorf("spec.resourcePools: %s cannot be taken over, %s: %w", id, refusal, failure.Invalid)
+		}
+		taken[found] = id
+	}
+	return taken, nil
+}
