@@ -25,6 +25,8 @@
 //     JSON-RPC lets nobody in without a password.
 //   - Items of content libraries have the same identifiers at each start.
 //   - The port group of a distributed switch's uplinks is tagged as such.
+//   - What somebody has the role "No access" on is kept from them: it is in no
+//     view, no search finds it, and every call fails with NoPermission.
 //   - Guest operations need running tools, and power tasks refuse what vCenter
 //     refuses.
 //

@@ -38,6 +38,9 @@ func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method) (mo
 	if ctx.Session == nil {
 		return nil, nil
 	}
+	if v.tracker.Hides(ctx, method.This) {
+		return nil, &types.NoPermission{Object: &method.This, PrivilegeId: "System.View"}
+	}
 	var wrapper mo.Reference
 	switch object := ctx.Map.Get(method.This).(type) {
 	case *simulator.VirtualMachine:
@@ -55,6 +58,15 @@ func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method) (mo
 		switch method.Name {
 		case "UpdateConfig", "CreateResourcePool":
 			wrapper = &resourcePool{ResourcePool: object, tracker: v.tracker}
+		}
+	case *simulator.AuthorizationManager:
+		switch method.Name {
+		case "SetEntityPermissions", "RemoveEntityPermission":
+			wrapper = &authorizationManager{AuthorizationManager: object, tracker: v.tracker}
+		}
+	case *simulator.SearchIndex:
+		if method.Name == "FindByInventoryPath" {
+			wrapper = &searchIndex{SearchIndex: object, tracker: v.tracker}
 		}
 	case *simulator.ViewManager:
 		if method.Name == "CreateContainerView" {

@@ -74,6 +74,10 @@ func (c *propertyCollector) CreateFilter(ctx *simulator.Context, req *types.Crea
 			}
 		}
 	}
+	if fault := trackerOf(ctx).denied(ctx, []types.PropertyFilterSpec{req.Spec}); fault != nil {
+		body.Fault_ = simulator.Fault("", fault)
+		return body
+	}
 	for _, set := range req.Spec.ObjectSet {
 		if ctx.Session.Get(set.Obj) == nil {
 			body.Fault_ = simulator.Fault("", &types.ManagedObjectNotFound{Obj: set.Obj})
@@ -104,14 +108,28 @@ func (c *propertyCollector) removeFilter(filter *propertyFilter) {
 
 // RetrievePropertiesEx brings views up to date before it reads them.
 func (c *propertyCollector) RetrievePropertiesEx(ctx *simulator.Context, req *types.RetrievePropertiesEx) soap.HasFault {
+	if fault := trackerOf(ctx).denied(ctx, req.SpecSet); fault != nil {
+		return &methods.RetrievePropertiesExBody{Fault_: simulator.Fault("", fault)}
+	}
 	refreshViews(ctx, req.SpecSet)
-	return c.PropertyCollector.RetrievePropertiesEx(ctx, req)
+	body := c.PropertyCollector.RetrievePropertiesEx(ctx, req)
+	if answer, ok := body.(*methods.RetrievePropertiesExBody); ok && answer.Res != nil && answer.Res.Returnval != nil {
+		trackerOf(ctx).withhold(ctx, answer.Res.Returnval.Objects)
+	}
+	return body
 }
 
 // RetrieveProperties brings views up to date before it reads them.
 func (c *propertyCollector) RetrieveProperties(ctx *simulator.Context, req *types.RetrieveProperties) soap.HasFault {
+	if fault := trackerOf(ctx).denied(ctx, req.SpecSet); fault != nil {
+		return &methods.RetrievePropertiesBody{Fault_: simulator.Fault("", fault)}
+	}
 	refreshViews(ctx, req.SpecSet)
-	return c.PropertyCollector.RetrieveProperties(ctx, req)
+	body := c.PropertyCollector.RetrieveProperties(ctx, req)
+	if answer, ok := body.(*methods.RetrievePropertiesBody); ok && answer.Res != nil {
+		trackerOf(ctx).withhold(ctx, answer.Res.Returnval)
+	}
+	return body
 }
 
 func refreshViews(ctx *simulator.Context, specs []types.PropertyFilterSpec) {

@@ -16,6 +16,9 @@
 //     between folders change parent, and enter and leave views. Changes that the
 //     simulator makes without notice (a resource pool's configuration, lists of
 //     machines) arrive too.
+//   - What somebody has the role "No access" on leaves their views; in a filter
+//     that names it its properties are missing, and reading it fails, with
+//     NoPermission.
 //   - A waiting WaitForUpdatesEx fails with NotAuthenticated when its session
 //     ends, and a version that the collector did not hand out is refused with
 //     InvalidCollectorVersion; the last version but one is answered again.

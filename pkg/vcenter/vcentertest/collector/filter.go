@@ -210,12 +210,18 @@ func collect(ctx *simulator.Context, spec types.PropertyFilterSpec) ([]types.Obj
 	if fault := res.Fault(); fault != nil {
 		return nil, fault.VimFault().(types.BaseMethodFault)
 	}
-	return res.(*methods.RetrievePropertiesExBody).Res.Returnval.Objects, nil
+	contents := res.(*methods.RetrievePropertiesExBody).Res.Returnval.Objects
+	trackerOf(ctx).withhold(ctx, contents)
+	return contents, nil
 }
 
 // compare records what an object is like now and says what to send of it.
 func (f *propertyFilter) compare(content types.ObjectContent) (types.ObjectUpdate, bool) {
 	before, known := f.known[content.Obj]
+	if known && len(content.PropSet) == 0 && len(content.MissingSet) > 0 {
+		f.known[content.Obj] = map[string]any{}
+		return types.ObjectUpdate{Kind: types.ObjectUpdateKindModify, Obj: content.Obj, MissingSet: content.MissingSet}, len(before) > 0
+	}
 	now := make(map[string]any, len(content.PropSet))
 	update := types.ObjectUpdate{Kind: types.ObjectUpdateKindModify, Obj: content.Obj}
 	for _, property := range content.PropSet {

@@ -46,8 +46,11 @@ type Tracker struct {
 	// view shows them yet.
 	unfinished map[types.ManagedObjectReference]bool
 	clones     int
-	next       chan struct{}
-	waiting    int
+	// shown says, by entity and account, whether a permission on the entity
+	// itself shows it.
+	shown   map[types.ManagedObjectReference]map[string]bool
+	next    chan struct{}
+	waiting int
 }
 
 // NewTracker returns a tracker that hears of nothing until it is registered.
@@ -57,6 +60,7 @@ func NewTracker() *Tracker {
 		removed:    make(map[types.ManagedObjectReference]bool),
 		entities:   make(map[types.ManagedObjectReference]facts),
 		unfinished: make(map[types.ManagedObjectReference]bool),
+		shown:      make(map[types.ManagedObjectReference]map[string]bool),
 		next:       make(chan struct{}),
 	}
 	t.Self = trackerReference()
@@ -300,6 +304,7 @@ func (t *Tracker) RemoveObject(_ *simulator.Context, ref types.ManagedObjectRefe
 	if entity {
 		t.removed[ref] = true
 		delete(t.entities, ref)
+		delete(t.shown, ref)
 		delete(t.unfinished, ref)
 	}
 	t.mark(ref, entity)

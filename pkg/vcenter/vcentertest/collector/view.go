@@ -132,7 +132,7 @@ func (v *containerView) refresh(ctx *simulator.Context) []types.ManagedObjectRef
 
 func (v *containerView) walk(ctx *simulator.Context, t *Tracker, container types.ManagedObjectReference, seen map[types.ManagedObjectReference]bool, members *[]types.ManagedObjectReference) {
 	for _, child := range Children(ctx, container) {
-		if seen[child] || !t.visible(child) {
+		if seen[child] || !t.visible(child) || t.Hides(ctx, child) {
 			continue
 		}
 		seen[child] = true
