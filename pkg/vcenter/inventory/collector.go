@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,12 +60,14 @@ type Collector struct {
 	root    types.ManagedObjectReference
 	vcenter string
 	// refreshed holds the objects that Refresh has read since the wait under
-	// way began, with the number of that Refresh: what the wait brings for them
-	// may be older.
+	// way began, with the number of that reading: what the wait brings for them
+	// may be older. readings numbers the readings as they begin.
 	refreshed map[types.ManagedObjectReference]uint64
-	refreshes uint64
+	readings  uint64
 	handed    uint64          // Turns that were committed.
 	missing   map[string]bool // Said in the log.
+	hidden    int             // How many objects are, as said in the log.
+	checked   time.Time       // When the hidden ones were last looked for.
 
 	mu     sync.Mutex // Guards status, following.
 	status Status
@@ -148,7 +152,7 @@ func (c *Collector) Status() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	status := c.status
-	status.Objects = make(map[string]int, len(c.Kinds))
+	status.Objects, status.Hidden = make(map[string]int, len(c.Kinds)), maps.Clone(c.status.Hidden)
 	for _, kind := range c.Kinds {
 		status.Objects[kind.Type] = c.status.Objects[kind.Type]
 	}
@@ -194,10 +198,33 @@ func (c *Collector) hand(t *turn, folder types.ManagedObjectReference) {
 		counts[kind.Type] = c.counts[i]
 	}
 	c.Handler.Apply(update)
+	hidden := c.sayHidden(changed)
 	c.mu.Lock()
-	c.status.Synced, c.status.NamespacesFolder, c.status.Objects = true, folder, counts
+	c.status.Synced, c.status.NamespacesFolder, c.status.Objects, c.status.Hidden = true, folder, counts, hidden
 	c.mu.Unlock()
-	c.Metrics.updated(counts)
+	c.Metrics.updated(counts, hidden)
+}
+
+// sayHidden counts the hidden objects by type, and logs how many there are when
+// that is another number than before. The caller holds turns.
+func (c *Collector) sayHidden(changed []Object) map[string]int {
+	if c.hidden == 0 && !slices.ContainsFunc(changed, func(o Object) bool { return o.Hidden }) {
+		return nil
+	}
+	counts, total, example := map[string]int{}, 0, types.ManagedObjectReference{}
+	for ref, known := range c.objects {
+		if known.hidden() {
+			counts[ref.Type]++
+			total++
+			example = ref
+		}
+	}
+	if total != c.hidden {
+		c.hidden = total
+		c.Logger.Info("vCenter keeps objects from the account that it showed before; they stay as they were read last",
+			"objects", total, "example", example.Value)
+	}
+	return counts
 }
 
 // Refresh reads one object now and has what differs applied before it returns,
@@ -205,59 +232,95 @@ func (c *Collector) hand(t *turn, folder types.ManagedObjectReference) {
 // object that is gone is removed. One that is new is taken in if it lies under
 // its kind's root; else the error's kind is failure.NotFound. What the stream
 // brings later for the object wins; what it brings from before is not applied.
+//
+// Many can be refreshed at a time, with the stream under way: nothing waits for
+// vCenter but the caller.
 func (c *Collector) Refresh(ctx context.Context, ref types.ManagedObjectReference) error {
 	operation := fmt.Sprintf("refresh %s %s", ref.Type, ref.Value)
-	c.turns.Lock()
-	ready, before, mark, folder, root := c.initial, c.objects[ref], c.refreshed[ref], c.folder, c.root
-	c.turns.Unlock()
-	if !ready {
-		return fmt.Errorf("%s: the inventory was not read yet: %w", operation, failure.Unavailable)
-	}
-	kinds := before.kinds
-	var contents map[int]types.ObjectContent
-	read := func(ctx context.Context, client *vim25.Client) (err error) {
-		if kinds == 0 {
-			if kinds, err = c.place(ctx, client, ref, folder, root); err != nil {
-				return err
-			}
+	for first := uint64(0); ; {
+		r, err := c.begin(ref)
+		if err != nil {
+			return fmt.Errorf("%s: %w", operation, err)
 		}
-		contents, err = c.fetch(ctx, client, ref, kinds)
-		return err
+		if first == 0 {
+			first = r.number
+		}
+		if err := c.Session.Do(ctx, operation, r.read); err != nil {
+			return err
+		}
+		done, err := c.end(r, first)
+		if err != nil {
+			return fmt.Errorf("%s: %w", operation, vcenter.Translate(err))
+		}
+		if done {
+			return nil
+		}
 	}
-	// Read without the lock, so that many can be refreshed at a time.
-	if err := c.Session.Do(ctx, operation, read); err != nil {
-		return err
-	}
+}
 
+// reading is one attempt of Refresh.
+type reading struct {
+	collector    *Collector
+	ref          types.ManagedObjectReference
+	number, mark uint64
+	before       entry
+	folder, root types.ManagedObjectReference
+	kinds        uint64
+	contents     map[int]types.ObjectContent
+}
+
+func (c *Collector) begin(ref types.ManagedObjectReference) (*reading, error) {
 	c.turns.Lock()
 	defer c.turns.Unlock()
-	if c.objects[ref].turn != before.turn || c.refreshed[ref] != mark {
-		// Somebody else was faster, and may have read later than we did.
-		kinds = c.objects[ref].kinds
-		if err := c.Session.Do(ctx, operation, read); err != nil {
+	if !c.initial {
+		return nil, fmt.Errorf("the inventory was not read yet: %w", failure.Unavailable)
+	}
+	c.readings++
+	return &reading{collector: c, ref: ref, number: c.readings, mark: c.refreshed[ref], before: c.objects[ref], folder: c.folder, root: c.root}, nil
+}
+
+func (r *reading) read(ctx context.Context, client *vim25.Client) (err error) {
+	r.kinds = r.before.kinds
+	if r.kinds == 0 {
+		if r.kinds, err = r.collector.place(ctx, client, r.ref, r.folder, r.root); err != nil {
 			return err
 		}
 	}
+	r.contents, err = r.collector.fetch(ctx, client, r.ref, r.kinds)
+	return err
+}
+
+// end applies what was read, unless the object was read or changed in between:
+// what was read may be older than that. first is the number of the first
+// attempt: what was read by one that began later is as good.
+func (c *Collector) end(r *reading, first uint64) (done bool, err error) {
+	c.turns.Lock()
+	defer c.turns.Unlock()
+	if c.refreshed[r.ref] > first {
+		return true, nil
+	}
+	if c.objects[r.ref].turn != r.before.turn || c.refreshed[r.ref] != r.mark {
+		return false, nil
+	}
 	t := newTurn(c.Kinds, c.paths, false, c.objects)
-	d := t.draft(ref)
-	d.kinds = kinds
+	d := t.draft(r.ref)
+	d.kinds = r.kinds
 	for i := range c.Kinds {
-		content, ok := contents[i]
+		content, ok := r.contents[i]
 		switch {
-		case kinds&(1<<i) == 0:
+		case r.kinds&(1<<i) == 0:
 		case !ok:
 			d.kinds = 0
 		default:
-			if err := c.sayMissing(ref, content.MissingSet); err != nil {
-				return fmt.Errorf("%s: %w", operation, vcenter.Translate(err))
+			if err := c.sayMissing(r.ref, content.MissingSet); err != nil {
+				return false, err
 			}
 			t.replace(i, content)
 		}
 	}
-	c.refreshes++
-	c.refreshed[ref] = c.refreshes
+	c.refreshed[r.ref] = r.number
 	c.hand(t, c.folder)
-	return nil
+	return true, nil
 }
 
 // fetch reads one object as each of kinds. Nothing for a kind says that the
@@ -268,12 +331,14 @@ func (c *Collector) fetch(ctx context.Context, client *vim25.Client, ref types.M
 		if kinds&(1<<i) == 0 {
 			continue
 		}
-		found, err := retrieve(ctx, client, kind, []types.ManagedObjectReference{ref})
+		found, err := retrieve(ctx, client, []types.ManagedObjectReference{ref}, types.PropertySpec{Type: kind.Type, PathSet: kind.Paths})
 		if err != nil {
 			return nil, err
 		}
 		for _, content := range found {
-			contents[i] = content
+			if !isGone(content) {
+				contents[i] = content
+			}
 		}
 	}
 	return contents, nil

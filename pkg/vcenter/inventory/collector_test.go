@@ -17,6 +17,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/waittest"
@@ -248,7 +249,7 @@ func TestSilenceIsALoss(t *testing.T) {
 	t.Cleanup(w.close)
 	way := v.URL()
 	way.Host = w.listener.Addr().String()
-	f := startAt(t, v, way, func(c *inventory.Collector) { c.MaxWait, c.Grace = time.Second, 200*time.Millisecond })
+	f := startAt(t, v, vcenter.Config{URL: way}, func(c *inventory.Collector) { c.MaxWait, c.Grace = time.Second, 200*time.Millisecond })
 	f.synced()
 	f.mirror.forget()
 

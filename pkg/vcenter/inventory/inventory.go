@@ -16,6 +16,10 @@ import (
 type Object struct {
 	Ref        types.ManagedObjectReference
 	Properties map[string]any
+	// Hidden says that vCenter keeps the object from the account now, or some
+	// of its properties, without it being gone: what is kept is as it was read
+	// last, and a change of it is not seen.
+	Hidden bool
 }
 
 // Update is one consistent step of the inventory.
@@ -32,9 +36,12 @@ type Update struct {
 	// made again, or another one took its place.
 	NamespacesFolder types.ManagedObjectReference
 	// Changed are the objects that are new or have a property that differs,
-	// with all their properties.
+	// with all their properties; also those that became Hidden, or no longer
+	// are.
 	Changed []Object
-	// Removed are the objects that are gone, or lie no longer under the root.
+	// Removed are the objects of which vCenter said, when it was asked for
+	// each, that they are gone or lie no longer under the root. What the
+	// account may merely not see any more is not among them, but Hidden.
 	Removed []types.ManagedObjectReference
 }
 
@@ -89,6 +96,7 @@ type Status struct {
 	Err error
 	// NamespacesFolder is the folder as last found.
 	NamespacesFolder types.ManagedObjectReference
-	// Objects counts the known objects by Kind.Type.
-	Objects map[string]int
+	// Objects counts the known objects by Kind.Type, and Hidden those of them
+	// that vCenter keeps from the account.
+	Objects, Hidden map[string]int
 }

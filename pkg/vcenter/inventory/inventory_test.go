@@ -7,8 +7,8 @@ import (
 	"io"
 	"maps"
 	"net"
-	"net/url"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -44,12 +44,13 @@ type mirror struct {
 	changes map[types.ManagedObjectReference]int
 	removed map[types.ManagedObjectReference]int
 	objects map[types.ManagedObjectReference]map[string]any
+	hidden  map[types.ManagedObjectReference]bool
 	folder  types.ManagedObjectReference
 }
 
 func newMirror(t *testing.T) *mirror {
 	return &mirror{t: t, objects: map[types.ManagedObjectReference]map[string]any{},
-		changes: map[types.ManagedObjectReference]int{}, removed: map[types.ManagedObjectReference]int{}}
+		hidden: map[types.ManagedObjectReference]bool{}, changes: map[types.ManagedObjectReference]int{}, removed: map[types.ManagedObjectReference]int{}}
 }
 
 func (m *mirror) Apply(update inventory.Update) {
@@ -63,6 +64,7 @@ func (m *mirror) Apply(update inventory.Update) {
 	for _, changed := range update.Changed {
 		m.changes[changed.Ref]++
 		m.objects[changed.Ref] = changed.Properties
+		m.hidden[changed.Ref] = changed.Hidden
 	}
 	for _, ref := range update.Removed {
 		if m.objects[ref] == nil {
@@ -70,6 +72,7 @@ func (m *mirror) Apply(update inventory.Update) {
 		}
 		m.removed[ref]++
 		delete(m.objects, ref)
+		delete(m.hidden, ref)
 	}
 }
 
@@ -88,6 +91,19 @@ func (m *mirror) named(kind, name string) (types.ManagedObjectReference, map[str
 func (m *mirror) vm(name string) map[string]any {
 	_, properties := m.named("VirtualMachine", name)
 	return properties
+}
+
+// kept lists the names of the objects that are hidden, sorted.
+func (m *mirror) kept() (names []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for ref, hidden := range m.hidden {
+		if hidden {
+			names = append(names, m.objects[ref]["name"].(string))
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // forget starts the counting of changes anew.
@@ -116,17 +132,24 @@ type fixture struct {
 // start runs a collector which ends, with all its goroutines, with the test.
 func start(t *testing.T, v *vcentertest.VCenter, change func(*inventory.Collector)) *fixture {
 	t.Helper()
-	return startAt(t, v, v.URL(), change)
+	return startAt(t, v, vcenter.Config{}, change)
 }
 
-// startAt is start with another way to vCenter.
-func startAt(t *testing.T, v *vcentertest.VCenter, way *url.URL, change func(*inventory.Collector)) *fixture {
+// startAt is start with another way to vCenter, or another account.
+func startAt(t *testing.T, v *vcentertest.VCenter, config vcenter.Config, change func(*inventory.Collector)) *fixture {
 	t.Helper()
 	before := runtime.NumGoroutine()
-	s, err := vcenter.NewSession(vcenter.Config{
-		URL: way, CredentialsFile: v.CredentialsFile(t), CAFile: v.CAFile(t),
-		KeepAlive: 200 * time.Millisecond, CallTimeout: 5 * time.Second,
-	})
+	if config.URL == nil {
+		config.URL = v.URL()
+	}
+	if config.CAFile == "" {
+		config.CAFile = v.CAFile(t)
+	}
+	if config.CredentialsFile == "" {
+		config.CredentialsFile = v.CredentialsFile(t)
+	}
+	config.KeepAlive, config.CallTimeout = 200*time.Millisecond, 5*time.Second
+	s, err := vcenter.NewSession(config)
 	if err != nil {
 		t.Fatal(err)
 	}

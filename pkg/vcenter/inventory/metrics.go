@@ -11,6 +11,7 @@ import (
 // Metrics measures a Collector. A nil *Metrics measures nothing.
 type Metrics struct {
 	objects    *metrics.GaugeVec
+	hidden     *metrics.GaugeVec
 	lastUpdate *metrics.Gauge
 	rebuilds   *metrics.Counter
 	updates    *metrics.Counter
@@ -23,6 +24,11 @@ func NewMetrics(register func(...metrics.Registerable)) *Metrics {
 		objects: metrics.NewGaugeVec(&metrics.GaugeOpts{
 			Name:           "pacific_inventory_objects",
 			Help:           "Managed objects that are known, by type.",
+			StabilityLevel: metrics.ALPHA,
+		}, []string{"type"}),
+		hidden: metrics.NewGaugeVec(&metrics.GaugeOpts{
+			Name:           "pacific_inventory_hidden_objects",
+			Help:           "Managed objects that vCenter keeps from the account now, by type. They are served as they were read last.",
 			StabilityLevel: metrics.ALPHA,
 		}, []string{"type"}),
 		lastUpdate: metrics.NewGauge(&metrics.GaugeOpts{
@@ -41,7 +47,7 @@ func NewMetrics(register func(...metrics.Registerable)) *Metrics {
 			StabilityLevel: metrics.ALPHA,
 		}),
 	}
-	register(m.objects, m.lastUpdate, m.rebuilds, m.updates)
+	register(m.objects, m.hidden, m.lastUpdate, m.rebuilds, m.updates)
 	return m
 }
 
@@ -57,11 +63,12 @@ func (m *Metrics) rebuilt() {
 	}
 }
 
-func (m *Metrics) updated(objects map[string]int) {
+func (m *Metrics) updated(objects, hidden map[string]int) {
 	if m != nil {
 		m.updates.Inc()
 		for kind, n := range objects {
 			m.objects.WithLabelValues(kind).Set(float64(n))
+			m.hidden.WithLabelValues(kind).Set(float64(hidden[kind]))
 		}
 	}
 }

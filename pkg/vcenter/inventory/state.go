@@ -5,6 +5,7 @@ package inventory
 import (
 	"maps"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/vmware/govmomi/vim25/types"
@@ -17,7 +18,13 @@ type entry struct {
 	kinds      uint64
 	properties map[string]any
 	turn       uint64 // The number of the turn that changed it last.
+	// unseen: it is in no view any more, and yet not known to be gone.
+	// withheld: a property that was known is kept from the account.
+	// Either way it stays as it was read last.
+	unseen, withheld bool
 }
+
+func (e entry) hidden() bool { return e.unseen || e.withheld }
 
 // draft is an entry while a set is applied to it.
 type draft struct {
@@ -25,6 +32,8 @@ type draft struct {
 	// reread: a change could not be applied by its path, or may be older than
 	// what Refresh has read; the properties must be read once more.
 	reread bool
+	// gone: vCenter said that it does not exist, when it was asked for it.
+	gone bool
 }
 
 // turn is one set of updates, or one full set, on its way into the state.
@@ -48,7 +57,8 @@ func (t *turn) draft(ref types.ManagedObjectReference) *draft {
 	if d == nil {
 		d = &draft{}
 		if known, ok := t.base[ref]; ok && !t.full {
-			d.kinds, d.properties = known.kinds, maps.Clone(known.properties)
+			d.entry = known
+			d.properties = maps.Clone(known.properties)
 		} else {
 			d.properties = map[string]any{}
 		}
@@ -69,6 +79,7 @@ func (t *turn) apply(kind int, update types.ObjectUpdate) {
 	case types.ObjectUpdateKindEnter:
 		// Also for a known object, of which it tells the whole truth.
 		d.kinds |= bit
+		d.unseen, d.withheld = false, false
 		for path := range t.paths[kind] {
 			delete(d.properties, path)
 		}
@@ -89,9 +100,23 @@ func (t *turn) apply(kind int, update types.ObjectUpdate) {
 			t.set(d, kind, change.Name, change.Val)
 		}
 	}
-	for _, missing := range update.MissingSet {
-		if t.paths[kind][missing.Path] {
-			delete(d.properties, missing.Path)
+	t.miss(d, kind, update.Obj, update.MissingSet)
+}
+
+// miss takes in what vCenter does not show of an object. What the account may
+// not see, or vCenter cannot read now, stays as it was.
+func (t *turn) miss(d *draft, kind int, ref types.ManagedObjectReference, missing []types.MissingProperty) {
+	for _, m := range missing {
+		if !t.paths[kind][m.Path] {
+			continue
+		}
+		delete(d.properties, m.Path)
+		switch m.Fault.Fault.(type) {
+		case types.BaseSecurityError, *types.SystemError:
+			if known, ok := t.base[ref].properties[m.Path]; ok {
+				d.properties[m.Path] = known
+				d.withheld = true
+			}
 		}
 	}
 }
@@ -108,14 +133,58 @@ func (t *turn) set(d *draft, kind int, path string, value any) {
 // replace takes in all of one kind's properties of an object.
 func (t *turn) replace(kind int, content types.ObjectContent) {
 	d := t.draft(content.Obj)
+	d.withheld = false
 	for path := range t.paths[kind] {
 		delete(d.properties, path)
 	}
+	t.miss(d, kind, content.Obj, content.MissingSet)
 	for _, property := range content.PropSet {
 		if property.Val != nil && t.paths[kind][property.Name] {
 			t.set(d, kind, property.Name, property.Val)
 		}
 	}
+}
+
+// leaving lists the objects that were known and that no view has any more: of a
+// full set those that are not in it.
+func (t *turn) leaving() []types.ManagedObjectReference {
+	var refs []types.ManagedObjectReference
+	for _, ref := range t.order {
+		if d := t.drafts[ref]; d.kinds == 0 && !d.gone && t.base[ref].kinds != 0 {
+			refs = append(refs, ref)
+		}
+	}
+	if t.full {
+		for ref := range t.base {
+			if t.drafts[ref] == nil {
+				refs = append(refs, ref)
+			}
+		}
+	}
+	return refs
+}
+
+// revealed says whether the set shows an object that was hidden: then others may
+// be shown as well, or be known to be gone.
+func (t *turn) revealed() bool {
+	return slices.ContainsFunc(t.order, func(ref types.ManagedObjectReference) bool {
+		return t.base[ref].hidden() && !t.drafts[ref].hidden()
+	})
+}
+
+// keep leaves an object as it was, though no view has it.
+func (t *turn) keep(ref types.ManagedObjectReference) {
+	d := t.draft(ref)
+	d.entry = t.base[ref]
+	d.unseen = true
+}
+
+// has says whether an object is there after this turn.
+func (t *turn) has(ref types.ManagedObjectReference) bool {
+	if d := t.drafts[ref]; d != nil {
+		return d.kinds != 0
+	}
+	return !t.full && t.base[ref].kinds != 0
 }
 
 // commit writes the drafts into base, as turn number, counts, and returns what
@@ -139,12 +208,12 @@ func (t *turn) commit(counts []int, number uint64) (changed []Object, removed []
 			recount(known.kinds, -1)
 			removed = append(removed, ref)
 			continue
-		case ok && equalProperties(known.properties, d.properties):
+		case ok && known.hidden() == d.hidden() && equalProperties(known.properties, d.properties):
 			// The known map stays, since it may be shared with the handler.
 			d.properties, d.turn = known.properties, known.turn
 		default:
 			d.turn = number
-			changed = append(changed, Object{Ref: ref, Properties: d.properties})
+			changed = append(changed, Object{Ref: ref, Properties: d.properties, Hidden: d.hidden()})
 		}
 		recount(known.kinds, -1)
 		recount(d.kinds, 1)

@@ -28,7 +28,7 @@ const (
 
 var (
 	errNoFullSet     = errors.New("vCenter gave no full set")
-	errFolderGone    = errors.New("the namespaces folder was deleted in vCenter")
+	errFolderGone    = errors.New("the namespaces folder is gone from vCenter, or the account may no longer see it")
 	errFolderChanged = errors.New("the namespaces folder was renamed or moved in vCenter")
 	errSilent        = errors.New("vCenter neither answered nor failed a wait for updates")
 )
@@ -47,6 +47,7 @@ type stream struct {
 	// holds; for the root folder when no kind needs the other. So no full set
 	// is ever empty. anchor are its properties.
 	anchorFilter types.ManagedObjectReference
+	anchorRef    types.ManagedObjectReference
 	anchor       map[string]any
 	version      string
 }
@@ -93,16 +94,16 @@ func (s *stream) build(ctx context.Context) error {
 	}
 	s.collector = &made.Returnval
 
-	anchor := root
+	s.anchorRef = root
 	if s.folder != (types.ManagedObjectReference{}) {
-		anchor = s.folder
+		s.anchorRef = s.folder
 	}
 	s.anchorFilter, err = s.filter(ctx, types.PropertyFilterSpec{
 		PropSet:   []types.PropertySpec{{Type: "Folder", PathSet: []string{"name", "parent"}}},
-		ObjectSet: []types.ObjectSpec{{Obj: anchor}},
+		ObjectSet: []types.ObjectSpec{{Obj: s.anchorRef}},
 	})
 	if err != nil {
-		return fmt.Errorf("follow the folder %s: %w", anchor.Value, err)
+		return fmt.Errorf("follow the folder %s: %w", s.anchorRef.Value, err)
 	}
 	for i, kind := range s.Kinds {
 		container := root
@@ -203,80 +204,6 @@ func (s *stream) wait(ctx context.Context, version string, now bool) (*types.Upd
 	return answer.Returnval, nil
 }
 
-// take applies a gathered set.
-func (s *stream) take(ctx context.Context, gathered []types.PropertyFilterUpdate, full bool) error {
-	s.turns.Lock()
-	defer s.turns.Unlock()
-	if len(gathered) == 0 {
-		clear(s.refreshed)
-		return nil
-	}
-	t := newTurn(s.Kinds, s.paths, full, s.objects)
-	var lost error
-	for _, filterUpdate := range gathered {
-		if filterUpdate.Filter == s.anchorFilter {
-			lost = errors.Join(lost, s.anchored(filterUpdate))
-			continue
-		}
-		kind, ok := s.kinds[filterUpdate.Filter]
-		if !ok {
-			continue
-		}
-		for _, update := range filterUpdate.ObjectSet {
-			if err := s.sayMissing(update.Obj, update.MissingSet); err != nil {
-				return err
-			}
-			t.apply(kind, update)
-		}
-	}
-	if lost != nil && full {
-		// The folder vanished while the set was read: what it lacks is not
-		// known to be gone.
-		return lost
-	}
-	for ref := range s.refreshed {
-		known, ok := s.objects[ref]
-		switch {
-		case t.drafts[ref] != nil:
-			t.drafts[ref].reread = true
-		case full && ok:
-			t.draft(ref).kinds = known.kinds
-			t.drafts[ref].reread = true
-		}
-	}
-	if err := s.reread(ctx, s.client, t); err != nil {
-		return err
-	}
-	s.root, s.vcenter = s.client.ServiceContent.RootFolder, s.client.ServiceContent.About.InstanceUuid
-	s.hand(t, s.folder)
-	clear(s.refreshed)
-	if full {
-		s.Metrics.rebuilt()
-		s.Logger.Info("Read the inventory", "objects", len(s.objects))
-	}
-	return lost
-}
-
-// anchored says whether the anchor is still what it was when it was found.
-func (s *stream) anchored(update types.PropertyFilterUpdate) error {
-	if len(update.MissingSet) > 0 {
-		return errFolderGone
-	}
-	for _, folder := range update.ObjectSet {
-		if folder.Kind == types.ObjectUpdateKindLeave {
-			return errFolderGone
-		}
-		for _, change := range folder.ChangeSet {
-			before, ok := s.anchor[change.Name]
-			if ok && !equalValue(before, change.Val) {
-				return errFolderChanged
-			}
-			s.anchor[change.Name] = change.Val
-		}
-	}
-	return nil
-}
-
 // sayMissing logs, once per type, path and fault, which properties vCenter
 // keeps from us. It returns an error when that is all of them, for lack of a
 // login.
@@ -294,41 +221,9 @@ func (c *Collector) sayMissing(ref types.ManagedObjectReference, missing []types
 	return nil
 }
 
-// reread reads again the drafts that need it. Those that are gone leave. The
-// caller holds turns.
-func (c *Collector) reread(ctx context.Context, client *vim25.Client, t *turn) error {
-	for kind := range c.Kinds {
-		var refs []types.ManagedObjectReference
-		for _, ref := range t.order {
-			if d := t.drafts[ref]; d.reread && d.kinds&(1<<kind) != 0 {
-				refs = append(refs, ref)
-			}
-		}
-		for batch := range slices.Chunk(refs, rereadBatch) {
-			found := map[types.ManagedObjectReference]bool{}
-			contents, err := retrieve(ctx, client, c.Kinds[kind], batch)
-			if err != nil {
-				return fmt.Errorf("read %d objects of the kind %s again: %w", len(batch), c.Kinds[kind].Type, err)
-			}
-			for _, content := range contents {
-				if err := c.sayMissing(content.Obj, content.MissingSet); err != nil {
-					return err
-				}
-				found[content.Obj] = true
-				t.replace(kind, content)
-			}
-			for _, ref := range batch {
-				if !found[ref] {
-					t.drafts[ref].kinds = 0
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// retrieve reads the properties of a kind. Objects that are gone are left out.
-func retrieve(ctx context.Context, client *vim25.Client, kind Kind, refs []types.ManagedObjectReference) ([]types.ObjectContent, error) {
+// retrieve reads properties of objects. Of one that is gone it says that alone.
+func retrieve(ctx context.Context, client *vim25.Client, refs []types.ManagedObjectReference,
+	properties ...types.PropertySpec) ([]types.ObjectContent, error) {
 	objects := make([]types.ObjectSpec, len(refs))
 	for i, ref := range refs {
 		objects[i].Obj = ref
@@ -336,7 +231,7 @@ func retrieve(ctx context.Context, client *vim25.Client, kind Kind, refs []types
 	answer, err := methods.RetrievePropertiesEx(ctx, client, &types.RetrievePropertiesEx{
 		This: client.ServiceContent.PropertyCollector,
 		SpecSet: []types.PropertyFilterSpec{{
-			PropSet:                       []types.PropertySpec{{Type: kind.Type, PathSet: kind.Paths}},
+			PropSet:                       properties,
 			ObjectSet:                     objects,
 			ReportMissingObjectsInResults: types.NewBool(true),
 		}},
@@ -354,7 +249,7 @@ func retrieve(ctx context.Context, client *vim25.Client, kind Kind, refs []types
 		}
 		contents, token = append(contents, more.Returnval.Objects...), more.Returnval.Token
 	}
-	return slices.DeleteFunc(contents, isGone), nil
+	return contents, nil
 }
 
 // isGone says that what was read of an object is only that it does not exist.
@@ -368,7 +263,7 @@ func isGone(content types.ObjectContent) bool {
 // parentOf returns the parent of an entity, nil for one that has none or that
 // the account may not see.
 func parentOf(ctx context.Context, client *vim25.Client, ref types.ManagedObjectReference) (*types.ManagedObjectReference, error) {
-	contents, err := retrieve(ctx, client, Kind{Type: ref.Type, Paths: []string{"parent"}}, []types.ManagedObjectReference{ref})
+	contents, err := retrieve(ctx, client, []types.ManagedObjectReference{ref}, types.PropertySpec{Type: ref.Type, PathSet: []string{"parent"}})
 	if err != nil {
 		return nil, err
 	}
