@@ -9,6 +9,7 @@
 //	        ▲                                                                    │
 //	        └──────────────────── virtualmachine.Backend ◀───────────────────────┘
 //
-// Every replica follows vCenter from the start. What only one may do, serve
-// and write, begins when ledger.Leadership says so.
+// Every replica follows vCenter from the start. Serving begins when this process is
+// elected for the first time, and what writes runs in reigns: lifecycle says which
+// is which.
 package apiserver

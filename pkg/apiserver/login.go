@@ -18,22 +18,25 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	restclient "k8s.io/client-go/rest"
 	"k8s.io/component-base/metrics/legacyregistry"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/login"
 	"github.com/openpacific/pacific/pkg/login/token"
-	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/sso"
-	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 )
 
 // loginShutdown is how long a shutdown waits for logins under way.
 const loginShutdown = 5 * time.Second
+
+// electionPatience is how long new keys wait for this process to be elected.
+const electionPatience = 2 * time.Second
 
 // LoginOptions are those of the login service.
 type LoginOptions struct {
@@ -80,26 +83,32 @@ func (o LoginOptions) validate() []error {
 	return mistakes
 }
 
-// newLogin makes the login service.
-func newLogin(options LoginOptions, vcenterOptions VCenterOptions, session *vcenter.Session, projector *vmvcenter.Projector,
-	records *ledger.Ledger, reviewer reviewer, logger klog.Logger, clock clock.WithTicker) *login.Service {
-	return &login.Service{
-		Prover:    &sso.Prover{Session: session, CredentialsFile: vcenterOptions.CredentialsFile, Logger: logger, Clock: clock},
-		Workloads: roles{projector: projector, reviewer: reviewer},
-		Tokens: &token.Issuer{
-			URL:   options.Issuer,
-			Keys:  &token.Keys{Store: signingKeys{ledger.Documents{Ledger: records, Kind: "login"}}, Rand: rand.Reader, Clock: clock, Logger: logger},
-			Rand:  rand.Reader,
-			Clock: clock,
-		},
+// newLogins makes the login service and what it runs as, neither when there is to be
+// none. It answers on every replica.
+func newLogins(options *Options, config *genericapiserver.RecommendedConfig, v *site, records *ledger.Ledger, reviewer reviewer, logger klog.Logger) (*login.Service, []task) {
+	if options.Login.Port == 0 {
+		return nil, nil
+	}
+	if err := login.ForbidCoreDumps(); err != nil {
+		logger.Error(err, "A core dump of this process could hold a password")
+	}
+	realClock := clock.RealClock{}
+	keys := &token.Keys{Store: signingKeys{ledger.Documents{Ledger: records, Kind: "login"}}, Rand: rand.Reader, Clock: realClock, Logger: logger}
+	service := &login.Service{
+		Prover:        &sso.Prover{Session: v.session, CredentialsFile: options.VCenter.CredentialsFile, Logger: logger, Clock: realClock},
+		Workloads:     roles{projector: v.machines, reviewer: reviewer},
+		Tokens:        &token.Issuer{URL: options.Login.Issuer, Keys: keys, Rand: rand.Reader, Clock: realClock},
 		Banner:        "Pacific, a Supervisor for vCenter. Authorised use only.\n",
-		Host:          options.KubeAPIHost,
-		Port:          options.KubeAPIPort,
-		DefaultDomain: options.DefaultDomain,
+		Host:          options.Login.KubeAPIHost,
+		Port:          options.Login.KubeAPIPort,
+		DefaultDomain: options.Login.DefaultDomain,
 		Logger:        logger,
-		Clock:         clock,
+		Clock:         realClock,
 		Metrics:       login.NewMetrics(legacyregistry.MustRegister),
 	}
+	return service, []task{service.Run, func(ctx context.Context) error {
+		return serveLogin(ctx, service, options.Login, config.SecureServing.Cert, config.ClientConfig, logger)
+	}}
 }
 
 // serveLogin listens until ctx ends.
@@ -224,6 +233,19 @@ func (s signingKeys) Save(ctx context.Context, data []byte, version string) erro
 			return fmt.Errorf("save the signing keys: version %q is none of ours: %w", version, err)
 		}
 	}
-	_, err := s.documents.Put(ctx, signingKeysID, data, revision)
-	return err
+	// Whoever starts alone leads in a moment, and nobody can log in before there is a
+	// key. Whoever does not lead finds the leader's key when it tries again.
+	soon, cancel := context.WithTimeout(ctx, electionPatience)
+	defer cancel()
+	for {
+		_, err := s.documents.Put(ctx, signingKeysID, data, revision)
+		if !errors.Is(err, failure.Unavailable) {
+			return err
+		}
+		select {
+		case <-soon.Done():
+			return err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }

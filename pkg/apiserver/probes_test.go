@@ -37,6 +37,12 @@ func TestReadinessCountsLogins(t *testing.T) {
 	if err := checks["login"].Check(nil); !errors.Is(err, failure.Unavailable) {
 		t.Errorf("ready for logins without keys: %v", err)
 	}
+	if err := keys.Sync(ctx); !errors.Is(err, failure.Unavailable) {
+		t.Errorf("a replica that never led makes keys: %v", err)
+	}
+	if _, err := records.NewTerm(ctx); err != nil {
+		t.Fatal(err)
+	}
 	if err := keys.Sync(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/vmware/govmomi/vim25"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -17,7 +16,6 @@ import (
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	flowcontrolrequest "k8s.io/apiserver/pkg/util/flowcontrol/request"
 	coreinformers "k8s.io/client-go/informers/core/v1"
-	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
@@ -26,7 +24,6 @@ import (
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/livestore"
 	vnsregistry "github.com/openpacific/pacific/pkg/registry/vspherenamespace"
-	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
@@ -119,23 +116,4 @@ func taken(namespaces coreinformers.NamespaceInformer) func(string) bool {
 		namespace, err := namespaces.Lister().Get(name)
 		return err == nil && namespace.Annotations[vsphere.FolderAnnotation] == ""
 	}
-}
-
-// restoreRecords reads the records of the vSphere Namespaces, and who vCenter is
-// when it is not nil: that is what it returns. Nothing of them is served before it
-// succeeded; it fails only when ctx ends.
-func restoreRecords(ctx context.Context, session *vcenter.Session, backend *vnsvcenter.Backend, logger klog.Logger) (instance string, err error) {
-	err = untilDone(ctx, logger, "Cannot read the records of the vSphere Namespaces, trying again", func(ctx context.Context) error {
-		if session != nil {
-			err := session.Do(ctx, "ask vCenter who it is", func(_ context.Context, client *vim25.Client) error {
-				instance = client.ServiceContent.About.InstanceUuid
-				return nil
-			})
-			if err != nil {
-				return err
-			}
-		}
-		return backend.Restore(ctx, instance)
-	})
-	return instance, err
 }

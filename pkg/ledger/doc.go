@@ -5,8 +5,11 @@
 //   - the term: a number that rises with every process that serves, from which
 //     resourceVersions are made, so that they never go back over restarts,
 //     over leaders and whatever the clocks do;
-//   - who leads: one replica writes to vCenter, the others stand by;
+//   - who leads: one replica reigns and writes to vCenter, the others stand by;
 //   - which namespace folders were detached by deleting their Namespace.
+//
+// All that is written is written under the term of the process that writes, and
+// refused once another process has taken one.
 //
 // It owns the etcd client and, for a single replica, the etcd server that runs
 // inside this process on a volume. It depends on neither vCenter nor the

@@ -5,10 +5,12 @@ package ledger
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -22,12 +24,15 @@ const requestTimeout = 5 * time.Second
 // wait as long as requestTimeout, and would never read why it failed.
 const checkTimeout = 1500 * time.Millisecond
 
-// Ledger reads and writes Pacific's records in etcd.
+// Ledger reads and writes Pacific's records in etcd. It writes under the term that
+// it took, and not any more once another process has taken one.
 type Ledger struct {
 	Client *clientv3.Client
 	// Prefix is the key under which all records lie, such as "/pacific".
 	Prefix string
 	Clock  clock.PassiveClock
+
+	term atomic.Uint64 // The one that NewTerm took last, 0 for none.
 }
 
 // Detachment records that the Namespace of a folder was deleted: what Pacific
@@ -42,19 +47,27 @@ type Detachment struct {
 }
 
 // NewTerm takes the next term: greater than every term taken before, and at
-// least the Unix time in seconds. It is stored before it is returned.
-func (l *Ledger) NewTerm(ctx context.Context) (uint64, error) {
+// least the Unix time in seconds. It is stored before it is returned, and what is
+// written from then on is written under it. Conditions must hold in etcd for it to
+// be taken.
+func (l *Ledger) NewTerm(ctx context.Context, conditions ...clientv3.Cmp) (uint64, error) {
+	var before int64 = -1
 	for {
 		last, revision, err := l.lastTerm(ctx)
 		if err != nil {
 			return 0, err
 		}
+		if revision == before { // so it was not for somebody else's term that ours was not stored
+			return 0, errors.New("the lead was lost before a term was taken")
+		}
+		before = revision
 		term := max(last+1, uint64(l.Clock.Now().Unix()))
-		taken, err := l.storeTerm(ctx, term, revision)
+		taken, err := l.storeTerm(ctx, term, append(conditions, clientv3.Compare(clientv3.ModRevision(l.termKey()), "=", revision)))
 		if err != nil {
 			return 0, err
 		}
 		if taken {
+			l.term.Store(term)
 			return term, nil
 		}
 	}
@@ -84,12 +97,12 @@ func (l *Ledger) lastTerm(ctx context.Context) (term uint64, revision int64, err
 	return term, record.ModRevision, nil
 }
 
-func (l *Ledger) storeTerm(ctx context.Context, term uint64, revision int64) (bool, error) {
+func (l *Ledger) storeTerm(ctx context.Context, term uint64, conditions []clientv3.Cmp) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	response, err := l.Client.Txn(ctx).
-		If(clientv3.Compare(clientv3.ModRevision(l.termKey()), "=", revision)).
-		Then(clientv3.OpPut(l.termKey(), strconv.FormatUint(term, 10))).
+		If(conditions...).
+		Then(clientv3.OpPut(l.termKey(), formatTerm(term))).
 		Commit()
 	if err != nil {
 		return false, fmt.Errorf("store term %d in etcd: %w", term, err)
@@ -97,26 +110,23 @@ func (l *Ledger) storeTerm(ctx context.Context, term uint64, revision int64) (bo
 	return response.Succeeded, nil
 }
 
-// Detach stores that a folder is detached. Doing it twice is no error.
+// Detach stores that a folder is detached. Doing it twice is not an error. The
+// error's kind is failure.Unavailable.
 func (l *Ledger) Detach(ctx context.Context, detachment Detachment) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
 	value, err := json.Marshal(detachment)
 	if err != nil {
 		return fmt.Errorf("encode the detachment of folder %q: %w", detachment.Folder, err)
 	}
-	if _, err := l.Client.Put(ctx, l.detachmentKey(detachment.Folder), string(value)); err != nil {
+	if _, _, err := l.write(ctx, clientv3.OpPut(l.detachmentKey(detachment.Folder), string(value))); err != nil {
 		return fmt.Errorf("store the detachment of folder %q in etcd: %w", detachment.Folder, err)
 	}
 	return nil
 }
 
-// Attach removes the record that a folder is detached. It is no error when
-// there is none.
+// Attach removes the record that a folder is detached. That there is none is not an
+// error. The error's kind is failure.Unavailable.
 func (l *Ledger) Attach(ctx context.Context, folder string) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	if _, err := l.Client.Delete(ctx, l.detachmentKey(folder)); err != nil {
+	if _, _, err := l.write(ctx, clientv3.OpDelete(l.detachmentKey(folder))); err != nil {
 		return fmt.Errorf("remove the detachment of folder %q from etcd: %w", folder, err)
 	}
 	return nil

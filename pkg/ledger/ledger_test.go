@@ -5,16 +5,16 @@ package ledger
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/klog/v2/ktesting"
 	clocktesting "k8s.io/utils/clock/testing"
 
-	"github.com/openpacific/pacific/pkg/waittest"
+	"github.com/openpacific/pacific/pkg/failure"
 )
 
 func startEtcd(t *testing.T, folder string) *Embedded {
@@ -67,6 +67,9 @@ func TestDetachments(t *testing.T) {
 	etcd := startEtcd(t, t.TempDir())
 	defer etcd.Close()
 	ledger := newLedger(etcd.Client(), time.Now())
+	if _, err := ledger.NewTerm(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	a := Detachment{Folder: "group-v1", Namespace: "team-a", Time: at}
 	b := Detachment{Folder: "group-v2", Namespace: "team-b", Time: at}
@@ -89,161 +92,67 @@ func TestDetachments(t *testing.T) {
 	}
 }
 
-// replica runs a Leadership and reports what becomes of it.
-type replica struct {
-	*Leadership
-	terms chan uint64
-	done  chan error
-	stop  context.CancelFunc
-}
-
-// longLease is longer than any test waits, in seconds.
-const longLease = 60
-
-func startReplica(t *testing.T, ledger *Ledger, identity string, leaseSeconds int) *replica {
-	t.Helper()
-	logger, ctx := ktesting.NewTestContext(t)
-	ctx, stop := context.WithCancel(ctx)
-	r := &replica{
-		Leadership: &Leadership{
-			Ledger: ledger, Identity: identity, LeaseSeconds: leaseSeconds, Logger: logger,
-			Backoff: wait.Backoff{Duration: 10 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 8, Cap: time.Second},
-		},
-		terms: make(chan uint64, 2), done: make(chan error, 1), stop: stop,
-	}
-	go func() { r.done <- r.Run(ctx, func(term uint64) { r.terms <- term }) }()
-	t.Cleanup(stop)
-	return r
-}
-
-func receive[T any](t *testing.T, what string, from <-chan T) T {
-	t.Helper()
-	select {
-	case value := <-from:
-		return value
-	case <-time.After(20 * time.Second):
-		t.Fatalf("no %s after 20 s", what)
-		panic("unreachable")
-	}
-}
-
-func TestOneLeaderAndAWarmSuccessor(t *testing.T) {
+// What a process writes counts only while no other one has taken a term.
+func TestWritesAreFencedByTheTerm(t *testing.T) {
 	etcd := startEtcd(t, t.TempDir())
 	defer etcd.Close()
-	ledger := newLedger(etcd.Client(), time.Unix(1_800_000_000, 0))
-
-	first := startReplica(t, ledger, "first", longLease)
-	firstTerm := receive(t, "term of the first", first.terms)
-	waittest.Eventually(t, "the first leads", first.Leads)
-	second := startReplica(t, ledger, "second", longLease)
-	select {
-	case term := <-second.terms:
-		t.Fatalf("the second was elected (term %d) while the first leads", term)
-	case <-time.After(300 * time.Millisecond):
+	at := time.Unix(1_800_000_000, 0)
+	first, second, never := newLedger(etcd.Client(), at), newLedger(etcd.Client(), at), newLedger(etcd.Client(), at)
+	kept := func(l *Ledger) *Documents { return &Documents{Ledger: l, Kind: "things"} }
+	if _, err := first.NewTerm(t.Context()); err != nil {
+		t.Fatal(err)
 	}
-
-	stopped := time.Now()
-	first.stop()
-	if err := receive(t, "end of the first", first.done); err != nil {
-		t.Errorf("the first ended with %v", err)
+	if err := first.Detach(t.Context(), Detachment{Folder: "group-v1"}); err != nil {
+		t.Fatal(err)
 	}
-	if term := receive(t, "term of the second", second.terms); term != firstTerm+1 {
-		t.Errorf("the second's term is %d, want %d", term, firstTerm+1)
-	}
-	waittest.Eventually(t, "the second leads", second.Leads)
-	if took := time.Since(stopped); took > longLease*time.Second/2 {
-		t.Errorf("the second led only after %v: it waited for a lease that the first should have given back", took)
-	}
-	if first.Leads() {
-		t.Error("the first still says that it leads")
-	}
-	second.stop()
-	if err := receive(t, "end of the second", second.done); err != nil {
-		t.Errorf("the second ended with %v", err)
-	}
-}
-
-// revokeAll ends every lease, as an etcd that was away for longer than the
-// lease does, and says which those were.
-func revokeAll(t *testing.T, client *clientv3.Client) []clientv3.LeaseStatus {
-	t.Helper()
-	leases, err := client.Leases(t.Context())
+	revision, err := kept(first).Put(t.Context(), "a", []byte("1"), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, lease := range leases.Leases {
-		if _, err := client.Revoke(t.Context(), lease.ID); err != nil {
-			t.Fatal(err)
+	if _, err := second.NewTerm(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for name, ledger := range map[string]*Ledger{"whoever was succeeded": first, "whoever never led": never} {
+		_, put := kept(ledger).Put(t.Context(), "a", []byte("2"), revision)
+		_, putNew := kept(ledger).Put(t.Context(), "b", []byte("2"), 0)
+		for verb, err := range map[string]error{
+			"detach": ledger.Detach(t.Context(), Detachment{Folder: "group-v2"}), "attach": ledger.Attach(t.Context(), "group-v1"),
+			"put": put, "put something new": putNew, "delete": kept(ledger).Delete(t.Context(), "a", revision),
+		} {
+			if !errors.Is(err, failure.Unavailable) {
+				t.Errorf("%s by %s ended with %v, want %v", verb, name, err, failure.Unavailable)
+			}
+			if errors.Is(err, ErrSucceeded) != (ledger == first) {
+				t.Errorf("%s by %s ended with %v", verb, name, err)
+			}
 		}
 	}
-	return leases.Leases
-}
-
-// leaderLease is the lease of whoever leads, 0 when nobody does.
-func leaderLease(t *testing.T, ledger *Ledger) clientv3.LeaseID {
-	t.Helper()
-	response, err := ledger.Client.Get(t.Context(), ledger.leaderKey(), clientv3.WithPrefix())
+	detached, err := second.Detachments(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(response.Kvs) == 0 {
-		return 0
-	}
-	return clientv3.LeaseID(response.Kvs[0].Lease)
-}
-
-func TestALostLeaseKeepsTheTermUnlessSomebodyElseLed(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	defer etcd.Close()
-	ledger := newLedger(etcd.Client(), time.Unix(1_800_000_000, 0))
-	leader := startReplica(t, ledger, "leader", 2)
-	term := receive(t, "term", leader.terms)
-	waittest.Eventually(t, "leads", leader.Leads)
-
-	lost := revokeAll(t, etcd.Client())
-	waittest.Eventually(t, "leads again, with another lease", func() bool {
-		lease := leaderLease(t, ledger)
-		return lease != 0 && lease != lost[0].ID && leader.Leads()
-	})
-	current, err := ledger.CurrentTerm(t.Context())
+	documents, err := kept(second).List(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if current != term {
-		t.Errorf("the term became %d, want %d still", current, term)
+	if diff := cmp.Diff([]string{"group-v1"}, slices.Sorted(maps.Keys(detached))); diff != "" {
+		t.Errorf("detached (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]Document{"a": {Value: []byte("1"), Revision: revision}}, documents); diff != "" {
+		t.Errorf("documents (-want +got):\n%s", diff)
 	}
 
-	if _, err := ledger.NewTerm(t.Context()); err != nil { // as another leader would
-		t.Fatal(err)
+	// And whoever did succeed goes on where the other one stopped.
+	if _, err := kept(second).Put(t.Context(), "a", []byte("3"), 0); !errors.Is(err, failure.Conflict) {
+		t.Errorf("a write over another one ended with %v, want %v", err, failure.Conflict)
 	}
-	revokeAll(t, etcd.Client())
-	if err := receive(t, "end of the leader", leader.done); !errors.Is(err, ErrSucceeded) {
-		t.Errorf("the leader ended with %v, want %v", err, ErrSucceeded)
+	if _, err := kept(second).Put(t.Context(), "a", []byte("3"), revision); err != nil {
+		t.Error(err)
 	}
-	if leader.Leads() {
-		t.Error("the leader still says that it leads")
+	if err := kept(second).Delete(t.Context(), "a", revision); !errors.Is(err, failure.Conflict) {
+		t.Errorf("a removal of what was written since ended with %v, want %v", err, failure.Conflict)
 	}
-}
-
-func TestAloneASuccessorNeedNotWait(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	defer etcd.Close()
-	ledger := newLedger(etcd.Client(), time.Unix(1_800_000_000, 0))
-	var terms []uint64
-	for range 2 { // the first is still there, as one that was killed is to a lease
-		logger, ctx := ktesting.NewTestContext(t)
-		alone := &Leadership{Ledger: ledger, Alone: true, Logger: logger}
-		ctx, stop := context.WithCancel(ctx)
-		defer stop()
-		elected, done := make(chan uint64, 1), make(chan error, 1)
-		go func() { done <- alone.Run(ctx, func(term uint64) { elected <- term }) }()
-		terms = append(terms, receive(t, "term", elected))
-		waittest.Eventually(t, "leads", alone.Leads)
-	}
-	if diff := cmp.Diff([]uint64{1_800_000_000, 1_800_000_001}, terms); diff != "" {
-		t.Errorf("terms (-want +got):\n%s", diff)
-	}
-	if lease := leaderLease(t, ledger); lease != 0 {
-		t.Errorf("a lease was taken: %x", lease)
+	if err := errors.Join(kept(second).Delete(t.Context(), "nothing", 0), kept(second).Delete(t.Context(), "nothing", revision)); err != nil {
+		t.Error(err)
 	}
 }

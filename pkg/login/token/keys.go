@@ -121,12 +121,14 @@ func (k *Keys) Sync(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if stored := keys; len(stored) > 0 {
+			k.current.Store(&stored) // whether or not this server may change them
+		}
 		keys, changed, err := k.plan(keys)
 		if err != nil {
 			return err
 		}
 		if !changed {
-			k.current.Store(&keys)
 			return nil
 		}
 		data, err = encode(keys)

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	restclient "k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	namespacecontroller "github.com/openpacific/pacific/pkg/controller/namespace"
+	"github.com/openpacific/pacific/pkg/controller/storageclass"
+	vmcontroller "github.com/openpacific/pacific/pkg/controller/virtualmachine"
+	vnscontroller "github.com/openpacific/pacific/pkg/controller/vspherenamespace"
+	"github.com/openpacific/pacific/pkg/ledger"
+	"github.com/openpacific/pacific/pkg/registry"
+	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
+)
+
+const (
+	// namespaceWorkers and machineWorkers are how many Namespaces and machines
+	// the controllers work on at once.
+	namespaceWorkers = 4
+	machineWorkers   = 16
+	// clientQPS and clientBurst are for the controllers' requests to
+	// kube-apiserver: as much as the library gives its own. By default it would be 5
+	// in a second, and the Namespaces of 500 folders would take two minutes.
+	clientQPS   = 200
+	clientBurst = 400
+)
+
+// cluster is the Kubernetes cluster whose API this server is a part of, as the
+// controllers see it.
+type cluster struct {
+	client    kubernetes.Interface // writes in a reign only
+	informers informers.SharedInformerFactory
+}
+
+func newCluster(config *restclient.Config, leadership *ledger.Leadership) (*cluster, error) {
+	config = restclient.CopyConfig(config)
+	config.QPS, config.Burst = clientQPS, clientBurst
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return writesInReign{next: next, reign: leadership} })
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("make a client of kube-apiserver: %w", err)
+	}
+	return &cluster{client: client, informers: informers.NewSharedInformerFactory(client, 0)}, nil
+}
+
+// follow starts the informers that a standby has no need of.
+func (c *cluster) follow(ctx context.Context) {
+	c.informers.Core().V1().Namespaces().Informer()
+	c.informers.Core().V1().ResourceQuotas().Informer()
+	c.informers.Storage().V1().StorageClasses().Informer()
+	c.informers.StartWithContext(ctx)
+}
+
+// newFolders makes the controller that keeps Namespaces and folders in step.
+func newFolders(v *site, c *cluster, records *ledger.Ledger, logger klog.Logger) *namespacecontroller.Controller {
+	return &namespacecontroller.Controller{
+		Folders:  folders{projector: v.machines, vsphereNamespaces: v.namespaces, changed: v.machines.NamespacesChanged()},
+		Records:  records,
+		Client:   c.client.CoreV1().Namespaces(),
+		Informer: c.informers.Core().V1().Namespaces(),
+		Clock:    clock.RealClock{},
+		Logger:   logger.WithName("namespaces"),
+	}
+}
+
+// controllers are what keeps vCenter and Kubernetes as declared, in a reign.
+func controllers(v *site, k *kinds, s served, c *cluster, folders *namespacecontroller.Controller, logger klog.Logger) []task {
+	realClock := clock.RealClock{}
+	classes := &storageclass.Controller{
+		Namespaces: registry.ListerWatcher(s.namespaces.Direct),
+		Policies:   v.policies,
+		Client:     c.client,
+		Informer:   c.informers.Storage().V1().StorageClasses(),
+		Core:       c.informers.Core().V1().Namespaces(),
+		Quotas:     c.informers.Core().V1().ResourceQuotas(),
+		Logger:     logger.WithName("storageclasses"),
+	}
+	given := &vnscontroller.Controller{
+		Namespaces: registry.ListerWatcher(s.namespaces.Direct),
+		Backend:    k.namespaceBackend,
+		Problems:   v.namespaces,
+		Machines:   doomed{machines: s.machines.VirtualMachine, origins: v.machines},
+		Releaser:   s.namespaces.Direct,
+		Detached:   folders.Detached,
+		Client:     c.client,
+		Core:       c.informers.Core().V1().Namespaces(),
+		Bindings:   c.informers.Rbac().V1().RoleBindings(),
+		Quotas:     c.informers.Core().V1().ResourceQuotas(),
+		Classes:    classes,
+		Clock:      realClock,
+		Logger:     logger.WithName("vspherenamespaces"),
+	}
+	declared := &vmcontroller.Controller{
+		Machines:   registry.ListerWatcher(s.machines.VirtualMachine),
+		Releaser:   releaser{s.machines.VirtualMachine},
+		Power:      power{Power: vmvcenter.Power{Session: v.session, Writer: v.writer, Clock: realClock}, projector: v.machines},
+		Conditions: v.machines,
+		Clock:      realClock,
+		Logger:     logger.WithName("machines"),
+	}
+	return []task{
+		classes.Run,
+		func(ctx context.Context) error { return folders.Run(ctx, namespaceWorkers) },
+		func(ctx context.Context) error { return given.Run(ctx, namespaceWorkers) },
+		func(ctx context.Context) error { return declared.Run(ctx, machineWorkers) },
+	}
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apiserver
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	"github.com/openpacific/pacific/pkg/access"
+	topologyinstall "github.com/openpacific/pacific/pkg/apis/topology/install"
+	vmopinstall "github.com/openpacific/pacific/pkg/apis/vmoperator/install"
+	"github.com/openpacific/pacific/pkg/ledger"
+	"github.com/openpacific/pacific/pkg/livestore"
+	vmregistry "github.com/openpacific/pacific/pkg/registry/virtualmachine"
+	vnsregistry "github.com/openpacific/pacific/pkg/registry/vspherenamespace"
+	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
+	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
+)
+
+// kinds are the live stores of what is served.
+type kinds struct {
+	scheme   *runtime.Scheme
+	codecs   serializer.CodecFactory
+	sequence *livestore.Sequence
+
+	machines, namespaces *livestore.Store
+	zones                zoneStores
+	// namespaceBackend is behind the store of vSphere Namespaces.
+	namespaceBackend *vnsvcenter.Backend
+}
+
+// newKinds makes the stores, empty as yet.
+func newKinds(v *site, records *ledger.Ledger, logger klog.Logger) (*kinds, error) {
+	realClock := clock.RealClock{}
+	k := &kinds{scheme: runtime.NewScheme(), sequence: &livestore.Sequence{}}
+	vmopinstall.Install(k.scheme)
+	installVSphereTypes(k.scheme)
+	topologyinstall.Install(k.scheme)
+	k.codecs = serializer.NewCodecFactory(k.scheme)
+	k.namespaceBackend = &vnsvcenter.Backend{
+		Session: v.session, Writer: v.writer, Projector: v.namespaces, Refresher: v.source,
+		Documents: documents{&ledger.Documents{Ledger: records, Kind: "vspherenamespaces"}},
+		Libraries: v.libraries, StoragePolicies: v.policies.Catalogue,
+		Logger: logger.WithName("vspherenamespaces"),
+	}
+	var err error
+	k.machines, err = newMachineStore(k.codecs, &vmvcenter.Backend{
+		Session: v.session, Writer: v.writer, Projector: v.machines, Refresher: v.source, Logger: logger.WithName("backend"),
+	}, k.sequence, realClock, v.unavailable)
+	if err != nil {
+		return nil, err
+	}
+	if k.namespaces, err = newVSphereNamespaceStore(k.codecs, k.namespaceBackend, k.sequence, realClock, v.unavailable); err != nil {
+		return nil, err
+	}
+	if k.zones, err = newZoneStores(k.codecs, k.sequence, realClock, v.unavailable); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// served is what clients reach.
+type served struct {
+	machines   *vmregistry.Storage
+	namespaces *vnsregistry.Storage
+	reviewer   *access.Reviewer
+}
+
+// install serves the kinds.
+func (k *kinds) install(server *genericapiserver.GenericAPIServer, config *genericapiserver.RecommendedConfig, v *site, c *cluster) (served, error) {
+	var s served
+	var err error
+	realClock, counts, authorizer := clock.RealClock{}, config.StorageObjectCountTracker, config.Authorization.Authorizer
+	if s.reviewer, err = access.NewReviewer(authorizer, c.informers.Rbac().V1().RoleBindings()); err != nil {
+		return served{}, err
+	}
+	entitlements := grants{namespaces: v.namespaces, policies: v.policies, libraries: v.libraries}
+	if s.machines, err = installMachines(server, k.scheme, k.codecs, k.machines, v.machines, entitlements, counts, realClock); err != nil {
+		return served{}, err
+	}
+	s.namespaces, err = installVSphereNamespaces(server, k.scheme, k.codecs, k.namespaces, authorizer, s.reviewer,
+		taken(c.informers.Core().V1().Namespaces()), counts, realClock)
+	if err != nil {
+		return served{}, err
+	}
+	if _, err = installZones(server, k.scheme, k.codecs, k.zones, s.reviewer, counts, realClock); err != nil {
+		return served{}, err
+	}
+	return s, nil
+}
+
+// begin shows what vCenter and the records hold under the versions of a term.
+// restoreFolders hides the folders that are detached: nothing is served before.
+func (k *kinds) begin(ctx context.Context, term uint64, v *site, restoreFolders func(context.Context) error, logger klog.Logger) error {
+	k.sequence.Begin(term)
+	if err := untilDone(ctx, logger, "Cannot read the detached folders, trying again", restoreFolders); err != nil {
+		return err
+	}
+	v.machines.Attach(k.machines)
+	var instance string
+	err := untilDone(ctx, logger, "Cannot read the records of the vSphere Namespaces, trying again", func(ctx context.Context) (err error) {
+		if instance, err = v.instance(ctx); err != nil {
+			return err
+		}
+		return k.namespaceBackend.Restore(ctx, instance)
+	})
+	if err != nil {
+		return err
+	}
+	v.zones.Attach(instance, k.zones.availabilityZones, k.zones.zones)
+	v.namespaces.Attach(mirrors{k.namespaces, v.zones.Namespaces()})
+	return nil
+}

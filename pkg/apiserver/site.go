@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apiserver
+
+import (
+	"context"
+
+	"github.com/vmware/govmomi/vim25"
+	"k8s.io/component-base/metrics/legacyregistry"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	"github.com/openpacific/pacific/pkg/vcenter"
+	"github.com/openpacific/pacific/pkg/vcenter/contentlibrary"
+	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	"github.com/openpacific/pacific/pkg/vcenter/storagepolicy"
+	topologyvcenter "github.com/openpacific/pacific/pkg/vcenter/topology"
+	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
+	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
+)
+
+// site is a vCenter and what is made of it.
+type site struct {
+	session *vcenter.Session
+	rest    *vcenter.RESTSession
+	writer  *vcenter.Writer
+	source  Inventory
+	// there says whether there is a vCenter at all, or only an inventory.
+	there bool
+
+	machines   *vmvcenter.Projector
+	namespaces *vnsvcenter.Projector
+	zones      *topologyvcenter.Projector
+	policies   storagePolicies
+	libraries  *contentlibrary.Catalogue
+}
+
+func newSite(options *Options, reign vcenter.Reign, logger klog.Logger) (*site, error) {
+	realClock := clock.RealClock{}
+	url, err := options.VCenter.url()
+	if err != nil {
+		return nil, err
+	}
+	session, err := vcenter.NewSession(vcenter.Config{
+		URL:             url,
+		CredentialsFile: options.VCenter.CredentialsFile,
+		CAFile:          options.VCenter.CAFile,
+		Thumbprint:      options.VCenter.Thumbprint,
+		Insecure:        options.VCenter.InsecureSkipTLSVerify,
+		Logger:          logger.WithName("vcenter"),
+		Clock:           realClock,
+		Metrics:         vcenter.NewMetrics(legacyregistry.MustRegister),
+	})
+	if err != nil {
+		return nil, err
+	}
+	v := &site{
+		session:    session,
+		rest:       &vcenter.RESTSession{Session: session},
+		there:      options.Inventory == nil,
+		machines:   vmvcenter.NewProjector(vmvcenter.Config{Clock: realClock, Logger: logger.WithName("projection")}),
+		namespaces: vnsvcenter.NewProjector(vnsvcenter.Config{Clock: realClock, Logger: logger.WithName("vspherenamespaces")}),
+		zones:      &topologyvcenter.Projector{},
+	}
+	handler := handlers{v.machines, v.namespaces, v.zones}
+	if v.there {
+		v.source = &inventory.Collector{
+			Session: session, Kinds: inventoryKinds(), Handler: handler, NamespacesFolder: options.VCenter.NamespacesFolder,
+			Logger: logger.WithName("inventory"), Clock: realClock, Metrics: inventory.NewMetrics(legacyregistry.MustRegister),
+		}
+	} else {
+		v.source = options.Inventory(handler)
+	}
+	v.writer = &vcenter.Writer{Session: session, Reign: reign, Following: func() error { return following(v.source.Status()) }}
+	v.policies = storagePolicies{&storagepolicy.Catalogue{
+		Session: session, Handler: v.namespaces, Logger: logger.WithName("storagepolicies"), Clock: realClock,
+	}}
+	v.libraries = &contentlibrary.Catalogue{Session: v.rest, Logger: logger.WithName("contentlibraries"), Clock: realClock}
+	return v, nil
+}
+
+// tasks are what follows vCenter, on every replica.
+func (v *site) tasks() []task {
+	tasks := []task{v.session.Run, v.source.Run}
+	if v.there {
+		tasks = append(tasks, v.policies.Run, func(ctx context.Context) error {
+			defer v.rest.Logout(ctx)
+			return v.libraries.Run(ctx)
+		})
+	}
+	return tasks
+}
+
+// unavailable says why nothing can be served.
+func (v *site) unavailable() error { return notReadYet(v.source.Status(), v.session.Err()) }
+
+// instance asks vCenter for its own uuid, "" when there is none.
+func (v *site) instance(ctx context.Context) (instance string, err error) {
+	if !v.there {
+		return "", nil
+	}
+	err = v.session.Do(ctx, "ask vCenter who it is", func(_ context.Context, client *vim25.Client) error {
+		instance = client.ServiceContent.About.InstanceUuid
+		return nil
+	})
+	return instance, err
+}
+
+// inventoryKinds are the managed objects that the projections are made of. Of those
+// that both look at, the machines' has all that the other needs.
+func inventoryKinds() []inventory.Kind {
+	return []inventory.Kind{
+		{Type: vmvcenter.TypeVirtualMachine, Root: inventory.RootNamespaces, Paths: vmvcenter.Paths(), Reduce: vmvcenter.Reduce},
+		{Type: vmvcenter.TypeFolder, Root: inventory.RootNamespaces, Paths: vmvcenter.FolderPaths()},
+		{Type: vmvcenter.TypeHost, Root: inventory.RootInventory, Paths: vmvcenter.HostPaths()},
+		{Type: vmvcenter.TypeCluster, Root: inventory.RootInventory, Paths: vmvcenter.ClusterPaths()},
+		{Type: vnsvcenter.TypeResourcePool, Root: inventory.RootInventory, Paths: vnsvcenter.ResourcePoolPaths()},
+		{Type: vnsvcenter.TypeNetwork, Root: inventory.RootInventory, Paths: vnsvcenter.NetworkPaths()},
+	}
+}
