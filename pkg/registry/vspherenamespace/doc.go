@@ -16,6 +16,11 @@
 // whole cluster. Giving somebody a role takes what RBAC asks of whoever binds it:
 // the verb bind on the role, in that Namespace.
 //
+// A watch goes on from what its client has: the state at the version that it names, as
+// far as the caller sees it now or was shown it by this process. So the end of what
+// went in between is told, even where all that said that the caller may see it has
+// gone too. A version out of reach is answered with 410, and the client lists anew.
+//
 // It knows nothing of vSphere and stands on genericregistry.Store over whatever
 // storage the RESTOptionsGetter brings. Nothing here is allowed by default: with
 // nobody to ask, everything is refused. Direct is for the controllers of this

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/cache"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -27,6 +28,8 @@ const (
 	decisionAge = 5 * time.Second
 	// decisions is how many are kept: 500 namespaces for a hundred users.
 	decisions = 50_000
+	// shownAge is for how long it is kept what was shown to whom.
+	shownAge = 24 * time.Hour
 )
 
 // Reviewer says of each of the Kubernetes Namespaces, in their order, whether
@@ -41,10 +44,12 @@ type rights struct {
 	authorizer authorizer.UnconditionalAuthorizer
 	reviewer   Reviewer
 	kept       *cache.LRUExpireCache
+	// shown is what lists and watches showed to whom.
+	shown *cache.LRUExpireCache
 }
 
 func newRights(authorizer authorizer.UnconditionalAuthorizer, reviewer Reviewer, clock clock.PassiveClock) *rights {
-	return &rights{authorizer: authorizer, reviewer: reviewer, kept: cache.NewLRUExpireCacheWithClock(decisions, clock)}
+	return &rights{authorizer: authorizer, reviewer: reviewer, kept: cache.NewLRUExpireCacheWithClock(decisions, clock), shown: cache.NewLRUExpireCacheWithClock(decisions, clock)}
 }
 
 // caller is who asks. Two with the same fingerprint have the same rights.
@@ -122,6 +127,25 @@ func (r *rights) seesEach(ctx context.Context, who caller, objects ...*v1alpha1.
 		seen[asked[i]] = answer
 	}
 	return seen, nil
+}
+
+// sight is what somebody was shown. Users are told apart by name: groups and what
+// else comes with a token may be others in the next.
+type sight struct {
+	user string
+	uid  types.UID
+}
+
+// noteShown keeps that somebody was shown an object.
+func (r *rights) noteShown(who caller, uid types.UID) {
+	r.shown.Add(sight{who.GetName(), uid}, struct{}{}, shownAge)
+}
+
+// wasShown says whether this process showed the object to somebody. Versions do not
+// outlast the process: what was shown at one was shown by it.
+func (r *rights) wasShown(who caller, uid types.UID) bool {
+	_, found := r.shown.Get(sight{who.GetName(), uid})
+	return found
 }
 
 func hasRole(who caller, access []v1alpha1.NamespaceAccess) bool {

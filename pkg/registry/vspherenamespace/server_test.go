@@ -100,6 +100,12 @@ func (g *grants) Authorize(_ context.Context, a authorizer.Attributes) (authoriz
 	return authorizer.DecisionNoOpinion, "", nil
 }
 
+func (g *grants) revoke(given ...string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.given = slices.DeleteFunc(g.given, func(one string) bool { return slices.Contains(given, one) })
+}
+
 type server struct {
 	*Storage
 	t      *testing.T
@@ -480,22 +486,101 @@ func TestWatchByRights(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	want := []string{"MODIFIED team-a seen", "ADDED team-b not to be seen", "DELETED team-a", "MODIFIED team-b seen"}
+	if diff := cmp.Diff(want, next(t, events, len(want))); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+// next returns the next events of a watch but for bookmarks, with what the objects
+// are described as.
+func next(t *testing.T, events watch.Interface, count int) []string {
+	t.Helper()
 	var got []string
-	for len(got) < 4 {
+	for len(got) < count {
 		select {
 		case event := <-events.ResultChan():
-			object := event.Object
-			if wrapped, ok := object.(runtime.CacheableObject); ok {
-				object = wrapped.GetObject()
+			if event.Type == watch.Bookmark {
+				continue
 			}
-			if event.Type != watch.Bookmark {
-				got = append(got, string(event.Type)+" "+object.(*v1alpha1.Namespace).Name)
+			namespace, ok := event.Object.(*v1alpha1.Namespace)
+			if !ok {
+				t.Fatalf("after %v: %s %v", got, event.Type, event.Object)
 			}
+			got = append(got, strings.TrimSpace(string(event.Type)+" "+namespace.Name+" "+namespace.Spec.Description))
 		case <-time.After(10 * time.Second):
 			t.Fatalf("no more events after %v", got)
 		}
 	}
-	if diff := cmp.Diff([]string{"MODIFIED team-a", "ADDED team-b", "DELETED team-a", "MODIFIED team-b"}, got); diff != "" {
-		t.Errorf("events (-want +got):\n%s", diff)
+	return got
+}
+
+// What went between a list and the watch that goes on from it is told, to those
+// who were shown it and to nobody else: also where all that said that they may see
+// it has gone with it.
+func TestWatchTellsWhatWentBefore(t *testing.T) {
+	const devs, reader, other = "sso:dev@vsphere.local", "reader", "other"
+	mine := gives("User", "dev@vsphere.local", "View")
+	rightOfReader := func(name string) string { return reader + " get virtualmachines " + name }
+	all := []string{"DELETED team-a", "DELETED team-b", "MODIFIED team-z last"}
+	for name, test := range map[string]struct {
+		who    string
+		before func(*server)
+		want   []string
+	}{
+		"by access":                    {who: devs, want: all},
+		"by a right":                   {who: reader, want: all},
+		"everywhere":                   {who: "admin", want: all},
+		"by a right that went as well": {who: reader, before: func(s *server) { s.grants.revoke(rightOfReader("team-a"), rightOfReader("team-b")) }, want: all},
+		"everywhere, which went as well": {who: "boss", before: func(s *server) { s.grants.revoke("boss get virtualmachines *") },
+			want: all[:2]},
+		"never seen": {who: other, want: all[2:]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, livestore.NewSequence(1), namespace("team-a", mine), namespace("team-b", mine), namespace("team-z", mine))
+			s.grants.given = append(s.grants.given, rightOfReader("team-a"), rightOfReader("team-b"), rightOfReader("team-z"),
+				other+" get virtualmachines team-z", "boss get virtualmachines *")
+			ctx := s.as(test.who)
+			list, err := s.Namespace.List(ctx, &metainternalversion.ListOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.before != nil {
+				test.before(s)
+			}
+			// One is deleted, and the other is shown no more before it is.
+			s.store.Apply([]livestore.Change{{Key: "/namespaces/team-a"}})
+			if err := s.update(s.as("admin"), "team-b", func(n *v1alpha1.Namespace) { n.Spec.Access = nil }); err != nil {
+				t.Fatal(err)
+			}
+			s.store.Apply([]livestore.Change{{Key: "/namespaces/team-b"}})
+			if err := s.update(s.as("admin"), "team-z", func(n *v1alpha1.Namespace) { n.Spec.Description = "last" }); err != nil {
+				t.Fatal(err)
+			}
+			version := list.(*v1alpha1.NamespaceList).ResourceVersion
+			events, err := s.Namespace.Watch(ctx, &metainternalversion.ListOptions{ResourceVersion: version})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer events.Stop()
+			got := next(t, events, len(test.want))
+			got = slices.DeleteFunc(got, func(event string) bool { return event == "MODIFIED team-b" })
+			for len(got) < len(test.want) {
+				got = append(got, next(t, events, 1)...)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("events (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A watch from a version at which nobody knows any more what there was is told so,
+// and its client lists anew.
+func TestWatchFromTooLongAgo(t *testing.T) {
+	s := newServer(t, livestore.NewSequence(2), namespace("team-a"))
+	_, err := s.Namespace.Watch(s.as("admin"), &metainternalversion.ListOptions{ResourceVersion: "5"})
+	if !apierrors.IsResourceExpired(err) {
+		t.Errorf("a watch from a version of an earlier term: %v, want one that is expired", err)
 	}
 }

@@ -175,6 +175,7 @@ func (r *REST) Get(ctx context.Context, name string, options *metav1.GetOptions)
 	if !seen {
 		return nil, apierrors.NewNotFound(qualified(), name)
 	}
+	r.rights.noteShown(who, obj.(*v1alpha1.Namespace).UID)
 	return obj, nil
 }
 
@@ -220,6 +221,7 @@ func (r *REST) listSeen(ctx context.Context, who caller, options *metainternalve
 	for i := range list.Items {
 		if seen[i] {
 			shown = append(shown, list.Items[i])
+			r.rights.noteShown(who, all[i].UID)
 		}
 	}
 	list.Items = shown
@@ -232,16 +234,10 @@ func (r *REST) Watch(ctx context.Context, options *metainternalversion.ListOptio
 	if err != nil {
 		return nil, err
 	}
-	shown := map[string]bool{}
-	if options != nil && options.ResourceVersion != "" && options.ResourceVersion != "0" {
-		// The watch goes on from a list: what that showed must be taken back when
-		// the right to see it goes.
-		list, err := r.List(ctx, &metainternalversion.ListOptions{ResourceVersion: "0"})
-		if err != nil {
+	view := &view{who: who, rights: r.rights, shown: map[string]types.UID{}}
+	if goesOn(options) {
+		if err := r.recall(ctx, view, options); err != nil {
 			return nil, err
-		}
-		for _, item := range list.(*v1alpha1.NamespaceList).Items {
-			shown[item.Name] = true
 		}
 	}
 	events, err := r.Store.Watch(ctx, options)
@@ -249,11 +245,45 @@ func (r *REST) Watch(ctx context.Context, options *metainternalversion.ListOptio
 		return nil, registry.StatusError(err, qualified(), "")
 	}
 	return registry.Filter(ctx, events, func(event watch.Event) (watch.Event, bool, error) {
-		return decide(event, shown, func(object *v1alpha1.Namespace) (bool, error) {
-			seen, err := r.rights.seesEach(ctx, who, object)
-			return err == nil && seen[0], err
-		})
+		return view.decide(ctx, event)
 	}), nil
+}
+
+// goesOn says whether a watch goes on from what its client has.
+func goesOn(options *metainternalversion.ListOptions) bool {
+	if options == nil || options.ResourceVersion == "" || options.ResourceVersion == "0" {
+		return false
+	}
+	return options.SendInitialEvents == nil || !*options.SendInitialEvents
+}
+
+// recall gives the view what its client was shown at the version from which its
+// watch goes on. When nobody knows any more what there was, the answer is 410: the
+// client lists anew.
+func (r *REST) recall(ctx context.Context, view *view, options *metainternalversion.ListOptions) error {
+	obj, err := r.Store.List(ctx, &metainternalversion.ListOptions{
+		LabelSelector: options.LabelSelector, FieldSelector: options.FieldSelector,
+		ResourceVersion: options.ResourceVersion, ResourceVersionMatch: metav1.ResourceVersionMatchExact,
+	})
+	if err != nil {
+		return registry.StatusError(err, qualified(), "")
+	}
+	list := obj.(*v1alpha1.NamespaceList)
+	all := make([]*v1alpha1.Namespace, len(list.Items))
+	for i := range list.Items {
+		all[i] = &list.Items[i]
+	}
+	seen, err := r.rights.seesEach(ctx, view.who, all...)
+	if err != nil {
+		return err
+	}
+	for i, object := range all {
+		// The right may have gone since, with the Kubernetes Namespace and its RoleBindings for example.
+		if seen[i] || r.rights.wasShown(view.who, object.UID) {
+			view.shown[object.Name] = object.UID
+		}
+	}
+	return nil
 }
 
 // Create implements rest.Creater.
