@@ -16,6 +16,7 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
+	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/registry"
 )
 
@@ -91,7 +92,7 @@ func (r *REST) DeleteCollection(ctx context.Context, validation rest.ValidateObj
 		workers.Go(func() {
 			for i := range next {
 				// Deletion strategies write to the options: each has its own.
-				deleted[i], errs[i] = r.deleteItem(ctx, list.Items[i].Name, validation, options.DeepCopy())
+				deleted[i], errs[i] = r.deleteItem(ctx, &list.Items[i], validation, options.DeepCopy())
 			}
 		})
 	}
@@ -124,9 +125,24 @@ func (r *REST) DeleteCollection(ctx context.Context, validation rest.ValidateObj
 }
 
 // deleteItem deletes one machine of a collection. One that is gone counts as
-// deleted; one that came under the guard since it was listed is passed over.
-func (r *REST) deleteItem(ctx context.Context, name string, validation rest.ValidateObjectFunc, options *metav1.DeleteOptions) (bool, error) {
-	_, _, err := r.Delete(ctx, name, validation, options)
+// deleted, also where another has its name now, which stays; one that came under
+// the guard since it was listed is passed over.
+func (r *REST) deleteItem(ctx context.Context, listed *v1alpha5.VirtualMachine, validation rest.ValidateObjectFunc, options *metav1.DeleteOptions) (bool, error) {
+	preconditions := metav1.Preconditions{UID: &listed.UID}
+	if asked := options.Preconditions; asked != nil {
+		if asked.UID != nil && *asked.UID != listed.UID {
+			return false, registry.StatusError(fmt.Errorf("the uid is %s, not %s: %w", listed.UID, *asked.UID, failure.Conflict), GroupResource(), listed.Name)
+		}
+		preconditions.ResourceVersion = asked.ResourceVersion
+	}
+	options.Preconditions = &preconditions
+	_, _, err := r.Delete(ctx, listed.Name, validation, options)
+	if apierrors.IsConflict(err) {
+		current, missing := r.Get(ctx, listed.Name, &metav1.GetOptions{})
+		if missing == nil && current.(*v1alpha5.VirtualMachine).UID != listed.UID {
+			return true, nil
+		}
+	}
 	var refused guardError
 	switch {
 	case errors.As(err, &refused):

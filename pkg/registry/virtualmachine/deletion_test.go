@@ -13,9 +13,11 @@ import (
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
+	"github.com/openpacific/pacific/pkg/livestore"
 )
 
 // deletable returns a machine that Pacific made, and one whose owner allows it.
@@ -102,6 +104,32 @@ func TestDeleteCollectionOfManyHonoursSelectors(t *testing.T) {
 		if marked := server.stored(vm.Name).DeletionTimestamp != nil; marked != (i%2 == 0) {
 			t.Errorf("%s: being deleted is %t", vm.Name, marked)
 		}
+	}
+}
+
+// A machine that comes to have the name of one that was listed is not the one whose
+// deletion was asked for.
+func TestDeleteCollectionDeletesWhatWasListed(t *testing.T) {
+	var machines []*v1alpha5.VirtualMachine
+	for i := range collectionWorkers + 1 {
+		vm := machine(fmt.Sprintf("vm-%02d", i))
+		vm.UID = types.UID(fmt.Sprintf("%s-%d", madeHere, i))
+		vm.Annotations = map[string]string{vsphere.ReclaimPolicyAnnotation: vsphere.ReclaimDelete}
+		machines = append(machines, vm)
+	}
+	server := newServer(t, machines...)
+	last := machines[len(machines)-1]
+	server.world.first = func() {
+		other := last.DeepCopy()
+		other.UID, other.ResourceVersion = "other", ""
+		server.world.store.Apply([]livestore.Change{{Key: "/virtualmachines/team-a/" + other.Name, Object: other}})
+	}
+	got := server.do("DELETE", path("v1alpha5", ""), "", nil)
+	if deleted := len(decode[v1alpha5.VirtualMachineList](t, got).Items); got.code != http.StatusOK || deleted != len(machines) {
+		t.Errorf("%d %s: deleted %d of %d", got.code, got.body, deleted, len(machines))
+	}
+	if other := server.stored(last.Name); other.UID != "other" || other.DeletionTimestamp != nil {
+		t.Errorf("who came to have the name %s: %s, deleted %v", last.Name, other.UID, other.DeletionTimestamp)
 	}
 }
 

@@ -70,6 +70,7 @@ type world struct {
 
 	mutex sync.Mutex
 	err   error
+	first func() // called once, at the first change
 }
 
 func (w *world) fail(err error) {
@@ -83,6 +84,10 @@ func (w *world) apply(key string, obj runtime.Object) error {
 	defer w.mutex.Unlock()
 	if w.err != nil {
 		return w.err
+	}
+	if w.first != nil {
+		w.first()
+		w.first = nil
 	}
 	w.store.Apply([]livestore.Change{{Key: key, Object: obj}})
 	return nil
