@@ -71,6 +71,9 @@ func (d Dir) SyntheticControl() string { return filepath.Join(string(d), "synthe
 func (d Dir) state() string      { return filepath.Join(string(d), "state") }
 func (d Dir) statusFile() string { return filepath.Join(d.state(), "status.json") }
 func (d Dir) portsFile() string  { return filepath.Join(d.state(), "ports.json") }
+func (d Dir) authoritiesFile() string {
+	return filepath.Join(d.state(), "authorities.json")
+}
 
 // Ports are the loopback ports of the components, kept from one start to the next.
 type Ports map[string]int
@@ -87,6 +90,24 @@ func (d Dir) ReadPorts() (Ports, error) {
 // WritePorts keeps the ports for the next start.
 func (d Dir) WritePorts(ports Ports) error { return writeJSON(d.portsFile(), ports) }
 
+// Authorities are the SHA-256 fingerprints of the certificate authorities by name, kept from one start to the next apart
+// from the authorities themselves, so that the loss of one is noticed.
+type Authorities map[string]string
+
+// ReadAuthorities returns the authorities of the last start; none when there was none.
+func (d Dir) ReadAuthorities() (Authorities, error) {
+	authorities := Authorities{}
+	if err := readJSON(d.authoritiesFile(), &authorities); err != nil {
+		return nil, err
+	}
+	return authorities, nil
+}
+
+// WriteAuthorities keeps the authorities for the next start.
+func (d Dir) WriteAuthorities(authorities Authorities) error {
+	return writeJSON(d.authoritiesFile(), authorities)
+}
+
 // Status is a running Supervisor as `supervisor status` and its other commands see it.
 type Status struct {
 	// PID is the process that holds the directory.
@@ -96,10 +117,18 @@ type Status struct {
 	Ready bool `json:"ready"`
 	// Server is the URL of the API.
 	Server string `json:"server"`
+	// Authority is the certificate authority that people who log in have to trust.
+	Authority Authority `json:"authority"`
 	// VCenter is what serves the inventory.
 	VCenter VCenter `json:"vcenter"`
 	// Components are the children in the order of their start.
 	Components []process.Status `json:"components"`
+}
+
+// Authority is a certificate authority: the file of its certificate, and its SHA-256 fingerprint.
+type Authority struct {
+	CertFile    string `json:"certFile"`
+	Fingerprint string `json:"fingerprint"`
 }
 
 // VCenter says how to reach the vCenter behind a Supervisor.

@@ -17,6 +17,7 @@
 //   - people_test.go, login_test.go: what the people of the simulated vCenter may do, and how that changes.
 //   - attack_token_test.go, attack_request_test.go: forged tokens and odd requests, at both of the addresses.
 //   - attack_access_test.go, attack_hidden_test.go: who raises their role, takes a name, or looks at what is not theirs.
+//   - authority_test.go: what somebody can compare who knows the Supervisor's certificates from nowhere.
 //   - conformance_test.go: Kubernetes' own test of an API resource.
 //
 // # What the conformance test covers

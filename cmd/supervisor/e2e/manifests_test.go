@@ -157,11 +157,11 @@ func (s *supervisor) install(t *testing.T) *installed {
 func (in *installed) issue(t *testing.T) {
 	t.Helper()
 	store := pki.Store{Dir: t.TempDir(), Clock: clock.RealClock{}}
-	authority, err := store.Authority("ca", "installed")
+	authority, err := store.Authority("ca", "installed", pki.Known{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	in.certificate, err = store.Certificate(authority, "serving", pki.Request{CommonName: "vsphere-apiserver", Hosts: []string{"localhost"}})
+	in.certificate, _, err = store.Certificate(authority, "serving", pki.Request{CommonName: "vsphere-apiserver", Hosts: []string{"localhost"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,5 +10,6 @@
 //     say how many, and which.
 //   - spray_test.go: guessed passwords, of which vCenter must never hear so many that it locks anybody out.
 //   - samples_test.go, samples_deleted_test.go: a second start on what people made of the samples.
+//   - authority_test.go: a certificate authority that is lost between two starts.
 //   - scale_test.go: a developer with few roles among 500 vSphere Namespaces.
 package faults

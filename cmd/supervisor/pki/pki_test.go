@@ -4,10 +4,11 @@ package pki
 
 import (
 	"bytes"
-	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,35 +29,40 @@ type made struct{ ca, leaf []byte }
 func makeBoth(t *testing.T, dir string, now time.Time, r Request) made {
 	t.Helper()
 	store := Store{Dir: dir, Clock: clocktesting.NewFakePassiveClock(now)}
-	ca, err := store.Authority("ca", "test-ca")
+	ca, err := store.Authority("ca", "test-ca", Known{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf, err := store.Certificate(ca, "server", r)
+	leaf, _, err := store.Certificate(ca, "server", r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tls.X509KeyPair(leaf.CertPEM, leaf.KeyPEM); err != nil {
+	if _, err := leaf.TLS(); err != nil {
 		t.Fatalf("certificate and key do not belong together: %v", err)
 	}
 	parsed := parse(t, leaf.CertPEM)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca.CertPEM)
 	for _, host := range []string{"localhost", "127.0.0.1"} {
-		if _, err := parsed.Verify(x509.VerifyOptions{Roots: roots, DNSName: host, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}); err != nil {
+		if _, err := parsed[0].Verify(x509.VerifyOptions{
+			Roots: roots, DNSName: host, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		}); err != nil {
 			t.Errorf("verify for %s: %v", host, err)
 		}
+	}
+	if len(parsed) != 2 || !parsed[1].Equal(ca.Certificate) {
+		t.Errorf("%d certificates are served, want the server's and the authority's", len(parsed))
 	}
 	return made{ca: ca.CertPEM, leaf: leaf.CertPEM}
 }
 
-func parse(t *testing.T, data []byte) *x509.Certificate {
+func parse(t *testing.T, data []byte) []*x509.Certificate {
 	t.Helper()
 	certificates, err := certutil.ParseCertsPEM(data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return certificates[0]
+	return certificates
 }
 
 func remove(name string) func(*testing.T, string) {
@@ -77,24 +83,20 @@ func overwrite(name string) func(*testing.T, string) {
 
 func TestReuseAndRenewal(t *testing.T) {
 	for name, test := range map[string]struct {
-		later    time.Duration
-		request  Request
-		damage   func(t *testing.T, dir string)
-		sameCA   bool
-		sameLeaf bool
+		later   time.Duration
+		request Request
+		damage  func(t *testing.T, dir string)
+		same    bool
 	}{
-		"next day":           {later: 24 * time.Hour, request: request(), sameCA: true, sameLeaf: true},
-		"31 days are left":   {later: leafLife - 31*24*time.Hour, request: request(), sameCA: true, sameLeaf: true},
-		"29 days are left":   {later: leafLife - 29*24*time.Hour, request: request(), sameCA: true},
-		"authority ends too": {later: authorityLife - 29*24*time.Hour, request: request()},
-		"another host": {request: Request{CommonName: "server", Organization: []string{"a", "b"}, Hosts: []string{"localhost", "127.0.0.1", "::1", "example.com"}, Client: true},
-			sameCA: true},
-		"the order of organizations": {request: Request{CommonName: "server", Organization: []string{"a", "b"}, Hosts: request().Hosts, Client: true},
-			sameCA: true, sameLeaf: true},
-		"lost key":        {request: request(), damage: remove("server.key"), sameCA: true},
-		"damaged":         {request: request(), damage: overwrite("server.crt"), sameCA: true},
-		"lost authority":  {request: request(), damage: remove("ca.key")},
-		"clock goes back": {later: -time.Hour, request: request()},
+		"next day":                         {later: 24 * time.Hour, request: request(), same: true},
+		"a little more than a third":       {later: DefaultLife*2/3 - time.Hour, request: request(), same: true},
+		"a little less than a third":       {later: DefaultLife*2/3 + time.Hour, request: request()},
+		"after the end":                    {later: DefaultLife + time.Hour, request: request()},
+		"another host":                     {request: Request{CommonName: "server", Organization: []string{"a", "b"}, Hosts: append(request().Hosts, "example.com"), Client: true}},
+		"the order of organizations":       {request: Request{CommonName: "server", Organization: []string{"a", "b"}, Hosts: request().Hosts, Client: true}, same: true},
+		"lost key":                         {request: request(), damage: remove("server.key")},
+		"damaged":                          {request: request(), damage: overwrite("server.crt")},
+		"clock goes back, within the skew": {later: -time.Minute, request: request(), same: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -103,11 +105,110 @@ func TestReuseAndRenewal(t *testing.T) {
 				test.damage(t, dir)
 			}
 			after := makeBoth(t, dir, startOfTime().Add(test.later), test.request)
-			if same := bytes.Equal(before.ca, after.ca); same != test.sameCA {
-				t.Errorf("the same authority: %t, want %t", same, test.sameCA)
+			if !bytes.Equal(before.ca, after.ca) {
+				t.Error("another authority")
 			}
-			if same := bytes.Equal(before.leaf, after.leaf); same != test.sameLeaf {
-				t.Errorf("the same certificate: %t, want %t", same, test.sameLeaf)
+			if same := bytes.Equal(before.leaf, after.leaf); same != test.same {
+				t.Errorf("the same certificate: %t, want %t", same, test.same)
+			}
+		})
+	}
+}
+
+// TestCertificatesEndWithTheirAuthority: none is made anew that could not last longer.
+func TestCertificatesEndWithTheirAuthority(t *testing.T) {
+	dir := t.TempDir()
+	makeBoth(t, dir, startOfTime(), request())
+	late := startOfTime().Add(authorityLife - time.Hour)
+	first := makeBoth(t, dir, late, request())
+	chain := parse(t, first.leaf)
+	if !chain[0].NotAfter.Equal(chain[1].NotAfter) {
+		t.Errorf("good until %s, its authority until %s", chain[0].NotAfter, chain[1].NotAfter)
+	}
+	if second := makeBoth(t, dir, late.Add(time.Minute), request()); !bytes.Equal(first.leaf, second.leaf) {
+		t.Error("made anew for nothing")
+	}
+}
+
+// TestChainComesWithoutAnotherCertificate: people may have trusted the certificate itself.
+func TestChainComesWithoutAnotherCertificate(t *testing.T) {
+	dir := t.TempDir()
+	before := parse(t, makeBoth(t, dir, startOfTime(), request()).leaf)
+	if err := os.WriteFile(filepath.Join(dir, "server.crt"), encode(before[:1]), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	after := parse(t, makeBoth(t, dir, startOfTime(), request()).leaf)
+	if !after[0].Equal(before[0]) {
+		t.Error("another certificate")
+	}
+}
+
+func TestAuthorityIsKept(t *testing.T) {
+	another := func(t *testing.T, dir string) {
+		remove("ca.crt")(t, dir)
+		remove("ca.key")(t, dir)
+		makeBoth(t, dir, startOfTime(), request())
+	}
+	both := func(t *testing.T, dir string) {
+		remove("ca.crt")(t, dir)
+		remove("ca.key")(t, dir)
+	}
+	none := func(*testing.T, string) {}
+	for name, test := range map[string]struct {
+		damage  func(t *testing.T, dir string)
+		unknown bool
+		later   time.Duration
+		lasting bool
+		reason  string // of the refusal; nothing where there is none
+		made    bool   // after --new-authority
+	}{
+		"as it was":            {damage: none},
+		"as it was, not known": {damage: none, unknown: true, lasting: true},
+		"key lost":             {damage: remove("ca.key"), reason: "ca.key is missing", made: true},
+		"certificate lost":     {damage: remove("ca.crt"), reason: "ca.crt is missing", made: true},
+		"key lost, not known":  {damage: remove("ca.key"), unknown: true, reason: "ca.key is missing", made: true},
+		"both lost":            {damage: both, reason: "ca.crt is missing", made: true},
+		"both lost, not known, but there was one": {damage: both, unknown: true, lasting: true, reason: "ca.crt is missing", made: true},
+		"damaged":        {damage: overwrite("ca.crt"), reason: "are damaged or do not belong together", made: true},
+		"another one":    {damage: another, reason: "is another one than before: its SHA-256 fingerprint was "},
+		"ended":          {damage: none, later: authorityLife + time.Hour, reason: "ended on 2035-12-30", made: true},
+		"clock far back": {damage: none, later: -time.Hour, reason: "is not good before 2025-12-31 23:55:00; look at the clock", made: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			clock := clocktesting.NewFakePassiveClock(startOfTime())
+			store := Store{Dir: dir, Clock: clock}
+			before, err := store.Authority("ca", "test-ca", Known{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			test.damage(t, dir)
+			lying, _ := os.ReadFile(filepath.Join(dir, "ca.crt"))
+			clock.SetTime(startOfTime().Add(test.later))
+			known := Known{Fingerprint: before.Fingerprint(), Lasting: test.lasting}
+			if test.unknown {
+				known.Fingerprint = ""
+			}
+			after, err := store.Authority("ca", "test-ca", known)
+			if test.reason == "" {
+				if err != nil || after.Fingerprint() != before.Fingerprint() {
+					t.Errorf("got %v, %v", after, err)
+				}
+				return
+			}
+			var lost *LostError
+			if !errors.As(err, &lost) || !strings.Contains(err.Error(), test.reason) || !strings.Contains(err.Error(), `"ca"`) {
+				t.Fatalf("got %v, want %q", err, test.reason)
+			}
+			if left, _ := os.ReadFile(filepath.Join(dir, "ca.crt")); !bytes.Equal(left, lying) {
+				t.Error("the refusal changed a file")
+			}
+			known.Replace = true
+			if after, err = store.Authority("ca", "test-ca", known); err != nil {
+				t.Fatal(err)
+			}
+			if taken := bytes.Equal(after.CertPEM, lying); taken == test.made || after.Fingerprint() == before.Fingerprint() {
+				t.Errorf("the one that lies there is taken: %t, want %t; fingerprint %s, before %s", taken, !test.made, after.Fingerprint(), before.Fingerprint())
 			}
 		})
 	}

@@ -60,6 +60,9 @@ func show(out io.Writer, dir datadir.Dir, now time.Time) error {
 		}
 	}
 	fmt.Fprintf(out, "Supervisor %s: pid %d, for %s, on %s\n", state, holder.PID, age(now, holder.Since), holder.Server)
+	if status.Authority.Fingerprint != "" {
+		fmt.Fprintf(out, "Certificate authority %s, SHA-256 fingerprint\n  %s\n", status.Authority.CertFile, status.Authority.Fingerprint)
+	}
 	switch {
 	case status.VCenter.Simulated:
 		fmt.Fprintf(out, "Simulated vCenter on %s, credentials in %s\n\n", status.VCenter.URL, status.VCenter.CredentialsFile)

@@ -136,6 +136,8 @@ func (b *board) write() {
 	b.mu.Lock()
 	status := b.status
 	status.VCenter = b.supervisor.plan.vcenter
+	clusterCA := b.supervisor.plan.certificates.clusterCA
+	status.Authority = datadir.Authority{CertFile: clusterCA.CertFile, Fingerprint: clusterCA.Fingerprint()}
 	status.Components = append([]process.Status(nil), status.Components...)
 	b.mu.Unlock()
 	if err := b.supervisor.dir.WriteStatus(status); err != nil {

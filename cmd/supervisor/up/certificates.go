@@ -3,9 +3,11 @@
 package up
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"time"
 
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -24,10 +26,67 @@ const (
 	frontProxyName = "front-proxy-client"
 )
 
-// certificates are all certificates and keys of a Supervisor. There are four authorities: what one signs is worth
-// nothing to those who trust another.
-type certificates struct {
+// authorities sign all certificates of a Supervisor. There are four: what one signs is worth nothing to those who trust
+// another.
+type authorities struct {
 	clusterCA, frontProxyCA, etcdCA, vcenterCA *pki.Authority
+}
+
+// openAuthorities reads the authorities or makes them, and records which they are. One that was there before and is not
+// any more stops everything: whoever trusts it would find out by errors that name nobody.
+func openAuthorities(store pki.Store, dir datadir.Dir, replace bool) (a authorities, replaced []string, err error) {
+	known, err := dir.ReadAuthorities()
+	if err != nil {
+		return authorities{}, nil, err
+	}
+	lasting := len(known) == 0 && exists(dir.Etcd())
+	now := datadir.Authorities{}
+	for _, authority := range []struct {
+		into             **pki.Authority
+		name, commonName string
+	}{
+		{&a.clusterCA, "ca", "pacific-cluster-ca"},
+		{&a.frontProxyCA, "front-proxy-ca", "pacific-front-proxy-ca"},
+		{&a.etcdCA, "etcd-ca", "pacific-etcd-ca"},
+		{&a.vcenterCA, "vcenter-ca", "pacific-simulated-vcenter-ca"},
+	} {
+		before := known[authority.name]
+		*authority.into, err = store.Authority(authority.name, authority.commonName, pki.Known{Fingerprint: before, Lasting: lasting, Replace: replace})
+		var lost *pki.LostError
+		if errors.As(err, &lost) {
+			return authorities{}, nil, fmt.Errorf("%w. Put it back from a backup, or start once with --new-authority to go on with another: "+
+				"kubeconfigs and trusted fingerprints that people hold are worthless then, and everybody has to log in again", err)
+		} else if err != nil {
+			return authorities{}, nil, err
+		}
+		now[authority.name] = (*authority.into).Fingerprint()
+		if before != "" && before != now[authority.name] {
+			replaced = append(replaced, authority.name)
+		}
+	}
+	return a, replaced, dir.WriteAuthorities(now)
+}
+
+// ending are sentences about the authorities that end before a certificate made today would.
+func (a authorities) ending(now time.Time) []string {
+	var sentences []string
+	for _, authority := range []*pki.Authority{a.clusterCA, a.frontProxyCA, a.etcdCA, a.vcenterCA} {
+		if end := authority.Certificate.NotAfter; now.Add(pki.DefaultLife).After(end) {
+			sentences = append(sentences, fmt.Sprintf("the certificate authority in %s ends on %s, and everything with it: before that, "+
+				"remove it and start once with --new-authority", authority.CertFile, end.UTC().Format(time.DateOnly)))
+		}
+	}
+	return sentences
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// certificates are all certificates and keys of a Supervisor.
+type certificates struct {
+	authorities
 
 	apiServer, controllerManager, vsphereAPIServer, etcd, vcenter pki.Pair // serving
 
@@ -37,28 +96,11 @@ type certificates struct {
 	serviceAccountKey, serviceAccountPublicKey                   string
 }
 
-// issue reads the certificates or makes them.
-func issue(store pki.Store, bindAddress string) (*certificates, error) {
-	var c certificates
-	for _, authority := range []struct {
-		into             **pki.Authority
-		name, commonName string
-	}{
-		{&c.clusterCA, "ca", "pacific-cluster-ca"},
-		{&c.frontProxyCA, "front-proxy-ca", "pacific-front-proxy-ca"},
-		{&c.etcdCA, "etcd-ca", "pacific-etcd-ca"},
-		{&c.vcenterCA, "vcenter-ca", "pacific-simulated-vcenter-ca"},
-	} {
-		var err error
-		if *authority.into, err = store.Authority(authority.name, authority.commonName); err != nil {
-			return nil, err
-		}
-	}
+// issue reads the certificates, or makes those that are missing or due. hosts are the names and addresses of the API.
+// made are the names of those that it made.
+func issue(store pki.Store, a authorities, hosts []string) (c *certificates, made []string, err error) {
+	c = &certificates{authorities: a}
 	loopback := []string{"localhost", "127.0.0.1", "::1"}
-	hosts, err := apiServerHosts(bindAddress)
-	if err != nil {
-		return nil, err
-	}
 	service := component.VSphereAPIServer + "." + systemNamespace
 	for _, certificate := range []struct {
 		into      *pki.Pair
@@ -73,8 +115,10 @@ func issue(store pki.Store, bindAddress string) (*certificates, error) {
 		{&c.etcd, c.etcdCA, "etcd", pki.Request{CommonName: "etcd", Hosts: loopback}},
 		{&c.vcenter, c.vcenterCA, "vcenter", pki.Request{CommonName: "simulated vCenter", Hosts: loopback}},
 		{&c.frontProxyClient, c.frontProxyCA, "front-proxy-client", pki.Request{CommonName: frontProxyName, Client: true}},
-		{&c.adminClient, c.clusterCA, "admin-client", pki.Request{CommonName: "kubernetes-admin", Organization: []string{"system:masters"}, Client: true}},
-		{&c.controllerManagerClient, c.clusterCA, "kube-controller-manager-client", pki.Request{CommonName: "system:kube-controller-manager", Client: true}},
+		{&c.adminClient, c.clusterCA, "admin-client", pki.Request{
+			CommonName: "kubernetes-admin", Organization: []string{"system:masters"}, Client: true}},
+		{&c.controllerManagerClient, c.clusterCA, "kube-controller-manager-client", pki.Request{
+			CommonName: "system:kube-controller-manager", Client: true}},
 		{&c.vsphereAPIServerClient, c.clusterCA, "vsphere-apiserver-client", pki.Request{
 			CommonName:   "system:serviceaccount:" + systemNamespace + ":" + component.VSphereAPIServer,
 			Organization: []string{"system:serviceaccounts", "system:serviceaccounts:" + systemNamespace}, Client: true}},
@@ -82,14 +126,18 @@ func issue(store pki.Store, bindAddress string) (*certificates, error) {
 		{&c.vsphereAPIServerEtcdClient, c.etcdCA, "vsphere-apiserver-etcd-client", pki.Request{CommonName: "vsphere-apiserver", Client: true}},
 		{&c.probeClient, c.etcdCA, "supervisor-etcd-client", pki.Request{CommonName: "supervisor", Client: true}},
 	} {
-		if *certificate.into, err = store.Certificate(certificate.authority, certificate.name, certificate.request); err != nil {
-			return nil, err
+		var fresh bool
+		if *certificate.into, fresh, err = store.Certificate(certificate.authority, certificate.name, certificate.request); err != nil {
+			return nil, made, err
+		}
+		if fresh {
+			made = append(made, certificate.name)
 		}
 	}
 	if c.serviceAccountKey, c.serviceAccountPublicKey, err = store.Key("service-account"); err != nil {
-		return nil, err
+		return nil, made, err
 	}
-	return &c, nil
+	return c, made, nil
 }
 
 // apiServerHosts are the names and addresses under which people may reach the API.

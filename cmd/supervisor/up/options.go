@@ -30,6 +30,8 @@ type Options struct {
 	VCenterCA          string
 	VCenterThumbprint  string
 	NamespacesFolder   string
+	// NewAuthority goes on with another certificate authority where one is lost or different.
+	NewAuthority bool
 	// SyntheticMachines, if not 0, is how many made-up machines are served in place of vCenter's, for benchmarks.
 	SyntheticMachines int
 	// Profile serves the profiles of the API servers, for benchmarks.
@@ -53,6 +55,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.VCenterCA, "vcenter-ca", o.VCenterCA, "PEM file with the authority that signs vCenter's certificate; the system's authorities where none is given")
 	flags.StringVar(&o.VCenterThumbprint, "vcenter-thumbprint", o.VCenterThumbprint, "SHA-256 thumbprint of vCenter's certificate, to trust that very certificate")
 	flags.StringVar(&o.NamespacesFolder, "namespaces-folder", o.NamespacesFolder, `VM folder whose subfolders are the namespaces: a name or an inventory path ("Namespaces" where none is given)`)
+	flags.BoolVar(&o.NewAuthority, "new-authority", o.NewAuthority,
+		"where a certificate authority is lost or has been replaced, go on with the one that lies there, or else with a new one")
 	flags.IntVar(&o.SyntheticMachines, "synthetic-machines", o.SyntheticMachines, "serve that many made-up machines in place of vCenter's, for benchmarks")
 	flags.BoolVar(&o.Profile, "profiling", o.Profile, "serve /debug/pprof of the API servers, for benchmarks")
 	for _, name := range []string{"synthetic-machines", "profiling"} {

@@ -135,7 +135,7 @@ func (s *Supervisor) prepare() error {
 	if err := s.dir.WritePorts(ports); err != nil {
 		return err
 	}
-	certificates, err := issue(pki.Store{Dir: s.dir.PKI(), Clock: s.Clock}, s.Options.BindAddress)
+	certificates, err := s.certificates()
 	if err != nil {
 		return err
 	}
@@ -184,6 +184,27 @@ func (s *Supervisor) prepare() error {
 	s.cluster = &cluster.Cluster{Client: client, Documents: documents}
 	s.board.say("certificates and %s are ready", s.shorten(s.dir.AdminKubeconfig()))
 	return nil
+}
+
+// certificates reads the certificates or makes them.
+func (s *Supervisor) certificates() (*certificates, error) {
+	store := pki.Store{Dir: s.dir.PKI(), Clock: s.Clock}
+	authorities, replaced, err := openAuthorities(store, s.dir, s.Options.NewAuthority)
+	if err != nil {
+		return nil, err
+	}
+	if len(replaced) > 0 {
+		s.board.say("another certificate authority from now on: %s", strings.Join(replaced, ", "))
+	}
+	for _, sentence := range authorities.ending(s.Clock.Now()) {
+		s.board.say("%s", sentence)
+	}
+	hosts, err := apiServerHosts(s.Options.BindAddress)
+	if err != nil {
+		return nil, err
+	}
+	certificates, _, err := issue(store, authorities, hosts)
+	return certificates, err
 }
 
 // vcenter says which vCenter it is; a simulated one gets an account whose password is made up at the first start.
@@ -375,7 +396,10 @@ func (s *Supervisor) sayNextSteps() {
 	if s.Options.DataDir != datadir.Default {
 		status += " --data-dir " + s.shorten(string(s.dir))
 	}
-	fmt.Fprintf(s.Out, "  %s\n\nCtrl-C stops everything.\n\n", status)
+	fmt.Fprintf(s.Out, "  %s\n\n", status)
+	clusterCA := s.plan.certificates.clusterCA
+	fmt.Fprintf(s.Out, "SHA-256 fingerprint of the authority (%s), for whoever logs in without its file:\n  %s\n\nCtrl-C stops everything.\n\n",
+		s.shorten(clusterCA.CertFile), clusterCA.Fingerprint())
 }
 
 // shorten makes a path relative to the working directory where that is shorter and still clear.
