@@ -47,6 +47,7 @@ func TestImports(t *testing.T) {
 		{"./pkg/controller/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry"}, "a controller declares what it needs, pkg/apiserver joins"},
 		{"./pkg/access/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry", module + "pkg/controller"}, "whoever cuts a list down to somebody's rights asks it"},
 		{"./pkg/vcenter/...", []string{module + "pkg/registry", module + "pkg/controller", module + "pkg/apiserver"}, "vCenter does not know who asks"},
+		{"./pkg/vcenter/picture/...", []string{"k8s.io/api/", "k8s.io/apiserver", "github.com/vmware-tanzu", module + "pkg/apis", module + "pkg/livestore"}, "what is in vCenter is told in facts, whatever Kubernetes makes of it"},
 		{"./plugin/...", []string{govmomi, "k8s.io/apiserver", module + "pkg"}, "every developer runs the plugin, and it starts with every kubectl"},
 		{"./cmd/kubectl-vsphere", []string{govmomi, "k8s.io/apiserver", module + "pkg"}, "every developer runs the plugin, and it starts with every kubectl"},
 		{"./pkg/login/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry"}, "the login service declares what it needs, pkg/apiserver joins"},

@@ -112,7 +112,7 @@ func (k *kinds) begin(ctx context.Context, term uint64, v *site, restoreFolders 
 	if err != nil {
 		return err
 	}
-	v.zones.Attach(instance, k.zones.availabilityZones, k.zones.zones)
+	v.zones.Attach(k.zones.availabilityZones, k.zones.zones)
 	v.namespaces.Attach(mirrors{k.namespaces, v.zones.Namespaces()})
 	return nil
 }

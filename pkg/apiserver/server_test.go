@@ -6,7 +6,6 @@ import (
 	"slices"
 	"testing"
 
-	topologyvcenter "github.com/openpacific/pacific/pkg/vcenter/topology"
 	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
@@ -26,7 +25,6 @@ func TestOneInventoryServesAllProjections(t *testing.T) {
 		{"vspherenamespace", vnsvcenter.TypeFolder, vnsvcenter.FolderPaths()},
 		{"vspherenamespace", vnsvcenter.TypeCluster, vnsvcenter.ClusterPaths()},
 		{"vspherenamespace", vnsvcenter.TypeResourcePool, vnsvcenter.ResourcePoolPaths()},
-		{"topology", topologyvcenter.TypeCluster, topologyvcenter.ClusterPaths()},
 	}
 	asked := map[string][]string{}
 	for _, kind := range inventoryKinds() {

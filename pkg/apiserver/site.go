@@ -10,9 +10,11 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/contentlibrary"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	"github.com/openpacific/pacific/pkg/vcenter/picture"
 	"github.com/openpacific/pacific/pkg/vcenter/storagepolicy"
 	topologyvcenter "github.com/openpacific/pacific/pkg/vcenter/topology"
 	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
@@ -62,7 +64,7 @@ func newSite(options *Options, reign vcenter.Reign, logger klog.Logger) (*site, 
 		namespaces: vnsvcenter.NewProjector(vnsvcenter.Config{Clock: realClock, Logger: logger.WithName("vspherenamespaces")}),
 		zones:      &topologyvcenter.Projector{},
 	}
-	handler := handlers{v.machines, v.namespaces, v.zones}
+	handler := &picture.Picture{Followers: []facts.Follower{v.zones}, Handlers: []inventory.Handler{v.machines, v.namespaces}}
 	if v.there {
 		v.source = &inventory.Collector{
 			Session: session, Kinds: inventoryKinds(), Handler: handler, NamespacesFolder: options.VCenter.NamespacesFolder,
@@ -107,14 +109,9 @@ func (v *site) instance(ctx context.Context) (instance string, err error) {
 }
 
 // inventoryKinds are the managed objects that the projections are made of. Of those
-// that both look at, the machines' has all that the other needs.
+// that several look at, the machines' has all that the others need.
 func inventoryKinds() []inventory.Kind {
-	return []inventory.Kind{
+	return append([]inventory.Kind{
 		{Type: vmvcenter.TypeVirtualMachine, Root: inventory.RootNamespaces, Paths: vmvcenter.Paths(), Reduce: vmvcenter.Reduce},
-		{Type: vmvcenter.TypeFolder, Root: inventory.RootNamespaces, Paths: vmvcenter.FolderPaths()},
-		{Type: vmvcenter.TypeHost, Root: inventory.RootInventory, Paths: vmvcenter.HostPaths()},
-		{Type: vmvcenter.TypeCluster, Root: inventory.RootInventory, Paths: vmvcenter.ClusterPaths()},
-		{Type: vnsvcenter.TypeResourcePool, Root: inventory.RootInventory, Paths: vnsvcenter.ResourcePoolPaths()},
-		{Type: vnsvcenter.TypeNetwork, Root: inventory.RootInventory, Paths: vnsvcenter.NetworkPaths()},
-	}
+	}, picture.Kinds()...)
 }

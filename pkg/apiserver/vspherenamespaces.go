@@ -24,18 +24,8 @@ import (
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/livestore"
 	vnsregistry "github.com/openpacific/pacific/pkg/registry/vspherenamespace"
-	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
-
-// handlers hand each update to several, one after the other.
-type handlers []inventory.Handler
-
-func (h handlers) Apply(update inventory.Update) {
-	for _, handler := range h {
-		handler.Apply(update)
-	}
-}
 
 // documents keeps records of vSphere Namespaces in the ledger.
 type documents struct{ *ledger.Documents }

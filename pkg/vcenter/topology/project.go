@@ -3,7 +3,7 @@
 package topology
 
 import (
-	"maps"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1"
 	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/facts"
 )
 
 // place is where a vSphere Namespace lies in vCenter: all of it that counts here.
@@ -20,24 +21,21 @@ type place struct {
 	uid     k8stypes.UID
 	created metav1.Time
 	folder  string
-	pools   map[string]string // by zone
+	pools   []string // ids
 }
 
 func placeOf(namespace *vspherev1.Namespace) place {
-	at := place{
-		name: namespace.Name, uid: namespace.UID, created: namespace.CreationTimestamp, folder: namespace.Status.Folder,
-		pools: make(map[string]string, len(namespace.Status.Zones)),
-	}
+	at := place{name: namespace.Name, uid: namespace.UID, created: namespace.CreationTimestamp, folder: namespace.Status.Folder}
 	for _, zone := range namespace.Status.Zones {
 		if zone.ResourcePool != "" {
-			at.pools[zone.Name] = zone.ResourcePool
+			at.pools = append(at.pools, zone.ResourcePool)
 		}
 	}
 	return at
 }
 
 func (a place) equal(b place) bool {
-	return a.name == b.name && a.uid == b.uid && a.created.Equal(&b.created) && a.folder == b.folder && maps.Equal(a.pools, b.pools)
+	return a.name == b.name && a.uid == b.uid && a.created.Equal(&b.created) && a.folder == b.folder && slices.Equal(a.pools, b.pools)
 }
 
 // uidOf makes a uid that is the same whenever it is made of the same.
@@ -50,7 +48,7 @@ func uidOf(instance string, path ...string) k8stypes.UID {
 func (p *Projector) availabilityZone(zone string) *v1alpha1.AvailabilityZone {
 	clusters := p.members[zone]
 	object := &v1alpha1.AvailabilityZone{
-		ObjectMeta: metav1.ObjectMeta{Name: zone, UID: uidOf(p.instance, TypeCluster, clusters[0])},
+		ObjectMeta: metav1.ObjectMeta{Name: zone, UID: uidOf(p.vcenter, facts.TypeCluster, clusters[0])},
 		Spec: v1alpha1.AvailabilityZoneSpec{
 			ClusterComputeResourceMoID:  clusters[0],
 			ClusterComputeResourceMoIDs: clusters,
@@ -58,7 +56,7 @@ func (p *Projector) availabilityZone(zone string) *v1alpha1.AvailabilityZone {
 		},
 	}
 	for _, at := range p.namespaces {
-		if pool := at.pools[zone]; pool != "" {
+		if pool := p.poolsOf(at)[zone]; pool != "" {
 			object.Spec.Namespaces[at.name] = v1alpha1.NamespaceInfo{PoolMoID: pool, PoolMoIDs: []string{pool}, FolderMoID: at.folder}
 		}
 	}
@@ -66,12 +64,12 @@ func (p *Projector) availabilityZone(zone string) *v1alpha1.AvailabilityZone {
 }
 
 // part makes the object of what a namespace has in a zone.
-func (p *Projector) part(at place, zone string) *v1alpha1.Zone {
-	own := v1alpha1.VSphereEntityInfo{PoolMoIDs: []string{at.pools[zone]}, FolderMoID: at.folder}
+func (p *Projector) part(at place, zone, pool string) *v1alpha1.Zone {
+	own := v1alpha1.VSphereEntityInfo{PoolMoIDs: []string{pool}, FolderMoID: at.folder}
 	return &v1alpha1.Zone{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: zone, Namespace: at.name, CreationTimestamp: at.created,
-			UID: uidOf(p.instance, TypeCluster, p.members[zone][0], "Namespace", string(at.uid)),
+			UID: uidOf(p.vcenter, facts.TypeCluster, p.members[zone][0], "Namespace", string(at.uid)),
 		},
 		Spec: v1alpha1.ZoneSpec{
 			Namespace:        own,

@@ -10,8 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/livestore"
-	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/namespace"
 )
 
@@ -22,65 +22,82 @@ const (
 	ZonePrefix             = "/zones/"
 )
 
-// TypeCluster is the type of managed object that the projection follows.
-const TypeCluster = "ClusterComputeResource"
-
-const pathName = "name"
-
-// ClusterPaths are the properties of a ClusterComputeResource that the projection
-// reads.
-func ClusterPaths() []string { return []string{pathName} }
-
-// Projector follows the clusters of the inventory, and through Namespaces the
+// Projector follows the clusters and resource pools, and through Namespaces the
 // vSphere Namespaces, and keeps two mirrors at the API objects that they make. Its
 // methods may be called from any goroutine. The zero value knows nothing yet.
 type Projector struct {
-	mu       sync.Mutex
-	instance string
-	zones    livestore.Mirror // of AvailabilityZones
-	parts    livestore.Mirror // of Zones
+	mu      sync.Mutex
+	vcenter string           // its own id
+	zones   livestore.Mirror // of AvailabilityZones
+	parts   livestore.Mirror // of Zones
 	// clusters are the names by id; nil until the inventory was read.
 	clusters map[string]string
+	// pools are the ids of the pools' clusters by the pools'.
+	pools map[string]string
 	// namespaces are by key; nil until they were given.
 	namespaces map[string]place
-	// members are the ids of the clusters of each zone, in order.
+	// members are the ids of the clusters of each zone, in order, and zone is the
+	// one of each cluster.
 	members map[string][]string
+	zone    map[string]string
 }
 
-// Attach hands everything to two mirrors, and every change from here on. The
-// instance is vCenter's id. Nothing is handed over before both the clusters and
-// the vSphere Namespaces are known: half of them would be wrong.
-func (p *Projector) Attach(instance string, availabilityZones, zones livestore.Mirror) {
+// Attach hands everything to two mirrors, and every change from here on. Nothing
+// is handed over before both the clusters and the vSphere Namespaces are known:
+// half of them would be wrong.
+func (p *Projector) Attach(availabilityZones, zones livestore.Mirror) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.instance, p.zones, p.parts = instance, availabilityZones, zones
+	p.zones, p.parts = availabilityZones, zones
 	p.replace()
 }
 
-// Apply implements inventory.Handler.
-func (p *Projector) Apply(update inventory.Update) {
+// Take implements facts.Follower.
+func (p *Projector) Take(step facts.Step) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	moved := update.Initial
-	if update.Initial || p.clusters == nil {
-		p.clusters = map[string]string{}
+	moved := step.Initial || p.vcenter != step.VCenter
+	p.vcenter = step.VCenter
+	if step.Initial || p.clusters == nil {
+		p.clusters, p.pools = map[string]string{}, map[string]string{}
 	}
-	for _, object := range update.Changed {
-		name, _ := object.Properties[pathName].(string)
-		if known, found := p.clusters[object.Ref.Value]; object.Ref.Type == TypeCluster && (!found || known != name) {
-			p.clusters[object.Ref.Value] = name
+	for _, cluster := range step.Clusters {
+		if known, found := p.clusters[cluster.ID.Value]; !found || known != cluster.Name {
+			p.clusters[cluster.ID.Value] = cluster.Name
 			moved = true
 		}
 	}
-	for _, ref := range update.Removed {
-		if _, found := p.clusters[ref.Value]; found && ref.Type == TypeCluster {
-			delete(p.clusters, ref.Value)
-			moved = true
+	for _, pool := range step.Pools {
+		if p.pools[pool.ID.Value] != pool.Owner.Value {
+			p.pools[pool.ID.Value] = pool.Owner.Value
+			moved = moved || p.uses(pool.ID.Value)
+		}
+	}
+	for _, id := range step.Removed {
+		switch id.Type {
+		case facts.TypeCluster:
+			if _, found := p.clusters[id.Value]; found {
+				delete(p.clusters, id.Value)
+				moved = true
+			}
+		case facts.TypePool:
+			delete(p.pools, id.Value)
+			moved = moved || p.uses(id.Value)
 		}
 	}
 	if moved {
 		p.replace()
 	}
+}
+
+// uses says whether a vSphere Namespace has a pool.
+func (p *Projector) uses(pool string) bool {
+	for _, at := range p.namespaces {
+		if slices.Contains(at.pools, pool) {
+			return true
+		}
+	}
+	return false
 }
 
 // Namespaces is where the vSphere Namespaces are handed in. It is a mirror of
@@ -127,15 +144,16 @@ func (n Namespaces) Apply(changes []livestore.Change) {
 		if before.equal(after) {
 			continue
 		}
-		for _, zone := range p.zonesOf(before) {
-			if after.pools[zone] == "" {
+		had, has := p.poolsOf(before), p.poolsOf(after)
+		for _, zone := range slices.Sorted(maps.Keys(had)) {
+			if has[zone] == "" {
 				parts = append(parts, livestore.Change{Key: partKey(before.name, zone)})
 				touched[zone] = struct{}{}
 			}
 		}
-		for _, zone := range p.zonesOf(after) {
-			parts = append(parts, livestore.Change{Key: partKey(after.name, zone), Object: p.part(after, zone)})
-			if before.pools[zone] != after.pools[zone] || before.folder != after.folder {
+		for _, zone := range slices.Sorted(maps.Keys(has)) {
+			parts = append(parts, livestore.Change{Key: partKey(after.name, zone), Object: p.part(after, zone, has[zone])})
+			if had[zone] != has[zone] || before.folder != after.folder {
 				touched[zone] = struct{}{}
 			}
 		}
@@ -160,10 +178,10 @@ func (p *Projector) complete() bool {
 // replace hands everything to the mirrors, which find out what is new in it. The
 // clusters change so rarely that nothing smarter is worth it.
 func (p *Projector) replace() {
-	p.members = map[string][]string{}
+	p.members, p.zone = map[string][]string{}, map[string]string{}
 	for _, id := range slices.Sorted(maps.Keys(p.clusters)) {
 		zone := namespace.Label(p.clusters[id], "zone", id)
-		p.members[zone] = append(p.members[zone], id)
+		p.members[zone], p.zone[id] = append(p.members[zone], id), zone
 	}
 	if !p.complete() {
 		return
@@ -174,24 +192,23 @@ func (p *Projector) replace() {
 	}
 	parts := map[string]runtime.Object{}
 	for _, at := range p.namespaces {
-		for _, zone := range p.zonesOf(at) {
-			parts[partKey(at.name, zone)] = p.part(at, zone)
+		for zone, pool := range p.poolsOf(at) {
+			parts[partKey(at.name, zone)] = p.part(at, zone, pool)
 		}
 	}
 	p.zones.Replace(zones)
 	p.parts.Replace(parts)
 }
 
-// zonesOf are the zones in which a namespace has a pool, in order: those that are
-// there. The two feeds may tell of a change one after the other.
-func (p *Projector) zonesOf(at place) []string {
-	var zones []string
-	for _, zone := range slices.Sorted(maps.Keys(at.pools)) {
-		if len(p.members[zone]) > 0 {
-			zones = append(zones, zone)
+// poolsOf are the pools of a namespace by their zones: those that are there.
+func (p *Projector) poolsOf(at place) map[string]string {
+	pools := make(map[string]string, len(at.pools))
+	for _, pool := range at.pools {
+		if zone := p.zone[p.pools[pool]]; zone != "" && pools[zone] == "" {
+			pools[zone] = pool
 		}
 	}
-	return zones
+	return pools
 }
 
 func partKey(namespace, zone string) string { return ZonePrefix + namespace + "/" + zone }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/vmware/govmomi/vim25/types"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -21,8 +20,8 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/topology/install"
 	"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1"
 	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/livestore"
-	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/namespace"
 	"github.com/openpacific/pacific/pkg/vcenter/topology"
 )
@@ -59,7 +58,7 @@ func newWorld(t *testing.T) *world {
 	}
 }
 
-func (w *world) attach() { w.projector.Attach("vcenter-1", w.zones, w.parts) }
+func (w *world) attach() { w.projector.Attach(w.zones, w.parts) }
 
 func (w *world) ready() bool { return w.zones.Ready() && w.parts.Ready() }
 
@@ -100,16 +99,38 @@ func (s served) names() []string {
 	return names
 }
 
-func cluster(id, name string) inventory.Object {
-	return inventory.Object{Ref: types.ManagedObjectReference{Type: topology.TypeCluster, Value: id}, Properties: map[string]any{"name": name}}
+func id(kind, value string) facts.ID { return facts.ID{VCenter: "vcenter-1", Type: kind, Value: value} }
+
+func cluster(value, name string) facts.Cluster {
+	return facts.Cluster{ID: id(facts.TypeCluster, value), Name: name}
 }
 
-func clusters(objects ...inventory.Object) inventory.Update {
-	return inventory.Update{Changed: objects}
+func pool(value, cluster string) facts.Pool {
+	return facts.Pool{ID: id(facts.TypePool, value), Owner: id(facts.TypeCluster, cluster)}
 }
 
-func without(id string) inventory.Update {
-	return inventory.Update{Removed: []types.ManagedObjectReference{{Type: topology.TypeCluster, Value: id}}}
+// step is a step of the inventory in which these clusters and pools changed.
+func step(objects ...any) facts.Step {
+	s := facts.Step{VCenter: "vcenter-1"}
+	for _, object := range objects {
+		switch o := object.(type) {
+		case facts.Cluster:
+			s.Clusters = append(s.Clusters, o)
+		case facts.Pool:
+			s.Pools = append(s.Pools, o)
+		}
+	}
+	return s
+}
+
+func initial(objects ...any) facts.Step {
+	s := step(objects...)
+	s.Initial = true
+	return s
+}
+
+func without(cluster string) facts.Step {
+	return facts.Step{VCenter: "vcenter-1", Removed: []facts.ID{id(facts.TypeCluster, cluster)}}
 }
 
 // vns is a vSphere Namespace as it is served; each pool is "zone=pool".
@@ -146,10 +167,9 @@ func gone(name string) []livestore.Change { return []livestore.Change{{Key: "/na
 func TestObjects(t *testing.T) {
 	rack := namespace.Label("Rack 1", "zone", "domain-c2")
 	w := newWorld(t)
-	w.projector.Apply(inventory.Update{Initial: true, Changed: []inventory.Object{
-		cluster("domain-c2", "Rack 1"), cluster("domain-c1", "cluster-a"), cluster("domain-c3", "cluster-a"),
-		{Ref: types.ManagedObjectReference{Type: "Folder", Value: "group-team-a"}, Properties: map[string]any{"name": "team-a"}},
-	}})
+	w.projector.Take(initial(
+		cluster("domain-c2", "Rack 1"), cluster("domain-c1", "cluster-a"), cluster("domain-c3", "cluster-a"), pool("resgroup-3", "domain-c1"),
+	))
 	w.projector.Namespaces().Replace(all(vns("team-a", "cluster-a=resgroup-3")))
 	w.attach()
 	got := w.served()
@@ -195,9 +215,9 @@ func TestObjects(t *testing.T) {
 	again := newWorld(t)
 	again.attach()
 	again.projector.Namespaces().Replace(all(vns("team-a", "cluster-a=resgroup-3")))
-	again.projector.Apply(inventory.Update{Initial: true, Changed: []inventory.Object{
-		cluster("domain-c3", "cluster-a"), cluster("domain-c1", "cluster-a"), cluster("domain-c2", "Rack 1"),
-	}})
+	again.projector.Take(initial(
+		cluster("domain-c3", "cluster-a"), cluster("domain-c1", "cluster-a"), cluster("domain-c2", "Rack 1"), pool("resgroup-3", "domain-c1"),
+	))
 	if diff := cmp.Diff(got, again.served(), cmpopts.IgnoreFields(metav1.ObjectMeta{}, "ResourceVersion")); diff != "" {
 		t.Errorf("in another process (-first +other):\n%s", diff)
 	}
@@ -209,10 +229,13 @@ func TestOrders(t *testing.T) {
 	steps := map[string]func(*world){
 		"attach": func(w *world) { w.attach() },
 		"clusters, then another and one renamed": func(w *world) {
-			w.projector.Apply(inventory.Update{Initial: true, Changed: []inventory.Object{cluster("domain-c1", "cluster-a"), cluster("domain-c2", "old"), cluster("domain-c3", "gone")}})
-			w.projector.Apply(clusters(cluster("domain-c4", "cluster-a")))
-			w.projector.Apply(clusters(cluster("domain-c2", "cluster-b")))
-			w.projector.Apply(without("domain-c3"))
+			w.projector.Take(initial(cluster("domain-c1", "cluster-a"), cluster("domain-c2", "old"), cluster("domain-c3", "gone"),
+				pool("p1", "domain-c1"), pool("p2", "domain-c2"), pool("p3", "domain-c1"), pool("p4", "domain-c2"), pool("p5", "domain-c3"),
+				pool("p6", "domain-c1")))
+			w.projector.Take(step(pool("p7", "domain-c2")))
+			w.projector.Take(step(cluster("domain-c4", "cluster-a")))
+			w.projector.Take(step(cluster("domain-c2", "cluster-b")))
+			w.projector.Take(without("domain-c3"))
 		},
 		"namespaces, then a new one, one with a pool less, and one deleted": func(w *world) {
 			w.projector.Namespaces().Replace(all(vns("team-a", "cluster-a=p1", "old=p2"), vns("team-b", "cluster-a=p3", "cluster-b=p4"), vns("team-c", "gone=p5", "cluster-a=p6")))
@@ -249,21 +272,21 @@ func TestOrders(t *testing.T) {
 func TestChanges(t *testing.T) {
 	for _, test := range []struct {
 		name       string
-		clusters   []inventory.Update
+		clusters   []facts.Step
 		namespaces []livestore.Change
 		want       []string
 	}{
-		{"a cluster is renamed", []inventory.Update{clusters(cluster("domain-c1", "cluster-z"))}, changed(vns("team-a", "cluster-z=p1", "cluster-b=p2")),
+		{"a cluster is renamed", []facts.Step{step(cluster("domain-c1", "cluster-z"))}, changed(vns("team-a", "cluster-z=p1", "cluster-b=p2")),
 			[]string{"cluster-b: team-a", "cluster-z: team-a", "team-a/cluster-b", "team-a/cluster-z"}},
-		{"two clusters swap their names", []inventory.Update{clusters(cluster("domain-c1", "cluster-b"), cluster("domain-c2", "cluster-a"))}, changed(vns("team-a", "cluster-a=p2", "cluster-b=p1")),
+		{"two clusters swap their names", []facts.Step{step(cluster("domain-c1", "cluster-b"), cluster("domain-c2", "cluster-a"))}, changed(vns("team-a", "cluster-a=p2", "cluster-b=p1")),
 			[]string{"cluster-a: team-a", "cluster-b: team-a", "team-a/cluster-a", "team-a/cluster-b"}},
-		{"a cluster is removed", []inventory.Update{without("domain-c1")}, changed(vns("team-a", "cluster-b=p2")),
+		{"a cluster is removed", []facts.Step{without("domain-c1")}, changed(vns("team-a", "cluster-b=p2")),
 			[]string{"cluster-b: team-a", "team-a/cluster-b"}},
-		{"a cluster is added", []inventory.Update{clusters(cluster("domain-c3", "cluster-c"))}, changed(vns("team-a", "cluster-a=p1", "cluster-b=p2", "cluster-c=p3")),
+		{"a cluster is added", []facts.Step{step(cluster("domain-c3", "cluster-c"), pool("p3", "domain-c3"))}, changed(vns("team-a", "cluster-a=p1", "cluster-b=p2", "cluster-c=p3")),
 			[]string{"cluster-a: team-a", "cluster-b: team-a", "cluster-c: team-a", "team-a/cluster-a", "team-a/cluster-b", "team-a/cluster-c"}},
-		{"another cluster of one name comes, and the first goes", []inventory.Update{clusters(cluster("domain-c3", "cluster-a")), without("domain-c1")}, changed(vns("team-a", "cluster-a=p9", "cluster-b=p2")),
+		{"another cluster of one name comes, and the first goes", []facts.Step{step(cluster("domain-c3", "cluster-a"), pool("p9", "domain-c3")), without("domain-c1")}, changed(vns("team-a", "cluster-a=p9", "cluster-b=p2")),
 			[]string{"cluster-a: team-a", "cluster-b: team-a", "team-a/cluster-a", "team-a/cluster-b"}},
-		{"the namespace is deleted with its cluster", []inventory.Update{without("domain-c1"), without("domain-c2")}, gone("team-a"), nil},
+		{"the namespace is deleted with its cluster", []facts.Step{without("domain-c1"), without("domain-c2")}, gone("team-a"), nil},
 		{"a pool is removed", nil, changed(vns("team-a", "cluster-a=p1")), []string{"cluster-a: team-a", "cluster-b: ", "team-a/cluster-a"}},
 		{"a namespace comes", nil, changed(vns("team-b", "cluster-b=p8")),
 			[]string{"cluster-a: team-a", "cluster-b: team-a team-b", "team-a/cluster-a", "team-a/cluster-b", "team-b/cluster-b"}},
@@ -275,13 +298,14 @@ func TestChanges(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, clusters first %t", test.name, clustersFirst), func(t *testing.T) {
 				w := newWorld(t)
 				w.attach()
-				w.projector.Apply(inventory.Update{Initial: true, Changed: []inventory.Object{cluster("domain-c1", "cluster-a"), cluster("domain-c2", "cluster-b")}})
+				w.projector.Take(initial(cluster("domain-c1", "cluster-a"), cluster("domain-c2", "cluster-b"),
+					pool("p1", "domain-c1"), pool("p2", "domain-c2"), pool("p8", "domain-c2")))
 				w.projector.Namespaces().Replace(all(vns("team-a", "cluster-a=p1", "cluster-b=p2")))
 				if !clustersFirst {
 					w.projector.Namespaces().Apply(test.namespaces)
 				}
 				for _, update := range test.clusters {
-					w.projector.Apply(update)
+					w.projector.Take(update)
 				}
 				if clustersFirst {
 					w.projector.Namespaces().Apply(test.namespaces)
@@ -301,17 +325,35 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// The name of a cluster is that of a zone at once: a Zone does not go in between,
+// until the vSphere Namespaces tell of the other name.
+func TestRenamedClusterIsOneChange(t *testing.T) {
+	w := newWorld(t)
+	w.attach()
+	w.projector.Take(initial(cluster("domain-c1", "cluster-a"), pool("p1", "domain-c1")))
+	w.projector.Namespaces().Replace(all(vns("team-a", "cluster-a=p1")))
+	w.projector.Take(step(cluster("domain-c1", "cluster-z")))
+	between := w.served()
+	if diff := cmp.Diff([]string{"cluster-z: team-a", "team-a/cluster-z"}, between.names()); diff != "" {
+		t.Errorf("before the namespaces tell (-want +got):\n%s", diff)
+	}
+	w.projector.Namespaces().Apply(changed(vns("team-a", "cluster-z=p1")))
+	if diff := cmp.Diff(between, w.served()); diff != "" {
+		t.Errorf("when the namespaces tell (-before +after):\n%s", diff)
+	}
+}
+
 // A change of usage is the most frequent one there is, and nothing to the zones.
 func TestUsageIsNoChange(t *testing.T) {
 	w := newWorld(t)
 	w.attach()
-	w.projector.Apply(inventory.Update{Initial: true, Changed: []inventory.Object{cluster("domain-c1", "cluster-a")}})
+	w.projector.Take(initial(cluster("domain-c1", "cluster-a"), pool("p1", "domain-c1")))
 	w.projector.Namespaces().Replace(all(vns("team-a", "cluster-a=p1")))
 	before := w.served()
 	busy := vns("team-a", "cluster-a=p1")
 	busy.Status.Usage.CPUMHz, busy.Labels, busy.ResourceVersion = 500, map[string]string{"team": "a"}, "7"
 	w.projector.Namespaces().Apply(changed(busy))
-	w.projector.Apply(clusters(cluster("domain-c1", "cluster-a")))
+	w.projector.Take(step(cluster("domain-c1", "cluster-a")))
 	if diff := cmp.Diff(before, w.served()); diff != "" {
 		t.Errorf("after a change of usage (-before +after):\n%s", diff)
 	}
@@ -332,7 +374,7 @@ func TestUsageIsNoChange(t *testing.T) {
 func TestAnotherNamespaceOfTheName(t *testing.T) {
 	w := newWorld(t)
 	w.attach()
-	w.projector.Apply(inventory.Update{Initial: true, Changed: []inventory.Object{cluster("domain-c1", "cluster-a")}})
+	w.projector.Take(initial(cluster("domain-c1", "cluster-a"), pool("p1", "domain-c1")))
 	w.projector.Namespaces().Replace(all(vns("team-a", "cluster-a=p1")))
 	before := w.served().Parts["team-a/cluster-a"].UID
 	other := vns("team-a", "cluster-a=p1")
@@ -347,7 +389,7 @@ func TestAnotherNamespaceOfTheName(t *testing.T) {
 func TestFolderComesLater(t *testing.T) {
 	w := newWorld(t)
 	w.attach()
-	w.projector.Apply(inventory.Update{Initial: true, Changed: []inventory.Object{cluster("domain-c1", "cluster-a")}})
+	w.projector.Take(initial(cluster("domain-c1", "cluster-a"), pool("p1", "domain-c1")))
 	young := vns("team-a", "cluster-a=p1")
 	young.Status.Folder = ""
 	w.projector.Namespaces().Replace(all(young))

@@ -13,26 +13,17 @@ import (
 	"github.com/vmware/govmomi/object"
 	"k8s.io/klog/v2"
 
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	"github.com/openpacific/pacific/pkg/vcenter/picture"
 	"github.com/openpacific/pacific/pkg/vcenter/topology"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
 const patience = 20 * time.Second
-
-// both hand each update to the two projections, as the server does.
-type both struct {
-	namespaces *vspherenamespace.Projector
-	zones      *topology.Projector
-}
-
-func (b both) Apply(update inventory.Update) {
-	b.namespaces.Apply(update)
-	b.zones.Apply(update)
-}
 
 var _ livestore.Mirror = topology.Namespaces{}
 
@@ -46,13 +37,10 @@ func TestFollowsVCenter(t *testing.T) {
 	}
 	w := newWorld(t)
 	namespaces := vspherenamespace.NewProjector(vspherenamespace.Config{Logger: klog.Background()})
+	handler := &picture.Picture{Followers: []facts.Follower{w.projector}, Handlers: []inventory.Handler{namespaces}}
 	collector := &inventory.Collector{
-		Session: session, Handler: both{namespaces, w.projector}, Logger: klog.Background(),
-		Kinds: []inventory.Kind{
-			{Type: vspherenamespace.TypeFolder, Root: inventory.RootNamespaces, Paths: vspherenamespace.FolderPaths()},
-			{Type: topology.TypeCluster, Root: inventory.RootInventory, Paths: topology.ClusterPaths()},
-			{Type: vspherenamespace.TypeResourcePool, Root: inventory.RootInventory, Paths: vspherenamespace.ResourcePoolPaths()},
-		},
+		Session: session, Handler: handler, Logger: klog.Background(),
+		Kinds: picture.Kinds(),
 	}
 	w.attach()
 	namespaces.Attach(w.projector.Namespaces())

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package facts
+
+// The types of managed object that facts are about, as vCenter names them.
+const (
+	TypeMachine = "VirtualMachine"
+	TypeFolder  = "Folder"
+	TypeHost    = "HostSystem"
+	TypeCluster = "ClusterComputeResource"
+	TypePool    = "ResourcePool"
+	TypeNetwork = "Network"
+)
+
+// Folder is a folder below the namespaces folder.
+type Folder struct {
+	ID ID
+	// Name is its name as vCenter keeps it: a slash is %2f in it.
+	Name string
+	// Parent is the folder that it lies in.
+	Parent ID
+}
+
+// Cluster is a cluster of hosts.
+type Cluster struct {
+	ID ID
+	// Name is its name as vCenter keeps it.
+	Name string
+}
+
+// Host is a host, by itself or in a cluster.
+type Host struct {
+	ID   ID
+	Name string
+	// Parent is the cluster that it is in. A host by itself lies in something else.
+	Parent ID
+}
+
+// Allocation is what a resource pool may take and what is kept for it, of CPU in
+// MHz or of memory in MiB.
+type Allocation struct {
+	// Limit is negative where there is none.
+	Limit, Reservation int64
+}
+
+// Pool is a resource pool.
+type Pool struct {
+	ID ID
+	// Name is its name as vCenter keeps it.
+	Name string
+	// Parent is the pool that it lies in, or the cluster whose root pool it is.
+	Parent ID
+	// Owner is the cluster whose resources it takes.
+	Owner ID
+	// CPU and Memory are what it is configured for.
+	CPU, Memory Allocation
+	// UsedCPU, in MHz, and UsedMemory, in bytes, are what runs in it takes now.
+	UsedCPU, UsedMemory int64
+}
+
+// Network is a network, a port group of a distributed switch or an opaque network.
+// Its ID's type says which.
+type Network struct {
+	ID ID
+	// Name is its name as vCenter keeps it.
+	Name string
+	// Uplinks says that it is a switch's own way out: no machine may use it.
+	Uplinks bool
+}

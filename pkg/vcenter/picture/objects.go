@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package picture
+
+import (
+	"slices"
+
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+)
+
+// The types that derive from facts.TypeNetwork: whoever follows that one sees them too.
+const (
+	typePortgroup     = "DistributedVirtualPortgroup"
+	typeOpaqueNetwork = "OpaqueNetwork"
+)
+
+const (
+	pathName              = "name"
+	pathParent            = "parent"
+	pathTag               = "tag"
+	pathOwner             = "owner"
+	pathCPULimit          = "config.cpuAllocation.limit"
+	pathCPUReservation    = "config.cpuAllocation.reservation"
+	pathMemoryLimit       = "config.memoryAllocation.limit"
+	pathMemoryReservation = "config.memoryAllocation.reservation"
+	pathCPUUsage          = "runtime.cpu.overallUsage"
+	pathMemoryUsage       = "runtime.memory.overallUsage"
+)
+
+// uplinkTag is on the port groups of a distributed switch that no machine may use.
+const uplinkTag = "SYSTEM/DVS.UPLINKPG"
+
+// Kinds are what has to be followed for the facts about everything but machines.
+func Kinds() []inventory.Kind {
+	return []inventory.Kind{
+		{Type: facts.TypeFolder, Root: inventory.RootNamespaces, Paths: []string{pathName, pathParent}},
+		{Type: facts.TypeHost, Root: inventory.RootInventory, Paths: []string{pathName, pathParent}},
+		{Type: facts.TypeCluster, Root: inventory.RootInventory, Paths: []string{pathName}},
+		{Type: facts.TypePool, Root: inventory.RootInventory, Paths: []string{
+			pathName, pathParent, pathOwner,
+			pathCPULimit, pathCPUReservation, pathMemoryLimit, pathMemoryReservation,
+			pathCPUUsage, pathMemoryUsage,
+		}},
+		{Type: facts.TypeNetwork, Root: inventory.RootInventory, Paths: []string{pathName, pathTag}},
+	}
+}
+
+func (d decoder) folder(ref types.ManagedObjectReference, props properties) facts.Folder {
+	return facts.Folder{ID: d.id(ref), Name: props.text(pathName), Parent: d.id(props.ref(pathParent))}
+}
+
+func (d decoder) cluster(ref types.ManagedObjectReference, props properties) facts.Cluster {
+	return facts.Cluster{ID: d.id(ref), Name: props.text(pathName)}
+}
+
+func (d decoder) host(ref types.ManagedObjectReference, props properties) facts.Host {
+	return facts.Host{ID: d.id(ref), Name: props.text(pathName), Parent: d.id(props.ref(pathParent))}
+}
+
+func (d decoder) pool(ref types.ManagedObjectReference, props properties) facts.Pool {
+	return facts.Pool{
+		ID: d.id(ref), Name: props.text(pathName), Parent: d.id(props.ref(pathParent)), Owner: d.id(props.ref(pathOwner)),
+		CPU:     props.allocation(pathCPULimit, pathCPUReservation),
+		Memory:  props.allocation(pathMemoryLimit, pathMemoryReservation),
+		UsedCPU: max(0, props.int64(pathCPUUsage, 0)), UsedMemory: max(0, props.int64(pathMemoryUsage, 0)),
+	}
+}
+
+func (d decoder) network(ref types.ManagedObjectReference, props properties) facts.Network {
+	tags, _ := props[pathTag].([]types.Tag)
+	if array, ok := props[pathTag].(types.ArrayOfTag); ok {
+		tags = array.Tag
+	}
+	return facts.Network{ID: d.id(ref), Name: props.text(pathName),
+		Uplinks: slices.ContainsFunc(tags, func(tag types.Tag) bool { return tag.Key == uplinkTag })}
+}
+
+// properties are a managed object's properties by path, as the inventory gives
+// them. They are never changed.
+type properties map[string]any
+
+func (p properties) text(path string) string {
+	s, _ := p[path].(string)
+	return s
+}
+
+func (p properties) ref(path string) types.ManagedObjectReference {
+	ref, _ := p[path].(types.ManagedObjectReference)
+	return ref
+}
+
+// int64 is a number, and other where vCenter gives none.
+func (p properties) int64(path string, other int64) int64 {
+	switch v := p[path].(type) {
+	case int64:
+		return v
+	case *int64:
+		if v != nil {
+			return *v
+		}
+	}
+	return other
+}
+
+func (p properties) allocation(limit, reservation string) facts.Allocation {
+	return facts.Allocation{Limit: max(-1, p.int64(limit, -1)), Reservation: max(0, p.int64(reservation, 0))}
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package picture_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	"github.com/openpacific/pacific/pkg/vcenter/picture"
+)
+
+// recorder notes who was told what, in order.
+type recorder struct {
+	name  string
+	order *[]string
+	steps []facts.Step
+}
+
+func (r *recorder) Take(step facts.Step) {
+	*r.order = append(*r.order, r.name)
+	r.steps = append(r.steps, step)
+}
+
+func ref(kind, value string) types.ManagedObjectReference {
+	return types.ManagedObjectReference{Type: kind, Value: value}
+}
+
+func id(kind, value string) facts.ID { return facts.ID{VCenter: "vc", Type: kind, Value: value} }
+
+func TestOneStepReachesAll(t *testing.T) {
+	var order []string
+	first, second := &recorder{name: "first", order: &order}, &recorder{name: "second", order: &order}
+	p := &picture.Picture{Followers: []facts.Follower{first, second}}
+	p.Apply(inventory.Update{Initial: true, VCenter: "vc", NamespacesFolder: ref("Folder", "root"), Changed: []inventory.Object{
+		{Ref: ref("Folder", "group-1"), Properties: map[string]any{"name": "team%2fa", "parent": ref("Folder", "root")}},
+		{Ref: ref("ClusterComputeResource", "domain-1"), Properties: map[string]any{"name": "cluster-a"}},
+		{Ref: ref("HostSystem", "host-1"), Properties: map[string]any{"name": "esx", "parent": ref("ClusterComputeResource", "domain-1")}},
+		{Ref: ref("ResourcePool", "pool-1"), Properties: map[string]any{
+			"name": "team-a", "parent": ref("ResourcePool", "root-1"), "owner": ref("ClusterComputeResource", "domain-1"),
+			"config.cpuAllocation.limit": int64(-1), "config.cpuAllocation.reservation": int64(100),
+			"config.memoryAllocation.limit": int64(2048), "runtime.cpu.overallUsage": int64(7), "runtime.memory.overallUsage": int64(1 << 20),
+		}},
+		{Ref: ref("ResourcePool", "pool-2"), Properties: map[string]any{}},
+		{Ref: ref("Network", "network-1"), Properties: map[string]any{"name": "lan"}},
+		{Ref: ref("DistributedVirtualPortgroup", "portgroup-1"), Properties: map[string]any{
+			"name": "up", "tag": types.ArrayOfTag{Tag: []types.Tag{{Key: "SYSTEM/DVS.UPLINKPG"}}}}},
+		{Ref: ref("Datastore", "datastore-1"), Properties: map[string]any{"name": "unknown here"}},
+	}})
+	p.Apply(inventory.Update{VCenter: "vc", NamespacesFolder: ref("Folder", "root"),
+		Removed: []types.ManagedObjectReference{ref("Folder", "group-1"), ref("Datastore", "datastore-1")}})
+	want := []facts.Step{
+		{
+			VCenter: "vc", Initial: true, Root: id("Folder", "root"),
+			Folders:  []facts.Folder{{ID: id("Folder", "group-1"), Name: "team%2fa", Parent: id("Folder", "root")}},
+			Clusters: []facts.Cluster{{ID: id("ClusterComputeResource", "domain-1"), Name: "cluster-a"}},
+			Hosts:    []facts.Host{{ID: id("HostSystem", "host-1"), Name: "esx", Parent: id("ClusterComputeResource", "domain-1")}},
+			Pools: []facts.Pool{
+				{ID: id("ResourcePool", "pool-1"), Name: "team-a", Parent: id("ResourcePool", "root-1"), Owner: id("ClusterComputeResource", "domain-1"),
+					CPU: facts.Allocation{Limit: -1, Reservation: 100}, Memory: facts.Allocation{Limit: 2048}, UsedCPU: 7, UsedMemory: 1 << 20},
+				{ID: id("ResourcePool", "pool-2"), CPU: facts.Allocation{Limit: -1}, Memory: facts.Allocation{Limit: -1}},
+			},
+			Networks: []facts.Network{
+				{ID: id("Network", "network-1"), Name: "lan"},
+				{ID: id("DistributedVirtualPortgroup", "portgroup-1"), Name: "up", Uplinks: true},
+			},
+		},
+		{VCenter: "vc", Root: id("Folder", "root"), Removed: []facts.ID{id("Folder", "group-1"), id("Datastore", "datastore-1")}},
+	}
+	for _, follower := range []*recorder{first, second} {
+		if diff := cmp.Diff(want, follower.steps); diff != "" {
+			t.Errorf("%s was told (-want +got):\n%s", follower.name, diff)
+		}
+	}
+	if !slices.Equal(order, []string{"first", "second", "first", "second"}) {
+		t.Errorf("told in the order %v", order)
+	}
+}
