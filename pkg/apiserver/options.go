@@ -15,6 +15,7 @@ import (
 	"k8s.io/component-base/logs"
 	logsapi "k8s.io/component-base/logs/api/v1"
 
+	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 )
 
@@ -60,6 +61,9 @@ type RecordsOptions struct {
 	CAFile, CertFile, KeyFile string
 	Prefix                    string
 	DataDir                   string
+	// Installation is the id of this installation where etcd holds none yet. Empty: a
+	// new one.
+	Installation string
 	// LeaderElect is for an external etcd that several replicas share. An etcd
 	// inside the process lets no other process in.
 	LeaderElect bool
@@ -98,6 +102,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Records.CertFile, "etcd-certfile", o.Records.CertFile, "PEM file with the client certificate for etcd")
 	flags.StringVar(&o.Records.KeyFile, "etcd-keyfile", o.Records.KeyFile, "PEM file with the key of the client certificate for etcd")
 	flags.StringVar(&o.Records.Prefix, "etcd-prefix", o.Records.Prefix, "key under which everything lies in etcd")
+	flags.StringVar(&o.Records.Installation, "installation-id", o.Records.Installation, "the UUID by which this installation knows its own records in vCenter, for an etcd that holds none yet: give it after etcd was lost, or machines that Pacific made count as another installation's. A new one is made, if not set")
 	flags.BoolVar(&o.Records.LeaderElect, "leader-elect", o.Records.LeaderElect, "with --etcd-servers: serve and write only while this replica leads. Set it to false where there is only one replica: its restart then need not wait for the lease of the one before")
 	flags.StringVar(&o.Records.DataDir, "data-dir", o.Records.DataDir, "folder of the etcd inside this process; it must outlive the process")
 }
@@ -158,6 +163,11 @@ func (o RecordsOptions) validate() []error {
 	}
 	if (o.CertFile == "") != (o.KeyFile == "") {
 		mistakes = append(mistakes, fmt.Errorf("--etcd-certfile and --etcd-keyfile go together: set both or none"))
+	}
+	if o.Installation != "" {
+		if err := ledger.ValidateInstallation(o.Installation); err != nil {
+			mistakes = append(mistakes, fmt.Errorf("--installation-id: %w", err))
+		}
 	}
 	mistakes = append(mistakes, readable("--etcd-cafile", o.CAFile)...)
 	mistakes = append(mistakes, readable("--etcd-certfile", o.CertFile)...)

@@ -4,6 +4,7 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -24,6 +25,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/apis/openapi"
+	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/wirecache"
@@ -32,6 +34,8 @@ import (
 const (
 	// leaseSeconds is how long a dead leader stays leader.
 	leaseSeconds = 5
+	// recordsPatience is how long a start waits for etcd.
+	recordsPatience = 30 * time.Second
 	// watchGrace is how long a shutdown waits for watches to end: without it, it
 	// would wait for as long as clients keep them open.
 	watchGrace = 2 * time.Second
@@ -46,8 +50,12 @@ func Run(ctx context.Context, options *Options) error {
 		return err
 	}
 	defer closeRecords()
+	installation, err := identify(ctx, records, options.Records, logger)
+	if err != nil {
+		return err
+	}
 	leadership := newLeadership(records, options.Records, logger)
-	site, err := newSite(options, leadership, logger)
+	site, err := newSite(options, installation, leadership, logger)
 	if err != nil {
 		return err
 	}
@@ -111,6 +119,30 @@ func newServer(options *genericoptions.RecommendedOptions, k *kinds) (*genericap
 		return nil, nil, fmt.Errorf("make the API server: %w", err)
 	}
 	return server, config, nil
+}
+
+// identify returns the id of this installation. Without it nothing can be told that
+// lies in vCenter, so etcd is waited for, though not for ever.
+func identify(ctx context.Context, records *ledger.Ledger, options RecordsOptions, logger klog.Logger) (installation string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, recordsPatience)
+	defer cancel()
+	var invalid error
+	ended := untilDone(ctx, logger, "Cannot read the id of this installation, trying again", func(ctx context.Context) error {
+		installation, err = records.Installation(ctx, options.Installation)
+		if errors.Is(err, failure.Invalid) {
+			invalid = fmt.Errorf("--installation-id: %w: drop the flag, or give another --etcd-prefix", err)
+			return nil
+		}
+		return err
+	})
+	switch {
+	case invalid != nil:
+		return "", invalid
+	case ended != nil:
+		return "", err
+	}
+	logger.Info("Records in vCenter are told by the id of this installation", "installation", installation)
+	return installation, nil
 }
 
 // newLeadership stands for this process among the replicas.

@@ -37,7 +37,7 @@ type site struct {
 	libraries  *contentlibrary.Catalogue
 }
 
-func newSite(options *Options, reign vcenter.Reign, logger klog.Logger) (*site, error) {
+func newSite(options *Options, installation string, reign vcenter.Reign, logger klog.Logger) (*site, error) {
 	realClock := clock.RealClock{}
 	url, err := options.VCenter.url()
 	if err != nil {
@@ -60,7 +60,7 @@ func newSite(options *Options, reign vcenter.Reign, logger klog.Logger) (*site, 
 		session:    session,
 		rest:       &vcenter.RESTSession{Session: session},
 		there:      options.Inventory == nil,
-		machines:   vmvcenter.NewProjector(vmvcenter.Config{Clock: realClock, Logger: logger.WithName("projection")}),
+		machines:   vmvcenter.NewProjector(vmvcenter.Config{Installation: installation, Clock: realClock, Logger: logger.WithName("projection")}),
 		namespaces: vnsvcenter.NewProjector(vnsvcenter.Config{Clock: realClock, Logger: logger.WithName("vspherenamespaces")}),
 		zones:      &topologyvcenter.Projector{},
 	}

@@ -6,6 +6,8 @@
 //     resourceVersions are made, so that they never go back over restarts,
 //     over leaders and whatever the clocks do;
 //   - who leads: one replica reigns and writes to vCenter, the others stand by;
+//   - which installation this is, so that what another one wrote into vCenter is
+//     known for that;
 //   - which namespace folders were detached by deleting their Namespace.
 //
 // All that is written is written under the term of the process that writes, and

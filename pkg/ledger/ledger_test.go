@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -154,5 +155,47 @@ func TestWritesAreFencedByTheTerm(t *testing.T) {
 	}
 	if err := errors.Join(kept(second).Delete(t.Context(), "nothing", 0), kept(second).Delete(t.Context(), "nothing", revision)); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestInstallation(t *testing.T) {
+	const given, other = "0f8a3e52-6c1d-4b7a-9e21-5d3c7f60a914", "7d1c2b3a-0e4f-4a5b-8c6d-9e0f1a2b3c4d"
+	etcd := startEtcd(t, t.TempDir())
+	defer etcd.Close()
+	made := newLedger(etcd.Client(), time.Now())
+	told := newLedger(etcd.Client(), time.Now())
+	told.Prefix = "/told"
+	if id, err := made.Installed(t.Context()); id != "" || err != nil {
+		t.Errorf("before there is one: %q, %v", id, err)
+	}
+	id, err := made.Installation(t.Context(), "")
+	if err != nil || ValidateInstallation(id) != nil {
+		t.Fatalf("a new one: %q, %v", id, err)
+	}
+	for _, test := range []struct {
+		name   string
+		ledger *Ledger
+		wanted string
+		id     string
+		kind   error
+	}{
+		{"again", made, "", id, nil},
+		{"the same by flag", made, id, id, nil},
+		{"another one by flag", made, other, "", failure.Invalid},
+		{"no UUID", told, "lab", "", failure.Invalid},
+		{"in capitals", told, strings.ToUpper(given), "", failure.Invalid},
+		{"a new etcd told which", told, given, given, nil},
+		{"and without a flag then", told, "", given, nil},
+		{"and told otherwise", told, other, "", failure.Invalid},
+	} {
+		got, err := test.ledger.Installation(t.Context(), test.wanted)
+		if got != test.id || !errors.Is(err, test.kind) {
+			t.Errorf("%s: %q, %v; want %q, %v", test.name, got, err, test.id, test.kind)
+		}
+	}
+	for ledger, want := range map[*Ledger]string{made: id, told: given} {
+		if got, err := ledger.Installed(t.Context()); got != want || err != nil {
+			t.Errorf("below %s: %q, %v; want %q", ledger.Prefix, got, err, want)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,9 +59,10 @@ func (f *faulty) password(t *testing.T, password string) {
 }
 
 // up starts the Supervisor, which ends with the test at the latest.
-func (f *faulty) up(t *testing.T) {
+func (f *faulty) up(t *testing.T, more ...string) {
 	t.Helper()
-	if err := f.Start("--vcenter", f.vcenter.URL().String(), "--vcenter-credentials", f.credentials, "--vcenter-ca", f.ca); err != nil {
+	arguments := append([]string{"--vcenter", f.vcenter.URL().String(), "--vcenter-credentials", f.credentials, "--vcenter-ca", f.ca}, more...)
+	if err := f.Start(arguments...); err != nil {
 		t.Fatal(err)
 	}
 	waittest.Within(t, 30*time.Second, "the Supervisor's files", func(context.Context) error {
@@ -85,4 +87,20 @@ func (f *faulty) ready(t *testing.T) {
 	if err := f.WaitReady(ctx); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// installation is the id that the Supervisor prints of itself.
+func (f *faulty) installation(t *testing.T) string {
+	t.Helper()
+	out, err := f.Try(t.Context(), "status", "--data-dir", string(f.Dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(out) {
+		if id, found := strings.CutPrefix(line, "Installation "); found {
+			return strings.TrimSpace(id)
+		}
+	}
+	t.Fatalf("no installation in\n%s", out)
+	return ""
 }

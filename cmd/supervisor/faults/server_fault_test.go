@@ -98,17 +98,21 @@ func TestServerFaults(t *testing.T) {
 			last = now
 		}
 		backup := filepath.Join(suite.Folder, "etcd-backup")
+		installation := f.installation(t)
 
 		f.down(t)
 		if err := os.Rename(f.Dir.Etcd(), backup); err != nil {
 			t.Fatal(err)
 		}
 		f.Output.Reset()
-		f.up(t)
+		f.up(t, "--installation-id", installation)
 		f.ready(t)
 		f.Serves(t, namespace, "web")
 		label()
 		rises()
+		if got := f.installation(t); got != installation {
+			t.Errorf("installation %s, want %s", got, installation)
+		}
 
 		f.down(t)
 		if err := os.RemoveAll(f.Dir.Etcd()); err != nil {
@@ -124,6 +128,9 @@ func TestServerFaults(t *testing.T) {
 		f.Kubectl(t, "get", "configmap", "-n", namespace, "kept-in-etcd")
 		label()
 		rises()
+		if got := f.installation(t); got != installation {
+			t.Errorf("installation %s, want %s", got, installation)
+		}
 	})
 	f.down(t)
 	stopped = true

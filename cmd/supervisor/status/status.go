@@ -3,6 +3,7 @@
 package status
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -31,14 +32,14 @@ func NewCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return show(command.OutOrStdout(), dir, time.Now())
+			return show(command.Context(), command.OutOrStdout(), dir, time.Now())
 		},
 	}
 	command.Flags().StringVar(&path, "data-dir", path, "data directory of the Supervisor")
 	return command
 }
 
-func show(out io.Writer, dir datadir.Dir, now time.Time) error {
+func show(ctx context.Context, out io.Writer, dir datadir.Dir, now time.Time) error {
 	holder, err := dir.Holder()
 	if err != nil {
 		return err
@@ -62,6 +63,11 @@ func show(out io.Writer, dir datadir.Dir, now time.Time) error {
 	fmt.Fprintf(out, "Supervisor %s: pid %d, for %s, on %s\n", state, holder.PID, age(now, holder.Since), holder.Server)
 	if status.Authority.Fingerprint != "" {
 		fmt.Fprintf(out, "Certificate authority %s, SHA-256 fingerprint\n  %s\n", status.Authority.CertFile, status.Authority.Fingerprint)
+	}
+	if id, err := installation(ctx, dir); err != nil {
+		fmt.Fprintln(out, "Installation unknown: etcd does not answer")
+	} else if id != "" {
+		fmt.Fprintf(out, "Installation %s\n", id)
 	}
 	switch {
 	case status.VCenter.Simulated:

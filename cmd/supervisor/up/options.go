@@ -15,6 +15,7 @@ import (
 	certutil "k8s.io/client-go/util/cert"
 
 	"github.com/openpacific/pacific/cmd/supervisor/datadir"
+	"github.com/openpacific/pacific/pkg/ledger"
 )
 
 // Options are the flags of `supervisor up`.
@@ -30,6 +31,8 @@ type Options struct {
 	VCenterCA          string
 	VCenterThumbprint  string
 	NamespacesFolder   string
+	// InstallationID tells the Supervisor's records in vCenter from others', where etcd holds none yet.
+	InstallationID string
 	// NewAuthority goes on with another certificate authority where one is lost or different.
 	NewAuthority bool
 	// SyntheticMachines, if not 0, is how many made-up machines are served in place of vCenter's, for benchmarks.
@@ -55,6 +58,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.VCenterCA, "vcenter-ca", o.VCenterCA, "PEM file with the authority that signs vCenter's certificate; the system's authorities where none is given")
 	flags.StringVar(&o.VCenterThumbprint, "vcenter-thumbprint", o.VCenterThumbprint, "SHA-256 thumbprint of vCenter's certificate, to trust that very certificate")
 	flags.StringVar(&o.NamespacesFolder, "namespaces-folder", o.NamespacesFolder, `VM folder whose subfolders are the namespaces: a name or an inventory path ("Namespaces" where none is given)`)
+	flags.StringVar(&o.InstallationID, "installation-id", o.InstallationID,
+		"the UUID that `supervisor status` printed before etcd's data was lost, so that the machines of then are known again; a new one where none is given")
 	flags.BoolVar(&o.NewAuthority, "new-authority", o.NewAuthority,
 		"where a certificate authority is lost or has been replaced, go on with the one that lies there, or else with a new one")
 	flags.IntVar(&o.SyntheticMachines, "synthetic-machines", o.SyntheticMachines, "serve that many made-up machines in place of vCenter's, for benchmarks")
@@ -83,6 +88,11 @@ func (o Options) Validate() error {
 	}
 	if o.LoginPort < 0 || o.LoginPort > 65535 || o.LoginPort == o.SecurePort {
 		wrong("--login-port %d: give a number from 1 to 65535 other than --secure-port, or 0 for a free one", o.LoginPort)
+	}
+	if o.InstallationID != "" {
+		if err := ledger.ValidateInstallation(o.InstallationID); err != nil {
+			wrong("--installation-id %w", err)
+		}
 	}
 
 	switch {

@@ -209,6 +209,7 @@ func (p *plan) vsphereAPIServer() (process.Command, error) {
 		{"--vcenter-ca", p.vcenter.CAFile},
 		{"--vcenter-thumbprint", p.vcenter.Thumbprint},
 		{"--namespaces-folder", p.options.NamespacesFolder},
+		{"--installation-id", p.options.InstallationID},
 	} {
 		if flag.value != "" {
 			args = append(args, flag.name+"="+flag.value)
