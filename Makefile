@@ -45,6 +45,10 @@ faults: build ## Run the tests that kill, stop and fill up Supervisors of their 
 kills: build ## Kill vCenter, etcd and the servers 100 times at random while vSphere Namespaces come and go; N=100, SEED= of a run before.
 	cd cmd/supervisor && $(ON_BINARY) KILLS=$(N) KILLS_SEED=$(SEED) go test -count=1 -timeout 60m -run '^TestKills$$' ./faults
 
+.PHONY: renewal
+renewal: build ## Run a Supervisor for ten minutes on certificates of two, while watches and kubectl go on.
+	cd cmd/supervisor && $(ON_BINARY) RENEWAL_LIFE=2m RENEWAL_TIME=10m go test -count=1 -timeout 30m -v -run '^TestCertificatesAreRenewed$$' ./faults
+
 .PHONY: bench
 bench: build ## Compare our VirtualMachines with the same objects as a CRD; N=10000 says how many.
 	hack/bench.sh $(N)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/client-go/transport"
 	"k8s.io/component-base/cli"
 	kubeapiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	kubecontrollermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
@@ -68,7 +69,19 @@ func NewCommand(components []Component) *cobra.Command {
 	return parent
 }
 
+// refreshVariable says how often clients look whether the file of their certificate has changed.
+const refreshVariable = "PACIFIC_CERTIFICATE_REFRESH"
+
+// Environment is what a component's process finds in its environment: how often clients look whether the file of their
+// certificate has changed.
+func Environment(refresh time.Duration) []string {
+	return []string{refreshVariable + "=" + refresh.String()}
+}
+
 func (c Component) run(args []string) error {
+	if refresh, err := time.ParseDuration(os.Getenv(refreshVariable)); err == nil {
+		transport.CertCallbackRefreshDuration = refresh
+	}
 	go process.FollowParent(context.Background(), time.Second, func() { os.Exit(1) })
 	ctx := context.Background()
 	if !c.OwnSignals {

@@ -11,5 +11,6 @@
 //   - spray_test.go: guessed passwords, of which vCenter must never hear so many that it locks anybody out.
 //   - samples_test.go, samples_deleted_test.go: a second start on what people made of the samples.
 //   - authority_test.go: a certificate authority that is lost between two starts.
+//   - renewal_test.go: certificates that end and are renewed while everything runs.
 //   - scale_test.go: a developer with few roles among 500 vSphere Namespaces.
 package faults

@@ -9,9 +9,6 @@ import (
 	"os"
 	"time"
 
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
-
 	"github.com/openpacific/pacific/cmd/supervisor/component"
 	"github.com/openpacific/pacific/cmd/supervisor/datadir"
 	"github.com/openpacific/pacific/cmd/supervisor/pki"
@@ -169,22 +166,4 @@ func apiServerHosts(bindAddress string) ([]string, error) {
 		}
 	}
 	return hosts, nil
-}
-
-// writeKubeconfig writes a kubeconfig that holds everything in itself, so that it can be copied away.
-func writeKubeconfig(path, server string, ca *pki.Authority, user string, client pki.Pair) error {
-	const cluster = "supervisor"
-	config := clientcmdapi.NewConfig()
-	config.Clusters[cluster] = &clientcmdapi.Cluster{Server: server, CertificateAuthorityData: ca.CertPEM}
-	config.AuthInfos[user] = &clientcmdapi.AuthInfo{ClientCertificateData: client.CertPEM, ClientKeyData: client.KeyPEM}
-	config.Contexts[cluster] = &clientcmdapi.Context{Cluster: cluster, AuthInfo: user}
-	config.CurrentContext = cluster
-	data, err := clientcmd.Write(*config)
-	if err != nil {
-		return fmt.Errorf("kubeconfig of %s: %w", user, err)
-	}
-	if err := datadir.WriteFile(path, data, 0o600); err != nil {
-		return fmt.Errorf("kubeconfig of %s: %w", user, err)
-	}
-	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"k8s.io/client-go/transport"
 	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/cmd/supervisor/process"
@@ -35,6 +36,7 @@ with --sim, on a simulated one. What it keeps is in --data-dir; a second start f
 			if err := options.Validate(); err != nil {
 				return err
 			}
+			transport.CertCallbackRefreshDuration = refreshEvery(options.CertificateLife)
 			return runUntilSignal(command.OutOrStdout(), options)
 		},
 	}

@@ -28,14 +28,11 @@ const (
 // service itself comes up after kube-apiserver, which asks for the document when it starts and then only every ten seconds:
 // whoever logged in at once would be refused.
 func (p *plan) serveDiscovery(ctx context.Context) error {
-	certificate, err := tls.X509KeyPair(p.certificates.vsphereAPIServer.CertPEM, p.certificates.vsphereAPIServer.KeyPEM)
-	if err != nil {
-		return fmt.Errorf("serve the discovery document: %w", err)
-	}
+	shown := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return p.certificates.vsphereAPIServer.TLS() }
 	service := &login.Service{Tokens: &token.Issuer{URL: p.issuer()}, Logger: klog.Background(), Clock: clock.RealClock{}}
 	mux := http.NewServeMux()
 	mux.Handle(discoveryPath, service.Handler())
-	server := login.NewServer(mux, &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}, klog.Background())
+	server := login.NewServer(mux, &tls.Config{GetCertificate: shown, MinVersion: tls.VersionTLS12}, klog.Background())
 	server.Addr = loopback(p.ports[discoveryPort])
 
 	ended := make(chan error, 1)

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	certutil "k8s.io/client-go/util/cert"
@@ -37,6 +38,8 @@ type Options struct {
 	NewAuthority bool
 	// SyntheticMachines, if not 0, is how many made-up machines are served in place of vCenter's, for benchmarks.
 	SyntheticMachines int
+	// CertificateLife, if not 0, is how long certificates are good for, for tests of their renewal.
+	CertificateLife time.Duration
 	// Profile serves the profiles of the API servers, for benchmarks.
 	Profile bool
 }
@@ -64,7 +67,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 		"where a certificate authority is lost or has been replaced, go on with the one that lies there, or else with a new one")
 	flags.IntVar(&o.SyntheticMachines, "synthetic-machines", o.SyntheticMachines, "serve that many made-up machines in place of vCenter's, for benchmarks")
 	flags.BoolVar(&o.Profile, "profiling", o.Profile, "serve /debug/pprof of the API servers, for benchmarks")
-	for _, name := range []string{"synthetic-machines", "profiling"} {
+	flags.DurationVar(&o.CertificateLife, "certificate-life", o.CertificateLife, "how long certificates are good for, for tests of their renewal")
+	for _, name := range []string{"synthetic-machines", "profiling", "certificate-life"} {
 		// It fails for unknown flags only.
 		_ = flags.MarkHidden(name)
 	}
@@ -103,6 +107,9 @@ func (o Options) Validate() error {
 	}
 	if o.SyntheticMachines < 0 || o.SyntheticMachines > 0 && !o.Sim {
 		wrong("--synthetic-machines %d: give a positive number, and --sim with it", o.SyntheticMachines)
+	}
+	if o.CertificateLife != 0 && o.CertificateLife < 15*time.Second {
+		wrong("--certificate-life %s is too short to renew in: give 15s or more", o.CertificateLife)
 	}
 	if o.VCenter == "" {
 		for _, flag := range []struct{ name, value string }{

@@ -242,6 +242,7 @@ func (p *plan) command(name string, grace time.Duration, probe func(context.Cont
 		Name:    name,
 		Path:    p.executable,
 		Args:    append([]string{"component", name}, args...),
+		Env:     component.Environment(refreshEvery(p.options.CertificateLife)),
 		LogFile: p.dir.Log(name),
 		Probe:   probe,
 		Grace:   grace,

@@ -22,7 +22,7 @@ type prober struct {
 	base   string
 }
 
-// newProber trusts the authority alone and shows the client's certificate, if there is one.
+// newProber trusts the authority alone and shows the client's certificate of the moment, if there is one.
 func newProber(base string, ca *pki.Authority, client *pki.Pair) (*prober, error) {
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(ca.CertPEM) {
@@ -30,11 +30,7 @@ func newProber(base string, ca *pki.Authority, client *pki.Pair) (*prober, error
 	}
 	config := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	if client != nil {
-		certificate, err := tls.X509KeyPair(client.CertPEM, client.KeyPEM)
-		if err != nil {
-			return nil, fmt.Errorf("probe: %w", err)
-		}
-		config.Certificates = []tls.Certificate{certificate}
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return client.TLS() }
 	}
 	// Without keep-alive a probe shows whether somebody new could connect.
 	transport := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}

@@ -44,12 +44,13 @@ type Supervisor struct {
 	Options    Options
 	Executable string
 	Out        io.Writer
-	Clock      clock.PassiveClock
+	Clock      clock.WithTicker
 	Timing     process.Timing
 
 	began    time.Time
 	dir      datadir.Dir
 	plan     plan
+	renewal  *renewal
 	group    process.Group
 	board    *board
 	cluster  *cluster.Cluster
@@ -94,6 +95,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			s.board.say("Nobody can log in: %v", err)
 		}
 	})
+	boarding.Go(func() { s.renewal.run(watching, s.board.say) })
 	err = s.start(ctx)
 	if err == nil {
 		<-ctx.Done()
@@ -146,18 +148,6 @@ func (s *Supervisor) prepare() error {
 	if err := s.plan.writeAuthentication(); err != nil {
 		return err
 	}
-	for _, kubeconfig := range []struct {
-		path, user string
-		client     pki.Pair
-	}{
-		{s.dir.AdminKubeconfig(), "admin", certificates.adminClient},
-		{s.dir.Kubeconfig(component.KubeControllerManager), component.KubeControllerManager, certificates.controllerManagerClient},
-		{s.dir.Kubeconfig(component.VSphereAPIServer), component.VSphereAPIServer, certificates.vsphereAPIServerClient},
-	} {
-		if err := writeKubeconfig(kubeconfig.path, s.plan.server(), certificates.clusterCA, kubeconfig.user, kubeconfig.client); err != nil {
-			return err
-		}
-	}
 	for _, name := range append(portNames(true), component.KubeAPIServer) {
 		if err := process.Rotate(s.dir.Log(name)); err != nil {
 			return err
@@ -171,7 +161,9 @@ func (s *Supervisor) prepare() error {
 	}
 	config := &rest.Config{
 		Host: s.plan.server(), QPS: -1, UserAgent: "supervisor", Timeout: 10 * time.Second,
-		TLSClientConfig: rest.TLSClientConfig{CAData: certificates.clusterCA.CertPEM, CertData: certificates.adminClient.CertPEM, KeyData: certificates.adminClient.KeyPEM},
+		TLSClientConfig: rest.TLSClientConfig{
+			CAData: certificates.clusterCA.CertPEM, CertFile: certificates.adminClient.CertFile, KeyFile: certificates.adminClient.KeyFile,
+		},
 	}
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
@@ -188,7 +180,7 @@ func (s *Supervisor) prepare() error {
 
 // certificates reads the certificates or makes them.
 func (s *Supervisor) certificates() (*certificates, error) {
-	store := pki.Store{Dir: s.dir.PKI(), Clock: s.Clock}
+	store := pki.Store{Dir: s.dir.PKI(), Clock: s.Clock, Life: s.Options.CertificateLife}
 	authorities, replaced, err := openAuthorities(store, s.dir, s.Options.NewAuthority)
 	if err != nil {
 		return nil, err
@@ -203,7 +195,8 @@ func (s *Supervisor) certificates() (*certificates, error) {
 	if err != nil {
 		return nil, err
 	}
-	certificates, _, err := issue(store, authorities, hosts)
+	s.renewal = &renewal{store: store, clock: s.Clock, authorities: authorities, hosts: hosts, dir: s.dir, server: serverURL(s.Options)}
+	certificates, _, err := s.renewal.issue()
 	return certificates, err
 }
 

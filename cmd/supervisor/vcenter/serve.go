@@ -4,13 +4,13 @@ package vcenter
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/openpacific/pacific/cmd/supervisor/pki"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 )
 
@@ -30,9 +30,10 @@ type ServeOptions struct {
 
 // Serve runs a simulated vCenter until ctx ends.
 func Serve(ctx context.Context, o ServeOptions) error {
-	certificate, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
+	serving := pki.Pair{CertFile: o.CertFile, KeyFile: o.KeyFile}
+	certificate, err := serving.TLS()
 	if err != nil {
-		return fmt.Errorf("serving certificate of the simulated vCenter: %w", err)
+		return err
 	}
 	username, password, err := readCredentials(o.CredentialsFile)
 	if err != nil {
@@ -43,7 +44,7 @@ func Serve(ctx context.Context, o ServeOptions) error {
 		inventory = vcentertest.Sample
 	}
 	vc, err := vcentertest.Start(vcentertest.Options{
-		Addr: o.Addr, Certificate: &certificate, Username: username, Password: password, Inventory: inventory,
+		Addr: o.Addr, Certificate: certificate, Renewed: serving.TLS, Username: username, Password: password, Inventory: inventory,
 	})
 	if err != nil {
 		return err

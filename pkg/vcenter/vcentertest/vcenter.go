@@ -52,6 +52,8 @@ type Options struct {
 	// Certificate is served to clients. The default is made, together with an
 	// authority of its own, and is valid for localhost and the loopback addresses.
 	Certificate *tls.Certificate
+	// Renewed returns the certificate of the moment, by the same authority, for a vCenter that outlives Certificate.
+	Renewed func() (*tls.Certificate, error)
 	// Username and Password are the administrator's.
 	Username, Password string
 	// Users can log in besides the administrator, and Groups are there besides
@@ -66,6 +68,7 @@ type Options struct {
 type VCenter struct {
 	username, password string
 	certificate        tls.Certificate
+	renewed            func() (*tls.Certificate, error)
 	caPEM              []byte
 	addr               string
 	dir                string
@@ -100,7 +103,7 @@ func Run(t testing.TB, opts Options) *VCenter {
 
 // Start builds the inventory and serves it. The caller must Close what it gets.
 func Start(opts Options) (*VCenter, error) {
-	v := &VCenter{username: opts.Username, password: opts.Password, addr: opts.Addr}
+	v := &VCenter{username: opts.Username, password: opts.Password, addr: opts.Addr, renewed: opts.Renewed}
 	if v.username == "" {
 		v.username = DefaultUsername
 	}
@@ -214,7 +217,13 @@ func (v *VCenter) newService() {
 }
 
 func (v *VCenter) tlsConfig() *tls.Config {
-	return &tls.Config{Certificates: []tls.Certificate{v.certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	certificate := v.certificate
+	if v.renewed != nil {
+		if renewed, err := v.renewed(); err == nil { // else a client sees one that has ended, and says so
+			certificate = *renewed
+		}
+	}
+	return &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 }
 
 // validLogin accepts the users of the directory in the spellings that vCenter
@@ -244,7 +253,9 @@ func (v *VCenter) serve(listener net.Listener) {
 	v.mu.Lock()
 	v.server = server
 	v.mu.Unlock()
-	go func() { _ = server.Serve(tls.NewListener(listener, v.tlsConfig())) }()
+	config := v.tlsConfig()
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return v.tlsConfig(), nil }
+	go func() { _ = server.Serve(tls.NewListener(listener, config)) }()
 }
 
 func (v *VCenter) serveHTTP(w http.ResponseWriter, r *http.Request) {
