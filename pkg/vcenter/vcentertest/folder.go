@@ -15,7 +15,9 @@ import (
 )
 
 // folder refuses what vCenter refuses. It takes no lock by itself: a move locks
-// the machine before its folders, as the simulator does when it destroys one.
+// the machine before its folders, as the simulator does when it destroys one. But
+// whoever starts a task holds the lock of what the task is about: the simulator
+// notes the task there.
 type folder struct {
 	*simulator.Folder
 	tracker  *collector.Tracker
@@ -87,7 +89,7 @@ func (f *folder) RenameTask(ctx *simulator.Context, req *types.Rename_Task) soap
 		ctx.Update(f.Folder, []types.PropertyChange{{Name: "name", Val: req.NewName}})
 		return nil, nil
 	})
-	return &methods.Rename_TaskBody{Res: &types.Rename_TaskResponse{Returnval: task.Run(ctx)}}
+	return &methods.Rename_TaskBody{Res: &types.Rename_TaskResponse{Returnval: start(ctx, f.Folder, task)}}
 }
 
 // MoveIntoFolderTask moves machines and folders and says so; anything else is
@@ -117,7 +119,7 @@ func (f *folder) MoveIntoFolderTask(ctx *simulator.Context, req *types.MoveIntoF
 		}
 		return nil, nil
 	})
-	return &methods.MoveIntoFolder_TaskBody{Res: &types.MoveIntoFolder_TaskResponse{Returnval: task.Run(ctx)}}
+	return &methods.MoveIntoFolder_TaskBody{Res: &types.MoveIntoFolder_TaskResponse{Returnval: start(ctx, objects[0], task)}}
 }
 
 // moveInto moves one machine or folder, whose lock the caller holds.
@@ -165,7 +167,7 @@ func (f *folder) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) so
 		}
 		return nil, f.destroyTree(ctx, f.Folder)
 	})
-	return &methods.Destroy_TaskBody{Res: &types.Destroy_TaskResponse{Returnval: task.Run(ctx)}}
+	return &methods.Destroy_TaskBody{Res: &types.Destroy_TaskResponse{Returnval: start(ctx, f.Folder, task)}}
 }
 
 func (f *folder) anyRunning(ctx *simulator.Context, ref types.ManagedObjectReference) types.BaseMethodFault {

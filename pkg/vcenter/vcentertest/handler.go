@@ -18,6 +18,7 @@ import (
 // instead, see override.
 func (v *VCenter) tighten(registry *simulator.Registry) {
 	v.tracker.Register(registry)
+	registry.AddHandler(v.gate)
 	registry.AddHandler(newGuests())
 	registry.AddHandler(uplinks{})
 	registry.Handler = v.override
@@ -87,6 +88,12 @@ func failed(ctx *simulator.Context, e mo.Reference, name string, fault types.Bas
 	return simulator.CreateTask(e, name, func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
 		return nil, fault
 	}).Run(ctx)
+}
+
+// start runs a task under the lock of what it is about, which the task takes over.
+func start(ctx *simulator.Context, about mo.Reference, task *simulator.Task) (ref types.ManagedObjectReference) {
+	ctx.WithLock(about, func() { ref = task.Run(ctx) })
+	return ref
 }
 
 // result waits for a task of the simulator's.

@@ -21,7 +21,7 @@ func (f *folder) UnregisterAndDestroyTask(ctx *simulator.Context, req *types.Unr
 		}
 		return nil, f.unregisterTree(ctx, f.Folder)
 	})
-	return &methods.UnregisterAndDestroy_TaskBody{Res: &types.UnregisterAndDestroy_TaskResponse{Returnval: task.Run(ctx)}}
+	return &methods.UnregisterAndDestroy_TaskBody{Res: &types.UnregisterAndDestroy_TaskResponse{Returnval: start(ctx, f.Folder, task)}}
 }
 
 func (f *folder) unregisterTree(ctx *simulator.Context, tree *simulator.Folder) types.BaseMethodFault {

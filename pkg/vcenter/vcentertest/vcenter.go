@@ -77,6 +77,7 @@ type VCenter struct {
 	tracker            *collector.Tracker
 	policies           *policy.ProfileManager
 	rest               restSessions
+	gate               *gate
 	calls              calls
 
 	mu       sync.Mutex
@@ -196,7 +197,7 @@ func (v *VCenter) newService() {
 		&types.OptionValue{Key: "vcsim.home", Value: v.dir},
 	}})
 
-	v.tracker = collector.NewTracker()
+	v.tracker, v.gate = collector.NewTracker(), newGate()
 	v.tighten(registry)
 
 	v.service.RegisterSDK(registry, registry.Path+"/vimService")
@@ -266,7 +267,9 @@ func (v *VCenter) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
-	v.rest.watch(v.service.ServeMux, w, r)
+	v.gate.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v.rest.watch(v.service.ServeMux, w, r)
+	}), w, r)
 }
 
 // Stop takes vCenter down as a crash of its service does: the port is closed,

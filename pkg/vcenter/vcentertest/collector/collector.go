@@ -34,6 +34,7 @@ type propertyCollector struct {
 	version int
 	last    *types.UpdateSet // what was answered with version
 	queue   []queuedUpdate
+	pages   map[string]page // of what was retrieved, by token
 }
 
 type queuedUpdate struct {
@@ -102,48 +103,6 @@ func (c *propertyCollector) removeFilter(filter *propertyFilter) {
 		if c.filters[i] == filter {
 			c.filters = append(c.filters[:i], c.filters[i+1:]...)
 			return
-		}
-	}
-}
-
-// RetrievePropertiesEx brings views up to date before it reads them.
-func (c *propertyCollector) RetrievePropertiesEx(ctx *simulator.Context, req *types.RetrievePropertiesEx) soap.HasFault {
-	if fault := trackerOf(ctx).denied(ctx, req.SpecSet); fault != nil {
-		return &methods.RetrievePropertiesExBody{Fault_: simulator.Fault("", fault)}
-	}
-	refreshViews(ctx, req.SpecSet)
-	body := c.PropertyCollector.RetrievePropertiesEx(ctx, req)
-	if answer, ok := body.(*methods.RetrievePropertiesExBody); ok && answer.Res != nil && answer.Res.Returnval != nil {
-		trackerOf(ctx).withhold(ctx, answer.Res.Returnval.Objects)
-	}
-	return body
-}
-
-// RetrieveProperties brings views up to date before it reads them.
-func (c *propertyCollector) RetrieveProperties(ctx *simulator.Context, req *types.RetrieveProperties) soap.HasFault {
-	if fault := trackerOf(ctx).denied(ctx, req.SpecSet); fault != nil {
-		return &methods.RetrievePropertiesBody{Fault_: simulator.Fault("", fault)}
-	}
-	refreshViews(ctx, req.SpecSet)
-	body := c.PropertyCollector.RetrieveProperties(ctx, req)
-	if answer, ok := body.(*methods.RetrievePropertiesBody); ok && answer.Res != nil {
-		trackerOf(ctx).withhold(ctx, answer.Res.Returnval)
-	}
-	return body
-}
-
-func refreshViews(ctx *simulator.Context, specs []types.PropertyFilterSpec) {
-	if ctx.Session == nil {
-		return
-	}
-	for _, spec := range specs {
-		for _, set := range spec.ObjectSet {
-			if set.Obj.Type != "ContainerView" {
-				continue
-			}
-			if view, ok := ctx.Session.Get(set.Obj).(*containerView); ok {
-				view.refresh(ctx)
-			}
 		}
 	}
 }

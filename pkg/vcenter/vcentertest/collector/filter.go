@@ -163,24 +163,15 @@ func (f *propertyFilter) view(ctx *simulator.Context, set types.ObjectSpec) ([]t
 	return nil, false
 }
 
-// traverse lets the simulator follow any other selection.
+// traverse follows any other selection.
 func (f *propertyFilter) traverse(ctx *simulator.Context) ([]types.ManagedObjectReference, bool, types.BaseMethodFault) {
-	refreshViews(ctx, []types.PropertyFilterSpec{f.Spec})
 	spec := f.Spec
-	spec.PropSet = nil
-	for _, set := range f.Spec.PropSet {
-		spec.PropSet = append(spec.PropSet, types.PropertySpec{Type: set.Type})
-	}
 	spec.ReportMissingObjectsInResults = types.NewBool(true)
-	contents, fault := collect(ctx, spec)
+	refs, fault := objectsOf(ctx, spec)
 	if fault != nil {
 		return nil, false, fault
 	}
-	var selected []types.ManagedObjectReference
-	for _, content := range contents {
-		selected = append(selected, content.Obj)
-	}
-	return selected, false, nil
+	return slices.DeleteFunc(refs, func(ref types.ManagedObjectReference) bool { return !f.wants(ref.Type) }), false, nil
 }
 
 func (f *propertyFilter) wants(kind string) bool {
@@ -197,22 +188,7 @@ func retrieve(ctx *simulator.Context, properties []types.PropertySpec, refs []ty
 	if len(refs) == 0 {
 		return nil, nil
 	}
-	spec := types.PropertyFilterSpec{PropSet: properties, ReportMissingObjectsInResults: types.NewBool(true)}
-	for _, ref := range refs {
-		spec.ObjectSet = append(spec.ObjectSet, types.ObjectSpec{Obj: ref})
-	}
-	return collect(ctx, spec)
-}
-
-func collect(ctx *simulator.Context, spec types.PropertyFilterSpec) ([]types.ObjectContent, types.BaseMethodFault) {
-	reader := new(simulator.PropertyCollector)
-	res := reader.RetrievePropertiesEx(ctx, &types.RetrievePropertiesEx{SpecSet: []types.PropertyFilterSpec{spec}})
-	if fault := res.Fault(); fault != nil {
-		return nil, fault.VimFault().(types.BaseMethodFault)
-	}
-	contents := res.(*methods.RetrievePropertiesExBody).Res.Returnval.Objects
-	trackerOf(ctx).withhold(ctx, contents)
-	return contents, nil
+	return collect(ctx, naming(properties, refs))
 }
 
 // compare records what an object is like now and says what to send of it.

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vcentertest
+
+import (
+	"bytes"
+	"encoding/xml"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// gate lets in one call at a time that changes something, with the tasks that it starts. The simulator locks the object
+// that is called and little else: two tasks on two machines reach the same datastore, host, pool and folder, one
+// reading without a lock what the other writes under one. Reads go past the gate; they take the lock of what they read.
+type gate struct {
+	turn sync.Mutex // held from the beginning of a call until its last task has ended
+
+	mu      sync.Mutex // guards what follows
+	running map[types.ManagedObjectReference]bool
+	ended   chan struct{} // closed when the last of those that run ends
+}
+
+func newGate() *gate { return &gate{running: map[types.ManagedObjectReference]bool{}} }
+
+// serve hands on a request that is not for the gate, or when its turn has come.
+func (g *gate) serve(next http.Handler, w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		next.ServeHTTP(w, r)
+		return
+	}
+	if strings.HasPrefix(r.URL.Path, "/sdk") {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		if !changes(calledMethod(body)) {
+			next.ServeHTTP(w, r)
+			return
+		}
+	} else if !deploys(r.URL.Path) {
+		next.ServeHTTP(w, r)
+		return
+	}
+	g.enter(func() {
+		next.ServeHTTP(w, r)
+		// The answer names a task that may run for long.
+		_ = http.NewResponseController(w).Flush()
+	})
+}
+
+// enter calls f when its turn has come, and returns when all tasks that it started have ended.
+func (g *gate) enter(f func()) {
+	g.turn.Lock()
+	defer g.turn.Unlock()
+	f()
+	g.mu.Lock()
+	var ended chan struct{}
+	if len(g.running) > 0 {
+		if g.ended == nil {
+			g.ended = make(chan struct{})
+		}
+		ended = g.ended
+	}
+	g.mu.Unlock()
+	if ended != nil {
+		<-ended
+	}
+}
+
+// Reference implements simulator.RegisterObject.
+func (*gate) Reference() types.ManagedObjectReference {
+	return types.ManagedObjectReference{Type: "VcentertestGate", Value: "gate"}
+}
+
+// PutObject implements simulator.RegisterObject: it sees each task before that runs. Those that only an extension says
+// something about run nowhere.
+func (g *gate) PutObject(_ *simulator.Context, o mo.Reference) {
+	task, ok := o.(*simulator.Task)
+	if !ok || task.Execute == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.running[task.Self] = true
+}
+
+// UpdateObject implements simulator.RegisterObject.
+func (g *gate) UpdateObject(_ *simulator.Context, o mo.Reference, _ []types.PropertyChange) {
+	task, ok := o.(*mo.Task)
+	if !ok || task.Info.State != types.TaskInfoStateSuccess && task.Info.State != types.TaskInfoStateError {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.running, task.Self)
+	if len(g.running) == 0 && g.ended != nil {
+		close(g.ended)
+		g.ended = nil
+	}
+}
+
+// RemoveObject implements simulator.RegisterObject.
+func (*gate) RemoveObject(*simulator.Context, types.ManagedObjectReference) {}
+
+// calledMethod is the name of the method that a SOAP request calls, "" for what is not one.
+func calledMethod(request []byte) string {
+	decoder := xml.NewDecoder(bytes.NewReader(request))
+	body := false
+	for {
+		token, err := decoder.RawToken()
+		if err != nil {
+			return ""
+		}
+		start, ok := token.(xml.StartElement)
+		switch {
+		case ok && body:
+			return start.Name.Local
+		case ok && start.Name.Local == "Body":
+			body = true
+		}
+	}
+}
+
+// changes says whether a method changes the inventory or what belongs to it. What it says no to reads, or changes what
+// is the session's own.
+func changes(method string) bool {
+	switch method {
+	case "CreateFolder", "CreateDatacenter", "CreateStoragePod", "CreateResourcePool", "CreateVApp", "DestroyChildren", "UpdateConfig",
+		"UpdateChildResourceConfiguration", "UnregisterVM", "UnregisterVApp", "ImportVApp", "MarkAsTemplate", "MarkAsVirtualMachine",
+		"ShutdownGuest", "StandbyGuest", "RebootGuest", "RefreshStorageInfo", "MakeDirectory", "DeleteFile", "RefreshDatastore",
+		"CreateLocalDatastore", "CreateNasDatastore", "CreateVmfsDatastore", "RemoveDatastore", "SetCustomValue", "SetField",
+		"SetEntityPermissions", "ResetEntityPermissions", "RemoveEntityPermission", "AddPortGroup", "RemovePortGroup",
+		"AddVirtualSwitch", "RemoveVirtualSwitch", "HttpNfcLeaseComplete", "HttpNfcLeaseAbort":
+		return true
+	}
+	return strings.HasSuffix(method, "_Task")
+}
+
+// deploys says whether a REST call makes a machine, or an item of one.
+func deploys(path string) bool {
+	return strings.HasPrefix(path, "/rest/com/vmware/vcenter/") || strings.HasPrefix(path, "/rest/vcenter/") || strings.HasPrefix(path, "/api/vcenter/")
+}
