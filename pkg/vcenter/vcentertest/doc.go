@@ -20,6 +20,8 @@
 //   - An instanceUuid is unique: a second machine that asks for one that is taken
 //     gets another one. A clone gets one of its own, and the extraConfig.
 //   - Rename_Task changes config.name as well as name.
+//   - What changes something happens one call at a time, tasks included, since the
+//     simulator locks little beside the object that is called.
 //   - Logins are those of a directory, with its passwords and its lockout; one by
 //     assertion takes only one that was issued. The REST endpoints take none, and
 //     JSON-RPC lets nobody in without a password.

@@ -19,6 +19,7 @@
 //   - What somebody has the role "No access" on leaves their views; in a filter
 //     that names it its properties are missing, and reading it fails, with
 //     NoPermission.
+//   - What a traversal passes is read under the lock of each object.
 //   - A waiting WaitForUpdatesEx fails with NotAuthenticated when its session
 //     ends, and a version that the collector did not hand out is refused with
 //     InvalidCollectorVersion; the last version but one is answered again.
