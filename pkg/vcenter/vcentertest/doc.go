@@ -19,6 +19,8 @@
 //     DuplicateName, on create, clone, register, rename, reconfigure and move.
 //   - An instanceUuid is unique: a second machine that asks for one that is taken
 //     gets another one. A clone gets one of its own, and the extraConfig.
+//   - A revert to a snapshot puts the configuration back, extraConfig included, and
+//     the power state.
 //   - Rename_Task changes config.name as well as name.
 //   - What changes something happens one call at a time, tasks included, since the
 //     simulator locks little beside the object that is called.

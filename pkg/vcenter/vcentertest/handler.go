@@ -47,8 +47,13 @@ func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method) (mo
 	case *simulator.VirtualMachine:
 		switch method.Name {
 		case "ReconfigVM_Task", "Rename_Task", "CloneVM_Task", "RelocateVM_Task", "ShutdownGuest", "StandbyGuest",
-			"ResetVM_Task", "AcquireTicket":
+			"ResetVM_Task", "AcquireTicket", "RevertToCurrentSnapshot_Task":
 			wrapper = &virtualMachine{VirtualMachine: object, tracker: v.tracker, policies: v.policies}
+		}
+	case *simulator.VirtualMachineSnapshot:
+		switch method.Name {
+		case "RevertToSnapshot_Task", "RemoveSnapshot_Task":
+			wrapper = &snapshot{VirtualMachineSnapshot: object}
 		}
 	case *simulator.Folder:
 		switch method.Name {

@@ -131,10 +131,19 @@ func (vm *virtualMachine) CloneVMTask(ctx *simulator.Context, req *types.CloneVM
 	req.Spec.Config = &config
 	vm.tracker.BeginClone()
 	policies := policy.Asks(&types.VirtualMachineConfigSpec{VmProfile: slices.Concat(req.Spec.Location.Profile, config.VmProfile), DeviceChange: config.DeviceChange})
+	// The simulator notes the task that creates the clone in the folder.
+	unlock := ctx.Map.AcquireLock(ctx, req.Folder)
 	body := vm.VirtualMachine.CloneVMTask(ctx, req)
-	if body.Fault() == nil {
-		vm.policies.Assign(policies, body.(*methods.CloneVM_TaskBody).Res.Returnval, nil)
+	if body.Fault() != nil {
+		unlock()
+		return body
 	}
+	task := body.(*methods.CloneVM_TaskBody).Res.Returnval
+	vm.policies.Assign(policies, task, nil)
+	go func() {
+		defer unlock()
+		_ = result(ctx, task)
+	}()
 	return body
 }
 
