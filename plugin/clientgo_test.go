@@ -7,9 +7,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -28,11 +28,7 @@ func TestClientGo(t *testing.T) {
 				Users:     map[string]string{"dev@vsphere.local": password},
 				Workloads: `[{"namespace":"team-a","master_host":"10.0.1.10"}]`, Expires: 4000000000,
 			}
-			got := make(chan string, 8)
-			world.Serve("10.0.1.10:443", authority.Issue(t, "10.0.1.10"), supervisor)
-			world.Serve("10.0.1.10:6443", authority.Issue(t, "10.0.1.10"), http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-				got <- r.Header.Get("Authorization")
-			}))
+			api := serve(t, world, "10.0.1.10", authority, supervisor)
 			ca := filepath.Join(home, "ca.pem")
 			if err := os.WriteFile(ca, authority.PEM(), 0o600); err != nil {
 				t.Fatal(err)
@@ -64,19 +60,15 @@ func TestClientGo(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			api.Forget()
 			response, err := client.Get(config.Host + "/api")
 			if err != nil {
 				t.Fatal(err)
 			}
 			response.Body.Close()
 			client.CloseIdleConnections()
-			close(got)
-			var sent []string
-			for one := range got {
-				sent = append(sent, one)
-			}
-			if want := "Bearer " + supervisor.Token("dev@vsphere.local", "vmware-tes:vc:vns:k8s"); strings.Join(sent, ",") != want {
-				t.Errorf("the API server got %q, want %q", sent, want)
+			if diff := cmp.Diff([]string{"GET /api token"}, api.Requests()); diff != "" || response.StatusCode != http.StatusOK {
+				t.Errorf("status %d, the API server got (-want +got):\n%s", response.StatusCode, diff)
 			}
 		})
 	}

@@ -24,6 +24,15 @@ func login(t *testing.T, world *wcptest.World, home, host string, arguments ...s
 	return command
 }
 
+// serve serves a Supervisor and the API server beside it.
+func serve(t *testing.T, world *wcptest.World, host string, authority *wcptest.Authority, supervisor *wcptest.Supervisor) *wcptest.API {
+	t.Helper()
+	api := &wcptest.API{Supervisor: supervisor}
+	world.Serve(host+":443", authority.Issue(t, host), supervisor)
+	world.Serve(host+":6443", authority.Issue(t, host), api)
+	return api
+}
+
 // TestLoginsAtOnce logs in to ten servers at once: nobody loses an entry.
 func TestLoginsAtOnce(t *testing.T) {
 	world, home := wcptest.NewWorld(t), t.TempDir()
@@ -31,7 +40,7 @@ func TestLoginsAtOnce(t *testing.T) {
 	var running []*exec.Cmd
 	for i := range 10 {
 		host := fmt.Sprintf("10.0.1.%d", 100+i)
-		world.Serve(host+":443", authority.Issue(t, host), &wcptest.Supervisor{
+		serve(t, world, host, authority, &wcptest.Supervisor{
 			Users:     map[string]string{"dev@vsphere.local": password},
 			Workloads: fmt.Sprintf(`[{"namespace":"team-%d","master_host":%q}]`, i, host),
 		})
@@ -65,7 +74,7 @@ func TestManyNamespaces(t *testing.T) {
 	for i := range many {
 		many[i] = fmt.Sprintf(`{"namespace":"ns-%03d","master_host":"10.0.1.50"}`, i)
 	}
-	world.Serve("10.0.1.50:443", wcptest.NewAuthority(t, "CA").Issue(t, "10.0.1.50"), &wcptest.Supervisor{
+	serve(t, world, "10.0.1.50", wcptest.NewAuthority(t, "CA"), &wcptest.Supervisor{
 		Users:     map[string]string{"dev@vsphere.local": password},
 		Workloads: "[" + strings.Join(many, ",") + "]",
 	})

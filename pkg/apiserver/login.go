@@ -3,6 +3,7 @@
 package apiserver
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -12,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -49,6 +51,9 @@ type LoginOptions struct {
 	// KubeAPIHost and KubeAPIPort are what clients are told to talk to. Empty:
 	// the name that they called the login service by, and 6443.
 	KubeAPIHost, KubeAPIPort string
+	// KubeAPICAFile holds the authorities of the certificate that the Kubernetes API
+	// shows there. Empty: those by which this server itself knows kube-apiserver.
+	KubeAPICAFile string
 	// ServeKubeAPI forwards everything else to kube-apiserver, so that one
 	// address serves both.
 	ServeKubeAPI bool
@@ -62,6 +67,8 @@ func (o *LoginOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Issuer, "login-issuer", o.Issuer, "issuer of the tokens: the URL, with a path, at which kube-apiserver reaches the login service, such as https://login.example.com/openidconnect/vsphere.local")
 	flags.StringVar(&o.KubeAPIHost, "login-kube-api-host", o.KubeAPIHost, "address of the Kubernetes API that clients are told; what they called the login service by, if not set")
 	flags.StringVar(&o.KubeAPIPort, "login-kube-api-port", o.KubeAPIPort, "port of the Kubernetes API that clients are told; 6443, if not set")
+	flags.StringVar(&o.KubeAPICAFile, "login-kube-api-ca", o.KubeAPICAFile, "PEM file with the authorities of the certificate that the Kubernetes API "+
+		"shows to clients, which are told to them; those by which this server knows kube-apiserver, if not set")
 	flags.BoolVar(&o.ServeKubeAPI, "login-serve-kube-api", o.ServeKubeAPI, "forward all other requests to kube-apiserver, so that one address serves login and the API")
 	flags.StringVar(&o.DefaultDomain, "login-default-domain", o.DefaultDomain, "domain of users who give none")
 }
@@ -80,7 +87,20 @@ func (o LoginOptions) validate() []error {
 	if issuer, err := url.Parse(o.Issuer); err != nil || issuer.Scheme != "https" || issuer.Host == "" || strings.Trim(issuer.Path, "/") == "" || strings.HasSuffix(o.Issuer, "/") {
 		mistakes = append(mistakes, fmt.Errorf("--login-issuer %q: give the https URL at which kube-apiserver reaches the login service, with a path and without a slash at its end", o.Issuer))
 	}
-	return mistakes
+	return append(mistakes, readable("--login-kube-api-ca", o.KubeAPICAFile)...)
+}
+
+// authorities returns what reads the authorities of the Kubernetes API's certificate,
+// nil where there are none: then it is verified with those of the system.
+func (o LoginOptions) authorities(kubeAPI *restclient.Config) func() ([]byte, error) {
+	file := cmp.Or(o.KubeAPICAFile, kubeAPI.CAFile)
+	switch {
+	case o.KubeAPICAFile == "" && len(kubeAPI.CAData) > 0:
+		return func() ([]byte, error) { return kubeAPI.CAData, nil }
+	case file != "":
+		return func() ([]byte, error) { return os.ReadFile(file) } // It may change.
+	}
+	return nil
 }
 
 // newLogins makes the login service and what it runs as, neither when there is to be
@@ -101,6 +121,7 @@ func newLogins(options *Options, config *genericapiserver.RecommendedConfig, v *
 		Banner:        "Pacific, a Supervisor for vCenter. Authorised use only.\n",
 		Host:          options.Login.KubeAPIHost,
 		Port:          options.Login.KubeAPIPort,
+		Authorities:   options.Login.authorities(config.ClientConfig),
 		DefaultDomain: options.Login.DefaultDomain,
 		Logger:        logger,
 		Clock:         realClock,

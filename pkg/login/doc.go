@@ -8,6 +8,8 @@
 //	GET  /wcp/workloads                     Basic: the namespaces of the user
 //	POST /wcp/login                         Basic: a token
 //	GET  <issuer>/.well-known/openid-configuration, <issuer>/jwks
+//	GET  /api/v1/namespaces/kube-public/configmaps/vip-cluster-info
+//	                                        where the Kubernetes API is, and its authorities
 //
 // It owns the requests' form and limits, what a refusal looks like, the record
 // of attempts and their metrics. What a password is worth it asks a Prover,

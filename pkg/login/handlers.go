@@ -21,6 +21,11 @@ const (
 	discoveryPath = "/.well-known/openid-configuration"
 	jwksPath      = "/jwks"
 	apiPort       = "6443"
+	// clusterInfoPath is where a Supervisor tells everybody how to reach its API: a
+	// ConfigMap that holds a kubeconfig without credentials, as kubeadm's cluster-info.
+	clusterInfoName      = "vip-cluster-info"
+	clusterInfoNamespace = "kube-public"
+	clusterInfoPath      = "/api/v1/namespaces/" + clusterInfoNamespace + "/configmaps/" + clusterInfoName
 )
 
 // only passes requests of the methods on.
@@ -115,10 +120,7 @@ func (s *Service) serveWorkloads(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	host, port := s.Host, cmp.Or(s.Port, apiPort)
-	if host == "" {
-		host = calledBy(r)
-	}
+	host, port := s.kubeAPI(r)
 	list := make([]workload, 0, len(found))
 	for _, one := range found {
 		port := cmp.Or(one.Port, port)
@@ -129,6 +131,14 @@ func (s *Service) serveWorkloads(w http.ResponseWriter, r *http.Request) {
 	})
 	s.end(a, accepted, "")
 	reply(w, http.StatusOK, list)
+}
+
+// kubeAPI is where a client is told that the Kubernetes API is.
+func (s *Service) kubeAPI(r *http.Request) (host, port string) {
+	if s.Host != "" {
+		return s.Host, cmp.Or(s.Port, apiPort)
+	}
+	return calledBy(r), cmp.Or(s.Port, apiPort)
 }
 
 // calledBy is the host that the client reached us by, without the port.
@@ -175,6 +185,30 @@ func (s *Service) serveLogin(w http.ResponseWriter, r *http.Request) {
 	}
 	s.end(a, accepted, reason)
 	reply(w, http.StatusOK, answer)
+}
+
+// serveClusterInfo tells where the Kubernetes API is and who signs its certificate.
+// Whoever trusts this connection can trust that.
+func (s *Service) serveClusterInfo(w http.ResponseWriter, r *http.Request) {
+	authorities, err := s.Authorities()
+	if err != nil {
+		s.Logger.Error(err, "Could not read the authorities of the Kubernetes API's certificate")
+		retryAfter(w, 0)
+		refuse(w, http.StatusServiceUnavailable, "Unavailable", "the authorities of the Kubernetes API's certificate cannot be read now")
+		return
+	}
+	type names struct {
+		Name      string `json:"name"`
+		Namespace string `json:"namespace"`
+	}
+	reply(w, http.StatusOK, struct {
+		Kind       string            `json:"kind"`
+		APIVersion string            `json:"apiVersion"`
+		Metadata   names             `json:"metadata"`
+		Data       map[string]string `json:"data"`
+	}{"ConfigMap", "v1", names{clusterInfoName, clusterInfoNamespace}, map[string]string{
+		"kubeconfig": string(clusterInfo("https://"+net.JoinHostPort(s.kubeAPI(r)), authorities)),
+	}})
 }
 
 func (s *Service) serveDiscovery(w http.ResponseWriter, _ *http.Request) {

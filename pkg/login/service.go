@@ -61,6 +61,10 @@ type Service struct {
 	// Host and Port are where the Kubernetes API is, for workloads that do not
 	// say. Empty: the name that the client called us by, and 6443.
 	Host, Port string
+	// Authorities returns, as PEM, who may have signed the certificate of the
+	// Kubernetes API. Everybody may ask for them: whoever trusts this service can
+	// then trust that API. Nil: they are not told.
+	Authorities func() ([]byte, error)
 
 	// DefaultDomain is the domain of users who give none. Empty: they are
 	// refused.
@@ -129,21 +133,26 @@ func (s *Service) Ready() error { return s.Tokens.Keys.Ready() }
 // Paths are what Mount serves.
 func (s *Service) Paths() []string {
 	issuer := s.issuerPath()
-	return []string{"/wcp/loginbanner", "/wcp/workloads", "/wcp/login", issuer + discoveryPath, issuer + jwksPath}
+	paths := []string{"/wcp/loginbanner", "/wcp/workloads", "/wcp/login", issuer + discoveryPath, issuer + jwksPath}
+	if s.Authorities != nil {
+		paths = append(paths, clusterInfoPath)
+	}
+	return paths
 }
 
 // Mount serves the protocol's paths on a mux that may serve others.
 func (s *Service) Mount(mux interface{ Handle(string, http.Handler) }) {
 	s.start()
-	paths := s.Paths()
-	for i, handler := range []http.Handler{
+	handlers := []http.Handler{
 		s.only(s.serveBanner, http.MethodGet, http.MethodHead),
 		s.only(s.serveWorkloads, http.MethodGet),
 		s.only(s.serveLogin, http.MethodPost),
 		s.only(s.serveDiscovery, http.MethodGet, http.MethodHead),
 		s.only(s.serveKeys, http.MethodGet, http.MethodHead),
-	} {
-		mux.Handle(paths[i], handler)
+		s.only(s.serveClusterInfo, http.MethodGet, http.MethodHead),
+	}
+	for i, path := range s.Paths() {
+		mux.Handle(path, handlers[i])
 	}
 }
 

@@ -14,6 +14,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/login/guard"
@@ -105,6 +109,49 @@ func TestDiscovery(t *testing.T) {
 	f.JWKSURL = "https://elsewhere.test/keys"
 	if got := f.send("GET", "/openidconnect/vsphere.local/.well-known/openid-configuration", ""); !strings.Contains(got.Body, `"jwks_uri":"https://elsewhere.test/keys"`) {
 		t.Errorf("with keys elsewhere: %s", got.Body)
+	}
+}
+
+// What is told of the Kubernetes API is a kubeconfig in the form of kubeadm's
+// cluster-info, which other clients of a Supervisor read.
+func TestClusterInfo(t *testing.T) {
+	const path = "/api/v1/namespaces/kube-public/configmaps/vip-cluster-info"
+	authorities, failing := []byte("-----BEGIN CERTIFICATE-----\n"), error(nil)
+	f := newFixture(t, func(s *Service) {
+		s.Authorities = func() ([]byte, error) { return authorities, failing }
+		s.Port = "16443"
+	})
+	want := map[string]*clientcmdapi.Cluster{"": {
+		Server: "https://127.0.0.1:16443", CertificateAuthorityData: authorities, Extensions: map[string]runtime.Object{}}}
+	read := func() map[string]*clientcmdapi.Cluster {
+		t.Helper()
+		got := f.send("GET", path, "")
+		var configMap corev1.ConfigMap
+		decode(t, got.Body, &configMap)
+		if got.Status != 200 || configMap.Kind != "ConfigMap" || configMap.APIVersion != "v1" ||
+			configMap.Name != "vip-cluster-info" || configMap.Namespace != "kube-public" {
+			t.Fatalf("%+v", got)
+		}
+		config, err := clientcmd.Load([]byte(configMap.Data["kubeconfig"]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return config.Clusters
+	}
+	if diff := cmp.Diff(want, read()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	f.Host = "fd00::1"
+	want[""].Server = "https://[fd00::1]:16443"
+	if diff := cmp.Diff(want, read()); diff != "" {
+		t.Errorf("with an address of its own (-want +got):\n%s", diff)
+	}
+	failing = errors.New("no such file: /secret/place")
+	if got := f.send("GET", path, ""); got.Status != 503 || strings.Contains(got.Body, "secret") {
+		t.Errorf("while they cannot be read: %+v", got)
+	}
+	if got := newFixture(t, nil).send("GET", path, ""); got.Status != 404 {
+		t.Errorf("of a service that knows none: %+v", got)
 	}
 }
 

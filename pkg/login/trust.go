@@ -3,6 +3,7 @@
 package login
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"strings"
 
@@ -32,6 +33,14 @@ func AuthenticationConfiguration(issuer, discoveryURL string, ca []byte) []byte 
 	b.WriteString("    username:\n      claim: sub\n      prefix: " + quote(vsphere.SubjectPrefix) + "\n")
 	b.WriteString("    groups:\n      claim: group_names\n      prefix: " + quote(vsphere.SubjectPrefix) + "\n")
 	return []byte(b.String())
+}
+
+// clusterInfo is a kubeconfig that says how to reach a Kubernetes API, and nothing
+// of who asks.
+func clusterInfo(server string, authorities []byte) []byte {
+	return []byte("apiVersion: v1\nkind: Config\npreferences: {}\ncurrent-context: \"\"\nclusters:\n- name: \"\"\n  cluster:\n" +
+		"    server: " + quote(server) + "\n    certificate-authority-data: " + base64.StdEncoding.EncodeToString(authorities) + "\n" +
+		"contexts: []\nusers: []\n")
 }
 
 // quote makes a YAML string: JSON's are such.

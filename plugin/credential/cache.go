@@ -29,7 +29,7 @@ const (
 // storages are the values of --token-cache.
 var storages = [...]string{Auto, Ring, Disk, Never}
 
-// CheckStorage refuses what is no value of --token-cache.
+// CheckStorage refuses what is not a value of --token-cache.
 func CheckStorage(value string) error {
 	for _, storage := range storages {
 		if value == storage {

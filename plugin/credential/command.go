@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -95,16 +94,13 @@ func (o *Options) Key() Key {
 	return Key{Server: server, Username: o.Username, Cluster: o.Cluster, Namespace: o.Namespace}
 }
 
-// execInfo is what kubectl tells in KUBERNETES_EXEC_INFO.
+// execInfo is what kubectl tells in KUBERNETES_EXEC_INFO. What it may say of the
+// cluster is not read: another certificate than the login service's is verified
+// with that.
 type execInfo struct {
 	APIVersion string `json:"apiVersion"`
 	Spec       struct {
 		Interactive *bool `json:"interactive"`
-		Cluster     *struct {
-			CA         []byte `json:"certificate-authority-data"`
-			ServerName string `json:"tls-server-name"`
-			Insecure   bool   `json:"insecure-skip-tls-verify"`
-		} `json:"cluster"`
 	} `json:"spec"`
 }
 
@@ -117,7 +113,8 @@ func readExecInfo(text string) (*execInfo, error) {
 		return nil, errors.New("KUBERNETES_EXEC_INFO cannot be parsed")
 	}
 	if info.APIVersion != apiVersion {
-		return nil, shell.Advise(fmt.Errorf("kubectl asks for a credential of %q, this plugin has %s", info.APIVersion, apiVersion), "use kubectl 1.22 or later")
+		return nil, shell.Advise(fmt.Errorf("kubectl asks for a credential of %q, this plugin has %s", info.APIVersion, apiVersion),
+			"use kubectl 1.22 or later")
 	}
 	return info, nil
 }
@@ -186,14 +183,15 @@ func (o *Options) renew(ctx context.Context, sh *shell.Shell, cache *Cache, key 
 	typed := password == ""
 	if !typed {
 		if when, refused := cache.Refused(key, sh.Now()); refused {
-			return nil, fmt.Errorf("%s was refused the password in %s at %s; so that the account is not locked, it is tried again a minute later", address, shell.Password, when.Format(time.TimeOnly))
+			return nil, fmt.Errorf("%s was refused the password in %s at %s; so that the account is not locked, it is tried again a minute later",
+				address, shell.Password, when.Format(time.TimeOnly))
 		}
 	}
 	// kubectl's own wish counts as well: it may need standard input itself.
 	if typed && (!sh.Interactive() || info.Spec.Interactive != nil && !*info.Spec.Interactive) {
 		return nil, fmt.Errorf("your session at %s is over; run: %s", address, o.loginLine(address))
 	}
-	guard, err := o.guard(sh, address, info)
+	guard, err := o.guard(sh, address)
 	if err != nil {
 		return nil, err
 	}
@@ -229,30 +227,20 @@ func (o *Options) renew(ctx context.Context, sh *shell.Shell, cache *Cache, key 
 	return token, cache.Save(ctx, key, *token)
 }
 
-// guard trusts what the kubeconfig trusts. A Tanzu Kubernetes cluster has an
-// authority of its own, which says nothing about the login service.
-func (o *Options) guard(sh *shell.Shell, address wcp.Address, info *execInfo) (*trust.Guard, error) {
+// guard trusts what the login has trusted.
+func (o *Options) guard(sh *shell.Shell, address wcp.Address) (*trust.Guard, error) {
 	policy := trust.Policy{Insecure: o.Insecure, Now: sh.Now}
-	cluster := info.Spec.Cluster
+	var err error
 	switch {
 	case o.Insecure:
 	case o.CAFile != "":
-		authority, err := trust.ReadCA(o.CAFile)
-		if err != nil {
-			return nil, err
-		}
-		policy.CA = authority
-	case o.Cluster == "" && cluster != nil:
-		policy.Insecure, policy.ServerName = cluster.Insecure, cluster.ServerName
-		if len(cluster.CA) > 0 {
-			policy.CA = cluster.CA
-		}
+		policy.CA, err = trust.ReadCA(o.CAFile)
+	default:
+		policy.Store, err = trust.OpenStore(sh)
 	}
-	directory, err := sh.StateDirectory()
 	if err != nil {
 		return nil, err
 	}
-	policy.Store = &trust.Store{Directory: filepath.Join(directory, "trusted")}
 	return policy.Guard(address.String(), address.Host)
 }
 

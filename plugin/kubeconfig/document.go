@@ -130,7 +130,7 @@ func (d *document) expect(e *edit) (map[string]any, error) {
 		}
 		items, ok := values[list].([]any)
 		if !ok && values[list] != nil {
-			return nil, fmt.Errorf("%s is no list", list)
+			return nil, fmt.Errorf("%s is not a list", list)
 		}
 		removed := names(e.remove[list])
 		fresh := map[string]any{}

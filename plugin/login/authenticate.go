@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/openpacific/pacific/plugin/shell"
+	"github.com/openpacific/pacific/plugin/kubeconfig"
 	"github.com/openpacific/pacific/plugin/trust"
 	"github.com/openpacific/pacific/plugin/wcp"
 )
@@ -20,9 +20,23 @@ import (
 // host is a Supervisor that the user is logged in to.
 type host struct {
 	address wcp.Address
-	apiPort string
+	apiPort string // empty when nobody has told it
+	guard   *trust.Guard
 	session *wcp.Session
-	trust   trust.Settings
+	// cluster is how kubectl reaches the API server: it has been tried.
+	cluster kubeconfig.Cluster
+}
+
+// api is where the API server of the host is: at the port that the workloads tell,
+// else the one that the user wrote, where a Supervisor serves both, else the usual.
+func (h *host) api() (name, port string) {
+	switch {
+	case h.apiPort != "":
+		return h.address.Host, h.apiPort
+	case h.address.Port != "":
+		return h.address.Host, h.address.Port
+	}
+	return h.address.Host, apiPort
 }
 
 // workload is a vSphere Namespace and the host that it is on.
@@ -31,13 +45,19 @@ type workload struct {
 	host      *host
 }
 
+// guest is a Tanzu Kubernetes cluster that the user is logged in to.
+type guest struct {
+	session *wcp.Session
+	cluster kubeconfig.Cluster // as a host's
+}
+
 // result is what the servers have given.
 type result struct {
 	server    *host
 	others    []*host
 	workloads []workload
-	guest     *wcp.Session // nil when no cluster was asked for
-	failed    []string     // namespaces on hosts that gave no session
+	guest     *guest   // nil when no cluster was asked for
+	failed    []string // namespaces on hosts that gave no session
 	failures  []error
 }
 
@@ -48,6 +68,8 @@ type authenticator struct {
 	credentials wcp.Credentials
 	guest       *wcp.Guest
 	client      func(wcp.Address, *trust.Guard) *wcp.Client
+	door        *door
+	prove       func(context.Context, kubeconfig.Cluster, *wcp.Session) error
 	resolve     func(context.Context, string) ([]string, error)
 	step        func(string) (done func())
 	log         *slog.Logger
@@ -69,12 +91,18 @@ func (a *authenticator) run(ctx context.Context) (*result, error) {
 	if err != nil {
 		return nil, a.advise(fmt.Errorf("Login failed: %w", err))
 	}
-	outcome := &result{server: &host{address: a.address, session: session, trust: a.guard.Settings()}}
-	a.distribute(ctx, found, outcome)
+	own, named := a.sort(ctx, found)
+	server := &host{address: a.address, apiPort: port(own), guard: a.guard, session: session}
+	if err := a.reach(ctx, client, server); err != nil {
+		return nil, adviseConnection(fmt.Errorf("Login failed: %w", err))
+	}
+	outcome := &result{server: server}
+	for _, w := range own {
+		outcome.workloads = append(outcome.workloads, workload{w.Namespace, server})
+	}
+	a.distribute(ctx, named, outcome)
 	if a.guest != nil {
-		done = a.step("Logging in to cluster " + a.guest.Name)
-		outcome.guest, err = client.Login(ctx, a.credentials, a.guest)
-		done()
+		outcome.guest, err = a.enter(ctx, client)
 		if err != nil {
 			return nil, a.adviseGuest(fmt.Errorf("Failed to log in to Tanzu Kubernetes cluster %q: %w", a.guest.Name, err))
 		}
@@ -82,41 +110,38 @@ func (a *authenticator) run(ctx context.Context) (*result, error) {
 	return outcome, nil
 }
 
-// distribute finds for each workload the host that it is on, and logs in to
-// those that are not the server.
-func (a *authenticator) distribute(ctx context.Context, found []wcp.Workload, outcome *result) {
-	hosts := map[wcp.Address]*host{}
-	var refused error
+// sort tells the workloads that are on the server itself from those on hosts that
+// it names; the latter by host, in the order in which they are named.
+func (a *authenticator) sort(ctx context.Context, found []wcp.Workload) (own []wcp.Workload, named [][]wcp.Workload) {
+	const itself = -1
+	places := map[wcp.Address]int{}
 	for _, w := range found {
-		at, known := hosts[w.MasterHost]
+		place, known := places[w.MasterHost]
 		if !known {
-			switch {
-			case a.same(ctx, w):
-				at = outcome.server
-			case refused != nil:
-				outcome.failures = append(outcome.failures, fmt.Errorf("Login failed for %s: not tried", w.MasterHost))
-			default:
-				var err error
-				if at, err = a.further(ctx, w); err != nil {
-					outcome.failures = append(outcome.failures, fmt.Errorf("Login failed for %s: %w", w.MasterHost, err))
-					if wcp.Refused(err) {
-						refused = err
-					}
-					break
-				}
-				outcome.others = append(outcome.others, at)
+			place = itself
+			if !a.same(ctx, w) {
+				place = len(named)
+				named = append(named, nil)
 			}
-			hosts[w.MasterHost] = at
+			places[w.MasterHost] = place
 		}
-		if at == nil {
-			outcome.failed = append(outcome.failed, w.Namespace)
-			continue
+		if place == itself {
+			own = append(own, w)
+		} else {
+			named[place] = append(named[place], w)
 		}
-		if at.apiPort == "" {
-			at.apiPort = w.Port
-		}
-		outcome.workloads = append(outcome.workloads, workload{w.Namespace, at})
 	}
+	return own, named
+}
+
+// port is the first that workloads of one host tell.
+func port(workloads []wcp.Workload) string {
+	for _, w := range workloads {
+		if w.Port != "" {
+			return w.Port
+		}
+	}
+	return ""
 }
 
 // same says whether a workload is on the server itself, which it may call by
@@ -138,67 +163,87 @@ func (a *authenticator) same(ctx context.Context, w wcp.Workload) bool {
 	return slices.Contains(addresses, w.MasterHost.Host)
 }
 
-// further logs in to a host that the server has named, if it is of the same
-// authority. Its login service is where the server's is, on port 443 as a rule.
-func (a *authenticator) further(ctx context.Context, w wcp.Workload) (*host, error) {
-	address := w.MasterHost
+// distribute logs in to the hosts that the server names. The first that refuses the
+// password is the last that gets it.
+func (a *authenticator) distribute(ctx context.Context, named [][]wcp.Workload, outcome *result) {
+	refused := false
+	for _, workloads := range named {
+		address := workloads[0].MasterHost
+		at, err := (*host)(nil), errors.New("not tried")
+		if !refused {
+			at, err = a.further(ctx, workloads)
+		}
+		if err != nil {
+			refused = refused || wcp.Refused(err)
+			outcome.failures = append(outcome.failures, fmt.Errorf("Login failed for %s: %w", address, err))
+			for _, w := range workloads {
+				outcome.failed = append(outcome.failed, w.Namespace)
+			}
+			continue
+		}
+		outcome.others = append(outcome.others, at)
+		for _, w := range workloads {
+			outcome.workloads = append(outcome.workloads, workload{w.Namespace, at})
+		}
+	}
+}
+
+// further logs in to a host that the server has named, if it can be trusted. Its
+// login service is where the server's is, on port 443 as a rule.
+func (a *authenticator) further(ctx context.Context, workloads []wcp.Workload) (*host, error) {
+	address := workloads[0].MasterHost
 	if address.Port == "" {
 		address.Port = a.address.Port
 	}
-	guard := a.guard.Named(address.Host)
-	client := a.client(address, guard)
-	done := a.step("Logging in to " + address.String())
-	defer done()
-	// Without the password first, as ever: the handshake tells who it is.
-	if _, err := client.Banner(ctx); err != nil {
-		return nil, err
-	}
-	session, err := client.Login(ctx, a.credentials, nil)
+	guard, err := a.guard.Other(address.String(), address.Host)
 	if err != nil {
 		return nil, err
 	}
-	return &host{address: address, session: session, trust: guard.Settings()}, nil
+	client := a.client(address, guard)
+	if err := a.door.other(ctx, client, guard); err != nil {
+		return nil, err
+	}
+	h := &host{address: address, apiPort: port(workloads), guard: guard}
+	done := a.step("Logging in to " + address.String())
+	h.session, err = client.Login(ctx, a.credentials, nil)
+	done()
+	if err != nil {
+		return nil, err
+	}
+	return h, a.reach(ctx, client, h)
 }
 
-func (a *authenticator) advise(err error) error {
-	var status *wcp.StatusError
-	switch {
-	case !errors.As(err, &status):
-		return adviseConnection(err)
-	case status.Status == 401:
-		return shell.Advise(err, "Check the user name, with its domain as in user@vsphere.local, and the password. vCenter locks an account after some wrong ones.")
-	case status.Status == 403:
-		return shell.Advise(err, "Ask your vSphere administrator for a role in a vSphere Namespace.")
-	case status.Status == 404:
-		return shell.Advise(err, "%s answers, but does not look like a Supervisor. Please check the server URL and try again.", a.address)
+// reach finds out how kubectl gets to a host's API server, and tries it.
+func (a *authenticator) reach(ctx context.Context, client *wcp.Client, h *host) error {
+	name, port := h.api()
+	settings, err := a.door.api(ctx, client, h.guard, wcp.At(name, port))
+	if err != nil {
+		return err
 	}
-	return shell.Advise(err, "Please contact your vSphere server administrator for assistance.")
+	h.cluster = cluster(wcp.HTTPS(name, port), settings)
+	defer a.step("Trying the API server of " + h.address.String())()
+	return a.prove(ctx, h.cluster, h.session)
 }
 
-func (a *authenticator) adviseGuest(err error) error {
-	if errors.Is(err, wcp.ErrNoCluster) && a.guest.Namespace == "" {
-		return shell.Advise(err, "Name its namespace with --tanzu-kubernetes-cluster-namespace.")
+// enter logs in to the Tanzu Kubernetes cluster that was asked for.
+func (a *authenticator) enter(ctx context.Context, client *wcp.Client) (*guest, error) {
+	done := a.step("Logging in to cluster " + a.guest.Name)
+	session, err := client.Login(ctx, a.credentials, a.guest)
+	done()
+	if err != nil {
+		return nil, err
 	}
-	if errors.Is(err, wcp.ErrNoCluster) {
-		return shell.Advise(err, "kubectl get clusters -n %s lists what there is, after a login without --tanzu-kubernetes-cluster-name.", a.guest.Namespace)
+	settings := trust.Settings{CA: session.CA}
+	if len(session.CA) == 0 {
+		settings.Insecure = a.guard.Settings().Insecure
 	}
-	return a.advise(err)
-}
-
-// adviseConnection tells what can be done about a server that was not reached,
-// or not trusted.
-func adviseConnection(err error) error {
-	var changed *trust.Changed
-	var connection *wcp.ConnectionError
-	switch {
-	case errors.As(err, &changed):
-		return shell.Advise(changed, "If its administrator confirms the new fingerprint, remove %s and log in again.", changed.File)
-	case isCertificate(err):
-		return shell.Advise(err, "Pass the authority that signed the server's certificate with --certificate-authority, and the name that is in it with --server.")
-	case errors.As(err, &connection):
-		return shell.Advise(err, "There was an error when trying to connect to the server. Please check the server URL and try again.")
+	port := session.Server.Port
+	if port == "" {
+		port = apiPort
 	}
-	return err
+	entered := &guest{session: session, cluster: cluster(wcp.HTTPS(session.Server.Host, port), settings)}
+	defer a.step("Trying the API server of cluster " + a.guest.Name)()
+	return entered, a.prove(ctx, entered.cluster, session)
 }
 
 // resolve asks the operating system for the addresses of a name.

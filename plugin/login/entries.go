@@ -15,72 +15,79 @@ import (
 // apiPort is where a Supervisor's API server listens.
 const apiPort = "6443"
 
-// entries turns what the servers have given into kubeconfig entries.
-type entries struct {
-	username string
-	guest    *wcp.Guest
-	user     func(server wcp.Address, guest *wcp.Guest, session *wcp.Session) kubeconfig.User
-
-	existing *kubeconfig.Config
-	changes  *kubeconfig.Changes
-	renamed  map[string]string // wanted name → name
+// account is what a token is for: the API server that is named after an address,
+// and the login service that has given the token.
+type account struct {
+	address, login wcp.Address
+	guest          *wcp.Guest
+	session        *wcp.Session
 }
 
-// plan returns the changes to the kubeconfig, and the names of the contexts in
-// the order in which they are listed.
-func (e *entries) plan(existing *kubeconfig.Config, outcome *result) (*kubeconfig.Changes, []string) {
-	e.existing, e.renamed = existing, map[string]string{}
-	e.changes = &kubeconfig.Changes{
+// accounts returns what the servers have given tokens for.
+func (r *result) accounts(asked *wcp.Guest) []account {
+	var all []account
+	for _, h := range append([]*host{r.server}, r.others...) {
+		all = append(all, account{address: h.address, login: h.address, session: h.session})
+	}
+	if r.guest != nil {
+		all = append(all, account{address: r.guest.session.Server, login: r.server.address, guest: asked, session: r.guest.session})
+	}
+	return all
+}
+
+// plan is what a login changes in a kubeconfig.
+type plan struct {
+	changes *kubeconfig.Changes
+	names   []string          // of the contexts, in the order in which they are listed
+	renamed map[string]string // wanted name → why it is another, for the user
+
+	existing *kubeconfig.Config
+	username string
+}
+
+// makePlan turns what the servers have given into kubeconfig entries; users are
+// those of the accounts, by address. Entries of other people's making stay.
+func makePlan(existing *kubeconfig.Config, outcome *result, asked *wcp.Guest, username string,
+	users map[wcp.Address]kubeconfig.User) *plan {
+	p := &plan{existing: existing, username: username, renamed: map[string]string{}, changes: &kubeconfig.Changes{
 		Clusters: map[string]kubeconfig.Cluster{},
 		Contexts: map[string]kubeconfig.Context{},
 		Users:    map[string]kubeconfig.User{},
+	}}
+	for _, one := range outcome.accounts(asked) {
+		p.changes.Users[kubeconfig.UserName(one.address.String(), username)] = users[one.address]
 	}
-	server := outcome.server
-	e.addHost(server)
-	for _, other := range outcome.others {
-		e.addHost(other)
+	for _, h := range append([]*host{outcome.server}, outcome.others...) {
+		p.changes.Clusters[p.clusterName(h.address)] = h.cluster
 	}
-	first := e.addContext(server.address.String(), "", server.address)
+	server := outcome.server.address
+	first := p.addContext(server.String(), "", server)
 	var names []string
 	for _, w := range outcome.workloads {
-		names = append(names, e.addContext(w.namespace, w.namespace, w.host.address))
+		names = append(names, p.addContext(w.namespace, w.namespace, w.host.address))
 	}
-	if outcome.guest != nil {
-		names = append(names, e.addGuest(server, outcome.guest))
+	if entered := outcome.guest; entered != nil {
+		address := entered.session.Server
+		p.changes.Clusters[p.clusterName(address)] = entered.cluster
+		names = append(names, p.addContext(asked.Name, "", address))
 	}
 	slices.Sort(names)
-	names = append([]string{first}, slices.Compact(names)...)
-	e.changes.CurrentContext = &first
-	return e.changes, names
-}
-
-func (e *entries) addHost(h *host) {
-	e.changes.Clusters[e.clusterName(h.address)] = cluster(wcp.HTTPS(h.address.Host, h.port()), h.trust)
-	e.changes.Users[kubeconfig.UserName(h.address.String(), e.username)] = e.user(h.address, nil, h.session)
+	p.names = append([]string{first}, slices.Compact(names)...)
+	p.changes.CurrentContext = &first
+	return p
 }
 
 // clusterName is the host's. An entry of that name that others made or use stays
 // theirs.
-func (e *entries) clusterName(address wcp.Address) string {
+func (p *plan) clusterName(address wcp.Address) string {
 	name := address.String()
-	if _, exists := e.existing.Clusters[name]; exists && !e.existing.OwnCluster(name) {
+	if _, exists := p.existing.Clusters[name]; exists && !p.existing.OwnCluster(name) {
 		return "wcp:" + name
 	}
 	return name
 }
 
-// port is the API server's: what the workloads say, else the port that the user
-// wrote, where a Supervisor serves both, else the usual one.
-func (h *host) port() string {
-	switch {
-	case h.apiPort != "":
-		return h.apiPort
-	case h.address.Port != "":
-		return h.address.Port
-	}
-	return apiPort
-}
-
+// cluster is the entry of an API server.
 func cluster(server string, settings trust.Settings) kubeconfig.Cluster {
 	return kubeconfig.Cluster{
 		CertificateAuthorityData: base64.StdEncoding.EncodeToString(settings.CA),
@@ -90,45 +97,34 @@ func cluster(server string, settings trust.Settings) kubeconfig.Cluster {
 	}
 }
 
-func (e *entries) addGuest(server *host, session *wcp.Session) string {
-	address := session.Server
-	settings := trust.Settings{CA: session.CA}
-	if len(session.CA) == 0 {
-		settings.Insecure = server.trust.Insecure
-	}
-	port := address.Port
-	if port == "" {
-		port = apiPort
-	}
-	e.changes.Clusters[e.clusterName(address)] = cluster(wcp.HTTPS(address.Host, port), settings)
-	e.changes.Users[kubeconfig.UserName(address.String(), e.username)] = e.user(server.address, e.guest, session)
-	return e.addContext(e.guest.Name, "", address)
-}
-
 // addContext adds a context under the name that VMware's plugin gives it. A name
 // that belongs to somebody else, or to another context of this login, gets the
 // host behind it.
-func (e *entries) addContext(wanted, namespace string, address wcp.Address) string {
-	context := kubeconfig.Context{Cluster: e.clusterName(address), Namespace: namespace, User: kubeconfig.UserName(address.String(), e.username)}
+func (p *plan) addContext(wanted, namespace string, address wcp.Address) string {
+	context := kubeconfig.Context{
+		Cluster: p.clusterName(address), Namespace: namespace, User: kubeconfig.UserName(address.String(), p.username),
+	}
 	name := wanted
-	for n := 1; !e.free(name, context); n++ {
+	for n := 1; !p.free(name, context); n++ {
 		name = fmt.Sprintf("%s-%s", wanted, address.Host)
 		if n > 1 {
 			name = fmt.Sprintf("%s-%s-%d", wanted, address.Host, n)
 		}
-		e.renamed[wanted] = name
 	}
-	e.changes.Contexts[name] = context
+	if name != wanted {
+		p.renamed[wanted] = fmt.Sprintf("there is another context %s: the new one is %s", wanted, name)
+	}
+	p.changes.Contexts[name] = context
 	return name
 }
 
-func (e *entries) free(name string, context kubeconfig.Context) bool {
-	if taken, exists := e.changes.Contexts[name]; exists {
+func (p *plan) free(name string, context kubeconfig.Context) bool {
+	if taken, exists := p.changes.Contexts[name]; exists {
 		return taken == context
 	}
-	if _, exists := e.existing.Contexts[name]; !exists {
+	if _, exists := p.existing.Contexts[name]; !exists {
 		return true
 	}
-	_, _, ours := e.existing.Server(name)
+	_, _, ours := p.existing.Server(name)
 	return ours
 }

@@ -25,14 +25,23 @@ func at(name, port string) *host {
 	if err != nil {
 		panic(err)
 	}
-	return &host{address: address, apiPort: port, session: &wcp.Session{Token: "t"}}
+	h := &host{address: address, apiPort: port, session: &wcp.Session{Token: "t"}}
+	h.cluster = kubeconfig.Cluster{Server: wcp.HTTPS(h.api())}
+	return h
+}
+
+// shopAt is the Tanzu Kubernetes cluster shop, whose API server is at an address.
+func shopAt(address string) *guest {
+	return &guest{
+		session: &wcp.Session{Token: "g", Server: wcp.Address{Host: address}, CA: []byte("PEM")},
+		cluster: kubeconfig.Cluster{Server: wcp.HTTPS(address, "6443")},
+	}
 }
 
 // TestPlan names the contexts as VMware's plugin does, and does not take what
 // belongs to others.
 func TestPlan(t *testing.T) {
 	server, other := at("10.0.1.10", ""), at("10.0.1.20", "6444")
-	guest := &wcp.Session{Token: "g", Server: wcp.Address{Host: "10.0.1.99"}, CA: []byte("PEM")}
 	tests := []struct {
 		name     string
 		existing kubeconfig.Config
@@ -61,7 +70,7 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name:    "a cluster is called as a namespace",
-			outcome: result{server: server, workloads: []workload{{"shop", server}}, guest: guest},
+			outcome: result{server: server, workloads: []workload{{"shop", server}}, guest: shopAt("10.0.1.99")},
 			names:   []string{"10.0.1.10", "shop", "shop-10.0.1.99"},
 			contexts: map[string]kubeconfig.Context{
 				"10.0.1.10":      {Cluster: "10.0.1.10", User: ourUser},
@@ -92,10 +101,8 @@ func TestPlan(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			made := &entries{username: "dev", guest: &wcp.Guest{Name: "shop"}, user: func(wcp.Address, *wcp.Guest, *wcp.Session) kubeconfig.User {
-				return kubeconfig.User{}
-			}}
-			changes, names := made.plan(&test.existing, &test.outcome)
+			made := makePlan(&test.existing, &test.outcome, &wcp.Guest{Name: "shop"}, "dev", nil)
+			changes, names := made.changes, made.names
 			addresses := map[string]string{}
 			for name, cluster := range changes.Clusters {
 				addresses[name] = cluster.Server

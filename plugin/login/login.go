@@ -4,8 +4,6 @@ package login
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -19,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/openpacific/pacific/plugin/credential"
+	"github.com/openpacific/pacific/plugin/kubeapi"
 	"github.com/openpacific/pacific/plugin/kubeconfig"
 	"github.com/openpacific/pacific/plugin/shell"
 	"github.com/openpacific/pacific/plugin/trust"
@@ -55,7 +54,9 @@ from standard input with --password-stdin, or asked for on the terminal.
 
 A server whose certificate is signed by nobody that this computer knows is
 shown with its fingerprint, and trusted from then on if you say so. Where there
-is no terminal, name its authority with --certificate-authority.`,
+is no terminal, name its authority with --certificate-authority.
+
+The API servers are tried before anything is written.`,
 		Example: `  # Log in; contexts for the server and for your namespaces get into the kubeconfig
   kubectl vsphere login --vsphere-username user@domain --server=https://10.0.1.10
 
@@ -135,9 +136,9 @@ func (o *Options) validate(storageGiven bool) error {
 	case strings.Contains(o.Username, ":"):
 		return errors.New("a user name cannot hold a colon")
 	case o.ClusterName != "" && !wcp.ValidName(o.ClusterName):
-		return fmt.Errorf("%q is no name of a cluster", o.ClusterName)
+		return fmt.Errorf("%q is not the name of a cluster", o.ClusterName)
 	case o.ClusterNamespace != "" && !wcp.ValidName(o.ClusterNamespace):
-		return fmt.Errorf("%q is no name of a namespace", o.ClusterNamespace)
+		return fmt.Errorf("%q is not the name of a namespace", o.ClusterNamespace)
 	}
 	if err := shell.CheckFormat(o.Output); err != nil {
 		return err
@@ -151,6 +152,7 @@ func (o *Options) run(ctx context.Context, sh *shell.Shell) error {
 	if err != nil {
 		return err
 	}
+	entrance := &door{sh: sh, log: sh.Log()}
 	files, err := kubeconfig.FromEnvironment(sh.Getenv)
 	if err != nil {
 		return err
@@ -158,15 +160,21 @@ func (o *Options) run(ctx context.Context, sh *shell.Shell) error {
 	if _, err := files.Load(); err != nil {
 		return err // before anybody types a password
 	}
-	timeout, err := sh.Timeout()
-	if err != nil {
+	if entrance.timeout, err = sh.Timeout(); err != nil {
 		return err
 	}
 	client := func(address wcp.Address, guard *trust.Guard) *wcp.Client {
-		return wcp.New(address, guard.Transport(), timeout, sh.Log(), sh.Now)
+		return wcp.New(address, guard.Transport(), entrance.timeout, sh.Log(), sh.Now)
 	}
-	guard, err := o.establish(ctx, sh, address, client)
+	policy, err := o.policy(sh, address)
 	if err != nil {
+		return err
+	}
+	guard, err := policy.Guard(address.String(), address.Host)
+	if err != nil {
+		return err
+	}
+	if err := entrance.server(ctx, client(address, guard), guard); err != nil {
 		return err
 	}
 	credentials, err := o.credentials(ctx, sh)
@@ -175,14 +183,21 @@ func (o *Options) run(ctx context.Context, sh *shell.Shell) error {
 	}
 	login := &authenticator{
 		address: address, guard: guard, credentials: *credentials, guest: o.guest(),
-		client: client, resolve: resolve, step: sh.Progress, log: sh.Log(),
+		client: client, door: entrance, resolve: resolve, step: sh.Progress, log: sh.Log(),
+		prove: func(ctx context.Context, cluster kubeconfig.Cluster, session *wcp.Session) error {
+			client, err := kubeapi.New(cluster, session.Token, entrance.timeout)
+			if err != nil {
+				return err
+			}
+			return client.Prove(ctx)
+		},
 	}
 	outcome, err := login.run(ctx)
 	if err != nil {
 		return err
 	}
 	for _, failure := range outcome.failures {
-		o.warn(sh, failure)
+		sh.Warn("%s", shell.Line(failure.Error(), 1000))
 	}
 	names, err := o.write(ctx, sh, files, credentials.Username, outcome)
 	if err != nil {
@@ -191,87 +206,25 @@ func (o *Options) run(ctx context.Context, sh *shell.Shell) error {
 	return o.print(sh, outcome, names, credentials.Username)
 }
 
+// policy is what the user has said about trust.
+func (o *Options) policy(sh *shell.Shell, address wcp.Address) (policy trust.Policy, err error) {
+	policy = trust.Policy{Insecure: o.Insecure, Now: sh.Now}
+	switch {
+	case o.Insecure:
+		sh.Warn("the certificate of %s is not checked: whoever answers gets your password", address)
+	case o.CAFile != "":
+		policy.CA, err = trust.ReadCA(o.CAFile)
+	default:
+		policy.Store, err = trust.OpenStore(sh)
+	}
+	return policy, err
+}
+
 func (o *Options) guest() *wcp.Guest {
 	if o.ClusterName == "" {
 		return nil
 	}
 	return &wcp.Guest{Name: o.ClusterName, Namespace: o.ClusterNamespace}
-}
-
-func (o *Options) warn(sh *shell.Shell, failure error) {
-	sh.Warn("%s", shell.Line(failure.Error(), 1000))
-	var stranger *trust.Stranger
-	if errors.As(failure, &stranger) {
-		fmt.Fprintf(sh.Err, "hint: log in to it by itself: kubectl vsphere login --server=%s\n", stranger.Host)
-	}
-}
-
-// establish makes sure that the server is one to give a password to, and shows
-// its banner.
-func (o *Options) establish(ctx context.Context, sh *shell.Shell, address wcp.Address, client func(wcp.Address, *trust.Guard) *wcp.Client) (*trust.Guard, error) {
-	policy := trust.Policy{Insecure: o.Insecure, Now: sh.Now}
-	var err error
-	switch {
-	case o.Insecure:
-		sh.Warn("the certificate of %s is not checked: whoever answers gets your password", address)
-	case o.CAFile != "":
-		if policy.CA, err = trust.ReadCA(o.CAFile); err != nil {
-			return nil, err
-		}
-	default:
-		directory, err := sh.StateDirectory()
-		if err != nil {
-			return nil, err
-		}
-		policy.Store = &trust.Store{Directory: filepath.Join(directory, "trusted")}
-	}
-	guard, err := policy.Guard(address.String(), address.Host)
-	if err != nil {
-		return nil, err
-	}
-	ask := func() (string, error) {
-		defer sh.Progress("Connecting to " + address.String())()
-		return client(address, guard).Banner(ctx)
-	}
-	banner, err := ask()
-	var unknown *trust.Unknown
-	if errors.As(err, &unknown) {
-		if err := trustOnFirstUse(ctx, sh, guard, unknown); err != nil {
-			return nil, err
-		}
-		banner, err = ask()
-	}
-	var status *wcp.StatusError
-	if errors.As(err, &status) {
-		hint := "Please contact your vSphere server administrator for assistance."
-		if status.Status < 500 {
-			hint = "It does not look like a Supervisor. Please check the server URL and try again."
-		}
-		return nil, shell.Advise(fmt.Errorf("Error while connecting to host %s: %w", address, err), "%s", hint)
-	}
-	if err != nil {
-		return nil, adviseConnection(err)
-	}
-	if banner = strings.TrimSpace(shell.Clean(banner, 4096)); banner != "" && !strings.HasPrefix(banner, "<") {
-		fmt.Fprintln(sh.Err, banner)
-	}
-	return guard, nil
-}
-
-// trustOnFirstUse asks whether an unknown server is the right one.
-func trustOnFirstUse(ctx context.Context, sh *shell.Shell, guard *trust.Guard, unknown *trust.Unknown) error {
-	if !sh.Interactive() {
-		return shell.Advise(unknown, "Pass the authority that signed it with --certificate-authority, or log in once on a terminal to trust it.")
-	}
-	fmt.Fprint(sh.Err, shell.Clean(unknown.Description(), 4096))
-	yes, err := sh.Confirm(ctx, "Is it the right one? It will be trusted from now on.")
-	if err != nil {
-		return fmt.Errorf("ask whether %s is trusted: %w", unknown.Host, err)
-	}
-	if !yes {
-		return fmt.Errorf("%s is not trusted", unknown.Host)
-	}
-	return guard.Remember(unknown)
 }
 
 // credentials asks for what neither flags nor environment say.
@@ -285,7 +238,7 @@ func (o *Options) credentials(ctx context.Context, sh *shell.Shell) (*wcp.Creden
 			return nil, fmt.Errorf("read the user name from the terminal: %w", err)
 		}
 		if username == "" || strings.Contains(username, ":") {
-			return nil, errors.New("that is no user name")
+			return nil, errors.New("that is not a user name")
 		}
 	}
 	password := sh.Getenv(shell.Password)
@@ -294,11 +247,13 @@ func (o *Options) credentials(ctx context.Context, sh *shell.Shell) (*wcp.Creden
 		password, err = sh.PasswordFromInput(ctx)
 	case password != "":
 	case !sh.Interactive():
-		err = shell.Advise(errors.New("there is no password, and no terminal to ask for it"), "set %s, or pass the password with --password-stdin", shell.Password)
+		err = shell.Advise(errors.New("there is no password, and no terminal to ask for it"),
+			"set %s, or pass the password with --password-stdin", shell.Password)
 	default:
-		password, err = sh.ReadPassword(ctx, shell.Password+" environment variable is not set. Please enter the password below\nPassword: ")
+		password, err = sh.ReadPassword(ctx,
+			shell.Password+" environment variable is not set. Please enter the password below\nPassword: ")
 		if err == nil && password == "" {
-			err = errors.New("an empty password is no password")
+			err = errors.New("the password is empty")
 		}
 	}
 	if err != nil {
@@ -307,52 +262,65 @@ func (o *Options) credentials(ctx context.Context, sh *shell.Shell) (*wcp.Creden
 	return &wcp.Credentials{Username: username, Password: password}, nil
 }
 
-// write puts the entries into the kubeconfig and, with --auth=exec, the tokens
-// into the cache.
-func (o *Options) write(ctx context.Context, sh *shell.Shell, files *kubeconfig.Files, username string, outcome *result) ([]string, error) {
-	// Where there is no home, as in some containers, a login works all the same.
-	var cache *credential.Cache
-	var err error
+// write keeps the tokens, with --auth=exec in the cache, and puts the entries into
+// the kubeconfig.
+func (o *Options) write(ctx context.Context, sh *shell.Shell, files *kubeconfig.Files,
+	username string, outcome *result) ([]string, error) {
+	users := map[wcp.Address]kubeconfig.User{}
+	for _, one := range outcome.accounts(o.guest()) {
+		users[one.address] = kubeconfig.User{Token: one.session.Token}
+	}
 	if o.Auth == "exec" {
-		if cache, err = credential.Open(sh, o.Storage); err != nil {
+		var err error
+		if users, err = o.keep(ctx, sh, username, outcome.accounts(o.guest())); err != nil {
 			return nil, err
 		}
 	}
-	var failure error
-	var names []string
-	made := &entries{username: username, guest: o.guest(), user: func(server wcp.Address, guest *wcp.Guest, session *wcp.Session) kubeconfig.User {
-		if o.Auth == "token" {
-			return kubeconfig.User{Token: session.Token}
-		}
-		key := credential.Key{Server: server.String(), Username: username}
-		flags := &credential.Options{Server: server.String(), Username: username, Storage: o.Storage}
-		if guest != nil {
-			key.Cluster, key.Namespace = guest.Name, guest.Namespace
-			flags.Cluster, flags.Namespace, flags.Insecure = guest.Name, guest.Namespace, o.Insecure
-			if o.CAFile != "" {
-				flags.CAFile, err = filepath.Abs(o.CAFile)
-				failure = errors.Join(failure, err)
-			}
-		}
-		failure = errors.Join(failure, cache.Save(ctx, key, credential.Token{Value: session.Token, Expires: session.Expires}))
-		return kubeconfig.User{Exec: &kubeconfig.Exec{
-			APIVersion: "client.authentication.k8s.io/v1", Command: program(), Args: flags.Arguments(),
-			InstallHint:     "kubectl-vsphere is not in PATH; it hands the token of your vSphere login to kubectl",
-			InteractiveMode: "IfAvailable", ProvideClusterInfo: true,
-		}}
-	}}
-	err = files.Edit(ctx, func(existing *kubeconfig.Config) (*kubeconfig.Changes, error) {
-		var changes *kubeconfig.Changes
-		changes, names = made.plan(existing, outcome)
-		return changes, failure
+	var made *plan
+	err := files.Edit(ctx, func(existing *kubeconfig.Config) (*kubeconfig.Changes, error) {
+		made = makePlan(existing, outcome, o.guest(), username, users)
+		return made.changes, nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	for _, wanted := range slices.Sorted(maps.Keys(made.renamed)) {
-		sh.Warn("there is another context %s: the new one is %s", wanted, made.renamed[wanted])
+		sh.Warn("%s", made.renamed[wanted])
 	}
-	return names, nil
+	return made.names, nil
+}
+
+// keep puts the tokens into the cache and returns users that have them from there.
+func (o *Options) keep(ctx context.Context, sh *shell.Shell, username string, accounts []account) (map[wcp.Address]kubeconfig.User, error) {
+	// Only here, since with the token in the kubeconfig nobody needs a home.
+	cache, err := credential.Open(sh, o.Storage)
+	if err != nil {
+		return nil, err
+	}
+	authority := o.CAFile
+	if authority != "" {
+		if authority, err = filepath.Abs(authority); err != nil {
+			return nil, fmt.Errorf("find the file of --certificate-authority: %w", err)
+		}
+	}
+	users := map[wcp.Address]kubeconfig.User{}
+	for _, one := range accounts {
+		flags := &credential.Options{
+			Server: one.login.String(), Username: username, Storage: o.Storage, CAFile: authority, Insecure: o.Insecure,
+		}
+		if one.guest != nil {
+			flags.Cluster, flags.Namespace = one.guest.Name, one.guest.Namespace
+		}
+		if err := cache.Save(ctx, flags.Key(), credential.Token{Value: one.session.Token, Expires: one.session.Expires}); err != nil {
+			return nil, err
+		}
+		users[one.address] = kubeconfig.User{Exec: &kubeconfig.Exec{
+			APIVersion: "client.authentication.k8s.io/v1", Command: program(), Args: flags.Arguments(),
+			InstallHint:     "kubectl-vsphere is not in PATH; it hands the token of your vSphere login to kubectl",
+			InteractiveMode: "IfAvailable",
+		}}
+	}
+	return users, nil
 }
 
 // program is how kubectl is to call this program: by its name where that leads
@@ -405,13 +373,4 @@ logging in again later, or contact your cluster administrator.
 
 To change context, use `+"`kubectl config use-context <workload name>`\n", strings.Join(names, "\n   "))
 	return err
-}
-
-// isCertificate says whether a server was reached and is not trusted.
-func isCertificate(err error) bool {
-	var verification *tls.CertificateVerificationError
-	var unknown x509.UnknownAuthorityError
-	var name x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	return errors.As(err, &verification) || errors.As(err, &unknown) || errors.As(err, &name) || errors.As(err, &invalid)
 }

@@ -4,24 +4,14 @@ package namespace
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"net/http"
 	"time"
 
 	"github.com/openpacific/pacific/plugin/credential"
+	"github.com/openpacific/pacific/plugin/kubeapi"
 	"github.com/openpacific/pacific/plugin/kubeconfig"
 	"github.com/openpacific/pacific/plugin/shell"
-	"github.com/openpacific/pacific/plugin/wcp"
 )
-
-// resource lists the vSphere Namespaces that the caller has a role in.
-const resource = "/apis/vsphere.openpacific.io/v1alpha1/namespaces"
 
 // liveTimeout bounds the question: somebody waits for a completion.
 const liveTimeout = 3 * time.Second
@@ -33,47 +23,11 @@ func live(ctx context.Context, sh *shell.Shell, config *kubeconfig.Config, name 
 	if err != nil {
 		return nil, err
 	}
-	transport, err := transport(config.Clusters[current.Cluster])
+	client, err := kubeapi.New(config.Clusters[current.Cluster], token, liveTimeout)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, config.Clusters[current.Cluster].Server+resource, nil)
-	if err != nil {
-		return nil, err
-	}
-	if request.URL.Scheme != "https" {
-		return nil, errors.New("the token is for https only")
-	}
-	request.Header.Set("Authorization", "Bearer "+token)
-	request.Header.Set("Accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json")
-	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	response, err := client.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("status %d", response.StatusCode)
-	}
-	var answer struct {
-		Items []struct {
-			Metadata struct {
-				Name string `json:"name"`
-			} `json:"metadata"`
-		} `json:"items"`
-	}
-	if err := json.NewDecoder(io.LimitReader(response.Body, 16<<20)).Decode(&answer); err != nil {
-		return nil, errors.New("the answer is no list")
-	}
-	var names []string
-	for _, item := range answer.Items {
-		if wcp.ValidName(item.Metadata.Name) {
-			names = append(names, item.Metadata.Name)
-		}
-	}
-	return names, nil
+	return client.Namespaces(ctx)
 }
 
 // bearer returns the token of a user, without asking anybody.
@@ -97,17 +51,4 @@ func bearer(ctx context.Context, sh *shell.Shell, user kubeconfig.User) (string,
 		return "", errors.Join(errors.New("there is no cached token"), err)
 	}
 	return token.Value, nil
-}
-
-// transport trusts what the kubeconfig's entry trusts.
-func transport(cluster kubeconfig.Cluster) (*http.Transport, error) {
-	settings := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cluster.TLSServerName, InsecureSkipVerify: cluster.InsecureSkipTLSVerify}
-	if cluster.CertificateAuthorityData != "" {
-		authority, err := base64.StdEncoding.DecodeString(cluster.CertificateAuthorityData)
-		settings.RootCAs = x509.NewCertPool()
-		if err != nil || !settings.RootCAs.AppendCertsFromPEM(authority) {
-			return nil, errors.New("the kubeconfig holds no certificate authority")
-		}
-	}
-	return &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: settings}, nil
 }

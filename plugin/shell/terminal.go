@@ -47,20 +47,55 @@ func (s *Shell) ReadPassword(ctx context.Context, prompt string) (string, error)
 	return password, nil
 }
 
-// Confirm asks a question until it is answered with yes or no.
-func (s *Shell) Confirm(ctx context.Context, question string) (bool, error) {
-	for {
-		answer, err := s.ReadLine(ctx, question+" (yes/no): ")
+// Question is one that somebody answers with yes or no.
+type Question struct {
+	Text string
+	// Fingerprint, where it is set, says yes too when it is typed: whoever has it
+	// from elsewhere need not compare it by eye.
+	Fingerprint string
+}
+
+// confirmTries is how many answers may be neither yes nor no.
+const confirmTries = 3
+
+// Confirm asks a question. Whoever answers otherwise is told what to type, three
+// times.
+func (s *Shell) Confirm(ctx context.Context, question Question) (bool, error) {
+	options, prompt := "yes or no", question.Text+" (yes/no): "
+	if question.Fingerprint != "" {
+		options, prompt = "yes, no or the fingerprint", question.Text+" (yes/no/fingerprint): "
+	}
+	for try := 1; ; try++ {
+		answer, err := s.ReadLine(ctx, prompt)
 		if err != nil {
 			return false, err
 		}
-		switch strings.ToLower(answer) {
-		case "yes":
+		typed := hexDigits(answer)
+		switch lower := strings.ToLower(answer); {
+		case lower == "y" || lower == "yes" || question.Fingerprint != "" && typed == hexDigits(question.Fingerprint):
 			return true, nil
-		case "no":
+		case lower == "n" || lower == "no":
 			return false, nil
+		case try == confirmTries:
+			return false, fmt.Errorf("none of %d answers was %s", confirmTries, options)
+		case question.Fingerprint != "" && len(typed) == len(hexDigits(question.Fingerprint)):
+			prompt = "That is another fingerprint. Type " + options + ": "
+		default:
+			prompt = "Type " + options + ": "
 		}
 	}
+}
+
+// hexDigits are those of a fingerprint, however it is written: with or without
+// colons, and as openssl prints it, after "sha256 Fingerprint=". Of what is not
+// one, it is nothing.
+func hexDigits(text string) string {
+	digits := strings.NewReplacer(":", "", " ", "").Replace(strings.ToLower(text[strings.LastIndex(text, "=")+1:]))
+	digits = strings.TrimPrefix(digits, "sha256")
+	if strings.Trim(digits, "0123456789abcdef") != "" {
+		return ""
+	}
+	return digits
 }
 
 // PasswordFromInput reads the password that --password-stdin promises: the

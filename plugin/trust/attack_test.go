@@ -197,72 +197,269 @@ func TestExpiredCertificateIsNotOfferedForTrust(t *testing.T) {
 	}
 }
 
-// TestNamed decides about hosts that a server names.
-func TestNamed(t *testing.T) {
+// trusted returns a guard of sv that has seen it, by kind of trust.
+func trusted(t *testing.T, kind string, authority *wcptest.Authority, first *bait) *trust.Guard {
+	t.Helper()
+	var g *trust.Guard
+	switch kind {
+	case "ca":
+		g = guard(t, trust.Policy{CA: authority.PEM()}, "sv")
+	case "insecure":
+		g = guard(t, trust.Policy{Insecure: true}, "sv")
+	case "pin":
+		g = remember(t, &trust.Store{Directory: t.TempDir()}, "sv", first)
+	}
+	if err := ask(t, g, "sv", first); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// TestOther decides about login services that a server names, and that the user has
+// let in by name: by what proves the first one, and by no less.
+func TestOther(t *testing.T) {
 	authority, other := wcptest.NewAuthority(t, "CA"), wcptest.NewAuthority(t, "CA")
-	certificate := authority.Issue(t, "sv")
+	certificate := authority.Issue(t, "sv", "sv2")
 	borrowed := other.Issue(t, "sv2")
 	borrowed.Certificate[1] = authority.Certificate.Raw
-	intermediateByLeaf := signedByLeaf(t, certificate, "sv2")
 	tests := []struct {
 		name   string
 		second tls.Certificate
-		passes map[string]bool // by kind of trust
+		passes bool
+		same   bool
 	}{
-		{"same certificate", certificate, map[string]bool{"ca": true, "pin": true, "insecure": true}},
-		{"same authority", authority.Issue(t, "sv2"), map[string]bool{"ca": true, "pin": true, "insecure": true}},
-		{"same authority, other name", authority.Issue(t, "web"), map[string]bool{"insecure": true}},
-		{"other authority", other.Issue(t, "sv2"), nil},
-		{"other authority that shows ours", borrowed, nil},
-		{"signed by the server's own key", intermediateByLeaf, nil},
+		{"same certificate", certificate, true, true},
+		{"same authority", authority.Issue(t, "sv2"), true, false},
+		{"same authority, other name", authority.Issue(t, "web"), false, false},
+		{"other authority", other.Issue(t, "sv2"), false, false},
+		{"other authority that shows ours", borrowed, false, false},
+		{"signed by the server's own key", signedByLeaf(t, certificate, "sv2"), false, false},
 	}
 	for _, test := range tests {
 		for _, kind := range []string{"ca", "pin", "insecure"} {
 			t.Run(test.name+"/"+kind, func(t *testing.T) {
-				first := serve(t, certificate)
-				var g *trust.Guard
-				switch kind {
-				case "ca":
-					g = guard(t, trust.Policy{CA: authority.PEM()}, "sv")
-				case "insecure":
-					g = guard(t, trust.Policy{Insecure: true}, "sv")
-				case "pin":
-					g = remember(t, &trust.Store{Directory: t.TempDir()}, "sv", first)
-				}
-				if err := ask(t, g, "sv", first); err != nil {
+				g := trusted(t, kind, authority, serve(t, certificate))
+				second, err := g.Other("sv2", "sv2")
+				if err != nil {
 					t.Fatal(err)
 				}
-				err := ask(t, g.Named("sv2"), "sv2", serve(t, test.second))
-				if passed := err == nil; passed != test.passes[kind] {
-					t.Errorf("passed %v, want %v: %v", passed, test.passes[kind], err)
+				if second.Same(g) {
+					t.Error("it is the same before anybody has seen it")
+				}
+				err = ask(t, second, "sv2", serve(t, test.second))
+				if passes := test.passes || kind == "insecure"; (err == nil) != passes {
+					t.Errorf("passed %v, want %v: %v", err == nil, passes, err)
+				}
+				if same := second.Same(g); same != test.same {
+					t.Errorf("the same server: %v, want %v", same, test.same)
 				}
 			})
 		}
 	}
 }
 
-// TestNamed_BeforeTheFirst: nobody is trusted for the word of a server that has
+// TestOther_BeforeTheFirst: nobody is trusted for the word of a server that has
 // not been checked itself.
-func TestNamed_BeforeTheFirst(t *testing.T) {
+func TestOther_BeforeTheFirst(t *testing.T) {
 	authority := wcptest.NewAuthority(t, "CA")
-	g := guard(t, trust.Policy{CA: authority.PEM()}, "sv")
-	if err := ask(t, g.Named("sv2"), "sv2", serve(t, authority.Issue(t, "sv2"))); err == nil {
+	store := &trust.Store{Directory: t.TempDir()}
+	remember(t, store, "sv", serve(t, authority.Issue(t, "sv")))
+	second, err := guard(t, trust.Policy{Store: store}, "sv").Other("sv2", "sv2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(t, second, "sv2", serve(t, authority.Issue(t, "sv2"))); err == nil {
 		t.Error("a host was trusted that nobody could have named")
 	}
 }
 
-// TestNamed_TwoAuthoritiesInTheFile: the file of --certificate-authority may
-// hold several; the first server's counts.
-func TestNamed_TwoAuthoritiesInTheFile(t *testing.T) {
-	authority, other := wcptest.NewAuthority(t, "CA"), wcptest.NewAuthority(t, "Other CA")
-	g := guard(t, trust.Policy{CA: append(authority.PEM(), other.PEM()...)}, "sv")
-	if err := ask(t, g, "sv", serve(t, authority.Issue(t, "sv"))); err != nil {
+// TestOther_HasAPinOfItsOwn: what the user has trusted for a server counts, whoever
+// names it.
+func TestOther_HasAPinOfItsOwn(t *testing.T) {
+	authority, others := wcptest.NewAuthority(t, "CA"), wcptest.NewAuthority(t, "Other CA")
+	store := &trust.Store{Directory: t.TempDir()}
+	remember(t, store, "sv2", serve(t, others.Issue(t, "sv2")))
+	first := serve(t, authority.Issue(t, "sv"))
+	second, err := remember(t, store, "sv", first).Other("sv2", "sv2")
+	if err != nil {
 		t.Fatal(err)
 	}
-	var stranger *trust.Stranger
-	if err := ask(t, g.Named("sv2"), "sv2", serve(t, other.Issue(t, "sv2"))); !errors.As(err, &stranger) {
-		t.Errorf("got %v, want a stranger", err)
+	if err := ask(t, second, "sv2", serve(t, others.Issue(t, "sv2"))); err != nil {
+		t.Errorf("the server that was trusted is refused: %v", err)
 	}
+	var changed *trust.Changed
+	if err := ask(t, second, "sv2", serve(t, authority.Issue(t, "sv2"))); !errors.As(err, &changed) {
+		t.Errorf("got %v, want the change to be refused", err)
+	}
+}
+
+// TestKeep remembers a server that the first one's authority has proved, for when
+// the first one is not asked.
+func TestKeep(t *testing.T) {
+	authority := wcptest.NewAuthority(t, "CA")
+	store := &trust.Store{Directory: t.TempDir()}
+	second, err := remember(t, store, "sv", serve(t, authority.Issue(t, "sv"))).Other("sv2", "sv2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := serve(t, authority.Issue(t, "sv2"))
+	if err := errors.Join(ask(t, second, "sv2", there), second.Keep()); err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(t, guard(t, trust.Policy{Store: store}, "sv2"), "sv2", there); err != nil {
+		t.Errorf("it is not remembered: %v", err)
+	}
+}
+
+// accepts says whether what a kubeconfig is given verifies a server for a client
+// that knows nothing else, as kubectl does.
+func accepts(t *testing.T, settings trust.Settings, host string, b *bait) error {
+	t.Helper()
+	config := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
+	if settings.ServerName != "" {
+		config.ServerName = settings.ServerName
+	}
+	if settings.CA != nil {
+		config.RootCAs = x509.NewCertPool()
+		config.RootCAs.AppendCertsFromPEM(settings.CA)
+	}
+	connection, err := tls.Dial("tcp", b.address, config)
+	if err == nil {
+		connection.Close()
+	}
+	return err
+}
+
+// TestAPI decides about the API server beside a login service. What it accepts,
+// other clients accept with what is handed on.
+func TestAPI(t *testing.T) {
+	ours, theirs := wcptest.NewAuthority(t, "CA"), wcptest.NewAuthority(t, "Other CA")
+	alone := wcptest.Alone
+	shown, hidden := ours.Issue(t, "sv"), alone(ours.Issue(t, "sv"))
+	const proved, unknown, silent, refused = "proved", "unknown", "silent", "refused"
+	tests := []struct {
+		name       string
+		login, api tls.Certificate
+		told       *wcptest.Authority
+		want       map[string]string // by kind of trust
+	}{
+		{"of the authority that was trusted", shown, alone(ours.Issue(t, "sv")), nil, map[string]string{"ca": proved, "pin": proved}},
+		{"of an authority that was told", shown, alone(theirs.Issue(t, "sv")), theirs, map[string]string{"ca": proved, "pin": proved}},
+		{"of an authority that nobody knows", shown, theirs.Issue(t, "sv"), nil, map[string]string{"ca": refused, "pin": unknown}},
+		{"of one that it does not show either", shown, alone(theirs.Issue(t, "sv")), nil, map[string]string{"ca": refused, "pin": silent}},
+		{"of another than was told", shown, theirs.Issue(t, "sv"), ours, map[string]string{"ca": refused, "pin": unknown}},
+		{"for another name", shown, ours.Issue(t, "web"), nil, map[string]string{"ca": refused, "pin": refused}},
+		{"by a login service that shows nobody", hidden, ours.Issue(t, "sv"), nil, map[string]string{"pin": unknown}},
+		{"the same certificate, which shows nobody", hidden, hidden, nil, map[string]string{"pin": silent}},
+		{"the same certificate, whose authority was told", hidden, hidden, ours, map[string]string{"pin": proved}},
+		{"one that has signed itself", hidden, selfSigned(t, "sv"), nil, map[string]string{"pin": unknown}},
+	}
+	for _, test := range tests {
+		for kind, want := range test.want {
+			t.Run(test.name+"/"+kind, func(t *testing.T) {
+				login := trusted(t, kind, ours, serve(t, test.login))
+				g, err := login.API("sv:6443")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if test.told != nil {
+					g.Tell(test.told.PEM())
+				}
+				there := serve(t, test.api)
+				err = ask(t, g, "sv", there)
+				var missing *trust.Unknown
+				var hidden *trust.NoAuthority
+				got := refused
+				switch {
+				case err == nil:
+					got = proved
+				case errors.As(err, &missing):
+					got = unknown
+				case errors.As(err, &hidden):
+					got = silent
+				}
+				if got != want {
+					t.Fatalf("%s, want %s: %v", got, want, err)
+				}
+				if got == unknown {
+					if err := errors.Join(g.Remember(missing), ask(t, g, "sv", there)); err != nil {
+						t.Fatalf("it is not trusted after Remember: %v", err)
+					}
+				}
+				if got != proved && got != unknown {
+					return
+				}
+				if err := accepts(t, g.Settings(), "sv", there); err != nil {
+					t.Errorf("what a kubeconfig is given does not verify the server: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// TestAPI_NamedOtherwise: the name that the login service was accepted by counts for
+// the API server too, and is told.
+func TestAPI_NamedOtherwise(t *testing.T) {
+	authority := wcptest.NewAuthority(t, "CA")
+	login := remember(t, &trust.Store{Directory: t.TempDir()}, "sv", serve(t, authority.Issue(t, "web")))
+	g, err := login.API("sv:6443")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := serve(t, authority.Issue(t, "web"))
+	if err := ask(t, g, "sv", there); err != nil {
+		t.Fatal(err)
+	}
+	if settings := g.Settings(); settings.ServerName != "web" || accepts(t, settings, "sv", there) != nil {
+		t.Errorf("a kubeconfig is given %+v", settings)
+	}
+}
+
+// TestAPI_Changed: what was trusted for an API server counts, as for a login
+// service.
+func TestAPI_Changed(t *testing.T) {
+	ours, theirs := wcptest.NewAuthority(t, "CA"), wcptest.NewAuthority(t, "Other CA")
+	login := remember(t, &trust.Store{Directory: t.TempDir()}, "sv", serve(t, ours.Issue(t, "sv")))
+	g, err := login.API("sv:6443")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var unknown *trust.Unknown
+	if err := ask(t, g, "sv", serve(t, theirs.Issue(t, "sv"))); !errors.As(err, &unknown) {
+		t.Fatal(err)
+	}
+	if err := g.Remember(unknown); err != nil {
+		t.Fatal(err)
+	}
+	again, err := login.API("sv:6443")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(t, again, "sv", serve(t, theirs.Issue(t, "sv"))); err != nil {
+		t.Errorf("a renewed certificate is refused: %v", err)
+	}
+	var changed *trust.Changed
+	if err := ask(t, again, "sv", serve(t, wcptest.NewAuthority(t, "Other CA").Issue(t, "sv"))); !errors.As(err, &changed) {
+		t.Errorf("got %v, want the change to be refused", err)
+	}
+}
+
+// selfSigned makes a certificate that is nobody's but its own.
+func selfSigned(t *testing.T, name string) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(8), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	raw, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{raw}, PrivateKey: key}
 }
 
 // signedByLeaf makes a certificate that the key of a server's certificate, which

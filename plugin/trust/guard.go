@@ -3,10 +3,8 @@
 package trust
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -20,11 +18,10 @@ import (
 
 // Policy is what the user decided about trust.
 type Policy struct {
-	Insecure   bool
-	CA         []byte // PEM; nil when the user names no authority
-	ServerName string // with CA: the name in the certificate, if not the host
-	Store      *Store // may be nil
-	Now        func() time.Time
+	Insecure bool
+	CA       []byte // PEM; nil when the user names no authority
+	Store    *Store // nil with CA, or where nothing can be remembered
+	Now      func() time.Time
 }
 
 // ReadCA returns the certificates of a file.
@@ -34,19 +31,22 @@ func ReadCA(file string) ([]byte, error) {
 		return nil, fmt.Errorf("read the certificate authority: %w", err)
 	}
 	if !x509.NewCertPool().AppendCertsFromPEM(data) {
-		return nil, shell.Advise(fmt.Errorf("%s holds no certificate", file), "--certificate-authority takes a file in PEM format, which begins with -----BEGIN CERTIFICATE-----")
+		return nil, shell.Advise(fmt.Errorf("%s holds no certificate", file),
+			"--certificate-authority takes a file in PEM format, which begins with -----BEGIN CERTIFICATE-----")
 	}
 	return data, nil
 }
 
-// Guard checks the certificates of one host. It remembers what the last
+// Guard checks the certificates of one server. It remembers what the last
 // handshake has proved.
 type Guard struct {
 	policy  Policy
 	address string // as the store calls it
 	host    string
-	first   *Guard // not nil for a host that another server named
 	pin     *Pin
+	first   *Guard // of the server that named this one; nil for the one that the user typed
+	login   *Guard // of the login service that this API server belongs to; nil for a login service
+	told    []byte // authorities that the login service has told, PEM
 
 	mu    sync.Mutex // guards proof
 	proof *proof
@@ -55,25 +55,39 @@ type Guard struct {
 // proof is what a handshake has shown.
 type proof struct {
 	presented []*x509.Certificate
-	anchors   []*x509.Certificate // the roots of the verified chains; none when insecure
-	name      string              // the name under which the certificate was accepted
+	basis     basis
 }
 
-// Guard returns the guard of a host. address is host, with a port if need be.
+// Guard returns the guard of the login service at an address that the user has
+// typed. address is host, with a port if need be.
 func (p Policy) Guard(address, host string) (*Guard, error) {
-	guard := &Guard{policy: p, address: address, host: host}
+	return p.guard(&Guard{policy: p, address: address, host: host})
+}
+
+// Other returns the guard of a login service that the guarded one has named. Who
+// calls it has the user's consent. What has proved the first one proves it too.
+func (g *Guard) Other(address, host string) (*Guard, error) {
+	return g.policy.guard(&Guard{policy: g.policy, address: address, host: host, first: g})
+}
+
+// API returns the guard of the API server that belongs to the guarded login
+// service, at another port of the same host.
+func (g *Guard) API(address string) (*Guard, error) {
+	return g.policy.guard(&Guard{policy: g.policy, address: address, host: g.host, login: g})
+}
+
+func (p Policy) guard(guard *Guard) (*Guard, error) {
 	if p.Insecure || p.CA != nil || p.Store == nil {
 		return guard, nil
 	}
-	pin, err := p.Store.Load(address)
+	pin, err := p.Store.Load(guard.address)
 	guard.pin = pin
 	return guard, err
 }
 
-// Named returns the guard of a host that the guarded server has named.
-func (g *Guard) Named(host string) *Guard {
-	return &Guard{policy: g.policy, address: host, host: host, first: g}
-}
+// Tell adds authorities, as PEM, that the login service has told of its API
+// server, over a connection that was checked.
+func (g *Guard) Tell(authorities []byte) { g.told = authorities }
 
 // Transport returns an HTTP transport whose peers are checked by the guard.
 func (g *Guard) Transport() *http.Transport {
@@ -99,7 +113,7 @@ func (g *Guard) verify(state tls.ConnectionState) error {
 	if len(state.PeerCertificates) == 0 {
 		return errors.New("the server shows no certificate")
 	}
-	// A proxy that is itself spoken to over TLS comes by here too; it is no
+	// A proxy that is itself spoken to over TLS comes by here too; it is not a
 	// server of ours, and gets neither password nor token.
 	if state.ServerName != "" && state.ServerName != g.host {
 		_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{
@@ -118,104 +132,58 @@ func (g *Guard) verify(state tls.ConnectionState) error {
 }
 
 func (g *Guard) check(presented []*x509.Certificate) (*proof, error) {
+	if g.policy.Insecure {
+		return &proof{presented, basis{names: []string{g.host}}}, nil
+	}
+	bases, err := g.bases()
+	if err != nil {
+		return nil, err
+	}
+	var failed error
+	for _, b := range bases {
+		accepted, err := b.accept(presented, g.policy.Now())
+		if err == nil {
+			return &proof{presented, accepted}, nil
+		}
+		// What else is wrong with it says more than that nobody known has signed it.
+		if failed == nil || isUnknown(failed) {
+			failed = err
+		}
+	}
+	if failed != nil && !isUnknown(failed) {
+		return nil, failed
+	}
+	return nil, g.explain(presented, failed)
+}
+
+// explain says why a certificate that no basis accepts is not accepted.
+func (g *Guard) explain(presented []*x509.Certificate, reason error) error {
+	now := top(presented, g.policy.Now())
 	switch {
-	case g.first != nil:
-		return g.checkNamed(presented)
-	case g.policy.Insecure:
-		return &proof{presented: presented, name: g.host}, nil
-	case g.policy.CA != nil:
-		roots := x509.NewCertPool()
-		roots.AppendCertsFromPEM(g.policy.CA)
-		name := g.host
-		if g.policy.ServerName != "" {
-			name = g.policy.ServerName
-		}
-		return g.chain(presented, roots, name)
 	case g.pin != nil:
-		return g.checkPin(presented)
-	}
-	shown, err := g.chain(presented, nil, g.host)
-	var unknown x509.UnknownAuthorityError
-	var system x509.SystemRootsError
-	if errors.As(err, &unknown) || errors.As(err, &system) {
-		return nil, g.unknown(presented, err)
-	}
-	return shown, err
-}
-
-// chain verifies the chain first and the name afterwards, so that an unknown
-// authority is told from a wrong name.
-func (g *Guard) chain(presented []*x509.Certificate, roots *x509.CertPool, name string) (*proof, error) {
-	chains, err := presented[0].Verify(x509.VerifyOptions{
-		Roots: roots, Intermediates: pool(presented[1:]), CurrentTime: g.policy.Now(),
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := presented[0].VerifyHostname(name); err != nil {
-		return nil, err
-	}
-	shown := &proof{presented: presented, name: name}
-	for _, chain := range chains {
-		shown.anchors = append(shown.anchors, chain[len(chain)-1])
-	}
-	return shown, nil
-}
-
-func (g *Guard) checkPin(presented []*x509.Certificate) (*proof, error) {
-	anchor, err := g.pin.certificate()
-	if err != nil {
-		return nil, err
-	}
-	name := g.host
-	if g.pin.ServerName != "" {
-		name = g.pin.ServerName
-	}
-	shown, err := g.chain(presented, pool([]*x509.Certificate{anchor}), name)
-	var unknown x509.UnknownAuthorityError
-	if errors.As(err, &unknown) {
-		return nil, &Changed{
-			Host: g.address, File: g.policy.Store.file(g.address),
-			Before: Fingerprint(anchor), Now: Fingerprint(top(presented, g.policy.Now())),
+		before, err := g.pin.certificate()
+		if err != nil {
+			return err
 		}
+		if g.login != nil && presented[0].Equal(before) {
+			return &NoAuthority{Host: g.address, Leaf: presented[0]}
+		}
+		return &Changed{
+			Host: g.address, File: g.policy.Store.file(g.address), Before: Fingerprint(before), Now: Fingerprint(now),
+		}
+	case g.policy.Store == nil:
+		return reason
+	case g.login != nil && !vouches(now):
+		return &NoAuthority{Host: g.address, Leaf: presented[0]}
 	}
-	return shown, err
+	return g.unknown(presented, reason)
 }
 
-// checkNamed lets a host pass that holds the certificate of the first server,
-// or has one of the same authority that is valid for its own name.
-func (g *Guard) checkNamed(presented []*x509.Certificate) (*proof, error) {
-	first := g.first.shown()
-	if first == nil {
-		return nil, errors.New("the first server has not been checked")
-	}
-	if presented[0].Equal(first.presented[0]) {
-		return &proof{presented: presented, anchors: first.anchors, name: first.name}, nil
-	}
-	authorities := first.anchors
-	if g.policy.Insecure {
-		authorities = []*x509.Certificate{top(first.presented, g.policy.Now())}
-	}
-	roots := x509.NewCertPool()
-	for _, authority := range authorities {
-		if authority.IsCA {
-			roots.AddCert(authority)
-		}
-	}
-	chains, err := presented[0].Verify(x509.VerifyOptions{
-		Roots: roots, Intermediates: pool(presented[1:]), CurrentTime: g.policy.Now(),
-	})
-	if err != nil {
-		return nil, &Stranger{Host: g.address, First: g.first.address}
-	}
-	shown := &proof{presented: presented, name: g.host}
-	if g.policy.Insecure {
-		return shown, nil
-	}
-	for _, chain := range chains {
-		shown.anchors = append(shown.anchors, chain[len(chain)-1])
-	}
-	return shown, presented[0].VerifyHostname(g.host)
+// Same says whether both have shown the same certificate in their last
+// handshakes: whoever can has the same key, and so is the same server.
+func (g *Guard) Same(other *Guard) bool {
+	mine, theirs := g.shown(), other.shown()
+	return mine != nil && theirs != nil && mine.presented[0].Equal(theirs.presented[0])
 }
 
 func (g *Guard) shown() *proof {
@@ -240,33 +208,9 @@ func (g *Guard) Settings() Settings {
 	case shown == nil:
 		return Settings{}
 	}
-	settings := Settings{}
-	if shown.name != g.host {
-		settings.ServerName = shown.name
-	}
-	root := g
-	if g.first != nil {
-		root = g.first
-	}
-	switch {
-	case root.policy.CA != nil:
-		settings.CA = root.policy.CA
-	case root.pin != nil:
-		settings.CA = []byte(root.pin.Certificate)
+	settings := Settings{CA: shown.basis.authorities}
+	if name := shown.basis.names[0]; name != g.host {
+		settings.ServerName = name
 	}
 	return settings
-}
-
-func pool(certificates []*x509.Certificate) *x509.CertPool {
-	all := x509.NewCertPool()
-	for _, certificate := range certificates {
-		all.AddCert(certificate)
-	}
-	return all
-}
-
-func encode(certificate *x509.Certificate) []byte {
-	var out bytes.Buffer
-	_ = pem.Encode(&out, &pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})
-	return out.Bytes()
 }

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/openpacific/pacific/plugin/shell"
 )
 
 // Pin is a certificate that the user has trusted for one server.
@@ -36,9 +38,29 @@ func (p *Pin) certificate() (*x509.Certificate, error) {
 	return certificate, nil
 }
 
+// basis is what the pin accepts a certificate of a host for.
+func (p *Pin) basis(host string) basis {
+	// A certificate that cannot be read accepts none, and is told of then.
+	certificate, err := p.certificate()
+	b := basis{authorities: []byte(p.Certificate), alone: err == nil && !vouches(certificate), names: []string{host}}
+	if p.ServerName != "" {
+		b.names[0] = p.ServerName
+	}
+	return b
+}
+
 // Store keeps pins, each in a file of its own, so that one can be removed.
 type Store struct {
 	Directory string
+}
+
+// OpenStore returns the store of the user.
+func OpenStore(sh *shell.Shell) (*Store, error) {
+	directory, err := sh.StateDirectory()
+	if err != nil {
+		return nil, err
+	}
+	return &Store{Directory: filepath.Join(directory, "trusted")}, nil
 }
 
 func (s *Store) file(address string) string {

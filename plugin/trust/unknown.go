@@ -5,6 +5,7 @@ package trust
 import (
 	"crypto/sha256"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -20,26 +21,41 @@ type Unknown struct {
 }
 
 func (u *Unknown) Error() string {
-	return fmt.Sprintf("the certificate of %s is not signed by an authority that this computer knows; SHA-256 fingerprint %s", u.Host, Fingerprint(u.Anchor))
+	return fmt.Sprintf("the certificate of %s is not signed by an authority that this computer knows; SHA-256 fingerprint %s",
+		u.Host, Fingerprint(u.Anchor))
 }
+
 func (u *Unknown) Unwrap() error { return u.Reason }
 
 // Description is what the user compares before trusting it.
 func (u *Unknown) Description() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "The certificate of %s is not signed by an authority that this computer knows.\n", u.Host)
-	fmt.Fprintf(&text, "  issued to:   %s\n", subject(u.Leaf))
-	if u.ServerName != "" {
-		fmt.Fprintf(&text, "               not to %s: it will be expected to be %s\n", u.Host, u.ServerName)
+	describe(&text, u.Host, u.ServerName, u.Leaf, u.Anchor)
+	return text.String()
+}
+
+// Description is what the last handshake has shown.
+func (g *Guard) Description() string {
+	var text strings.Builder
+	if shown := g.shown(); shown != nil {
+		describe(&text, g.address, g.Settings().ServerName, shown.presented[0], top(shown.presented, g.policy.Now()))
 	}
-	fmt.Fprintf(&text, "  issued by:   %s\n", u.Leaf.Issuer)
-	fmt.Fprintf(&text, "  valid until: %s\n", u.Leaf.NotAfter.UTC().Format(time.DateOnly))
+	return text.String()
+}
+
+func describe(text *strings.Builder, host, name string, leaf, anchor *x509.Certificate) {
+	fmt.Fprintf(text, "  issued to:   %s\n", subject(leaf))
+	if name != "" {
+		fmt.Fprintf(text, "               not to %s: it will be expected to be %s\n", host, name)
+	}
+	fmt.Fprintf(text, "  issued by:   %s\n", leaf.Issuer)
+	fmt.Fprintf(text, "  valid until: %s\n", leaf.NotAfter.UTC().Format(time.DateOnly))
 	whose := "of the certificate"
-	if !u.Anchor.Equal(u.Leaf) {
+	if !anchor.Equal(leaf) {
 		whose = "of the authority"
 	}
-	fmt.Fprintf(&text, "  SHA-256 fingerprint %s:\n  %s\n", whose, Fingerprint(u.Anchor))
-	return text.String()
+	fmt.Fprintf(text, "  SHA-256 fingerprint %s:\n  %s\n", whose, Fingerprint(anchor))
 }
 
 func subject(certificate *x509.Certificate) string {
@@ -59,16 +75,28 @@ type Changed struct {
 }
 
 func (c *Changed) Error() string {
-	return fmt.Sprintf("the certificate of %s has changed: trusted was SHA-256 fingerprint %s, now it is %s; somebody may be listening in", c.Host, c.Before, c.Now)
+	return fmt.Sprintf("the certificate of %s has changed: trusted was SHA-256 fingerprint %s, now it is %s; somebody may be listening in",
+		c.Host, c.Before, c.Now)
 }
 
-// Stranger says that a host named by a server is not of that server's authority.
-type Stranger struct {
-	Host, First string
+// NoAuthority says that an API server does not show who has signed its
+// certificate. What kubectl verifies with is that authority's certificate.
+type NoAuthority struct {
+	Host string
+	Leaf *x509.Certificate
 }
 
-func (s *Stranger) Error() string {
-	return fmt.Sprintf("%s was named by %s but is not of the same certificate authority: it does not get the password", s.Host, s.First)
+func (n *NoAuthority) Error() string {
+	return fmt.Sprintf("%s does not show the certificate of the authority that has signed its own (%s), and kubectl needs it",
+		n.Host, n.Leaf.Issuer)
+}
+
+// Unproved says whether an error means that a server was reached, and that nothing
+// is known that proves who it is.
+func Unproved(err error) bool {
+	var unknown *Unknown
+	var silent *NoAuthority
+	return errors.As(err, &unknown) || errors.As(err, &silent)
 }
 
 // Fingerprint writes a certificate's fingerprint as `openssl x509 -sha256` does.
@@ -126,11 +154,31 @@ func (g *Guard) unknown(presented []*x509.Certificate, reason error) error {
 	return err
 }
 
+// Fingerprint is that of the certificate to trust.
+func (u *Unknown) Fingerprint() string { return Fingerprint(u.Anchor) }
+
 // Remember trusts a server from now on.
-func (g *Guard) Remember(u *Unknown) error {
+func (g *Guard) Remember(u *Unknown) error { return g.keep(u.Anchor, u.ServerName) }
+
+// Keep remembers, for a server that another one has named, the authority that the
+// first one was trusted with and that has proved this one too: the next time, the
+// first one may not be asked.
+func (g *Guard) Keep() error {
+	shown := g.shown()
+	if g.policy.Store == nil || g.pin != nil || shown == nil || shown.basis.authorities == nil {
+		return nil
+	}
+	authority, err := (&Pin{Host: g.address, Certificate: string(shown.basis.authorities)}).certificate()
+	if err != nil {
+		return err
+	}
+	return g.keep(authority, "")
+}
+
+func (g *Guard) keep(certificate *x509.Certificate, name string) error {
 	pin := &Pin{
-		Host: g.address, ServerName: u.ServerName, Fingerprint: Fingerprint(u.Anchor),
-		Certificate: string(encode(u.Anchor)), Since: g.policy.Now().UTC().Truncate(time.Second),
+		Host: g.address, ServerName: name, Fingerprint: Fingerprint(certificate),
+		Certificate: string(encode(certificate)), Since: g.policy.Now().UTC().Truncate(time.Second),
 	}
 	if err := g.policy.Store.Save(pin); err != nil {
 		return err

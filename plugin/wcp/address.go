@@ -30,7 +30,7 @@ type Address struct {
 func ParseAddress(text string) (Address, error) {
 	address, err := parseAddress(strings.TrimSpace(text))
 	if err != nil {
-		return Address{}, fmt.Errorf("%q is no address of a server: %w", text, err)
+		return Address{}, fmt.Errorf("%q is not the address of a server: %w", text, err)
 	}
 	return address, nil
 }
@@ -54,18 +54,23 @@ func parseAddress(text string) (Address, error) {
 	case strings.Trim(location.Path, "/") != "" || location.RawQuery != "" || location.Fragment != "":
 		return Address{}, errors.New("a path does not belong in it")
 	}
-	address := Address{Host: strings.ToLower(location.Hostname()), Port: location.Port()}
-	if address.Port == "443" {
-		address.Port = ""
-	}
+	address := At(strings.ToLower(location.Hostname()), location.Port())
 	_, notIP := netip.ParseAddr(address.Host)
 	if notIP != nil && !hostName.MatchString(address.Host) {
-		return Address{}, errors.New("the host is no name and no IP address")
+		return Address{}, errors.New("the host is neither a name nor an IP address")
 	}
 	if address.Port != "" && !portNumber.MatchString(address.Port) {
-		return Address{}, errors.New("the port is no number")
+		return Address{}, errors.New("the port is not a number")
 	}
 	return address, nil
+}
+
+// At is an address of a host and a port; port 443 is the same as none.
+func At(host, port string) Address {
+	if port == "443" {
+		port = ""
+	}
+	return Address{Host: host, Port: port}
 }
 
 // String is how contexts, clusters and users are called after the address.

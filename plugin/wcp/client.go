@@ -5,8 +5,10 @@ package wcp
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +18,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // How much of an answer is read. The list of 500 workloads takes 100 kB.
@@ -102,6 +106,58 @@ func (c *Client) Banner(ctx context.Context) (string, error) {
 	return string(body), err
 }
 
+// clusterInfo is where a Supervisor tells everybody how to reach its API server: a
+// ConfigMap that holds a kubeconfig without credentials, as kubeadm's cluster-info.
+// Older Supervisors have none.
+const clusterInfo = "/api/v1/namespaces/kube-public/configmaps/vip-cluster-info"
+
+// Authorities returns, as PEM, the authorities that may have signed the certificate
+// of the API server, as the login service tells them. It carries no credentials.
+func (c *Client) Authorities(ctx context.Context) ([]byte, error) {
+	body, err := c.do(ctx, http.MethodGet, clusterInfo, nil, nil, maxAnswer)
+	if err != nil {
+		return nil, err
+	}
+	var configMap struct {
+		Data struct {
+			Kubeconfig string `json:"kubeconfig"`
+		} `json:"data"`
+	}
+	var kubeconfig struct {
+		Clusters []struct {
+			Cluster struct {
+				Authorities string `yaml:"certificate-authority-data"`
+			} `yaml:"cluster"`
+		} `yaml:"clusters"`
+	}
+	if json.Unmarshal(body, &configMap) != nil || yaml.Unmarshal([]byte(configMap.Data.Kubeconfig), &kubeconfig) != nil {
+		return nil, errors.New("the server's answer does not say how to reach the API server")
+	}
+	if len(kubeconfig.Clusters) != 1 {
+		return nil, errors.New("the server's answer does not name one API server")
+	}
+	told, err := base64.StdEncoding.DecodeString(kubeconfig.Clusters[0].Cluster.Authorities)
+	if err != nil {
+		return nil, errors.New("the server's answer holds a broken certificate authority")
+	}
+	return authorities(told)
+}
+
+// authorities returns what is an authority's certificate, as PEM and nothing else:
+// it goes into a kubeconfig.
+func authorities(text []byte) ([]byte, error) {
+	var kept bytes.Buffer
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if certificate, err := x509.ParseCertificate(block.Bytes); err == nil && certificate.IsCA {
+			_ = pem.Encode(&kept, &pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})
+		}
+	}
+	if kept.Len() == 0 {
+		return nil, errors.New("the server's answer holds no certificate authority")
+	}
+	return kept.Bytes(), nil
+}
+
 // Workloads returns the vSphere Namespaces that the user may use. Entries that
 // no Supervisor would send are left out, and said to be in the log.
 func (c *Client) Workloads(ctx context.Context, credentials Credentials) ([]Workload, error) {
@@ -111,7 +167,7 @@ func (c *Client) Workloads(ctx context.Context, credentials Credentials) ([]Work
 	}
 	var wire []wireWorkload
 	if err := json.Unmarshal(body, &wire); err != nil {
-		return nil, errors.New("the server's answer is no list of workloads")
+		return nil, errors.New("the server's answer is not a list of workloads")
 	}
 	workloads := make([]Workload, 0, len(wire))
 	for _, w := range wire {
@@ -229,11 +285,11 @@ func (c *Client) do(ctx context.Context, method, path string, credentials *Crede
 		var wrapped *url.Error
 		if errors.As(err, &wrapped) {
 			if wrapped.Timeout() {
-				return nil, &ConnectionError{Address: c.Address, Err: errors.New("no answer in time")}
+				return nil, &ConnectionError{Server: c.Address.String(), Err: errors.New("no answer in time")}
 			}
 			err = wrapped.Err
 		}
-		return nil, &ConnectionError{Address: c.Address, Err: err}
+		return nil, &ConnectionError{Server: c.Address.String(), Err: err}
 	}
 	defer response.Body.Close()
 	c.Log.Info("request", "method", method, "url", location, "status", response.StatusCode, "took", c.Now().Sub(started).Round(time.Millisecond))
@@ -242,7 +298,7 @@ func (c *Client) do(ctx context.Context, method, path string, credentials *Crede
 	case response.StatusCode != http.StatusOK:
 		return nil, statusError(response, answer, credentials)
 	case err != nil:
-		return nil, &ConnectionError{Address: c.Address, Err: err}
+		return nil, &ConnectionError{Server: c.Address.String(), Err: err}
 	case int64(len(answer)) > limit:
 		return nil, errors.New("the server's answer is too long")
 	}

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package wcp is the client of a Supervisor's login service: /wcp/loginbanner,
-// /wcp/workloads and /wcp/login, of ours and of VMware's. It knows neither
+// /wcp/workloads and /wcp/login, of ours and of VMware's, and of what the service
+// tells everybody about the API server beside it. It knows neither
 // kubeconfigs nor terminals, and whom to trust is decided by the transport that
 // it is given.
 //

@@ -19,18 +19,19 @@ var ErrNoCluster = errors.New("there is no such Tanzu Kubernetes cluster, or it 
 
 // ConnectionError says that there was no answer.
 type ConnectionError struct {
-	Address Address
-	Err     error
+	Server string
+	Err    error
 }
 
 func (e *ConnectionError) Error() string {
-	return fmt.Sprintf("Error while connecting to host %s: %v", e.Address, e.Err)
+	return fmt.Sprintf("Error while connecting to host %s: %v", e.Server, e.Err)
 }
 func (e *ConnectionError) Unwrap() error { return e.Err }
 
 // StatusError is an answer other than 200.
 type StatusError struct {
 	Status int
+	Reason string // the server's word for it, for programs; mostly nothing
 	Detail string // what the server says about it: one line, or nothing
 }
 
@@ -68,15 +69,16 @@ func statusError(response *http.Response, body []byte, credentials *Credentials)
 	failure := &StatusError{Status: response.StatusCode}
 	var document struct {
 		Error   json.RawMessage `json:"error"`
+		Reason  string          `json:"reason"`
 		Message string          `json:"message"`
 	}
 	text := string(body)
 	if err := json.Unmarshal(body, &document); err == nil {
-		text = document.Message
+		failure.Reason, text = document.Reason, document.Message
 		if text == "" {
 			_ = json.Unmarshal(document.Error, &text)
 		}
-	} else if contentType := response.Header.Get("Content-Type"); strings.Contains(contentType, "html") || strings.HasPrefix(strings.TrimSpace(text), "<") {
+	} else if strings.Contains(response.Header.Get("Content-Type"), "html") || strings.HasPrefix(strings.TrimSpace(text), "<") {
 		text = ""
 	}
 	text = shell.Line(text, maxDetail)

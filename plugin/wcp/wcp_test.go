@@ -3,11 +3,15 @@
 package wcp_test
 
 import (
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +93,55 @@ func TestWorkloads(t *testing.T) {
 	}
 }
 
+// TestAuthorities takes authorities, and nothing else that a server may send in
+// their place: what comes out is written into kubeconfigs.
+func TestAuthorities(t *testing.T) {
+	authority := wcptest.NewAuthority(t, "CA")
+	leaf := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Issue(t, "sv").Certificate[0]})
+	key := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("secret")})
+	cluster := func(text []byte) string {
+		return "\n- name: x\n  cluster: {server: \"https://sv\", certificate-authority-data: \"" + base64.StdEncoding.EncodeToString(text) + "\"}"
+	}
+	kubeconfig := func(text string) string {
+		configMap, err := json.Marshal(map[string]any{"kind": "ConfigMap", "data": map[string]string{"kubeconfig": text}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(configMap)
+	}
+	tests := map[string]struct {
+		answer string
+		want   []byte
+	}{
+		"one":                    {kubeconfig("clusters:" + cluster(authority.PEM())), authority.PEM()},
+		"among other things":     {kubeconfig("clusters:" + cluster(slices.Concat([]byte("text\n"), key, leaf, authority.PEM(), []byte("more")))), authority.PEM()},
+		"a server's certificate": {kubeconfig("clusters:" + cluster(leaf)), nil},
+		"nothing":                {kubeconfig("clusters:" + cluster(nil)), nil},
+		"two clusters":           {kubeconfig("clusters:" + cluster(authority.PEM()) + cluster(authority.PEM())), nil},
+		"no cluster":             {kubeconfig("clusters: []"), nil},
+		"not base64":             {kubeconfig("clusters:\n- cluster: {certificate-authority-data: '%'}"), nil},
+		"not YAML":               {kubeconfig("\t{"), nil},
+		"not a kubeconfig":       {kubeconfig("- a\n- b"), nil},
+		"not a ConfigMap":        {`[1]`, nil},
+		"a page":                 {"<html>Kubernetes CLI Tools</html>", nil},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			var asked []string
+			got, err := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				asked = append(asked, r.Method+" "+r.URL.Path+r.Header.Get("Authorization"))
+				fmt.Fprint(w, test.answer)
+			})).Authorities(t.Context())
+			if diff := cmp.Diff(string(test.want), string(got)); diff != "" || (err == nil) != (test.want != nil) {
+				t.Errorf("%v (-want +got):\n%s", err, diff)
+			}
+			if diff := cmp.Diff([]string{"GET /api/v1/namespaces/kube-public/configmaps/vip-cluster-info"}, asked); diff != "" {
+				t.Errorf("asked (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestStatus tells what goes wrong in the words of VMware's plugin, with what
 // the server says about it, and without what it was told.
 func TestStatus(t *testing.T) {
@@ -143,7 +196,7 @@ func TestLogin(t *testing.T) {
 		{"no JSON", `<html>`, nil, nil, "the server's answer to the login is not understood"},
 		{"no cluster", `{"session_id":"abc","guest_cluster_server":""}`, &wcp.Guest{Name: "shop"}, nil, wcp.ErrNoCluster.Error()},
 		{"cluster", `{"session_id":"abc","guest_cluster_server":"10.0.1.99","guest_cluster_ca":"UEVN"}`, &wcp.Guest{Name: "shop"}, &wcp.Session{Token: "abc", Server: wcp.Address{Host: "10.0.1.99"}, CA: []byte("PEM")}, ""},
-		{"cluster at an odd address", `{"session_id":"abc","guest_cluster_server":"evil/x"}`, &wcp.Guest{Name: "shop"}, nil, `the server names an impossible address of the cluster: "evil/x" is no address of a server: a path does not belong in it`},
+		{"cluster at an odd address", `{"session_id":"abc","guest_cluster_server":"evil/x"}`, &wcp.Guest{Name: "shop"}, nil, `the server names an impossible address of the cluster: "evil/x" is not the address of a server: a path does not belong in it`},
 		{"too long", `{"session_id":"` + strings.Repeat("a", 9<<20) + `"}`, nil, nil, "the server's answer is too long"},
 	}
 	for _, test := range tests {

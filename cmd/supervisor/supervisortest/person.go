@@ -30,8 +30,8 @@ func (s *Supervisor) Person(t *testing.T, name string) *Person {
 	return &Person{supervisor: s, name: name, Kubeconfig: filepath.Join(t.TempDir(), "config")}
 }
 
-// Types runs `kubectl …` and returns what it prints to both of its outputs.
-func (p *Person) Types(t *testing.T, password string, arguments ...string) (string, error) {
+// Command is `kubectl …` in the person's environment, not yet started.
+func (p *Person) Command(t *testing.T, password string, arguments ...string) *exec.Cmd {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), filepath.Join(p.supervisor.Path, "kubectl"), arguments...)
 	command.Env = append(os.Environ(), "KUBECONFIG="+p.Kubeconfig, "HOME="+filepath.Dir(p.Kubeconfig),
@@ -39,7 +39,13 @@ func (p *Person) Types(t *testing.T, password string, arguments ...string) (stri
 	if password != "" {
 		command.Env = append(command.Env, "KUBECTL_VSPHERE_PASSWORD="+password)
 	}
-	out, err := command.CombinedOutput()
+	return command
+}
+
+// Types runs `kubectl …` and returns what it prints to both of its outputs.
+func (p *Person) Types(t *testing.T, password string, arguments ...string) (string, error) {
+	t.Helper()
+	out, err := p.Command(t, password, arguments...).CombinedOutput()
 	return string(out), err
 }
 

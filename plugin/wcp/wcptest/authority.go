@@ -83,6 +83,13 @@ func (a *Authority) IssueUntil(t testing.TB, until time.Time, names ...string) t
 	return tls.Certificate{Certificate: [][]byte{raw, a.Certificate.Raw}, PrivateKey: key}
 }
 
+// Alone returns the certificate as a server shows it that does not show who has
+// signed it.
+func Alone(certificate tls.Certificate) tls.Certificate {
+	certificate.Certificate = certificate.Certificate[:1]
+	return certificate
+}
+
 func serial(t testing.TB) *big.Int {
 	t.Helper()
 	number, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))

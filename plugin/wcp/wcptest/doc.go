@@ -5,5 +5,6 @@
 // nowhere, behind a proxy that leads to them. A program that is tested gets
 // there through HTTPS_PROXY, as it would in the world outside.
 //
-// A Supervisor writes down what it was asked, and who sent it a password.
+// A Supervisor and the API server beside it write down what they were asked, and
+// who sent a password or a token.
 package wcptest

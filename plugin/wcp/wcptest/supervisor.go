@@ -26,12 +26,16 @@ type Supervisor struct {
 	Workloads string            // the JSON that is sent
 	Guests    []Guest
 	Expires   int64 // of the tokens, seconds; Expire changes it later
+	// Authorities are told to everybody as those of the API server, where they are
+	// set; stock Supervisors of old do not tell.
+	Authorities []byte
 
 	// Answer, when set, takes the place of all else and says whether it did.
 	Answer func(http.ResponseWriter, *http.Request) bool
 
-	mu       sync.Mutex // guards requests, and Expires once it serves
+	mu       sync.Mutex // guards what follows, and Expires once it serves
 	requests []string
+	given    map[string]bool // tokens
 }
 
 // Requests returns what was asked so far: method, path, who with a password,
@@ -68,11 +72,10 @@ func (s *Supervisor) Token(username, audience string) string {
 	return header + "." + claims + "." + encode([]byte("signature"))
 }
 
-// ServeHTTP answers as a Supervisor does.
-func (s *Supervisor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	username, password, basic := r.BasicAuth()
-	body, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+// line is how a request is written down.
+func line(r *http.Request, body []byte) string {
 	line := r.Method + " " + r.URL.Path
+	username, password, basic := r.BasicAuth()
 	switch authorization := r.Header.Get("Authorization"); {
 	case basic && password != "":
 		line += " password of " + username
@@ -82,8 +85,15 @@ func (s *Supervisor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if len(body) > 0 {
 		line += " " + string(body)
 	}
+	return line
+}
+
+// ServeHTTP answers as a Supervisor's login service does.
+func (s *Supervisor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	username, password, basic := r.BasicAuth()
+	body, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	s.mu.Lock()
-	s.requests = append(s.requests, line)
+	s.requests = append(s.requests, line(r, body))
 	s.mu.Unlock()
 	if s.Answer != nil && s.Answer(w, r) {
 		return
@@ -92,6 +102,9 @@ func (s *Supervisor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "GET /wcp/loginbanner":
 		w.Header().Set("Content-Type", "text/plain")
 		fmt.Fprint(w, s.Banner)
+		return
+	case "GET /api/v1/namespaces/kube-public/configmaps/vip-cluster-info":
+		s.tell(w, r)
 		return
 	case "GET /wcp/workloads", "POST /wcp/login":
 	default:
@@ -131,5 +144,69 @@ func (s *Supervisor) login(w http.ResponseWriter, username string, body []byte) 
 			}
 		}
 	}
+	s.mu.Lock()
+	if s.given == nil {
+		s.given = map[string]bool{}
+	}
+	s.given[answer["session_id"]] = true
+	s.mu.Unlock()
 	_ = json.NewEncoder(w).Encode(answer)
+}
+
+// tell says how to reach the API server.
+func (s *Supervisor) tell(w http.ResponseWriter, r *http.Request) {
+	if s.Authorities == nil {
+		http.NotFound(w, r)
+		return
+	}
+	kubeconfig := "apiVersion: v1\nkind: Config\nclusters:\n- name: \"\"\n  cluster:\n    server: https://" + r.Host + ":6443\n" +
+		"    certificate-authority-data: " + base64.StdEncoding.EncodeToString(s.Authorities) + "\n"
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]any{"kind": "ConfigMap", "apiVersion": "v1", "data": map[string]string{"kubeconfig": kubeconfig}})
+}
+
+// API is a Kubernetes API server. It knows whoever has a token of the login service.
+type API struct {
+	Supervisor *Supervisor
+	// Strict does not take the tokens, as one that has not read the keys yet.
+	Strict bool
+	// Namespaces is what is sent for the list of vSphere Namespaces.
+	Namespaces string
+
+	mu       sync.Mutex // guards requests
+	requests []string
+}
+
+// Requests returns what was asked so far.
+func (a *API) Requests() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.requests)
+}
+
+// Forget empties the list of requests.
+func (a *API) Forget() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.requests = nil
+}
+
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	a.requests = append(a.requests, line(r, nil))
+	a.mu.Unlock()
+	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	a.Supervisor.mu.Lock()
+	known := a.Supervisor.given[token] && !a.Strict
+	a.Supervisor.mu.Unlock()
+	switch {
+	case !known:
+		http.Error(w, `{"kind":"Status","reason":"Unauthorized"}`, http.StatusUnauthorized)
+	case r.URL.Path == "/api":
+		fmt.Fprint(w, `{"kind":"APIVersions","versions":["v1"]}`)
+	case r.URL.Path == "/apis/vsphere.openpacific.io/v1alpha1/namespaces" && a.Namespaces != "":
+		fmt.Fprint(w, a.Namespaces)
+	default:
+		http.NotFound(w, r)
+	}
 }
