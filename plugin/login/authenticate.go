@@ -25,6 +25,8 @@ type host struct {
 	session *wcp.Session
 	// cluster is how kubectl reaches the API server: it has been tried.
 	cluster kubeconfig.Cluster
+	// kept: the kubeconfig has that entry already, from a login at this host.
+	kept bool
 }
 
 // api is where the API server of the host is: at the port that the workloads tell,
@@ -70,6 +72,7 @@ type authenticator struct {
 	client      func(wcp.Address, *trust.Guard) *wcp.Client
 	door        *door
 	prove       func(context.Context, kubeconfig.Cluster, *wcp.Session) error
+	existing    *kubeconfig.Config
 	resolve     func(context.Context, string) ([]string, error)
 	step        func(string) (done func())
 	log         *slog.Logger
@@ -188,7 +191,7 @@ func (a *authenticator) distribute(ctx context.Context, named [][]wcp.Workload, 
 	}
 }
 
-// further logs in to a host that the server has named, if it can be trusted. Its
+// further logs in to a host that the server has named, if the user agrees. Its
 // login service is where the server's is, on port 443 as a rule.
 func (a *authenticator) further(ctx context.Context, workloads []wcp.Workload) (*host, error) {
 	address := workloads[0].MasterHost
@@ -199,11 +202,21 @@ func (a *authenticator) further(ctx context.Context, workloads []wcp.Workload) (
 	if err != nil {
 		return nil, err
 	}
+	h := &host{address: address, apiPort: port(workloads), guard: guard}
+	name := kubeconfig.UserName(address.String(), a.credentials.Username)
+	_, mine := a.existing.Users[name]
+	if mine {
+		// What the server says of another one changes no entry of that one's.
+		for _, context := range a.existing.Contexts {
+			if context.User == name {
+				h.cluster, h.kept = a.existing.Clusters[context.Cluster], true
+			}
+		}
+	}
 	client := a.client(address, guard)
-	if err := a.door.other(ctx, client, guard); err != nil {
+	if err := a.door.other(ctx, client, guard, visit{first: a.guard, by: a.address, workloads: workloads, before: mine}); err != nil {
 		return nil, err
 	}
-	h := &host{address: address, apiPort: port(workloads), guard: guard}
 	done := a.step("Logging in to " + address.String())
 	h.session, err = client.Login(ctx, a.credentials, nil)
 	done()
@@ -216,11 +229,13 @@ func (a *authenticator) further(ctx context.Context, workloads []wcp.Workload) (
 // reach finds out how kubectl gets to a host's API server, and tries it.
 func (a *authenticator) reach(ctx context.Context, client *wcp.Client, h *host) error {
 	name, port := h.api()
-	settings, err := a.door.api(ctx, client, h.guard, wcp.At(name, port))
-	if err != nil {
-		return err
+	if !h.kept {
+		settings, err := a.door.api(ctx, client, h.guard, wcp.At(name, port))
+		if err != nil {
+			return err
+		}
+		h.cluster = cluster(wcp.HTTPS(name, port), settings)
 	}
-	h.cluster = cluster(wcp.HTTPS(name, port), settings)
 	defer a.step("Trying the API server of " + h.address.String())()
 	return a.prove(ctx, h.cluster, h.session)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +22,8 @@ import (
 type door struct {
 	sh      *shell.Shell
 	timeout time.Duration
+	// allowed are the servers that may get the password when another names them.
+	allowed []wcp.Address
 	log     *slog.Logger
 }
 
@@ -104,12 +107,68 @@ func (d *door) api(ctx context.Context, client *wcp.Client, login *trust.Guard, 
 	return guard.Settings(), err
 }
 
-// other greets a login service that another server has named. It gets the password
-// only if it can be trusted by itself.
-func (d *door) other(ctx context.Context, client *wcp.Client, guard *trust.Guard) error {
-	defer d.sh.Progress("Connecting to " + client.Address.String())()
-	if _, err := client.Banner(ctx); err != nil {
+// visit is what is known of a server that another one names.
+type visit struct {
+	first     *trust.Guard // of the server that names it
+	by        wcp.Address  // that server
+	workloads []wcp.Workload
+	before    bool // the user has logged in there before, by the same name
+}
+
+// Uninvited says that a server was named by another one, not by the user.
+type Uninvited struct {
+	Server, By wcp.Address
+}
+
+func (u *Uninvited) Error() string {
+	return fmt.Sprintf("%s was named by %s, not by you: it does not get your password", u.Server, u.By)
+}
+
+// other decides whether a login service that another server has named gets the
+// password. That it has a certificate that can be trusted is needed, and not enough:
+// the user must have allowed it, or say so now. Who shows the certificate of the
+// server that the user typed is that server.
+func (d *door) other(ctx context.Context, client *wcp.Client, guard *trust.Guard, v visit) error {
+	allowed := v.before || slices.Contains(d.allowed, client.Address)
+	uninvited := &Uninvited{Server: client.Address, By: v.by}
+	hello := func() error {
+		defer d.sh.Progress("Connecting to " + client.Address.String())()
+		_, err := client.Banner(ctx)
 		return err
 	}
+	err := hello()
+	switch {
+	case err == nil && (allowed || guard.Same(v.first)):
+		return guard.Keep()
+	case !allowed && !d.sh.Interactive() && (err == nil || isCertificate(err) || trust.Unproved(err)):
+		return uninvited
+	case err != nil && !trust.Unproved(err):
+		return err
+	}
+	if d.sh.Interactive() {
+		d.announce(v, client.Address)
+	}
+	question := fmt.Sprintf("Log in to %s too? It gets your password", client.Address)
+	if err != nil {
+		return d.greet(ctx, guard, question+", and will be trusted from now on.", hello)
+	}
+	fmt.Fprint(d.sh.Err, shell.Clean(guard.Description(), 4096))
+	yes, err := d.sh.Confirm(ctx, shell.Question{Text: question + "."})
+	if err != nil {
+		return fmt.Errorf("ask whether %s gets the password: %w", client.Address, err)
+	}
+	if !yes {
+		return uninvited
+	}
 	return guard.Keep()
+}
+
+// announce says why another server is spoken of.
+func (d *door) announce(v visit, address wcp.Address) {
+	var namespaces []string
+	for _, w := range v.workloads {
+		namespaces = append(namespaces, w.Namespace)
+	}
+	fmt.Fprintf(d.sh.Err, "%s places %s on another server, %s.\n",
+		v.by, shell.Line(strings.Join(namespaces, ", "), 200), address)
 }

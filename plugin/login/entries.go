@@ -58,7 +58,9 @@ func makePlan(existing *kubeconfig.Config, outcome *result, asked *wcp.Guest, us
 		p.changes.Users[kubeconfig.UserName(one.address.String(), username)] = users[one.address]
 	}
 	for _, h := range append([]*host{outcome.server}, outcome.others...) {
-		p.changes.Clusters[p.clusterName(h.address)] = h.cluster
+		if !h.kept {
+			p.changes.Clusters[p.clusterName(h.address)] = h.cluster
+		}
 	}
 	server := outcome.server.address
 	first := p.addContext(server.String(), "", server)

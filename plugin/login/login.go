@@ -32,6 +32,7 @@ type Options struct {
 	ClusterNamespace string
 	Insecure         bool
 	CAFile           string
+	AlsoServers      []string
 	PasswordStdin    bool
 	Auth             string
 	Storage          string
@@ -56,6 +57,9 @@ A server whose certificate is signed by nobody that this computer knows is
 shown with its fingerprint, and trusted from then on if you say so. Where there
 is no terminal, name its authority with --certificate-authority.
 
+The password goes to that server. Another one that holds some of your namespaces
+gets it only if you say so, or have named it with --also-server.
+
 The API servers are tried before anything is written.`,
 		Example: `  # Log in; contexts for the server and for your namespaces get into the kubeconfig
   kubectl vsphere login --vsphere-username user@domain --server=https://10.0.1.10
@@ -65,6 +69,9 @@ The API servers are tried before anything is written.`,
 
   # Keep the token out of the kubeconfig, and be asked again when it has expired
   kubectl vsphere login --server=10.0.1.10 -u user@domain --auth=exec
+
+  # Where the namespaces are on two Supervisors of one vCenter
+  kubectl vsphere login --server=10.0.1.10 -u user@domain --also-server=10.0.1.20
 
   # Log in to a Tanzu Kubernetes cluster too
   kubectl vsphere login --server=10.0.1.10 -u user@domain \
@@ -84,6 +91,7 @@ The API servers are tried before anything is written.`,
 	flags.StringVar(&o.ClusterNamespace, "tanzu-kubernetes-cluster-namespace", "", "Namespace in which the Tanzu Kubernetes cluster resides.")
 	flags.StringVarP(&o.Username, "vsphere-username", "u", "", "Username to authenticate.")
 	flags.StringVar(&o.CAFile, "certificate-authority", "", "File with the certificate authorities to trust, in PEM format.")
+	flags.StringSliceVar(&o.AlsoServers, "also-server", nil, "Another server to log in to when the first one names it; it gets your password too.")
 	flags.BoolVar(&o.PasswordStdin, "password-stdin", false, "Read the password from standard input.")
 	flags.StringVar(&o.Auth, "auth", "token", "What kubectl authenticates with: token (in the kubeconfig) or exec (this plugin hands it out).")
 	flags.StringVar(&o.Storage, "token-cache", credential.Auto, "With --auth=exec, where to keep the token: auto, keyring, file or none.")
@@ -153,11 +161,19 @@ func (o *Options) run(ctx context.Context, sh *shell.Shell) error {
 		return err
 	}
 	entrance := &door{sh: sh, log: sh.Log()}
+	for _, text := range o.AlsoServers {
+		allowed, err := wcp.ParseAddress(text)
+		if err != nil {
+			return fmt.Errorf("--also-server: %w", err)
+		}
+		entrance.allowed = append(entrance.allowed, allowed)
+	}
 	files, err := kubeconfig.FromEnvironment(sh.Getenv)
 	if err != nil {
 		return err
 	}
-	if _, err := files.Load(); err != nil {
+	existing, err := files.Load()
+	if err != nil {
 		return err // before anybody types a password
 	}
 	if entrance.timeout, err = sh.Timeout(); err != nil {
@@ -182,7 +198,7 @@ func (o *Options) run(ctx context.Context, sh *shell.Shell) error {
 		return err
 	}
 	login := &authenticator{
-		address: address, guard: guard, credentials: *credentials, guest: o.guest(),
+		address: address, guard: guard, credentials: *credentials, guest: o.guest(), existing: existing,
 		client: client, door: entrance, resolve: resolve, step: sh.Progress, log: sh.Log(),
 		prove: func(ctx context.Context, cluster kubeconfig.Cluster, session *wcp.Session) error {
 			client, err := kubeapi.New(cluster, session.Token, entrance.timeout)
@@ -197,7 +213,7 @@ func (o *Options) run(ctx context.Context, sh *shell.Shell) error {
 		return err
 	}
 	for _, failure := range outcome.failures {
-		sh.Warn("%s", shell.Line(failure.Error(), 1000))
+		o.warn(sh, failure)
 	}
 	names, err := o.write(ctx, sh, files, credentials.Username, outcome)
 	if err != nil {
@@ -225,6 +241,14 @@ func (o *Options) guest() *wcp.Guest {
 		return nil
 	}
 	return &wcp.Guest{Name: o.ClusterName, Namespace: o.ClusterNamespace}
+}
+
+func (o *Options) warn(sh *shell.Shell, failure error) {
+	sh.Warn("%s", shell.Line(failure.Error(), 1000))
+	var uninvited *Uninvited
+	if errors.As(failure, &uninvited) {
+		fmt.Fprintf(sh.Err, "hint: log in to it by itself, or allow it with --also-server=%s\n", uninvited.Server)
+	}
 }
 
 // credentials asks for what neither flags nor environment say.

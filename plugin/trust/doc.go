@@ -18,8 +18,10 @@
 // the user has trusted; never for a server's own certificate alone, since other
 // programs than this one have to verify it with what is in the kubeconfig.
 //
-// A login service that the first one merely names gets a guard from Other, which
-// wants of it what it would want of one that the user has typed.
+// A login service that the first one merely names gets a guard from Other. That it
+// can be trusted does not mean that it gets a password: the first one's word is no
+// reason, nor is it that some authority has signed both. The caller asks the user,
+// unless it is Same.
 //
 // The package asks nobody and prints nothing.
 package trust
