@@ -16,11 +16,38 @@ const (
 
 // Cluster is how to reach an API server.
 type Cluster struct {
-	CertificateAuthorityData string `yaml:"certificate-authority-data,omitempty"`
-	CertificateAuthority     string `yaml:"certificate-authority,omitempty"`
-	InsecureSkipTLSVerify    bool   `yaml:"insecure-skip-tls-verify,omitempty"`
-	Server                   string `yaml:"server"`
-	TLSServerName            string `yaml:"tls-server-name,omitempty"`
+	CertificateAuthorityData string      `yaml:"certificate-authority-data,omitempty"`
+	CertificateAuthority     string      `yaml:"certificate-authority,omitempty"`
+	Extensions               []Extension `yaml:"extensions,omitempty"`
+	InsecureSkipTLSVerify    bool        `yaml:"insecure-skip-tls-verify,omitempty"`
+	Server                   string      `yaml:"server"`
+	TLSServerName            string      `yaml:"tls-server-name,omitempty"`
+}
+
+// Extension is what a program notes at an entry. kubectl leaves it there.
+type Extension struct {
+	Extension any    `yaml:"extension"`
+	Name      string `yaml:"name"`
+}
+
+// loginExtension is where it is noted at which server the login was that has made
+// an entry, where that is not the server that the entry is named after.
+const loginExtension = "vsphere.openpacific.io/login"
+
+// MadeAt notes at which server the login was that has made the entry.
+func (c *Cluster) MadeAt(server string) {
+	c.Extensions = []Extension{{Name: loginExtension, Extension: map[string]any{"server": server}}}
+}
+
+// madeAt returns what MadeAt has noted, else nothing.
+func (c Cluster) madeAt() string {
+	for _, one := range c.Extensions {
+		if noted, ok := one.Extension.(map[string]any); ok && one.Name == loginExtension {
+			server, _ := noted["server"].(string)
+			return server
+		}
+	}
+	return ""
 }
 
 // Context is a cluster, a user and a namespace.
@@ -84,11 +111,32 @@ func (c *Config) Server(context string) (server, username string, ours bool) {
 	return Owner(c.Contexts[context].User)
 }
 
+// Login returns the server at which the login was that has made the entries that
+// are named after an address, and whether there are any. It is the address itself,
+// but for the API server of a Tanzu Kubernetes cluster.
+func (c *Config) Login(address string) (server string, there bool) {
+	for name := range c.Users {
+		named, _, ours := Owner(name)
+		there = there || ours && named == address
+	}
+	for name, context := range c.Contexts {
+		if named, _, ours := c.Server(name); !ours || named != address {
+			continue
+		}
+		if noted := c.Clusters[context.Cluster].madeAt(); noted != "" {
+			return noted, true
+		}
+		there = true
+	}
+	return address, there
+}
+
 // Logins returns the servers that there is a login to, the names of the users
 // and the vSphere Namespaces: what a shell completes.
 func (c *Config) Logins() (servers, usernames, namespaces []string) {
 	for name := range c.Users {
-		if server, username, ours := Owner(name); ours {
+		if address, username, ours := Owner(name); ours {
+			server, _ := c.Login(address)
 			servers, usernames = append(servers, server), append(usernames, username)
 		}
 	}

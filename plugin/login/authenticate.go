@@ -204,7 +204,9 @@ func (a *authenticator) further(ctx context.Context, workloads []wcp.Workload) (
 	}
 	h := &host{address: address, apiPort: port(workloads), guard: guard}
 	name := kubeconfig.UserName(address.String(), a.credentials.Username)
+	login, there := a.existing.Login(address.String())
 	_, mine := a.existing.Users[name]
+	mine = mine && there && login == address.String()
 	if mine {
 		// What the server says of another one changes no entry of that one's.
 		for _, context := range a.existing.Contexts {
@@ -248,6 +250,9 @@ func (a *authenticator) enter(ctx context.Context, client *wcp.Client) (*guest, 
 	if err != nil {
 		return nil, err
 	}
+	if err := (account{address: session.Server, login: a.address, guest: a.guest}).check(a.existing); err != nil {
+		return nil, err
+	}
 	settings := trust.Settings{CA: session.CA}
 	if len(session.CA) == 0 {
 		settings.Insecure = a.guard.Settings().Insecure
@@ -257,6 +262,7 @@ func (a *authenticator) enter(ctx context.Context, client *wcp.Client) (*guest, 
 		port = apiPort
 	}
 	entered := &guest{session: session, cluster: cluster(wcp.HTTPS(session.Server.Host, port), settings)}
+	entered.cluster.MadeAt(a.address.String())
 	defer a.step("Trying the API server of cluster " + a.guest.Name)()
 	return entered, a.prove(ctx, entered.cluster, session)
 }

@@ -90,18 +90,21 @@ func TestPlan(t *testing.T) {
 				},
 			},
 			outcome: result{server: server, workloads: []workload{{"team-a", server}, {"team-b", server}}},
-			names:   []string{"10.0.1.10", "team-a-10.0.1.10-2", "team-b"},
+			names:   []string{"10.0.1.10", "team-a-10.0.1.10-2", "team-b-10.0.1.10"},
 			contexts: map[string]kubeconfig.Context{
 				"10.0.1.10":          {Cluster: "wcp:10.0.1.10", User: ourUser},
 				"team-a-10.0.1.10-2": {Cluster: "wcp:10.0.1.10", User: ourUser, Namespace: "team-a"},
-				"team-b":             {Cluster: "wcp:10.0.1.10", User: ourUser, Namespace: "team-b"},
+				"team-b-10.0.1.10":   {Cluster: "wcp:10.0.1.10", User: ourUser, Namespace: "team-b"},
 			},
 			clusters: map[string]string{"wcp:10.0.1.10": "https://10.0.1.10:6443"},
 		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			made := makePlan(&test.existing, &test.outcome, &wcp.Guest{Name: "shop"}, "dev", nil)
+			made, err := makePlan(&test.existing, &test.outcome, &wcp.Guest{Name: "shop"}, "dev", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
 			changes, names := made.changes, made.names
 			addresses := map[string]string{}
 			for name, cluster := range changes.Clusters {
@@ -118,6 +121,44 @@ func TestPlan(t *testing.T) {
 			}
 			if *changes.CurrentContext != "10.0.1.10" {
 				t.Errorf("current context %s", *changes.CurrentContext)
+			}
+		})
+	}
+}
+
+// TestPlan_ConflictsAreNotWritten: the entries of one address belong to one login
+// server, whoever else says what is there.
+func TestPlan_ConflictsAreNotWritten(t *testing.T) {
+	// A kubeconfig after a login at 10.0.1.20, and at its cluster at 10.0.1.99.
+	noted := kubeconfig.Cluster{Server: "https://10.0.1.99:6443"}
+	noted.MadeAt("10.0.1.20")
+	existing := &kubeconfig.Config{
+		Clusters: map[string]kubeconfig.Cluster{"10.0.1.20": {Server: "https://10.0.1.20:6443"}, "10.0.1.99": noted},
+		Contexts: map[string]kubeconfig.Context{
+			"10.0.1.20": {Cluster: "10.0.1.20", User: otherUser},
+			"shop":      {Cluster: "10.0.1.99", User: "wcp:10.0.1.99:dev"},
+		},
+		Users: map[string]kubeconfig.User{otherUser: {}, "wcp:10.0.1.99:dev": {}},
+	}
+	tests := []struct {
+		name    string
+		outcome result
+		fails   bool
+	}{
+		{"a cluster at another Supervisor's address", result{server: at("10.0.1.10", ""), guest: shopAt("10.0.1.20")}, true},
+		{"a cluster at the address of another Supervisor's cluster", result{server: at("10.0.1.10", ""), guest: shopAt("10.0.1.99")}, true},
+		{"a cluster at the server's own address", result{server: at("10.0.1.10", ""), guest: shopAt("10.0.1.10")}, true},
+		{"a cluster at the address of a host of this login",
+			result{server: at("10.0.1.10", ""), others: []*host{at("10.0.1.11", "")}, guest: shopAt("10.0.1.11")}, true},
+		{"a Supervisor at the address of another one's cluster", result{server: at("10.0.1.99", "")}, true},
+		{"the same cluster again", result{server: at("10.0.1.20", ""), guest: shopAt("10.0.1.99")}, false},
+		{"a cluster at an address of its own", result{server: at("10.0.1.10", ""), guest: shopAt("10.0.1.98")}, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			made, err := makePlan(existing, &test.outcome, &wcp.Guest{Name: "shop"}, "dev", nil)
+			if (err != nil) != test.fails || (made == nil) != test.fails {
+				t.Errorf("%+v, %v", made, err)
 			}
 		})
 	}

@@ -176,6 +176,9 @@ func (o *Options) run(ctx context.Context, sh *shell.Shell) error {
 	if err != nil {
 		return err // before anybody types a password
 	}
+	if err := (account{address: address, login: address}).check(existing); err != nil {
+		return err
+	}
 	if entrance.timeout, err = sh.Timeout(); err != nil {
 		return err
 	}
@@ -215,7 +218,7 @@ func (o *Options) run(ctx context.Context, sh *shell.Shell) error {
 	for _, failure := range outcome.failures {
 		o.warn(sh, failure)
 	}
-	names, err := o.write(ctx, sh, files, credentials.Username, outcome)
+	names, err := o.write(ctx, sh, files, existing, credentials.Username, outcome)
 	if err != nil {
 		return err
 	}
@@ -288,8 +291,12 @@ func (o *Options) credentials(ctx context.Context, sh *shell.Shell) (*wcp.Creden
 
 // write keeps the tokens, with --auth=exec in the cache, and puts the entries into
 // the kubeconfig.
-func (o *Options) write(ctx context.Context, sh *shell.Shell, files *kubeconfig.Files,
+func (o *Options) write(ctx context.Context, sh *shell.Shell, files *kubeconfig.Files, existing *kubeconfig.Config,
 	username string, outcome *result) ([]string, error) {
+	// What cannot be written is said before a token is kept.
+	if _, err := makePlan(existing, outcome, o.guest(), username, nil); err != nil {
+		return nil, err
+	}
 	users := map[wcp.Address]kubeconfig.User{}
 	for _, one := range outcome.accounts(o.guest()) {
 		users[one.address] = kubeconfig.User{Token: one.session.Token}
@@ -301,8 +308,10 @@ func (o *Options) write(ctx context.Context, sh *shell.Shell, files *kubeconfig.
 		}
 	}
 	var made *plan
-	err := files.Edit(ctx, func(existing *kubeconfig.Config) (*kubeconfig.Changes, error) {
-		made = makePlan(existing, outcome, o.guest(), username, users)
+	err := files.Edit(ctx, func(existing *kubeconfig.Config) (changes *kubeconfig.Changes, err error) {
+		if made, err = makePlan(existing, outcome, o.guest(), username, users); err != nil {
+			return nil, err
+		}
 		return made.changes, nil
 	})
 	if err != nil {

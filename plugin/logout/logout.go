@@ -70,13 +70,13 @@ func run(ctx context.Context, sh *shell.Shell, server string) error {
 	err = files.Edit(ctx, func(config *kubeconfig.Config) (*kubeconfig.Changes, error) {
 		changes := &kubeconfig.Changes{}
 		for name, user := range config.Users {
-			if of(name, only) {
+			if of(config, name, only) {
 				changes.RemoveUsers = append(changes.RemoveUsers, name)
 				gone = append(gone, user)
 			}
 		}
 		for name, one := range config.Contexts {
-			if !of(one.User, only) {
+			if !of(config, one.User, only) {
 				continue
 			}
 			changes.RemoveContexts = append(changes.RemoveContexts, name)
@@ -100,7 +100,8 @@ func run(ctx context.Context, sh *shell.Shell, server string) error {
 		return err
 	}
 	if unset {
-		fmt.Fprint(sh.Out, "Your KUBECONFIG context has changed.\nThe current KUBECONFIG context is unset.\nTo change context, use `kubectl config use-context <workload name>`\n")
+		fmt.Fprint(sh.Out, "Your KUBECONFIG context has changed.\nThe current KUBECONFIG context is unset.\n"+
+			"To change context, use `kubectl config use-context <workload name>`\n")
 	}
 	whence := "all vSphere namespaces"
 	if only != "" {
@@ -111,15 +112,19 @@ func run(ctx context.Context, sh *shell.Shell, server string) error {
 }
 
 // of says whether a user was made by a login, at that server if it is named.
-func of(user, only string) bool {
-	server, _, ours := kubeconfig.Owner(user)
-	return ours && (only == "" || server == only)
+func of(config *kubeconfig.Config, user, only string) bool {
+	address, _, ours := kubeconfig.Owner(user)
+	if !ours || only == "" {
+		return ours
+	}
+	server, _ := config.Login(address)
+	return server == only
 }
 
 // stays says whether a cluster is used by a context that stays.
 func stays(config *kubeconfig.Config, cluster, only string) bool {
 	for _, one := range config.Contexts {
-		if one.Cluster == cluster && !of(one.User, only) {
+		if one.Cluster == cluster && !of(config, one.User, only) {
 			return true
 		}
 	}
