@@ -48,7 +48,9 @@ func Run(ctx context.Context, sh *shell.Shell, arguments []string) int {
 
 // isUsage says whether cobra did not understand the command line.
 func isUsage(err error) bool {
-	for _, beginning := range []string{"unknown command", "unknown flag", "unknown shorthand", "flag needs", "invalid argument", "accepts "} {
+	for _, beginning := range []string{
+		"unknown command", "unknown flag", "unknown shorthand", "flag needs", "invalid argument", "accepts ",
+	} {
 		if strings.HasPrefix(err.Error(), beginning) {
 			return true
 		}

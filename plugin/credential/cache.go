@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,17 +27,15 @@ const (
 	Never = "none"
 )
 
-// storages are the values of --token-cache.
-var storages = [...]string{Auto, Ring, Disk, Never}
+// Storages are the values of --token-cache.
+func Storages() []string { return []string{Auto, Ring, Disk, Never} }
 
 // CheckStorage refuses what is not a value of --token-cache.
 func CheckStorage(value string) error {
-	for _, storage := range storages {
-		if value == storage {
-			return nil
-		}
+	if slices.Contains(Storages(), value) {
+		return nil
 	}
-	return fmt.Errorf("--token-cache %q: it must be one of %s", value, strings.Join(storages[:], ", "))
+	return fmt.Errorf("--token-cache %q: it must be one of %s", value, strings.Join(Storages(), ", "))
 }
 
 // Key is whose token it is, and for what.
@@ -157,7 +156,8 @@ func (c *Cache) Save(ctx context.Context, key Key, token Token) error {
 			return nil
 		}
 		if c.Storage == Ring {
-			return shell.Advise(fmt.Errorf("keep the token in the keyring: %w", err), "--token-cache=file keeps it in a file that only you can read")
+			return shell.Advise(fmt.Errorf("keep the token in the keyring: %w", err),
+				"--token-cache=file keeps it in a file that only you can read")
 		}
 		// It may hold an older token, which must not be found later.
 		_, _ = c.ring(ctx, func(ring Keyring) (string, error) { return "", ring.Delete(key.id()) })

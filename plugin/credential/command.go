@@ -68,7 +68,8 @@ func (o *Options) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Server, "server", "", "Address of the server to authenticate against.")
 	flags.StringVarP(&o.Username, "vsphere-username", "u", "", "Username to authenticate.")
 	flags.StringVar(&o.Cluster, "tanzu-kubernetes-cluster-name", "", "Name of the Tanzu Kubernetes cluster.")
-	flags.StringVar(&o.Namespace, "tanzu-kubernetes-cluster-namespace", "", "Namespace in which the Tanzu Kubernetes cluster resides.")
+	flags.StringVar(&o.Namespace, "tanzu-kubernetes-cluster-namespace", "",
+		"Namespace in which the Tanzu Kubernetes cluster resides.")
 	flags.StringVar(&o.Storage, "token-cache", Auto, "Where to keep the token: auto, keyring, file or none.")
 	flags.StringVar(&o.CAFile, "certificate-authority", "", "File with the certificate authorities to trust.")
 	flags.BoolVar(&o.Insecure, "insecure-skip-tls-verify", false, "Skip certificate verification (this is insecure).")
@@ -178,13 +179,14 @@ func write(sh *shell.Shell, token *Token) error {
 }
 
 // renew logs in again.
-func (o *Options) renew(ctx context.Context, sh *shell.Shell, cache *Cache, key Key, address wcp.Address, info *execInfo) (*Token, error) {
+func (o *Options) renew(ctx context.Context, sh *shell.Shell, cache *Cache, key Key, address wcp.Address,
+	info *execInfo) (*Token, error) {
 	password := sh.Getenv(shell.Password)
 	typed := password == ""
 	if !typed {
 		if when, refused := cache.Refused(key, sh.Now()); refused {
-			return nil, fmt.Errorf("%s was refused the password in %s at %s; so that the account is not locked, it is tried again a minute later",
-				address, shell.Password, when.Format(time.TimeOnly))
+			return nil, fmt.Errorf("%s was refused the password in %s at %s; so that the account is not locked, "+
+				"it is tried again a minute later", address, shell.Password, when.Format(time.TimeOnly))
 		}
 	}
 	// kubectl's own wish counts as well: it may need standard input itself.

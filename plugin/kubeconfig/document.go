@@ -282,7 +282,8 @@ func (d *document) spliceList(lines []string, bottom int, list string, e *edit) 
 	switch {
 	case key == nil:
 		last.text = list + ":\n"
-	case sequence.Kind == yaml.ScalarNode && sequence.Tag == "!!null", sequence.Kind == yaml.SequenceNode && len(sequence.Content) == 0:
+	case sequence.Kind == yaml.ScalarNode && sequence.Tag == "!!null",
+		sequence.Kind == yaml.SequenceNode && len(sequence.Content) == 0:
 		if len(e.set[list]) == 0 {
 			return nil, nil
 		}

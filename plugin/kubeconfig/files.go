@@ -75,7 +75,8 @@ func (f *Files) read() (map[string]*document, *Config, error) {
 			err = parsed.merge(config)
 		}
 		if err != nil {
-			return nil, nil, shell.Advise(fmt.Errorf("read the kubeconfig %s: %w", path, err), "repair the file, or point KUBECONFIG to another")
+			return nil, nil, shell.Advise(fmt.Errorf("read the kubeconfig %s: %w", path, err),
+				"repair the file, or point KUBECONFIG to another")
 		}
 		documents[path] = parsed
 	}
@@ -214,7 +215,8 @@ func (f *Files) lock(ctx context.Context, target string) (release func(), err er
 				if errors.Is(ctx.Err(), context.Canceled) {
 					return nil, ctx.Err()
 				}
-				return nil, shell.Advise(fmt.Errorf("the kubeconfig is locked: %s exists", name), "if no kubectl is running, one has died holding it: remove that file")
+				return nil, shell.Advise(fmt.Errorf("the kubeconfig is locked: %s exists", name),
+					"if no kubectl is running, one has died holding it: remove that file")
 			}
 		}
 	}

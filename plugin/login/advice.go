@@ -31,7 +31,8 @@ func (a *authenticator) advise(err error) error {
 	case status.Status == http.StatusForbidden:
 		return shell.Advise(err, "Ask your vSphere administrator for a role in a vSphere Namespace.")
 	case status.Status == http.StatusNotFound:
-		return shell.Advise(err, "%s answers, but does not look like a Supervisor. Please check the server URL and try again.", a.address)
+		return shell.Advise(err,
+			"%s answers, but does not look like a Supervisor. Please check the server URL and try again.", a.address)
 	}
 	return shell.Advise(err, "%s", askAdministrator)
 }
@@ -41,8 +42,8 @@ func (a *authenticator) adviseGuest(err error) error {
 	case errors.Is(err, wcp.ErrNoCluster) && a.guest.Namespace == "":
 		return shell.Advise(err, "Name its namespace with --tanzu-kubernetes-cluster-namespace.")
 	case errors.Is(err, wcp.ErrNoCluster):
-		return shell.Advise(err, "kubectl get clusters -n %s lists what there is, after a login without --tanzu-kubernetes-cluster-name.",
-			a.guest.Namespace)
+		return shell.Advise(err,
+			"kubectl get clusters -n %s lists what there is, after a login without --tanzu-kubernetes-cluster-name.", a.guest.Namespace)
 	}
 	return a.advise(err)
 }
@@ -58,13 +59,14 @@ func adviseConnection(err error) error {
 	case errors.As(err, &changed):
 		return shell.Advise(changed, "If its administrator confirms the new fingerprint, remove %s and log in again.", changed.File)
 	case errors.As(err, &unknown):
-		return shell.Advise(err, "Pass the authority that signed it with --certificate-authority, or log in once on a terminal to trust it.")
+		return shell.Advise(err,
+			"Pass the authority that signed it with --certificate-authority, or log in once on a terminal to trust it.")
 	case errors.As(err, &silent):
-		return shell.Advise(err, "Get that certificate from whoever runs the server (vCenter's own are in https://<vCenter>/certs/download.zip) "+
-			"and log in with --certificate-authority=FILE. Nothing was written.")
+		return shell.Advise(err, "Get that certificate from whoever runs the server "+
+			"(vCenter's own are in https://<vCenter>/certs/download.zip) and log in with --certificate-authority=FILE. Nothing was written.")
 	case errors.Is(err, kubeapi.ErrToken):
-		return shell.Advise(err, "It may not know the login service's keys yet: try again in a minute. If that lasts, its administrator "+
-			"has to make it trust the login service. Nothing was written.")
+		return shell.Advise(err, "It may not know the login service's keys yet: try again in a minute. "+
+			"If that lasts, its administrator has to make it trust the login service. Nothing was written.")
 	case isCertificate(err):
 		return shell.Advise(err, "Pass the authority that signed the server's certificate with --certificate-authority, "+
 			"and the name that is in it with --server.")

@@ -71,7 +71,6 @@ type authenticator struct {
 	guest       *wcp.Guest
 	client      func(wcp.Address, *trust.Guard) *wcp.Client
 	door        *door
-	prove       func(context.Context, kubeconfig.Cluster, *wcp.Session) error
 	existing    *kubeconfig.Config
 	resolve     func(context.Context, string) ([]string, error)
 	step        func(string) (done func())
@@ -216,7 +215,8 @@ func (a *authenticator) further(ctx context.Context, workloads []wcp.Workload) (
 		}
 	}
 	client := a.client(address, guard)
-	if err := a.door.other(ctx, client, guard, visit{first: a.guard, by: a.address, workloads: workloads, before: mine}); err != nil {
+	from := visit{first: a.guard, by: a.address, workloads: workloads, before: mine}
+	if err := a.door.other(ctx, client, guard, from); err != nil {
 		return nil, err
 	}
 	done := a.step("Logging in to " + address.String())
@@ -239,7 +239,7 @@ func (a *authenticator) reach(ctx context.Context, client *wcp.Client, h *host) 
 		h.cluster = cluster(wcp.HTTPS(name, port), settings)
 	}
 	defer a.step("Trying the API server of " + h.address.String())()
-	return a.prove(ctx, h.cluster, h.session)
+	return a.door.prove(ctx, h.cluster, h.session)
 }
 
 // enter logs in to the Tanzu Kubernetes cluster that was asked for.
@@ -264,7 +264,7 @@ func (a *authenticator) enter(ctx context.Context, client *wcp.Client) (*guest, 
 	entered := &guest{session: session, cluster: cluster(wcp.HTTPS(session.Server.Host, port), settings)}
 	entered.cluster.MadeAt(a.address.String())
 	defer a.step("Trying the API server of cluster " + a.guest.Name)()
-	return entered, a.prove(ctx, entered.cluster, session)
+	return entered, a.door.prove(ctx, entered.cluster, session)
 }
 
 // resolve asks the operating system for the addresses of a name.

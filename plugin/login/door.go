@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/openpacific/pacific/plugin/kubeapi"
+	"github.com/openpacific/pacific/plugin/kubeconfig"
 	"github.com/openpacific/pacific/plugin/shell"
 	"github.com/openpacific/pacific/plugin/trust"
 	"github.com/openpacific/pacific/plugin/wcp"
@@ -99,12 +100,22 @@ func (d *door) api(ctx context.Context, client *wcp.Client, login *trust.Guard, 
 	if err != nil && (isCertificate(err) || trust.Unproved(err)) {
 		told, reason := client.Authorities(ctx)
 		if reason != nil {
-			d.log.Debug("the login service does not tell the API server's authorities", "server", client.Address.String(), "reason", reason.Error())
+			d.log.Debug("the login service does not tell the API server's authorities",
+				"server", client.Address.String(), "reason", reason.Error())
 		}
 		guard.Tell(told)
 		err = d.greet(ctx, guard, fmt.Sprintf("Is it the API server of %s? It will be trusted from now on.", client.Address), greet)
 	}
 	return guard.Settings(), err
+}
+
+// prove tries an entry of a kubeconfig before it is written.
+func (d *door) prove(ctx context.Context, cluster kubeconfig.Cluster, session *wcp.Session) error {
+	client, err := kubeapi.New(cluster, session.Token, d.timeout)
+	if err != nil {
+		return err
+	}
+	return client.Prove(ctx)
 }
 
 // visit is what is known of a server that another one names.

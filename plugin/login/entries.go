@@ -114,7 +114,8 @@ func (a account) conflict(login string) error {
 	}
 	return shell.Advise(fmt.Errorf("%s says that cluster %s is at %s, where you are logged in to %s: "+
 		"those entries of the kubeconfig are not replaced, and nothing was written", a.login, a.guest.Name, a.address, login),
-		"Ask the administrator of %s whether that is right, and if so, log out first: kubectl vsphere logout --server=%s", a.login, login)
+		"Ask the administrator of %s whether that is right, and if so, log out first: kubectl vsphere logout --server=%s",
+		a.login, login)
 }
 
 // clusterName is the host's. An entry of that name that others made or use stays

@@ -15,9 +15,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/openpacific/pacific/plugin/credential"
-	"github.com/openpacific/pacific/plugin/kubeapi"
 	"github.com/openpacific/pacific/plugin/kubeconfig"
 	"github.com/openpacific/pacific/plugin/shell"
 	"github.com/openpacific/pacific/plugin/trust"
@@ -84,17 +84,29 @@ The API servers are tried before anything is written.`,
 			return o.run(command.Context(), sh)
 		},
 	}
-	flags := command.Flags()
+	o.addFlags(command.Flags())
+	o.complete(command, sh)
+	return command
+}
+
+func (o *Options) addFlags(flags *pflag.FlagSet) {
+	const (
+		cluster   = "Name of the Tanzu Kubernetes cluster to login to."
+		namespace = "Namespace in which the Tanzu Kubernetes cluster resides."
+		also      = "Another server to log in to when the first one names it; it gets your password too."
+		auth      = "What kubectl authenticates with: token (in the kubeconfig) or exec (this plugin hands it out)."
+		storage   = "With --auth=exec, where to keep the token: auto, keyring, file or none."
+	)
 	flags.BoolVar(&o.Insecure, "insecure-skip-tls-verify", false, "Skip certificate verification (this is insecure).")
 	flags.StringVar(&o.Server, "server", "", "Address of the server to authenticate against.")
-	flags.StringVar(&o.ClusterName, "tanzu-kubernetes-cluster-name", "", "Name of the Tanzu Kubernetes cluster to login to.")
-	flags.StringVar(&o.ClusterNamespace, "tanzu-kubernetes-cluster-namespace", "", "Namespace in which the Tanzu Kubernetes cluster resides.")
+	flags.StringVar(&o.ClusterName, "tanzu-kubernetes-cluster-name", "", cluster)
+	flags.StringVar(&o.ClusterNamespace, "tanzu-kubernetes-cluster-namespace", "", namespace)
 	flags.StringVarP(&o.Username, "vsphere-username", "u", "", "Username to authenticate.")
 	flags.StringVar(&o.CAFile, "certificate-authority", "", "File with the certificate authorities to trust, in PEM format.")
-	flags.StringSliceVar(&o.AlsoServers, "also-server", nil, "Another server to log in to when the first one names it; it gets your password too.")
+	flags.StringSliceVar(&o.AlsoServers, "also-server", nil, also)
 	flags.BoolVar(&o.PasswordStdin, "password-stdin", false, "Read the password from standard input.")
-	flags.StringVar(&o.Auth, "auth", "token", "What kubectl authenticates with: token (in the kubeconfig) or exec (this plugin hands it out).")
-	flags.StringVar(&o.Storage, "token-cache", credential.Auto, "With --auth=exec, where to keep the token: auto, keyring, file or none.")
+	flags.StringVar(&o.Auth, "auth", "token", auth)
+	flags.StringVar(&o.Storage, "token-cache", credential.Auto, storage)
 	flags.StringVarP(&o.Output, "output", "o", "", "Output format: json, yaml or name.")
 	// The names of the flags in vSphere 7.0.
 	flags.StringVar(&o.ClusterName, "managed-cluster-name", "", "")
@@ -102,8 +114,6 @@ The API servers are tried before anything is written.`,
 	for _, old := range []string{"managed-cluster-name", "managed-cluster-namespace"} {
 		_ = flags.MarkHidden(old)
 	}
-	o.complete(command, sh)
-	return command
 }
 
 // complete offers what earlier logins have used.
@@ -121,12 +131,17 @@ func (o *Options) complete(command *cobra.Command, sh *shell.Shell) {
 			return pick(config.Logins()), cobra.ShellCompDirectiveNoFileComp
 		}
 	}
-	_ = command.RegisterFlagCompletionFunc("server", earlier(func(servers, _, _ []string) []string { return servers }))
-	_ = command.RegisterFlagCompletionFunc("vsphere-username", earlier(func(_, usernames, _ []string) []string { return usernames }))
-	_ = command.RegisterFlagCompletionFunc("tanzu-kubernetes-cluster-namespace", earlier(func(_, _, namespaces []string) []string { return namespaces }))
-	_ = command.RegisterFlagCompletionFunc("auth", cobra.FixedCompletions([]string{"token", "exec"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = command.RegisterFlagCompletionFunc("token-cache", cobra.FixedCompletions([]string{"auto", "keyring", "file", "none"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = command.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(shell.Formats(), cobra.ShellCompDirectiveNoFileComp))
+	for flag, complete := range map[string]cobra.CompletionFunc{
+		"server":                             earlier(func(servers, _, _ []string) []string { return servers }),
+		"vsphere-username":                   earlier(func(_, usernames, _ []string) []string { return usernames }),
+		"tanzu-kubernetes-cluster-namespace": earlier(func(_, _, namespaces []string) []string { return namespaces }),
+		"also-server":                        earlier(func(servers, _, _ []string) []string { return servers }),
+		"auth":                               cobra.FixedCompletions([]string{"token", "exec"}, cobra.ShellCompDirectiveNoFileComp),
+		"token-cache":                        cobra.FixedCompletions(credential.Storages(), cobra.ShellCompDirectiveNoFileComp),
+		"output":                             cobra.FixedCompletions(shell.Formats(), cobra.ShellCompDirectiveNoFileComp),
+	} {
+		_ = command.RegisterFlagCompletionFunc(flag, complete)
+	}
 }
 
 func (o *Options) validate(storageGiven bool) error {
@@ -160,14 +175,6 @@ func (o *Options) run(ctx context.Context, sh *shell.Shell) error {
 	if err != nil {
 		return err
 	}
-	entrance := &door{sh: sh, log: sh.Log()}
-	for _, text := range o.AlsoServers {
-		allowed, err := wcp.ParseAddress(text)
-		if err != nil {
-			return fmt.Errorf("--also-server: %w", err)
-		}
-		entrance.allowed = append(entrance.allowed, allowed)
-	}
 	files, err := kubeconfig.FromEnvironment(sh.Getenv)
 	if err != nil {
 		return err
@@ -179,7 +186,8 @@ func (o *Options) run(ctx context.Context, sh *shell.Shell) error {
 	if err := (account{address: address, login: address}).check(existing); err != nil {
 		return err
 	}
-	if entrance.timeout, err = sh.Timeout(); err != nil {
+	entrance, err := o.door(sh)
+	if err != nil {
 		return err
 	}
 	client := func(address wcp.Address, guard *trust.Guard) *wcp.Client {
@@ -203,13 +211,6 @@ func (o *Options) run(ctx context.Context, sh *shell.Shell) error {
 	login := &authenticator{
 		address: address, guard: guard, credentials: *credentials, guest: o.guest(), existing: existing,
 		client: client, door: entrance, resolve: resolve, step: sh.Progress, log: sh.Log(),
-		prove: func(ctx context.Context, cluster kubeconfig.Cluster, session *wcp.Session) error {
-			client, err := kubeapi.New(cluster, session.Token, entrance.timeout)
-			if err != nil {
-				return err
-			}
-			return client.Prove(ctx)
-		},
 	}
 	outcome, err := login.run(ctx)
 	if err != nil {
@@ -223,6 +224,23 @@ func (o *Options) run(ctx context.Context, sh *shell.Shell) error {
 		return err
 	}
 	return o.print(sh, outcome, names, credentials.Username)
+}
+
+// door is the one at which the servers are looked at.
+func (o *Options) door(sh *shell.Shell) (*door, error) {
+	timeout, err := sh.Timeout()
+	if err != nil {
+		return nil, err
+	}
+	d := &door{sh: sh, timeout: timeout, log: sh.Log()}
+	for _, text := range o.AlsoServers {
+		allowed, err := wcp.ParseAddress(text)
+		if err != nil {
+			return nil, fmt.Errorf("--also-server: %w", err)
+		}
+		d.allowed = append(d.allowed, allowed)
+	}
+	return d, nil
 }
 
 // policy is what the user has said about trust.
@@ -324,7 +342,8 @@ func (o *Options) write(ctx context.Context, sh *shell.Shell, files *kubeconfig.
 }
 
 // keep puts the tokens into the cache and returns users that have them from there.
-func (o *Options) keep(ctx context.Context, sh *shell.Shell, username string, accounts []account) (map[wcp.Address]kubeconfig.User, error) {
+func (o *Options) keep(ctx context.Context, sh *shell.Shell, username string,
+	accounts []account) (map[wcp.Address]kubeconfig.User, error) {
 	// Only here, since with the token in the kubeconfig nobody needs a home.
 	cache, err := credential.Open(sh, o.Storage)
 	if err != nil {
@@ -387,9 +406,12 @@ type report struct {
 
 func (o *Options) print(sh *shell.Shell, outcome *result, names []string, username string) error {
 	if len(outcome.failed) > 0 {
-		fmt.Fprintf(sh.Err, "Not all cluster/workload sessions were established. Login failed for the following clusters/workloads:\n   %s\n", strings.Join(outcome.failed, "\n   "))
+		fmt.Fprintf(sh.Err, "Not all cluster/workload sessions were established. "+
+			"Login failed for the following clusters/workloads:\n   %s\n", strings.Join(outcome.failed, "\n   "))
 	}
-	what := report{Server: outcome.server.address.String(), Username: username, CurrentContext: names[0], Contexts: names, Failed: outcome.failed}
+	what := report{
+		Server: outcome.server.address.String(), Username: username, CurrentContext: names[0], Contexts: names, Failed: outcome.failed,
+	}
 	if expires := outcome.server.session.Expires; !expires.IsZero() {
 		what.Expires = &expires
 	}

@@ -37,7 +37,7 @@ else; cached tokens are forgotten.`,
 		RunE: func(command *cobra.Command, _ []string) error { return run(command.Context(), sh, server) },
 	}
 	command.Flags().StringVar(&server, "server", "", "Log out of this server only.")
-	_ = command.RegisterFlagCompletionFunc("server", func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	complete := func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		files, err := kubeconfig.FromEnvironment(sh.Getenv)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -48,7 +48,8 @@ else; cached tokens are forgotten.`,
 		}
 		servers, _, _ := config.Logins()
 		return servers, cobra.ShellCompDirectiveNoFileComp
-	})
+	}
+	_ = command.RegisterFlagCompletionFunc("server", complete)
 	return command
 }
 

@@ -78,7 +78,9 @@ func known(config *kubeconfig.Config) []Namespace {
 	for _, name := range config.Order {
 		context := config.Contexts[name]
 		if server, _, ours := config.Server(name); ours && context.Namespace != "" {
-			found = append(found, Namespace{Name: context.Namespace, Server: server, Context: name, Current: name == config.CurrentContext})
+			found = append(found, Namespace{
+				Name: context.Namespace, Server: server, Context: name, Current: name == config.CurrentContext,
+			})
 		}
 	}
 	slices.SortStableFunc(found, func(a, b Namespace) int {
@@ -118,7 +120,8 @@ func list(sh *shell.Shell, files *kubeconfig.Files, output string) error {
 func none(config *kubeconfig.Config) error {
 	for name := range config.Contexts {
 		if server, _, ours := config.Server(name); ours {
-			return shell.Advise(fmt.Errorf("there are no vSphere Namespaces for you on %s", server), "Ask your vSphere administrator for a role in one, then log in again.")
+			return shell.Advise(fmt.Errorf("there are no vSphere Namespaces for you on %s", server),
+				"Ask your vSphere administrator for a role in one, then log in again.")
 		}
 	}
 	return shell.Advise(errors.New("not logged in"), "kubectl vsphere login --server=ADDRESS --vsphere-username=USER@DOMAIN")
@@ -222,7 +225,8 @@ func find(config *kubeconfig.Config, wanted string) (*Namespace, error) {
 			for _, one := range matches {
 				names = append(names, one.Context)
 			}
-			return nil, shell.Advise(fmt.Errorf("there are several vSphere Namespaces %q", wanted), "Name the context: %s", strings.Join(names, ", "))
+			return nil, shell.Advise(fmt.Errorf("there are several vSphere Namespaces %q", wanted),
+				"Name the context: %s", strings.Join(names, ", "))
 		}
 		matches = here
 	}
@@ -241,7 +245,8 @@ func discover(ctx context.Context, sh *shell.Shell, config *kubeconfig.Config, w
 		if len(known(config)) == 0 {
 			return kubeconfig.Context{}, none(config)
 		}
-		return kubeconfig.Context{}, shell.Advise(missing, "kubectl vsphere namespace lists those that you have.")
+		return kubeconfig.Context{}, shell.Advise(missing,
+			"kubectl vsphere namespace lists those that you have.")
 	}
 	done := sh.Progress("Looking for " + wanted)
 	names, err := live(ctx, sh, config, config.CurrentContext)
@@ -250,7 +255,8 @@ func discover(ctx context.Context, sh *shell.Shell, config *kubeconfig.Config, w
 		sh.Log().Info("the server does not list namespaces", "reason", err.Error())
 	}
 	if !slices.Contains(names, wanted) {
-		return kubeconfig.Context{}, shell.Advise(missing, "kubectl vsphere namespace lists those that you have; one that is new may need a new login.")
+		return kubeconfig.Context{}, shell.Advise(missing,
+			"kubectl vsphere namespace lists those that you have; one that is new may need a new login.")
 	}
 	current.Namespace = wanted
 	return current, nil

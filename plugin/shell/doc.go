@@ -8,8 +8,8 @@
 //
 //   - Standard output holds what was asked for and nothing else, so that it can
 //     be piped. Questions, progress, warnings and errors go to standard error.
-//   - Nothing is asked where standard input is no terminal: the command fails
-//     and says which flag or variable answers the question instead.
+//   - Nothing is asked where standard input is not a terminal: the command
+//     fails and says which flag or variable answers the question instead.
 //   - An error is printed once, by Report, as "error: ..." and, when the user can
 //     do something about it, "hint: ...".
 //   - What a server says passes through Clean before it reaches the terminal.

@@ -16,7 +16,7 @@ import (
 // Formats are the values of -o. Without it, the output is for people.
 func Formats() []string { return []string{"json", "yaml", "name"} }
 
-// CheckFormat refuses what is no value of -o.
+// CheckFormat refuses what is not a value of -o.
 func CheckFormat(format string) error {
 	if format == "" || slices.Contains(Formats(), format) {
 		return nil

@@ -55,7 +55,8 @@ func (s *Shell) Timeout() (time.Duration, error) {
 		timeout, err = time.Duration(seconds)*time.Second, nil
 	}
 	if err != nil || timeout < 0 {
-		return 0, Advise(fmt.Errorf("--request-timeout %q is not a duration", s.RequestTimeout), "write a number and a unit, as in 10s or 2m")
+		return 0, Advise(fmt.Errorf("--request-timeout %q is not a duration", s.RequestTimeout),
+			"write a number and a unit, as in 10s or 2m")
 	}
 	return timeout, nil
 }

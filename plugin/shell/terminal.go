@@ -107,7 +107,8 @@ func (s *Shell) PasswordFromInput(ctx context.Context) (string, error) {
 	}
 	password = strings.TrimSuffix(password, "\r")
 	if password == "" {
-		return "", Advise(errors.New("there is no password on standard input"), "--password-stdin reads the first line of standard input")
+		return "", Advise(errors.New("there is no password on standard input"),
+			"--password-stdin reads the first line of standard input")
 	}
 	return password, nil
 }

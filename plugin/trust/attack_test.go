@@ -140,7 +140,7 @@ func TestFirstUse_BorrowedAuthority(t *testing.T) {
 	}
 }
 
-// TestRenewedCertificate is no attack: the same authority signs a new one.
+// TestRenewedCertificate is not an attack: the same authority signs a new one.
 func TestRenewedCertificate(t *testing.T) {
 	authority := wcptest.NewAuthority(t, "CA")
 	store := &trust.Store{Directory: t.TempDir()}

@@ -75,8 +75,8 @@ type Changed struct {
 }
 
 func (c *Changed) Error() string {
-	return fmt.Sprintf("the certificate of %s has changed: trusted was SHA-256 fingerprint %s, now it is %s; somebody may be listening in",
-		c.Host, c.Before, c.Now)
+	return fmt.Sprintf("the certificate of %s has changed: trusted was SHA-256 fingerprint %s, now it is %s; "+
+		"somebody may be listening in", c.Host, c.Before, c.Now)
 }
 
 // NoAuthority says that an API server does not show who has signed its

@@ -40,7 +40,8 @@ func NewCommand(sh *shell.Shell) *cobra.Command {
 			if output != "" {
 				return shell.Print(sh.Out, output, what, []string{what.Version})
 			}
-			_, err := fmt.Fprintf(sh.Out, "kubectl-vsphere: version %s, build %s, %s, %s\n", what.Version, what.Build, what.Go, what.Platform)
+			_, err := fmt.Fprintf(sh.Out, "kubectl-vsphere: version %s, build %s, %s, %s\n",
+				what.Version, what.Build, what.Go, what.Platform)
 			return err
 		},
 	}

@@ -265,7 +265,8 @@ func expiry(token string) time.Time {
 
 // do sends one request and returns the answer to it, or an error that tells
 // nothing that the credentials hold.
-func (c *Client) do(ctx context.Context, method, path string, credentials *Credentials, body []byte, limit int64) ([]byte, error) {
+func (c *Client) do(ctx context.Context, method, path string, credentials *Credentials, body []byte,
+	limit int64) ([]byte, error) {
 	location := c.Address.URL(path)
 	request, err := http.NewRequestWithContext(ctx, method, location, bytes.NewReader(body))
 	if err != nil {
@@ -292,7 +293,8 @@ func (c *Client) do(ctx context.Context, method, path string, credentials *Crede
 		return nil, &ConnectionError{Server: c.Address.String(), Err: err}
 	}
 	defer response.Body.Close()
-	c.Log.Info("request", "method", method, "url", location, "status", response.StatusCode, "took", c.Now().Sub(started).Round(time.Millisecond))
+	c.Log.Info("request", "method", method, "url", location, "status", response.StatusCode,
+		"took", c.Now().Sub(started).Round(time.Millisecond))
 	answer, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
 	switch {
 	case response.StatusCode != http.StatusOK:

@@ -162,7 +162,9 @@ func (s *Supervisor) tell(w http.ResponseWriter, r *http.Request) {
 	kubeconfig := "apiVersion: v1\nkind: Config\nclusters:\n- name: \"\"\n  cluster:\n    server: https://" + r.Host + ":6443\n" +
 		"    certificate-authority-data: " + base64.StdEncoding.EncodeToString(s.Authorities) + "\n"
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]any{"kind": "ConfigMap", "apiVersion": "v1", "data": map[string]string{"kubeconfig": kubeconfig}})
+	_ = json.NewEncoder(w).Encode(map[string]any{
+		"kind": "ConfigMap", "apiVersion": "v1", "data": map[string]string{"kubeconfig": kubeconfig},
+	})
 }
 
 // API is a Kubernetes API server. It knows whoever has a token of the login service.
