@@ -28,6 +28,7 @@ import (
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/wirecache"
 )
 
@@ -112,7 +113,7 @@ func newServer(options *genericoptions.RecommendedOptions, k *kinds) (*genericap
 	}
 	config.ShutdownWatchTerminationGracePeriod = watchGrace
 	config.BuildHandlerChainFunc = func(handler http.Handler, config *genericapiserver.Config) http.Handler {
-		return genericapiserver.DefaultBuildHandlerChain(clusterScoped(handler), config)
+		return genericapiserver.DefaultBuildHandlerChain(clusterScoped(registry.NoteUpdates(handler)), config)
 	}
 	server, err := config.Complete().New("vsphere-apiserver", genericapiserver.NewEmptyDelegate())
 	if err != nil {

@@ -19,3 +19,20 @@ func Paused(annotations map[string]string, extraConfig string) bool {
 	_, annotated := annotations[vmopv1.PauseAnnotation]
 	return annotated || strings.EqualFold(extraConfig, "true")
 }
+
+// SpecField returns what v1alpha5 calls a field directly below the spec of a virtual machine at another version.
+func SpecField(apiVersion, name string) string {
+	type field struct{ version, name string }
+	_, version, _ := strings.Cut(apiVersion, "/")
+	if hub, found := map[field]string{
+		{"v1alpha1", "vmMetadata"}:         "bootstrap",
+		{"v1alpha1", "networkInterfaces"}:  "network",
+		{"v1alpha1", "resourcePolicyName"}: "reserved",
+		{"v1alpha1", "advancedOptions"}:    "advanced",
+		{"v1alpha3", "cdrom"}:              "hardware",
+		{"v1alpha4", "cdrom"}:              "hardware",
+	}[field{version, name}]; found {
+		return hub
+	}
+	return name
+}

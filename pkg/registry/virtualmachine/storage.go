@@ -50,6 +50,7 @@ type REST struct {
 	registry.Reads
 	origins Origins
 	grants  Grants
+	clock   clock.PassiveClock
 }
 
 var (
@@ -85,7 +86,7 @@ func NewREST(scheme *runtime.Scheme, getter generic.RESTOptionsGetter, origins O
 	if err := store.CompleteWithOptions(storeOptions(getter)); err != nil {
 		return nil, fmt.Errorf("set up storage of %s: %w", resource, err)
 	}
-	machines := &REST{Reads: registry.Reads{Store: store}, origins: origins, grants: grants}
+	machines := &REST{Reads: registry.Reads{Store: store}, origins: origins, grants: grants, clock: clock}
 	// Here both ways to create come by: a POST, and an apply to a name that is not there.
 	store.BeginCreate = machines.beginCreate
 	return &Storage{VirtualMachine: machines, Status: &StatusREST{machines: machines}}, nil
@@ -126,7 +127,8 @@ func (r *REST) Create(ctx context.Context, obj runtime.Object, validation rest.V
 // Update implements rest.Updater, and with Get rest.Patcher.
 func (r *REST) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, createValidation rest.ValidateObjectFunc,
 	updateValidation rest.ValidateObjectUpdateFunc, forceAllowCreate bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
-	obj, created, err := r.Store.Update(ctx, name, granted{unowned(info), r.grants}, createValidation, updateValidation, forceAllowCreate, options)
+	asked := registry.Asked{UpdatedObjectInfo: info, Group: v1alpha5.GroupName, Manager: options.FieldManager, Clock: r.clock}
+	obj, created, err := r.Store.Update(ctx, name, granted{unowned(asked), r.grants}, createValidation, updateValidation, forceAllowCreate, options)
 	if number := (*strconv.NumError)(nil); errors.As(err, &number) {
 		// The generic store parses the version before anything validates it, and would answer with 500.
 		err = apierrors.NewInvalid(v1alpha5.GroupVersion.WithKind("VirtualMachine").GroupKind(), name, field.ErrorList{field.Invalid(

@@ -45,7 +45,7 @@ func declare(before vmopv1.VirtualMachineSpec, current, desired *vmopv1.VirtualM
 	return result, nil
 }
 
-// ownedSpecFields names the fields directly below spec that some manager owns in whole or in part.
+// ownedSpecFields names the fields directly below spec that some manager owns in whole or in part, as the hub calls them.
 func ownedSpecFields(entries []metav1.ManagedFieldsEntry) (map[string]bool, error) {
 	owned := map[string]bool{}
 	for _, entry := range entries {
@@ -60,7 +60,7 @@ func ownedSpecFields(entries []metav1.ManagedFieldsEntry) (map[string]bool, erro
 		}
 		for name := range fields.Spec {
 			if field, found := strings.CutPrefix(name, "f:"); found {
-				owned[field] = true
+				owned[vmoperator.SpecField(entry.APIVersion, field)] = true
 			}
 		}
 	}
