@@ -62,13 +62,16 @@ func (c *cluster) follow(ctx context.Context) {
 
 // newFolders makes the controller that keeps Namespaces and folders in step.
 func newFolders(v *site, c *cluster, records *ledger.Ledger, logger klog.Logger) *namespacecontroller.Controller {
+	all := folders{machines: v.machines, namespaces: v.namespaces}
 	return &namespacecontroller.Controller{
-		Folders:  folders{projector: v.machines, vsphereNamespaces: v.namespaces, changed: v.machines.NamespacesChanged()},
-		Records:  records,
-		Client:   c.client.CoreV1().Namespaces(),
-		Informer: c.informers.Core().V1().Namespaces(),
-		Clock:    clock.RealClock{},
-		Logger:   logger.WithName("namespaces"),
+		Folders:    all,
+		Projection: all,
+		Records:    records,
+		Made:       &ledger.Documents{Ledger: records, Kind: "namespaces"},
+		Client:     c.client.CoreV1().Namespaces(),
+		Informer:   c.informers.Core().V1().Namespaces(),
+		Clock:      clock.RealClock{},
+		Logger:     logger.WithName("namespaces"),
 	}
 }
 
@@ -90,7 +93,7 @@ func controllers(v *site, k *kinds, s served, c *cluster, folders *namespacecont
 		Problems:   v.namespaces,
 		Machines:   doomed{machines: s.machines.VirtualMachine, origins: v.machines},
 		Releaser:   s.namespaces.Direct,
-		Detached:   folders.Detached,
+		Names:      standing{folders, v.namespaces},
 		Client:     c.client,
 		Core:       c.informers.Core().V1().Namespaces(),
 		Bindings:   c.informers.Rbac().V1().RoleBindings(),

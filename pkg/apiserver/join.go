@@ -15,40 +15,13 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
 
-	namespacecontroller "github.com/openpacific/pacific/pkg/controller/namespace"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/registry"
 	vmregistry "github.com/openpacific/pacific/pkg/registry/virtualmachine"
 	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
-	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
 func isConflict(err error) bool { return errors.Is(err, failure.Conflict) }
-
-// folders shows the projection's namespaces to the controller of Namespaces.
-type folders struct {
-	projector         *vmvcenter.Projector
-	vsphereNamespaces *vnsvcenter.Projector
-	changed           <-chan struct{}
-}
-
-func (f folders) Folders() []namespacecontroller.Folder {
-	namespaces := f.projector.Namespaces()
-	folders := make([]namespacecontroller.Folder, len(namespaces))
-	for i, namespace := range namespaces {
-		folders[i] = namespacecontroller.Folder{
-			ID: namespace.Folder, Namespace: namespace.Name, Terminating: f.vsphereNamespaces.Terminating(namespace.Name),
-		}
-	}
-	return folders
-}
-
-func (f folders) Changed() <-chan struct{} { return f.changed }
-
-func (f folders) SetDetached(ids map[string]bool) {
-	f.projector.SetDetached(ids)
-	f.vsphereNamespaces.SetDetached(ids)
-}
 
 // power asks vCenter to change the power state of the machine with a uid.
 type power struct {

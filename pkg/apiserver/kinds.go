@@ -14,6 +14,7 @@ import (
 	"github.com/openpacific/pacific/pkg/access"
 	topologyinstall "github.com/openpacific/pacific/pkg/apis/topology/install"
 	vmopinstall "github.com/openpacific/pacific/pkg/apis/vmoperator/install"
+	namespacecontroller "github.com/openpacific/pacific/pkg/controller/namespace"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/livestore"
 	vmregistry "github.com/openpacific/pacific/pkg/registry/virtualmachine"
@@ -95,16 +96,13 @@ func (k *kinds) install(server *genericapiserver.GenericAPIServer, config *gener
 }
 
 // begin shows what vCenter and the records hold under the versions of a term.
-// restoreFolders hides the folders that are detached: nothing is served before.
-func (k *kinds) begin(ctx context.Context, term uint64, v *site, restoreFolders func(context.Context) error, logger klog.Logger) error {
+// Nothing is served before the detached folders are hidden, and before it is known
+// under which names the others may be served.
+func (k *kinds) begin(ctx context.Context, term uint64, v *site, folders *namespacecontroller.Controller, logger klog.Logger) error {
 	k.sequence.Begin(term)
-	if err := untilDone(ctx, logger, "Cannot read the detached folders, trying again", restoreFolders); err != nil {
-		return err
-	}
-	v.machines.Attach(k.machines)
-	var instance string
-	err := untilDone(ctx, logger, "Cannot read the records of the vSphere Namespaces, trying again", func(ctx context.Context) (err error) {
-		if instance, err = v.instance(ctx); err != nil {
+	err := untilDone(ctx, logger, "Cannot read the records of the vSphere Namespaces, trying again", func(ctx context.Context) error {
+		instance, err := v.instance(ctx)
+		if err != nil {
 			return err
 		}
 		return k.namespaceBackend.Restore(ctx, instance)
@@ -112,6 +110,13 @@ func (k *kinds) begin(ctx context.Context, term uint64, v *site, restoreFolders 
 	if err != nil {
 		return err
 	}
+	if err := untilDone(ctx, logger, "Cannot read the detached folders, trying again", folders.Restore); err != nil {
+		return err
+	}
+	if err := folders.Begin(ctx); err != nil {
+		return err
+	}
+	v.machines.Attach(k.machines)
 	v.zones.Attach(k.zones.availabilityZones, k.zones.zones)
 	v.namespaces.Attach(mirrors{k.namespaces, v.zones.Namespaces()})
 	return nil

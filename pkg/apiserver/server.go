@@ -94,7 +94,7 @@ func Run(ctx context.Context, options *Options) error {
 		}),
 		begin: func(ctx context.Context, term uint64) error {
 			cluster.follow(ctx)
-			return kinds.begin(ctx, term, site, folders.Restore, logger)
+			return kinds.begin(ctx, term, site, folders, logger)
 		},
 		serving:  []task{site.namespaces.Run},
 		reigning: controllers(site, kinds, storage, cluster, folders, logger),

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -21,9 +22,13 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	vsphereinstall "github.com/openpacific/pacific/pkg/apis/vsphere/install"
 	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	namespacecontroller "github.com/openpacific/pacific/pkg/controller/namespace"
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/livestore"
 	vnsregistry "github.com/openpacific/pacific/pkg/registry/vspherenamespace"
+	"github.com/openpacific/pacific/pkg/vcenter/namespace"
+	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
@@ -100,10 +105,78 @@ func clusterScoped(handler http.Handler) http.Handler {
 	})
 }
 
-// taken says whether a Namespace is there that belongs to no folder.
+// taken says whether a Namespace is there that has nothing to do with a folder.
 func taken(namespaces coreinformers.NamespaceInformer) func(string) bool {
 	return func(name string) bool {
 		namespace, err := namespaces.Lister().Get(name)
-		return err == nil && namespace.Annotations[vsphere.FolderAnnotation] == ""
+		return err == nil && namespace.Annotations[vsphere.FolderAnnotation] == "" && namespace.Annotations[vsphere.ClaimAnnotation] == ""
 	}
 }
+
+// folders shows the folders of the inventory to the controller of Namespaces, and
+// has both projections serve them as it says. Ids of another vCenter are nothing to
+// them.
+type folders struct {
+	machines   *vmvcenter.Projector
+	namespaces *vnsvcenter.Projector
+}
+
+func (f folders) Folders() ([]namespacecontroller.Folder, bool) {
+	listed, known := f.namespaces.Folders()
+	folders := make([]namespacecontroller.Folder, len(listed))
+	for i, folder := range listed {
+		id := f.namespaces.ID(folder.Folder)
+		folders[i] = namespacecontroller.Folder{
+			ID: id, Path: folder.Path, Names: namespace.Candidates(folder.Path, id.String()), Terminating: f.namespaces.Terminating(folder.Folder),
+		}
+	}
+	return folders, known
+}
+
+func (f folders) Changed() <-chan struct{} { return f.namespaces.FoldersChanged() }
+
+func (f folders) Awaited(name string) bool { return f.namespaces.Awaited(name) }
+
+func (f folders) SetDetached(ids map[facts.ID]bool) {
+	detached := map[string]bool{}
+	for id, is := range ids {
+		if is && id == f.namespaces.ID(id.Value) {
+			detached[id.Value] = true
+		}
+	}
+	f.machines.SetDetached(detached)
+	f.namespaces.SetDetached(detached)
+}
+
+func (f folders) SetNames(names namespacecontroller.Names) {
+	here := func(ids map[facts.ID]string) map[string]string {
+		values := map[string]string{}
+		for id, name := range ids {
+			if id == f.namespaces.ID(id.Value) {
+				values[id.Value] = name
+			}
+		}
+		return values
+	}
+	granted := namespace.Names{Granted: here(names.Granted), Reserved: names.Reserved}
+	f.machines.SetNames(granted)
+	f.namespaces.SetNames(granted, here(names.Refused))
+}
+
+// standing tells the controller of vSphere Namespaces which Kubernetes Namespaces
+// are whose.
+type standing struct {
+	*namespacecontroller.Controller
+	namespaces *vnsvcenter.Projector
+}
+
+func (s standing) Standing(namespace *corev1.Namespace, folder string) (held, made bool) {
+	return s.Controller.Standing(namespace, s.namespaces.ID(folder))
+}
+
+func (s standing) Elsewhere(folder, namespace string) bool {
+	name := s.NameOf(s.namespaces.ID(folder))
+	return name != "" && name != namespace
+}
+
+func (s standing) Detached(folder string) bool { return s.Controller.Detached(s.namespaces.ID(folder)) }

@@ -18,6 +18,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
+	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
@@ -34,6 +36,7 @@ func TestDeletedNamespaceIsDetached(t *testing.T) {
 	}
 	s.Serves(t, namespace, "adopted", "labelled", "ours")
 	s.Kubectl(t, "label", "vm", "-n", namespace, "labelled", "kept=yes")
+	claim := a.FolderID(namespace)
 
 	client := kubernetes.NewForConfigOrDie(s.Config(t)).CoreV1().Namespaces()
 	s.Kubectl(t, "delete", "namespace", namespace, "--wait=false")
@@ -65,10 +68,92 @@ func TestDeletedNamespaceIsDetached(t *testing.T) {
 		t.Errorf("the Namespace is back: %v", err)
 	}
 
+	// A Namespace of its name alone does not bring it back: what claims the folder does.
 	s.Kubectl(t, "create", "namespace", namespace)
+	s.Kubectl(t, "annotate", "namespace", namespace, vsphere.ClaimAnnotation+"="+claim)
 	s.Serves(t, namespace, "adopted", "labelled", "late")
 	if got := s.Kubectl(t, "get", "vm", "-n", namespace, "-l", "kept=yes", "-o", "name"); strings.TrimSpace(got) != "virtualmachine.vmoperator.vmware.com/labelled" {
 		t.Errorf("labels after the detour: %s", got)
+	}
+}
+
+// TestNamespacesOfOthersAreNotTaken has a folder renamed to what somebody else's Namespace is called, with a person who has
+// roles in the folder. The Namespace is left alone until it claims the folder, and left behind when the vSphere Namespace ends.
+func TestNamespacesOfOthersAreNotTaken(t *testing.T) {
+	t.Parallel()
+	s := running(t)
+	a := s.Admin(t)
+	const before, name = "renamed-later", "argocd"
+	s.vns(t, before, v1alpha1.NamespaceAccess{Kind: v1alpha1.SubjectUser, Name: "nobody@vsphere.local", Role: v1alpha1.RoleOwner})
+	a.Create(before, "web", supervisortest.PoweredOff)
+	s.Serves(t, before, "web")
+	s.Kubectl(t, "create", "namespace", name)
+	s.Kubectl(t, "create", "secret", "generic", "-n", name, "password", "--from-literal=a=b")
+	core := kubernetes.NewForConfigOrDie(s.Config(t))
+	theirs, err := core.CoreV1().Namespaces().Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	a.RenameFolder(before, name)
+	hashed := ""
+	waittest.Within(t, 30*time.Second, "the folder under a name with a hash", func(ctx context.Context) error {
+		list, err := s.Dynamic(t).Resource(supervisortest.Machines).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for _, item := range list.Items {
+			if item.GetName() == "web" && strings.HasPrefix(item.GetNamespace(), name) {
+				hashed = item.GetNamespace()
+			}
+		}
+		if hashed == "" {
+			return fmt.Errorf("there are %d machines, and none of them is it", len(list.Items))
+		}
+		return nil
+	})
+	if hashed == name {
+		t.Fatal("the machine is served in somebody else's Namespace")
+	}
+	bindings := func() int {
+		list, err := core.RbacV1().RoleBindings(name).List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list.Items)
+	}
+	now, err := core.CoreV1().Namespaces().Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(theirs, now); diff != "" || bindings() != 0 {
+		t.Errorf("somebody else's Namespace (-before +after):\n%s\nand %d RoleBindings in it", diff, bindings())
+	}
+
+	// It is told how to claim the folder, and does.
+	message := s.Kubectl(t, "get", "vns", hashed, "-o", `jsonpath={.status.conditions[?(@.type=="Named")].message}`)
+	_, command, found := strings.Cut(message, "run: kubectl ")
+	if !found {
+		t.Fatalf("the condition says %q", message)
+	}
+	s.Kubectl(t, strings.Fields(command)...)
+	s.Serves(t, name, "web")
+	waittest.Within(t, 30*time.Second, "the role in it", func(context.Context) error {
+		if n := bindings(); n != 1 {
+			return fmt.Errorf("%d RoleBindings", n)
+		}
+		return nil
+	})
+	s.Kubectl(t, "delete", "vns", name, "--timeout=60s")
+	s.Kubectl(t, "get", "secret", "-n", name, "password")
+	if n := bindings(); n != 0 {
+		t.Errorf("%d RoleBindings are left", n)
+	}
+	if left := s.Kubectl(t, "get", "namespace", name, "-o", "jsonpath={.metadata.annotations}"); strings.Contains(left, "vmware-system") || strings.Contains(left, "pacific") {
+		t.Errorf("annotations are left: %s", left)
+	}
+	if names := s.Names(t, name); len(names) > 0 {
+		t.Errorf("still served: %v", names)
 	}
 }
 

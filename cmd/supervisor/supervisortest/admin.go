@@ -198,6 +198,27 @@ func (a *Admin) Move(vm *object.VirtualMachine, namespace string) {
 	a.Done(folder.MoveInto(a.t.Context(), []types.ManagedObjectReference{vm.Reference()}))
 }
 
+// FolderID is the id of the folder of a namespace, by which a Kubernetes Namespace claims it.
+func (a *Admin) FolderID(namespace string) string {
+	a.t.Helper()
+	folder, err := a.Finder.Folder(a.t.Context(), "/DC0/vm/"+InNamespaces(namespace))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	ref := folder.Reference()
+	return facts.ID{VCenter: folder.Client().ServiceContent.About.InstanceUuid, Type: ref.Type, Value: ref.Value}.String()
+}
+
+// RenameFolder gives the folder of a namespace another name.
+func (a *Admin) RenameFolder(namespace, name string) {
+	a.t.Helper()
+	folder, err := a.Finder.Folder(a.t.Context(), "/DC0/vm/"+InNamespaces(namespace))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.Done(folder.Rename(a.t.Context(), name))
+}
+
 // Reconfigure edits the settings of a machine.
 func (a *Admin) Reconfigure(vm *object.VirtualMachine, spec types.VirtualMachineConfigSpec) {
 	a.t.Helper()

@@ -7,6 +7,13 @@ const (
 	// does.
 	FolderAnnotation = "vmware-system-vm-folder"
 
+	// ClaimAnnotation on a Kubernetes Namespace that Pacific did not make names the folder that may be served in it, by vCenter's
+	// id, type and managed-object id. It counts for a folder that is called as the Namespace is.
+	ClaimAnnotation = "vsphere.openpacific.io/claim"
+
+	// MarkAnnotation on a Kubernetes Namespace tells the one that Pacific has made from one that somebody else was quicker to make.
+	MarkAnnotation = "vsphere.openpacific.io/mark"
+
 	// SubjectPrefix stands before the names of users and groups of single sign-on in Kubernetes, so that none can be taken
 	// for one of Kubernetes' own.
 	SubjectPrefix = "sso:"

@@ -5,6 +5,7 @@ package namespace
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	coreinformers "k8s.io/client-go/informers/core/v1"
@@ -23,18 +25,30 @@ import (
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/controller"
+	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/ledger"
 )
 
-// syncTimeout bounds one pass over one Namespace.
-const syncTimeout = 30 * time.Second
+const (
+	// syncTimeout bounds one pass over one folder.
+	syncTimeout = 30 * time.Second
+	// knownInterval is how often it is looked whether the folders are known, when a
+	// process starts.
+	knownInterval = 50 * time.Millisecond
+)
+
+// ReasonNameTaken is the reason of the Event that says that a folder is not served
+// under its own name.
+const ReasonNameTaken = "NameTaken"
 
 // Folder is a vCenter folder that is a vSphere Namespace, detached or not.
 type Folder struct {
-	// ID is its managed-object id, such as "group-v12".
-	ID string
-	// Namespace is the name that it is served under.
-	Namespace string
+	ID facts.ID
+	// Path is how it is called in vCenter.
+	Path string
+	// Names are those under which it may be served, the most wanted first.
+	Names []string
 	// Terminating: its vSphere Namespace is being deleted, so that no Namespace is
 	// to be made for it.
 	Terminating bool
@@ -42,13 +56,31 @@ type Folder struct {
 
 // Folders is the inventory as this controller sees it.
 type Folders interface {
-	// Folders lists every folder, detached ones too.
-	Folders() []Folder
+	// Folders lists every folder, detached ones too, once they are known.
+	Folders() (folders []Folder, known bool)
 	// Changed yields whenever the list may be another one.
 	Changed() <-chan struct{}
-	// SetDetached names the detached folders by ID. When it returns, what
-	// Pacific did not make in them is no longer served.
-	SetDetached(ids map[string]bool)
+	// Awaited says whether a vSphere Namespace of a name is yet to get its folder.
+	Awaited(name string) bool
+}
+
+// Names say which folder is served under which name.
+type Names struct {
+	Granted map[facts.ID]string
+	// Reserved are names for folders that are yet to come. Whichever is called so
+	// may have it: the Namespace is a new one of Pacific's.
+	Reserved map[string]bool
+	// Refused are the names that folders are called by in vCenter and do not have.
+	Refused map[facts.ID]string
+}
+
+// Projection is what serves the folders.
+type Projection interface {
+	// SetDetached names the detached folders. When it returns, what Pacific did not
+	// make in them is no longer served.
+	SetDetached(folders map[facts.ID]bool)
+	// SetNames names the folders that are served. When it returns, no other is.
+	SetNames(names Names)
 }
 
 // Records keeps which folders are detached; ledger.Ledger does.
@@ -58,35 +90,89 @@ type Records interface {
 	Attach(ctx context.Context, folder string) error
 }
 
+// Recorder writes Events; record.EventRecorder of client-go does.
+type Recorder interface {
+	Event(object runtime.Object, eventtype, reason, message string)
+}
+
 // Controller keeps Namespaces and folders in step. Its fields are set before
 // Restore and Run and not changed afterwards.
 type Controller struct {
-	Folders  Folders
-	Records  Records
+	Folders    Folders
+	Projection Projection
+	Records    Records
+	// Made keeps which Namespaces Pacific has made; ledger.Documents does.
+	Made     Documents
 	Client   coreclient.NamespaceInterface
 	Informer coreinformers.NamespaceInformer
+	// Recorder is told what people should know. Nil: nobody is.
+	Recorder Recorder
 	Clock    clock.Clock
 	Logger   klog.Logger
+	// Mark makes a text that nobody can guess. Nil: a random uuid.
+	Mark func() string
 
 	lock     sync.Mutex
-	detached map[string]bool // guarded by lock; a copy of Records
+	detached map[facts.ID]bool   // guarded by lock; a copy of Records
+	made     map[string]*kept    // guarded by lock; a copy of Made, by name
+	granted  map[facts.ID]string // guarded by lock
+	refused  map[facts.ID]string // guarded by lock
+
+	making sync.Mutex // one Namespace at a time is made or taken back
 }
 
-// Restore reads the records and hides the detached folders. It must have
-// returned before anything is served and before Run.
+// Restore reads the records and hides the detached folders. It must have returned
+// before Begin, and that before anything is served.
 func (c *Controller) Restore(ctx context.Context) error {
 	records, err := c.Records.Detachments(ctx)
 	if err != nil {
 		return err
 	}
-	detached := make(map[string]bool, len(records))
-	for folder := range records {
+	detached := make(map[facts.ID]bool, len(records))
+	for text := range records {
+		folder, err := facts.ParseID(text)
+		if err != nil {
+			c.Logger.Error(err, "Cannot read which folder is detached, it is passed over", "folder", text)
+			continue
+		}
 		detached[folder] = true
+	}
+	made, err := c.load(ctx)
+	if err != nil {
+		return err
 	}
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	c.detached = detached
-	c.Folders.SetDetached(maps.Clone(detached))
+	c.detached, c.made = detached, made
+	c.granted, c.refused = map[facts.ID]string{}, map[facts.ID]string{}
+	c.Projection.SetDetached(maps.Clone(detached))
+	return nil
+}
+
+// Begin waits until the folders and the Namespaces are known, and grants what can be
+// granted without changing anything, so that a process that starts serves what the
+// one before it served. The informer must have been started. It fails only when ctx
+// ends.
+func (c *Controller) Begin(ctx context.Context) error {
+	if !cache.WaitForCacheSync(ctx.Done(), c.Informer.Informer().HasSynced) {
+		return ctx.Err()
+	}
+	var folders []Folder
+	err := wait.PollUntilContextCancel(ctx, knownInterval, true, func(context.Context) (known bool, _ error) {
+		folders, known = c.Folders.Folders()
+		return known, nil
+	})
+	if err != nil {
+		return err
+	}
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	for _, folder := range folders {
+		if found, err := c.judge(folder); err == nil && found.name != "" {
+			c.granted[folder.ID] = found.name
+		}
+	}
+	c.show()
 	return nil
 }
 
@@ -94,7 +180,7 @@ func (c *Controller) Restore(ctx context.Context) error {
 func (c *Controller) Run(ctx context.Context, workers int) error {
 	queue := controller.NewQueue("namespace", 50*time.Millisecond, time.Minute)
 	defer queue.ShutDown()
-	registration, err := c.Informer.Informer().AddEventHandler(controller.Enqueue(queue, func(o metav1.Object) string { return o.GetName() }))
+	registration, err := c.Informer.Informer().AddEventHandler(c.enqueueFolders(queue))
 	if err != nil {
 		return fmt.Errorf("watch Namespaces: %w", err)
 	}
@@ -107,17 +193,38 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 	running.Go(func() { c.followFolders(ctx, queue) })
 	controller.Worker{
 		Timeout: syncTimeout,
-		Failed: func(name string, err error) {
-			c.Logger.Error(err, "Cannot keep Namespace and folder in step, trying again", "namespace", name)
+		Failed: func(folder string, err error) {
+			c.Logger.Error(err, "Cannot keep Namespace and folder in step, trying again", "folder", folder)
 		},
-		Sync: func(ctx context.Context, name string) (time.Duration, error) { return 0, c.sync(ctx, name) },
+		Sync: func(ctx context.Context, folder string) (time.Duration, error) { return 0, c.sync(ctx, folder) },
 	}.Work(ctx, queue, workers)
 	running.Wait()
 	return nil
 }
 
-// followFolders queues every folder's Namespace when folders change, and now
-// and then, so that nothing depends on one notice.
+// enqueueFolders returns what has a queue hold the folders that may have a
+// Namespace, or have it, whenever it comes, changes or goes.
+func (c *Controller) enqueueFolders(queue controller.Queue) cache.ResourceEventHandlerFuncs {
+	concerned := func(object any) {
+		if final, ok := object.(cache.DeletedFinalStateUnknown); ok {
+			object = final.Obj
+		}
+		namespace, ok := object.(*corev1.Namespace)
+		if !ok {
+			return
+		}
+		folders, _ := c.Folders.Folders()
+		for _, folder := range folders {
+			if folder.mayHave(namespace.Name) || c.NameOf(folder.ID) == namespace.Name {
+				queue.Add(folder.ID.String())
+			}
+		}
+	}
+	return cache.ResourceEventHandlerFuncs{AddFunc: concerned, UpdateFunc: func(_, object any) { concerned(object) }, DeleteFunc: concerned}
+}
+
+// followFolders queues every folder when folders change, and now and then, so that
+// nothing depends on one notice.
 func (c *Controller) followFolders(ctx context.Context, queue controller.Queue) {
 	resync := c.Clock.NewTimer(0)
 	defer resync.Stop()
@@ -127,131 +234,131 @@ func (c *Controller) followFolders(ctx context.Context, queue controller.Queue) 
 			return
 		case <-c.Folders.Changed():
 		case <-resync.C():
+			c.tidy(ctx)
 		}
-		for _, folder := range c.Folders.Folders() {
-			queue.Add(folder.Namespace)
+		folders, _ := c.Folders.Folders()
+		for _, folder := range folders {
+			queue.Add(folder.ID.String())
 		}
 		resync.Reset(wait.Jitter(5*time.Minute, 0.2))
 	}
 }
 
-// sync brings one Namespace and its folder in step.
-func (c *Controller) sync(ctx context.Context, name string) error {
-	folder, found := c.folder(name)
+// sync brings one folder and its Namespace in step.
+func (c *Controller) sync(ctx context.Context, id string) error {
+	folder, found := c.folder(id)
 	if !found {
 		return nil
 	}
-	namespace, err := c.Informer.Lister().Get(name)
-	switch {
-	case apierrors.IsNotFound(err):
-		if c.isDetached(folder.ID) || folder.Terminating {
-			return nil
-		}
-		return c.create(ctx, folder)
-	case err != nil:
-		return fmt.Errorf("get Namespace %q: %w", name, err)
-	case namespace.DeletionTimestamp != nil:
-		return c.detach(ctx, folder)
-	}
-	if err := c.attach(ctx, folder); err != nil {
+	c.lock.Lock()
+	now, err := c.judge(folder)
+	before, stays := c.granted[folder.ID], c.stays(folder)
+	c.lock.Unlock()
+	if err != nil {
 		return err
 	}
-	if namespace.Annotations[vsphere.FolderAnnotation] != folder.ID {
-		return c.annotate(ctx, folder)
+	c.refuse(folder, now)
+	if before != "" && before != now.name && !stays {
+		c.grant(folder.ID, "") // at once: the Namespace is not the folder's
 	}
-	return nil
+	switch {
+	case now.make != "":
+		err := c.make(ctx, now.make, folder.ID, false)
+		if errors.Is(err, failure.AlreadyExists) {
+			return fmt.Errorf("make Namespace %q for folder %s: %w", now.make, folder.ID, err) // the informer is behind
+		} else if err != nil {
+			return err
+		}
+		c.grant(folder.ID, now.make)
+		return nil
+	case now.name == "":
+		return nil
+	case now.settle:
+		if err := c.settle(ctx, now.name, folder.ID); err != nil {
+			return err
+		}
+	}
+	if now.attach {
+		if err := c.Attach(ctx, folder.ID); err != nil {
+			return err
+		}
+	}
+	c.grant(folder.ID, now.name)
+	if now.detach {
+		return c.Detach(ctx, folder.ID, now.name)
+	}
+	return c.annotate(ctx, now.name, folder)
 }
 
-func (c *Controller) folder(namespace string) (Folder, bool) {
-	for _, folder := range c.Folders.Folders() {
-		if folder.Namespace == namespace {
+func (c *Controller) folder(id string) (Folder, bool) {
+	folders, _ := c.Folders.Folders()
+	for _, folder := range folders {
+		if folder.ID.String() == id {
 			return folder, true
 		}
 	}
 	return Folder{}, false
 }
 
-func (c *Controller) create(ctx context.Context, folder Folder) error {
-	_, err := c.Client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		Name:        folder.Namespace,
-		Annotations: map[string]string{vsphere.FolderAnnotation: folder.ID},
-	}}, metav1.CreateOptions{FieldManager: vsphere.FieldManager})
-	if apierrors.IsAlreadyExists(err) { // the informer will say so
-		return nil
+// annotate names the folder in its Namespace, as the Supervisor does.
+func (c *Controller) annotate(ctx context.Context, name string, folder Folder) error {
+	namespace, err := c.Informer.Lister().Get(name)
+	if err != nil || namespace.DeletionTimestamp != nil || namespace.Annotations[vsphere.FolderAnnotation] == folder.ID.Value {
+		return nil // it goes, or will come again
 	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{vsphere.FolderAnnotation: folder.ID.Value}}})
 	if err != nil {
-		return fmt.Errorf("create Namespace %q for folder %s: %w", folder.Namespace, folder.ID, err)
+		return fmt.Errorf("encode the annotation of Namespace %q: %w", name, err)
 	}
-	c.Logger.Info("Created Namespace", "namespace", folder.Namespace, "folder", folder.ID)
-	return nil
-}
-
-func (c *Controller) annotate(ctx context.Context, folder Folder) error {
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{vsphere.FolderAnnotation: folder.ID}}})
-	if err != nil {
-		return fmt.Errorf("encode the annotation of Namespace %q: %w", folder.Namespace, err)
-	}
-	_, err = c.Client.Patch(ctx, folder.Namespace, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: vsphere.FieldManager})
+	_, err = c.Client.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: vsphere.FieldManager})
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("name folder %s in Namespace %q: %w", folder.ID, folder.Namespace, err)
+		return fmt.Errorf("name folder %s in Namespace %q: %w", folder.ID, name, err)
 	}
 	return nil
 }
 
-// detach stores that a folder is detached before it hides what lies in it, so
-// that no restart brings it back.
-func (c *Controller) detach(ctx context.Context, folder Folder) error {
-	if c.isDetached(folder.ID) {
+// Detach stores that a folder is detached before it hides what lies in it, so that
+// no restart brings it back. Doing it twice is not an error.
+func (c *Controller) Detach(ctx context.Context, folder facts.ID, namespace string) error {
+	if c.Detached(folder) {
 		return nil
 	}
-	err := c.Records.Detach(ctx, ledger.Detachment{Folder: folder.ID, Namespace: folder.Namespace, Time: c.Clock.Now().UTC()})
+	err := c.Records.Detach(ctx, ledger.Detachment{Folder: folder.String(), Namespace: namespace, Time: c.Clock.Now().UTC()})
 	if err != nil {
 		return err
 	}
-	c.setDetached(folder.ID, true)
-	c.Logger.Info("Detached the folder of a deleted Namespace; vCenter keeps what Pacific did not make", "namespace", folder.Namespace, "folder", folder.ID)
+	c.setDetached(folder, true)
+	c.Logger.Info("Detached the folder of a deleted Namespace; vCenter keeps what Pacific did not make", "namespace", namespace, "folder", folder)
 	return nil
-}
-
-func (c *Controller) attach(ctx context.Context, folder Folder) error {
-	if !c.isDetached(folder.ID) {
-		return nil
-	}
-	if err := c.Records.Attach(ctx, folder.ID); err != nil {
-		return err
-	}
-	c.setDetached(folder.ID, false)
-	c.Logger.Info("Attached the folder of a Namespace again", "namespace", folder.Namespace, "folder", folder.ID)
-	return nil
-}
-
-// Detach detaches the folder of a vSphere Namespace that is being deleted. Doing
-// it twice is no error.
-func (c *Controller) Detach(ctx context.Context, folder, namespace string) error {
-	return c.detach(ctx, Folder{ID: folder, Namespace: namespace})
 }
 
 // Attach takes back that a folder is detached, or forgets it when it is gone.
-func (c *Controller) Attach(ctx context.Context, folder string) error {
-	return c.attach(ctx, Folder{ID: folder})
+func (c *Controller) Attach(ctx context.Context, folder facts.ID) error {
+	if !c.Detached(folder) {
+		return nil
+	}
+	if err := c.Records.Attach(ctx, folder.String()); err != nil {
+		return err
+	}
+	c.setDetached(folder, false)
+	c.Logger.Info("Attached a folder again", "folder", folder)
+	return nil
 }
 
 // Detached says whether a folder is detached.
-func (c *Controller) Detached(folder string) bool { return c.isDetached(folder) }
-
-func (c *Controller) isDetached(id string) bool {
+func (c *Controller) Detached(folder facts.ID) bool {
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	return c.detached[id]
+	return c.detached[folder]
 }
 
-func (c *Controller) setDetached(id string, detached bool) {
+func (c *Controller) setDetached(folder facts.ID, detached bool) {
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	if detached {
-		c.detached[id] = true
+		c.detached[folder] = true
 	} else {
-		delete(c.detached, id)
+		delete(c.detached, folder)
 	}
-	c.Folders.SetDetached(maps.Clone(c.detached))
+	c.Projection.SetDetached(maps.Clone(c.detached))
 }

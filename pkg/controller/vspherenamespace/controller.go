@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -19,7 +20,6 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
-	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/controller"
 )
@@ -60,6 +60,18 @@ type Releaser interface {
 	RemoveFinalizer(ctx context.Context, name string, uid types.UID) error
 }
 
+// Names knows which Kubernetes Namespaces are whose. Folders are managed-object ids.
+type Names interface {
+	// Standing says whether a Namespace is the one in which a folder is served, and
+	// whether Pacific made it for it. Without a folder, it is about one that is yet
+	// to come.
+	Standing(namespace *corev1.Namespace, folder string) (held, made bool)
+	// Elsewhere says whether a folder is served under another name.
+	Elsewhere(folder, namespace string) bool
+	// Detached says whether a folder is detached.
+	Detached(folder string) bool
+}
+
 // Controller keeps vSphere Namespaces. Its fields are set before Run and not
 // changed afterwards.
 type Controller struct {
@@ -68,15 +80,14 @@ type Controller struct {
 	Problems   Problems
 	Machines   Machines
 	Releaser   Releaser
-	// Detached says whether a folder is detached.
-	Detached func(folder string) bool
-	Client   kubernetes.Interface
-	Core     coreinformers.NamespaceInformer
-	Bindings rbacinformers.RoleBindingInformer
-	Quotas   coreinformers.ResourceQuotaInformer
-	Classes  StorageClasses
-	Clock    clock.PassiveClock // Nil: the real one.
-	Logger   klog.Logger
+	Names      Names
+	Client     kubernetes.Interface
+	Core       coreinformers.NamespaceInformer
+	Bindings   rbacinformers.RoleBindingInformer
+	Quotas     coreinformers.ResourceQuotaInformer
+	Classes    StorageClasses
+	Clock      clock.PassiveClock // Nil: the real one.
+	Logger     klog.Logger
 
 	quotaLock sync.Mutex
 	quotas    map[string]written // guarded by quotaLock; by namespace
@@ -129,8 +140,11 @@ func (c *Controller) worker(namespaces cache.Store) controller.Worker {
 		},
 		Sync: func(ctx context.Context, name string) (time.Duration, error) {
 			object, found, err := namespaces.GetByKey(name)
-			if err != nil || !found {
+			if err != nil {
 				return 0, err
+			}
+			if !found {
+				return 0, c.leave(ctx, name)
 			}
 			namespace := object.(*v1alpha1.Namespace)
 			again, err := c.sync(ctx, namespace)
@@ -151,7 +165,7 @@ func (c *Controller) sync(ctx context.Context, namespace *v1alpha1.Namespace) (t
 	core, err := c.Core.Lister().Get(namespace.Name)
 	switch {
 	case apierrors.IsNotFound(err):
-		if c.Detached(namespace.Status.Folder) {
+		if c.Names.Detached(namespace.Status.Folder) {
 			// It was deleted while nobody watched.
 			return 0, c.delete(ctx, namespace)
 		}
@@ -159,13 +173,15 @@ func (c *Controller) sync(ctx context.Context, namespace *v1alpha1.Namespace) (t
 		return 0, c.realise(ctx, namespace)
 	case err != nil:
 		return 0, fmt.Errorf("get Namespace %q: %w", namespace.Name, err)
-	case core.DeletionTimestamp != nil:
-		if core.Annotations[vsphere.FolderAnnotation] != namespace.Status.Folder {
+	}
+	held, _ := c.Names.Standing(core, namespace.Status.Folder)
+	if core.DeletionTimestamp != nil {
+		if !held {
 			return endingInterval, nil
 		}
 		return 0, c.delete(ctx, namespace)
 	}
-	ours := core.Annotations[vsphere.FolderAnnotation] == namespace.Status.Folder
+	ours := held && namespace.Status.Folder != ""
 	var again time.Duration
 	if ours {
 		// Before anybody is given a role in it, and whatever vCenter says.
@@ -181,7 +197,7 @@ func (c *Controller) sync(ctx context.Context, namespace *v1alpha1.Namespace) (t
 		return 0, nil
 	}
 	c.Problems.SetBirth(namespace.Status.Folder, core.CreationTimestamp)
-	if err := c.annotate(ctx, core, namespace); err != nil {
+	if err := c.setAnnotations(ctx, core, kept(), annotations(namespace)); err != nil {
 		return 0, err
 	}
 	return again, c.bind(ctx, namespace)
@@ -202,21 +218,26 @@ func (c *Controller) delete(ctx context.Context, namespace *v1alpha1.Namespace) 
 	return nil
 }
 
-// end takes a vSphere Namespace out of Kubernetes and then out of vCenter.
+// end takes a vSphere Namespace out of Kubernetes and then out of vCenter. Its
+// Kubernetes Namespace goes if Pacific made it; of one that claims the folder, what
+// Pacific put in.
 func (c *Controller) end(ctx context.Context, namespace *v1alpha1.Namespace) (time.Duration, error) {
 	if !slices.Contains(namespace.Finalizers, v1alpha1.NamespaceFinalizer) {
 		return 0, nil
 	}
 	core, err := c.Client.CoreV1().Namespaces().Get(ctx, namespace.Name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-	case err != nil:
+	if err != nil && !apierrors.IsNotFound(err) {
 		return 0, fmt.Errorf("get Namespace %q: %w", namespace.Name, err)
-	case core.Annotations[vsphere.FolderAnnotation] == "" || core.Annotations[vsphere.FolderAnnotation] != namespace.Status.Folder:
-		// It belongs to somebody else.
+	}
+	held, made := false, false
+	if err == nil {
+		held, made = c.Names.Standing(core, namespace.Status.Folder)
+	}
+	switch {
+	case !held: // there is none, or it is somebody else's
 	case core.DeletionTimestamp != nil:
 		return endingInterval, nil
-	default:
+	case made:
 		err := c.Client.CoreV1().Namespaces().Delete(ctx, namespace.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &core.UID}})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return 0, fmt.Errorf("delete Namespace %q: %w", namespace.Name, err)
@@ -234,6 +255,13 @@ func (c *Controller) end(ctx context.Context, namespace *v1alpha1.Namespace) (ti
 	}
 	if err := c.Backend.Dismantle(ctx, namespace.UID); err != nil {
 		return 0, fmt.Errorf("remove vSphere Namespace %q from vCenter: %w", namespace.Name, err)
+	}
+	if held {
+		// After the folder was detached: without the claim it would be served under
+		// another name. And before the end: with the claim it would be attached again.
+		if err := c.strip(ctx, core, true); err != nil {
+			return 0, err
+		}
 	}
 	if err := c.Releaser.RemoveFinalizer(ctx, namespace.Name, namespace.UID); err != nil {
 		return 0, fmt.Errorf("let go of vSphere Namespace %q: %w", namespace.Name, err)

@@ -89,11 +89,20 @@ func (w *world) SetProblem(_ types.UID, message string) {
 
 func (*world) SetBirth(string, metav1.Time) {}
 
-func (w *world) isDetached(string) bool {
+func (w *world) Detached(string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.detached
 }
+
+// Standing takes the annotation of a test's Namespace for what is written down elsewhere.
+func (w *world) Standing(namespace *corev1.Namespace, folder string) (held, made bool) {
+	claimed := folder != "" && namespace.Annotations[vsphere.ClaimAnnotation] == "vc/Folder/"+folder
+	made = folder != "" && namespace.Annotations[vsphere.FolderAnnotation] == folder && !claimed
+	return made || claimed, made
+}
+
+func (w *world) Elsewhere(folder, namespace string) bool { return folder == "group-elsewhere" }
 
 // listsOnly begins with a list, not with a watch that sends what there is.
 type listsOnly struct{ *cache.ListWatch }
@@ -112,7 +121,7 @@ func start(t *testing.T, w *world, namespace *v1alpha1.Namespace, cluster ...run
 			},
 			WatchFunc: func(metav1.ListOptions) (watch.Interface, error) { return watch.NewFake(), nil },
 		}},
-		Backend: w, Problems: w, Machines: w, Releaser: w, Detached: w.isDetached,
+		Backend: w, Problems: w, Machines: w, Releaser: w, Names: w,
 		Client: client, Core: factory.Core().V1().Namespaces(), Bindings: factory.Rbac().V1().RoleBindings(), Logger: klog.Background(),
 		Quotas: factory.Core().V1().ResourceQuotas(), Classes: classes{},
 	}
@@ -273,6 +282,78 @@ func TestDeletion(t *testing.T) {
 				t.Errorf("the Namespace: %v", err)
 			}
 		})
+	}
+}
+
+// keptIn is what Pacific keeps in a Namespace.
+func keptIn(namespace string) []runtime.Object {
+	labels := map[string]string{vsphere.ManagedLabel: vsphere.ManagedBy}
+	return []runtime.Object{
+		&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "wcp:" + namespace + ":user:vsphere.local:dev", Labels: labels}},
+		&corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: namespace + "-storagequota", Labels: labels}},
+	}
+}
+
+// foreignIn is what others have in it.
+func foreignIn(namespace string) []runtime.Object {
+	return []runtime.Object{
+		&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "foreign"}, RoleRef: rbacv1.RoleRef{Name: "x"}},
+		&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "other", Labels: map[string]string{vsphere.ManagedLabel: vsphere.ManagedBy}}},
+		&corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "foreign"}},
+	}
+}
+
+// left is what there is in a Namespace, and its annotations.
+func left(t *testing.T, client *fake.Clientset, name string) (left []string) {
+	t.Helper()
+	namespace, err := client.CoreV1().Namespaces().Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key := range namespace.Annotations {
+		left = append(left, "annotation "+key)
+	}
+	bindings, err := client.RbacV1().RoleBindings(name).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, binding := range bindings.Items {
+		left = append(left, "binding "+binding.Name)
+	}
+	quotas, err := client.CoreV1().ResourceQuotas(name).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, quota := range quotas.Items {
+		left = append(left, "quota "+quota.Name)
+	}
+	slices.Sort(left)
+	return left
+}
+
+// A Namespace that claims the folder is not Pacific's to delete: what Pacific put in goes, and the claim with it.
+func TestDeletionLeavesANamespaceThatClaims(t *testing.T) {
+	claiming := core("group-v1")
+	claiming.Annotations[vsphere.ClaimAnnotation] = "vc/Folder/group-v1"
+	claiming.Annotations["mine"], claiming.Annotations[poolAnnotation] = "kept", "resgroup-1"
+	w := &world{}
+	client := start(t, w, deleted(), slices.Concat([]runtime.Object{claiming}, keptIn("team-a"), foreignIn("team-a"))...)
+	waittest.Eventually(t, "it ends", func() bool { return slices.Contains(w.called(), "remove finalizer") })
+	want := []string{"annotation mine", "binding foreign", "binding other", "quota foreign"}
+	if diff := cmp.Diff(want, left(t, client, "team-a")); diff != "" {
+		t.Errorf("left in the Namespace (-want +got):\n%s", diff)
+	}
+}
+
+// A Namespace whose folder is served elsewhere keeps nothing of Pacific's.
+func TestNamespacesThatFoldersLeft(t *testing.T) {
+	old, other := core("group-elsewhere"), core("group-v9")
+	old.Name, other.Name = "old", "other"
+	client := start(t, &world{}, declared(), slices.Concat([]runtime.Object{core("group-v1"), old, other}, keptIn("old"), foreignIn("old"), keptIn("other"))...)
+	want := []string{"binding foreign", "binding other", "quota foreign"}
+	waittest.Eventually(t, "what Pacific put in is gone", func() bool { return cmp.Equal(want, left(t, client, "old")) })
+	if got := left(t, client, "other"); len(got) != 3 {
+		t.Errorf("left where the folder is only not to be seen: %v", got)
 	}
 }
 

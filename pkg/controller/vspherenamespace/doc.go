@@ -7,15 +7,19 @@
 //	declared                           folder and pools are there; the Kubernetes Namespace has the
 //	                                   annotations; each subject of spec.access has a RoleBinding; a
 //	                                   ResourceQuota holds back what may not be stored
-//	deletion asked for                 the Kubernetes Namespace is deleted, and with it the machines that
-//	                                   Pacific made; then the folder and the pools that Pacific made go,
-//	                                   where nothing lies in them; the rest is detached; then it ends
+//	deletion asked for                 a Kubernetes Namespace that Pacific made is deleted, and with it the
+//	                                   machines that Pacific made; then the folder and the pools that Pacific
+//	                                   made go, where nothing lies in them; the rest is detached; from a
+//	                                   Kubernetes Namespace that claims the folder goes what Pacific put in;
+//	                                   then it ends
 //	its Kubernetes Namespace deleted   its deletion is asked for
 //
 // What somebody changes by hand in what it keeps is put right at once, since the
 // changes are watched. The Kubernetes Namespace itself is made by the controller
-// of package namespace, as for every folder. A Kubernetes Namespace is deleted
-// only when its annotation names the folder of the vSphere Namespace.
+// of package namespace, as for every folder. That one says which Kubernetes
+// Namespace is the one of which folder, and whether Pacific made it; annotations
+// are not asked, since whoever may update a Namespace can write them. Where a folder
+// is served elsewhere by now, what Pacific put into the old Namespace goes.
 //
 // The quota <namespace>-storagequota has an entry for each StorageClass that
 // Pacific keeps. For a storage policy that the namespace was given it is the limit

@@ -23,6 +23,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/controller/storageclass"
 )
 
 // The annotations of a Kubernetes Namespace, as the Supervisor's own, that this
@@ -50,10 +51,15 @@ func annotations(namespace *v1alpha1.Namespace) map[string]string {
 	return wanted
 }
 
-func (c *Controller) annotate(ctx context.Context, core *corev1.Namespace, namespace *v1alpha1.Namespace) error {
-	wanted := annotations(namespace)
+// kept are the annotations that this controller keeps.
+func kept() []string {
+	return []string{poolAnnotation, cpuLimitAnnotation, memoryLimitAnnotation}
+}
+
+// setAnnotations makes the annotations of those keys what they are to be.
+func (c *Controller) setAnnotations(ctx context.Context, core *corev1.Namespace, keys []string, wanted map[string]string) error {
 	changes := map[string]any{}
-	for _, key := range []string{poolAnnotation, cpuLimitAnnotation, memoryLimitAnnotation} {
+	for _, key := range keys {
 		value, want := wanted[key]
 		has, found := core.Annotations[key]
 		switch {
@@ -76,6 +82,14 @@ func (c *Controller) annotate(ctx context.Context, core *corev1.Namespace, names
 	}
 	return nil
 }
+
+// managed selects the RoleBindings of this controller.
+func managed() labels.Selector {
+	return labels.SelectorFromSet(labels.Set{vsphere.ManagedLabel: vsphere.ManagedBy})
+}
+
+// bindingPrefix is what the names of the RoleBindings in a Namespace begin with.
+func bindingPrefix(namespace string) string { return "wcp:" + namespace + ":" }
 
 // bindingName is the Supervisor's: wcp:<namespace>:user|group:<domain>:<name>. Two
 // characters that a RoleBinding's name must not have are replaced; a hash then
@@ -110,23 +124,19 @@ func bindings(namespace *v1alpha1.Namespace) map[string]*rbacv1.RoleBinding {
 
 // bind makes the RoleBindings what they are to be.
 func (c *Controller) bind(ctx context.Context, namespace *v1alpha1.Namespace) error {
-	ours, err := c.Bindings.Lister().RoleBindings(namespace.Name).List(labels.SelectorFromSet(labels.Set{vsphere.ManagedLabel: vsphere.ManagedBy}))
+	ours, err := c.Bindings.Lister().RoleBindings(namespace.Name).List(managed())
 	if err != nil {
 		return fmt.Errorf("list the RoleBindings of Namespace %q: %w", namespace.Name, err)
 	}
 	wanted := bindings(namespace)
-	client := c.Client.RbacV1().RoleBindings(namespace.Name)
 	var errs []error
 	for _, binding := range ours {
 		want := wanted[binding.Name]
-		if want != nil && binding.RoleRef == want.RoleRef || !strings.HasPrefix(binding.Name, "wcp:"+namespace.Name+":") {
+		if want != nil && binding.RoleRef == want.RoleRef || !strings.HasPrefix(binding.Name, bindingPrefix(namespace.Name)) {
 			continue
 		}
 		// It is not wanted, or of another role: that cannot be changed.
-		err := client.Delete(ctx, binding.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &binding.UID}})
-		if err != nil && !apierrors.IsNotFound(err) {
-			errs = append(errs, fmt.Errorf("remove RoleBinding %s/%s: %w", namespace.Name, binding.Name, err))
-		}
+		errs = append(errs, c.removeBinding(ctx, binding))
 	}
 	for _, name := range slices.Sorted(maps.Keys(wanted)) {
 		if err := c.ensure(ctx, wanted[name]); err != nil {
@@ -134,6 +144,14 @@ func (c *Controller) bind(ctx context.Context, namespace *v1alpha1.Namespace) er
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (c *Controller) removeBinding(ctx context.Context, binding *rbacv1.RoleBinding) error {
+	err := c.Client.RbacV1().RoleBindings(binding.Namespace).Delete(ctx, binding.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &binding.UID}})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("remove RoleBinding %s/%s: %w", binding.Namespace, binding.Name, err)
+	}
+	return nil
 }
 
 func (c *Controller) ensure(ctx context.Context, want *rbacv1.RoleBinding) error {
@@ -173,4 +191,55 @@ func (c *Controller) repair(ctx context.Context, have, want *rbacv1.RoleBinding)
 	next.Labels[vsphere.ManagedLabel] = vsphere.ManagedBy
 	_, err := c.Client.RbacV1().RoleBindings(want.Namespace).Update(ctx, next, metav1.UpdateOptions{FieldManager: vsphere.FieldManager})
 	return err
+}
+
+// leave takes out of a Kubernetes Namespace what Pacific put in, where its folder is
+// served under another name by now: it was renamed, or is claimed no more.
+func (c *Controller) leave(ctx context.Context, name string) error {
+	core, err := c.Core.Lister().Get(name)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("get Namespace %q: %w", name, err)
+	}
+	folder := core.Annotations[vsphere.FolderAnnotation]
+	if core.DeletionTimestamp != nil || folder == "" || !c.Names.Elsewhere(folder, name) {
+		return nil
+	}
+	return c.strip(ctx, core, false)
+}
+
+// strip takes out of a Kubernetes Namespace what Pacific put in: roles, the quota,
+// annotations. claim says whether the claim of a folder goes too.
+func (c *Controller) strip(ctx context.Context, core *corev1.Namespace, claim bool) error {
+	bindings, err := c.Client.RbacV1().RoleBindings(core.Name).List(ctx, metav1.ListOptions{LabelSelector: managed().String()})
+	if err != nil {
+		return fmt.Errorf("list the RoleBindings of Namespace %q: %w", core.Name, err)
+	}
+	var errs []error
+	for _, binding := range bindings.Items {
+		if strings.HasPrefix(binding.Name, bindingPrefix(core.Name)) {
+			errs = append(errs, c.removeBinding(ctx, &binding))
+		}
+	}
+	quota, err := c.Client.CoreV1().ResourceQuotas(core.Name).Get(ctx, storageclass.QuotaName(core.Name), metav1.GetOptions{})
+	switch {
+	case err == nil:
+		errs = append(errs, c.removeQuota(ctx, quota))
+	case !apierrors.IsNotFound(err):
+		errs = append(errs, fmt.Errorf("get the quota of Namespace %q: %w", core.Name, err))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err // the annotations tell that there is something left to do
+	}
+	keys := append(kept(), vsphere.FolderAnnotation, vsphere.MarkAnnotation)
+	if claim {
+		keys = append(keys, vsphere.ClaimAnnotation)
+	}
+	if err := c.setAnnotations(ctx, core, keys, nil); err != nil {
+		return err
+	}
+	c.Logger.Info("Took out of a Namespace what Pacific had put in", "namespace", core.Name)
+	return nil
 }

@@ -151,7 +151,7 @@ func runQuotas(t *testing.T, namespace *v1alpha1.Namespace, known classes, objec
 			},
 			WatchFunc: func(metav1.ListOptions) (watch.Interface, error) { return c.watch, nil },
 		}},
-		Backend: w, Problems: w, Machines: w, Releaser: w, Detached: w.isDetached, Client: c.Clientset,
+		Backend: w, Problems: w, Machines: w, Releaser: w, Names: w, Client: c.Clientset,
 		Core: factory.Core().V1().Namespaces(), Bindings: factory.Rbac().V1().RoleBindings(), Quotas: factory.Core().V1().ResourceQuotas(),
 		Classes: c.classes, Clock: c.clock, Logger: klog.Background(),
 	}

@@ -112,6 +112,16 @@ func Label(name, fallback, id string) string {
 	return Slug(decoded, fallback, id, 0, validation.DNS1123LabelMaxLength)
 }
 
+// Candidates are the names under which a folder may be served that is called so in vCenter, the most wanted first: its own, where
+// Kubernetes accepts that, and then longer and longer hashes of its id.
+func Candidates(path, id string) []string {
+	names := make([]string, len(hashLengths)+1)
+	for attempt := range names {
+		names[attempt] = candidate(path, id, attempt)
+	}
+	return names
+}
+
 // candidate is the name that a folder directly below the namespaces folder asks for at the given attempt.
 func candidate(name, id string, attempt int) string {
 	decoded := Decode(name)

@@ -10,7 +10,7 @@ import (
 
 // Namespace is a folder that stands for a namespace.
 type Namespace struct {
-	// Name is the name of the namespace in Kubernetes.
+	// Name is the name of the namespace in Kubernetes. Empty: the folder has been granted none yet, and is not served.
 	Name string
 	// Folder is the managed-object id of the folder.
 	Folder string
@@ -22,9 +22,9 @@ type Namespace struct {
 
 // Place is where an object lies.
 type Place struct {
-	// Namespace is the namespace's name, empty for an object outside of every namespace.
+	// Namespace is the namespace's name, empty for an object outside of every namespace, and where the folder has been granted none.
 	Namespace string
-	// Folder is the id of the folder that stands for the namespace.
+	// Folder is the id of the folder that stands for the namespace, empty for an object outside of every one.
 	Folder string
 	// Direct says that the object lies in that folder itself and not in one below.
 	Direct bool
@@ -37,6 +37,20 @@ type Tree struct {
 	// below holds, per id, the ids of the folders that name it as their parent: also of a parent that has not arrived yet.
 	below map[string]map[string]struct{}
 	names map[string]string
+	// granted are the names that folders may have. Nil: each has its own.
+	granted *Names
+}
+
+// Names say which folders have which names.
+type Names struct {
+	// Granted are names by folder. A folder keeps its name here when it is renamed in vCenter, until it is granted another.
+	Granted map[string]string
+	// Reserved are names without a folder. One that comes to be called so in vCenter, and was granted no name, has it.
+	Reserved map[string]bool
+}
+
+func (n Names) clone() *Names {
+	return &Names{Granted: maps.Clone(n.Granted), Reserved: maps.Clone(n.Reserved)}
 }
 
 type folder struct {
@@ -61,6 +75,14 @@ func (t *Tree) SetRoot(root string) []string {
 	t.root = root
 	t.rename()
 	return slices.Collect(maps.Keys(t.folders))
+}
+
+// SetNames says which folders have which names: from then on no other has any. It returns the ids of the folders for whose contents
+// Locate may give another answer than before. A tree that was never told gives each folder its own name, or a hash of it: what is
+// called so in Kubernetes may be somebody else's.
+func (t *Tree) SetNames(names Names) []string {
+	t.granted = names.clone()
+	return t.rename()
 }
 
 // Set adds a folder or takes note of its new name or parent. It returns the ids of the folders for whose contents Locate may
@@ -118,10 +140,45 @@ func (t *Tree) unlink(id, parent string) {
 }
 
 // rename gives every folder directly below the root its namespace name, and returns all folders below those whose name is another now.
-// The outcome depends on the set of folders alone and not on the order in which they were seen: folders whose own name can be taken as
-// it is come first, then the rest by id.
+// The outcome depends on the set of folders alone and not on the order in which they were seen.
 func (t *Tree) rename() []string {
-	tops := slices.Collect(maps.Keys(t.below[t.root]))
+	tops := slices.Sorted(maps.Keys(t.below[t.root]))
+	var names map[string]string
+	if t.granted != nil {
+		names = t.granted.among(tops, t.folders)
+	} else {
+		names = t.choose(tops)
+	}
+	var affected []string
+	for _, id := range tops {
+		if t.names[id] != names[id] {
+			affected = t.collect(id, affected)
+		}
+	}
+	t.names = names
+	return affected
+}
+
+// among returns the names of those folders that have one.
+func (n *Names) among(ids []string, folders map[string]*folder) map[string]string {
+	names := make(map[string]string, len(ids))
+	taken := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		if name := n.Granted[id]; name != "" && !taken[name] {
+			names[id], taken[name] = name, true
+		}
+	}
+	for _, id := range ids {
+		if called := Decode(folders[id].name); names[id] == "" && n.Reserved[called] && !taken[called] {
+			names[id], taken[called] = called, true
+		}
+	}
+	return names
+}
+
+// choose gives each folder its own name: those whose own name can be taken as it is come first, then the rest by id.
+func (t *Tree) choose(tops []string) map[string]string {
+	tops = slices.Clone(tops)
 	slices.SortFunc(tops, func(a, b string) int {
 		an, bn := natural(Decode(t.folders[a].name)), natural(Decode(t.folders[b].name))
 		if an != bn {
@@ -134,7 +191,6 @@ func (t *Tree) rename() []string {
 	})
 	names := make(map[string]string, len(tops))
 	taken := make(map[string]bool, len(tops))
-	var affected []string
 	for _, id := range tops {
 		attempt := 0
 		name := candidate(t.folders[id].name, id, attempt)
@@ -144,12 +200,8 @@ func (t *Tree) rename() []string {
 		}
 		taken[name] = true
 		names[id] = name
-		if t.names[id] != name {
-			affected = t.collect(id, affected)
-		}
 	}
-	t.names = names
-	return affected
+	return names
 }
 
 // collect appends the folder and all folders below it. Between two updates that belong together folders may name each other as
@@ -190,12 +242,19 @@ func (t *Tree) Locate(parent string) Place {
 	return Place{}
 }
 
-// Namespaces lists the namespaces by name.
+// Namespaces lists the namespaces by name: the folders that have one.
 func (t *Tree) Namespaces() []Namespace {
-	list := make([]Namespace, 0, len(t.names))
-	for id, name := range t.names {
-		list = append(list, Namespace{Name: name, Folder: id, Path: Decode(t.folders[id].name)})
-	}
+	list := t.Folders()
+	list = slices.DeleteFunc(list, func(n Namespace) bool { return n.Name == "" })
 	slices.SortFunc(list, func(a, b Namespace) int { return cmp.Compare(a.Name, b.Name) })
+	return list
+}
+
+// Folders lists the folders that stand for namespaces by id, also those that have no name.
+func (t *Tree) Folders() []Namespace {
+	list := make([]Namespace, 0, len(t.below[t.root]))
+	for _, id := range slices.Sorted(maps.Keys(t.below[t.root])) {
+		list = append(list, Namespace{Name: t.names[id], Folder: id, Path: Decode(t.folders[id].name)})
+	}
 	return list
 }

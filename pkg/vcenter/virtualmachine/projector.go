@@ -52,6 +52,7 @@ type Projector struct {
 	names    allotment
 	overlay  overlays
 	detached map[string]bool
+	granted  *namespace.Names
 	// dirty are the machines to look at before the present call ends.
 	dirty       []*known
 	treeChanged bool
@@ -95,6 +96,9 @@ func NewProjector(config Config) *Projector {
 
 func (p *Projector) reset() {
 	p.tree = namespace.NewTree("")
+	if p.granted != nil {
+		p.tree.SetNames(*p.granted)
+	}
 	p.hosts = map[string]host{}
 	p.clusters = map[string]string{}
 	p.machines = map[string]*known{}
@@ -539,6 +543,16 @@ func (p *Projector) SetDetached(folders map[string]bool) {
 			p.treeChanged = true
 		}
 	}
+	p.publish()
+}
+
+// SetNames says under which names folders are served; no other is served from then on. When it returns, the mirror says so.
+func (p *Projector) SetNames(names namespace.Names) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.granted = &names
+	p.markFolders(p.tree.SetNames(names))
+	p.treeChanged = true
 	p.publish()
 }
 

@@ -97,7 +97,7 @@ func (b *Backend) bringFolder(ctx context.Context, record *Record) error {
 		return err
 	}
 	if b.Projector.isDetached(record.Folder) {
-		if err := b.Folders.Attach(ctx, record.Folder); err != nil {
+		if err := b.Folders.Attach(ctx, b.Projector.ID(record.Folder)); err != nil {
 			return fmt.Errorf("attach folder %s: %w: %w", record.Folder, failure.Unavailable, err)
 		}
 	}

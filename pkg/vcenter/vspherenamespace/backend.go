@@ -20,6 +20,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/livestore"
 )
@@ -66,12 +67,18 @@ type Documents interface {
 	Delete(ctx context.Context, id string, revision int64) error
 }
 
-// Folders knows which folders are detached. When a method returns, the Projector
-// knows it too.
+// Folders knows which folders are detached, and under which names folders may be
+// served. When a method returns, the Projector knows it too.
 type Folders interface {
-	Detach(ctx context.Context, folder, namespace string) error
+	Detach(ctx context.Context, folder facts.ID, namespace string) error
 	// Attach takes that back, and forgets a folder that is gone.
-	Attach(ctx context.Context, folder string) error
+	Attach(ctx context.Context, folder facts.ID) error
+	// Reserve takes a name for a folder, or with none for the one that is to be
+	// made. The error's kind is failure.AlreadyExists when the name is somebody
+	// else's. It may be called any number of times.
+	Reserve(ctx context.Context, name string, folder facts.ID) error
+	// Release takes that back, as long as no folder is served under the name.
+	Release(ctx context.Context, name string) error
 }
 
 // Backend carries out what is written to the live store. Its fields are set
@@ -153,7 +160,11 @@ func (b *Backend) Create(ctx context.Context, key string, obj runtime.Object) er
 	case b.refused(err) && b.untouched(uid):
 		// Nothing has come of it and nothing will: the user is told, and it is as
 		// if it had never been asked.
-		if undone := b.drop(context.WithoutCancel(ctx), uid); undone == nil {
+		undone := b.Folders.Release(context.WithoutCancel(ctx), object.Name)
+		if undone == nil {
+			undone = b.drop(context.WithoutCancel(ctx), uid)
+		}
+		if undone == nil {
 			return fmt.Errorf("%s: %w", operation, err)
 		}
 	}
@@ -282,7 +293,7 @@ func (b *Backend) Delete(ctx context.Context, key string, current runtime.Object
 		return fmt.Errorf("%s: %w", operation, err)
 	}
 	if s.folder != "" && !b.Projector.isDetached(s.folder) {
-		if err := b.Folders.Detach(ctx, s.folder, s.name); err != nil {
+		if err := b.Folders.Detach(ctx, b.Projector.ID(s.folder), s.name); err != nil {
 			return fmt.Errorf("%s: %w: %w", operation, failure.Unavailable, err)
 		}
 	}

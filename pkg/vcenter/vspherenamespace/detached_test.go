@@ -9,6 +9,7 @@ import (
 
 	"github.com/vmware/govmomi/vim25/types"
 
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
@@ -19,7 +20,7 @@ type looking struct {
 	look func()
 }
 
-func (l looking) Attach(ctx context.Context, folder string) error {
+func (l looking) Attach(ctx context.Context, folder facts.ID) error {
 	l.look()
 	return l.Folders.Attach(ctx, folder)
 }

@@ -110,7 +110,7 @@ func (b *Backend) Dismantle(ctx context.Context, uid k8stypes.UID) error {
 		folder = s.record.Folder
 	}
 	if s.folder != "" && !b.Projector.isDetached(folder) {
-		if err := b.Folders.Detach(ctx, folder, s.name); err != nil {
+		if err := b.Folders.Detach(ctx, b.Projector.ID(folder), s.name); err != nil {
 			return fmt.Errorf("detach folder %s: %w: %w", folder, failure.Unavailable, err)
 		}
 	}
@@ -135,7 +135,7 @@ func (b *Backend) Dismantle(ctx context.Context, uid k8stypes.UID) error {
 		return err
 	}
 	if gone && b.Projector.isDetached(folder) {
-		if err := b.Folders.Attach(ctx, folder); err != nil {
+		if err := b.Folders.Attach(ctx, b.Projector.ID(folder)); err != nil {
 			return fmt.Errorf("forget folder %s: %w: %w", folder, failure.Unavailable, err)
 		}
 	}

@@ -3,6 +3,7 @@
 package vspherenamespace
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	k8stypes "k8s.io/apimachinery/pkg/types"
 
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 )
 
@@ -22,6 +24,9 @@ const (
 	ReasonTerminating   = "Terminating"
 	ReasonFolderMissing = "FolderMissing"
 )
+
+// ReasonNameTaken is the reason of the condition Named.
+const ReasonNameTaken = "NameTaken"
 
 // problem is why something could not be done.
 type problem struct{ message string }
@@ -158,6 +163,31 @@ func (p *Projector) conclude(e *entry, object *v1alpha1.Namespace) {
 		ready.LastTransitionTime = metav1.NewTime(p.clock.Now().Truncate(1e9))
 	}
 	object.Status.Conditions = []metav1.Condition{ready}
+	if name := p.refused[e.folder]; name != "" && e.folder != "" {
+		object.Status.Conditions = append(object.Status.Conditions, p.unnamed(e, object, name))
+	}
+}
+
+// unnamed says that a namespace does not have the name of its folder, and what
+// helps.
+func (p *Projector) unnamed(e *entry, object *v1alpha1.Namespace, name string) metav1.Condition {
+	condition := metav1.Condition{
+		Type: v1alpha1.NamespaceConditionNamed, Status: metav1.ConditionFalse, ObservedGeneration: object.Generation, Reason: ReasonNameTaken,
+		LastTransitionTime: metav1.Unix(0, 0),
+		Message: fmt.Sprintf("The folder is called %q, but the Kubernetes Namespace of that name was not made for it. "+
+			"To have the folder served there, with all rights that people have there, run: kubectl annotate namespace %s %s=%s",
+			name, name, vsphere.ClaimAnnotation, p.id(e.folder)),
+	}
+	if e.object != nil && e.object.UID == object.UID {
+		if before := meta.FindStatusCondition(e.object.Status.Conditions, condition.Type); before != nil {
+			condition.LastTransitionTime = before.LastTransitionTime
+			return condition
+		}
+	}
+	if !object.CreationTimestamp.IsZero() {
+		condition.LastTransitionTime = object.CreationTimestamp
+	}
+	return condition
 }
 
 // complete says whether all is there in vCenter that the record wants.

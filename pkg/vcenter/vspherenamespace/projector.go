@@ -51,6 +51,13 @@ type Projector struct {
 	detached map[string]bool
 	problems map[k8stypes.UID]problem
 	births   map[string]metav1.Time // by folder
+	granted  *namespace.Names
+	// refused are the own names of folders that have another because a Kubernetes
+	// Namespace of that name is not theirs.
+	refused map[string]string
+	folders []namespace.Namespace
+	// changed yields when folders has changed.
+	changed  chan struct{}
 	policies storagepolicy.Answer
 	// policyNames are the names of storage policies by id. Nil: not read yet.
 	policyNames map[string]string
@@ -115,6 +122,7 @@ func NewProjector(config Config) *Projector {
 	p := &Projector{
 		clock: config.Clock, logger: config.Logger,
 		records: map[k8stypes.UID]*stored{}, problems: map[k8stypes.UID]problem{}, births: map[string]metav1.Time{}, entries: map[string]*entry{},
+		changed: make(chan struct{}, 1),
 	}
 	if p.clock == nil {
 		p.clock = clock.RealClock{}
@@ -125,6 +133,9 @@ func NewProjector(config Config) *Projector {
 
 func (p *Projector) reset() {
 	p.tree = namespace.NewTree("")
+	if p.granted != nil {
+		p.tree.SetNames(*p.granted)
+	}
 	p.clusters = map[string]string{}
 	p.networks = map[string]string{}
 	p.pools = map[string]*pool{}
@@ -142,6 +153,10 @@ func (p *Projector) Apply(update inventory.Update) {
 	if update.Initial {
 		p.reset()
 		p.synced = true
+		p.poke()
+	}
+	if update.VCenter != "" && update.VCenter != p.instance {
+		p.instance, p.stale = update.VCenter, true
 	}
 	if root := update.NamespacesFolder.Value; root != "" && root != p.tree.Root() {
 		p.tree.SetRoot(root)
@@ -286,17 +301,25 @@ func (p *Projector) arrange() {
 	}
 	linked := map[*stored]bool{}
 	paths := map[string]string{}
-	for _, folder := range p.tree.Namespaces() {
-		paths[folder.Name] = folder.Path
-		record := byFolder[folder.Folder]
-		if record == nil && len(byName[folder.Name]) > 0 {
-			record = byName[folder.Name][0]
+	folders := p.tree.Folders()
+	if !slices.Equal(folders, p.folders) {
+		p.folders = folders
+		p.poke()
+	}
+	slices.SortStableFunc(folders, func(a, b namespace.Namespace) int { return cmp.Compare(b.Name, a.Name) }) // those without a name last
+	for _, folder := range folders {
+		name, record := folder.Name, byFolder[folder.Folder]
+		if record == nil && len(byName[name]) > 0 {
+			record = byName[name][0]
 		}
-		if record == nil && p.detached[folder.Folder] {
+		if name == "" && record != nil && p.entries[record.Metadata.Name] == nil {
+			name = record.Metadata.Name // until it is granted one
+		}
+		if name == "" || record == nil && p.detached[folder.Folder] {
 			continue
 		}
-		linked[record] = true
-		p.entries[folder.Name] = &entry{name: folder.Name, folder: folder.Folder, record: record}
+		linked[record], paths[name] = true, folder.Path
+		p.entries[name] = &entry{name: name, folder: folder.Folder, record: record}
 	}
 	for _, uid := range slices.Sorted(maps.Keys(p.records)) {
 		record := p.records[uid]
@@ -449,6 +472,25 @@ func (p *Projector) SetDetached(folders map[string]bool) {
 	p.detached = maps.Clone(folders)
 	p.stale = true
 	p.publish()
+}
+
+// SetNames says under which names folders are served; no other is served from
+// then on. refused are the own names of those that have another, because a
+// Kubernetes Namespace of that name is not theirs.
+func (p *Projector) SetNames(names namespace.Names, refused map[string]string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.granted, p.refused = &names, maps.Clone(refused)
+	p.tree.SetNames(names)
+	p.stale = true
+	p.publish()
+}
+
+func (p *Projector) poke() {
+	select {
+	case p.changed <- struct{}{}:
+	default:
+	}
 }
 
 // Look shows the usage of now.

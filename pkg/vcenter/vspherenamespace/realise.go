@@ -86,6 +86,13 @@ func (b *Backend) Realise(ctx context.Context, uid k8stypes.UID) error {
 
 func (b *Backend) realiseFolder(ctx context.Context, s state) error {
 	record, uid := s.record, s.record.uid()
+	if record.Folder == "" || record.Bring {
+		// Before there is a folder of that name: none is served in a Kubernetes
+		// Namespace that is somebody else's, not even for a moment.
+		if err := b.Folders.Reserve(ctx, record.Metadata.Name, b.Projector.ID(record.Folder)); err != nil {
+			return err
+		}
+	}
 	if record.Bring {
 		return b.bringFolder(ctx, record.Record)
 	}

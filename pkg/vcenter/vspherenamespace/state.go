@@ -11,6 +11,7 @@ import (
 	k8stypes "k8s.io/apimachinery/pkg/types"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/vcenter/namespace"
 )
 
@@ -70,19 +71,57 @@ func (p *Projector) findUID(uid k8stypes.UID) (state, bool) {
 func (p *Projector) folderNamed(name string) (folder string, detached bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, f := range p.tree.Namespaces() {
-		if f.Name == name {
+	for _, f := range p.tree.Folders() {
+		if f.Name == name || f.Path == name {
 			return f.Folder, p.detached[f.Folder]
 		}
 	}
 	return "", false
 }
 
+// Folders lists the folders that stand for vSphere Namespaces, detached ones and
+// those without a name too, and says whether they are known.
+func (p *Projector) Folders() ([]namespace.Namespace, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.folders), p.synced
+}
+
+// FoldersChanged yields after Folders has another answer. Several changes may come
+// as one. It is for one listener.
+func (p *Projector) FoldersChanged() <-chan struct{} { return p.changed }
+
+// ID returns the id of a folder.
+func (p *Projector) ID(folder string) facts.ID {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.id(folder)
+}
+
+func (p *Projector) id(folder string) facts.ID {
+	if folder == "" {
+		return facts.ID{}
+	}
+	return facts.ID{VCenter: p.instance, Type: TypeFolder, Value: folder}
+}
+
+// Awaited says whether a vSphere Namespace of a name still waits for its folder.
+func (p *Projector) Awaited(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, record := range p.records {
+		if record.Metadata.Name == name && (record.Folder == "" || record.Bring) {
+			return true
+		}
+	}
+	return false
+}
+
 // knowsFolder says whether a folder lies below the namespaces folder.
 func (p *Projector) knowsFolder(id string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.tree.Locate(id).Namespace != ""
+	return p.tree.Locate(id).Folder != ""
 }
 
 // liesIn says whether a folder is the one of a namespace, or lies below it.
@@ -99,12 +138,16 @@ func (p *Projector) isDetached(id string) bool {
 	return p.detached[id]
 }
 
-// Terminating says whether the vSphere Namespace of a name is being deleted.
-func (p *Projector) Terminating(name string) bool {
+// Terminating says whether the vSphere Namespace of a folder is being deleted.
+func (p *Projector) Terminating(folder string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.entries[name]
-	return e != nil && e.record != nil && e.record.deleting()
+	for _, e := range p.entries {
+		if e.folder == folder && e.record != nil && e.record.deleting() {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *Projector) namespacesFolder() string {

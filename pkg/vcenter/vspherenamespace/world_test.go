@@ -25,6 +25,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/install"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/vcenter"
@@ -75,19 +76,35 @@ func (d *documents) Delete(_ context.Context, id string, revision int64) error {
 
 // folders are the detached ones; they outlive the servers of a test too.
 type folders struct {
-	detached  map[string]bool
-	projector *vspherenamespace.Projector
+	detached map[string]bool
+	// taken are names of Kubernetes Namespaces of others, reserved those that were
+	// reserved and not released.
+	taken, reserved map[string]bool
+	projector       *vspherenamespace.Projector
 }
 
-func (f *folders) Detach(_ context.Context, folder, _ string) error {
-	f.detached[folder] = true
+func (f *folders) Detach(_ context.Context, folder facts.ID, _ string) error {
+	f.detached[folder.Value] = true
 	f.projector.SetDetached(f.detached)
 	return nil
 }
 
-func (f *folders) Attach(_ context.Context, folder string) error {
-	delete(f.detached, folder)
+func (f *folders) Attach(_ context.Context, folder facts.ID) error {
+	delete(f.detached, folder.Value)
 	f.projector.SetDetached(f.detached)
+	return nil
+}
+
+func (f *folders) Reserve(_ context.Context, name string, _ facts.ID) error {
+	if f.taken[name] {
+		return failure.AlreadyExists
+	}
+	f.reserved[name] = true
+	return nil
+}
+
+func (f *folders) Release(_ context.Context, name string) error {
+	delete(f.reserved, name)
 	return nil
 }
 
@@ -180,6 +197,8 @@ type world struct {
 	session  *vcenter.Session
 	records  *documents
 	detached map[string]bool
+	taken    map[string]bool
+	reserved map[string]bool
 }
 
 func newWorld(t *testing.T, build vcentertest.Inventory) *world {
@@ -196,7 +215,7 @@ func newWorld(t *testing.T, build vcentertest.Inventory) *world {
 		cancel()
 		running.Wait()
 	})
-	return &world{t: t, vcenter: v, session: session, records: &documents{}, detached: map[string]bool{}}
+	return &world{t: t, vcenter: v, session: session, records: &documents{}, detached: map[string]bool{}, taken: map[string]bool{}, reserved: map[string]bool{}}
 }
 
 // server is everything between vCenter and the registry.
@@ -226,7 +245,7 @@ func (w *world) start(steps int) *server {
 	writer := &vcenter.Writer{Session: w.session, Reign: vcentertest.Reign{}, Following: vcentertest.Following}
 	s.backend = &vspherenamespace.Backend{
 		Session: mortal{w.session, alive}, Writer: mortalWriter{mortal{writer, alive}, writer}, Projector: s.projector, Refresher: collector,
-		Documents: mortalDocuments{w.records, alive}, Folders: &folders{detached: w.detached, projector: s.projector}, Logger: klog.Background(),
+		Documents: mortalDocuments{w.records, alive}, Folders: &folders{detached: w.detached, taken: w.taken, reserved: w.reserved, projector: s.projector}, Logger: klog.Background(),
 	}
 	scheme := runtime.NewScheme()
 	install.Install(scheme)
