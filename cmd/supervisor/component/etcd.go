@@ -80,8 +80,8 @@ func (o etcdOptions) config() (*embed.Config, error) {
 	config.EnableGRPCGateway = false
 	// A lone member elects itself: short ticks make it ready sooner.
 	config.TickMs, config.ElectionMs = 20, 200
-	// kube-apiserver compacts by itself every five minutes.
+	// As kube-apiserver would, which may not: etcd lets root alone.
 	config.AutoCompactionMode = embed.CompactorModePeriodic
-	config.AutoCompactionRetention = "1h"
+	config.AutoCompactionRetention = "5m"
 	return config, nil
 }

@@ -18,6 +18,7 @@
 //   - attack_token_test.go, attack_request_test.go: forged tokens and odd requests, at both of the addresses.
 //   - attack_access_test.go, attack_hidden_test.go: who raises their role, takes a name, or looks at what is not theirs.
 //   - authority_test.go: what somebody can compare who knows the Supervisor's certificates from nowhere.
+//   - etcd_test.go: what the servers may read in etcd of one another.
 //   - conformance_test.go: Kubernetes' own test of an API resource.
 //
 // # What the conformance test covers

@@ -12,5 +12,6 @@
 //   - samples_test.go, samples_deleted_test.go: a second start on what people made of the samples.
 //   - authority_test.go: a certificate authority that is lost between two starts.
 //   - renewal_test.go: certificates that end and are renewed while everything runs.
+//   - etcd_test.go: an etcd of an earlier version, which never asked who its clients are.
 //   - scale_test.go: a developer with few roles among 500 vSphere Namespaces.
 package faults

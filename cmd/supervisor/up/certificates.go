@@ -11,6 +11,7 @@ import (
 
 	"github.com/openpacific/pacific/cmd/supervisor/component"
 	"github.com/openpacific/pacific/cmd/supervisor/datadir"
+	"github.com/openpacific/pacific/cmd/supervisor/etcdusers"
 	"github.com/openpacific/pacific/cmd/supervisor/pki"
 )
 
@@ -89,7 +90,7 @@ type certificates struct {
 
 	frontProxyClient                                             pki.Pair
 	adminClient, controllerManagerClient, vsphereAPIServerClient pki.Pair
-	apiServerEtcdClient, vsphereAPIServerEtcdClient, probeClient pki.Pair
+	apiServerEtcdClient, vsphereAPIServerEtcdClient, etcdRoot    pki.Pair
 	serviceAccountKey, serviceAccountPublicKey                   string
 }
 
@@ -119,9 +120,9 @@ func issue(store pki.Store, a authorities, hosts []string) (c *certificates, mad
 		{&c.vsphereAPIServerClient, c.clusterCA, "vsphere-apiserver-client", pki.Request{
 			CommonName:   "system:serviceaccount:" + systemNamespace + ":" + component.VSphereAPIServer,
 			Organization: []string{"system:serviceaccounts", "system:serviceaccounts:" + systemNamespace}, Client: true}},
-		{&c.apiServerEtcdClient, c.etcdCA, "kube-apiserver-etcd-client", pki.Request{CommonName: "kube-apiserver", Client: true}},
-		{&c.vsphereAPIServerEtcdClient, c.etcdCA, "vsphere-apiserver-etcd-client", pki.Request{CommonName: "vsphere-apiserver", Client: true}},
-		{&c.probeClient, c.etcdCA, "supervisor-etcd-client", pki.Request{CommonName: "supervisor", Client: true}},
+		{&c.apiServerEtcdClient, c.etcdCA, "kube-apiserver-etcd-client", pki.Request{CommonName: component.KubeAPIServer, Client: true}},
+		{&c.vsphereAPIServerEtcdClient, c.etcdCA, "vsphere-apiserver-etcd-client", pki.Request{CommonName: component.VSphereAPIServer, Client: true}},
+		{&c.etcdRoot, c.etcdCA, "supervisor-etcd-client", pki.Request{CommonName: etcdusers.Root, Client: true}},
 	} {
 		var fresh bool
 		if *certificate.into, fresh, err = store.Certificate(certificate.authority, certificate.name, certificate.request); err != nil {

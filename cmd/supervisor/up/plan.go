@@ -11,6 +11,7 @@ import (
 
 	"github.com/openpacific/pacific/cmd/supervisor/component"
 	"github.com/openpacific/pacific/cmd/supervisor/datadir"
+	"github.com/openpacific/pacific/cmd/supervisor/etcdusers"
 	"github.com/openpacific/pacific/cmd/supervisor/process"
 	"github.com/openpacific/pacific/cmd/supervisor/vcenter"
 
@@ -25,6 +26,20 @@ type plan struct {
 	certificates *certificates
 	vcenter      datadir.VCenter
 	executable   string
+}
+
+// What keys in etcd begin with, and a slash after that: kube-apiserver's, and vsphere-apiserver's.
+const (
+	registryPrefix = "/registry"
+	recordsPrefix  = "/pacific"
+)
+
+// etcdUsers are the clients of etcd, by the names in their certificates.
+func etcdUsers() []etcdusers.User {
+	return []etcdusers.User{
+		{Name: component.KubeAPIServer, Prefix: registryPrefix + "/"},
+		{Name: component.VSphereAPIServer, Prefix: recordsPrefix + "/"},
+	}
 }
 
 // portNames are the components that get a loopback port.
@@ -78,7 +93,7 @@ func (p *plan) local(name string) string { return "https://" + loopback(p.ports[
 
 func (p *plan) etcd() (process.Command, error) {
 	c := p.certificates
-	probe, err := newProber(p.local(component.Etcd), c.etcdCA, &c.probeClient)
+	probe, err := newProber(p.local(component.Etcd), c.etcdCA, &c.etcdRoot)
 	if err != nil {
 		return process.Command{}, err
 	}
@@ -114,6 +129,8 @@ func (p *plan) kubeAPIServer() (process.Command, error) {
 		"--authentication-config="+p.dir.Authentication(),
 		"--authorization-mode=RBAC",
 		"--etcd-servers="+p.local(component.Etcd),
+		"--etcd-prefix="+registryPrefix,
+		"--etcd-compaction-interval=0", // it may not: etcd does it by itself
 		"--etcd-cafile="+c.etcdCA.CertFile,
 		"--etcd-certfile="+c.apiServerEtcdClient.CertFile,
 		"--etcd-keyfile="+c.apiServerEtcdClient.KeyFile,
@@ -183,6 +200,7 @@ func (p *plan) vsphereAPIServer() (process.Command, error) {
 		"--authentication-kubeconfig=" + kubeconfig,
 		"--authorization-kubeconfig=" + kubeconfig,
 		"--etcd-servers=" + p.local(component.Etcd),
+		"--etcd-prefix=" + recordsPrefix,
 		"--etcd-cafile=" + c.etcdCA.CertFile,
 		"--etcd-certfile=" + c.vsphereAPIServerEtcdClient.CertFile,
 		"--etcd-keyfile=" + c.vsphereAPIServerEtcdClient.KeyFile,

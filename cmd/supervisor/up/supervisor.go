@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
@@ -25,8 +26,10 @@ import (
 	"github.com/openpacific/pacific/cmd/supervisor/cluster"
 	"github.com/openpacific/pacific/cmd/supervisor/component"
 	"github.com/openpacific/pacific/cmd/supervisor/datadir"
+	"github.com/openpacific/pacific/cmd/supervisor/etcdusers"
 	"github.com/openpacific/pacific/cmd/supervisor/pki"
 	"github.com/openpacific/pacific/cmd/supervisor/process"
+	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 )
 
@@ -245,12 +248,14 @@ func (s *Supervisor) start(ctx context.Context) error {
 			return err
 		}
 	}
-	// kube-apiserver takes longer to load than etcd to start, and waits for it.
-	kubeAPIServer, err := s.launch(s.plan.kubeAPIServer())
-	if err != nil {
+	if err := s.await(ctx, etcd); err != nil {
 		return err
 	}
-	if err := s.await(ctx, etcd); err != nil {
+	if err := s.keepEtcdUsers(ctx); err != nil {
+		return err
+	}
+	kubeAPIServer, err := s.launch(s.plan.kubeAPIServer())
+	if err != nil {
 		return err
 	}
 	if err := s.await(ctx, kubeAPIServer); err != nil {
@@ -294,6 +299,30 @@ func (s *Supervisor) start(ctx context.Context) error {
 	s.board.ready()
 	s.sayNextSteps()
 	return nil
+}
+
+// keepEtcdUsers gives each client of etcd its own part of it, before any of them asks for the first time.
+func (s *Supervisor) keepEtcdUsers(ctx context.Context) error {
+	c := s.plan.certificates
+	client, err := ledger.Dial(ledger.Server{
+		Endpoints: []string{s.plan.local(component.Etcd)}, CAFile: c.etcdCA.CertFile, CertFile: c.etcdRoot.CertFile, KeyFile: c.etcdRoot.KeyFile,
+	})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	backoff := wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 8, Cap: 5 * time.Second}
+	var failure error
+	err = wait.ExponentialBackoffWithContext(ctx, backoff, func(ctx context.Context) (bool, error) {
+		attempt, cancel := context.WithTimeout(ctx, impatience)
+		defer cancel()
+		failure = etcdusers.Keep(attempt, client, etcdUsers())
+		return failure == nil, nil
+	})
+	if wait.Interrupted(err) && ctx.Err() == nil {
+		return failure
+	}
+	return err
 }
 
 func (s *Supervisor) launch(command process.Command, err error) (*process.Child, error) {
