@@ -31,6 +31,8 @@
 //   - The port group of a distributed switch's uplinks is tagged as such.
 //   - What somebody has the role "No access" on is kept from them: it is in no
 //     view, no search finds it, and every call fails with NoPermission.
+//   - A cluster whose DRS is off has no resource pools: those that are there go, and
+//     making one fails with NotSupported.
 //   - Guest operations need running tools, and power tasks refuse what vCenter
 //     refuses.
 //

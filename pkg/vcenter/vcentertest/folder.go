@@ -191,8 +191,7 @@ func (f *folder) destroyTree(ctx *simulator.Context, tree *simulator.Folder) typ
 	for _, child := range collector.Children(ctx, tree.Self) {
 		switch e := ctx.Map.Get(child).(type) {
 		case *simulator.VirtualMachine:
-			body := e.DestroyTask(ctx, &types.Destroy_Task{This: child}).(*methods.Destroy_TaskBody)
-			if fault := result(ctx, body.Res.Returnval); fault != nil {
+			if fault := destroy(ctx, e); fault != nil {
 				return fault
 			}
 		case *simulator.Folder:
@@ -201,6 +200,5 @@ func (f *folder) destroyTree(ctx *simulator.Context, tree *simulator.Folder) typ
 			}
 		}
 	}
-	body := tree.DestroyTask(ctx, &types.Destroy_Task{This: tree.Self}).(*methods.Destroy_TaskBody)
-	return result(ctx, body.Res.Returnval)
+	return destroy(ctx, tree)
 }

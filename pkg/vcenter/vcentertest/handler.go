@@ -4,7 +4,9 @@ package vcentertest
 
 import (
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/collector"
@@ -65,6 +67,10 @@ func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method) (mo
 		case "UpdateConfig", "CreateResourcePool":
 			wrapper = &resourcePool{ResourcePool: object, tracker: v.tracker}
 		}
+	case *simulator.ClusterComputeResource:
+		if method.Name == "ReconfigureComputeResource_Task" {
+			wrapper = &cluster{ClusterComputeResource: object}
+		}
 	case *simulator.AuthorizationManager:
 		switch method.Name {
 		case "SetEntityPermissions", "RemoveEntityPermission":
@@ -99,6 +105,20 @@ func failed(ctx *simulator.Context, e mo.Reference, name string, fault types.Bas
 func start(ctx *simulator.Context, about mo.Reference, task *simulator.Task) (ref types.ManagedObjectReference) {
 	ctx.WithLock(about, func() { ref = task.Run(ctx) })
 	return ref
+}
+
+// destroy destroys something the simulator's way and waits for that.
+func destroy(ctx *simulator.Context, e destroyable) types.BaseMethodFault {
+	var task types.ManagedObjectReference
+	ctx.WithLock(e, func() {
+		task = e.DestroyTask(ctx, &types.Destroy_Task{This: e.Reference()}).(*methods.Destroy_TaskBody).Res.Returnval
+	})
+	return result(ctx, task)
+}
+
+type destroyable interface {
+	mo.Reference
+	DestroyTask(*simulator.Context, *types.Destroy_Task) soap.HasFault
 }
 
 // result waits for a task of the simulator's.

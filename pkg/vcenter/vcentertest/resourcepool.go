@@ -33,6 +33,14 @@ func (p *resourcePool) UpdateConfig(ctx *simulator.Context, req *types.UpdateCon
 // share one, with every simulator of the process.
 func (p *resourcePool) CreateResourcePool(ctx *simulator.Context, req *types.CreateResourcePool) soap.HasFault {
 	body := new(methods.CreateResourcePoolBody)
+	if owner, ok := ctx.Map.Get(p.Owner).(*simulator.ClusterComputeResource); ok {
+		on := true
+		ctx.WithLock(owner, func() { on = balances(owner) })
+		if !on {
+			body.Fault_ = simulator.Fault("The operation is not supported on the object.", new(types.NotSupported))
+			return body
+		}
+	}
 	if other, ok := p.tracker.ChildNamed(p.Self, req.Name, types.ManagedObjectReference{}); ok {
 		body.Fault_ = simulator.Fault("", &types.DuplicateName{Name: req.Name, Object: other})
 		return body

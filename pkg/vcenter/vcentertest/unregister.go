@@ -35,6 +35,5 @@ func (f *folder) unregisterTree(ctx *simulator.Context, tree *simulator.Folder) 
 			}
 		}
 	}
-	body := tree.DestroyTask(ctx, &types.Destroy_Task{This: tree.Self}).(*methods.Destroy_TaskBody)
-	return result(ctx, body.Res.Returnval)
+	return destroy(ctx, tree)
 }
