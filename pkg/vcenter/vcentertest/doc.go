@@ -33,6 +33,8 @@
 //     view, no search finds it, and every call fails with NoPermission.
 //   - A cluster whose DRS is off has no resource pools: those that are there go, and
 //     making one fails with NotSupported.
+//   - A datastore can be lost: the machines whose configuration lies there are
+//     inaccessible, it is unset, and calls on them fail with InvalidState.
 //   - Guest operations need running tools, and power tasks refuse what vCenter
 //     refuses.
 //

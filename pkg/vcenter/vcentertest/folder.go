@@ -46,6 +46,10 @@ func (f *folder) CreateVMTask(ctx *simulator.Context, req *types.CreateVM_Task) 
 			body = &methods.CreateVM_TaskBody{Res: &types.CreateVM_TaskResponse{Returnval: failed(ctx, f.Folder, "createVm", fault)}}
 			return
 		}
+		if fault := unreachable(ctx, req.Config.Files); fault != nil {
+			body = &methods.CreateVM_TaskBody{Res: &types.CreateVM_TaskResponse{Returnval: failed(ctx, f.Folder, "createVm", fault)}}
+			return
+		}
 		if fault := f.policies.Knows(policy.ProfilesOf(&req.Config)...); fault != nil {
 			body = &methods.CreateVM_TaskBody{Res: &types.CreateVM_TaskResponse{Returnval: failed(ctx, f.Folder, "createVm", fault)}}
 			return
@@ -173,6 +177,9 @@ func (f *folder) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) so
 func (f *folder) anyRunning(ctx *simulator.Context, ref types.ManagedObjectReference) types.BaseMethodFault {
 	for _, child := range collector.Children(ctx, ref) {
 		if vm, ok := ctx.Map.Get(child).(*simulator.VirtualMachine); ok {
+			if f.tracker.Veiled(vm.Self) {
+				return new(types.InvalidState)
+			}
 			var state types.VirtualMachinePowerState
 			ctx.WithLock(vm, func() { state = vm.Runtime.PowerState })
 			if state == types.VirtualMachinePowerStatePoweredOn {

@@ -44,6 +44,9 @@ func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method) (mo
 	if v.tracker.Hides(ctx, method.This) {
 		return nil, &types.NoPermission{Object: &method.This, PrivilegeId: "System.View"}
 	}
+	if v.tracker.Veiled(method.This) && needsFiles(method.Name) {
+		return nil, new(types.InvalidState)
+	}
 	var wrapper mo.Reference
 	switch object := ctx.Map.Get(method.This).(type) {
 	case *simulator.VirtualMachine:

@@ -77,7 +77,7 @@ func (f *propertyFilter) changes(ctx *simulator.Context, t *Tracker) ([]types.Ob
 		}
 	}
 	for _, content := range contents {
-		if update, ok := f.compare(content); ok {
+		if update, ok := f.compare(content, t.Veiled(content.Obj)); ok {
 			updates = append(updates, update)
 		}
 	}
@@ -191,8 +191,9 @@ func retrieve(ctx *simulator.Context, properties []types.PropertySpec, refs []ty
 	return collect(ctx, naming(properties, refs))
 }
 
-// compare records what an object is like now and says what to send of it.
-func (f *propertyFilter) compare(content types.ObjectContent) (types.ObjectUpdate, bool) {
+// compare records what an object is like now and says what to send of it. Veiled, it has lost properties with what held
+// them.
+func (f *propertyFilter) compare(content types.ObjectContent, veiled bool) (types.ObjectUpdate, bool) {
 	before, known := f.known[content.Obj]
 	if known && len(content.PropSet) == 0 && len(content.MissingSet) > 0 {
 		f.known[content.Obj] = map[string]any{}
@@ -217,7 +218,10 @@ func (f *propertyFilter) compare(content types.ObjectContent) (types.ObjectUpdat
 			continue
 		}
 		op := types.PropertyChangeOpAssign // without a value: the property is unset
-		if strings.HasSuffix(name, "]") {
+		switch {
+		case veiled && unreadable(name) && strings.ContainsAny(name, ".["):
+			op = types.PropertyChangeOpIndirectRemove
+		case strings.HasSuffix(name, "]"):
 			op = types.PropertyChangeOpRemove
 		}
 		update.ChangeSet = append(update.ChangeSet, types.PropertyChange{Name: name, Op: op})

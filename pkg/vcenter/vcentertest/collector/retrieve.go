@@ -151,5 +151,6 @@ func collect(ctx *simulator.Context, specs ...types.PropertyFilterSpec) ([]types
 	}
 	contents := res.(*methods.RetrievePropertiesExBody).Res.Returnval.Objects
 	trackerOf(ctx).withhold(ctx, contents)
+	trackerOf(ctx).veil(contents)
 	return contents, nil
 }

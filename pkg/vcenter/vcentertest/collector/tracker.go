@@ -49,6 +49,8 @@ type Tracker struct {
 	// shown says, by entity and account, whether a permission on the entity
 	// itself shows it.
 	shown   map[types.ManagedObjectReference]map[string]bool
+	// veiled machines have files that vCenter cannot read.
+	veiled  map[types.ManagedObjectReference]bool
 	next    chan struct{}
 	waiting int
 }
@@ -61,6 +63,7 @@ func NewTracker() *Tracker {
 		entities:   make(map[types.ManagedObjectReference]facts),
 		unfinished: make(map[types.ManagedObjectReference]bool),
 		shown:      make(map[types.ManagedObjectReference]map[string]bool),
+		veiled:     make(map[types.ManagedObjectReference]bool),
 		next:       make(chan struct{}),
 	}
 	t.Self = trackerReference()
@@ -306,6 +309,7 @@ func (t *Tracker) RemoveObject(_ *simulator.Context, ref types.ManagedObjectRefe
 		delete(t.entities, ref)
 		delete(t.shown, ref)
 		delete(t.unfinished, ref)
+		delete(t.veiled, ref)
 	}
 	t.mark(ref, entity)
 	t.notify()
