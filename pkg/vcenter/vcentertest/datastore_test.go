@@ -33,7 +33,9 @@ func TestLoseDatastore(t *testing.T) {
 	far := i.vm("far")
 	paths := []string{"name", "runtime.connectionState", "config", "config.instanceUuid", `config.extraConfig["mine"]`, "summary.config.instanceUuid"}
 	id := i.read(far).Config.InstanceUuid
-	follow := func() *stream { return newStream(t, v, i.folder(namespaces+"/team-a").Reference(), "VirtualMachine", paths...) }
+	follow := func() *stream {
+		return newStream(t, v, i.folder(namespaces+"/team-a").Reference(), "VirtualMachine", paths...)
+	}
 	i.do(i.vm("web-1").PowerOff(ctx))
 	s := follow()
 	if _, err := s.wait(0); err != nil {

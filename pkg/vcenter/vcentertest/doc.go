@@ -35,6 +35,8 @@
 //     making one fails with NotSupported.
 //   - A datastore can be lost: the machines whose configuration lies there are
 //     inaccessible, it is unset, and calls on them fail with InvalidState.
+//   - A machine can be asked a question: changes of its power wait until somebody has
+//     answered.
 //   - Guest operations need running tools, and power tasks refuse what vCenter
 //     refuses.
 //

@@ -81,10 +81,10 @@ func (*gate) Reference() types.ManagedObjectReference {
 }
 
 // PutObject implements simulator.RegisterObject: it sees each task before that runs. Those that only an extension says
-// something about run nowhere.
+// something about run nowhere, and those that wait for somebody's answer come to the gate by themselves.
 func (g *gate) PutObject(_ *simulator.Context, o mo.Reference) {
 	task, ok := o.(*simulator.Task)
-	if !ok || task.Execute == nil {
+	if !ok || task.Execute == nil || waitsForAnswer(task) {
 		return
 	}
 	g.mu.Lock()

@@ -78,6 +78,7 @@ type VCenter struct {
 	policies           *policy.ProfileManager
 	rest               restSessions
 	gate               *gate
+	questions          *questions
 	calls              calls
 
 	mu       sync.Mutex
@@ -197,7 +198,7 @@ func (v *VCenter) newService() {
 		&types.OptionValue{Key: "vcsim.home", Value: v.dir},
 	}})
 
-	v.tracker, v.gate = collector.NewTracker(), newGate()
+	v.tracker, v.gate, v.questions = collector.NewTracker(), newGate(), newQuestions()
 	v.tighten(registry)
 
 	v.service.RegisterSDK(registry, registry.Path+"/vimService")
@@ -326,6 +327,9 @@ func (v *VCenter) Close() {
 	v.mu.Lock()
 	v.closed = true
 	v.mu.Unlock()
+	if v.questions != nil {
+		v.questions.close()
+	}
 	_ = os.RemoveAll(v.dir)
 }
 

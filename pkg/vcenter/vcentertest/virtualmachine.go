@@ -23,8 +23,10 @@ import (
 // a check and what was checked.
 type virtualMachine struct {
 	*simulator.VirtualMachine
-	tracker  *collector.Tracker
-	policies *policy.ProfileManager
+	tracker   *collector.Tracker
+	policies  *policy.ProfileManager
+	questions *questions
+	gate      *gate
 }
 
 func (vm *virtualMachine) duplicate(name string) types.BaseMethodFault {
@@ -189,6 +191,9 @@ func relist(ctx *simulator.Context, vm types.ManagedObjectReference, from, to *t
 
 // guestReady is why vCenter would refuse to ask the guest for something.
 func (vm *virtualMachine) guestReady() types.BaseMethodFault {
+	if vm.questions.of(vm.Self) != nil {
+		return new(types.InvalidState)
+	}
 	if vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
 		return &types.InvalidPowerState{RequestedState: types.VirtualMachinePowerStatePoweredOn, ExistingState: vm.Runtime.PowerState}
 	}

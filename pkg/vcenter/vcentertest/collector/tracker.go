@@ -48,7 +48,7 @@ type Tracker struct {
 	clones     int
 	// shown says, by entity and account, whether a permission on the entity
 	// itself shows it.
-	shown   map[types.ManagedObjectReference]map[string]bool
+	shown map[types.ManagedObjectReference]map[string]bool
 	// veiled machines have files that vCenter cannot read.
 	veiled  map[types.ManagedObjectReference]bool
 	next    chan struct{}
