@@ -27,7 +27,9 @@
 //   - Logins are those of a directory, with its passwords and its lockout; one by
 //     assertion takes only one that was issued. The REST endpoints take none, and
 //     JSON-RPC lets nobody in without a password.
-//   - Items of content libraries have the same identifiers at each start.
+//   - Items of content libraries have the same identifiers at each start. New files
+//     and new descriptions count up their versions, and storage URIs and datastores
+//     name places on datastores, not on this machine.
 //   - The port group of a distributed switch's uplinks is tagged as such.
 //   - What somebody has the role "No access" on is kept from them: it is in no
 //     view, no search finds it, and every call fails with NoPermission.

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"reflect"
 	"strconv"
 	"sync"
@@ -49,21 +48,16 @@ func createsLibraryItem(r *http.Request) bool {
 
 // create serves a request that makes an item.
 func (i *libraryItems) create(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
-	recorder := httptest.NewRecorder()
-	mux.ServeHTTP(recorder, r)
+	answer := answers(mux, r)
 	var made struct {
 		Value string `json:"value"`
 	}
-	body := recorder.Body.Bytes()
-	if recorder.Code == http.StatusOK && json.Unmarshal(body, &made) == nil {
+	body := answer.Body.Bytes()
+	if answer.Code == http.StatusOK && json.Unmarshal(body, &made) == nil {
 		endpoint, _ := mux.Handler(r)
 		body = bytes.ReplaceAll(body, []byte(made.Value), []byte(i.rename(endpoint, made.Value)))
 	}
-	for key, values := range recorder.Header() {
-		w.Header()[key] = values
-	}
-	w.WriteHeader(recorder.Code)
-	_, _ = w.Write(body)
+	pass(w, answer, body)
 }
 
 // rename gives a new item, which has no files yet, its identifier and returns

@@ -25,6 +25,8 @@ import (
 // can be: an OVF descriptor with an empty disk, or an empty ISO image.
 type LibraryItem struct {
 	Name, Type, Description string
+	// Descriptor is the OVF descriptor; empty is one of a Linux machine with two CPUs, 4 GiB and a disk of 20 GiB.
+	Descriptor string
 }
 
 const descriptor = `<?xml version="1.0" encoding="UTF-8"?>
@@ -96,24 +98,58 @@ func (b *Builder) library(ctx context.Context, name, datastore string, items []L
 	if err != nil {
 		return err
 	}
-	disk, err := emptyDisk(20)
-	if err != nil {
-		return err
-	}
 	for _, item := range items {
-		files := map[string]string{item.Name + ".iso": ""}
-		if item.Type == library.ItemTypeOVF {
-			files = map[string]string{item.Name + ".ovf": fmt.Sprintf(descriptor, item.Name), "disk-0.vmdk": disk}
+		made, err := manager.CreateLibraryItem(ctx, library.Item{Name: item.Name, Type: item.Type, Description: &item.Description, LibraryID: id})
+		if err == nil {
+			err = b.upload(ctx, manager, made, item)
 		}
-		if err := b.item(ctx, manager, library.Item{Name: item.Name, Type: item.Type, Description: &item.Description, LibraryID: id}, files); err != nil {
+		if err != nil {
 			return fmt.Errorf("item %q: %w", item.Name, err)
 		}
 	}
 	return nil
 }
 
-func (b *Builder) item(ctx context.Context, manager *library.Manager, item library.Item, files map[string]string) error {
-	id, err := manager.CreateLibraryItem(ctx, item)
+// UpdateLibraryItem puts the files of another item into the one of its name.
+func (b *Builder) UpdateLibraryItem(ctx context.Context, libraryName string, item LibraryItem) error {
+	client := rest.NewClient(b.Client.Client)
+	if err := client.Login(ctx, b.user); err != nil {
+		return fmt.Errorf("update item %q of content library %q: %w", item.Name, libraryName, err)
+	}
+	defer func() { _ = client.Logout(ctx) }()
+	manager := library.NewManager(client)
+	found, err := manager.FindLibrary(ctx, library.Find{Name: libraryName})
+	var items []string
+	if err == nil && len(found) == 1 {
+		items, err = manager.FindLibraryItems(ctx, library.FindItem{LibraryID: found[0], Name: item.Name})
+	}
+	if err == nil && len(items) != 1 {
+		err = fmt.Errorf("there are %d of that name", len(items))
+	}
+	if err == nil {
+		err = b.upload(ctx, manager, items[0], item)
+	}
+	if err != nil {
+		return fmt.Errorf("update item %q of content library %q: %w", item.Name, libraryName, err)
+	}
+	return nil
+}
+
+// files are the contents of an item.
+func (i LibraryItem) files() (map[string]string, error) {
+	if i.Type != library.ItemTypeOVF {
+		return map[string]string{i.Name + ".iso": ""}, nil
+	}
+	text := i.Descriptor
+	if text == "" {
+		text = fmt.Sprintf(descriptor, i.Name)
+	}
+	disk, err := emptyDisk(20)
+	return map[string]string{i.Name + ".ovf": text, "disk-0.vmdk": disk}, err
+}
+
+func (b *Builder) upload(ctx context.Context, manager *library.Manager, id string, item LibraryItem) error {
+	files, err := item.files()
 	if err != nil {
 		return err
 	}
@@ -137,8 +173,6 @@ func (b *Builder) item(ctx context.Context, manager *library.Manager, item libra
 			return err
 		}
 	}
-	// The files are there already: to wait for the state of the session would
-	// read what the simulator writes at the same time.
 	return manager.CompleteLibraryItemUpdateSession(ctx, session)
 }
 

@@ -19,7 +19,8 @@ const (
 // restSessions remembers the sessions that the simulator of the REST endpoints
 // hands out, since it keeps them where nobody can end them.
 type restSessions struct {
-	items libraryItems
+	items   libraryItems
+	content libraryContent
 
 	mu      sync.Mutex // Guards what follows.
 	ids     []string
@@ -39,6 +40,8 @@ func (s *restSessions) watch(next *http.ServeMux, w http.ResponseWriter, r *http
 	case createsLibraryItem(r):
 		s.items.create(next, w, r)
 		return
+	case s.content.serve(next, w, r):
+		return
 	case r.Method == http.MethodDelete && strings.HasSuffix(r.URL.Path, "/session"):
 		s.forget(r.Header.Get(restSessionHeader))
 	}
@@ -46,16 +49,11 @@ func (s *restSessions) watch(next *http.ServeMux, w http.ResponseWriter, r *http
 		next.ServeHTTP(w, r)
 		return
 	}
-	recorder := httptest.NewRecorder()
-	next.ServeHTTP(recorder, r)
-	if recorder.Code == http.StatusOK || recorder.Code == http.StatusCreated {
-		s.note(recorder.Body.Bytes())
+	answer := answers(next, r)
+	if answer.Code == http.StatusOK || answer.Code == http.StatusCreated {
+		s.note(answer.Body.Bytes())
 	}
-	for key, values := range recorder.Header() {
-		w.Header()[key] = values
-	}
-	w.WriteHeader(recorder.Code)
-	_, _ = w.Write(recorder.Body.Bytes())
+	pass(w, answer, answer.Body.Bytes())
 }
 
 func (s *restSessions) note(body []byte) {

@@ -199,6 +199,8 @@ func (v *VCenter) newService() {
 	}})
 
 	v.tracker, v.gate, v.questions = collector.NewTracker(), newGate(), newQuestions()
+	v.rest.content.datastores = v.datastores
+	v.tracker.Show("Datastore", showURL)
 	v.tighten(registry)
 
 	v.service.RegisterSDK(registry, registry.Path+"/vimService")

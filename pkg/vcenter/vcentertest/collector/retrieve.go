@@ -152,5 +152,6 @@ func collect(ctx *simulator.Context, specs ...types.PropertyFilterSpec) ([]types
 	contents := res.(*methods.RetrievePropertiesExBody).Res.Returnval.Objects
 	trackerOf(ctx).withhold(ctx, contents)
 	trackerOf(ctx).veil(contents)
+	trackerOf(ctx).showing(contents)
 	return contents, nil
 }

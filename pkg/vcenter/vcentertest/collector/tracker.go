@@ -50,7 +50,9 @@ type Tracker struct {
 	// itself shows it.
 	shown map[types.ManagedObjectReference]map[string]bool
 	// veiled machines have files that vCenter cannot read.
-	veiled  map[types.ManagedObjectReference]bool
+	veiled map[types.ManagedObjectReference]bool
+	// show changes the properties of a kind before anybody sees them.
+	show    map[string]func(types.ManagedObjectReference, *types.DynamicProperty)
 	next    chan struct{}
 	waiting int
 }
@@ -64,6 +66,7 @@ func NewTracker() *Tracker {
 		unfinished: make(map[types.ManagedObjectReference]bool),
 		shown:      make(map[types.ManagedObjectReference]map[string]bool),
 		veiled:     make(map[types.ManagedObjectReference]bool),
+		show:       make(map[string]func(types.ManagedObjectReference, *types.DynamicProperty)),
 		next:       make(chan struct{}),
 	}
 	t.Self = trackerReference()
@@ -81,6 +84,23 @@ func (t *Tracker) Register(registry *simulator.Registry) {
 	collector := new(propertyCollector)
 	collector.Self = content.PropertyCollector
 	registry.Put(collector)
+}
+
+// Show has a function change copies of the properties of a kind before anybody sees them. It is called before anything is
+// tracked.
+func (t *Tracker) Show(kind string, as func(types.ManagedObjectReference, *types.DynamicProperty)) {
+	t.show[kind] = as
+}
+
+// showing changes the properties of contents, which are copies.
+func (t *Tracker) showing(contents []types.ObjectContent) {
+	for _, content := range contents {
+		if show := t.show[content.Obj.Type]; show != nil {
+			for i := range content.PropSet {
+				show(content.Obj, &content.PropSet[i])
+			}
+		}
+	}
 }
 
 // wait returns a channel that is closed at the next change.
