@@ -31,8 +31,6 @@ type supervisor struct {
 	ended   chan error
 	config  *rest.Config
 	status  datadir.Status
-	// whole is how long everything took to be ready.
-	whole time.Duration
 }
 
 // launch starts it and waits until it is ready.
@@ -74,7 +72,7 @@ func (s *supervisor) await(ctx context.Context) error {
 			return err
 		}
 		if status.Ready && status.PID == s.command.Process.Pid {
-			s.whole, s.status = time.Since(s.started), status
+			s.status = status
 			s.config, err = clientcmd.BuildConfigFromFlags("", s.dir.AdminKubeconfig())
 			return err
 		}

@@ -32,6 +32,9 @@ type Plan struct {
 	Settle time.Duration
 }
 
+// arrivalTimeout is how long all machines may take to be served once the Supervisor is ready.
+const arrivalTimeout = 2 * time.Minute
+
 // DefaultPlan is what `make bench` does.
 func DefaultPlan() Plan {
 	return Plan{
@@ -58,9 +61,8 @@ func (r *run) say(format string, args ...any) {
 
 // do measures everything, on a Supervisor that is ready.
 func (r *run) do(ctx context.Context) error {
-	r.report.Start.Whole = r.supervisor.whole.Seconds()
 	r.report.Start.VSphereAPIServer = r.supervisor.startOf(component.VSphereAPIServer).Seconds()
-	for _, step := range []func(context.Context) error{r.prepare, r.warm, r.populate, r.lists, r.reads, r.fanOut, r.finish} {
+	for _, step := range []func(context.Context) error{r.prepare, r.arrive, r.warm, r.populate, r.lists, r.reads, r.fanOut, r.finish} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -86,6 +88,29 @@ func (r *run) prepare(context.Context) error {
 	}
 	r.direct, err = newSide("Pacific without the aggregator", address, pacificGroupVersion, config)
 	return err
+}
+
+// arrive waits until all machines are served: a Supervisor is ready before each folder has been granted its namespace.
+func (r *run) arrive(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, arrivalTimeout)
+	defer cancel()
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		served, err := count(ctx, r.pacific)
+		switch {
+		case err != nil:
+			return fmt.Errorf("wait for the machines: %w", err)
+		case served == r.plan.Machines:
+			r.report.Start.Whole = time.Since(r.supervisor.started).Seconds()
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %d machines: %w; %d are served", r.plan.Machines, ctx.Err(), served)
+		case <-ticker.C:
+		}
+	}
 }
 
 // warm uses the machines before there is a CRD, so that what kube-apiserver needs to forward is not taken for the CRD's.

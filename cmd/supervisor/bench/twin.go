@@ -81,6 +81,24 @@ func items(ctx context.Context, from *side) (list []byte, items []json.RawMessag
 	return buffer.Bytes(), decoded.Items, nil
 }
 
+// count is how many items a side has, told without a full list.
+func count(ctx context.Context, from *side) (int, error) {
+	var buffer bytes.Buffer
+	if err := get(ctx, from.plain, from.url+"?limit=1", acceptJSON, &buffer); err != nil {
+		return 0, err
+	}
+	var decoded struct {
+		Metadata struct {
+			RemainingItemCount int `json:"remainingItemCount"`
+		} `json:"metadata"`
+		Items []struct{} `json:"items"`
+	}
+	if err := json.Unmarshal(buffer.Bytes(), &decoded); err != nil {
+		return 0, fmt.Errorf("decode the list of %s: %w", from.name, err)
+	}
+	return len(decoded.Items) + decoded.Metadata.RemainingItemCount, nil
+}
+
 // fill writes a twin of each item.
 func fill(ctx context.Context, twin *side, items []json.RawMessage) error {
 	group, ctx := errgroup.WithContext(ctx)

@@ -29,6 +29,7 @@ func newVSphereAPIServerCommand(ctx context.Context) *cobra.Command {
 	}
 	command.PreRun = func(*cobra.Command, []string) {
 		if machines > 0 {
+			options.Records.Installation = synthetic.Installation
 			options.Inventory = func(handler inventory.Handler) apiserver.Inventory {
 				return &synthetic.Source{Machines: machines, Handler: handler, Clock: clock.RealClock{}, Socket: socket}
 			}

@@ -20,6 +20,9 @@ const (
 	// Namespaces is how many namespaces the machines are spread over.
 	Namespaces = 20
 
+	// Installation is the id under which the records in the machines are written: of another one they would not count.
+	Installation = "5c1e7f0a-3b52-4d0e-9a34-6f2b8d9c7e10"
+
 	clusters        = 4
 	hostsPerCluster = 8
 	rootFolder      = "group-v1000"
@@ -76,7 +79,7 @@ func machine(i int) (inventory.Object, error) {
 	}
 	instance := uuid()
 	metadata := virtualmachine.Metadata{
-		Head: facts.Head{UID: instance, Sequence: 1, Namespace: Namespace(i), Name: Machine(i),
+		Head: facts.Head{Installation: Installation, UID: instance, Sequence: 1, Namespace: Namespace(i), Name: Machine(i),
 			Folder: facts.ID{Type: virtualmachine.TypeFolder, Value: folder(i).Value}},
 		Body: virtualmachine.Body{Generation: 1,
 			Labels:      map[string]string{"app": []string{"web", "db", "queue", "batch"}[i%4], "tier": []string{"front", "back"}[i%2]},

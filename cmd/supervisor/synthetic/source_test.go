@@ -8,6 +8,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,7 +58,7 @@ func TestMachinesAreTheSameEachTime(t *testing.T) {
 }
 
 func TestSourceFeedsTheProjection(t *testing.T) {
-	projector := virtualmachine.NewProjector(virtualmachine.Config{Clock: testingclock.NewFakePassiveClock(epoch)})
+	projector := virtualmachine.NewProjector(virtualmachine.Config{Installation: Installation, Clock: testingclock.NewFakePassiveClock(epoch)})
 	mirror := &recorder{changes: make(chan livestore.Change, 100)}
 	projector.Attach(mirror)
 	socket := filepath.Join(t.TempDir(), "s")
@@ -92,6 +93,9 @@ func TestSourceFeedsTheProjection(t *testing.T) {
 	}
 	if len(encoded) < 1800 || len(encoded) > 3200 {
 		t.Errorf("a machine is %d bytes long, want about 2 KB: %s", len(encoded), encoded)
+	}
+	if !strings.Contains(string(encoded), `"example.com/note":`) {
+		t.Errorf("the record of a machine does not count: %s", encoded)
 	}
 	if err := control.Rename(ctx, 59, 2, "x"); err == nil {
 		t.Error("a machine that does not exist was renamed")
