@@ -51,6 +51,8 @@ type VCenterOptions struct {
 	Thumbprint            string
 	InsecureSkipTLSVerify bool
 	NamespacesFolder      string
+	// ZoneClusters are the names of the clusters that are zones. Empty: all.
+	ZoneClusters []string
 }
 
 // RecordsOptions say which etcd holds the records that vCenter cannot.
@@ -96,6 +98,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.VCenter.Thumbprint, "vcenter-thumbprint", o.VCenter.Thumbprint, "SHA-256 of vCenter's certificate in hexadecimal: that certificate is trusted and no other")
 	flags.BoolVar(&o.VCenter.InsecureSkipTLSVerify, "vcenter-insecure-skip-tls-verify", o.VCenter.InsecureSkipTLSVerify, "accept any certificate of vCenter; whoever can intercept the connection then learns the password")
 	flags.StringVar(&o.VCenter.NamespacesFolder, "namespaces-folder", o.VCenter.NamespacesFolder, "the VM folder whose child folders are the namespaces: a name in the only datacenter's VM folder, or an inventory path such as /DC0/vm/Namespaces")
+	flags.StringSliceVar(&o.VCenter.ZoneClusters, "zone-clusters", o.VCenter.ZoneClusters, "names of the clusters that are zones, in which vSphere Namespaces get resource pools; all that the account sees if not set. Management clusters are better left out")
 
 	flags.StringSliceVar(&o.Records.Servers, "etcd-servers", o.Records.Servers, "endpoints of an etcd for terms, leadership and detached folders; several replicas need one. Without it, an etcd inside this process keeps its files in --data-dir")
 	flags.StringVar(&o.Records.CAFile, "etcd-cafile", o.Records.CAFile, "PEM file with the authorities that signed etcd's certificates")

@@ -4,6 +4,7 @@ package apiserver
 
 import (
 	"context"
+	"slices"
 
 	"github.com/vmware/govmomi/vim25"
 	"k8s.io/component-base/metrics/legacyregistry"
@@ -61,8 +62,8 @@ func newSite(options *Options, installation string, reign vcenter.Reign, logger 
 		rest:       &vcenter.RESTSession{Session: session},
 		there:      options.Inventory == nil,
 		machines:   vmvcenter.NewProjector(vmvcenter.Config{Installation: installation, Clock: realClock, Logger: logger.WithName("projection")}),
-		namespaces: vnsvcenter.NewProjector(vnsvcenter.Config{Clock: realClock, Logger: logger.WithName("vspherenamespaces")}),
-		zones:      &topologyvcenter.Projector{},
+		namespaces: vnsvcenter.NewProjector(vnsvcenter.Config{Clock: realClock, Logger: logger.WithName("vspherenamespaces"), Zones: options.VCenter.ZoneClusters}),
+		zones:      &topologyvcenter.Projector{Clusters: options.VCenter.ZoneClusters},
 	}
 	handler := &picture.Picture{Followers: []facts.Follower{v.zones}, Handlers: []inventory.Handler{v.machines, v.namespaces}}
 	if v.there {
@@ -108,10 +109,12 @@ func (v *site) instance(ctx context.Context) (instance string, err error) {
 	return instance, err
 }
 
-// inventoryKinds are the managed objects that the projections are made of. Of those
-// that several look at, the machines' has all that the others need.
+// inventoryKinds are the managed objects that the projections are made of, each with
+// all that any of them reads.
 func inventoryKinds() []inventory.Kind {
+	paths := slices.Concat(vmvcenter.Paths(), vnsvcenter.Paths())
+	slices.Sort(paths)
 	return append([]inventory.Kind{
-		{Type: vmvcenter.TypeVirtualMachine, Root: inventory.RootNamespaces, Paths: vmvcenter.Paths(), Reduce: vmvcenter.Reduce},
+		{Type: vmvcenter.TypeVirtualMachine, Root: inventory.RootNamespaces, Paths: slices.Compact(paths), Reduce: vmvcenter.Reduce},
 	}, picture.Kinds()...)
 }

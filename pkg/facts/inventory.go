@@ -26,6 +26,9 @@ type Cluster struct {
 	ID ID
 	// Name is its name as vCenter keeps it.
 	Name string
+	// DRSOff says that DRS is turned off in it, so that it can have no resource
+	// pools but its root's.
+	DRSOff bool
 }
 
 // Host is a host, by itself or in a cluster.

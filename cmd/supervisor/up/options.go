@@ -32,6 +32,7 @@ type Options struct {
 	VCenterCA          string
 	VCenterThumbprint  string
 	NamespacesFolder   string
+	ZoneClusters       []string
 	// InstallationID tells the Supervisor's records in vCenter from others', where etcd holds none yet.
 	InstallationID string
 	// NewAuthority goes on with another certificate authority where one is lost or different.
@@ -61,6 +62,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.VCenterCA, "vcenter-ca", o.VCenterCA, "PEM file with the authority that signs vCenter's certificate; the system's authorities where none is given")
 	flags.StringVar(&o.VCenterThumbprint, "vcenter-thumbprint", o.VCenterThumbprint, "SHA-256 thumbprint of vCenter's certificate, to trust that very certificate")
 	flags.StringVar(&o.NamespacesFolder, "namespaces-folder", o.NamespacesFolder, `VM folder whose subfolders are the namespaces: a name or an inventory path ("Namespaces" where none is given)`)
+	flags.StringSliceVar(&o.ZoneClusters, "zone-clusters", o.ZoneClusters, "names of the clusters that are zones, in which vSphere Namespaces get resource pools; all where none is given")
 	flags.StringVar(&o.InstallationID, "installation-id", o.InstallationID,
 		"the UUID that `supervisor status` printed before etcd's data was lost, so that the machines of then are known again; a new one where none is given")
 	flags.BoolVar(&o.NewAuthority, "new-authority", o.NewAuthority,

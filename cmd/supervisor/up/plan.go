@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/openpacific/pacific/cmd/supervisor/component"
@@ -227,6 +228,7 @@ func (p *plan) vsphereAPIServer() (process.Command, error) {
 		{"--vcenter-ca", p.vcenter.CAFile},
 		{"--vcenter-thumbprint", p.vcenter.Thumbprint},
 		{"--namespaces-folder", p.options.NamespacesFolder},
+		{"--zone-clusters", strings.Join(p.options.ZoneClusters, ",")},
 		{"--installation-id", p.options.InstallationID},
 	} {
 		if flag.value != "" {

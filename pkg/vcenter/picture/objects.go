@@ -28,6 +28,7 @@ const (
 	pathMemoryReservation = "config.memoryAllocation.reservation"
 	pathCPUUsage          = "runtime.cpu.overallUsage"
 	pathMemoryUsage       = "runtime.memory.overallUsage"
+	pathDRS               = "configuration.drsConfig.enabled"
 )
 
 // uplinkTag is on the port groups of a distributed switch that no machine may use.
@@ -38,7 +39,7 @@ func Kinds() []inventory.Kind {
 	return []inventory.Kind{
 		{Type: facts.TypeFolder, Root: inventory.RootNamespaces, Paths: []string{pathName, pathParent}},
 		{Type: facts.TypeHost, Root: inventory.RootInventory, Paths: []string{pathName, pathParent}},
-		{Type: facts.TypeCluster, Root: inventory.RootInventory, Paths: []string{pathName}},
+		{Type: facts.TypeCluster, Root: inventory.RootInventory, Paths: []string{pathName, pathDRS}},
 		{Type: facts.TypePool, Root: inventory.RootInventory, Paths: []string{
 			pathName, pathParent, pathOwner,
 			pathCPULimit, pathCPUReservation, pathMemoryLimit, pathMemoryReservation,
@@ -53,7 +54,7 @@ func (d decoder) folder(ref types.ManagedObjectReference, props properties) fact
 }
 
 func (d decoder) cluster(ref types.ManagedObjectReference, props properties) facts.Cluster {
-	return facts.Cluster{ID: d.id(ref), Name: props.text(pathName)}
+	return facts.Cluster{ID: d.id(ref), Name: props.text(pathName), DRSOff: props.no(pathDRS)}
 }
 
 func (d decoder) host(ref types.ManagedObjectReference, props properties) facts.Host {
@@ -85,6 +86,17 @@ type properties map[string]any
 func (p properties) text(path string) string {
 	s, _ := p[path].(string)
 	return s
+}
+
+// no says whether vCenter says that it is false.
+func (p properties) no(path string) bool {
+	switch v := p[path].(type) {
+	case bool:
+		return !v
+	case *bool:
+		return v != nil && !*v
+	}
+	return false
 }
 
 func (p properties) ref(path string) types.ManagedObjectReference {

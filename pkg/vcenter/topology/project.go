@@ -15,6 +15,12 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 )
 
+// The reasons of the condition Ready.
+const (
+	ReasonReady  = "Ready"
+	ReasonDRSOff = "DRSOff"
+)
+
 // place is where a vSphere Namespace lies in vCenter: all of it that counts here.
 type place struct {
 	name    string
@@ -54,6 +60,7 @@ func (p *Projector) availabilityZone(zone string) *v1alpha1.AvailabilityZone {
 			ClusterComputeResourceMoIDs: clusters,
 			Namespaces:                  map[string]v1alpha1.NamespaceInfo{},
 		},
+		Status: v1alpha1.AvailabilityZoneStatus{Conditions: []metav1.Condition{p.ready(clusters)}},
 	}
 	for _, at := range p.namespaces {
 		if pool := p.poolsOf(at)[zone]; pool != "" {
@@ -61,6 +68,23 @@ func (p *Projector) availabilityZone(zone string) *v1alpha1.AvailabilityZone {
 		}
 	}
 	return object
+}
+
+// ready says whether there can be resource pools in a zone, which is in the first
+// of its clusters. vCenter keeps no time for that.
+func (p *Projector) ready(clusters []string) metav1.Condition {
+	cluster := p.clusters[clusters[0]]
+	if cluster.DRSOff {
+		return metav1.Condition{
+			Type: v1alpha1.AvailabilityZoneConditionReady, Status: metav1.ConditionFalse, Reason: ReasonDRSOff, LastTransitionTime: metav1.Unix(0, 0),
+			Message: "DRS is turned off in the cluster " + cluster.ID.Value + ", so that it can have no resource pools: turn it on in vCenter, " +
+				"or leave the cluster out of --zone-clusters.",
+		}
+	}
+	return metav1.Condition{
+		Type: v1alpha1.AvailabilityZoneConditionReady, Status: metav1.ConditionTrue, Reason: ReasonReady, LastTransitionTime: metav1.Unix(0, 0),
+		Message: "vSphere Namespaces can have resource pools in it.",
+	}
 }
 
 // part makes the object of what a namespace has in a zone.

@@ -26,12 +26,15 @@ const (
 // vSphere Namespaces, and keeps two mirrors at the API objects that they make. Its
 // methods may be called from any goroutine. The zero value knows nothing yet.
 type Projector struct {
+	// Clusters are those that are zones. Set before use.
+	Clusters namespace.Zones
+
 	mu      sync.Mutex
 	vcenter string           // its own id
 	zones   livestore.Mirror // of AvailabilityZones
 	parts   livestore.Mirror // of Zones
-	// clusters are the names by id; nil until the inventory was read.
-	clusters map[string]string
+	// clusters are those that are zones by id; nil until the inventory was read.
+	clusters map[string]facts.Cluster
 	// pools are the ids of the pools' clusters by the pools'.
 	pools map[string]string
 	// namespaces are by key; nil until they were given.
@@ -59,11 +62,16 @@ func (p *Projector) Take(step facts.Step) {
 	moved := step.Initial || p.vcenter != step.VCenter
 	p.vcenter = step.VCenter
 	if step.Initial || p.clusters == nil {
-		p.clusters, p.pools = map[string]string{}, map[string]string{}
+		p.clusters, p.pools = map[string]facts.Cluster{}, map[string]string{}
 	}
 	for _, cluster := range step.Clusters {
-		if known, found := p.clusters[cluster.ID.Value]; !found || known != cluster.Name {
-			p.clusters[cluster.ID.Value] = cluster.Name
+		known, found := p.clusters[cluster.ID.Value]
+		switch {
+		case !p.Clusters.Has(cluster.Name):
+			delete(p.clusters, cluster.ID.Value)
+			moved = moved || found
+		case known != cluster:
+			p.clusters[cluster.ID.Value] = cluster
 			moved = true
 		}
 	}
@@ -180,7 +188,7 @@ func (p *Projector) complete() bool {
 func (p *Projector) replace() {
 	p.members, p.zone = map[string][]string{}, map[string]string{}
 	for _, id := range slices.Sorted(maps.Keys(p.clusters)) {
-		zone := namespace.Label(p.clusters[id], "zone", id)
+		zone := namespace.Label(p.clusters[id].Name, "zone", id)
 		p.members[zone], p.zone[id] = append(p.members[zone], id), zone
 	}
 	if !p.complete() {

@@ -164,15 +164,40 @@ func changed(namespaces ...*vspherev1.Namespace) []livestore.Change {
 
 func gone(name string) []livestore.Change { return []livestore.Change{{Key: "/namespaces/" + name}} }
 
+func withoutDRS(id, name string) facts.Cluster {
+	c := cluster(id, name)
+	c.DRSOff = true
+	return c
+}
+
+// A cluster that is not a zone shows nowhere, nor does what lies in it.
+func TestClustersThatAreNotZones(t *testing.T) {
+	w := newWorld(t)
+	w.projector.Clusters = namespace.Zones{"cluster-a", "Rack/1"}
+	w.projector.Take(initial(
+		cluster("domain-c1", "cluster-a"), cluster("domain-c2", "management"), cluster("domain-c3", "Rack%2f1"),
+		pool("resgroup-1", "domain-c1"), pool("resgroup-2", "domain-c2"),
+	))
+	w.projector.Namespaces().Replace(all(vns("team-a", "cluster-a=resgroup-1", "management=resgroup-2")))
+	w.attach()
+	want := []string{"cluster-a: team-a", namespace.Label("Rack/1", "zone", "domain-c3") + ": ", "team-a/cluster-a"}
+	if diff := cmp.Diff(want, w.served().names()); diff != "" {
+		t.Errorf("served (-want +got):\n%s", diff)
+	}
+}
+
 func TestObjects(t *testing.T) {
 	rack := namespace.Label("Rack 1", "zone", "domain-c2")
 	w := newWorld(t)
 	w.projector.Take(initial(
-		cluster("domain-c2", "Rack 1"), cluster("domain-c1", "cluster-a"), cluster("domain-c3", "cluster-a"), pool("resgroup-3", "domain-c1"),
+		withoutDRS("domain-c2", "Rack 1"), cluster("domain-c1", "cluster-a"), cluster("domain-c3", "cluster-a"), pool("resgroup-3", "domain-c1"),
 	))
 	w.projector.Namespaces().Replace(all(vns("team-a", "cluster-a=resgroup-3")))
 	w.attach()
 	got := w.served()
+	ready := metav1.Condition{Type: "Ready", Status: "True", Reason: "Ready", Message: "vSphere Namespaces can have resource pools in it.", LastTransitionTime: metav1.Unix(0, 0)}
+	drsOff := metav1.Condition{Type: "Ready", Status: "False", Reason: "DRSOff", LastTransitionTime: metav1.Unix(0, 0),
+		Message: "DRS is turned off in the cluster domain-c2, so that it can have no resource pools: turn it on in vCenter, or leave the cluster out of --zone-clusters."}
 	want := served{
 		Zones: map[string]v1alpha1.AvailabilityZone{
 			"cluster-a": {
@@ -181,10 +206,12 @@ func TestObjects(t *testing.T) {
 					ClusterComputeResourceMoID: "domain-c1", ClusterComputeResourceMoIDs: []string{"domain-c1", "domain-c3"},
 					Namespaces: map[string]v1alpha1.NamespaceInfo{"team-a": {PoolMoID: "resgroup-3", PoolMoIDs: []string{"resgroup-3"}, FolderMoID: "group-team-a"}},
 				},
+				Status: v1alpha1.AvailabilityZoneStatus{Conditions: []metav1.Condition{ready}},
 			},
 			rack: {
 				ObjectMeta: metav1.ObjectMeta{Name: rack},
 				Spec:       v1alpha1.AvailabilityZoneSpec{ClusterComputeResourceMoID: "domain-c2", ClusterComputeResourceMoIDs: []string{"domain-c2"}},
+				Status:     v1alpha1.AvailabilityZoneStatus{Conditions: []metav1.Condition{drsOff}},
 			},
 		},
 		Parts: map[string]v1alpha1.Zone{
@@ -216,7 +243,7 @@ func TestObjects(t *testing.T) {
 	again.attach()
 	again.projector.Namespaces().Replace(all(vns("team-a", "cluster-a=resgroup-3")))
 	again.projector.Take(initial(
-		cluster("domain-c3", "cluster-a"), cluster("domain-c1", "cluster-a"), cluster("domain-c2", "Rack 1"), pool("resgroup-3", "domain-c1"),
+		cluster("domain-c3", "cluster-a"), cluster("domain-c1", "cluster-a"), withoutDRS("domain-c2", "Rack 1"), pool("resgroup-3", "domain-c1"),
 	))
 	if diff := cmp.Diff(got, again.served(), cmpopts.IgnoreFields(metav1.ObjectMeta{}, "ResourceVersion")); diff != "" {
 		t.Errorf("in another process (-first +other):\n%s", diff)

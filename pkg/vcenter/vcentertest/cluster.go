@@ -32,7 +32,11 @@ func (c *cluster) ReconfigureComputeResourceTask(ctx *simulator.Context, req *ty
 				return nil, fault
 			}
 		}
-		ctx.Update(c.ClusterComputeResource, []types.PropertyChange{{Name: "configurationEx", Val: c.ConfigurationEx}})
+		configuration := c.Configuration // which the simulator leaves empty
+		configuration.DrsConfig.Enabled = types.NewBool(balances(c.ClusterComputeResource))
+		ctx.Update(c.ClusterComputeResource, []types.PropertyChange{
+			{Name: "configurationEx", Val: c.ConfigurationEx}, {Name: "configuration", Val: configuration},
+		})
 		return nil, nil
 	})
 	return &methods.ReconfigureComputeResource_TaskBody{Res: &types.ReconfigureComputeResource_TaskResponse{

@@ -227,7 +227,7 @@ func (b *Backend) Update(ctx context.Context, key string, current, desired runti
 		!equality.Semantic.DeepEqual(before.Spec.Resources, object.Spec.Resources)
 	if !slices.Equal(zones, object.Spec.Zones) || reshare && len(zones) == 0 {
 		var err error
-		if zones, err = b.zones(object.Spec.Zones); err != nil {
+		if zones, err = b.zones(object.Spec.Zones, before.Spec.Zones); err != nil {
 			return fmt.Errorf("%s: %w", operation, err)
 		}
 	}

@@ -17,14 +17,15 @@ import (
 	"github.com/openpacific/pacific/pkg/failure"
 )
 
-// leaveZones removes the pools, of those that Pacific made, in which nothing lies
-// and whose zone is not wanted any more.
+// leaveZones lets go of the zones that are not wanted any more: the pools that
+// Pacific made go once nothing lies in them, the others are nothing to the namespace
+// any more once none of its machines is in them.
 func (b *Backend) leaveZones(ctx context.Context, s state) error {
 	for _, zone := range s.record.touched() {
 		if slices.Contains(s.record.Zones, zone) {
 			continue
 		}
-		gone, err := b.destroyPools(ctx, s, zone)
+		gone, err := b.leaveZone(ctx, s, zone)
 		if err != nil {
 			return err
 		}
@@ -32,9 +33,7 @@ func (b *Backend) leaveZones(ctx context.Context, s state) error {
 			continue
 		}
 		err = b.amend(ctx, s.record.uid(), func(record *Record) {
-			if !record.kept(record.Pools[zone]) {
-				delete(record.Pools, zone)
-			}
+			delete(record.Pools, zone)
 			record.Leaving = slices.DeleteFunc(record.Leaving, func(left string) bool { return left == zone })
 			record.made(zone)
 		})
@@ -43,6 +42,19 @@ func (b *Backend) leaveZones(ctx context.Context, s state) error {
 		}
 	}
 	return nil
+}
+
+// leaveZone says whether nothing of the namespace is left in a zone.
+func (b *Backend) leaveZone(ctx context.Context, s state, zone string) (bool, error) {
+	gone, err := b.destroyPools(ctx, s, zone)
+	if id := s.record.Pools[zone]; err != nil || !gone || !s.record.kept(id) {
+		return gone, err
+	}
+	found, err := b.dwellersOf(ctx, s, s.record.Pools[zone])
+	if errors.Is(err, failure.NotFound) {
+		return true, nil
+	}
+	return found.own == 0, err
 }
 
 // destroyPools destroys the pools that Pacific made in a zone and in which nothing

@@ -34,48 +34,58 @@ func (b *Backend) readPool(ctx context.Context, operation, id string) (contents,
 // error's kind is failure.NotFound when there is none.
 func (b *Backend) poolNamed(ctx context.Context, name, zone string) (contents, error) {
 	operation := fmt.Sprintf("look for the resource pool of vSphere Namespace %q in zone %q", name, zone)
-	root, found := b.Projector.rootPools()[zone]
+	root, found := b.Projector.roots()[zone]
 	if !found {
 		return contents{}, fmt.Errorf("%s: there is no such cluster any more: %w", operation, failure.NotFound)
 	}
-	id, err := b.child(ctx, operation, types.ManagedObjectReference{Type: TypeResourcePool, Value: root}, name)
+	id, err := b.child(ctx, operation, types.ManagedObjectReference{Type: TypeResourcePool, Value: root.pool}, name)
 	if err != nil {
 		return contents{}, err
 	}
 	return b.readPool(ctx, operation, id)
 }
 
-// stranger returns the name of a virtual machine in a pool, or in one of those in
-// it, that does not lie in the folder of the namespace. Empty: there is none.
-func (b *Backend) stranger(ctx context.Context, s state, pool string) (string, error) {
-	operation := fmt.Sprintf("look for machines of others in the resource pool %s of vSphere Namespace %q", pool, s.name)
+// dwellers are the virtual machines in a resource pool, and in those in it.
+type dwellers struct {
+	// own is how many lie in the folder of the namespace.
+	own int
+	// stranger is the name of one that does not. Empty: there is none.
+	stranger string
+}
+
+// dwellersOf asks vCenter itself what is in a pool.
+func (b *Backend) dwellersOf(ctx context.Context, s state, pool string) (dwellers, error) {
+	operation := fmt.Sprintf("look at the machines in the resource pool %s of vSphere Namespace %q", pool, s.name)
 	var machines []types.ManagedObjectReference
 	for pools := []string{pool}; len(pools) > 0; pools = pools[1:] {
 		found, err := b.readPool(ctx, operation, pools[0])
 		if err != nil {
-			return "", err
+			return dwellers{}, err
 		}
 		machines = append(machines, found.machines...)
 		for _, below := range found.pools {
 			pools = append(pools, below.Value)
 		}
 	}
+	var found dwellers
 	if len(machines) == 0 {
-		return "", nil
+		return found, nil
 	}
 	var read []mo.VirtualMachine
 	err := b.Session.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
 		return property.DefaultCollector(client).Retrieve(ctx, machines, []string{pathName, pathParent}, &read)
 	})
 	if err != nil {
-		return "", err
+		return dwellers{}, err
 	}
 	for _, machine := range read {
-		if machine.Parent == nil || !b.Projector.liesIn(machine.Parent.Value, s.folder) {
-			return machine.Name, nil
+		if machine.Parent != nil && b.Projector.liesIn(machine.Parent.Value, s.folder) {
+			found.own++
+		} else {
+			found.stranger = machine.Name
 		}
 	}
-	return "", nil
+	return found, nil
 }
 
 func (b *Backend) retrieve(ctx context.Context, operation string, ref types.ManagedObjectReference, paths []string, into any) error {

@@ -20,6 +20,8 @@ const (
 	pathPowerState        = "runtime.powerState"
 	pathTemplate          = "config.template"
 	pathCommitted         = "summary.storage.committed"
+	pathPool              = "resourcePool"
+	pathDRS               = "configuration.drsConfig.enabled"
 )
 
 // The types of managed object that the projection is made of.
@@ -39,14 +41,14 @@ const (
 
 // Paths are the properties of a VirtualMachine that the projection reads.
 func Paths() []string {
-	return []string{pathName, pathParent, pathPowerState, pathTemplate, pathCommitted}
+	return []string{pathName, pathParent, pathPowerState, pathTemplate, pathCommitted, pathPool}
 }
 
 // FolderPaths are the properties of a Folder that the projection reads.
 func FolderPaths() []string { return []string{pathName, pathParent} }
 
 // ClusterPaths are the properties of a ClusterComputeResource that the projection reads.
-func ClusterPaths() []string { return []string{pathName} }
+func ClusterPaths() []string { return []string{pathName, pathDRS} }
 
 // NetworkPaths are the properties of a Network that the projection reads.
 func NetworkPaths() []string { return []string{pathName, pathTag} }

@@ -21,7 +21,7 @@ func (b *Backend) plan(ctx context.Context, record *Record, object *v1alpha1.Nam
 	if err := b.planFolder(ctx, record, object); err != nil {
 		return err
 	}
-	zones, err := b.zones(object.Spec.Zones)
+	zones, err := b.zones(object.Spec.Zones, nil)
 	if err != nil {
 		return err
 	}
@@ -61,24 +61,36 @@ func (b *Backend) planFolder(ctx context.Context, record *Record, object *v1alph
 	return nil
 }
 
-// zones checks the names of zones. None are all.
-func (b *Backend) zones(asked []string) ([]string, error) {
-	known := b.Projector.rootPools()
-	if len(known) == 0 {
-		return nil, fmt.Errorf("vCenter has no cluster that the account may see, so there is no zone for a resource pool: %w", failure.Invalid)
-	}
-	names := slices.Sorted(maps.Keys(known))
-	if len(asked) == 0 {
+// zones checks the names of zones. None are all that can have a resource pool.
+// before are those that are not new: they are taken as they are.
+func (b *Backend) zones(asked, before []string) ([]string, error) {
+	known := b.Projector.roots()
+	usable := maps.Clone(known)
+	maps.DeleteFunc(usable, func(_ string, r root) bool { return r.drsOff })
+	names := slices.Sorted(maps.Keys(usable))
+	if len(asked) == 0 && len(names) > 0 {
 		return names, nil
 	}
+	if len(usable) == 0 {
+		return nil, fmt.Errorf("vCenter has no cluster with DRS that is a zone and that the account may see, so there is none for a resource pool: %w", failure.Invalid)
+	}
 	for _, zone := range asked {
-		if _, found := known[zone]; !found {
+		switch r, found := known[zone]; {
+		case slices.Contains(before, zone):
+		case !found:
 			return nil, fmt.Errorf("spec.zones: there is no zone %q; there are: %s: %w", zone, strings.Join(names, ", "), failure.Invalid)
+		case r.drsOff:
+			return nil, fmt.Errorf("spec.zones: %s: %w", drsOff(zone), failure.Invalid)
 		}
 	}
 	zones := slices.Clone(asked)
 	slices.Sort(zones)
 	return zones, nil
+}
+
+// drsOff says why there can be no resource pool in a zone.
+func drsOff(zone string) string {
+	return fmt.Sprintf("DRS is turned off in the cluster of zone %q, so that it can have no resource pools: turn it on in vCenter, or leave the zone out", zone)
 }
 
 // planPools sets the zones of a record, and the pools that are there already in

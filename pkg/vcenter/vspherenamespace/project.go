@@ -23,6 +23,10 @@ const (
 	ReasonPending       = "Pending"
 	ReasonTerminating   = "Terminating"
 	ReasonFolderMissing = "FolderMissing"
+	// ReasonZoneInUse: a zone that is not asked for any more holds machines.
+	ReasonZoneInUse = "ZoneInUse"
+	// ReasonNoResourcePool: nobody has asked for a zone, and there is no pool.
+	ReasonNoResourcePool = "NoResourcePool"
 )
 
 // ReasonNameTaken is the reason of the condition Named.
@@ -39,11 +43,18 @@ func uidOf(instance, folder string) k8stypes.UID {
 // project makes the object of an entry.
 func (p *Projector) project(e *entry) *v1alpha1.Namespace {
 	object := &v1alpha1.Namespace{}
-	pools := make([]*pool, len(e.zones))
-	live := make([]string, len(e.zones))
-	for i, zone := range e.zones {
-		pools[i], live[i] = zone.pool, zone.name
-		object.Status.Zones = append(object.Status.Zones, v1alpha1.NamespaceZoneStatus{Name: zone.name, ResourcePool: zone.pool.id})
+	var pools, asked []*pool
+	var live []string
+	for _, zone := range e.zones {
+		leaving := e.leaves(zone)
+		if leaving && e.record.kept(zone.pool.id) && p.within(e, zone.pool) == 0 {
+			continue // it is let go
+		}
+		pools = append(pools, zone.pool)
+		if !leaving {
+			asked, live = append(asked, zone.pool), append(live, zone.name)
+		}
+		object.Status.Zones = append(object.Status.Zones, v1alpha1.NamespaceZoneStatus{Name: zone.name, ResourcePool: zone.pool.id, Leaving: leaving})
 	}
 	if e.record == nil {
 		object.UID = uidOf(p.instance, e.folder)
@@ -62,7 +73,7 @@ func (p *Projector) project(e *entry) *v1alpha1.Namespace {
 	if object.CreationTimestamp.IsZero() {
 		object.CreationTimestamp = p.births[e.folder]
 	}
-	object.Spec.Resources = sum(pools)
+	object.Spec.Resources = sum(asked)
 	if e.record != nil && e.record.Resources != nil {
 		object.Spec.Resources = *e.record.Resources.DeepCopy()
 	}
@@ -86,6 +97,48 @@ func (p *Projector) owns(e *entry) bool {
 		return p.detached[e.folder]
 	}
 	return !e.record.Bring
+}
+
+// leaves says whether a zone is not asked for any more.
+func (e *entry) leaves(z zone) bool {
+	return e.record != nil && !e.record.live() && !slices.Contains(e.record.Zones, z.name)
+}
+
+// within counts the machines of a namespace that are in a pool, or in one in it.
+func (p *Projector) within(e *entry, pool *pool) (count int) {
+	if e.folder == "" {
+		return 0
+	}
+	for _, folder := range p.tree.Below(e.folder) {
+		for m := range p.inFolder[folder] {
+			for at := p.pools[m.pool]; at != nil; at = p.pools[at.parent] {
+				if at == pool {
+					count++
+					break
+				}
+			}
+		}
+	}
+	return count
+}
+
+// staying says which zones are not asked for any more and hold machines still.
+// Empty: none.
+func (p *Projector) staying(e *entry) string {
+	var zones []string
+	for _, zone := range e.zones {
+		if !e.leaves(zone) {
+			continue
+		}
+		switch count := p.within(e, zone.pool); count {
+		case 0:
+		case 1:
+			zones = append(zones, fmt.Sprintf("zone %q, where a virtual machine is still in the resource pool %s", zone.name, zone.pool.id))
+		default:
+			zones = append(zones, fmt.Sprintf("zone %q, where %d virtual machines are still in the resource pool %s", zone.name, count, zone.pool.id))
+		}
+	}
+	return strings.Join(zones, ", and ")
 }
 
 func (p *Projector) usage(e *entry, pools []*pool) v1alpha1.NamespaceUsage {
@@ -132,6 +185,14 @@ func (p *Projector) conclude(e *entry, object *v1alpha1.Namespace) {
 	case !complete(e):
 		object.Status.Phase = v1alpha1.NamespacePending
 		ready.Reason, ready.Message = ReasonPending, "Its folder and resource pools are being made in vCenter."
+	case p.staying(e) != "":
+		object.Status.Phase = v1alpha1.NamespaceRunning
+		ready.Reason = ReasonZoneInUse
+		ready.Message = "It has given up " + p.staying(e) + ", which keeps its limits: move the machines to another zone."
+	case len(e.zones) == 0:
+		object.Status.Phase = v1alpha1.NamespaceRunning
+		ready.Reason = ReasonNoResourcePool
+		ready.Message = "It has a folder and no resource pool, so that nothing limits its machines: ask for zones by spec.zones, or for limits by spec.resources."
 	default:
 		object.Status.Phase = v1alpha1.NamespaceRunning
 		ready.Status, ready.Reason = metav1.ConditionTrue, ReasonReady
@@ -140,7 +201,8 @@ func (p *Projector) conclude(e *entry, object *v1alpha1.Namespace) {
 			ready.Message += " vCenter does not have the storage policy " + strings.Join(gone, ", ") + " (any more): it gives no storage class."
 		}
 	}
-	if trouble, found := p.problems[object.UID]; found && ready.Status == metav1.ConditionFalse {
+	trouble, found := p.problems[object.UID]
+	if found && (ready.Reason == ReasonPending || ready.Reason == ReasonTerminating || ready.Reason == ReasonFolderMissing) {
 		ready.Message = trouble.message
 	}
 	unknown := metav1.Unix(0, 0)

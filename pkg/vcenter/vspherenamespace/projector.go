@@ -36,13 +36,14 @@ const usageInterval = 15 * time.Second
 type Projector struct {
 	clock  clock.WithTicker
 	logger klog.Logger
+	zones  namespace.Zones
 
 	mu       sync.Mutex
 	mirror   livestore.Mirror
 	synced   bool
 	instance string
 	tree     *namespace.Tree
-	clusters map[string]string // name by id
+	clusters map[string]cluster
 	networks map[string]string // name by id
 	pools    map[string]*pool
 	machines map[string]*machine
@@ -88,9 +89,16 @@ type pool struct {
 
 type usage struct{ mhz, bytes int64 }
 
+// cluster is a zone.
+type cluster struct {
+	name string
+	// drsOff: it can have no resource pools.
+	drsOff bool
+}
+
 // machine is a virtual machine.
 type machine struct {
-	folder       string
+	folder, pool string
 	on, template bool
 	// committed is the space as vCenter tells it, shown is it at the last look.
 	committed int64
@@ -115,12 +123,14 @@ type zone struct {
 type Config struct {
 	Clock  clock.WithTicker // Nil: the real one.
 	Logger klog.Logger
+	// Zones are the clusters that are zones.
+	Zones namespace.Zones
 }
 
 // NewProjector makes a Projector that knows nothing yet.
 func NewProjector(config Config) *Projector {
 	p := &Projector{
-		clock: config.Clock, logger: config.Logger,
+		clock: config.Clock, logger: config.Logger, zones: config.Zones,
 		records: map[k8stypes.UID]*stored{}, problems: map[k8stypes.UID]problem{}, births: map[string]metav1.Time{}, entries: map[string]*entry{},
 		changed: make(chan struct{}, 1),
 	}
@@ -136,7 +146,7 @@ func (p *Projector) reset() {
 	if p.granted != nil {
 		p.tree.SetNames(*p.granted)
 	}
-	p.clusters = map[string]string{}
+	p.clusters = map[string]cluster{}
 	p.networks = map[string]string{}
 	p.pools = map[string]*pool{}
 	p.machines = map[string]*machine{}
@@ -182,16 +192,28 @@ func (p *Projector) change(ref types.ManagedObjectReference, props properties) {
 		p.tree.Set(id, props.text(pathName), props.ref(pathParent).Value)
 		p.stale = true
 	case TypeCluster:
-		if name := props.text(pathName); p.clusters[id] != name {
-			p.clusters[id] = name
-			p.stale = true
-		}
+		p.changeCluster(id, props)
 	case TypeResourcePool:
 		p.changePool(id, props)
 	case TypeVirtualMachine:
 		p.changeMachine(id, props)
 	case TypeNetwork, typePortgroup, typeOpaqueNetwork:
 		p.changeNetwork(id, props)
+	}
+}
+
+// changeCluster takes in a cluster that is a zone.
+func (p *Projector) changeCluster(id string, props properties) {
+	before, known := p.clusters[id]
+	drs, told := props[pathDRS]
+	next := cluster{name: props.text(pathName), drsOff: told && drs != nil && !props.bool(pathDRS)}
+	switch {
+	case !p.zones.Has(next.name):
+		delete(p.clusters, id)
+		p.stale = p.stale || known
+	case before != next:
+		p.clusters[id] = next
+		p.stale = true
 	}
 }
 
@@ -241,7 +263,8 @@ func (p *Projector) changeMachine(id string, props properties) {
 		}
 		p.inFolder[m.folder][m] = struct{}{}
 	}
-	if before.folder != m.folder || before.on != m.on || before.template != m.template {
+	m.pool = props.ref(pathPool).Value
+	if before.folder != m.folder || before.pool != m.pool || before.on != m.on || before.template != m.template {
 		p.mark(before.folder)
 		p.mark(m.folder)
 	}
@@ -378,7 +401,7 @@ func (p *Projector) rooted() map[place]*pool {
 func (p *Projector) zonesOf(e *entry, path string, rooted map[place]*pool) []zone {
 	var zones []zone
 	for id, cluster := range p.clusters {
-		name := namespace.Label(cluster, "zone", id)
+		name := namespace.Label(cluster.name, "zone", id)
 		var found *pool
 		if e.record != nil {
 			if recorded := p.pools[e.record.Pools[name]]; recorded != nil && recorded.cluster == id {

@@ -199,6 +199,9 @@ func (b *Backend) realisePools(ctx context.Context, uid k8stypes.UID) error {
 		return nil
 	}
 	record := s.record.clone()
+	if err := b.possible(s, record); err != nil {
+		return err
+	}
 	if err := b.undisturbed(ctx, s, record); err != nil {
 		return err
 	}
@@ -221,6 +224,23 @@ func (b *Backend) realisePools(ctx context.Context, uid k8stypes.UID) error {
 	})
 }
 
+// possible says why a pool that is to be made cannot be, before any is: nothing is
+// left half made.
+func (b *Backend) possible(s state, record *Record) error {
+	roots := b.Projector.roots()
+	for _, zone := range record.Zones {
+		root, found := roots[zone]
+		switch _, there := s.pools[zone]; {
+		case there:
+		case !found:
+			return fmt.Errorf("vCenter has no cluster any more that is the zone %q and that the account may see: give the zone up: %w", zone, failure.Unavailable)
+		case root.drsOff:
+			return fmt.Errorf("%s: %w", drsOff(zone), failure.Unavailable)
+		}
+	}
+	return nil
+}
+
 // undisturbed refuses limits for pools that were there before, that nobody has
 // taken over by name, and in which somebody else's machines run.
 func (b *Backend) undisturbed(ctx context.Context, s state, record *Record) error {
@@ -232,13 +252,13 @@ func (b *Backend) undisturbed(ctx context.Context, s state, record *Record) erro
 		if !there || !record.kept(have.id) || slices.Contains(record.Spec.ResourcePools, have.id) || have.has == record.portion(i) {
 			continue
 		}
-		stranger, err := b.stranger(ctx, s, have.id)
+		found, err := b.dwellersOf(ctx, s, have.id)
 		if err != nil {
 			return err
 		}
-		if stranger != "" {
+		if found.stranger != "" {
 			return fmt.Errorf("the virtual machine %s runs in the resource pool %s of zone %q and does not lie in the folder of the namespace: "+
-				"to limit it too, take the pool over by adding %q to spec.resourcePools: %w", stranger, have.id, zone, have.id, failure.AlreadyExists)
+				"to limit it too, take the pool over by adding %q to spec.resourcePools: %w", found.stranger, have.id, zone, have.id, failure.AlreadyExists)
 		}
 	}
 	return nil
@@ -280,7 +300,7 @@ func (b *Backend) realisePool(ctx context.Context, s state, zone string, share p
 // before may have made it, and nothing lies in it.
 func (b *Backend) createPool(ctx context.Context, s state, zone string, share portion) (id string, fresh bool, err error) {
 	operation := fmt.Sprintf("create the resource pool of vSphere Namespace %q in zone %q", s.name, zone)
-	root, found := b.Projector.rootPools()[zone]
+	root, found := b.Projector.roots()[zone]
 	if !found {
 		return "", false, fmt.Errorf("%s: there is no such cluster any more: %w", operation, failure.Unavailable)
 	}
@@ -293,7 +313,7 @@ func (b *Backend) createPool(ctx context.Context, s state, zone string, share po
 	if err != nil {
 		return "", false, err
 	}
-	parent := types.ManagedObjectReference{Type: TypeResourcePool, Value: root}
+	parent := types.ManagedObjectReference{Type: TypeResourcePool, Value: root.pool}
 	err = b.Writer.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
 		response, err := methods.CreateResourcePool(ctx, client, &types.CreateResourcePool{This: parent, Name: s.name, Spec: share.newSpec()})
 		if err == nil {

@@ -162,20 +162,27 @@ func (p *Projector) isSynced() bool {
 	return p.synced
 }
 
-// rootPools returns the root resource pool of each zone.
-func (p *Projector) rootPools() map[string]string {
+// root is the root resource pool of a zone.
+type root struct {
+	pool string
+	// drsOff: nothing can be made in it.
+	drsOff bool
+}
+
+// roots returns the root resource pool of each zone.
+func (p *Projector) roots() map[string]root {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	zones := map[string]string{}
+	zones := map[string]root{}
 	for _, id := range slices.Sorted(maps.Keys(p.pools)) {
 		pool := p.pools[id]
 		cluster, found := p.clusters[pool.cluster]
 		if !pool.root || !found {
 			continue
 		}
-		name := namespace.Label(cluster, "zone", pool.cluster)
+		name := namespace.Label(cluster.name, "zone", pool.cluster)
 		if _, taken := zones[name]; !taken {
-			zones[name] = id
+			zones[name] = root{pool: id, drsOff: cluster.drsOff}
 		}
 	}
 	return zones
@@ -187,10 +194,10 @@ func (p *Projector) takeablePool(id, name string) (zone, refusal string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	pool := p.pools[id]
-	if pool == nil || p.clusters[pool.cluster] == "" {
-		return "", "vCenter has no such resource pool in a cluster that the account may see"
+	if pool == nil || p.clusters[pool.cluster] == (cluster{}) {
+		return "", "vCenter has no such resource pool in a cluster that is a zone and that the account may see"
 	}
-	zone = namespace.Label(p.clusters[pool.cluster], "zone", pool.cluster)
+	zone = namespace.Label(p.clusters[pool.cluster].name, "zone", pool.cluster)
 	if pool.root {
 		return zone, "it is the one of the whole cluster: give one that lies in it"
 	}
@@ -212,7 +219,7 @@ func (p *Projector) poolsNamed(name string) map[string]string {
 	found := map[string]string{}
 	for at, pool := range p.rooted() {
 		if cluster, known := p.clusters[at.cluster]; known && at.name == name {
-			found[namespace.Label(cluster, "zone", at.cluster)] = pool.id
+			found[namespace.Label(cluster.name, "zone", at.cluster)] = pool.id
 		}
 	}
 	return found

@@ -199,6 +199,7 @@ type world struct {
 	detached map[string]bool
 	taken    map[string]bool
 	reserved map[string]bool
+	zones    []string
 }
 
 func newWorld(t *testing.T, build vcentertest.Inventory) *world {
@@ -230,7 +231,7 @@ type server struct {
 // start starts a server that lives for so many steps; -1 is for ever.
 func (w *world) start(steps int) *server {
 	w.t.Helper()
-	s := &server{world: w, projector: vspherenamespace.NewProjector(vspherenamespace.Config{Logger: klog.Background()})}
+	s := &server{world: w, projector: vspherenamespace.NewProjector(vspherenamespace.Config{Logger: klog.Background(), Zones: w.zones})}
 	collector := &inventory.Collector{
 		Session: w.session, Handler: s.projector, Logger: klog.Background(),
 		Kinds: []inventory.Kind{
