@@ -8,6 +8,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/storage/feature"
+	"k8s.io/apiserver/pkg/util/apihelpers"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
@@ -21,6 +23,7 @@ import (
 	vnsregistry "github.com/openpacific/pacific/pkg/registry/vspherenamespace"
 	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
+	"github.com/openpacific/pacific/pkg/wirecache"
 )
 
 // kinds are the live stores of what is served.
@@ -33,6 +36,13 @@ type kinds struct {
 	zones                zoneStores
 	// namespaceBackend is behind the store of vSphere Namespaces.
 	namespaceBackend *vnsvcenter.Backend
+}
+
+// prepareLibrary has the library take live stores for what they are, and keep what is
+// encoded already. It is called once in a process, before newKinds.
+func prepareLibrary() {
+	feature.DefaultFeatureSupportChecker = livestore.FeatureSupport(feature.DefaultFeatureSupportChecker)
+	wirecache.KeepTables(apihelpers.GetMetaInternalVersionCodecs())
 }
 
 // newKinds makes the stores, empty as yet.

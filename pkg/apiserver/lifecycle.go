@@ -24,7 +24,10 @@ import (
 // and it ends, for a new process to begin, once another process has taken a term.
 type lifecycle struct {
 	leadership *ledger.Leadership
-	// always runs on every replica, from the start to the end.
+	// ground is what all else stands on, from the start until all else has ended: a
+	// request under way needs what follows vCenter to see its own effect.
+	ground []task
+	// always runs on every replica.
 	always []task
 	// begin is called once, when this process is elected for the first time. Nothing
 	// is served and nobody reigns before it has returned; it fails only when ctx ends.
@@ -41,6 +44,28 @@ type task func(ctx context.Context) error
 
 // run returns when everything has ended: with ctx, or for the first error.
 func (l lifecycle) run(ctx context.Context) error {
+	below, sink := context.WithCancel(context.WithoutCancel(ctx))
+	defer sink()
+	standing, below := errgroup.WithContext(below)
+	for _, task := range l.ground {
+		standing.Go(func() error { return task(below) })
+	}
+	above, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(below, stop)() // nothing stands on what is broken
+	err := l.stand(above)
+	sink()
+	if broken := standing.Wait(); err == nil {
+		err = broken
+	}
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// stand runs what stands on the ground.
+func (l lifecycle) stand(ctx context.Context) error {
 	running, ctx := errgroup.WithContext(ctx)
 	for _, task := range l.always {
 		running.Go(func() error { return task(ctx) })
@@ -64,10 +89,7 @@ func (l lifecycle) run(ctx context.Context) error {
 			}
 		})
 	})
-	if err := running.Wait(); !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil
+	return running.Wait()
 }
 
 // together runs tasks until all have ended.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,10 +15,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
-	"k8s.io/apiserver/pkg/storage/feature"
-	"k8s.io/apiserver/pkg/util/apihelpers"
 	"k8s.io/apiserver/pkg/util/compatibility"
 	basecompatibility "k8s.io/component-base/compatibility"
+	"k8s.io/component-base/metrics/legacyregistry"
 	componentversion "k8s.io/component-base/version"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
@@ -27,9 +25,7 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/openapi"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/ledger"
-	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/registry"
-	"github.com/openpacific/pacific/pkg/wirecache"
 )
 
 const (
@@ -56,10 +52,11 @@ func Run(ctx context.Context, options *Options) error {
 		return err
 	}
 	leadership := newLeadership(records, options.Records, logger)
-	site, err := newSite(options, installation, leadership, logger)
+	site, err := newSite(options, installation, leadership, legacyregistry.MustRegister, logger)
 	if err != nil {
 		return err
 	}
+	prepareLibrary()
 	kinds, err := newKinds(site, records, logger)
 	if err != nil {
 		return err
@@ -88,10 +85,10 @@ func Run(ctx context.Context, options *Options) error {
 	}
 	return lifecycle{
 		leadership: leadership,
-		always: slices.Concat(site.tasks(), loginTasks, []task{
+		ground:     site.tasks(),
+		always: append(loginTasks,
 			func(ctx context.Context) error { cluster.informers.StartWithContext(ctx); return nil },
-			func(ctx context.Context) error { return server.PrepareRun().RunWithContext(ctx) },
-		}),
+			func(ctx context.Context) error { return server.PrepareRun().RunWithContext(ctx) }),
 		begin: func(ctx context.Context, term uint64) error {
 			cluster.follow(ctx)
 			return kinds.begin(ctx, term, site, folders, logger)
@@ -103,8 +100,6 @@ func Run(ctx context.Context, options *Options) error {
 
 // newServer configures an API server for kinds that are not installed yet.
 func newServer(options *genericoptions.RecommendedOptions, k *kinds) (*genericapiserver.GenericAPIServer, *genericapiserver.RecommendedConfig, error) {
-	feature.DefaultFeatureSupportChecker = livestore.FeatureSupport(feature.DefaultFeatureSupportChecker)
-	wirecache.KeepTables(apihelpers.GetMetaInternalVersionCodecs())
 	config := genericapiserver.NewRecommendedConfig(k.codecs)
 	config.OpenAPIConfig, config.OpenAPIV3Config = openapi.Config(k.scheme, "Pacific", componentversion.Get().String())
 	config.EffectiveVersion = compatibility.DefaultComponentGlobalsRegistry.EffectiveVersionFor(basecompatibility.DefaultKubeComponent)

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/vmware/govmomi/vim25"
-	"k8s.io/component-base/metrics/legacyregistry"
+	"k8s.io/component-base/metrics"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
@@ -38,7 +38,8 @@ type site struct {
 	libraries  *contentlibrary.Catalogue
 }
 
-func newSite(options *Options, installation string, reign vcenter.Reign, logger klog.Logger) (*site, error) {
+// newSite registers metrics by register.
+func newSite(options *Options, installation string, reign vcenter.Reign, register func(...metrics.Registerable), logger klog.Logger) (*site, error) {
 	realClock := clock.RealClock{}
 	url, err := options.VCenter.url()
 	if err != nil {
@@ -52,7 +53,7 @@ func newSite(options *Options, installation string, reign vcenter.Reign, logger 
 		Insecure:        options.VCenter.InsecureSkipTLSVerify,
 		Logger:          logger.WithName("vcenter"),
 		Clock:           realClock,
-		Metrics:         vcenter.NewMetrics(legacyregistry.MustRegister),
+		Metrics:         vcenter.NewMetrics(register),
 	})
 	if err != nil {
 		return nil, err
@@ -69,7 +70,7 @@ func newSite(options *Options, installation string, reign vcenter.Reign, logger 
 	if v.there {
 		v.source = &inventory.Collector{
 			Session: session, Kinds: inventoryKinds(), Handler: handler, NamespacesFolder: options.VCenter.NamespacesFolder,
-			Logger: logger.WithName("inventory"), Clock: realClock, Metrics: inventory.NewMetrics(legacyregistry.MustRegister),
+			Logger: logger.WithName("inventory"), Clock: realClock, Metrics: inventory.NewMetrics(register),
 		}
 	} else {
 		v.source = options.Inventory(handler)
