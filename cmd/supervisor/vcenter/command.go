@@ -38,6 +38,7 @@ end of its path where there are several of one name.`,
 	command.AddCommand(
 		newListCommand(s), newRenameCommand(s), newPowerCommand(s), newDeleteCommand(s), newCreateCommand(s), newCloneCommand(s),
 		newMoveCommand(s), newReconfigureCommand(s), newSetIPCommand(s), newFolderCommand(s),
+		newRoleCommand(s), newQuestionCommand(s), newDatastoreCommand(s),
 		newControlCommand(s, "stop", "stopped", "Stop the simulated vCenter; its inventory stays"),
 		newControlCommand(s, "start", "running", "Start the simulated vCenter again"),
 		newControlCommand(s, "restart", "running again", "Restart the simulated vCenter: sessions end, the inventory stays"),
@@ -102,11 +103,7 @@ func newControlCommand(s *settings, verb, state, short string) *cobra.Command {
 		RunE: func(command *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(command.Context(), limit)
 			defer cancel()
-			socket, err := s.socket()
-			if err != nil {
-				return err
-			}
-			if err := control(ctx, socket, verb); err != nil {
+			if err := s.control(ctx, verb, nil); err != nil {
 				return err
 			}
 			fmt.Fprintf(command.OutOrStdout(), "The simulated vCenter is %s.\n", state)

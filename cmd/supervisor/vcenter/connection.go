@@ -46,9 +46,18 @@ func (s *settings) socket() (string, error) {
 		return "", err
 	}
 	if !vcenter.Simulated {
-		return "", fmt.Errorf("the Supervisor in %s runs on a real vCenter, %s: only a simulated one can be stopped and started here", dir, vcenter.URL)
+		return "", fmt.Errorf("the Supervisor in %s runs on a real vCenter, %s: only a simulated one does this", dir, vcenter.URL)
 	}
 	return ControlSocket(string(dir)), nil
+}
+
+// control has the simulated vCenter of the Supervisor do something that no VI admin could.
+func (s *settings) control(ctx context.Context, verb string, values url.Values) error {
+	socket, err := s.socket()
+	if err != nil {
+		return err
+	}
+	return control(ctx, socket, verb, values)
 }
 
 // connect logs in with the Supervisor's own account.

@@ -10,21 +10,19 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 )
 
 // ControlSocket is where the simulated vCenter of a data directory is controlled.
 func ControlSocket(dataDir string) string { return filepath.Join(dataDir, "vcenter", "control.sock") }
-
-// service is what can be controlled.
-type service interface {
-	Stop()
-	Restart() error
-	Running() bool
-}
 
 const (
 	// longestSocket is what every system accepts as the path of a socket, with fresh behind it.
@@ -55,7 +53,7 @@ func reach(socket string) (path string, done func(), err error) {
 }
 
 // serveControl answers on the socket until ctx ends.
-func serveControl(ctx context.Context, socket string, controlled service) error {
+func serveControl(ctx context.Context, socket string, controlled *vcentertest.VCenter) error {
 	if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
 		return fmt.Errorf("make the folder of the control socket: %w", err)
 	}
@@ -82,23 +80,7 @@ func serveControl(ctx context.Context, socket string, controlled service) error 
 		return fmt.Errorf("protect the control socket: %w", err)
 	}
 
-	mux := http.NewServeMux()
-	act := func(f func() error) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) {
-			if err := f(); err != nil {
-				http.Error(w, err.Error(), http.StatusInternalServerError)
-			}
-		}
-	}
-	mux.HandleFunc("POST /stop", act(func() error { controlled.Stop(); return nil }))
-	mux.HandleFunc("POST /start", act(func() error {
-		if controlled.Running() {
-			return nil
-		}
-		return controlled.Restart()
-	}))
-	mux.HandleFunc("POST /restart", act(controlled.Restart))
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: controls(controlled), ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	select {
@@ -111,8 +93,37 @@ func serveControl(ctx context.Context, socket string, controlled service) error 
 	}
 }
 
-// control asks the simulated vCenter to stop, start or restart.
-func control(ctx context.Context, socket, verb string) error {
+// controls are the verbs that are heard on the socket.
+func controls(controlled *vcentertest.VCenter) http.Handler {
+	mux := http.NewServeMux()
+	for verb, act := range map[string]func(url.Values) error{
+		"stop": func(url.Values) error { controlled.Stop(); return nil },
+		"start": func(url.Values) error {
+			if controlled.Running() {
+				return nil
+			}
+			return controlled.Restart()
+		},
+		"restart":   func(url.Values) error { return controlled.Restart() },
+		"role/take": func(v url.Values) error { return controlled.TakeRole(v.Get("at"), v.Get("account")) },
+		"role/give": func(v url.Values) error { return controlled.GiveRole(v.Get("at"), v.Get("account")) },
+		"question/ask": func(v url.Values) error {
+			return controlled.Ask(types.ManagedObjectReference{Type: "VirtualMachine", Value: v.Get("machine")}, v.Get("text"), v["choice"]...)
+		},
+		"datastore/lose": func(v url.Values) error { return controlled.LoseDatastore(v.Get("name")) },
+		"datastore/find": func(v url.Values) error { return controlled.FindDatastore(v.Get("name")) },
+	} {
+		mux.HandleFunc("POST /"+verb, func(w http.ResponseWriter, r *http.Request) {
+			if err := act(r.URL.Query()); err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+			}
+		})
+	}
+	return mux
+}
+
+// control asks the simulated vCenter to do something that no VI admin could, such as to stop.
+func control(ctx context.Context, socket, verb string, values url.Values) error {
 	path, done, err := reach(socket)
 	if err != nil {
 		return err
@@ -124,18 +135,18 @@ func control(ctx context.Context, socket, verb string) error {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		},
 	}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://vcenter/"+verb, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://vcenter/"+verb+"?"+values.Encode(), nil)
 	if err != nil {
-		return fmt.Errorf("%s the simulated vCenter: %w", verb, err)
+		return fmt.Errorf("%s: the simulated vCenter: %w", verb, err)
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return fmt.Errorf("%s the simulated vCenter: nobody answers on %s, is `supervisor up --sim` running?", verb, socket)
+		return fmt.Errorf("%s: nobody answers on %s, is `supervisor up --sim` running?", verb, socket)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 4096))
-		return fmt.Errorf("%s the simulated vCenter: %s", verb, strings.TrimSpace(string(text)))
+		return fmt.Errorf("%s: %s", verb, strings.TrimSpace(string(text)))
 	}
 	return nil
 }

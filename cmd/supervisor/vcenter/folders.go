@@ -9,13 +9,14 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/vmware/govmomi/vim25/types"
 )
 
 // namespacesFolder is where folders are made when no path is given: each is a namespace.
 const namespacesFolder = "Namespaces"
 
 func newFolderCommand(s *settings) *cobra.Command {
-	command := &cobra.Command{Use: "folder", Short: "Create, rename and delete folders: those in " + namespacesFolder + " are namespaces"}
+	command := &cobra.Command{Use: "folder", Short: "Create, rename, move and delete folders: those in " + namespacesFolder + " are namespaces"}
 	command.AddCommand(
 		&cobra.Command{
 			Use: "create [PARENT/]NAME", Short: "Create a folder, in " + namespacesFolder + " where no parent is given", Args: cobra.ExactArgs(1),
@@ -50,6 +51,27 @@ func newFolderCommand(s *settings) *cobra.Command {
 						return err
 					}
 					fmt.Fprintf(out, "%s is called %s now.\n", f.path, args[1])
+					return nil
+				})
+			},
+		},
+		&cobra.Command{
+			Use: "move FOLDER PARENT", Short: "Move a folder, with all that is in it, into another one", Args: cobra.ExactArgs(2),
+			RunE: func(command *cobra.Command, args []string) error {
+				return s.with(command, func(ctx context.Context, i *inventory, out io.Writer) error {
+					f, err := i.folder(args[0])
+					if err != nil {
+						return err
+					}
+					parent, err := i.folder(args[1])
+					if err != nil {
+						return err
+					}
+					task, err := parent.object.MoveInto(ctx, []types.ManagedObjectReference{f.object.Reference()})
+					if err := finish(ctx, "move folder "+f.path, task, err); err != nil {
+						return err
+					}
+					fmt.Fprintf(out, "%s is moved to %s%s.\n", f.path, parent.path, f.path[strings.LastIndexByte(f.path, '/'):])
 					return nil
 				})
 			},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
@@ -58,6 +59,48 @@ func (s *searchIndex) FindByInventoryPath(ctx *simulator.Context, req *types.Fin
 	return body
 }
 
+// TakeRole gives an account, such as dev-a@vsphere.local, the role "No access" on a folder or a machine, which is named by
+// its path or by the end of that. Unlike a Builder's NoAccess it does not depend on what the administrator may see.
+func (v *VCenter) TakeRole(path, account string) error {
+	return v.permit(path, func(m *simulator.AuthorizationManager, entity types.ManagedObjectReference) {
+		m.SetEntityPermissions(&types.SetEntityPermissions{This: m.Self, Entity: entity, Permission: []types.Permission{{
+			Entity: &entity, Principal: principal(account), RoleId: collector.NoAccess, Propagate: true,
+		}}})
+	})
+}
+
+// GiveRole undoes TakeRole.
+func (v *VCenter) GiveRole(path, account string) error {
+	return v.permit(path, func(m *simulator.AuthorizationManager, entity types.ManagedObjectReference) {
+		m.RemoveEntityPermission(&types.RemoveEntityPermission{This: m.Self, Entity: entity, User: principal(account)})
+	})
+}
+
+func (v *VCenter) permit(path string, change func(*simulator.AuthorizationManager, types.ManagedObjectReference)) error {
+	entity, err := v.tracker.At(path)
+	if err != nil {
+		return fmt.Errorf("change a role: %w", err)
+	}
+	ctx := v.inProcess()
+	content := ctx.Map.Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content
+	manager := &authorizationManager{
+		AuthorizationManager: ctx.Map.Get(*content.AuthorizationManager).(*simulator.AuthorizationManager), tracker: v.tracker,
+	}
+	v.gate.enter(func() {
+		ctx.WithLock(manager.AuthorizationManager, func() {
+			change(manager.AuthorizationManager, entity)
+			manager.tell(ctx, entity)
+		})
+	})
+	return nil
+}
+
+// principal is how permissions name an account.
+func principal(account string) string {
+	name, domain, _ := strings.Cut(account, "@")
+	return strings.ToUpper(domain) + `\` + name
+}
+
 // NoAccess gives an account, such as dev-a@vsphere.local, the role "No access"
 // on what lies at a path below the datacenter's VM folder.
 func (b *Builder) NoAccess(ctx context.Context, path, account string) error {
@@ -84,10 +127,8 @@ func (b *Builder) permit(ctx context.Context, path, account string,
 	if len(found) != 1 {
 		return fmt.Errorf("there are %d objects at %s, not one", len(found), path)
 	}
-	name, domain, _ := strings.Cut(account, "@")
-	principal := strings.ToUpper(domain) + `\` + name
-	if err := change(object.NewAuthorizationManager(b.Client.Client), found[0].Object.Reference(), principal); err != nil {
-		return fmt.Errorf("change the role of %s on %s: %w", principal, path, err)
+	if err := change(object.NewAuthorizationManager(b.Client.Client), found[0].Object.Reference(), principal(account)); err != nil {
+		return fmt.Errorf("change the role of %s on %s: %w", account, path, err)
 	}
 	return nil
 }

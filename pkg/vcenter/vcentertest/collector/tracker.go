@@ -3,6 +3,8 @@
 package collector
 
 import (
+	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/vmware/govmomi/simulator"
@@ -197,6 +199,31 @@ func (t *Tracker) ChildNamed(parent types.ManagedObjectReference, name string, e
 		}
 	}
 	return types.ManagedObjectReference{}, false
+}
+
+// At finds the one folder or virtual machine at a path, or at the end of one.
+func (t *Tracker) At(path string) (types.ManagedObjectReference, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	names := strings.Split(strings.Trim(path, "/"), "/")
+	var found []types.ManagedObjectReference
+	for ref := range t.entities {
+		if t.removed[ref] || ref.Type != "Folder" && ref.Type != "VirtualMachine" {
+			continue
+		}
+		at, n := ref, len(names)-1
+		for ; n >= 0 && t.entities[at].name == names[n]; n-- {
+			at = t.entities[at].parent
+		}
+		// A path that begins at the root ends below the root folder.
+		if n < 0 && (!strings.HasPrefix(path, "/") || t.entities[at].parent.Value == "") {
+			found = append(found, ref)
+		}
+	}
+	if len(found) != 1 {
+		return types.ManagedObjectReference{}, fmt.Errorf("there are %d folders and virtual machines at %q, not one", len(found), path)
+	}
+	return found[0], nil
 }
 
 // InstanceUUIDTaken says whether another machine has the identifier.
