@@ -34,9 +34,11 @@ type supervisor struct {
 }
 
 // launch starts it and waits until it is ready.
-func launch(ctx context.Context, executable string, dir datadir.Dir, port, machines int, profile bool, out io.Writer) (*supervisor, error) {
+func launch(ctx context.Context, executable string, dir datadir.Dir, port, machines int, profile bool,
+	out io.Writer) (*supervisor, error) {
 	s := &supervisor{dir: dir, ended: make(chan error, 1)}
-	s.command = exec.Command(executable, "up", "--sim", "--data-dir="+string(dir), "--secure-port="+strconv.Itoa(port), "--login-port=0",
+	s.command = exec.Command(executable, "up", "--sim", "--data-dir="+string(dir), "--secure-port="+strconv.Itoa(port),
+		"--login-port=0",
 		"--synthetic-machines="+strconv.Itoa(machines), "--profiling="+strconv.FormatBool(profile))
 	s.command.Stdout, s.command.Stderr = out, out
 	// A Ctrl-C in the terminal is ours alone: we stop it in our turn.

@@ -44,7 +44,8 @@ func TestVerdicts(t *testing.T) {
 
 func TestPrint(t *testing.T) {
 	report := &Report{
-		Machine: Machine{Cores: 2, CPU: "Some CPU", MemoryMiB: 4096, Go: "go1.26", Kernel: "6.1", LoadBefore: "0.10", LoadAfter: "1.90"},
+		Machine: Machine{Cores: 2, CPU: "Some CPU", MemoryMiB: 4096, Go: "go1.26", Kernel: "6.1", LoadBefore: "0.10",
+			LoadAfter: "1.90"},
 		Objects: 10, Start: Start{Whole: 8.25, VSphereAPIServer: 2, FillCRD: 1.5},
 		Sizes:    Sizes{Pacific: 1010, CRD: 1012, PacificItems: 1000, CRDItems: 1000},
 		Finished: time.Date(2026, time.November, 23, 12, 0, 0, 0, time.UTC),

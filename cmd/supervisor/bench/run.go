@@ -62,7 +62,8 @@ func (r *run) say(format string, args ...any) {
 // do measures everything, on a Supervisor that is ready.
 func (r *run) do(ctx context.Context) error {
 	r.report.Start.VSphereAPIServer = r.supervisor.startOf(component.VSphereAPIServer).Seconds()
-	for _, step := range []func(context.Context) error{r.prepare, r.arrive, r.warm, r.populate, r.lists, r.reads, r.fanOut, r.finish} {
+	for _, step := range []func(context.Context) error{r.prepare, r.arrive, r.warm, r.populate, r.lists, r.reads, r.fanOut,
+		r.finish} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -247,7 +248,8 @@ func (r *run) reads(ctx context.Context) error {
 		{fmt.Sprintf("GET consistent, %d clients", r.plan.Clients), ""},
 		{fmt.Sprintf("GET resourceVersion=0, %d clients", r.plan.Clients), "?resourceVersion=0"},
 	} {
-		samples, err := r.alternate(ctx, r.plan.GetRounds, gets(r.objects, c.query, r.plan.Clients, r.plan.GetTime), r.pacific, r.crd, r.direct)
+		samples, err := r.alternate(ctx, r.plan.GetRounds, gets(r.objects, c.query, r.plan.Clients, r.plan.GetTime), r.pacific,
+			r.crd, r.direct)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
@@ -269,7 +271,8 @@ func (r *run) patch(ctx context.Context, first, count int, prefix string) error 
 	for i := first; i < first+count; i++ {
 		group.Go(func() error {
 			body := fmt.Sprintf(`{"metadata":{"managedFields":[{}]},"status":{"network":{"hostName":"%s%d"}}}`, prefix, i)
-			_, err := send(ctx, r.crd.packed, http.MethodPatch, r.crd.object(synthetic.Namespace(i), synthetic.Machine(i)), "application/merge-patch+json", []byte(body))
+			_, err := send(ctx, r.crd.packed, http.MethodPatch, r.crd.object(synthetic.Namespace(i), synthetic.Machine(i)),
+				"application/merge-patch+json", []byte(body))
 			return err
 		})
 	}
@@ -297,9 +300,11 @@ func (r *run) fanOut(ctx context.Context) error {
 	r.compare(
 		newMetric("change to the median of "+watchers, "ms", false, 0, p.medians, d.medians),
 		newMetric("change to the last of "+watchers, "ms", false, 0, p.lasts, d.lasts),
-		newMetric(fmt.Sprintf("burst of %d changes, events to %s", burst, watchers), "/s", true, 0, []float64{p.rate}, []float64{d.rate}))
+		newMetric(fmt.Sprintf("burst of %d changes, events to %s", burst, watchers), "/s", true, 0, []float64{p.rate},
+			[]float64{d.rate}))
 	r.report.Notes = append(r.report.Notes, fmt.Sprintf(
-		"Watches that fell behind, were ended by the server and opened again where they ended, as client-go does: %d for Pacific, %d for the CRD.", p.reopens, d.reopens))
+		"Watches that fell behind, were ended by the server and opened again where they ended, as client-go does: %d for Pacific, "+
+			"%d for the CRD.", p.reopens, d.reopens))
 	phase := fmt.Sprintf("burst of %d changes to %s", burst, watchers)
 	samples := map[*side][]sample{r.pacific: {p.burst}, r.crd: {d.burst}}
 	r.account(phase, samples, r.pacific, r.crd)

@@ -48,7 +48,8 @@ const definition = `{
 
 // define creates the custom resource and waits until it is served.
 func define(ctx context.Context, host string, twin *side) error {
-	if _, err := send(ctx, twin.packed, http.MethodPost, host+"/apis/apiextensions.k8s.io/v1/customresourcedefinitions", acceptJSON, []byte(definition)); err != nil {
+	if _, err := send(ctx, twin.packed, http.MethodPost, host+"/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+		acceptJSON, []byte(definition)); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)

@@ -61,7 +61,8 @@ func gather(ctx context.Context, s *side, count int, version string) (*audience,
 				return nil, err
 			}
 		}
-		w := &watcher{client: client, url: s.url + "?watch=true&allowWatchBookmarks=true&timeoutSeconds=3600&resourceVersion=", version: version}
+		w := &watcher{client: client, url: s.url + "?watch=true&allowWatchBookmarks=true&timeoutSeconds=3600&resourceVersion=",
+			version: version}
 		body, err := w.open(ctx)
 		if err != nil {
 			a.leave()
@@ -186,7 +187,8 @@ func (a *audience) await(text string, count int, change func() error) ([]time.Du
 		case at := <-arrived:
 			latencies = append(latencies, at.Sub(began))
 		case <-timeout.C:
-			return nil, fmt.Errorf("%d of %d watchers saw %d changes within %s (%s)", len(latencies), len(a.watchers), count, watchTimeout, a.troubles())
+			return nil, fmt.Errorf("%d of %d watchers saw %d changes within %s (%s)", len(latencies), len(a.watchers), count,
+				watchTimeout, a.troubles())
 		}
 	}
 	return latencies, nil

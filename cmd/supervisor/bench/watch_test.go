@@ -35,10 +35,12 @@ func TestWatchersGoOn(t *testing.T) {
 			<-request.Context().Done()
 			return
 		}
-		fmt.Fprintf(w, `{"type":"MODIFIED","object":{"metadata":{"resourceVersion":"%d"},"status":{"hostName":"new-%d"}}}`+"\n", n+1, n+1)
+		fmt.Fprintf(w, `{"type":"MODIFIED","object":{"metadata":{"resourceVersion":"%d"},"status":{"hostName":"new-%d"}}}`+"\n",
+			n+1, n+1)
 	}))
 	defer server.Close()
-	s := &side{name: "test", url: server.URL, config: &rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{Insecure: true}}}
+	s := &side{name: "test", url: server.URL, config: &rest.Config{Host: server.URL,
+		TLSClientConfig: rest.TLSClientConfig{Insecure: true}}}
 	watchers, err := gather(t.Context(), s, 3, strconv.Itoa(first))
 	if err != nil {
 		t.Fatal(err)

@@ -99,7 +99,8 @@ func (c *Cluster) WaitDocumented(ctx context.Context, apiServices []*unstructure
 // Nudge makes the aggregator look at the APIServices now. After a failed probe it asks again only with growing pauses
 // of up to 30 s; a change of the object makes it ask at once, and read discovery and OpenAPI anew.
 func (c *Cluster) Nudge(ctx context.Context, apiServices []*unstructured.Unstructured, restarts int) error {
-	patch := []byte(fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, restartsAnnotation, strconv.Itoa(restarts)+"@"+strconv.FormatInt(time.Now().Unix(), 10)))
+	patch := []byte(fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, restartsAnnotation,
+		strconv.Itoa(restarts)+"@"+strconv.FormatInt(time.Now().Unix(), 10)))
 	for _, object := range apiServices {
 		resource := c.resource(object.GroupVersionKind(), "")
 		if err := retry(ctx, func(ctx context.Context) error {

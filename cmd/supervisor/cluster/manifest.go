@@ -34,7 +34,8 @@ type Manifests struct {
 // there is no kube-proxy here, and the aggregator needs none for it.
 func Read(files fs.FS, endpoint Endpoint) (Manifests, error) {
 	var manifests Manifests
-	for _, name := range []string{"base/namespace.yaml", "base/rbac.yaml", "base/roles.yaml", "base/service.yaml", "base/apiservice.yaml"} {
+	for _, name := range []string{"base/namespace.yaml", "base/rbac.yaml", "base/roles.yaml", "base/service.yaml",
+		"base/apiservice.yaml"} {
 		objects, err := readFile(files, name)
 		if err != nil {
 			return Manifests{}, fmt.Errorf("manifest %s: %w", name, err)

@@ -18,7 +18,8 @@ import (
 )
 
 func object(apiVersion, kind, name string) *unstructured.Unstructured {
-	return &unstructured.Unstructured{Object: map[string]any{"apiVersion": apiVersion, "kind": kind, "metadata": map[string]any{"name": name}}}
+	return &unstructured.Unstructured{Object: map[string]any{"apiVersion": apiVersion, "kind": kind,
+		"metadata": map[string]any{"name": name}}}
 }
 
 // TestSamplesKeepNoOtherBack has a sample whose vSphere Namespace is gone, one that was given before, one that cannot be
@@ -28,7 +29,8 @@ func TestSamplesKeepNoOtherBack(t *testing.T) {
 	before := object(group, "Namespace", "before")
 	before.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: FieldManager}})
 	client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
-		map[schema.GroupVersionResource]string{{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"}: "RoleBindingList"},
+		map[schema.GroupVersionResource]string{{Group: "rbac.authorization.k8s.io", Version: "v1",
+			Resource: "rolebindings"}: "RoleBindingList"},
 		before, object(group, "Namespace", "here"))
 	client.PrependReactor("get", "namespaces", func(action clienttesting.Action) (bool, runtime.Object, error) {
 		if action.(clienttesting.GetAction).GetName() == "unreadable" {

@@ -42,7 +42,9 @@ type Component struct {
 func Components() []Component {
 	return []Component{
 		{Name: Etcd, Command: newEtcdCommand},
-		{Name: KubeAPIServer, OwnSignals: true, Command: func(context.Context) *cobra.Command { return kubeapiserver.NewAPIServerCommand() }},
+		{Name: KubeAPIServer, OwnSignals: true, Command: func(context.Context) *cobra.Command {
+			return kubeapiserver.NewAPIServerCommand()
+		}},
 		{Name: KubeControllerManager, OwnSignals: true, Command: func(context.Context) *cobra.Command {
 			return kubecontrollermanager.NewControllerManagerCommand()
 		}},

@@ -28,7 +28,8 @@ type HeldError struct {
 }
 
 func (e *HeldError) Error() string {
-	return fmt.Sprintf("data directory %s is in use by process %d (a Supervisor on %s since %s): stop it with Ctrl-C or `kill %d`, or choose another --data-dir and --secure-port",
+	return fmt.Sprintf("data directory %s is in use by process %d (a Supervisor on %s since %s): stop it with Ctrl-C "+
+		"or `kill %d`, or choose another --data-dir and --secure-port",
 		e.Dir, e.Holder.PID, e.Holder.Server, e.Holder.Since.Format(time.DateTime), e.Holder.PID)
 }
 

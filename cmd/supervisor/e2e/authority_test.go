@@ -30,7 +30,8 @@ func TestServersShowTheirAuthority(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		if authority := s.Certificate(t, server.Authority); len(chain) != 2 || !chain[1].Equal(authority) || chain[0].CheckSignatureFrom(authority) != nil {
+		if authority := s.Certificate(t, server.Authority); len(chain) != 2 || !chain[1].Equal(authority) ||
+			chain[0].CheckSignatureFrom(authority) != nil {
 			t.Errorf("%s on port %d shows %d certificates, want its own and its authority's", server.Certificate, server.Port, len(chain))
 		}
 	}

@@ -20,7 +20,8 @@ func TestEtcdPartsItsClients(t *testing.T) {
 		{"kube-apiserver-etcd-client", "/registry/", "/pacific/"},
 	} {
 		client := s.Etcd(t, test.certificate)
-		if own, err := client.Get(t.Context(), test.own, clientv3.WithPrefix(), clientv3.WithCountOnly()); err != nil || own.Count == 0 {
+		own, err := client.Get(t.Context(), test.own, clientv3.WithPrefix(), clientv3.WithCountOnly())
+		if err != nil || own.Count == 0 {
 			t.Errorf("%s reads %v of its own: %v", test.certificate, own, err)
 		}
 		_, read := client.Get(t.Context(), test.other, clientv3.WithPrefix(), clientv3.WithCountOnly())

@@ -62,7 +62,8 @@ func keepRole(ctx context.Context, auth clientv3.Auth, user User) error {
 	end := clientv3.GetPrefixRangeEnd(user.Prefix)
 	found := false
 	for _, permission := range have {
-		if string(permission.Key) == user.Prefix && string(permission.RangeEnd) == end && permission.PermType == authpb.Permission_READWRITE {
+		if string(permission.Key) == user.Prefix && string(permission.RangeEnd) == end &&
+			permission.PermType == authpb.Permission_READWRITE {
 			found = true
 			continue
 		}
@@ -73,7 +74,8 @@ func keepRole(ctx context.Context, auth clientv3.Auth, user User) error {
 	if found {
 		return nil
 	}
-	if _, err := auth.RoleGrantPermission(ctx, user.Name, user.Prefix, end, clientv3.PermissionType(clientv3.PermReadWrite)); err != nil {
+	if _, err := auth.RoleGrantPermission(ctx, user.Name, user.Prefix, end,
+		clientv3.PermissionType(clientv3.PermReadWrite)); err != nil {
 		return failed(err)
 	}
 	return nil

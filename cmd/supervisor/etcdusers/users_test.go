@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
 	"go.etcd.io/etcd/server/v3/embed"
@@ -54,8 +55,10 @@ func start(t *testing.T) *server {
 	config.Dir, config.LogLevel, config.LogOutputs = t.TempDir(), "fatal", []string{"stderr"}
 	config.ListenClientUrls, config.AdvertiseClientUrls, config.ListenPeerUrls = []url.URL{*listen}, []url.URL{*listen}, nil
 	config.InitialCluster = config.InitialClusterFromName(config.Name)
-	config.ClientTLSInfo.CertFile, config.ClientTLSInfo.KeyFile, config.ClientTLSInfo.TrustedCAFile = serving.CertFile, serving.KeyFile, s.authority.CertFile
-	config.ClientTLSInfo.ClientCertAuth, config.EnableGRPCGateway = true, false
+	config.EnableGRPCGateway = false
+	config.ClientTLSInfo = transport.TLSInfo{
+		CertFile: serving.CertFile, KeyFile: serving.KeyFile, TrustedCAFile: s.authority.CertFile, ClientCertAuth: true,
+	}
 	config.TickMs, config.ElectionMs = 20, 200
 	etcd, err := embed.StartEtcd(config)
 	if err != nil {
@@ -77,7 +80,8 @@ func (s *server) client(t *testing.T, name string) *clientv3.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := ledger.Dial(ledger.Server{Endpoints: []string{s.url}, CAFile: s.authority.CertFile, CertFile: pair.CertFile, KeyFile: pair.KeyFile})
+	client, err := ledger.Dial(ledger.Server{Endpoints: []string{s.url}, CAFile: s.authority.CertFile, CertFile: pair.CertFile,
+		KeyFile: pair.KeyFile})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +156,8 @@ func TestEachHasItsPart(t *testing.T) {
 		_, compacted := client.Compact(t.Context(), 1)
 		_, state := client.Status(t.Context(), s.url)
 		_, added := client.UserGrantRole(t.Context(), name, Root)
-		got[name] = fmt.Sprint("get everything ", outcome(all), ", compact ", outcome(compacted), ", status ", outcome(state), ", become root ", outcome(added))
+		got[name] = fmt.Sprint("get everything ", outcome(all), ", compact ", outcome(compacted), ", status ", outcome(state),
+			", become root ", outcome(added))
 	}
 	const allowed, denied = "get allowed, put allowed, txn allowed, delete allowed, watch allowed",
 		"get denied, put denied, txn denied, delete denied, watch denied"

@@ -57,7 +57,8 @@ func TestEtcdOfBeforeIsParted(t *testing.T) {
 		t.Fatal(err)
 	}
 	begin()
-	if _, err := s.Etcd(t, "vsphere-apiserver-etcd-client").Get(t.Context(), "/registry/secrets/team-a/kept"); !errors.Is(err, rpctypes.ErrPermissionDenied) {
+	_, err := s.Etcd(t, "vsphere-apiserver-etcd-client").Get(t.Context(), "/registry/secrets/team-a/kept")
+	if !errors.Is(err, rpctypes.ErrPermissionDenied) {
 		t.Errorf("vsphere-apiserver's certificate reads a Secret: %v", err)
 	}
 	if out := s.Kubectl(t, "get", "secret", "kept", "-n", "team-a", "-o", "name"); strings.TrimSpace(out) != "secret/kept" {

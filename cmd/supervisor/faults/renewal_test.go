@@ -191,7 +191,8 @@ func TestCertificatesAreRenewed(t *testing.T) {
 // look finds everything in its place at the end.
 func (r *renewing) look(t *testing.T, first *rest.Config) {
 	t.Helper()
-	if _, err := kubernetes.NewForConfigOrDie(first).Discovery().RESTClient().Get().AbsPath("/api").Do(t.Context()).Raw(); err == nil {
+	old := kubernetes.NewForConfigOrDie(first).Discovery().RESTClient()
+	if _, err := old.Get().AbsPath("/api").Do(t.Context()).Raw(); err == nil {
 		t.Error("the first administrator's certificate is still good: nothing was shown")
 	}
 	if got := strings.TrimSpace(r.Kubectl(t, "config", "view", "--minify", "-o", "jsonpath={..namespace}")); got != "team-b" {

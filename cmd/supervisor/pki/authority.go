@@ -62,7 +62,8 @@ func (s Store) Authority(name, commonName string, known Known) (*Authority, erro
 	}
 	switch {
 	case reason == "" && known.Fingerprint != "" && known.Fingerprint != authority.Fingerprint() && !known.Replace:
-		return nil, &LostError{Name: name, Reason: fmt.Sprintf("%s is another one than before: its SHA-256 fingerprint was %s, and is %s",
+		return nil, &LostError{Name: name, Reason: fmt.Sprintf(
+			"%s is another one than before: its SHA-256 fingerprint was %s, and is %s",
 			authority.CertFile, known.Fingerprint, authority.Fingerprint())}
 	case reason == "":
 		return authority, nil

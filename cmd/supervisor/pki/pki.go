@@ -69,7 +69,8 @@ func (s Store) Certificate(authority *Authority, name string, request Request) (
 	}
 	template := request.template(s.Clock.Now(), s.life(), authority)
 	var leaf *x509.Certificate
-	if existing != nil && !s.due(existing[0], authority) && existing[0].CheckSignatureFrom(authority.Certificate) == nil && fits(existing[0], template) {
+	if existing != nil && !s.due(existing[0], authority) && existing[0].CheckSignatureFrom(authority.Certificate) == nil &&
+		fits(existing[0], template) {
 		leaf = existing[0]
 	} else {
 		made = true
@@ -125,7 +126,8 @@ func (s Store) Key(name string) (privateFile, publicFile string, err error) {
 	if err != nil {
 		return "", "", fmt.Errorf("key %q: %w", name, err)
 	}
-	if err := writeFile(publicFile, pem.EncodeToMemory(&pem.Block{Type: keyutil.PublicKeyBlockType, Bytes: der}), 0o644); err != nil {
+	if err := writeFile(publicFile, pem.EncodeToMemory(&pem.Block{Type: keyutil.PublicKeyBlockType, Bytes: der}),
+		0o644); err != nil {
 		return "", "", fmt.Errorf("key %q: %w", name, err)
 	}
 	return privateFile, publicFile, nil

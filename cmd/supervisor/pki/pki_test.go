@@ -18,7 +18,8 @@ import (
 )
 
 func request() Request {
-	return Request{CommonName: "server", Organization: []string{"b", "a"}, Hosts: []string{"localhost", "127.0.0.1", "::1"}, Client: true}
+	return Request{CommonName: "server", Organization: []string{"b", "a"}, Hosts: []string{"localhost", "127.0.0.1", "::1"},
+		Client: true}
 }
 
 func startOfTime() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
@@ -88,12 +89,14 @@ func TestReuseAndRenewal(t *testing.T) {
 		damage  func(t *testing.T, dir string)
 		same    bool
 	}{
-		"next day":                         {later: 24 * time.Hour, request: request(), same: true},
-		"a little more than a third":       {later: DefaultLife*2/3 - time.Hour, request: request(), same: true},
-		"a little less than a third":       {later: DefaultLife*2/3 + time.Hour, request: request()},
-		"after the end":                    {later: DefaultLife + time.Hour, request: request()},
-		"another host":                     {request: Request{CommonName: "server", Organization: []string{"a", "b"}, Hosts: append(request().Hosts, "example.com"), Client: true}},
-		"the order of organizations":       {request: Request{CommonName: "server", Organization: []string{"a", "b"}, Hosts: request().Hosts, Client: true}, same: true},
+		"next day":                   {later: 24 * time.Hour, request: request(), same: true},
+		"a little more than a third": {later: DefaultLife*2/3 - time.Hour, request: request(), same: true},
+		"a little less than a third": {later: DefaultLife*2/3 + time.Hour, request: request()},
+		"after the end":              {later: DefaultLife + time.Hour, request: request()},
+		"another host": {request: Request{CommonName: "server", Organization: []string{"a", "b"},
+			Hosts: append(request().Hosts, "example.com"), Client: true}},
+		"the order of organizations": {request: Request{CommonName: "server", Organization: []string{"a", "b"},
+			Hosts: request().Hosts, Client: true}, same: true},
 		"lost key":                         {request: request(), damage: remove("server.key")},
 		"damaged":                          {request: request(), damage: overwrite("server.crt")},
 		"clock goes back, within the skew": {later: -time.Minute, request: request(), same: true},
@@ -168,11 +171,13 @@ func TestAuthorityIsKept(t *testing.T) {
 		"certificate lost":     {damage: remove("ca.crt"), reason: "ca.crt is missing", made: true},
 		"key lost, not known":  {damage: remove("ca.key"), unknown: true, reason: "ca.key is missing", made: true},
 		"both lost":            {damage: both, reason: "ca.crt is missing", made: true},
-		"both lost, not known, but there was one": {damage: both, unknown: true, lasting: true, reason: "ca.crt is missing", made: true},
-		"damaged":        {damage: overwrite("ca.crt"), reason: "are damaged or do not belong together", made: true},
-		"another one":    {damage: another, reason: "is another one than before: its SHA-256 fingerprint was "},
-		"ended":          {damage: none, later: authorityLife + time.Hour, reason: "ended on 2035-12-30", made: true},
-		"clock far back": {damage: none, later: -time.Hour, reason: "is not good before 2025-12-31 23:55:00; look at the clock", made: true},
+		"both lost, not known, but there was one": {damage: both, unknown: true, lasting: true, reason: "ca.crt is missing",
+			made: true},
+		"damaged":     {damage: overwrite("ca.crt"), reason: "are damaged or do not belong together", made: true},
+		"another one": {damage: another, reason: "is another one than before: its SHA-256 fingerprint was "},
+		"ended":       {damage: none, later: authorityLife + time.Hour, reason: "ended on 2035-12-30", made: true},
+		"clock far back": {damage: none, later: -time.Hour, reason: "is not good before 2025-12-31 23:55:00; look at the clock",
+			made: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -208,7 +213,8 @@ func TestAuthorityIsKept(t *testing.T) {
 				t.Fatal(err)
 			}
 			if taken := bytes.Equal(after.CertPEM, lying); taken == test.made || after.Fingerprint() == before.Fingerprint() {
-				t.Errorf("the one that lies there is taken: %t, want %t; fingerprint %s, before %s", taken, !test.made, after.Fingerprint(), before.Fingerprint())
+				t.Errorf("the one that lies there is taken: %t, want %t; fingerprint %s, before %s", taken, !test.made,
+					after.Fingerprint(), before.Fingerprint())
 			}
 		})
 	}

@@ -112,7 +112,8 @@ func TestKilledChildIsStartedAgain(t *testing.T) {
 	group.Stop()
 	waittest.Eventually(t, "its last words", logHolds(t, command.LogFile, "obedient: stopped"))
 	last := child.Status()
-	if diff := cmp.Diff(Status{Name: "obedient", State: Stopped, Restarts: 1, StartedAt: last.StartedAt, ReadyAt: last.ReadyAt, LogFile: command.LogFile}, last); diff != "" {
+	if diff := cmp.Diff(Status{Name: "obedient", State: Stopped, Restarts: 1, StartedAt: last.StartedAt, ReadyAt: last.ReadyAt,
+		LogFile: command.LogFile}, last); diff != "" {
 		t.Errorf("status after the end (-want +got):\n%s", diff)
 	}
 }

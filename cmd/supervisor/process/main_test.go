@@ -32,7 +32,8 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "failing: no such luck")
 		os.Exit(3)
 	case "parent": // starts an obedient child, tells its pid, and waits for its own death
-		child := New(Command{Name: "child", Path: os.Args[0], Env: []string{roleVariable + "=obedient"}, LogFile: os.Getenv("PACIFIC_PROCESS_TEST_LOG")}, DefaultTiming(),
+		child := New(Command{Name: "child", Path: os.Args[0], Env: []string{roleVariable + "=obedient"},
+			LogFile: os.Getenv("PACIFIC_PROCESS_TEST_LOG")}, DefaultTiming(),
 			func(s Status) {
 				if s.State == Ready {
 					fmt.Println(s.PID)

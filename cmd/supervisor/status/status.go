@@ -62,7 +62,8 @@ func show(ctx context.Context, out io.Writer, dir datadir.Dir, now time.Time) er
 	}
 	fmt.Fprintf(out, "Supervisor %s: pid %d, for %s, on %s\n", state, holder.PID, age(now, holder.Since), holder.Server)
 	if status.Authority.Fingerprint != "" {
-		fmt.Fprintf(out, "Certificate authority %s, SHA-256 fingerprint\n  %s\n", status.Authority.CertFile, status.Authority.Fingerprint)
+		fmt.Fprintf(out, "Certificate authority %s, SHA-256 fingerprint\n  %s\n", status.Authority.CertFile,
+			status.Authority.Fingerprint)
 	}
 	if id, err := installation(ctx, dir); err != nil {
 		fmt.Fprintln(out, "Installation unknown: etcd does not answer")
@@ -83,7 +84,8 @@ func show(ctx context.Context, out io.Writer, dir datadir.Dir, now time.Time) er
 			pid, running = strconv.Itoa(c.PID), age(now, c.StartedAt)
 			total, own = memory(c.PID)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%t\t%s\t%s\t%s\t%s\n", c.Name, pid, c.State, c.Restarts, c.State == process.Ready, total, own, running, c.LogFile)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%t\t%s\t%s\t%s\t%s\n", c.Name, pid, c.State, c.Restarts, c.State == process.Ready,
+			total, own, running, c.LogFile)
 	}
 	total, own := memory(holder.PID)
 	fmt.Fprintf(table, "supervisor\t%d\t\t\t\t%s\t%s\t%s\t\n", holder.PID, total, own, age(now, holder.Since))

@@ -56,7 +56,8 @@ func (s *Supervisor) Servers(t *testing.T) []Server {
 // Shown are the certificates that a server shows to whoever connects.
 func (s Server) Shown(ctx context.Context) ([]*x509.Certificate, error) {
 	// The test looks at the certificates itself.
-	dialer := &tls.Dialer{NetDialer: &net.Dialer{Timeout: 10 * time.Second}, Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec
+	dialer := &tls.Dialer{NetDialer: &net.Dialer{Timeout: 10 * time.Second},
+		Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec
 	connection, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port)))
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s on port %d: %w", s.Certificate, s.Port, err)

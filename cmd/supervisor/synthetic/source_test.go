@@ -58,7 +58,8 @@ func TestMachinesAreTheSameEachTime(t *testing.T) {
 }
 
 func TestSourceFeedsTheProjection(t *testing.T) {
-	projector := virtualmachine.NewProjector(virtualmachine.Config{Installation: Installation, Clock: testingclock.NewFakePassiveClock(epoch)})
+	projector := virtualmachine.NewProjector(virtualmachine.Config{Installation: Installation,
+		Clock: testingclock.NewFakePassiveClock(epoch)})
 	mirror := &recorder{changes: make(chan livestore.Change, 100)}
 	projector.Attach(mirror)
 	socket := filepath.Join(t.TempDir(), "s")

@@ -76,7 +76,8 @@ func (b *board) note(now process.Status) {
 		case before.State == process.NotReady:
 			b.sayLocked("%s is ready again", now.Name)
 		case b.everReady[now.Name]:
-			b.sayLocked("%s is ready again (pid %d, restart %d, after %.1f s)", now.Name, now.PID, now.Restarts, now.ReadyAt.Sub(now.StartedAt).Seconds())
+			b.sayLocked("%s is ready again (pid %d, restart %d, after %.1f s)", now.Name, now.PID, now.Restarts,
+				now.ReadyAt.Sub(now.StartedAt).Seconds())
 		default:
 			b.sayLocked("%s ready (pid %d, log %s)", now.Name, now.PID, b.supervisor.shorten(now.LogFile))
 		}

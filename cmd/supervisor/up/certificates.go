@@ -49,11 +49,13 @@ func openAuthorities(store pki.Store, dir datadir.Dir, replace bool) (a authorit
 		{&a.vcenterCA, "vcenter-ca", "pacific-simulated-vcenter-ca"},
 	} {
 		before := known[authority.name]
-		*authority.into, err = store.Authority(authority.name, authority.commonName, pki.Known{Fingerprint: before, Lasting: lasting, Replace: replace})
+		*authority.into, err = store.Authority(authority.name, authority.commonName,
+			pki.Known{Fingerprint: before, Lasting: lasting, Replace: replace})
 		var lost *pki.LostError
 		if errors.As(err, &lost) {
-			return authorities{}, nil, fmt.Errorf("%w. Put it back from a backup, or start once with --new-authority to go on with another: "+
-				"kubeconfigs and trusted fingerprints that people hold are worthless then, and everybody has to log in again", err)
+			return authorities{}, nil, fmt.Errorf(
+				"%w. Put it back from a backup, or start once with --new-authority to go on with another: "+
+					"kubeconfigs and trusted fingerprints that people hold are worthless then, and everybody has to log in again", err)
 		} else if err != nil {
 			return authorities{}, nil, err
 		}
@@ -107,7 +109,8 @@ func issue(store pki.Store, a authorities, hosts []string) (c *certificates, mad
 		request   pki.Request
 	}{
 		{&c.apiServer, c.clusterCA, "kube-apiserver", pki.Request{CommonName: "kube-apiserver", Hosts: hosts}},
-		{&c.controllerManager, c.clusterCA, "kube-controller-manager", pki.Request{CommonName: "kube-controller-manager", Hosts: loopback}},
+		{&c.controllerManager, c.clusterCA, "kube-controller-manager",
+			pki.Request{CommonName: "kube-controller-manager", Hosts: loopback}},
 		{&c.vsphereAPIServer, c.clusterCA, "vsphere-apiserver", pki.Request{
 			CommonName: service + ".svc", Hosts: append([]string{service + ".svc", service + ".svc.cluster.local"}, hosts...)}},
 		{&c.etcd, c.etcdCA, "etcd", pki.Request{CommonName: "etcd", Hosts: loopback}},
@@ -120,8 +123,10 @@ func issue(store pki.Store, a authorities, hosts []string) (c *certificates, mad
 		{&c.vsphereAPIServerClient, c.clusterCA, "vsphere-apiserver-client", pki.Request{
 			CommonName:   "system:serviceaccount:" + systemNamespace + ":" + component.VSphereAPIServer,
 			Organization: []string{"system:serviceaccounts", "system:serviceaccounts:" + systemNamespace}, Client: true}},
-		{&c.apiServerEtcdClient, c.etcdCA, "kube-apiserver-etcd-client", pki.Request{CommonName: component.KubeAPIServer, Client: true}},
-		{&c.vsphereAPIServerEtcdClient, c.etcdCA, "vsphere-apiserver-etcd-client", pki.Request{CommonName: component.VSphereAPIServer, Client: true}},
+		{&c.apiServerEtcdClient, c.etcdCA, "kube-apiserver-etcd-client",
+			pki.Request{CommonName: component.KubeAPIServer, Client: true}},
+		{&c.vsphereAPIServerEtcdClient, c.etcdCA, "vsphere-apiserver-etcd-client",
+			pki.Request{CommonName: component.VSphereAPIServer, Client: true}},
 		{&c.etcdRoot, c.etcdCA, "supervisor-etcd-client", pki.Request{CommonName: etcdusers.Root, Client: true}},
 	} {
 		var fresh bool

@@ -54,22 +54,32 @@ func DefaultOptions() Options {
 func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.Sim, "sim", o.Sim, "start a simulated vCenter and run on that")
 	flags.StringVar(&o.DataDir, "data-dir", o.DataDir, "folder for everything that is kept: certificates, etcd's data, logs, state")
-	flags.StringVar(&o.BindAddress, "bind-address", o.BindAddress, "IP address on which the Kubernetes API is served; everything else stays on loopback")
+	flags.StringVar(&o.BindAddress, "bind-address", o.BindAddress,
+		"IP address on which the Kubernetes API is served; everything else stays on loopback")
 	flags.IntVar(&o.SecurePort, "secure-port", o.SecurePort, "port on which the Kubernetes API is served")
-	flags.IntVar(&o.LoginPort, "login-port", o.LoginPort, "port for kubectl vsphere login, which serves the Kubernetes API as well; 0 for a free one")
+	flags.IntVar(&o.LoginPort, "login-port", o.LoginPort, "port for kubectl vsphere login, which serves the Kubernetes API as "+
+		"well; 0 for a free one")
 	flags.StringVar(&o.VCenter, "vcenter", o.VCenter, "URL of the vCenter to run on, for example https://vcenter.example.com")
-	flags.StringVar(&o.VCenterCredentials, "vcenter-credentials", o.VCenterCredentials, "YAML file with username and password for --vcenter; read again when it changes")
-	flags.StringVar(&o.VCenterCA, "vcenter-ca", o.VCenterCA, "PEM file with the authority that signs vCenter's certificate; the system's authorities where none is given")
-	flags.StringVar(&o.VCenterThumbprint, "vcenter-thumbprint", o.VCenterThumbprint, "SHA-256 thumbprint of vCenter's certificate, to trust that very certificate")
-	flags.StringVar(&o.NamespacesFolder, "namespaces-folder", o.NamespacesFolder, `VM folder whose subfolders are the namespaces: a name or an inventory path ("Namespaces" where none is given)`)
-	flags.StringSliceVar(&o.ZoneClusters, "zone-clusters", o.ZoneClusters, "names of the clusters that are zones, in which vSphere Namespaces get resource pools; all where none is given")
+	flags.StringVar(&o.VCenterCredentials, "vcenter-credentials", o.VCenterCredentials,
+		"YAML file with username and password for --vcenter; read again when it changes")
+	flags.StringVar(&o.VCenterCA, "vcenter-ca", o.VCenterCA, "PEM file with the authority that signs vCenter's certificate; the "+
+		"system's authorities where none is given")
+	flags.StringVar(&o.VCenterThumbprint, "vcenter-thumbprint", o.VCenterThumbprint,
+		"SHA-256 thumbprint of vCenter's certificate, to trust that very certificate")
+	flags.StringVar(&o.NamespacesFolder, "namespaces-folder", o.NamespacesFolder,
+		`VM folder whose subfolders are the namespaces: a name or an inventory path ("Namespaces" where none is given)`)
+	flags.StringSliceVar(&o.ZoneClusters, "zone-clusters", o.ZoneClusters,
+		"names of the clusters that are zones, in which vSphere Namespaces get resource pools; all where none is given")
 	flags.StringVar(&o.InstallationID, "installation-id", o.InstallationID,
-		"the UUID that `supervisor status` printed before etcd's data was lost, so that the machines of then are known again; a new one where none is given")
+		"the UUID that `supervisor status` printed before etcd's data was lost, so that the machines of then are known again; a new "+
+			"one where none is given")
 	flags.BoolVar(&o.NewAuthority, "new-authority", o.NewAuthority,
 		"where a certificate authority is lost or has been replaced, go on with the one that lies there, or else with a new one")
-	flags.IntVar(&o.SyntheticMachines, "synthetic-machines", o.SyntheticMachines, "serve that many made-up machines in place of vCenter's, for benchmarks")
+	flags.IntVar(&o.SyntheticMachines, "synthetic-machines", o.SyntheticMachines,
+		"serve that many made-up machines in place of vCenter's, for benchmarks")
 	flags.BoolVar(&o.Profile, "profiling", o.Profile, "serve /debug/pprof of the API servers, for benchmarks")
-	flags.DurationVar(&o.CertificateLife, "certificate-life", o.CertificateLife, "how long certificates are good for, for tests of their renewal")
+	flags.DurationVar(&o.CertificateLife, "certificate-life", o.CertificateLife,
+		"how long certificates are good for, for tests of their renewal")
 	for _, name := range []string{"synthetic-machines", "profiling", "certificate-life"} {
 		// It fails for unknown flags only.
 		_ = flags.MarkHidden(name)
@@ -87,7 +97,8 @@ func (o Options) Validate() error {
 		wrong("--data-dir %s is not a folder: name a folder; it is made when it does not exist", o.DataDir)
 	}
 	if net.ParseIP(o.BindAddress) == nil {
-		wrong("--bind-address %q is not an IP address: give one of this machine's, 127.0.0.1 for this machine alone, or 0.0.0.0 for all", o.BindAddress)
+		wrong("--bind-address %q is not an IP address: give one of this machine's, 127.0.0.1 for this machine alone, or 0.0.0.0 for "+
+			"all", o.BindAddress)
 	}
 	if o.SecurePort < 1 || o.SecurePort > 65535 {
 		wrong("--secure-port %d is not a port: give a number from 1 to 65535", o.SecurePort)
@@ -103,7 +114,8 @@ func (o Options) Validate() error {
 
 	switch {
 	case o.Sim && o.VCenter != "":
-		wrong("--sim and --vcenter exclude each other: leave out --sim to run on %s, or --vcenter to run on a simulated one", redact(o.VCenter))
+		wrong("--sim and --vcenter exclude each other: leave out --sim to run on %s, or --vcenter to run on a simulated one",
+			redact(o.VCenter))
 	case !o.Sim && o.VCenter == "":
 		wrong("no vCenter is named: give --vcenter URL and --vcenter-credentials FILE, or --sim to try it on a simulated one")
 	}
@@ -137,12 +149,14 @@ func (o Options) Validate() error {
 	}
 	if o.VCenterCA != "" {
 		if _, err := certutil.CertsFromFile(o.VCenterCA); err != nil {
-			wrong("--vcenter-ca %s holds no certificate (%v): name a PEM file, such as one from https://<vcenter>/certs/download.zip", o.VCenterCA, err)
+			wrong("--vcenter-ca %s holds no certificate (%v): name a PEM file, such as one from https://<vcenter>/certs/download.zip",
+				o.VCenterCA, err)
 		}
 	}
 	if o.VCenterThumbprint != "" {
 		if digest, err := hex.DecodeString(strings.ReplaceAll(o.VCenterThumbprint, ":", "")); err != nil || len(digest) != 32 {
-			wrong("--vcenter-thumbprint %q is not a SHA-256 thumbprint: give 64 hexadecimal digits, with or without colons", o.VCenterThumbprint)
+			wrong("--vcenter-thumbprint %q is not a SHA-256 thumbprint: give 64 hexadecimal digits, with or without colons",
+				o.VCenterThumbprint)
 		}
 	}
 	return errors.Join(mistakes...)
@@ -154,7 +168,8 @@ func checkURL(value string) error {
 	case err != nil:
 		return errors.New("is not a URL: give one like https://vcenter.example.com")
 	case parsed.User != nil:
-		return fmt.Errorf("%s holds a user name: leave it out and put user name and password into the file of --vcenter-credentials", parsed.Redacted())
+		return fmt.Errorf("%s holds a user name: leave it out and put user name and password into the file of "+
+			"--vcenter-credentials", parsed.Redacted())
 	case parsed.Scheme != "https" || parsed.Host == "":
 		return fmt.Errorf("%s is not an https URL: give one like https://vcenter.example.com", parsed.Redacted())
 	case parsed.Path != "" && parsed.Path != "/" && parsed.Path != "/sdk":

@@ -36,7 +36,8 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 			want:    []string{"no vCenter is named: give --vcenter URL and --vcenter-credentials FILE, or --sim"},
 		},
 		"everything wrong at once": {
-			options: Options{Sim: true, DataDir: file, BindAddress: "localhost", SecurePort: 70000, VCenterCredentials: file, VCenterCA: file, VCenterThumbprint: "ab"},
+			options: Options{Sim: true, DataDir: file, BindAddress: "localhost", SecurePort: 70000, VCenterCredentials: file,
+				VCenterCA: file, VCenterThumbprint: "ab"},
 			want: []string{
 				"--data-dir " + file + " is not a folder: name a folder",
 				`--bind-address "localhost" is not an IP address: give one`,
@@ -54,10 +55,14 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 			options: vcenter("https://root:secret@vcenter.example.com"),
 			want:    []string{"--vcenter https://root:xxxxx@vcenter.example.com holds a user name: leave it out"},
 		},
-		"not https":      {options: vcenter("http://vcenter.example.com"), want: []string{"--vcenter http://vcenter.example.com is not an https URL: give one"}},
-		"host alone":     {options: vcenter("vcenter.example.com"), want: []string{"--vcenter vcenter.example.com is not an https URL: give one"}},
-		"path":           {options: vcenter("https://vcenter.example.com/ui"), want: []string{"--vcenter https://vcenter.example.com/ui has the path /ui: give host and port alone"}},
-		"no credentials": {options: with(func(o *Options) { o.VCenter = "https://v" }), want: []string{"--vcenter needs --vcenter-credentials: a YAML file"}},
+		"not https": {options: vcenter("http://vcenter.example.com"),
+			want: []string{"--vcenter http://vcenter.example.com is not an https URL: give one"}},
+		"host alone": {options: vcenter("vcenter.example.com"),
+			want: []string{"--vcenter vcenter.example.com is not an https URL: give one"}},
+		"path": {options: vcenter("https://vcenter.example.com/ui"),
+			want: []string{"--vcenter https://vcenter.example.com/ui has the path /ui: give host and port alone"}},
+		"no credentials": {options: with(func(o *Options) { o.VCenter = "https://v" }),
+			want: []string{"--vcenter needs --vcenter-credentials: a YAML file"}},
 		"missing credentials": {
 			options: with(func(o *Options) { o.VCenter, o.VCenterCredentials = "https://v", filepath.Join(dir, "none") }),
 			want:    []string{"--vcenter-credentials cannot be read: open " + filepath.Join(dir, "none")},

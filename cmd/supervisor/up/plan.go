@@ -236,7 +236,8 @@ func (p *plan) vsphereAPIServer() (process.Command, error) {
 		}
 	}
 	if p.options.SyntheticMachines > 0 {
-		args = append(args, "--synthetic-machines="+strconv.Itoa(p.options.SyntheticMachines), "--synthetic-control="+p.dir.SyntheticControl())
+		args = append(args, "--synthetic-machines="+strconv.Itoa(p.options.SyntheticMachines),
+			"--synthetic-control="+p.dir.SyntheticControl())
 	}
 	args = append(args, "--profiling="+strconv.FormatBool(p.options.Profile))
 	return p.command(component.VSphereAPIServer, 5*time.Second, probe.readyz, args...), nil

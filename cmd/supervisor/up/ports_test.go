@@ -52,12 +52,14 @@ func TestBusyPortNamesItsHolder(t *testing.T) {
 	if err == nil {
 		t.Fatal("a busy port is accepted")
 	}
-	for _, want := range []string{"--secure-port " + strconv.Itoa(port), "process " + strconv.Itoa(os.Getpid()), "choose another --secure-port"} {
+	for _, want := range []string{"--secure-port " + strconv.Itoa(port), "process " + strconv.Itoa(os.Getpid()),
+		"choose another --secure-port"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q does not say %q", err, want)
 		}
 	}
-	if err := checkPort("--secure-port", "192.0.2.1", 1234); err == nil || !strings.Contains(err.Error(), "--bind-address 192.0.2.1 is not an address of this machine") {
+	if err := checkPort("--secure-port", "192.0.2.1", 1234); err == nil ||
+		!strings.Contains(err.Error(), "--bind-address 192.0.2.1 is not an address of this machine") {
 		t.Errorf("a foreign address: %v", err)
 	}
 }

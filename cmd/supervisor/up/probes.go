@@ -96,7 +96,8 @@ func (p *prober) readyz(ctx context.Context) error {
 	if err != nil || reason == "" {
 		return fmt.Errorf("not ready: %s", strings.Join(failed, ", "))
 	}
-	return fmt.Errorf("not ready: %s: %s", strings.Join(failed, ", "), strings.TrimPrefix(firstLine(reason), "internal server error: "))
+	return fmt.Errorf("not ready: %s: %s", strings.Join(failed, ", "),
+		strings.TrimPrefix(firstLine(reason), "internal server error: "))
 }
 
 // about asks a vCenter who it is, as any client does first.

@@ -49,8 +49,10 @@ func (r *renewal) issue() (*certificates, []string, error) {
 	}
 	for _, kubeconfig := range []kubeconfig{
 		{path: r.dir.AdminKubeconfig(), user: "admin", client: certificates.adminClient, whole: true},
-		{path: r.dir.Kubeconfig(component.KubeControllerManager), user: component.KubeControllerManager, client: certificates.controllerManagerClient},
-		{path: r.dir.Kubeconfig(component.VSphereAPIServer), user: component.VSphereAPIServer, client: certificates.vsphereAPIServerClient},
+		{path: r.dir.Kubeconfig(component.KubeControllerManager), user: component.KubeControllerManager,
+			client: certificates.controllerManagerClient},
+		{path: r.dir.Kubeconfig(component.VSphereAPIServer), user: component.VSphereAPIServer,
+			client: certificates.vsphereAPIServerClient},
 	} {
 		if err := kubeconfig.write(r.server, r.authorities.clusterCA); err != nil {
 			return nil, made, err

@@ -168,7 +168,8 @@ func TestKubeconfigKeepsWhatPeopleWrote(t *testing.T) {
 	r.clock.Step(pki.DefaultLife)
 	r.tells(t, "admin-client")
 	waittest.Within(t, 10*time.Second, "the new certificate in admin.kubeconfig", func(context.Context) error {
-		if config, err = clientcmd.LoadFromFile(path); err == nil && bytes.Equal(config.AuthInfos["admin"].ClientCertificateData, before) {
+		if config, err = clientcmd.LoadFromFile(path); err == nil &&
+			bytes.Equal(config.AuthInfos["admin"].ClientCertificateData, before) {
 			err = errors.New("it is the one before")
 		}
 		return err

@@ -198,7 +198,8 @@ func (s *Supervisor) certificates() (*certificates, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.renewal = &renewal{store: store, clock: s.Clock, authorities: authorities, hosts: hosts, dir: s.dir, server: serverURL(s.Options)}
+	s.renewal = &renewal{store: store, clock: s.Clock, authorities: authorities, hosts: hosts, dir: s.dir,
+		server: serverURL(s.Options)}
 	certificates, _, err := s.renewal.issue()
 	return certificates, err
 }
@@ -236,8 +237,27 @@ func (s *Supervisor) vcenter() (datadir.VCenter, error) {
 	}, nil
 }
 
-// start brings everything up: what needs nothing at once, the rest as soon as what it needs is there.
+// start brings everything up, and tells the user what there is to do with it.
 func (s *Supervisor) start(ctx context.Context) error {
+	if err := s.startComponents(ctx); err != nil {
+		return err
+	}
+	if err := s.awaitAvailable(ctx); err != nil {
+		return err
+	}
+	if s.Options.Sim {
+		s.giveSamples(ctx)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	s.board.ready()
+	s.sayNextSteps()
+	return nil
+}
+
+// startComponents starts what needs nothing at once, the rest as soon as what it needs is there, and waits for all.
+func (s *Supervisor) startComponents(ctx context.Context) error {
 	etcd, err := s.launch(s.plan.etcd())
 	if err != nil {
 		return err
@@ -287,17 +307,6 @@ func (s *Supervisor) start(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.awaitAvailable(ctx); err != nil {
-		return err
-	}
-	if s.Options.Sim {
-		s.giveSamples(ctx)
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	s.board.ready()
-	s.sayNextSteps()
 	return nil
 }
 
@@ -305,7 +314,8 @@ func (s *Supervisor) start(ctx context.Context) error {
 func (s *Supervisor) keepEtcdUsers(ctx context.Context) error {
 	c := s.plan.certificates
 	client, err := ledger.Dial(ledger.Server{
-		Endpoints: []string{s.plan.local(component.Etcd)}, CAFile: c.etcdCA.CertFile, CertFile: c.etcdRoot.CertFile, KeyFile: c.etcdRoot.KeyFile,
+		Endpoints: []string{s.plan.local(component.Etcd)}, CAFile: c.etcdCA.CertFile,
+		CertFile: c.etcdRoot.CertFile, KeyFile: c.etcdRoot.KeyFile,
 	})
 	if err != nil {
 		return err
@@ -420,7 +430,8 @@ func (s *Supervisor) sayNextSteps() {
 	}
 	fmt.Fprintf(s.Out, "  %s\n\n", status)
 	clusterCA := s.plan.certificates.clusterCA
-	fmt.Fprintf(s.Out, "SHA-256 fingerprint of the authority (%s), for whoever logs in without its file:\n  %s\n\nCtrl-C stops everything.\n\n",
+	fmt.Fprintf(s.Out, "SHA-256 fingerprint of the authority (%s), for whoever logs in without its file:\n  %s\n\n"+
+		"Ctrl-C stops everything.\n\n",
 		s.shorten(clusterCA.CertFile), clusterCA.Fingerprint())
 }
 
