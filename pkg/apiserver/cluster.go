@@ -7,12 +7,17 @@ import (
 	"fmt"
 	"net/http"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	typedcore "k8s.io/client-go/kubernetes/typed/core/v1"
 	restclient "k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/pkg/controller/event"
 	namespacecontroller "github.com/openpacific/pacific/pkg/controller/namespace"
 	"github.com/openpacific/pacific/pkg/controller/storageclass"
 	vmcontroller "github.com/openpacific/pacific/pkg/controller/virtualmachine"
@@ -39,9 +44,12 @@ const (
 type cluster struct {
 	client    kubernetes.Interface // writes in a reign only
 	informers informers.SharedInformerFactory
+	// events are told people in the cluster: as many as it bears, and nobody waits for them.
+	events   record.EventBroadcaster
+	recorder record.EventRecorder
 }
 
-func newCluster(config *restclient.Config, leadership *ledger.Leadership) (*cluster, error) {
+func newCluster(ctx context.Context, config *restclient.Config, leadership *ledger.Leadership) (*cluster, error) {
 	config = restclient.CopyConfig(config)
 	config.QPS, config.Burst = clientQPS, clientBurst
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return writesInReign{next: next, reign: leadership} })
@@ -49,7 +57,30 @@ func newCluster(config *restclient.Config, leadership *ledger.Leadership) (*clus
 	if err != nil {
 		return nil, fmt.Errorf("make a client of kube-apiserver: %w", err)
 	}
-	return &cluster{client: client, informers: informers.NewSharedInformerFactory(client, 0)}, nil
+	return clusterOf(ctx, client), nil
+}
+
+// clusterOf is to be closed.
+func clusterOf(ctx context.Context, client kubernetes.Interface) *cluster {
+	events := record.NewBroadcaster(record.WithContext(ctx))
+	return &cluster{
+		client: client, informers: informers.NewSharedInformerFactory(client, 0),
+		events: events, recorder: events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "pacific"}),
+	}
+}
+
+// close returns when all informers have ended.
+func (c *cluster) close() {
+	c.informers.Shutdown()
+	c.events.Shutdown()
+}
+
+// tell writes Events until ctx ends.
+func (c *cluster) tell(ctx context.Context) error {
+	writing := c.events.StartRecordingToSink(&typedcore.EventSinkImpl{Interface: c.client.CoreV1().Events("")})
+	<-ctx.Done()
+	writing.Stop()
+	return nil
 }
 
 // follow starts the informers that a standby has no need of.
@@ -70,6 +101,7 @@ func newFolders(v *site, c *cluster, records *ledger.Ledger, logger klog.Logger)
 		Made:       &ledger.Documents{Ledger: records, Kind: "namespaces"},
 		Client:     c.client.CoreV1().Namespaces(),
 		Informer:   c.informers.Core().V1().Namespaces(),
+		Recorder:   c.recorder,
 		Clock:      clock.RealClock{},
 		Logger:     logger.WithName("namespaces"),
 	}
@@ -110,7 +142,15 @@ func controllers(v *site, k *kinds, s served, c *cluster, folders *namespacecont
 		Clock:      realClock,
 		Logger:     logger.WithName("machines"),
 	}
+	news := &event.Controller{
+		Machines:   registry.ListerWatcher(s.machines.VirtualMachine),
+		Namespaces: registry.ListerWatcher(s.namespaces.Direct),
+		Recorder:   c.recorder,
+		Logger:     logger.WithName("events"),
+	}
 	return []task{
+		c.tell,
+		news.Run,
 		classes.Run,
 		func(ctx context.Context) error { return folders.Run(ctx, namespaceWorkers) },
 		func(ctx context.Context) error { return given.Run(ctx, namespaceWorkers) },

@@ -24,6 +24,7 @@ import (
 	"k8s.io/utils/clock"
 
 	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/controller/event"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/waittest"
@@ -257,6 +258,40 @@ func TestAloneWhoeverStartsLastReigns(t *testing.T) {
 	if err := first.leadership.Ledger.Detach(t.Context(), ledger.Detachment{Folder: "group-v1"}); !unavailable(err) {
 		t.Errorf("a record by whoever was succeeded: %v", err)
 	}
+}
+
+// A VI admin who is overruled, and whoever uses the machine, can read why.
+func TestOverrulingIsTold(t *testing.T) {
+	w := newWorld(t)
+	v := vcentertest.Run(t, vcentertest.Options{})
+	r := w.start("only", v, nil)
+	r.serves("team-a/web-1")
+	off := func(vm *vmopv1.VirtualMachine) { vm.Spec.PowerState = vmopv1.VirtualMachinePowerStateOff }
+	if err := r.change("team-a/web-1", off); err != nil {
+		t.Fatal(err)
+	}
+	r.powered("team-a/web-1", vmopv1.VirtualMachinePowerStateOff)
+	reasons := func() map[string]string {
+		list, err := w.client("test", vcentertest.Reign{}).CoreV1().Events("team-a").List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := map[string]string{}
+		for _, told := range list.Items {
+			all[told.Reason] = told.InvolvedObject.Kind + " " + told.InvolvedObject.Name + ": " + told.Message
+		}
+		return all
+	}
+	waittest.Eventually(t, "that it is off is told", func() bool { return reasons()[event.ReasonPowerState] != "" })
+	if told := reasons()[event.ReasonOverruled]; told != "" {
+		t.Errorf("nobody was overruled: %s", told)
+	}
+	switchPower(t, v, "team-a/web-1", true)
+	waittest.Eventually(t, "the overruling is told", func() bool {
+		told := reasons()[event.ReasonOverruled]
+		return strings.HasPrefix(told, "VirtualMachine web-1: ") && strings.Contains(told, vmopv1.PauseVMExtraConfigKey)
+	})
+	r.powered("team-a/web-1", vmopv1.VirtualMachinePowerStateOff)
 }
 
 // The tasks of a reign end with it; what fails ends everything.

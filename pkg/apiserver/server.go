@@ -65,11 +65,11 @@ func Run(ctx context.Context, options *Options) error {
 	if err != nil {
 		return err
 	}
-	cluster, err := newCluster(config.ClientConfig, leadership)
+	cluster, err := newCluster(ctx, config.ClientConfig, leadership)
 	if err != nil {
 		return err
 	}
-	defer cluster.informers.Shutdown()
+	defer cluster.close()
 	storage, err := kinds.install(server, config, site, cluster)
 	if err != nil {
 		return err

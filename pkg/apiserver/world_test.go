@@ -25,7 +25,6 @@ import (
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/apiserver/pkg/util/compatibility"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
 	restclient "k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
@@ -153,8 +152,7 @@ func (w *world) start(name string, v *vcentertest.VCenter, tune func(*ledger.Lea
 		w.t.Fatal(err)
 	}
 	server, config := w.server(r.kinds)
-	client := w.client(name, leadership)
-	cluster := &cluster{client: client, informers: informers.NewSharedInformerFactory(client, 0)}
+	cluster := clusterOf(ctx, w.client(name, leadership))
 	served, err := r.kinds.install(server, config, r.site, cluster)
 	if err != nil {
 		w.t.Fatal(err)
@@ -183,7 +181,7 @@ func (w *world) start(name string, v *vcentertest.VCenter, tune func(*ledger.Lea
 	go func() {
 		defer close(r.done)
 		err := life.run(ctx)
-		cluster.informers.Shutdown()
+		cluster.close()
 		r.done <- err
 	}()
 	w.t.Cleanup(func() {

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package event
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+
+	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+)
+
+// Reasons of Events, beside those of the conditions that they tell of.
+const (
+	// ReasonOverruled tells that a machine's declared power state stands against what somebody did in vCenter.
+	ReasonOverruled = "Overruled"
+	// ReasonPowerState tells that a machine has its declared power state.
+	ReasonPowerState = "PowerStateAsDeclared"
+	// ReasonDeleting tells that something is being taken out of vCenter.
+	ReasonDeleting = "Deleting"
+	// ReasonRunning tells that all of a vSphere Namespace is there in vCenter.
+	ReasonRunning = "Running"
+)
+
+// Recorder writes Events, and never waits; record.EventRecorder of client-go does.
+type Recorder interface {
+	Event(object runtime.Object, eventtype, reason, message string)
+}
+
+// Controller tells. Its fields are set before Run and not changed afterwards.
+type Controller struct {
+	Machines   cache.ListerWatcher // as the API serves them
+	Namespaces cache.ListerWatcher // vSphere Namespaces, all of them
+	Recorder   Recorder
+	Logger     klog.Logger
+}
+
+// news is one thing to tell of.
+type news struct{ eventtype, reason, message string }
+
+// Run tells until ctx ends.
+func (c *Controller) Run(ctx context.Context) error {
+	_, machines := cache.NewInformerWithOptions(cache.InformerOptions{
+		ListerWatcher: c.Machines, ObjectType: &vmopv1.VirtualMachine{}, Transform: keepMachine,
+		Handler: cache.ResourceEventHandlerFuncs{UpdateFunc: func(old, now any) {
+			vm := now.(*vmopv1.VirtualMachine)
+			c.tell(vm, vm.Namespace, vm.Name, ofMachine(old.(*vmopv1.VirtualMachine), vm))
+		}},
+	})
+	_, namespaces := cache.NewInformerWithOptions(cache.InformerOptions{
+		ListerWatcher: c.Namespaces, ObjectType: &v1alpha1.Namespace{}, Transform: keepNamespace,
+		Handler: cache.ResourceEventHandlerFuncs{UpdateFunc: func(old, now any) {
+			namespace := now.(*v1alpha1.Namespace)
+			c.tell(namespace, "", namespace.Name, ofNamespace(old.(*v1alpha1.Namespace), namespace))
+		}},
+	})
+	var running sync.WaitGroup
+	running.Go(func() { machines.RunWithContext(ctx) })
+	running.Go(func() { namespaces.RunWithContext(ctx) })
+	running.Wait()
+	return nil
+}
+
+func (c *Controller) tell(object runtime.Object, namespace, name string, all []news) {
+	kind := object.GetObjectKind().GroupVersionKind().Kind
+	for _, n := range all {
+		c.Logger.Info("Told of an object", "kind", kind, "object", klog.KRef(namespace, name), "reason", n.reason, "message", n.message)
+		c.Recorder.Event(object, n.eventtype, n.reason, n.message)
+	}
+}
+
+// keepMachine keeps of a machine what this package looks at, since the informer holds all of them.
+func keepMachine(object any) (any, error) {
+	vm, ok := object.(*vmopv1.VirtualMachine)
+	if !ok {
+		return object, nil
+	}
+	kept := &vmopv1.VirtualMachine{
+		TypeMeta: metav1.TypeMeta{APIVersion: vmopv1.GroupVersion.String(), Kind: "VirtualMachine"},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: vm.Name, Namespace: vm.Namespace, UID: vm.UID, ResourceVersion: vm.ResourceVersion, DeletionTimestamp: vm.DeletionTimestamp,
+		},
+	}
+	kept.Spec.PowerState, kept.Status.PowerState = vm.Spec.PowerState, vm.Status.PowerState
+	for _, condition := range vm.Status.Conditions {
+		if condition.Status == metav1.ConditionFalse {
+			kept.Status.Conditions = append(kept.Status.Conditions, condition)
+		}
+	}
+	return kept, nil
+}
+
+// keepNamespace does the same for a vSphere Namespace.
+func keepNamespace(object any) (any, error) {
+	namespace, ok := object.(*v1alpha1.Namespace)
+	if !ok {
+		return object, nil
+	}
+	kept := &v1alpha1.Namespace{
+		TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Namespace"},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: namespace.Name, UID: namespace.UID, ResourceVersion: namespace.ResourceVersion, DeletionTimestamp: namespace.DeletionTimestamp,
+		},
+	}
+	kept.Status.Phase, kept.Status.Conditions = namespace.Status.Phase, namespace.Status.Conditions
+	return kept, nil
+}
+
+// ofMachine is what there is to tell of a machine that was otherwise before.
+func ofMachine(old, now *vmopv1.VirtualMachine) []news {
+	if now.UID != old.UID {
+		return nil
+	}
+	var all []news
+	if now.DeletionTimestamp != nil && old.DeletionTimestamp == nil {
+		all = append(all, news{corev1.EventTypeNormal, ReasonDeleting, "It is switched off, and then destroyed in vCenter with its disks"})
+	}
+	if now.DeletionTimestamp == nil {
+		all = append(all, ofPower(old, now)...)
+	}
+	return append(all, ofConditions(old.Status.Conditions, now.Status.Conditions, func(condition metav1.Condition) bool {
+		switch condition.Type {
+		case vmopv1.VirtualMachineToolsCondition, vmopv1.VirtualMachineReconcileReady:
+			return false // the guest's own; somebody's own wish, or that of all machines of a host at once
+		case vmopv1.VirtualMachinePowerStateSynced:
+			return condition.Reason != notSynced // told as what it comes from
+		}
+		return true
+	})...)
+}
+
+// notSynced is why the power state is not the declared one while nothing has failed yet.
+const notSynced = "NotSynced"
+
+// ofPower tells of changes that somebody made in vCenter to a declared power state, and of its return.
+func ofPower(old, now *vmopv1.VirtualMachine) []news {
+	declared, before, is := now.Spec.PowerState, old.Status.PowerState, now.Status.PowerState
+	switch {
+	case declared == "" || before == "" || before == is || old.Spec.PowerState != declared:
+		return nil // an undeclared one is what vCenter has, always
+	case is == declared:
+		return []news{{corev1.EventTypeNormal, ReasonPowerState, fmt.Sprintf("It is %s, as declared", is)}}
+	case before != declared:
+		return nil // it was on its way
+	}
+	const leaveAlone = "To have it left alone, annotate it with " + vmopv1.PauseAnnotation + ", or set " + vmopv1.PauseVMExtraConfigKey +
+		" to true in its advanced configuration parameters in vCenter"
+	for _, condition := range now.Status.Conditions {
+		if condition.Type == vmopv1.VirtualMachineReconcileReady && paused(condition) {
+			return []news{{corev1.EventTypeNormal, vmopv1.VirtualMachineReconcilePausedReason,
+				fmt.Sprintf("It became %s in vCenter, where %s is declared, and is left so since it is paused", is, declared)}}
+		}
+	}
+	return []news{{corev1.EventTypeWarning, ReasonOverruled,
+		fmt.Sprintf("It became %s in vCenter, not through this API. Since %s is declared (spec.powerState), it is brought back to that. %s", is, declared, leaveAlone)}}
+}
+
+func paused(condition metav1.Condition) bool {
+	return condition.Status == metav1.ConditionFalse && condition.Reason == vmopv1.VirtualMachineReconcilePausedReason
+}
+
+// ofNamespace is what there is to tell of a vSphere Namespace that was otherwise before.
+func ofNamespace(old, now *v1alpha1.Namespace) []news {
+	if now.UID != old.UID {
+		return nil
+	}
+	var all []news
+	switch {
+	case now.DeletionTimestamp != nil && old.DeletionTimestamp == nil:
+		all = append(all, news{corev1.EventTypeNormal, ReasonDeleting,
+			"The virtual machines that Pacific made in it are destroyed, and then its folder and resource pools, as far as Pacific made them and nothing lies in them"})
+	case now.Status.Phase == v1alpha1.NamespaceRunning && old.Status.Phase == v1alpha1.NamespacePending:
+		all = append(all, news{corev1.EventTypeNormal, ReasonRunning, "Its folder and resource pools are there in vCenter"})
+	}
+	return append(all, ofConditions(old.Status.Conditions, now.Status.Conditions, func(condition metav1.Condition) bool {
+		// Until something fails, that it is not ready yet is its phase.
+		return condition.Type != v1alpha1.NamespaceConditionReady || now.Status.Phase != v1alpha1.NamespacePending || condition.Message != ""
+	})...)
+}
+
+// ofConditions tells of conditions that have become False, or are False for another cause.
+func ofConditions(old, now []metav1.Condition, counts func(metav1.Condition) bool) []news {
+	var all []news
+	for _, condition := range now {
+		if condition.Status != metav1.ConditionFalse || !counts(condition) {
+			continue
+		}
+		known := false
+		for _, before := range old {
+			known = known || before.Type == condition.Type && before.Status == condition.Status && before.Reason == condition.Reason && before.Message == condition.Message
+		}
+		if !known {
+			all = append(all, news{corev1.EventTypeWarning, condition.Reason, condition.Message})
+		}
+	}
+	return all
+}
