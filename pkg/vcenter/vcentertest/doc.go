@@ -21,6 +21,8 @@
 //     gets another one. A clone gets one of its own, and the extraConfig.
 //   - A revert to a snapshot puts the configuration back, extraConfig included, and
 //     the power state.
+//   - MarkAsTemplate and MarkAsVirtualMachine are told to who follows the machine, and
+//     of a template only the name and the annotation can be changed.
 //   - Rename_Task changes config.name as well as name.
 //   - What changes something happens one call at a time, tasks included, since the
 //     simulator locks little beside the object that is called.

@@ -52,7 +52,8 @@ func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method) (mo
 	case *simulator.VirtualMachine:
 		switch method.Name {
 		case "ReconfigVM_Task", "Rename_Task", "CloneVM_Task", "RelocateVM_Task", "ShutdownGuest", "StandbyGuest",
-			"PowerOnVM_Task", "PowerOffVM_Task", "SuspendVM_Task", "AnswerVM", "ResetVM_Task", "AcquireTicket", "RevertToCurrentSnapshot_Task":
+			"PowerOnVM_Task", "PowerOffVM_Task", "SuspendVM_Task", "AnswerVM", "ResetVM_Task", "AcquireTicket", "RevertToCurrentSnapshot_Task",
+			"MarkAsTemplate", "MarkAsVirtualMachine":
 			wrapper = &virtualMachine{VirtualMachine: object, tracker: v.tracker, policies: v.policies, questions: v.questions, gate: v.gate}
 		}
 	case *simulator.VirtualMachineSnapshot:

@@ -322,3 +322,29 @@ func TestAcquireTicket(t *testing.T) {
 	_, err = acquire(i.vm("web-1"), "carrier-pigeon")
 	refused[*types.InvalidArgument](t, err)
 }
+
+// A template is told of, and is not to be changed.
+func TestTemplate(t *testing.T) {
+	v := Run(t, Options{})
+	i := inventoryOf(t, v)
+	ctx := context.Background()
+	vm := i.vm("web-1")
+	i.do(vm.PowerOff(ctx))
+	s := newStream(t, v, i.folder(namespaces).Reference(), "VirtualMachine", "config.template")
+	if _, err := s.wait(0); err != nil {
+		t.Fatal(err)
+	}
+	option := types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: "a", Value: "b"}}}
+	if err := vm.MarkAsTemplate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.until("config.template=true")
+	_, err := i.try(vm.Reconfigure(ctx, option))
+	refused[*types.NotSupported](t, err)
+	i.do(vm.Reconfigure(ctx, types.VirtualMachineConfigSpec{Annotation: "golden"}))
+	if err := vm.MarkAsVirtualMachine(ctx, *i.pool(), nil); err != nil {
+		t.Fatal(err)
+	}
+	s.until("config.template=false")
+	i.do(vm.Reconfigure(ctx, option))
+}

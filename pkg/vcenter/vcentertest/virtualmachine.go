@@ -38,7 +38,7 @@ func (vm *virtualMachine) duplicate(name string) types.BaseMethodFault {
 }
 
 // ReconfigVMTask checks the changeVersion, the name, the instanceUuid and the
-// storage policies.
+// storage policies. Of a template only the name and the annotation can be changed.
 func (vm *virtualMachine) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM_Task) soap.HasFault {
 	fail := func(fault types.BaseMethodFault) soap.HasFault {
 		return &methods.ReconfigVM_TaskBody{Res: &types.ReconfigVM_TaskResponse{
@@ -47,6 +47,9 @@ func (vm *virtualMachine) ReconfigVMTask(ctx *simulator.Context, req *types.Reco
 	}
 	if version := req.Spec.ChangeVersion; version != "" && version != vm.Config.ChangeVersion {
 		return fail(new(types.ConcurrentAccess))
+	}
+	if vm.Config.Template && len(req.Spec.ExtraConfig)+len(req.Spec.DeviceChange) > 0 {
+		return fail(new(types.NotSupported))
 	}
 	if fault := vm.policies.Knows(policy.ProfilesOf(&req.Spec)...); fault != nil {
 		return fail(fault)
@@ -217,6 +220,32 @@ func (vm *virtualMachine) StandbyGuest(ctx *simulator.Context, req *types.Standb
 		return &methods.StandbyGuestBody{Fault_: simulator.Fault("", fault)}
 	}
 	return vm.VirtualMachine.StandbyGuest(ctx, req)
+}
+
+// MarkAsTemplate says so to who follows the machine.
+func (vm *virtualMachine) MarkAsTemplate(ctx *simulator.Context, req *types.MarkAsTemplate) soap.HasFault {
+	body := vm.VirtualMachine.MarkAsTemplate(req)
+	if body.Fault() == nil {
+		vm.setTemplate(ctx)
+	}
+	return body
+}
+
+// MarkAsVirtualMachine says so to who follows the machine.
+func (vm *virtualMachine) MarkAsVirtualMachine(ctx *simulator.Context, req *types.MarkAsVirtualMachine) soap.HasFault {
+	body := vm.VirtualMachine.MarkAsVirtualMachine(req)
+	if body.Fault() == nil {
+		vm.setTemplate(ctx)
+	}
+	return body
+}
+
+func (vm *virtualMachine) setTemplate(ctx *simulator.Context) {
+	ctx.Update(vm.VirtualMachine, []types.PropertyChange{
+		{Name: "config.template", Val: vm.Config.Template},
+		{Name: "summary.config.template", Val: vm.Summary.Config.Template},
+		{Name: "config.changeVersion", Val: strconv.FormatInt(time.Now().UnixNano(), 10)},
+	})
 }
 
 // ResetVMTask needs a machine that is on.
