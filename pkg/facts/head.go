@@ -4,33 +4,33 @@ package facts
 
 import "time"
 
-// Head is the part of a virtual machine's record, which lies in the machine itself, that decides what may be done to it. What
-// else the record holds is of no concern to those who act in vCenter.
+// Head is the part of a virtual machine's record, which lies in the machine itself, that decides what may be done to
+// it. What else the record holds is of no concern to those who act in vCenter.
 type Head struct {
 	// Installation is the installation of Pacific that wrote the record. Another one's counts as if it were not there.
 	Installation string `json:"installation"`
-	// UID is the instanceUuid of the machine that the record was written for. A clone carries a copy of the record with the
-	// original's, by which it is known not to count.
+	// UID is the instanceUuid of the machine that the record was written for. A clone carries a copy of the record with
+	// the original's, by which it is known not to count.
 	UID string `json:"uid"`
-	// Sequence rises with each write: a writer sees by it that its own has come back, and everybody that the record has gone
-	// back, as with a snapshot.
+	// Sequence rises with each write: a writer sees by it that its own has come back, and everybody that the record has
+	// gone back, as with a snapshot.
 	Sequence uint64 `json:"sequence"`
 	// Created says that the installation made this machine and so may destroy it.
 	Created bool `json:"created,omitempty"`
 
-	// Namespace and Name are what the machine was served as when the record was written, Folder is the folder that stood for
-	// the namespace.
+	// Namespace and Name are what the machine was served as when the record was written, Folder is the folder that stood
+	// for the namespace.
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
 	Folder    ID     `json:"folder,omitzero"`
 
-	// Deletion is when somebody asked for the machine's deletion, in whole seconds; zero when nobody did. It counts in Folder
-	// alone.
+	// Deletion is when somebody asked for the machine's deletion, in whole seconds; zero when nobody did. It counts in
+	// Folder alone.
 	Deletion time.Time `json:"deletion,omitzero"`
 	// Paused says that a user asked for the machine to be left alone.
 	Paused bool `json:"paused,omitempty"`
-	// ReclaimPolicy is what a user wants to become of a machine that Pacific did not make when it is deleted; empty where nobody
-	// said so.
+	// ReclaimPolicy is what a user wants to become of a machine that Pacific did not make when it is deleted; empty where
+	// nobody said so.
 	ReclaimPolicy string `json:"reclaimPolicy,omitempty"`
 }
 

@@ -59,6 +59,8 @@ func (c *Connection) Bind(ctx context.Context) (context.Context, context.CancelF
 func (c *Connection) Report(err error) {
 	switch {
 	case err == nil || errors.Is(err, context.Canceled) || unsentBy(err) != nil:
+	case failure.KindOf(err) != "":
+		// It is not vCenter's: whoever was about to call it thought better of it.
 	case isNotAuthenticated(err):
 		c.lose(Translate(err))
 	case !hasFault(err):

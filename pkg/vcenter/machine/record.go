@@ -70,7 +70,8 @@ func decodeRecord(value string) (head facts.Head, body []byte, err error) {
 		return head, nil, errors.New("it does not begin with a version such as v2:")
 	}
 	if version != recordVersion {
-		return head, nil, fmt.Errorf("version %s was written by another version of Pacific, and this one knows %s alone", version, recordVersion)
+		return head, nil, fmt.Errorf("version %s was written by another version of Pacific, and this one knows %s alone",
+			version, recordVersion)
 	}
 	said, packed, found := strings.Cut(rest, ".")
 	if !found {

@@ -22,7 +22,8 @@ import (
 func head() facts.Head {
 	return facts.Head{
 		Installation: "0f", UID: "5023", Sequence: 7, Created: true, Namespace: "team-a", Name: "web",
-		Folder: facts.ID{VCenter: "vc", Type: "Folder", Value: "group-v1"}, Deletion: time.Unix(1_700_000_000, 0).UTC(), Paused: true, ReclaimPolicy: "Delete",
+		Folder: facts.ID{VCenter: "vc", Type: "Folder", Value: "group-v1"}, Deletion: time.Unix(1_700_000_000, 0).UTC(),
+		Paused: true, ReclaimPolicy: "Delete",
 	}
 }
 
@@ -61,13 +62,15 @@ func TestRecordTooLarge(t *testing.T) {
 	noise := make([]byte, 128<<10)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
 	for name, body := range map[string][]byte{"incompressible": noise, "compressible": bytes.Repeat([]byte("a"), 1<<20+1)} {
-		if _, err := machine.EncodeRecord(head(), body); !errors.Is(err, failure.Invalid) || !strings.Contains(err.Error(), "too large") {
+		_, err := machine.EncodeRecord(head(), body)
+		if !errors.Is(err, failure.Invalid) || !strings.Contains(err.Error(), "too large") {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}
 }
 
-// TestOtherValuesAreRefused: among them the record of an older version, which must be left alone and not be taken for none.
+// TestOtherValuesAreRefused: among them the record of an older version, which must be left alone and not be taken for
+// none.
 func TestOtherValuesAreRefused(t *testing.T) {
 	good, err := machine.EncodeRecord(head(), []byte("{}"))
 	if err != nil {

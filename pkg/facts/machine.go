@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package facts
+
+import (
+	"slices"
+	"strings"
+)
+
+// The power states of a virtual machine, as vCenter names them.
+const (
+	PoweredOn  = "poweredOn"
+	PoweredOff = "poweredOff"
+	Suspended  = "suspended"
+)
+
+// Machine is one virtual machine, as vCenter had it at one moment: what decides about acts on it.
+type Machine struct {
+	ID   ID
+	Name string
+	// InstanceUUID is empty as long as vCenter cannot read the machine's configuration.
+	InstanceUUID string
+	Template     bool
+	// Folders are where it lies: the folder that it lies in, the one above, and so on, with the namespaces folder as the
+	// last. Empty: outside of that.
+	Folders []ID
+	// PauseOption is the value of ExtraConfig by which a VI admin asks that the machine be left alone.
+	PauseOption string
+	// Head is that of the record in it, nil without one. It is as it was read: whether it counts is for others to say.
+	Head *Head
+	// HeadError says why there is a record that cannot be read. It must be left alone.
+	HeadError error
+
+	PowerState string
+	// Connected says that vCenter reaches the machine.
+	Connected bool
+	// ToolsRunning says that there is a guest that can be asked for something.
+	ToolsRunning bool
+	// ChangeVersion is the version of the configuration.
+	ChangeVersion string
+}
+
+// Namespace is the folder directly below the namespaces folder that the machine lies in at any depth, zero when it lies
+// in none.
+func (m Machine) Namespace() ID {
+	if len(m.Folders) < 2 {
+		return ID{}
+	}
+	return m.Folders[len(m.Folders)-2]
+}
+
+// Paused says whether somebody asked that the machine be left alone: a user in its own record, or a VI admin in its
+// ExtraConfig.
+func (m Machine) Paused() bool {
+	return m.own() && m.Head.Paused || strings.EqualFold(m.PauseOption, "true")
+}
+
+// Counts says whether the machine's record was written for this very machine, and by that installation.
+func (m Machine) Counts(installation string) bool {
+	return m.own() && m.Head.Installation == installation
+}
+
+// own says whether the record was written for this very machine. A clone carries the original's.
+func (m Machine) own() bool {
+	return m.Head != nil && m.InstanceUUID != "" && strings.EqualFold(m.Head.UID, m.InstanceUUID)
+}
+
+// Differs says in what a machine is no longer the one that something was decided on: who it is, where it lies, whether
+// it is to be left alone, and what its record says. Empty: in nothing of that.
+func (m Machine) Differs(now Machine) string {
+	switch {
+	case now.ID == m.ID && now.InstanceUUID == "":
+		return "vCenter does not tell its configuration now"
+	case now.ID != m.ID || !strings.EqualFold(now.InstanceUUID, m.InstanceUUID):
+		return "it is another virtual machine now"
+	case now.Template != m.Template:
+		return "it was made a template, or is none any more"
+	case !slices.Equal(now.Folders, m.Folders):
+		return "it was moved in vCenter"
+	case now.Paused() != m.Paused():
+		return "it was paused, or is so no longer"
+	case (now.HeadError != nil) != (m.HeadError != nil), (now.Head != nil) != (m.Head != nil),
+		now.Head != nil && !now.Head.Equal(*m.Head):
+		return "its record was changed"
+	}
+	return ""
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package machine
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/failure"
+)
+
+// PauseKey is the key of ExtraConfig by which a VI admin asks that a machine be left alone.
+const PauseKey = "vmservice.virtualmachine.pause"
+
+const (
+	typeMachine = "VirtualMachine"
+	typeFolder  = "Folder"
+
+	pathName            = "name"
+	pathParent          = "parent"
+	pathInstanceUUID    = "config.instanceUuid"
+	pathTemplate        = "config.template"
+	pathChangeVersion   = "config.changeVersion"
+	pathRecord          = `config.extraConfig["` + RecordKey + `"]`
+	pathPause           = `config.extraConfig["` + PauseKey + `"]`
+	pathPowerState      = "runtime.powerState"
+	pathConnectionState = "runtime.connectionState"
+	pathToolsRunning    = "guest.toolsRunningStatus"
+)
+
+// reading is a machine as vCenter has it now, with the body of its record.
+type reading struct {
+	facts.Machine
+	body []byte
+}
+
+// read asks vCenter for a machine and for the folders above it, in one call, so that all of it is of one moment. Where
+// the machine lies is told up to root.
+func read(ctx context.Context, client *vim25.Client, id, root facts.ID) (reading, error) {
+	if vcenter := client.ServiceContent.About.InstanceUuid; id.VCenter != vcenter {
+		return reading{}, fmt.Errorf("the virtual machine is one of the vCenter %s, and this is %s: %w",
+			id.VCenter, vcenter, failure.Conflict)
+	}
+	up := &types.SelectionSpec{Name: "up"}
+	answer, err := methods.RetrievePropertiesEx(ctx, client, &types.RetrievePropertiesEx{
+		This: client.ServiceContent.PropertyCollector,
+		SpecSet: []types.PropertyFilterSpec{{
+			PropSet: []types.PropertySpec{
+				{Type: typeMachine, PathSet: []string{pathName, pathParent, pathInstanceUUID, pathTemplate, pathChangeVersion,
+					pathRecord, pathPause, pathPowerState, pathConnectionState, pathToolsRunning}},
+				{Type: typeFolder, PathSet: []string{pathParent}},
+			},
+			ObjectSet: []types.ObjectSpec{{
+				Obj: types.ManagedObjectReference{Type: id.Type, Value: id.Value},
+				SelectSet: []types.BaseSelectionSpec{
+					&types.TraversalSpec{Type: typeMachine, Path: pathParent, SelectSet: []types.BaseSelectionSpec{up}},
+					&types.TraversalSpec{SelectionSpec: *up, Type: typeFolder, Path: pathParent, SelectSet: []types.BaseSelectionSpec{up}},
+				},
+			}},
+		}},
+	})
+	if err != nil {
+		return reading{}, err
+	}
+	var machine map[string]any
+	parents := map[string]string{}
+	// A machine lies less deep than vCenter's smallest page is long.
+	if answer.Returnval != nil {
+		for _, object := range answer.Returnval.Objects {
+			switch {
+			case object.Obj.Type == id.Type && object.Obj.Value == id.Value:
+				machine = properties(object)
+			case object.Obj.Type == typeFolder:
+				parents[object.Obj.Value] = refOf(properties(object)[pathParent])
+			}
+		}
+	}
+	if machine == nil {
+		return reading{}, fmt.Errorf("the virtual machine %s is not in vCenter any more: %w", id.Value, failure.NotFound)
+	}
+	found := reading{Machine: facts.Machine{
+		ID: id, Name: text(machine[pathName]), InstanceUUID: text(machine[pathInstanceUUID]),
+		Template: machine[pathTemplate] == true, PauseOption: option(machine[pathPause]),
+		PowerState: text(machine[pathPowerState]), Connected: connected(text(machine[pathConnectionState])),
+		ToolsRunning:  text(machine[pathToolsRunning]) == string(types.VirtualMachineToolsRunningStatusGuestToolsRunning),
+		ChangeVersion: text(machine[pathChangeVersion]),
+		Folders:       folders(refOf(machine[pathParent]), parents, root),
+	}}
+	if value := option(machine[pathRecord]); value != "" {
+		head, body, err := DecodeRecord(value)
+		if found.body, found.HeadError = body, err; err == nil {
+			found.Head = &head
+		}
+	}
+	return found, nil
+}
+
+func connected(state string) bool {
+	return state == "" || state == string(types.VirtualMachineConnectionStateConnected)
+}
+
+// folders walks from a folder up to root. Empty: root is not above it.
+func folders(from string, parents map[string]string, root facts.ID) []facts.ID {
+	var chain []facts.ID
+	for at := from; len(chain) <= len(parents); {
+		parent, known := parents[at]
+		if !known {
+			return nil
+		}
+		chain = append(chain, facts.ID{VCenter: root.VCenter, Type: typeFolder, Value: at})
+		if at == root.Value {
+			return chain
+		}
+		at = parent
+	}
+	return nil
+}
+
+func properties(object types.ObjectContent) map[string]any {
+	values := make(map[string]any, len(object.PropSet))
+	for _, property := range object.PropSet {
+		values[property.Name] = property.Val
+	}
+	return values
+}
+
+func text(value any) string {
+	switch v := value.(type) {
+	case string:
+		return v
+	case types.VirtualMachinePowerState:
+		return string(v)
+	case types.VirtualMachineConnectionState:
+		return string(v)
+	}
+	return ""
+}
+
+func refOf(value any) string {
+	ref, _ := value.(types.ManagedObjectReference)
+	return ref.Value
+}
+
+func option(value any) string {
+	if o, ok := value.(types.OptionValue); ok {
+		return text(o.Value)
+	}
+	return ""
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/failure"
+)
+
+// Writer carries out calls that act; vcenter.Writer does. Errors come with their failure kind.
+type Writer interface {
+	Do(ctx context.Context, operation string, f func(context.Context, *vim25.Client) error) error
+	RunTask(ctx context.Context, operation string,
+		start func(context.Context, *vim25.Client) (task reference, err error)) (*types.TaskInfo, error)
+}
+
+type reference = types.ManagedObjectReference
+
+// starting begins a task for a machine and returns it, acting does something at once.
+type (
+	starting = func(ctx context.Context, client *vim25.Client, this reference) (task reference, err error)
+	acting   = func(ctx context.Context, client *vim25.Client, this reference) error
+)
+
+// Still is asked directly before an act whether it is still wanted, of the machine as vCenter has it in that moment.
+// Its error ends the act, and is what comes of it; it should have a failure kind.
+type Still = func(now facts.Machine) error
+
+// Verbs act on one virtual machine each. Its fields are set before use. Errors have a failure kind: NotFound when the
+// machine is not in vCenter any more, that of still's error when it refused, Unavailable when nothing may be changed
+// now.
+type Verbs struct {
+	Writer Writer
+	// Root is the namespaces folder, up to which the place of a machine is told.
+	Root func() facts.ID
+}
+
+// PowerOn powers a machine on. One that is on by then is no failure.
+func (v *Verbs) PowerOn(ctx context.Context, id facts.ID, still Still) error {
+	start := func(ctx context.Context, client *vim25.Client, this reference) (reference, error) {
+		response, err := methods.PowerOnVM_Task(ctx, client, &types.PowerOnVM_Task{This: this})
+		if err != nil {
+			return reference{}, err
+		}
+		return response.Returnval, nil
+	}
+	return v.power(ctx, "power on", id, facts.PoweredOn, still, start)
+}
+
+// PowerOff switches a machine off, without asking its guest. One that is off by then is no failure.
+func (v *Verbs) PowerOff(ctx context.Context, id facts.ID, still Still) error {
+	start := func(ctx context.Context, client *vim25.Client, this reference) (reference, error) {
+		response, err := methods.PowerOffVM_Task(ctx, client, &types.PowerOffVM_Task{This: this})
+		if err != nil {
+			return reference{}, err
+		}
+		return response.Returnval, nil
+	}
+	return v.power(ctx, "power off", id, facts.PoweredOff, still, start)
+}
+
+// Suspend suspends a machine, without asking its guest. One that is suspended by then is no failure.
+func (v *Verbs) Suspend(ctx context.Context, id facts.ID, still Still) error {
+	start := func(ctx context.Context, client *vim25.Client, this reference) (reference, error) {
+		response, err := methods.SuspendVM_Task(ctx, client, &types.SuspendVM_Task{This: this})
+		if err != nil {
+			return reference{}, err
+		}
+		return response.Returnval, nil
+	}
+	return v.power(ctx, "suspend", id, facts.Suspended, still, start)
+}
+
+// ShutdownGuest asks a machine's guest to shut down, and does not wait until it has.
+func (v *Verbs) ShutdownGuest(ctx context.Context, id facts.ID, still Still) error {
+	return v.do(ctx, "shut down the guest of", id, still, func(ctx context.Context, client *vim25.Client, this reference) error {
+		_, err := methods.ShutdownGuest(ctx, client, &types.ShutdownGuest{This: this})
+		return err
+	})
+}
+
+// StandbyGuest asks a machine's guest to suspend, and does not wait until it has.
+func (v *Verbs) StandbyGuest(ctx context.Context, id facts.ID, still Still) error {
+	return v.do(ctx, "suspend the guest of", id, still, func(ctx context.Context, client *vim25.Client, this reference) error {
+		_, err := methods.StandbyGuest(ctx, client, &types.StandbyGuest{This: this})
+		return err
+	})
+}
+
+// WriteRecord writes a machine's record, under the version of the configuration that still was shown: a change that
+// comes in between is a failure.Conflict.
+func (v *Verbs) WriteRecord(ctx context.Context, id facts.ID, head facts.Head, body []byte, still Still) error {
+	value, err := EncodeRecord(head, body)
+	if err != nil {
+		return err
+	}
+	return v.record(ctx, "write the record of", id, func(now reading) (string, string, error) {
+		if err := still(now.Machine); err != nil {
+			return "", "", err
+		}
+		return value, head.Namespace + "/" + head.Name, nil
+	})
+}
+
+// Amend changes the head of a machine's record and leaves its body as it is, under the version of the configuration
+// that amend was shown. amend gives the new head, of which the sequence is set here, or why there is to be none.
+func (v *Verbs) Amend(ctx context.Context, id facts.ID, amend func(now facts.Machine) (facts.Head, error)) error {
+	return v.record(ctx, "change the record of", id, func(now reading) (string, string, error) {
+		head, err := amend(now.Machine)
+		if err != nil {
+			return "", "", err
+		}
+		if now.Head == nil {
+			return "", "", fmt.Errorf("there is no record: %w", failure.Conflict)
+		}
+		head.Sequence = now.Head.Sequence + 1
+		value, err := EncodeRecord(head, now.body)
+		return value, head.Namespace + "/" + head.Name, err
+	})
+}
+
+// record writes the record, and the name for other tools, that made gives.
+func (v *Verbs) record(ctx context.Context, verb string, id facts.ID,
+	made func(now reading) (record, name string, err error)) error {
+	_, err := v.Writer.RunTask(ctx, operation(verb, id), func(ctx context.Context, client *vim25.Client) (reference, error) {
+		now, err := read(ctx, client, id, v.Root())
+		if err != nil {
+			return reference{}, err
+		}
+		record, name, err := made(now)
+		if err != nil {
+			return reference{}, err
+		}
+		spec := types.VirtualMachineConfigSpec{ChangeVersion: now.ChangeVersion, ExtraConfig: []types.BaseOptionValue{
+			&types.OptionValue{Key: RecordKey, Value: record},
+			&types.OptionValue{Key: NamespacedNameKey, Value: name},
+		}}
+		response, err := methods.ReconfigVM_Task(ctx, client, &types.ReconfigVM_Task{This: refer(id), Spec: spec})
+		if err != nil {
+			return reference{}, err
+		}
+		return response.Returnval, nil
+	})
+	return err
+}
+
+// Destroy destroys a machine with its files. It has to be off.
+func (v *Verbs) Destroy(ctx context.Context, id facts.ID, still Still) error {
+	return v.task(ctx, "destroy", id, still, func(ctx context.Context, client *vim25.Client, this reference) (reference, error) {
+		response, err := methods.Destroy_Task(ctx, client, &types.Destroy_Task{This: this})
+		if err != nil {
+			return reference{}, err
+		}
+		return response.Returnval, nil
+	})
+}
+
+// power runs a power operation. That somebody else was faster is no failure.
+func (v *Verbs) power(ctx context.Context, verb string, id facts.ID, target string, still Still, start starting) error {
+	err := v.task(ctx, verb, id, still, start)
+	if !errors.Is(err, failure.Conflict) {
+		return err
+	}
+	var now reading
+	readErr := v.Writer.Do(ctx, operation(verb, id), func(ctx context.Context, client *vim25.Client) (err error) {
+		now, err = read(ctx, client, id, v.Root())
+		return err
+	})
+	if readErr == nil && now.PowerState == target {
+		return nil
+	}
+	return err
+}
+
+func (v *Verbs) task(ctx context.Context, verb string, id facts.ID, still Still, start starting) error {
+	_, err := v.Writer.RunTask(ctx, operation(verb, id), func(ctx context.Context, client *vim25.Client) (reference, error) {
+		if err := v.decide(ctx, client, id, still); err != nil {
+			return reference{}, err
+		}
+		return start(ctx, client, refer(id))
+	})
+	return err
+}
+
+func (v *Verbs) do(ctx context.Context, verb string, id facts.ID, still Still, act acting) error {
+	return v.Writer.Do(ctx, operation(verb, id), func(ctx context.Context, client *vim25.Client) error {
+		if err := v.decide(ctx, client, id, still); err != nil {
+			return err
+		}
+		return act(ctx, client, refer(id))
+	})
+}
+
+// decide reads the machine and asks still.
+func (v *Verbs) decide(ctx context.Context, client *vim25.Client, id facts.ID, still Still) error {
+	now, err := read(ctx, client, id, v.Root())
+	if err != nil {
+		return err
+	}
+	return still(now.Machine)
+}
+
+func refer(id facts.ID) reference {
+	return reference{Type: id.Type, Value: id.Value}
+}
+
+func operation(verb string, id facts.ID) string { return verb + " virtual machine " + id.Value }
