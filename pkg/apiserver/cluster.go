@@ -24,7 +24,6 @@ import (
 	vnscontroller "github.com/openpacific/pacific/pkg/controller/vspherenamespace"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/registry"
-	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 )
 
 const (
@@ -135,10 +134,11 @@ func controllers(v *site, k *kinds, s served, c *cluster, folders *namespacecont
 		Logger:     logger.WithName("vspherenamespaces"),
 	}
 	declared := &vmcontroller.Controller{
-		Machines:   registry.ListerWatcher(s.machines.VirtualMachine),
+		Served:     registry.ListerWatcher(s.machines.VirtualMachine),
 		Releaser:   releaser{s.machines.VirtualMachine},
-		Power:      power{Power: vmvcenter.Power{Session: v.session, Writer: v.writer, Clock: realClock}, projector: v.machines},
-		Conditions: v.machines,
+		Machines:   machines{v.machines},
+		Verbs:      v.verbs,
+		Namespaces: coreNamespaces{c.client.CoreV1()},
 		Clock:      realClock,
 		Logger:     logger.WithName("machines"),
 	}

@@ -36,6 +36,7 @@ import (
 	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	vcmachine "github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 	"github.com/openpacific/pacific/pkg/waittest"
@@ -198,8 +199,9 @@ func newMachineWorld(t *testing.T, machines []vcentertest.VM) *machineWorld {
 	}
 	projector := vmvcenter.NewProjector(vmvcenter.Config{Logger: klog.Background()})
 	collector := &inventory.Collector{Session: session, Handler: projector, Kinds: inventoryKinds(), Logger: klog.Background()}
+	writer := &vcenter.Writer{Session: session, Reign: vcentertest.Reign{}, Following: vcentertest.Following}
 	backend := &vmvcenter.Backend{
-		Session: session, Writer: &vcenter.Writer{Session: session, Reign: vcentertest.Reign{}, Following: vcentertest.Following},
+		Verbs: &vcmachine.Verbs{Writer: writer, Root: projector.NamespacesFolder}, Ready: writer.Ready,
 		Projector: projector, Refresher: collector, Logger: klog.Background(),
 	}
 	client, err := simulated.Client(t.Context())
@@ -246,7 +248,7 @@ func serveMachines(t *testing.T, backend livestore.Backend, projector *vmvcenter
 	if err != nil {
 		t.Fatal(err)
 	}
-	storage, err := installMachines(server, scheme, codecs, store, projector, nil, nil, clock.RealClock{})
+	storage, err := installMachines(server, scheme, codecs, store, projector, nil, nil, nil, clock.RealClock{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func Documentation(version string) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the API server: %w", err)
 	}
-	storage, err := installMachines(server, scheme, codecs, machines, nil, nil, nil, clock.RealClock{})
+	storage, err := installMachines(server, scheme, codecs, machines, nil, nil, nil, nil, clock.RealClock{})
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,7 @@ package apiserver
 import (
 	"context"
 	"errors"
-	"time"
+	"fmt"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,7 +14,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
+	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
 
+	vmcontroller "github.com/openpacific/pacific/pkg/controller/virtualmachine"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/registry"
 	vmregistry "github.com/openpacific/pacific/pkg/registry/virtualmachine"
@@ -23,23 +25,43 @@ import (
 
 func isConflict(err error) bool { return errors.Is(err, failure.Conflict) }
 
-// power asks vCenter to change the power state of the machine with a uid.
-type power struct {
-	vmvcenter.Power
-	projector *vmvcenter.Projector
-}
+// machines shows the projection's machines to their controller.
+type machines struct{ *vmvcenter.Projector }
 
-func (p power) SetPower(ctx context.Context, uid types.UID, target vmopv1.VirtualMachinePowerState, mode vmopv1.VirtualMachinePowerOpMode, asked time.Time) (time.Duration, error) {
-	state, found := p.projector.FindUID(uid)
-	if !found {
-		return 0, nil
+func (m machines) Find(namespace, name string) (vmcontroller.Machine, bool) {
+	state, found := m.Projector.Find(vmvcenter.Key(namespace, name))
+	if !found || state.Object == nil {
+		return vmcontroller.Machine{}, false
 	}
-	return p.Set(ctx, state.Ref, target, mode, asked)
+	made := state.Metadata != nil && state.Metadata.Created
+	return vmcontroller.Machine{Object: state.Object, Facts: state.Machine, Made: made}, true
 }
 
-func (p power) Paused(uid types.UID) bool {
-	state, found := p.projector.FindUID(uid)
-	return found && state.Paused
+func (m machines) SetCondition(namespace, name string, uid types.UID, condition metav1.Condition) {
+	m.Projector.SetCondition(vmvcenter.Key(namespace, name), uid, condition)
+}
+
+func (m machines) ClearCondition(namespace, name string, uid types.UID, conditionType string) {
+	m.Projector.ClearCondition(vmvcenter.Key(namespace, name), uid, conditionType)
+}
+
+func (m machines) Withdraw(namespace, name string, uid types.UID) {
+	m.Projector.Withdraw(vmvcenter.Key(namespace, name), uid)
+}
+
+// coreNamespaces are Kubernetes' Namespaces, as kube-apiserver has them at the moment
+// of asking.
+type coreNamespaces struct{ client coreclient.NamespacesGetter }
+
+func (c coreNamespaces) Terminating(ctx context.Context, name string) (bool, error) {
+	namespace, err := c.client.Namespaces().Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return true, nil
+	case err != nil:
+		return false, fmt.Errorf("get Namespace %q: %w: %w", name, failure.Unavailable, err)
+	}
+	return namespace.DeletionTimestamp != nil, nil
 }
 
 // releaser removes finalizers through the API's own storage, so that the last
@@ -63,7 +85,7 @@ func (d doomed) DeleteAll(ctx context.Context, namespace string) (left int, err 
 		return 0, err
 	}
 	for _, vm := range list.(*vmopv1.VirtualMachineList).Items {
-		if !d.origins.Created(vm.UID) {
+		if !d.origins.Created(vm.Namespace, vm.Name, vm.UID) {
 			continue
 		}
 		left++

@@ -61,7 +61,7 @@ func newKinds(v *site, records *ledger.Ledger, logger klog.Logger) (*kinds, erro
 	}
 	var err error
 	k.machines, err = newMachineStore(k.codecs, &vmvcenter.Backend{
-		Session: v.session, Writer: v.writer, Projector: v.machines, Refresher: v.source, Logger: logger.WithName("backend"),
+		Verbs: v.verbs, Ready: v.writer.Ready, Projector: v.machines, Refresher: v.source, Logger: logger.WithName("backend"),
 	}, k.sequence, realClock, v.unavailable)
 	if err != nil {
 		return nil, err
@@ -91,7 +91,8 @@ func (k *kinds) install(server *genericapiserver.GenericAPIServer, config *gener
 		return served{}, err
 	}
 	entitlements := grants{namespaces: v.namespaces, policies: v.policies, libraries: v.libraries}
-	if s.machines, err = installMachines(server, k.scheme, k.codecs, k.machines, v.machines, entitlements, counts, realClock); err != nil {
+	if s.machines, err = installMachines(server, k.scheme, k.codecs, k.machines, v.machines, entitlements,
+		coreNamespaces{c.client.CoreV1()}, counts, realClock); err != nil {
 		return served{}, err
 	}
 	s.namespaces, err = installVSphereNamespaces(server, k.scheme, k.codecs, k.namespaces, authorizer, s.reviewer,

@@ -74,12 +74,12 @@ func machineCodec(codecs serializer.CodecFactory) runtime.Codec {
 // installMachines serves the machines of a store at every version of their
 // group.
 func installMachines(server *genericapiserver.GenericAPIServer, scheme *runtime.Scheme, codecs serializer.CodecFactory, machines *livestore.Store,
-	origins vmregistry.Origins, grants vmregistry.Grants, counts flowcontrolrequest.StorageObjectCountTracker, clock clock.PassiveClock) (*vmregistry.Storage, error) {
+	origins vmregistry.Origins, grants vmregistry.Grants, namespaces vmregistry.Namespaces, counts flowcontrolrequest.StorageObjectCountTracker, clock clock.PassiveClock) (*vmregistry.Storage, error) {
 	storage, err := vmregistry.NewREST(scheme, restOptions{
 		codec:  machineCodec(codecs),
 		stores: map[schema.GroupResource]*livestore.Store{vmregistry.GroupResource(): machines},
 		counts: counts,
-	}, origins, grants, clock)
+	}, origins, grants, namespaces, clock)
 	if err != nil {
 		return nil, err
 	}

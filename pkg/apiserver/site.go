@@ -15,6 +15,7 @@ import (
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/contentlibrary"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
 	"github.com/openpacific/pacific/pkg/vcenter/storagepolicy"
 	topologyvcenter "github.com/openpacific/pacific/pkg/vcenter/topology"
@@ -27,6 +28,7 @@ type site struct {
 	session *vcenter.Session
 	rest    *vcenter.RESTSession
 	writer  *vcenter.Writer
+	verbs   *machine.Verbs
 	source  Inventory
 	// there says whether there is a vCenter at all, or only an inventory.
 	there bool
@@ -76,6 +78,7 @@ func newSite(options *Options, installation string, reign vcenter.Reign, registe
 		v.source = options.Inventory(handler)
 	}
 	v.writer = &vcenter.Writer{Session: session, Reign: reign, Following: func() error { return following(v.source.Status()) }}
+	v.verbs = &machine.Verbs{Writer: v.writer, Root: v.machines.NamespacesFolder}
 	v.policies = storagePolicies{&storagepolicy.Catalogue{
 		Session: session, Handler: v.namespaces, Logger: logger.WithName("storagepolicies"), Clock: realClock,
 	}}

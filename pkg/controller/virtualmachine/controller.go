@@ -4,6 +4,7 @@ package virtualmachine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -18,11 +19,20 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/controller"
+	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/failure"
 )
 
-// syncTimeout bounds one pass over one machine.
-const syncTimeout = 2 * time.Minute
+const (
+	// syncTimeout bounds one pass over one machine.
+	syncTimeout = 2 * time.Minute
+	// movedInterval is how long a change in vCenter has to show in the machine that is served.
+	movedInterval = 500 * time.Millisecond
+	// terminatingInterval is how often a machine is looked at whose Namespace is being deleted.
+	terminatingInterval = 5 * time.Second
+)
 
 // Releaser lets go of machines whose deletion was asked for.
 type Releaser interface {
@@ -31,31 +41,50 @@ type Releaser interface {
 	RemoveFinalizer(ctx context.Context, namespace, name string, uid types.UID, finalizer string) error
 }
 
-// Power is the vCenter side.
-type Power interface {
-	// SetPower makes one step towards target and does not wait for a guest: it
-	// returns after how long to come again, 0 when there is nothing left to do.
-	// asked is when the guest was asked to stop, which is when SetPower first
-	// answered that it wants to come again, zero before that. SetPower does
-	// nothing for a machine that is gone.
-	SetPower(ctx context.Context, uid types.UID, target vmopv1.VirtualMachinePowerState, mode vmopv1.VirtualMachinePowerOpMode, asked time.Time) (time.Duration, error)
-	// Paused says whether a VI admin asked that the machine be left alone.
-	Paused(uid types.UID) bool
+// Machine is a machine as it is served, and the facts that it was made of.
+type Machine struct {
+	Object *vmopv1.VirtualMachine
+	Facts  facts.Machine
+	// Made says that Pacific made it.
+	Made bool
 }
 
-// Conditions shows on a machine what this controller could not do.
-type Conditions interface {
-	SetCondition(uid types.UID, condition metav1.Condition)
-	ClearCondition(uid types.UID, conditionType string)
+// Machines knows the machines that are served, and shows on one what this controller could not do.
+type Machines interface {
+	// Find returns the one that is served under a name now.
+	Find(namespace, name string) (Machine, bool)
+	SetCondition(namespace, name string, uid types.UID, condition metav1.Condition)
+	ClearCondition(namespace, name string, uid types.UID, conditionType string)
+
+	// Withdraw ends a deletion that is not to be carried out.
+	Withdraw(namespace, name string, uid types.UID)
+	// Withdrawn lists the machines in whose records there is a deletion that is over, with the heads of those records,
+	// until the records say so or Forget is called. Withdrawals yields when there are more.
+	Withdrawn() map[facts.ID]facts.Head
+	Withdrawals() <-chan struct{}
+	Forget(id facts.ID)
 }
+
+// Namespaces knows Kubernetes' Namespaces.
+type Namespaces interface {
+	// Terminating says whether a Namespace is being deleted, or is not there. It is the truth of this moment.
+	Terminating(ctx context.Context, name string) (bool, error)
+}
+
+// errMoved says that a machine is not any more what was decided on. It is decided on anew, when that shows.
+var errMoved = fmt.Errorf("it is not what was decided on any more: %w", failure.Conflict)
+
+// errTemplate says that a machine is a template, which cannot be changed.
+var errTemplate = fmt.Errorf("a template cannot be changed: %w", failure.Conflict)
 
 // Controller keeps machines at what was declared. Its fields are set before
 // Run and not changed afterwards.
 type Controller struct {
-	Machines   cache.ListerWatcher // as the API serves them
+	Served     cache.ListerWatcher // the machines as the API serves them
 	Releaser   Releaser
-	Power      Power
-	Conditions Conditions
+	Machines   Machines
+	Verbs      Verbs
+	Namespaces Namespaces
 	Clock      clock.PassiveClock
 	Logger     klog.Logger
 
@@ -67,8 +96,8 @@ type Controller struct {
 func (c *Controller) Run(ctx context.Context, workers int) error {
 	c.asked = map[types.UID]time.Time{}
 	queue := controller.NewQueue("virtualmachine", 200*time.Millisecond, 5*time.Minute)
-	store, informer := cache.NewInformerWithOptions(cache.InformerOptions{
-		ListerWatcher: c.Machines,
+	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
+		ListerWatcher: c.Served,
 		ObjectType:    &vmopv1.VirtualMachine{},
 		Transform:     keepWhatMatters,
 		Handler: cache.ResourceEventHandlerFuncs{
@@ -81,23 +110,30 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 
 	var running sync.WaitGroup
 	running.Go(func() { informer.RunWithContext(ctx) })
-	c.worker(store).Work(ctx, queue, workers)
+	running.Go(func() { withdrawals{c}.run(ctx, workers) })
+	c.worker().Work(ctx, queue, workers)
 	running.Wait()
 	return nil
 }
 
-func (c *Controller) worker(machines cache.Store) controller.Worker {
+func (c *Controller) worker() controller.Worker {
 	return controller.Worker{
 		Timeout: syncTimeout,
 		Failed: func(key string, err error) {
 			c.Logger.Error(err, "Cannot bring the virtual machine to what was declared, trying again", "virtualMachine", key)
 		},
 		Sync: func(ctx context.Context, key string) (time.Duration, error) {
-			object, found, err := machines.GetByKey(key)
-			if err != nil || !found {
+			namespace, name, err := cache.SplitMetaNamespaceKey(key)
+			if err != nil {
 				return 0, err
 			}
-			return c.sync(ctx, object.(*vmopv1.VirtualMachine))
+			// What the informer has is only what there was to notice: what to do is decided by the machine and the facts that
+			// belong together.
+			m, found := c.Machines.Find(namespace, name)
+			if !found {
+				return 0, nil
+			}
+			return c.sync(ctx, m)
 		},
 	}
 }
@@ -113,9 +149,6 @@ func keepWhatMatters(object any) (any, error) {
 		Name: vm.Name, Namespace: vm.Namespace, UID: vm.UID, ResourceVersion: vm.ResourceVersion,
 		DeletionTimestamp: vm.DeletionTimestamp, Finalizers: vm.Finalizers,
 	}}
-	if paused, found := vm.Annotations[vmopv1.PauseAnnotation]; found {
-		kept.Annotations = map[string]string{vmopv1.PauseAnnotation: paused}
-	}
 	kept.Spec.PowerState = vm.Spec.PowerState
 	kept.Spec.PowerOffMode = vm.Spec.PowerOffMode
 	kept.Spec.SuspendMode = vm.Spec.SuspendMode
@@ -145,32 +178,51 @@ func powerIsAsDeclared(vm *vmopv1.VirtualMachine) bool {
 }
 
 // sync makes one step and returns after how long to come again.
-func (c *Controller) sync(ctx context.Context, vm *vmopv1.VirtualMachine) (time.Duration, error) {
-	if vmoperator.Paused(vm.Annotations, "") || c.Power.Paused(vm.UID) {
+func (c *Controller) sync(ctx context.Context, m Machine) (time.Duration, error) {
+	vm := m.Object
+	if m.Facts.Paused() {
 		return 0, nil
 	}
 	if vm.DeletionTimestamp != nil {
-		return c.end(ctx, vm)
+		return c.end(ctx, m)
 	}
 	if powerIsAsDeclared(vm) {
 		c.forget(vm.UID)
-		c.Conditions.ClearCondition(vm.UID, vmopv1.VirtualMachinePowerStateSynced)
+		c.Machines.ClearCondition(vm.Namespace, vm.Name, vm.UID, vmopv1.VirtualMachinePowerStateSynced)
 		return 0, nil
 	}
 	mode := vm.Spec.PowerOffMode
 	if vm.Spec.PowerState == vmopv1.VirtualMachinePowerStateSuspended {
 		mode = vm.Spec.SuspendMode
 	}
-	return c.setPower(ctx, vm, vm.Spec.PowerState, mode)
+	return c.setPower(ctx, m, vm.Spec.PowerState, mode)
 }
 
-// end powers a machine off and then lets go of it.
-func (c *Controller) end(ctx context.Context, vm *vmopv1.VirtualMachine) (time.Duration, error) {
+// end powers a machine off and then lets go of it. Whether that is allowed is looked at again, as long as it takes.
+func (c *Controller) end(ctx context.Context, m Machine) (time.Duration, error) {
+	vm := m.Object
 	if !slices.Contains(vm.Finalizers, vmoperator.MachineFinalizer) {
 		return 0, nil
 	}
+	if !m.Made {
+		if vm.Annotations[vsphere.ReclaimPolicyAnnotation] != vsphere.ReclaimDelete {
+			c.Logger.Info("Keeping a virtual machine after all: its reclaim policy was changed after its deletion was asked for",
+				"virtualMachine", klog.KObj(vm))
+			c.Machines.Withdraw(vm.Namespace, vm.Name, vm.UID)
+			return 0, nil
+		}
+		// With its Namespace goes only what Pacific made. The folder is about to be detached, and the deletion ends with
+		// that.
+		terminating, err := c.Namespaces.Terminating(ctx, vm.Namespace)
+		if err != nil {
+			return 0, fmt.Errorf("see whether the Namespace of virtual machine %s is being deleted: %w", klog.KObj(vm), err)
+		}
+		if terminating {
+			return terminatingInterval, nil
+		}
+	}
 	if vm.Status.PowerState == vmopv1.VirtualMachinePowerStateOn {
-		again, err := c.setPower(ctx, vm, vmopv1.VirtualMachinePowerStateOff, vm.Spec.PowerOffMode)
+		again, err := c.setPower(ctx, m, vmopv1.VirtualMachinePowerStateOff, vm.Spec.PowerOffMode)
 		if err != nil || again > 0 {
 			return again, err
 		}
@@ -182,13 +234,17 @@ func (c *Controller) end(ctx context.Context, vm *vmopv1.VirtualMachine) (time.D
 	return 0, nil
 }
 
-func (c *Controller) setPower(ctx context.Context, vm *vmopv1.VirtualMachine, target vmopv1.VirtualMachinePowerState, mode vmopv1.VirtualMachinePowerOpMode) (time.Duration, error) {
-	if mode == "" {
-		mode = vmopv1.VirtualMachinePowerOpModeTrySoft
+func (c *Controller) setPower(ctx context.Context, m Machine, target vmopv1.VirtualMachinePowerState,
+	mode vmopv1.VirtualMachinePowerOpMode) (time.Duration, error) {
+	vm := m.Object
+	again, err := c.change(ctx, m.Facts, target, mode, c.askedAt(vm.UID))
+	if errors.Is(err, errMoved) || errors.Is(err, failure.NotFound) {
+		c.Logger.V(2).Info("A virtual machine has changed in vCenter, so its power is decided on anew",
+			"virtualMachine", klog.KObj(vm), "reason", err.Error())
+		return movedInterval, nil
 	}
-	again, err := c.Power.SetPower(ctx, vm.UID, target, mode, c.askedAt(vm.UID))
 	if err != nil {
-		c.Conditions.SetCondition(vm.UID, metav1.Condition{
+		c.Machines.SetCondition(vm.Namespace, vm.Name, vm.UID, metav1.Condition{
 			Type: vmopv1.VirtualMachinePowerStateSynced, Status: metav1.ConditionFalse,
 			Reason: "PowerChangeFailed", Message: err.Error(), LastTransitionTime: metav1.NewTime(c.Clock.Now()),
 		})

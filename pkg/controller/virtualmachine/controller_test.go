@@ -5,7 +5,10 @@ package virtualmachine
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +22,9 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
+	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
@@ -28,90 +34,190 @@ const (
 	suspended = vmopv1.VirtualMachinePowerStateSuspended
 )
 
-// power is what a Controller asked of a Power.
-type power struct {
-	UID    types.UID
-	Target vmopv1.VirtualMachinePowerState
-	Mode   vmopv1.VirtualMachinePowerOpMode
-	Asked  time.Time
-}
+// act is what a Controller did to a machine of vCenter.
+type act struct{ Machine, Verb string }
 
-// world is the outside of a Controller: it does what it is asked, unless a test
-// says otherwise, and writes it down.
+// world is the outside of a Controller, vCenter included: it does what it is asked, unless a test says otherwise, and
+// writes it down.
 type world struct {
 	source *cachetesting.FakeControllerSource
 
-	lock       sync.Mutex
-	machines   map[types.UID]*vmopv1.VirtualMachine
-	asked      []power
-	released   []types.UID
-	paused     map[types.UID]bool
-	conditions map[types.UID]metav1.Condition
-	again      time.Duration // the answer of SetPower, which then changes nothing
-	fail       error
+	lock     sync.Mutex
+	machines map[string]*vmopv1.VirtualMachine // as they are served, by name
+	// inVCenter are the facts, as vCenter has them, of those that are not as they are served any more.
+	inVCenter   map[string]facts.Machine
+	made        map[string]bool
+	noTools     bool
+	paused      map[string]bool
+	terminating bool
+	deaf        bool // guests do not do what they are asked for
+	fail        error
+
+	acts       []act
+	released   []string
+	withdrawn  []string
+	conditions map[string]metav1.Condition
+	records    map[facts.ID]facts.Head // in which there is a deletion that is over
+	more       chan struct{}
 }
 
-func (w *world) SetPower(_ context.Context, uid types.UID, target vmopv1.VirtualMachinePowerState, mode vmopv1.VirtualMachinePowerOpMode, asked time.Time) (time.Duration, error) {
-	w.lock.Lock()
-	defer w.lock.Unlock()
-	w.asked = append(w.asked, power{uid, target, mode, asked})
-	if w.fail != nil || w.again > 0 {
-		return w.again, w.fail
+// seen are the facts that a machine is served by.
+func (w *world) seen(vm *vmopv1.VirtualMachine) facts.Machine {
+	m := facts.Machine{
+		ID: facts.ID{Type: "VirtualMachine", Value: vm.Name}, Name: vm.Name, InstanceUUID: string(vm.UID), PowerState: live[vm.Status.PowerState],
+		Head: &facts.Head{UID: string(vm.UID), Sequence: 1}, ToolsRunning: !w.noTools,
 	}
-	vm := w.machines[uid].DeepCopy()
-	vm.Status.PowerState = target
-	w.machines[uid] = vm
+	m.Head.Paused = vmoperator.Paused(vm.Annotations, "")
+	if w.paused[vm.Name] {
+		m.PauseOption = "true"
+	}
+	return m
+}
+
+func (w *world) Find(_, name string) (Machine, bool) {
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	vm, found := w.machines[name]
+	if !found {
+		return Machine{}, false
+	}
+	return Machine{Object: vm.DeepCopy(), Facts: w.seen(vm), Made: w.made[name]}, true
+}
+
+// do carries out a verb after which the machine is in a power state.
+func (w *world) do(verb string, id facts.ID, still func(facts.Machine) error, state vmopv1.VirtualMachinePowerState) error {
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	vm, found := w.machines[id.Value]
+	if !found {
+		return failure.NotFound
+	}
+	now, moved := w.inVCenter[id.Value]
+	if !moved {
+		now = w.seen(vm)
+	}
+	if err := still(now); err != nil {
+		return fmt.Errorf("%s: %w", verb, err)
+	}
+	if w.fail != nil {
+		return w.fail
+	}
+	w.acts = append(w.acts, act{id.Value, verb})
+	if state == "" || w.deaf && strings.HasSuffix(verb, "guest") {
+		return nil
+	}
+	vm = vm.DeepCopy()
+	vm.Status.PowerState = state
+	w.machines[id.Value] = vm
 	w.source.Modify(vm.DeepCopy())
-	return 0, nil
+	return nil
 }
 
-func (w *world) Paused(uid types.UID) bool {
+func (w *world) PowerOn(_ context.Context, id facts.ID, still func(facts.Machine) error) error {
+	return w.do("power on", id, still, on)
+}
+
+func (w *world) PowerOff(_ context.Context, id facts.ID, still func(facts.Machine) error) error {
+	return w.do("power off", id, still, off)
+}
+
+func (w *world) Suspend(_ context.Context, id facts.ID, still func(facts.Machine) error) error {
+	return w.do("suspend", id, still, suspended)
+}
+
+func (w *world) ShutdownGuest(_ context.Context, id facts.ID, still func(facts.Machine) error) error {
+	return w.do("shut down the guest", id, still, off)
+}
+
+func (w *world) StandbyGuest(_ context.Context, id facts.ID, still func(facts.Machine) error) error {
+	return w.do("suspend the guest", id, still, suspended)
+}
+
+func (w *world) Amend(_ context.Context, id facts.ID, amend func(facts.Machine) (facts.Head, error)) error {
 	w.lock.Lock()
 	defer w.lock.Unlock()
-	return w.paused[uid]
+	now, found := w.inVCenter[id.Value]
+	if !found {
+		return failure.NotFound
+	}
+	head, err := amend(now)
+	if err != nil {
+		return err
+	}
+	now.Head = &head
+	w.inVCenter[id.Value] = now
+	w.acts = append(w.acts, act{id.Value, "amend"})
+	return nil
 }
 
-func (w *world) SetCondition(uid types.UID, condition metav1.Condition) {
+func (w *world) Withdraw(_, name string, _ types.UID) {
 	w.lock.Lock()
 	defer w.lock.Unlock()
-	w.conditions[uid] = condition
+	w.withdrawn = append(w.withdrawn, name)
 }
 
-func (w *world) ClearCondition(uid types.UID, _ string) {
+func (w *world) Withdrawn() map[facts.ID]facts.Head {
 	w.lock.Lock()
 	defer w.lock.Unlock()
-	delete(w.conditions, uid)
+	return maps.Clone(w.records)
 }
 
-func (w *world) RemoveFinalizer(_ context.Context, _, _ string, uid types.UID, finalizer string) error {
+func (w *world) Withdrawals() <-chan struct{} { return w.more }
+
+func (w *world) Forget(id facts.ID) {
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	delete(w.records, id)
+}
+
+func (w *world) Terminating(context.Context, string) (bool, error) {
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	return w.terminating, nil
+}
+
+func (w *world) SetCondition(_, name string, _ types.UID, condition metav1.Condition) {
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	w.conditions[name] = condition
+}
+
+func (w *world) ClearCondition(_, name string, _ types.UID, _ string) {
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	delete(w.conditions, name)
+}
+
+func (w *world) RemoveFinalizer(_ context.Context, _, name string, uid types.UID, finalizer string) error {
 	w.lock.Lock()
 	defer w.lock.Unlock()
 	if finalizer != vmoperator.MachineFinalizer {
 		return errors.New("removed somebody else's finalizer")
 	}
-	if slices.Contains(w.released, uid) { // it may be asked again before the controller sees that the machine is gone
-		return nil
+	// It may be asked again before the controller sees that the machine is gone.
+	if vm := w.machines[name]; vm != nil && vm.UID == uid {
+		w.released = append(w.released, name)
+		delete(w.machines, name)
+		w.source.Delete(vm.DeepCopy())
 	}
-	w.released = append(w.released, uid)
-	w.source.Delete(w.machines[uid].DeepCopy())
 	return nil
 }
 
-func (w *world) answer(again time.Duration, fail error) {
+func (w *world) failing(fail error) {
 	w.lock.Lock()
 	defer w.lock.Unlock()
-	w.again, w.fail = again, fail
+	w.fail = fail
 }
 
-func (w *world) read() (asked []power, released []types.UID, conditions int) {
+func (w *world) read() (acts []act, released []string, conditions int) {
 	w.lock.Lock()
 	defer w.lock.Unlock()
-	return append([]power(nil), w.asked...), append([]types.UID(nil), w.released...), len(w.conditions)
+	return slices.Clone(w.acts), slices.Clone(w.released), len(w.conditions)
 }
 
 func machine(name string, spec, status vmopv1.VirtualMachinePowerState, change func(*vmopv1.VirtualMachine)) *vmopv1.VirtualMachine {
 	vm := &vmopv1.VirtualMachine{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: name, UID: types.UID(name), Finalizers: []string{vmoperator.MachineFinalizer}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: name, UID: types.UID("uid-" + name), Finalizers: []string{vmoperator.MachineFinalizer}},
 		Spec:       vmopv1.VirtualMachineSpec{PowerState: spec},
 		Status:     vmopv1.VirtualMachineStatus{PowerState: status},
 	}
@@ -125,18 +231,25 @@ func deleting(vm *vmopv1.VirtualMachine) {
 	vm.DeletionTimestamp = &metav1.Time{Time: time.Unix(1_800_000_000, 0)}
 }
 
+// allowed is being deleted, and may be though Pacific did not make it.
+func allowed(vm *vmopv1.VirtualMachine) {
+	deleting(vm)
+	vm.Annotations = map[string]string{vsphere.ReclaimPolicyAnnotation: vsphere.ReclaimDelete}
+}
+
 func start(t *testing.T, w *world, machines ...*vmopv1.VirtualMachine) *clocktesting.FakePassiveClock {
 	t.Helper()
 	w.source = cachetesting.NewFakeControllerSource()
-	w.machines, w.conditions = map[types.UID]*vmopv1.VirtualMachine{}, map[types.UID]metav1.Condition{}
+	w.machines, w.conditions = map[string]*vmopv1.VirtualMachine{}, map[string]metav1.Condition{}
+	w.more = make(chan struct{}, 1)
 	for _, vm := range machines {
-		w.machines[vm.UID] = vm
+		w.machines[vm.Name] = vm
 		w.source.Add(vm.DeepCopy())
 	}
 	logger, ctx := ktesting.NewTestContext(t)
 	ctx, stop := context.WithCancel(ctx)
 	clock := clocktesting.NewFakePassiveClock(time.Unix(1_800_000_000, 0))
-	controller := &Controller{Machines: w.source, Releaser: w, Power: w, Conditions: w, Clock: clock, Logger: logger}
+	controller := &Controller{Served: w.source, Releaser: w, Machines: w, Verbs: w, Namespaces: w, Clock: clock, Logger: logger}
 	done := make(chan error, 1)
 	go func() { done <- controller.Run(ctx, 2) }()
 	t.Cleanup(func() {
@@ -148,79 +261,146 @@ func start(t *testing.T, w *world, machines ...*vmopv1.VirtualMachine) *clocktes
 	return clock
 }
 
-// TestWhatIsAsked starts a controller on one machine that has work, and on one
-// behind it that tells when the first was looked at.
-func TestWhatIsAsked(t *testing.T) {
+// TestWhatIsDone starts a controller on one machine that has work, and on one behind it that tells when the first was
+// looked at.
+func TestWhatIsDone(t *testing.T) {
+	hard := func(vm *vmopv1.VirtualMachine) {
+		vm.Spec.PowerOffMode, vm.Spec.SuspendMode = vmopv1.VirtualMachinePowerOpModeHard, vmopv1.VirtualMachinePowerOpModeHard
+	}
 	tests := map[string]struct {
-		machine      *vmopv1.VirtualMachine
-		paused       bool
-		wantAsked    []power
-		wantReleased []types.UID
+		machine       *vmopv1.VirtualMachine
+		world         *world
+		want          []string
+		released      []string
+		withdrawn     []string
+		wantCondition string
 	}{
-		"as declared":            {machine: machine("vm", on, on, nil)},
-		"nothing declared":       {machine: machine("vm", "", off, nil)},
-		"power on":               {machine: machine("vm", on, off, nil), wantAsked: []power{{UID: "vm", Target: on, Mode: "TrySoft"}}},
-		"power off":              {machine: machine("vm", off, on, func(vm *vmopv1.VirtualMachine) { vm.Spec.PowerOffMode = "Hard" }), wantAsked: []power{{UID: "vm", Target: off, Mode: "Hard"}}},
-		"suspend":                {machine: machine("vm", suspended, on, func(vm *vmopv1.VirtualMachine) { vm.Spec.SuspendMode = "Soft" }), wantAsked: []power{{UID: "vm", Target: suspended, Mode: "Soft"}}},
-		"paused by annotation":   {machine: machine("vm", on, off, func(vm *vmopv1.VirtualMachine) { vm.Annotations = map[string]string{vmopv1.PauseAnnotation: ""} })},
-		"paused by an admin":     {machine: machine("vm", on, off, nil), paused: true},
-		"deleted while on":       {machine: machine("vm", on, on, deleting), wantAsked: []power{{UID: "vm", Target: off, Mode: "TrySoft"}}, wantReleased: []types.UID{"vm"}},
-		"deleted while off":      {machine: machine("vm", on, off, deleting), wantReleased: []types.UID{"vm"}},
-		"deleted, already free":  {machine: machine("vm", on, on, func(vm *vmopv1.VirtualMachine) { deleting(vm); vm.Finalizers = []string{"other"} })},
-		"deleted while paused":   {machine: machine("vm", on, on, deleting), paused: true},
-		"deleted while suspendd": {machine: machine("vm", "", suspended, deleting), wantReleased: []types.UID{"vm"}},
+		"as declared":                    {machine: machine("vm", on, on, nil)},
+		"nothing declared":               {machine: machine("vm", "", off, nil)},
+		"power on":                       {machine: machine("vm", on, off, nil), want: []string{"power on"}},
+		"power off":                      {machine: machine("vm", off, on, nil), want: []string{"shut down the guest"}},
+		"power off hard":                 {machine: machine("vm", off, on, hard), want: []string{"power off"}},
+		"power off, no tools":            {machine: machine("vm", off, on, nil), world: &world{noTools: true}, want: []string{"power off"}},
+		"power off, suspended":           {machine: machine("vm", off, suspended, nil), want: []string{"power off"}},
+		"suspend":                        {machine: machine("vm", suspended, on, nil), want: []string{"suspend the guest"}},
+		"suspend hard":                   {machine: machine("vm", suspended, on, hard), want: []string{"suspend"}},
+		"suspend what is off":            {machine: machine("vm", suspended, off, nil), wantCondition: "it is powered off, and only one that runs can be suspended: invalid"},
+		"paused by annotation":           {machine: machine("vm", on, off, func(vm *vmopv1.VirtualMachine) { vm.Annotations = map[string]string{vmopv1.PauseAnnotation: ""} })},
+		"paused by an admin":             {machine: machine("vm", on, off, nil), world: &world{paused: map[string]bool{"vm": true}}},
+		"deleted while on":               {machine: machine("vm", on, on, deleting), world: &world{made: map[string]bool{"vm": true}}, want: []string{"shut down the guest"}, released: []string{"vm"}},
+		"deleted while off":              {machine: machine("vm", on, off, deleting), world: &world{made: map[string]bool{"vm": true}}, released: []string{"vm"}},
+		"deleted, already free":          {machine: machine("vm", on, on, func(vm *vmopv1.VirtualMachine) { deleting(vm); vm.Finalizers = []string{"other"} })},
+		"deleted while paused":           {machine: machine("vm", on, on, deleting), world: &world{made: map[string]bool{"vm": true}, paused: map[string]bool{"vm": true}}},
+		"deleted, suspended":             {machine: machine("vm", "", suspended, deleting), world: &world{made: map[string]bool{"vm": true}}, released: []string{"vm"}},
+		"adopted, allowed":               {machine: machine("vm", "", off, allowed), released: []string{"vm"}},
+		"adopted, kept now":              {machine: machine("vm", "", on, deleting), withdrawn: []string{"vm"}},
+		"adopted, Namespace terminating": {machine: machine("vm", "", on, allowed), world: &world{terminating: true}},
+		"made, Namespace terminating":    {machine: machine("vm", "", off, deleting), world: &world{made: map[string]bool{"vm": true}, terminating: true}, released: []string{"vm"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := &world{paused: map[types.UID]bool{"vm": test.paused}}
+			w := test.world
+			if w == nil {
+				w = &world{}
+			}
 			start(t, w, test.machine)
 			// Work is taken in order, so that once the second machine's is done the first has been looked at.
 			w.lock.Lock()
-			w.machines["behind"] = machine("behind", off, on, nil)
+			w.machines["behind"] = machine("behind", off, on, hard)
 			w.source.Add(w.machines["behind"].DeepCopy())
 			w.lock.Unlock()
-			want := append(append([]power(nil), test.wantAsked...), power{UID: "behind", Target: off, Mode: "TrySoft"})
-			waittest.Eventually(t, "everything asked and released", func() bool {
-				asked, released, _ := w.read()
-				return len(asked) >= len(want) && len(released) == len(test.wantReleased)
-			})
-			asked, released, _ := w.read()
-			byUID := cmp.Transformer("byUID", func(all []power) map[types.UID]power {
-				byUID := map[types.UID]power{}
-				for _, one := range all {
-					byUID[one.UID] = one
-				}
-				return byUID
-			})
-			if diff := cmp.Diff(want, asked, byUID); diff != "" {
-				t.Errorf("asked (-want +got):\n%s", diff)
+			conditions := 0
+			if test.wantCondition != "" {
+				conditions = 1
 			}
-			if diff := cmp.Diff(test.wantReleased, released); diff != "" {
+			waittest.Eventually(t, "everything done and released", func() bool {
+				acts, released, got := w.read()
+				return len(acts) > len(test.want) && len(released) == len(test.released) && got == conditions
+			})
+			acts, released, _ := w.read()
+			want := map[act]bool{{"behind", "power off"}: true}
+			for _, verb := range test.want {
+				want[act{"vm", verb}] = true
+			}
+			got := map[act]bool{}
+			for _, one := range acts {
+				got[one] = true
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("done (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(test.released, released); diff != "" {
 				t.Errorf("released (-want +got):\n%s", diff)
+			}
+			w.lock.Lock()
+			defer w.lock.Unlock()
+			if diff := cmp.Diff(test.withdrawn, w.withdrawn); diff != "" {
+				t.Errorf("withdrawn (-want +got):\n%s", diff)
+			}
+			if got := w.conditions["vm"].Message; got != test.wantCondition {
+				t.Errorf("condition %q, want %q", got, test.wantCondition)
 			}
 		})
 	}
 }
 
-func TestAGuestIsAskedOnceAndThenWaitedFor(t *testing.T) {
-	w := &world{}
-	w.answer(time.Millisecond, nil)
-	clock := start(t, w, machine("vm", off, on, nil))
-	waittest.Eventually(t, "asked three times", func() bool { asked, _, _ := w.read(); return len(asked) >= 3 })
-	asked, _, _ := w.read()
-	if !asked[0].Asked.IsZero() {
-		t.Errorf("the first step says that the guest was asked at %v, want never", asked[0].Asked)
+// TestVCenterHasTheLastWord: what was decided by what is served is not done to a machine that is something else by now.
+func TestVCenterHasTheLastWord(t *testing.T) {
+	vm := machine("vm", "", on, allowed)
+	for name, change := range map[string]func(*facts.Machine){
+		"moved":        func(m *facts.Machine) { m.Folders = []facts.ID{{Type: "Folder", Value: "elsewhere"}} },
+		"paused":       func(m *facts.Machine) { m.PauseOption = "true" },
+		"no record":    func(m *facts.Machine) { m.Head = nil },
+		"a template":   func(m *facts.Machine) { m.Template = true },
+		"another uuid": func(m *facts.Machine) { m.InstanceUUID = "other" },
+		"powered off":  func(m *facts.Machine) { m.PowerState = facts.PoweredOff },
+	} {
+		w := &world{source: cachetesting.NewFakeControllerSource(), machines: map[string]*vmopv1.VirtualMachine{"vm": vm}}
+		now := w.seen(vm)
+		change(&now)
+		w.inVCenter = map[string]facts.Machine{"vm": now}
+		c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Clock: clocktesting.NewFakePassiveClock(time.Now()), asked: map[types.UID]time.Time{}}
+		m, _ := w.Find("team-a", "vm")
+		again, err := c.sync(t.Context(), m)
+		if err != nil || again != movedInterval {
+			t.Errorf("%s: come again after %s, %v", name, again, err)
+		}
+		if acts, released, conditions := w.read(); len(acts) > 0 || len(released) > 0 || conditions > 0 {
+			t.Errorf("%s: done %v, released %v, %d conditions", name, acts, released, conditions)
+		}
 	}
-	for _, later := range asked[1:] {
-		if later.Asked != clock.Now() {
-			t.Errorf("a later step says that the guest was asked at %v, want %v", later.Asked, clock.Now())
+}
+
+// TestAGuestIsAskedOnceAndThenWaitedFor, with mode TrySoft for five minutes.
+func TestAGuestIsAskedOnceAndThenWaitedFor(t *testing.T) {
+	vm := machine("vm", off, on, nil)
+	w := &world{source: cachetesting.NewFakeControllerSource(), machines: map[string]*vmopv1.VirtualMachine{"vm": vm}, deaf: true}
+	clock := clocktesting.NewFakePassiveClock(time.Unix(1_800_000_000, 0))
+	c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Clock: clock, asked: map[types.UID]time.Time{}}
+	for _, step := range []struct {
+		after, again time.Duration
+		want         []act
+	}{
+		{0, softPoll, []act{{"vm", "shut down the guest"}}},
+		{softPoll, softPoll, []act{{"vm", "shut down the guest"}}},
+		{SoftTimeout - softPoll - time.Second, time.Second, []act{{"vm", "shut down the guest"}}},
+		{time.Second, 0, []act{{"vm", "shut down the guest"}, {"vm", "power off"}}},
+	} {
+		clock.SetTime(clock.Now().Add(step.after))
+		m, _ := w.Find("team-a", "vm")
+		again, err := c.sync(t.Context(), m)
+		if err != nil || again != step.again {
+			t.Errorf("after %s: come again after %s, %v, want %s", step.after, again, err, step.again)
+		}
+		acts, _, _ := w.read()
+		if diff := cmp.Diff(step.want, acts); diff != "" {
+			t.Errorf("after %s (-want +got):\n%s", step.after, diff)
 		}
 	}
 }
 
 func TestAFailureIsShownAndTriedAgain(t *testing.T) {
-	w := &world{}
-	w.answer(0, errors.New("no host is compatible"))
+	w := &world{fail: errors.New("no host is compatible")}
 	start(t, w, machine("vm", on, off, nil))
 	waittest.Eventually(t, "the condition", func() bool { _, _, conditions := w.read(); return conditions == 1 })
 	want := metav1.Condition{
@@ -233,10 +413,48 @@ func TestAFailureIsShownAndTriedAgain(t *testing.T) {
 	}
 	w.lock.Unlock()
 
-	w.answer(0, nil)
+	w.failing(nil)
 	waittest.Eventually(t, "powered on, and no condition", func() bool {
 		w.lock.Lock()
 		defer w.lock.Unlock()
 		return w.machines["vm"].Status.PowerState == on && len(w.conditions) == 0
 	})
+}
+
+// TestDeletionsThatAreOverAreTakenOut of the records of machines, wherever they lie now.
+func TestDeletionsThatAreOverAreTakenOut(t *testing.T) {
+	id := func(name string) facts.ID { return facts.ID{Type: "VirtualMachine", Value: name} }
+	deletion := time.Unix(1_700_000_000, 0).UTC()
+	head := func(name string) facts.Head {
+		return facts.Head{UID: name, Sequence: 4, Namespace: "team-a", Name: name, Deletion: deletion}
+	}
+	in := func(name string, change func(*facts.Machine)) facts.Machine {
+		h := head(name)
+		m := facts.Machine{ID: id(name), InstanceUUID: name, Head: &h}
+		if change != nil {
+			change(&m)
+		}
+		return m
+	}
+	w := &world{
+		records: map[facts.ID]facts.Head{id("left"): head("left"), id("gone"): head("gone"), id("template"): head("template"), id("rewritten"): head("rewritten")},
+		inVCenter: map[string]facts.Machine{
+			"left":      in("left", nil),
+			"template":  in("template", func(m *facts.Machine) { m.Template = true }),
+			"rewritten": in("rewritten", func(m *facts.Machine) { m.Head.Sequence = 5 }),
+		},
+	}
+	start(t, w)
+	waittest.Eventually(t, "it is withdrawn", func() bool { acts, _, _ := w.read(); return len(acts) == 1 && len(w.Withdrawn()) == 2 })
+	acts, _, _ := w.read()
+	if diff := cmp.Diff([]act{{"left", "amend"}}, acts); diff != "" {
+		t.Errorf("done (-want +got):\n%s", diff)
+	}
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	want := head("left")
+	want.Deletion = time.Time{}
+	if diff := cmp.Diff(&want, w.inVCenter["left"].Head); diff != "" {
+		t.Errorf("the record (-want +got):\n%s", diff)
+	}
 }

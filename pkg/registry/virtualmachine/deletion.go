@@ -39,7 +39,7 @@ func (r *REST) Delete(ctx context.Context, name string, validation rest.Validate
 // is then made conditional upon, so nobody slips an annotation in between.
 func (r *REST) guarded(validation rest.ValidateObjectFunc) rest.ValidateObjectFunc {
 	return func(ctx context.Context, obj runtime.Object) error {
-		if err := r.guard(obj); err != nil {
+		if err := r.guard(ctx, obj); err != nil {
 			return err
 		}
 		if validation == nil {
@@ -50,19 +50,38 @@ func (r *REST) guarded(validation rest.ValidateObjectFunc) rest.ValidateObjectFu
 }
 
 // guard refuses to destroy what Pacific did not make, unless the machine's reclaim
-// policy says otherwise. A machine that is already being deleted passes.
-func (r *REST) guard(obj runtime.Object) error {
+// policy says otherwise. A Namespace that is being deleted takes nothing else with it
+// than what Pacific made, whatever the policy. A machine that is already being deleted
+// passes.
+func (r *REST) guard(ctx context.Context, obj runtime.Object) error {
 	vm, ok := obj.(*v1alpha5.VirtualMachine)
 	if !ok {
 		return fmt.Errorf("delete a virtual machine: got a %T", obj)
 	}
-	if vm.DeletionTimestamp != nil || vm.Annotations[vsphere.ReclaimPolicyAnnotation] == vsphere.ReclaimDelete || r.origins.Created(vm.UID) {
+	if vm.DeletionTimestamp != nil || r.made(vm) {
 		return nil
+	}
+	if r.deletable(vm) {
+		terminating, err := r.namespaces.Terminating(ctx, vm.Namespace)
+		if err != nil || !terminating {
+			return err
+		}
+		return guardError{apierrors.NewForbidden(GroupResource(), vm.Name, fmt.Errorf(
+			"it was not created through this API, so it stays in vCenter when its Namespace %q is deleted", vm.Namespace))}
 	}
 	return guardError{apierrors.NewForbidden(GroupResource(), vm.Name, fmt.Errorf(
 		"it was not created through this API, and deleting it would destroy it in vCenter; to allow that, first run: "+
 			"kubectl annotate virtualmachine %s --namespace %s %s=%s",
 		vm.Name, vm.Namespace, vsphere.ReclaimPolicyAnnotation, vsphere.ReclaimDelete))}
+}
+
+// deletable says whether the guard may let a machine's deletion pass.
+func (r *REST) deletable(vm *v1alpha5.VirtualMachine) bool {
+	return vm.DeletionTimestamp != nil || vm.Annotations[vsphere.ReclaimPolicyAnnotation] == vsphere.ReclaimDelete || r.made(vm)
+}
+
+func (r *REST) made(vm *v1alpha5.VirtualMachine) bool {
+	return r.origins.Created(vm.Namespace, vm.Name, vm.UID)
 }
 
 // guardError is a refusal by the guard, told apart from one by admission.
@@ -100,7 +119,7 @@ func (r *REST) DeleteCollection(ctx context.Context, validation rest.ValidateObj
 		if ctx.Err() != nil {
 			break
 		}
-		if r.guard(&list.Items[i]) == nil {
+		if r.deletable(&list.Items[i]) {
 			next <- i
 		}
 	}

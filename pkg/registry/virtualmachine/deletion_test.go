@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -160,5 +161,29 @@ func TestUnsafeDeleteDoesNotPassTheGuard(t *testing.T) {
 	}
 	if vm := server.stored("web-1"); vm.DeletionTimestamp != nil {
 		t.Errorf("the machine is being deleted since %v", vm.DeletionTimestamp)
+	}
+}
+
+// A Namespace that is being deleted takes what Pacific made with it, and nothing else, whatever the reclaim policies say.
+func TestATerminatingNamespaceTakesWhatWasMade(t *testing.T) {
+	made, allowed := deletable()
+	server := newServer(t, made, allowed)
+	server.around.terminating.Store(true)
+	if got := server.do("DELETE", path("v1alpha5", "/allowed"), "", nil); got.code != http.StatusForbidden ||
+		!strings.Contains(got.status(t).Message, `it stays in vCenter when its Namespace "team-a" is deleted`) {
+		t.Errorf("delete the adopted one: %d %s", got.code, got.body)
+	}
+	got := server.do("DELETE", path("v1alpha5", ""), "", nil)
+	var names []string
+	for _, item := range decode[v1alpha5.VirtualMachineList](t, got).Items {
+		names = append(names, item.Name)
+	}
+	if diff := cmp.Diff([]string{"made"}, names); got.code != http.StatusOK || diff != "" {
+		t.Errorf("%d, deleted (-want +got):\n%s", got.code, diff)
+	}
+	for name, deleting := range map[string]bool{"made": true, "allowed": false} {
+		if vm := server.stored(name); (vm.DeletionTimestamp != nil) != deleting {
+			t.Errorf("%s: deletion timestamp is %v", name, vm.DeletionTimestamp)
+		}
 	}
 }

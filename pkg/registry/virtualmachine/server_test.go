@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,7 +43,14 @@ const madeHere types.UID = "made-here"
 
 type origins struct{}
 
-func (origins) Created(uid types.UID) bool { return uid == madeHere }
+func (origins) Created(_, _ string, uid types.UID) bool { return uid == madeHere }
+
+// namespaces has team-a, which is being deleted when that is set.
+type namespaces struct{ terminating atomic.Bool }
+
+func (n *namespaces) Terminating(context.Context, string) (bool, error) {
+	return n.terminating.Load(), nil
+}
 
 // grants gives team-a what is in it, of two content libraries.
 // Of what else there may be in vCenter, unread has not been read.
@@ -112,6 +120,7 @@ type server struct {
 	world    *world
 	machines *REST
 	grants   *grants
+	around   *namespaces
 	api      *genericapiserver.GenericAPIServer
 }
 
@@ -154,8 +163,8 @@ func newServerWith(t *testing.T, sequence *livestore.Sequence, machines ...*v1al
 	store.Replace(seed)
 
 	clock := testingclock.NewFakePassiveClock(created.Add(50 * time.Hour))
-	given := &grants{}
-	endpoints, err := NewREST(scheme, getter{codec: codecs.LegacyCodec(v1alpha5.GroupVersion), decorator: store.Decorator()}, origins{}, given, clock)
+	given, around := &grants{}, &namespaces{}
+	endpoints, err := NewREST(scheme, getter{codec: codecs.LegacyCodec(v1alpha5.GroupVersion), decorator: store.Decorator()}, origins{}, given, around, clock)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +192,7 @@ func newServerWith(t *testing.T, sequence *livestore.Sequence, machines ...*v1al
 	served := httptest.NewServer(api.Handler)
 	t.Cleanup(endpoints.VirtualMachine.Destroy)
 	t.Cleanup(served.Close)
-	started := &server{Server: served, t: t, api: api, world: outside, machines: endpoints.VirtualMachine, grants: given}
+	started := &server{Server: served, t: t, api: api, world: outside, machines: endpoints.VirtualMachine, grants: given, around: around}
 	started.waitReady()
 	return started
 }

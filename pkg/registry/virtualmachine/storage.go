@@ -34,9 +34,15 @@ func GroupResource() schema.GroupResource {
 
 // Origins knows where virtual machines come from.
 type Origins interface {
-	// Created tells whether Pacific made the virtual machine with this uid. It is
+	// Created tells whether Pacific made the virtual machine of that name, if it is the one with this uid. It is
 	// false for one that was in vCenter before, and for one that nobody knows.
-	Created(uid types.UID) bool
+	Created(namespace, name string, uid types.UID) bool
+}
+
+// Namespaces knows Kubernetes' Namespaces.
+type Namespaces interface {
+	// Terminating says whether a Namespace is being deleted, or is not there. It is the truth of this moment.
+	Terminating(ctx context.Context, name string) (bool, error)
 }
 
 // Storage holds the endpoints of the resource.
@@ -48,9 +54,10 @@ type Storage struct {
 // REST serves the virtual machines.
 type REST struct {
 	registry.Reads
-	origins Origins
-	grants  Grants
-	clock   clock.PassiveClock
+	origins    Origins
+	grants     Grants
+	namespaces Namespaces
+	clock      clock.PassiveClock
 }
 
 var (
@@ -68,7 +75,7 @@ var (
 )
 
 // NewREST returns the endpoints over the storage that the getter brings.
-func NewREST(scheme *runtime.Scheme, getter generic.RESTOptionsGetter, origins Origins, grants Grants, clock clock.PassiveClock) (*Storage, error) {
+func NewREST(scheme *runtime.Scheme, getter generic.RESTOptionsGetter, origins Origins, grants Grants, namespaces Namespaces, clock clock.PassiveClock) (*Storage, error) {
 	resource := GroupResource()
 	rules := strategy{ObjectTyper: scheme, NameGenerator: names.SimpleNameGenerator}
 	store := &genericregistry.Store{
@@ -86,7 +93,7 @@ func NewREST(scheme *runtime.Scheme, getter generic.RESTOptionsGetter, origins O
 	if err := store.CompleteWithOptions(storeOptions(getter)); err != nil {
 		return nil, fmt.Errorf("set up storage of %s: %w", resource, err)
 	}
-	machines := &REST{Reads: registry.Reads{Store: store}, origins: origins, grants: grants, clock: clock}
+	machines := &REST{Reads: registry.Reads{Store: store}, origins: origins, grants: grants, namespaces: namespaces, clock: clock}
 	// Here both ways to create come by: a POST, and an apply to a name that is not there.
 	store.BeginCreate = machines.beginCreate
 	return &Storage{VirtualMachine: machines, Status: &StatusREST{machines: machines}}, nil

@@ -66,8 +66,8 @@ func NewTree(root string) *Tree {
 // Root is the id of the namespaces folder.
 func (t *Tree) Root() string { return t.root }
 
-// SetRoot names another namespaces folder, as after the old one was deleted and made again. It returns the ids of all folders when
-// it is another one than before.
+// SetRoot names another namespaces folder, as after the old one was deleted and made again. It returns the ids of all
+// folders when it is another one than before.
 func (t *Tree) SetRoot(root string) []string {
 	if t.root == root {
 		return nil
@@ -204,8 +204,8 @@ func (t *Tree) choose(tops []string) map[string]string {
 	return names
 }
 
-// collect appends the folder and all folders below it. Between two updates that belong together folders may name each other as
-// parent, so it goes to none twice.
+// collect appends the folder and all folders below it. Between two updates that belong together folders may name each
+// other as parent, so it goes to none twice.
 func (t *Tree) collect(id string, to []string) []string {
 	seen := map[string]bool{id: true}
 	queue := []string{id}
@@ -240,6 +240,24 @@ func (t *Tree) Locate(parent string) Place {
 		parent, direct = f.parent, false
 	}
 	return Place{}
+}
+
+// Path is the way from an object whose parent folder is given up to the root: that folder, the one above it, and so on,
+// with the root as the last. Empty: the root is not above it.
+func (t *Tree) Path(parent string) []string {
+	var path []string
+	for range len(t.folders) + 1 {
+		path = append(path, parent)
+		if parent == t.root && parent != "" {
+			return path
+		}
+		f := t.folders[parent]
+		if f == nil {
+			return nil
+		}
+		parent = f.parent
+	}
+	return nil
 }
 
 // Namespaces lists the namespaces by name: the folders that have one.

@@ -9,15 +9,14 @@ import (
 	"time"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
-	"github.com/vmware/govmomi/vim25"
-	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/types"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/klog/v2"
 
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/livestore"
-	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
 const (
@@ -25,22 +24,20 @@ const (
 	defaultTimeout = 30 * time.Second
 	// patience is how long the inventory may take to show a write before the object is read on purpose.
 	patience = time.Second
-	// staleRetries is how often a write is tried again that met a version newer than the known one, though nothing visible had changed.
-	staleRetries = 3
-	staleWait    = 2 * time.Second
+	// attempts is how often a write is made for which vCenter says that somebody else was faster, or that a task is under
+	// way.
+	attempts     = 3
+	attemptPause = 100 * time.Millisecond
 )
 
-// Session carries out calls that read; vcenter.Session does. Errors come with their failure kind.
-type Session interface {
-	Do(ctx context.Context, operation string, f func(context.Context, *vim25.Client) error) error
-}
+// errMoved says that a machine is not any more what was decided on. The mirror will show that soon.
+var errMoved = fmt.Errorf("the virtual machine is not what it was decided on any more: %w", failure.Conflict)
 
-// Writer carries out calls that act; vcenter.Writer does. Errors come with their failure kind.
-type Writer interface {
-	// Ready says why nothing may be changed now, nil when something may.
-	Ready() error
-	Do(ctx context.Context, operation string, f func(context.Context, *vim25.Client) error) error
-	RunTask(ctx context.Context, operation string, start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error)) (*types.TaskInfo, error)
+// Verbs act on one machine of vCenter each, if still says directly before that they are still to; machine.Verbs does.
+type Verbs interface {
+	WriteRecord(ctx context.Context, id facts.ID, head facts.Head, body []byte, still func(facts.Machine) error) error
+	PowerOff(ctx context.Context, id facts.ID, still func(facts.Machine) error) error
+	Destroy(ctx context.Context, id facts.ID, still func(facts.Machine) error) error
 }
 
 // Refresher reads one object now and hands it to the Projector; inventory.Collector does.
@@ -50,8 +47,9 @@ type Refresher interface {
 
 // Backend carries out in vCenter what is written to the live store. Its fields are set before use.
 type Backend struct {
-	Session   Session
-	Writer    Writer
+	Verbs Verbs
+	// Ready says why nothing may be changed now, nil when something may.
+	Ready     func() error
 	Projector *Projector
 	Refresher Refresher // Nil: updates of the inventory are all there is to wait for.
 	Logger    klog.Logger
@@ -66,78 +64,40 @@ func (b *Backend) Create(_ context.Context, key string, _ runtime.Object) error 
 	return fmt.Errorf("create %s: creating virtual machines is not supported yet: %w", key, failure.Forbidden)
 }
 
-// Update implements livestore.Backend: it writes the machine's metadata, under the version of its configuration that current was made from.
+// Update implements livestore.Backend: it writes the machine's metadata, provided that the machine is still what
+// current was made from.
 func (b *Backend) Update(ctx context.Context, key string, current, desired runtime.Object) error {
 	ctx, cancel := b.bound(ctx)
 	defer cancel()
-	err := b.Writer.Ready()
-	if err != nil {
+	if err := b.Ready(); err != nil {
 		return fmt.Errorf("update %s: %w", key, err)
 	}
-	for range staleRetries {
-		var state State
-		if state, err = b.find(key, current); err != nil {
-			return err
-		}
-		if err = b.update(ctx, &state, current.(*vmopv1.VirtualMachine), desired.(*vmopv1.VirtualMachine)); !errors.Is(err, failure.Conflict) {
-			return err
-		}
-		// vCenter knows of a change that the inventory has not brought yet. It may be one that no object shows: then the same write, with
-		// the new version, is right. Else find says that current is no longer current.
-		used := state.ChangeVersion
-		wait, stop := context.WithTimeout(ctx, staleWait)
-		moved := b.await(wait, state.Ref, 0, func(s State, found bool) bool { return !found || s.ChangeVersion != used })
-		stop()
-		if moved != nil {
-			return err
-		}
+	state, err := b.find(key, current)
+	if err != nil {
+		return err
 	}
-	return err
-}
-
-func (b *Backend) update(ctx context.Context, state *State, current, desired *vmopv1.VirtualMachine) error {
-	operation := fmt.Sprintf("update virtual machine %q", current.Namespace+"/"+current.Name)
-	if state.MetadataError != nil {
-		return fmt.Errorf("%s: "+malformedRemedyText+": %w", operation, state.MetadataError, failure.Invalid)
+	operation := fmt.Sprintf("update virtual machine %q", key[len(KeyPrefix):])
+	if err := writable(state); err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
 	}
-	if !state.Connected {
-		return fmt.Errorf("%s: vCenter does not reach it now: %w", operation, failure.Unavailable)
-	}
-	next, changed, err := record(state, current, desired)
+	next, changed, err := record(&state, current.(*vmopv1.VirtualMachine), desired.(*vmopv1.VirtualMachine))
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", operation, err, failure.Invalid)
 	}
 	if !changed {
 		return nil
 	}
-	value, err := next.Encode()
+	body, err := next.encodeBody()
 	if err != nil {
 		return err
 	}
-	_, err = b.Writer.RunTask(ctx, operation, func(ctx context.Context, client *vim25.Client) (types.ManagedObjectReference, error) {
-		response, err := methods.ReconfigVM_Task(ctx, client, &types.ReconfigVM_Task{
-			This: state.Ref,
-			Spec: types.VirtualMachineConfigSpec{
-				ChangeVersion: state.ChangeVersion,
-				ExtraConfig: []types.BaseOptionValue{
-					&types.OptionValue{Key: machine.RecordKey, Value: value},
-					&types.OptionValue{Key: machine.NamespacedNameKey, Value: next.Namespace + "/" + next.Name},
-				},
-			},
-		})
-		if err != nil {
-			return types.ManagedObjectReference{}, err
-		}
-		return response.Returnval, nil
-	})
-	if errors.Is(err, failure.NotFound) {
-		return fmt.Errorf("%s: it is gone from vCenter: %w", operation, failure.Conflict)
-	}
+	err = tryAgain(ctx, func() error { return b.Verbs.WriteRecord(ctx, state.ID, next.Head, body, unmoved(state)) })
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", operation, vanished(err))
 	}
-	err = b.await(ctx, state.Ref, patience, func(s State, found bool) bool {
-		return !found || string(s.UID) != next.UID || s.MetadataError != nil || s.Metadata != nil && s.Metadata.Sequence >= next.Sequence
+	err = b.await(ctx, state.Ref(), patience, func(s State, found bool) bool {
+		return !found || s.InstanceUUID != next.UID || s.MetadataError != nil ||
+			s.Metadata != nil && s.Metadata.Sequence >= next.Sequence
 	})
 	if err != nil {
 		return fmt.Errorf("%s: vCenter has done it, but the inventory does not show it yet: %w", operation, err)
@@ -145,11 +105,12 @@ func (b *Backend) update(ctx context.Context, state *State, current, desired *vm
 	return nil
 }
 
-// Delete implements livestore.Backend: it powers the machine off and destroys it. Whether that is allowed was decided before.
+// Delete implements livestore.Backend: it powers the machine off and destroys it, provided that its deletion was asked
+// for, is allowed, and that the machine is still what current was made from.
 func (b *Backend) Delete(ctx context.Context, key string, current runtime.Object) error {
 	ctx, cancel := b.bound(ctx)
 	defer cancel()
-	if err := b.Writer.Ready(); err != nil {
+	if err := b.Ready(); err != nil {
 		return fmt.Errorf("delete %s: %w", key, err)
 	}
 	state, err := b.find(key, current)
@@ -157,55 +118,116 @@ func (b *Backend) Delete(ctx context.Context, key string, current runtime.Object
 		return err
 	}
 	operation := fmt.Sprintf("destroy virtual machine %q", key[len(KeyPrefix):])
-	if state.MetadataError != nil {
-		return fmt.Errorf("%s: "+malformedRemedyText+": %w", operation, state.MetadataError, failure.Invalid)
+	if err := destroyable(state); err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
 	}
-	power := Power{Session: b.Session, Writer: b.Writer}
-	// A machine that somebody powers on in between cannot be destroyed: once more, then.
-	for range 2 {
-		if err = power.off(ctx, state.Ref); err == nil || errors.Is(err, failure.Conflict) {
-			_, err = b.Writer.RunTask(ctx, operation, func(ctx context.Context, client *vim25.Client) (types.ManagedObjectReference, error) {
-				response, err := methods.Destroy_Task(ctx, client, &types.Destroy_Task{This: state.Ref})
-				if err != nil {
-					return types.ManagedObjectReference{}, err
-				}
-				return response.Returnval, nil
-			})
+	off := state.PowerState == facts.PoweredOff
+	err = tryAgain(ctx, func() error {
+		if !off {
+			if err := b.Verbs.PowerOff(ctx, state.ID, unmoved(state)); err != nil {
+				return err
+			}
 		}
-		if !errors.Is(err, failure.Conflict) {
-			break
-		}
-	}
-	if errors.Is(err, failure.Conflict) {
+		off = false // one that somebody powers on in between cannot be destroyed
+		return b.Verbs.Destroy(ctx, state.ID, unmoved(state))
+	})
+	if errors.Is(err, failure.Conflict) && !errors.Is(err, errMoved) {
 		// The store would try again at once for a conflict, and this one will last.
 		return fmt.Errorf("%w: %s: %s", failure.Unavailable, operation, err.Error())
 	}
 	if err != nil && !errors.Is(err, failure.NotFound) {
-		return err
+		return fmt.Errorf("%s: %w", operation, err)
 	}
-	err = b.await(ctx, state.Ref, patience, func(s State, found bool) bool { return !found || s.UID != state.UID })
+	err = b.await(ctx, state.Ref(), patience, func(s State, found bool) bool {
+		return !found || s.InstanceUUID != state.InstanceUUID
+	})
 	if err != nil {
 		return fmt.Errorf("%s: vCenter has done it, but the inventory does not show it yet: %w", operation, err)
 	}
 	return nil
 }
 
-// find returns what the Projector knows of the machine, provided that it stands where current does. Only then is the version of the configuration
-// that goes with the state the one that current was made from.
+// find returns what the Projector knows of the machine, provided that it stands where current does. Only then is the
+// state the one that current was made from.
 func (b *Backend) find(key string, current runtime.Object) (State, error) {
 	vm, ok := current.(*vmopv1.VirtualMachine)
 	if !ok {
-		return State{}, fmt.Errorf("find %s: a %T is no virtual machine", key, current)
+		return State{}, fmt.Errorf("find %s: a %T is not a virtual machine", key, current)
 	}
 	state, found := b.Projector.Find(key)
-	if !found || state.UID != vm.UID || state.Object == nil || !same(state.Object, vm) {
+	if !found || state.InstanceUUID != string(vm.UID) || state.Object == nil || !same(state.Object, vm) {
 		return State{}, fmt.Errorf("virtual machine %s has changed: %w", key, failure.Conflict)
 	}
 	return state, nil
 }
 
+// writable says why a machine's record cannot be written, nil when it can.
+func writable(state State) error {
+	switch {
+	case state.MetadataError != nil:
+		return fmt.Errorf(malformedRemedyText+": %w", state.MetadataError, failure.Invalid)
+	case !state.Connected:
+		return fmt.Errorf("vCenter does not reach it now: %w", failure.Unavailable)
+	}
+	return nil
+}
+
+// destroyable says why a machine is not to be destroyed, nil when it is.
+func destroyable(state State) error {
+	meta := state.Metadata
+	switch {
+	case state.MetadataError != nil:
+		return fmt.Errorf(malformedRemedyText+": %w", state.MetadataError, failure.Invalid)
+	case state.Paused():
+		return fmt.Errorf("it is paused: %w", failure.Forbidden)
+	case meta == nil || meta.Deletion.IsZero() || state.Object.DeletionTimestamp == nil:
+		return fmt.Errorf("nobody asked for its deletion where it lies now: %w", failure.Forbidden)
+	case !meta.Created && meta.ReclaimPolicy != vsphere.ReclaimDelete:
+		return fmt.Errorf("it was not created through this API, and its annotation %s does not say %s any more: %w",
+			vsphere.ReclaimPolicyAnnotation, vsphere.ReclaimDelete, failure.Forbidden)
+	}
+	return nil
+}
+
+// unmoved refuses an act on a machine that is not any more what was decided on.
+func unmoved(state State) func(facts.Machine) error {
+	return func(now facts.Machine) error {
+		if difference := state.Differs(now); difference != "" {
+			return fmt.Errorf("%s: %w", difference, errMoved)
+		}
+		return nil
+	}
+}
+
+// vanished makes of a machine that is gone a conflict, which the mirror will show.
+func vanished(err error) error {
+	if errors.Is(err, failure.NotFound) {
+		return fmt.Errorf("it is gone from vCenter: %w", errMoved)
+	}
+	return err
+}
+
+// tryAgain makes an act again that vCenter refused for what somebody else did or does, which may be nothing that
+// decides about it.
+func tryAgain(ctx context.Context, act func() error) error {
+	for attempt := 1; ; attempt++ {
+		err := act()
+		if attempt == attempts || !errors.Is(err, failure.Conflict) || errors.Is(err, errMoved) {
+			return err
+		}
+		timer := time.NewTimer(time.Duration(attempt) * attemptPause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		}
+	}
+}
+
 // await waits until the projection satisfies done. Where that takes longer than grace the machine is read anew.
-func (b *Backend) await(ctx context.Context, ref types.ManagedObjectReference, grace time.Duration, done func(State, bool) bool) error {
+func (b *Backend) await(ctx context.Context, ref types.ManagedObjectReference, grace time.Duration,
+	done func(State, bool) bool) error {
 	for {
 		wait, stop := ctx, context.CancelFunc(func() {})
 		if b.Refresher != nil {

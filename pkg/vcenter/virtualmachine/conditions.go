@@ -25,6 +25,10 @@ const (
 	MetadataReadableCondition = "MetadataReadable"
 	// MalformedMetadataReason says that the value is no record of ours.
 	MalformedMetadataReason = "MalformedMetadata"
+	// MetadataInForceCondition is False on a machine in whose metadata there is something that does not count where it lies.
+	MetadataInForceCondition = "MetadataInForce"
+	// WrittenElsewhereReason says that it was written in another place.
+	WrittenElsewhereReason = "WrittenElsewhere"
 	// DisconnectedReason says that vCenter does not reach the machine now.
 	DisconnectedReason = "VirtualMachineDisconnected"
 
@@ -87,6 +91,9 @@ func (v *view) conditions(overlay map[string]metav1.Condition) []metav1.Conditio
 	if v.taken != "" {
 		list = append(list, isNot(NameUniqueCondition, NameTakenReason,
 			fmt.Sprintf("another virtual machine of namespace %s has the name %q, so this one is shown as %q: rename one of them", v.namespace, v.taken, v.name)))
+	}
+	if len(v.aside) > 0 {
+		list = append(list, isNot(MetadataInForceCondition, WrittenElsewhereReason, asideText(v.meta, v.aside)))
 	}
 	if v.metaErr != nil {
 		list = append(list, isNot(MetadataReadableCondition, MalformedMetadataReason, fmt.Sprintf(malformedRemedyText, v.metaErr)))

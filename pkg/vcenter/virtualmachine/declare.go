@@ -18,20 +18,21 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 )
 
-// beforeFirstApply is the manager under which server-side apply books everything that it finds when it first meets an object. It stands for
-// nobody who asked for a value.
+// beforeFirstApply is the manager under which server-side apply books everything that it finds when it first meets an
+// object. It stands for nobody who asked for a value.
 const beforeFirstApply = "before-first-apply"
 
-// declare gives the fields of the spec that count as declared after a write: those that were before, that the write changed, or that
-// a manager has said to own, with the value that is desired now. A field that the write empties is declared no longer. Fields
-// are told apart at the top of the spec.
+// declare gives the fields of the spec that count as declared after a write: those that were before, that the write
+// changed, or that a manager has said to own, with the value that is desired now. A field that the write empties is
+// declared no longer. Fields are told apart at the top of the spec.
 func declare(before vmopv1.VirtualMachineSpec, current, desired *vmopv1.VirtualMachine) (vmopv1.VirtualMachineSpec, error) {
 	owned, err := ownedSpecFields(desired.ManagedFields)
 	if err != nil {
 		return vmopv1.VirtualMachineSpec{}, err
 	}
 	var result vmopv1.VirtualMachineSpec
-	was, live, want, to := reflect.ValueOf(before), reflect.ValueOf(current.Spec), reflect.ValueOf(desired.Spec), reflect.ValueOf(&result).Elem()
+	was, live, want := reflect.ValueOf(before), reflect.ValueOf(current.Spec), reflect.ValueOf(desired.Spec)
+	to := reflect.ValueOf(&result).Elem()
 	for i := range want.NumField() {
 		field := want.Field(i)
 		if field.IsZero() {
@@ -45,7 +46,8 @@ func declare(before vmopv1.VirtualMachineSpec, current, desired *vmopv1.VirtualM
 	return result, nil
 }
 
-// ownedSpecFields names the fields directly below spec that some manager owns in whole or in part, as the hub calls them.
+// ownedSpecFields names the fields directly below spec that some manager owns in whole or in part, as the hub calls
+// them.
 func ownedSpecFields(entries []metav1.ManagedFieldsEntry) (map[string]bool, error) {
 	owned := map[string]bool{}
 	for _, entry := range entries {
@@ -67,23 +69,23 @@ func ownedSpecFields(entries []metav1.ManagedFieldsEntry) (map[string]bool, erro
 	return owned, nil
 }
 
-// record makes the metadata that a write from current to desired leaves, without its sequence. changed is false when that is what the
-// machine has.
+// record makes the metadata that a write from current to desired leaves, without its sequence. changed is false when
+// that is what the machine has.
 func record(state *State, current, desired *vmopv1.VirtualMachine) (next *Metadata, changed bool, err error) {
 	before := state.Metadata
 	if before == nil {
-		before = &Metadata{Head: facts.Head{UID: string(state.UID)}, Body: Body{Generation: 1}}
+		before = &Metadata{Head: facts.Head{UID: state.InstanceUUID}, Body: Body{Generation: 1}}
 		before.serve(state, current)
 	}
 	spec, err := declare(before.Spec, current, desired)
 	if err != nil {
 		return nil, false, err
 	}
-	next = &Metadata{Head: facts.Head{UID: string(state.UID), Sequence: before.Sequence, Created: before.Created}, Body: Body{
+	next = &Metadata{Head: facts.Head{UID: state.InstanceUUID, Sequence: before.Sequence, Created: before.Created}, Body: Body{
 		Generation:                 max(1, desired.Generation),
 		Labels:                     withoutZone(desired.Labels, before.Labels, current.Status.Zone),
 		Annotations:                desired.Annotations,
-		Finalizers:                 slices.DeleteFunc(slices.Clone(desired.Finalizers), func(f string) bool { return f == vmoperator.MachineFinalizer }),
+		Finalizers:                 othersFinalizers(desired.Finalizers),
 		OwnerReferences:            desired.OwnerReferences,
 		ManagedFields:              desired.ManagedFields,
 		DeletionGracePeriodSeconds: desired.DeletionGracePeriodSeconds,
@@ -99,13 +101,19 @@ func record(state *State, current, desired *vmopv1.VirtualMachine) (next *Metada
 	return next, changed, nil
 }
 
+// othersFinalizers leaves out the one that every machine has.
+func othersFinalizers(finalizers []string) []string {
+	return slices.DeleteFunc(slices.Clone(finalizers), func(f string) bool { return f == vmoperator.MachineFinalizer })
+}
+
 // serve notes who writes, and as what the machine is served.
 func (m *Metadata) serve(state *State, current *vmopv1.VirtualMachine) {
-	m.Installation, m.Folder = state.Installation, state.Folder
+	m.Installation, m.Folder = state.Installation, state.Namespace()
 	m.Namespace, m.Name = current.Namespace, current.Name
 }
 
-// withoutZone drops the zone's label where it is the one that the projection adds, so that it goes on following the machine.
+// withoutZone drops the zone's label where it is the one that the projection adds, so that it goes on following the
+// machine.
 func withoutZone(labels, before map[string]string, zone string) map[string]string {
 	value, set := labels[ZoneLabel]
 	if _, recorded := before[ZoneLabel]; !set || recorded || value != zone {

@@ -61,7 +61,7 @@ func TestRecord(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "team-a", UID: "u", Generation: 1, Labels: map[string]string{ZoneLabel: "z"}, Finalizers: []string{vmoperator.MachineFinalizer}},
 		Status:     vmopv1.VirtualMachineStatus{Zone: "z"},
 	}
-	state := &State{UID: "u"}
+	state := &State{Machine: facts.Machine{InstanceUUID: "u"}}
 	next, changed, err := record(state, current, current.DeepCopy())
 	if err != nil || changed {
 		t.Errorf("what vCenter shows by itself is no change: %+v, %v", next, err)

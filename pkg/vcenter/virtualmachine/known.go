@@ -10,8 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	k8stypes "k8s.io/apimachinery/pkg/types"
 
-	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
 // known is a virtual machine as the Projector keeps it.
@@ -21,8 +21,15 @@ type known struct {
 	uid   k8stypes.UID
 
 	rawMeta string
+	// head is that of the record, whether it counts or not; headErr says why it cannot be read.
+	head    *facts.Head
+	headErr error
 	meta    *Metadata // nil where there is none that counts
 	metaErr error
+	// overlay are the conditions that controllers have set, by type.
+	overlay map[string]metav1.Condition
+	// void is the sequence up to which a deletion in the record does not count any more.
+	void uint64
 
 	claim  claim
 	choice int    // which of the claim's names it has
@@ -36,53 +43,50 @@ type known struct {
 	removed bool
 }
 
-// State is what is known of a virtual machine beyond its API object. It is a copy; what it points to must not be changed.
+// State is what is known of a virtual machine beyond its API object. It is a copy; what it points to must not be
+// changed.
 type State struct {
-	Ref types.ManagedObjectReference
-	UID k8stypes.UID
-	// Key is the mirror's key, empty while the machine is not served: when it is a template, lies outside of every namespace or in a
-	// detached one.
+	facts.Machine
+	// Key is the mirror's key, empty while the machine is not served: when it is a template, lies outside of every
+	// namespace or in a detached one.
 	Key string
-	// Installation is the one that writes records here, Folder the folder that stands for the namespace which the machine lies in.
+	// Installation is the one that writes records here.
 	Installation string
-	Folder       facts.ID
 	// Metadata is nil for a machine without a record that counts.
 	Metadata *Metadata
 	// MetadataError says why the record cannot be read, in which case it must be left alone.
 	MetadataError error
-	// ChangeVersion is the version of the configuration that the state was made from.
-	ChangeVersion string
-	PowerState    vmopv1.VirtualMachinePowerState
-	// Connected says that vCenter reaches the machine.
-	Connected bool
-	// Paused says that the controller must leave the machine alone, by annotation or by ExtraConfig.
-	Paused bool
 	// Object is the API object, nil while the machine is not served.
 	Object *vmopv1.VirtualMachine
 }
 
-func (m *known) state() State {
+// Ref names the machine to vCenter.
+func (s State) Ref() types.ManagedObjectReference {
+	return types.ManagedObjectReference{Type: s.ID.Type, Value: s.ID.Value}
+}
+
+// facts are what vCenter had of the machine when it was heard of last, but for where it lies.
+func (m *known) facts(vcenter string) facts.Machine {
+	template, _ := m.props.bool(pathTemplate)
 	connection := m.props.connectionState()
-	s := State{
-		Ref: m.ref, UID: m.uid, Key: m.published,
-		Metadata: m.meta, MetadataError: m.metaErr,
-		ChangeVersion: m.props.text(pathChangeVersion),
-		PowerState:    m.props.powerState(),
+	return facts.Machine{
+		ID:   facts.ID{VCenter: vcenter, Type: m.ref.Type, Value: m.ref.Value},
+		Name: m.props.text(pathName), InstanceUUID: string(m.uid), Template: template,
+		PauseOption: m.props.option(pathPause), Head: m.head, HeadError: m.headErr,
+		PowerState:    string(m.props.livePowerState()),
 		Connected:     connection == "" || connection == types.VirtualMachineConnectionStateConnected,
-		Paused:        m.paused(),
+		ToolsRunning:  m.props.text(pathToolsRunning) == string(types.VirtualMachineToolsRunningStatusGuestToolsRunning),
+		ChangeVersion: m.props.text(pathChangeVersion),
 	}
-	if m.published != "" {
-		s.Object = m.object
-	}
-	return s
 }
 
 func (m *known) paused() bool {
-	return m.meta != nil && m.meta.Paused || vmoperator.Paused(nil, m.props.option(pathPause))
+	return facts.Machine{InstanceUUID: string(m.uid), Head: m.head, PauseOption: m.props.option(pathPause)}.Paused()
 }
 
-// take sets the properties. A record counts that installation has written for this very machine. vCenter reports a machine whose host is away or whose files are unreadable without its configuration; what was
-// known of that before goes on being shown.
+// take sets the properties. A record counts that installation has written for this very machine. vCenter reports a
+// machine whose host is away or whose files are unreadable without its configuration; what was known of that before
+// goes on being shown.
 func (m *known) take(props properties, installation string) {
 	if m.props.text(pathInstanceUUID) != "" && props.text(pathInstanceUUID) == "" {
 		merged := make(properties, len(m.props))
@@ -102,18 +106,22 @@ func (m *known) take(props properties, installation string) {
 	if raw == m.rawMeta && uid == m.uid {
 		return
 	}
-	m.uid, m.rawMeta, m.meta, m.metaErr = uid, raw, nil, nil
+	if m.uid != uid {
+		m.overlay, m.void = nil, 0
+	}
+	m.uid, m.rawMeta = uid, raw
+	m.head, m.headErr, m.meta, m.metaErr = nil, nil, nil, nil
 	if raw == "" {
 		return
 	}
-	meta, err := DecodeMetadata(raw)
-	switch {
-	case err != nil:
-		m.metaErr = err
-	case strings.EqualFold(meta.UID, string(uid)) && meta.Installation == installation:
-		m.meta = meta
+	head, body, err := machine.DecodeRecord(raw)
+	if err != nil {
+		m.headErr, m.metaErr = err, err
+		return
 	}
+	m.head = &head
+	if !(facts.Machine{InstanceUUID: string(uid), Head: &head}).Counts(installation) {
+		return
+	}
+	m.meta, m.metaErr = decodeBody(head, body)
 }
-
-// overlays are the conditions that controllers have set, by uid and type.
-type overlays map[k8stypes.UID]map[string]metav1.Condition

@@ -16,7 +16,8 @@ import (
 	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
-// Metadata is what Kubernetes knows of a virtual machine and vCenter has no field for: the record that lies in the machine.
+// Metadata is what Kubernetes knows of a virtual machine and vCenter has no field for: the record that lies in the
+// machine.
 type Metadata struct {
 	facts.Head
 	Body
@@ -38,21 +39,34 @@ type Body struct {
 
 // Encode gives the value of ExtraConfig. Equal records give equal values.
 func (m *Metadata) Encode() (string, error) {
-	body, err := json.Marshal(m.Body)
+	body, err := m.encodeBody()
 	if err != nil {
-		return "", fmt.Errorf("encode metadata of virtual machine %q: %w", m.Namespace+"/"+m.Name, err)
+		return "", err
 	}
 	whole := *m
 	whole.repeat()
 	return machine.EncodeRecord(whole.Head, body)
 }
 
-// DecodeMetadata reads a value of ExtraConfig. It does not say whether the record counts for the machine that carries it.
+func (m *Metadata) encodeBody() ([]byte, error) {
+	body, err := json.Marshal(m.Body)
+	if err != nil {
+		return nil, fmt.Errorf("encode metadata of virtual machine %q: %w", m.Namespace+"/"+m.Name, err)
+	}
+	return body, nil
+}
+
+// DecodeMetadata reads a value of ExtraConfig. It does not say whether the record counts for the machine that carries
+// it.
 func DecodeMetadata(value string) (*Metadata, error) {
 	head, body, err := machine.DecodeRecord(value)
 	if err != nil {
 		return nil, err
 	}
+	return decodeBody(head, body)
+}
+
+func decodeBody(head facts.Head, body []byte) (*Metadata, error) {
 	m := &Metadata{Head: head}
 	if err := json.Unmarshal(body, &m.Body); err != nil {
 		return nil, fmt.Errorf("parse: %w", err)

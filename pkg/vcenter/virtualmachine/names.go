@@ -18,7 +18,8 @@ type claim struct {
 	base string
 	// plain says that the base itself may be the name. Else each candidate carries a hash.
 	plain bool
-	// managed, created and ref rank the claims to one name: machines with metadata first, then the older, then by managed-object id.
+	// managed, created and ref rank the claims to one name: machines with metadata first, then the older, then by
+	// managed-object id.
 	managed bool
 	created int64
 	ref     string
@@ -57,9 +58,10 @@ func (c *claim) compare(other *claim) int {
 	return cmp.Or(cmp.Compare(c.created, other.created), cmp.Compare(c.ref, other.ref))
 }
 
-// allotment gives each machine a name that no other has. The outcome is the one of letting the machines choose in the order of their
-// rank, each the first of its choices that is free, and so depends only on which machines there are. It is kept up to date
-// change by change: a machine waits for each name that it would rather have, and a better one that comes later displaces the holder.
+// allotment gives each machine a name that no other has. The outcome is the one of letting the machines choose in the
+// order of their rank, each the first of its choices that is free, and so depends only on which machines there are. It
+// is kept up to date change by change: a machine waits for each name that it would rather have, and a better one that
+// comes later displaces the holder.
 type allotment struct {
 	names map[string]*allotted
 	// changed is called for each machine that got, lost or changed its name.
@@ -71,12 +73,13 @@ type allotted struct {
 	waiting []*known
 }
 
-func key(namespace, name string) string { return KeyPrefix + namespace + "/" + name }
+// Key is the mirror's key of the machine that is served under a name.
+func Key(namespace, name string) string { return KeyPrefix + namespace + "/" + name }
 
 // enter gives a name to a machine whose claim is set, displacing others where it comes before them.
 func (a *allotment) enter(m *known) {
 	for choice := 0; ; choice++ {
-		k := key(m.claim.namespace, m.claim.name(choice))
+		k := Key(m.claim.namespace, m.claim.name(choice))
 		n := a.names[k]
 		if n == nil {
 			n = &allotted{}
@@ -116,7 +119,7 @@ func (a *allotment) leave(m *known) {
 			}
 		}
 		choice := 0
-		for key(best.claim.namespace, best.claim.name(choice)) != freed {
+		for Key(best.claim.namespace, best.claim.name(choice)) != freed {
 			choice++
 		}
 		// It no longer waits for this name, nor for those that it likes less, and frees the one that it had.
@@ -137,7 +140,7 @@ func (a *allotment) withdraw(m *known, choices int) {
 }
 
 func (a *allotment) unwait(m *known, choice int) {
-	n := a.names[key(m.claim.namespace, m.claim.name(choice))]
+	n := a.names[Key(m.claim.namespace, m.claim.name(choice))]
 	n.waiting = slices.DeleteFunc(n.waiting, func(w *known) bool { return w == m })
 }
 

@@ -179,14 +179,17 @@ func (p properties) nics() []types.GuestNicInfo {
 }
 
 func (p properties) powerState() vmopv1.VirtualMachinePowerState {
-	var state string
+	return apiPowerState(p.livePowerState())
+}
+
+func (p properties) livePowerState() types.VirtualMachinePowerState {
 	switch v := p[pathPowerState].(type) {
 	case types.VirtualMachinePowerState:
-		state = string(v)
+		return v
 	case string:
-		state = v
+		return types.VirtualMachinePowerState(v)
 	}
-	return apiPowerState(types.VirtualMachinePowerState(state))
+	return ""
 }
 
 func apiPowerState(state types.VirtualMachinePowerState) vmopv1.VirtualMachinePowerState {

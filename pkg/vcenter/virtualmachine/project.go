@@ -30,6 +30,7 @@ type view struct {
 	uid             k8stypes.UID
 	namespace, name string
 	meta            *Metadata // nil for an unmanaged machine
+	aside           []string  // what of the record does not count
 	metaErr         error
 	host, zone      string
 	taken           string // the name that it wanted and another has

@@ -195,7 +195,7 @@ func TestProjectUntouchedMachine(t *testing.T) {
 
 // TestProjectDetails looks at one thing each of a machine that differs from a plain one.
 func TestProjectDetails(t *testing.T) {
-	none := Metadata{Head: facts.Head{UID: "uid-vm-1", Name: "web"}}
+	none := Metadata{Head: facts.Head{UID: "uid-vm-1", Name: "web", Namespace: "team-a", Folder: facts.ID{Type: TypeFolder, Value: "a"}}}
 	with := func(f func(*Metadata)) types.OptionValue {
 		m := none
 		f(&m)

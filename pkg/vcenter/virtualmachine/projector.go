@@ -31,8 +31,8 @@ type Config struct {
 	Installation string
 }
 
-// Projector follows the inventory and keeps a mirror at the API objects that stand for its virtual machines. It works per change: what a change
-// cannot affect is not looked at. Its methods may be called from any goroutine.
+// Projector follows the inventory and keeps a mirror at the API objects that stand for its virtual machines. It works
+// per change: what a change cannot affect is not looked at. Its methods may be called from any goroutine.
 type Projector struct {
 	clock        clock.PassiveClock
 	logger       klog.Logger
@@ -48,14 +48,15 @@ type Projector struct {
 	machines map[string]*known
 	byFolder index
 	byHost   index
-	byUID    map[k8stypes.UID][]*known
 	names    allotment
-	overlay  overlays
 	detached map[string]bool
 	granted  *namespace.Names
 	// dirty are the machines to look at before the present call ends.
 	dirty       []*known
 	treeChanged bool
+	// withdrawn are the machines in whose records there is a deletion that is over, with the heads of those records.
+	withdrawn   map[facts.ID]facts.Head
+	withdrawals chan struct{}
 
 	namespaces  []namespace.Namespace
 	subscribers []chan struct{}
@@ -86,7 +87,9 @@ func (x index) move(id, from, to string) {
 
 // NewProjector makes a Projector that knows nothing yet.
 func NewProjector(config Config) *Projector {
-	p := &Projector{clock: config.Clock, logger: config.Logger, installation: config.Installation, overlay: overlays{}, waiters: map[string]map[chan struct{}]struct{}{}}
+	p := &Projector{clock: config.Clock, logger: config.Logger, installation: config.Installation,
+		waiters:   map[string]map[chan struct{}]struct{}{},
+		withdrawn: map[facts.ID]facts.Head{}, withdrawals: make(chan struct{}, 1)}
 	if p.clock == nil {
 		p.clock = clock.RealClock{}
 	}
@@ -103,7 +106,6 @@ func (p *Projector) reset() {
 	p.clusters = map[string]string{}
 	p.machines = map[string]*known{}
 	p.byFolder, p.byHost = index{}, index{}
-	p.byUID = map[k8stypes.UID][]*known{}
 	p.names = allotment{names: map[string]*allotted{}, changed: p.mark}
 	p.dirty = nil
 }
@@ -116,13 +118,18 @@ func (p *Projector) Apply(update inventory.Update) {
 		p.reset()
 		p.synced = true
 	}
-	p.vcenter = update.VCenter
+	if p.vcenter != update.VCenter {
+		p.vcenter = update.VCenter
+		for _, m := range p.machines {
+			p.mark(m)
+		}
+	}
 	if root := update.NamespacesFolder.Value; root != "" && root != p.tree.Root() {
 		p.markFolders(p.tree.SetRoot(root))
 		p.treeChanged = true
 	}
 	for _, o := range update.Changed {
-		p.change(o)
+		p.change(o, update.Initial)
 	}
 	for _, ref := range update.Removed {
 		p.remove(ref)
@@ -138,7 +145,8 @@ func (p *Projector) Apply(update inventory.Update) {
 	p.announce()
 }
 
-// Attach hands everything to a mirror, and every change from here on. A standby that becomes the leader attaches its store.
+// Attach hands everything to a mirror, and every change from here on. A standby that becomes the leader attaches its
+// store.
 func (p *Projector) Attach(mirror livestore.Mirror) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -158,7 +166,7 @@ func (p *Projector) objects() map[string]runtime.Object {
 	return objects
 }
 
-func (p *Projector) change(o inventory.Object) {
+func (p *Projector) change(o inventory.Object, initial bool) {
 	props, id := properties(o.Properties), o.Ref.Value
 	switch o.Ref.Type {
 	case TypeFolder:
@@ -177,15 +185,19 @@ func (p *Projector) change(o inventory.Object) {
 		}
 	case TypeVirtualMachine:
 		m := p.machines[id]
+		arrives := m == nil && !initial
 		if m == nil {
 			m = &known{ref: o.Ref}
 			p.machines[id] = m
 		}
-		before, uid := m.props, m.uid
+		before := m.props
 		m.take(props, p.installation)
+		if arrives && m.meta != nil && !m.meta.Deletion.IsZero() {
+			// It comes from where nobody could see it, however long it was there.
+			m.void = m.meta.Sequence
+		}
 		p.byFolder.move(id, before.ref(pathParent), m.props.ref(pathParent))
 		p.byHost.move(id, before.ref(pathHost), m.props.ref(pathHost))
-		p.identify(m, uid, m.uid)
 		p.mark(m)
 	}
 }
@@ -210,26 +222,8 @@ func (p *Projector) remove(ref types.ManagedObjectReference) {
 		delete(p.machines, id)
 		p.byFolder.move(id, m.props.ref(pathParent), "")
 		p.byHost.move(id, m.props.ref(pathHost), "")
-		p.identify(m, m.uid, "")
 		m.removed = true
 		p.mark(m)
-	}
-}
-
-// identify keeps the index by uid. vCenter keeps those unique, but not at every moment.
-func (p *Projector) identify(m *known, before, after k8stypes.UID) {
-	if before == after {
-		return
-	}
-	rest := slices.DeleteFunc(p.byUID[before], func(o *known) bool { return o == m })
-	if len(rest) == 0 {
-		delete(p.byUID, before)
-		delete(p.overlay, before)
-	} else {
-		p.byUID[before] = rest
-	}
-	if after != "" {
-		p.byUID[after] = append(p.byUID[after], m)
 	}
 }
 
@@ -266,6 +260,7 @@ func (p *Projector) settle() []livestore.Change {
 	for i := 0; i < len(p.dirty); i++ {
 		m := p.dirty[i]
 		wanted, served := p.claim(m)
+		p.settleDeletion(m)
 		if m.key != "" && (!served || m.claim != wanted) {
 			p.names.leave(m)
 		}
@@ -364,10 +359,11 @@ func (p *Projector) project(m *known) *vmopv1.VirtualMachine {
 	if m.key == "" {
 		return nil
 	}
+	standing := p.standing(m, p.tree.Locate(m.props.ref(pathParent)))
 	v := view{
 		ref: m.ref.Value, props: m.props, uid: m.uid,
 		namespace: m.claim.namespace, name: m.claim.name(m.choice),
-		meta: m.meta, metaErr: m.metaErr, paused: m.paused(),
+		meta: standing.meta, aside: standing.aside, metaErr: m.metaErr, paused: m.paused(),
 	}
 	if m.choice > 0 {
 		v.taken = m.claim.name(0)
@@ -378,7 +374,7 @@ func (p *Projector) project(m *known) *vmopv1.VirtualMachine {
 		v.zone = namespace.Label(name, "zone", h.cluster)
 	}
 	object := v.object()
-	object.Status.Conditions = v.conditions(p.overlay[m.uid])
+	object.Status.Conditions = v.conditions(m.overlay)
 	var before []metav1.Condition
 	if m.object != nil {
 		before = m.object.Status.Conditions
@@ -406,12 +402,31 @@ func (p *Projector) Synced() bool {
 
 // state is what is known of a machine, and where it lies.
 func (p *Projector) state(m *known) State {
-	s := m.state()
-	s.Installation = p.installation
-	if place := p.tree.Locate(m.props.ref(pathParent)); place.Folder != "" {
-		s.Folder = facts.ID{VCenter: p.vcenter, Type: TypeFolder, Value: place.Folder}
+	s := State{
+		Machine: m.facts(p.vcenter), Key: m.published, Installation: p.installation, Metadata: m.meta, MetadataError: m.metaErr,
+	}
+	for _, folder := range p.tree.Path(m.props.ref(pathParent)) {
+		s.Folders = append(s.Folders, p.folderID(folder))
+	}
+	if m.published != "" {
+		s.Object = m.object
 	}
 	return s
+}
+
+// NamespacesFolder is the folder in which the namespaces' folders lie, zero until it is known.
+func (p *Projector) NamespacesFolder() facts.ID {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.folderID(p.tree.Root())
+}
+
+// served returns the machine that has a key, if it is the one of that uid, else nil.
+func (p *Projector) served(key string, uid k8stypes.UID) *known {
+	if n := p.names.names[key]; n != nil && n.holder != nil && n.holder.uid == uid {
+		return n.holder
+	}
+	return nil
 }
 
 // Find returns the machine that the mirror has under a key.
@@ -425,24 +440,16 @@ func (p *Projector) Find(key string) (State, bool) {
 	return p.state(n.holder), true
 }
 
-// FindUID returns the machine with a uid, also one that is not served.
-func (p *Projector) FindUID(uid k8stypes.UID) (State, bool) {
+// Created says whether Pacific made the machine that is served under that name, if it is the one of that uid.
+func (p *Projector) Created(namespace, name string, uid k8stypes.UID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if list := p.byUID[uid]; len(list) > 0 {
-		return p.state(list[0]), true
-	}
-	return State{}, false
+	m := p.served(Key(namespace, name), uid)
+	return m != nil && m.meta != nil && m.meta.Created
 }
 
-// Created says whether Pacific made the machine with that uid.
-func (p *Projector) Created(uid k8stypes.UID) bool {
-	state, found := p.FindUID(uid)
-	return found && state.Metadata != nil && state.Metadata.Created
-}
-
-// Wait returns nil as soon as done says so of the machine, as the mirror has it, and ctx's error when that ends first. found is false when
-// the machine is gone.
+// Wait returns nil as soon as done says so of the machine, as the mirror has it, and ctx's error when that ends first.
+// found is false when the machine is gone.
 func (p *Projector) Wait(ctx context.Context, ref types.ManagedObjectReference, done func(state State, found bool) bool) error {
 	moved := make(chan struct{}, 1)
 	p.mu.Lock()
@@ -478,40 +485,37 @@ func (p *Projector) Wait(ctx context.Context, ref types.ManagedObjectReference, 
 	}
 }
 
-// SetCondition shows a condition on the machine with that uid, in place of what the projection says of the same type, until it is cleared or the
-// process ends. Its transition time is set here.
-func (p *Projector) SetCondition(uid k8stypes.UID, condition metav1.Condition) {
+// SetCondition shows a condition on the machine that is served under a key, if it is the one of that uid, in place of
+// what the projection says of the same type, until it is cleared or the process ends. Its transition time is set here.
+func (p *Projector) SetCondition(key string, uid k8stypes.UID, condition metav1.Condition) {
 	condition.LastTransitionTime = metav1.Time{}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.byUID[uid]) == 0 || p.overlay[uid][condition.Type] == condition {
+	m := p.served(key, uid)
+	if m == nil || m.overlay[condition.Type] == condition {
 		return
 	}
-	if p.overlay[uid] == nil {
-		p.overlay[uid] = map[string]metav1.Condition{}
+	if m.overlay == nil {
+		m.overlay = map[string]metav1.Condition{}
 	}
-	p.overlay[uid][condition.Type] = condition
-	p.refresh(uid)
+	m.overlay[condition.Type] = condition
+	p.mark(m)
+	p.publish()
 }
 
 // ClearCondition takes back what SetCondition said.
-func (p *Projector) ClearCondition(uid k8stypes.UID, conditionType string) {
+func (p *Projector) ClearCondition(key string, uid k8stypes.UID, conditionType string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, set := p.overlay[uid][conditionType]; !set {
+	m := p.served(key, uid)
+	if m == nil {
 		return
 	}
-	delete(p.overlay[uid], conditionType)
-	if len(p.overlay[uid]) == 0 {
-		delete(p.overlay, uid)
+	if _, set := m.overlay[conditionType]; !set {
+		return
 	}
-	p.refresh(uid)
-}
-
-func (p *Projector) refresh(uid k8stypes.UID) {
-	for _, m := range p.byUID[uid] {
-		p.mark(m)
-	}
+	delete(m.overlay, conditionType)
+	p.mark(m)
 	p.publish()
 }
 
@@ -523,8 +527,8 @@ func (p *Projector) publish() {
 	p.announce()
 }
 
-// SetDetached names the folders, by managed-object id, whose namespaces were deleted. In them only what Pacific made is served. When it
-// returns, the mirror says so.
+// SetDetached names the folders, by managed-object id, whose namespaces were deleted. In them only what Pacific made is
+// served. When it returns, the mirror says so.
 func (p *Projector) SetDetached(folders map[string]bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -563,8 +567,8 @@ func (p *Projector) Namespaces() []namespace.Namespace {
 	return slices.Clone(p.namespaces)
 }
 
-// NamespacesChanged returns a channel that yields after Namespaces has another answer. Several changes may come as one. Each call makes a new
-// channel, which lives as long as the Projector.
+// NamespacesChanged returns a channel that yields after Namespaces has another answer. Several changes may come as one.
+// Each call makes a new channel, which lives as long as the Projector.
 func (p *Projector) NamespacesChanged() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()

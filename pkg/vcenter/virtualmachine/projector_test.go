@@ -230,7 +230,7 @@ func TestDetached(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	<-signal
-	if !p.Created("uid-vm-2") || p.Created("uid-vm-1") || p.Created("unknown") {
+	if !p.Created("team-a", "made", "uid-vm-2") || p.Created("team-a", "made", "uid-vm-1") || p.Created("team-b", "hidden", "uid-vm-3") || p.Created("team-a", "none", "uid-vm-2") {
 		t.Error("Created is wrong about who made what")
 	}
 }
@@ -259,11 +259,11 @@ func TestConditionTimesAndOverlay(t *testing.T) {
 
 	mirror.take()
 	failed := metav1.Condition{Type: vmopv1.VirtualMachinePowerStateSynced, Status: "False", Reason: "PowerOnFailed", Message: "no host"}
-	p.SetCondition("uid-vm-1", failed)
-	p.SetCondition("uid-vm-1", failed)
+	p.SetCondition(Key("team-a", "web"), "uid-vm-1", failed)
+	p.SetCondition(Key("team-a", "web"), "uid-vm-1", failed)
 	expect("overlay", vmopv1.VirtualMachinePowerStateSynced, "False", now)
-	p.ClearCondition("uid-vm-1", vmopv1.VirtualMachinePowerStateSynced)
-	p.ClearCondition("uid-vm-1", vmopv1.VirtualMachinePowerStateSynced)
+	p.ClearCondition(Key("team-a", "web"), "uid-vm-1", vmopv1.VirtualMachinePowerStateSynced)
+	p.ClearCondition(Key("team-a", "web"), "uid-vm-1", vmopv1.VirtualMachinePowerStateSynced)
 	expect("overlay cleared", vmopv1.VirtualMachinePowerStateSynced, "", time.Time{})
 	if diff := cmp.Diff([]string{"+ team-a/web uid-vm-1", "+ team-a/web uid-vm-1"}, mirror.take()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -28,6 +28,7 @@ import (
 	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/klog/v2"
 
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/livestore"
@@ -46,9 +47,11 @@ type server struct {
 	session   *vcenter.Session
 	writer    *counting
 	projector *virtualmachine.Projector
+	verbs     *vcmachine.Verbs
 	store     *livestore.Store
 	backend   *virtualmachine.Backend
 	stop      func()
+	freeze    func() // the inventory follows vCenter no longer
 }
 
 // counting is a writer that counts the tasks which it starts.
@@ -89,7 +92,8 @@ func serve(t *testing.T, v *vcentertest.VCenter) *server {
 			{Type: virtualmachine.TypeCluster, Root: inventory.RootInventory, Paths: virtualmachine.ClusterPaths()},
 		},
 	}
-	s.backend = &virtualmachine.Backend{Session: s.session, Writer: s.writer, Projector: s.projector, Refresher: collector, Logger: klog.Background()}
+	s.verbs = &vcmachine.Verbs{Writer: s.writer, Root: s.projector.NamespacesFolder}
+	s.backend = &virtualmachine.Backend{Verbs: s.verbs, Ready: writer.Ready, Projector: s.projector, Refresher: collector, Logger: klog.Background()}
 	scheme := runtime.NewScheme()
 	if err := vmopv1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
@@ -113,7 +117,16 @@ func serve(t *testing.T, v *vcentertest.VCenter) *server {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = session.Run(ctx) })
-	running.Go(func() { _ = collector.Run(ctx) })
+	followed, freeze := context.WithCancel(ctx)
+	frozen := make(chan struct{})
+	running.Go(func() {
+		_ = collector.Run(followed)
+		close(frozen)
+	})
+	s.freeze = func() {
+		freeze()
+		<-frozen
+	}
 	s.stop = sync.OnceFunc(func() {
 		cancel()
 		running.Wait()
@@ -336,7 +349,8 @@ func TestWritesLiveInVCenter(t *testing.T) {
 		t.Errorf("%d tasks for writes that change nothing", got-before)
 	}
 
-	// Everything of ours is lost; the machine has kept it. It is renamed in vCenter meanwhile, which does not matter to one with metadata.
+	// Everything of ours is lost; the machine has kept it. It is renamed in vCenter meanwhile, which does not matter to
+	// one with metadata.
 	s.stop()
 	a.do(a.vm("team-a/web-1").Rename(t.Context(), "Some other name"))
 	again := serve(t, v)
@@ -487,13 +501,29 @@ func TestStaleVersionIsRefusedAndTriedAgain(t *testing.T) {
 	}
 }
 
+// askDeletion does what the API does when somebody deletes a machine and may.
+func (s *server) askDeletion(name string) {
+	s.t.Helper()
+	_, err := s.update(name, func(vm *vmopv1.VirtualMachine) {
+		metav1.SetMetaDataAnnotation(&vm.ObjectMeta, vsphere.ReclaimPolicyAnnotation, vsphere.ReclaimDelete)
+		vm.DeletionTimestamp = &metav1.Time{Time: time.Unix(1_800_000_000, 0)}
+	})
+	if err != nil {
+		s.t.Fatalf("delete %s: %v", name, err)
+	}
+}
+
+// destroy is what comes of the end of a machine's last finalizer.
+func (s *server) destroy(name string) error {
+	return s.store.Delete(s.t.Context(), "/virtualmachines/"+name, &vmopv1.VirtualMachine{}, nil,
+		func(context.Context, runtime.Object) error { return nil }, nil, storage.DeleteOptions{})
+}
+
 func TestDeleteDestroysARunningMachine(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{})
 	s := serve(t, v)
-	out := &vmopv1.VirtualMachine{}
-	err := s.store.Delete(t.Context(), "/virtualmachines/team-a/web-1", out, nil,
-		func(context.Context, runtime.Object) error { return nil }, nil, storage.DeleteOptions{})
-	if err != nil {
+	s.askDeletion("team-a/web-1")
+	if err := s.destroy("team-a/web-1"); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"team-a/db-1", "team-b/cache-1"}, s.keys()); diff != "" {
@@ -507,57 +537,77 @@ func TestDeleteDestroysARunningMachine(t *testing.T) {
 	}
 }
 
-func TestPower(t *testing.T) {
-	v := vcentertest.Run(t, vcentertest.Options{})
-	s := serve(t, v)
-	power := &virtualmachine.Power{Session: s.session, Writer: s.writer}
-	ref := state(t, s, "team-a/web-1").Ref
-	const on, off, suspended = vmopv1.VirtualMachinePowerStateOn, vmopv1.VirtualMachinePowerStateOff, vmopv1.VirtualMachinePowerStateSuspended
-	const hard, soft, try = vmopv1.VirtualMachinePowerOpModeHard, vmopv1.VirtualMachinePowerOpModeSoft, vmopv1.VirtualMachinePowerOpModeTrySoft
-	for _, step := range []struct {
-		target vmopv1.VirtualMachinePowerState
-		mode   vmopv1.VirtualMachinePowerOpMode
-		again  bool
-	}{
-		{on, hard, false}, {suspended, hard, false}, {suspended, soft, false}, {off, soft, false}, {on, "", false},
-		{off, hard, false}, {off, soft, false}, {on, soft, false}, {off, try, true}, {on, hard, false}, {off, soft, true}, {on, hard, false},
-		{suspended, try, true},
+// TestVCenterHasTheLastWord: with an inventory that knows nothing of what somebody has just done in vCenter, nothing is
+// written to the machine, and it is neither switched off nor destroyed.
+func TestVCenterHasTheLastWord(t *testing.T) {
+	for name, do := range map[string]func(*admin, *object.VirtualMachine){
+		"moved out": func(a *admin, vm *object.VirtualMachine) {
+			a.do(a.folder("..").MoveInto(a.t.Context(), []types.ManagedObjectReference{vm.Reference()}))
+		},
+		"moved to another namespace": func(a *admin, vm *object.VirtualMachine) {
+			a.do(a.folder("team-b").MoveInto(a.t.Context(), []types.ManagedObjectReference{vm.Reference()}))
+		},
+		"paused":         func(a *admin, vm *object.VirtualMachine) { a.setOption(vm, vcmachine.PauseKey, "true") },
+		"record removed": func(a *admin, vm *object.VirtualMachine) { a.setOption(vm, vcmachine.RecordKey, "") },
+		"record changed": func(a *admin, vm *object.VirtualMachine) {
+			a.setOption(vm, vcmachine.RecordKey, a.option(a.vm("team-b/cache-1"), vcmachine.RecordKey))
+		},
 	} {
-		again, err := power.Set(t.Context(), ref, step.target, step.mode, time.Time{})
-		if err != nil || (again > 0) != step.again {
-			t.Fatalf("%s %s: come again after %s, error %v", step.target, step.mode, again, err)
-		}
-		s.until(string(step.target), func() bool { return s.get("team-a/web-1").Status.PowerState == step.target })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := vcentertest.Run(t, vcentertest.Options{})
+			a := newAdmin(t, v)
+			s := serve(t, v)
+			s.label("team-b/cache-1", "app", "cache")
+			s.askDeletion("team-a/web-1")
+			vm, current := a.vm("team-a/web-1"), s.get("team-a/web-1")
+			s.freeze()
+			do(a, vm)
+			record := a.option(vm, vcmachine.RecordKey)
+			desired := current.DeepCopy()
+			desired.Labels = map[string]string{"app": "web"}
+			if err := s.backend.Update(t.Context(), "/virtualmachines/team-a/web-1", current, desired); !errors.Is(err, failure.Conflict) {
+				t.Errorf("a label: %v", err)
+			}
+			if err := s.backend.Delete(t.Context(), "/virtualmachines/team-a/web-1", current); !errors.Is(err, failure.Conflict) {
+				t.Errorf("a deletion: %v", err)
+			}
+			if got := a.option(vm, vcmachine.RecordKey); got != record {
+				t.Errorf("the record was written")
+			}
+			if state, err := vm.PowerState(t.Context()); err != nil || state != types.VirtualMachinePowerStatePoweredOn {
+				t.Errorf("it is %s, %v", state, err)
+			}
+		})
 	}
+}
 
-	// A guest that does not answer.
-	if _, err := power.Set(t.Context(), ref, on, hard, time.Time{}); err != nil {
+// TestNothingIsDestroyedThatNobodyAskedFor: the end of the last finalizer is not enough.
+func TestNothingIsDestroyedThatNobodyAskedFor(t *testing.T) {
+	v := vcentertest.Run(t, vcentertest.Options{})
+	a := newAdmin(t, v)
+	s := serve(t, v)
+	if err := s.destroy("team-a/web-1"); !errors.Is(err, failure.Forbidden) {
+		t.Errorf("nobody asked: %v", err)
+	}
+	s.askDeletion("team-a/web-1")
+	if _, err := s.update("team-a/web-1", func(vm *vmopv1.VirtualMachine) {
+		vm.Annotations[vsphere.ReclaimPolicyAnnotation] = vsphere.ReclaimRetain
+	}); err != nil {
 		t.Fatal(err)
 	}
-	if again, err := power.Set(t.Context(), ref, off, soft, time.Now().Add(-time.Hour)); err != nil || again == 0 {
-		t.Errorf("Soft must wait on: %s, %v", again, err)
+	if err := s.destroy("team-a/web-1"); !errors.Is(err, failure.Forbidden) {
+		t.Errorf("it is to be kept: %v", err)
 	}
-	if again, err := power.Set(t.Context(), ref, off, try, time.Now()); err != nil || again == 0 {
-		t.Errorf("TrySoft must wait five minutes: %s, %v", again, err)
-	}
-	if again, err := power.Set(t.Context(), ref, off, try, time.Now().Add(-virtualmachine.SoftTimeout)); err != nil || again != 0 {
-		t.Errorf("TrySoft must end it after five minutes: %s, %v", again, err)
-	}
-	// No guest to ask, so TrySoft does it hard at once.
-	if _, err := power.Set(t.Context(), ref, on, hard, time.Time{}); err != nil {
+	if _, err := s.update("team-a/web-1", func(vm *vmopv1.VirtualMachine) {
+		vm.Annotations = map[string]string{vsphere.ReclaimPolicyAnnotation: vsphere.ReclaimDelete, vmopv1.PauseAnnotation: ""}
+	}); err != nil {
 		t.Fatal(err)
 	}
-	v.AddFault(vcentertest.Fault{Method: "ShutdownGuest", Fault: &types.ToolsUnavailable{}})
-	if _, err := power.Set(t.Context(), ref, off, soft, time.Time{}); !errors.Is(err, failure.Conflict) {
-		t.Errorf("Soft without tools: %v", err)
+	if err := s.destroy("team-a/web-1"); !errors.Is(err, failure.Forbidden) {
+		t.Errorf("it is paused: %v", err)
 	}
-	if again, err := power.Set(t.Context(), ref, off, try, time.Time{}); err != nil || again != 0 {
-		t.Errorf("TrySoft without tools: %s, %v", again, err)
-	}
-	if _, err := power.Set(t.Context(), ref, suspended, hard, time.Time{}); !errors.Is(err, failure.Invalid) {
-		t.Errorf("suspend what is off: %v", err)
-	}
-	if _, err := power.Set(t.Context(), types.ManagedObjectReference{Type: "VirtualMachine", Value: "vm-none"}, off, hard, time.Time{}); !errors.Is(err, failure.NotFound) {
-		t.Errorf("a machine that is none: %v", err)
+	if state, err := a.vm("team-a/web-1").PowerState(t.Context()); err != nil || state != types.VirtualMachinePowerStatePoweredOn {
+		t.Errorf("it is %s, %v", state, err)
 	}
 }

@@ -6,15 +6,14 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
-	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/vcenter"
+	vcmachine "github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
-	"github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 )
 
 // notReigning is a reign that is over.
@@ -27,29 +26,32 @@ func (notReigning) Confirm(context.Context) error { return errors.New("another r
 func TestNothingIsDoneWithoutAReignOrAnInventory(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{})
 	s := serve(t, v)
+	s.askDeletion("team-a/web-1")
 	current := s.get("team-a/web-1")
 	desired := current.DeepCopy()
 	desired.Labels = map[string]string{"app": "web"}
-	ref := state(t, s, "team-a/web-1").Ref
+	id := state(t, s, "team-a/web-1").ID
+	wanted := func(facts.Machine) error { return nil }
 	for name, writer := range map[string]*vcenter.Writer{
 		"no reign":     {Session: s.session, Reign: notReigning{}, Following: vcentertest.Following},
 		"no inventory": {Session: s.session, Reign: vcentertest.Reign{}, Following: func() error { return errors.New("the namespaces folder was renamed") }},
 	} {
-		s.backend.Writer = writer
-		power := &virtualmachine.Power{Session: s.session, Writer: writer}
-		verbs := map[string]func() error{
-			"update": func() error { return s.backend.Update(t.Context(), "/virtualmachines/team-a/web-1", current, desired) },
-			"delete": func() error { return s.backend.Delete(t.Context(), "/virtualmachines/team-a/web-1", current) },
-		}
-		for _, target := range []vmopv1.VirtualMachinePowerState{vmopv1.VirtualMachinePowerStateOff, vmopv1.VirtualMachinePowerStateSuspended} {
-			for _, mode := range []vmopv1.VirtualMachinePowerOpMode{vmopv1.VirtualMachinePowerOpModeHard, vmopv1.VirtualMachinePowerOpModeSoft, vmopv1.VirtualMachinePowerOpModeTrySoft} {
-				verbs[string(target)+" "+string(mode)] = func() error {
-					_, err := power.Set(t.Context(), ref, target, mode, time.Time{})
-					return err
-				}
-			}
-		}
-		for verb, act := range verbs {
+		verbs := &vcmachine.Verbs{Writer: writer, Root: s.projector.NamespacesFolder}
+		s.backend.Verbs, s.backend.Ready = verbs, writer.Ready
+		for verb, act := range map[string]func() error{
+			"update":   func() error { return s.backend.Update(t.Context(), "/virtualmachines/team-a/web-1", current, desired) },
+			"delete":   func() error { return s.backend.Delete(t.Context(), "/virtualmachines/team-a/web-1", current) },
+			"on":       func() error { return verbs.PowerOn(t.Context(), id, wanted) },
+			"off":      func() error { return verbs.PowerOff(t.Context(), id, wanted) },
+			"suspend":  func() error { return verbs.Suspend(t.Context(), id, wanted) },
+			"shutdown": func() error { return verbs.ShutdownGuest(t.Context(), id, wanted) },
+			"standby":  func() error { return verbs.StandbyGuest(t.Context(), id, wanted) },
+			"destroy":  func() error { return verbs.Destroy(t.Context(), id, wanted) },
+			"record":   func() error { return verbs.WriteRecord(t.Context(), id, facts.Head{UID: "u"}, nil, wanted) },
+			"amend": func() error {
+				return verbs.Amend(t.Context(), id, func(now facts.Machine) (facts.Head, error) { return *now.Head, nil })
+			},
+		} {
 			before := v.Calls()
 			if err := act(); !errors.Is(err, failure.Unavailable) {
 				t.Errorf("%s with %s: %v", verb, name, err)
