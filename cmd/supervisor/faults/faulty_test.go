@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -87,20 +86,4 @@ func (f *faulty) ready(t *testing.T) {
 	if err := f.WaitReady(ctx); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// installation is the id that the Supervisor prints of itself.
-func (f *faulty) installation(t *testing.T) string {
-	t.Helper()
-	out, err := f.Try(t.Context(), "status", "--data-dir", string(f.Dir))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(out) {
-		if id, found := strings.CutPrefix(line, "Installation "); found {
-			return strings.TrimSpace(id)
-		}
-	}
-	t.Fatalf("no installation in\n%s", out)
-	return ""
 }

@@ -77,6 +77,8 @@ type killWorker struct {
 	namespaces versioned.Interface
 	core       kubernetes.Interface
 	machines   dynamic.Interface
+	// installation is the one whose machines Pacific may destroy.
+	installation string
 
 	subjects                   []*subject
 	accepted, refused, deleted int
@@ -99,6 +101,7 @@ func newKillWorker(t *testing.T, f *faulty, journal *log.Logger, number int, see
 	return &killWorker{
 		t: t, f: f, log: journal, number: number, random: rand.New(rand.NewPCG(seed, uint64(number)+1)),
 		namespaces: versioned.NewForConfigOrDie(config), core: kubernetes.NewForConfigOrDie(config), machines: dynamic.NewForConfigOrDie(config),
+		installation: f.Installation(t),
 	}
 }
 
@@ -234,7 +237,7 @@ func (w *killWorker) makeMachine(ctx context.Context, s *subject) {
 	ours := w.random.IntN(4) == 0
 	if ours {
 		record, err := (&virtualmachine.Metadata{
-			Head: facts.Head{UID: vm.InstanceUUID, Sequence: 1, Created: true, Namespace: s.name, Name: vm.Name},
+			Head: facts.Head{Installation: w.installation, UID: vm.InstanceUUID, Sequence: 1, Created: true, Namespace: s.name, Name: vm.Name},
 			Body: virtualmachine.Body{Generation: 1},
 		}).Encode()
 		if err != nil {

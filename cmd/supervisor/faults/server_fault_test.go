@@ -98,7 +98,7 @@ func TestServerFaults(t *testing.T) {
 			last = now
 		}
 		backup := filepath.Join(suite.Folder, "etcd-backup")
-		installation := f.installation(t)
+		installation := f.Installation(t)
 
 		f.down(t)
 		if err := os.Rename(f.Dir.Etcd(), backup); err != nil {
@@ -110,7 +110,7 @@ func TestServerFaults(t *testing.T) {
 		f.Serves(t, namespace, "web")
 		label()
 		rises()
-		if got := f.installation(t); got != installation {
+		if got := f.Installation(t); got != installation {
 			t.Errorf("installation %s, want %s", got, installation)
 		}
 
@@ -128,7 +128,7 @@ func TestServerFaults(t *testing.T) {
 		f.Kubectl(t, "get", "configmap", "-n", namespace, "kept-in-etcd")
 		label()
 		rises()
-		if got := f.installation(t); got != installation {
+		if got := f.Installation(t); got != installation {
 			t.Errorf("installation %s, want %s", got, installation)
 		}
 	})

@@ -254,7 +254,7 @@ func (a *Admin) Extra(vm *object.VirtualMachine, key string) string {
 func (a *Admin) CreateAsPacific(namespace, name string, labels map[string]string) (*object.VirtualMachine, error) {
 	id := uuid.NewString()
 	record, err := (&virtualmachine.Metadata{
-		Head: facts.Head{UID: id, Sequence: 1, Created: true, Namespace: namespace, Name: name},
+		Head: facts.Head{Installation: a.supervisor.Installation(a.t), UID: id, Sequence: 1, Created: true, Namespace: namespace, Name: name},
 		Body: virtualmachine.Body{Generation: 1, Labels: labels},
 	}).Encode()
 	if err != nil {

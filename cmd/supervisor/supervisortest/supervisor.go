@@ -212,3 +212,19 @@ func (s *Supervisor) Kubectl(t *testing.T, arguments ...string) string {
 	}
 	return out
 }
+
+// Installation is the id that the Supervisor prints of itself.
+func (s *Supervisor) Installation(t *testing.T) string {
+	t.Helper()
+	out, err := s.Try(t.Context(), "status", "--data-dir", string(s.Dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(out) {
+		if id, found := strings.CutPrefix(line, "Installation "); found {
+			return strings.TrimSpace(id)
+		}
+	}
+	t.Fatalf("no installation in\n%s", out)
+	return ""
+}
