@@ -3,7 +3,6 @@
 package apiserver
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -13,13 +12,10 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/spf13/pflag"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	restclient "k8s.io/client-go/rest"
@@ -40,72 +36,10 @@ const loginShutdown = 5 * time.Second
 // electionPatience is how long new keys wait for this process to be elected.
 const electionPatience = 2 * time.Second
 
-// LoginOptions are those of the login service.
-type LoginOptions struct {
-	// BindAddress and Port are the listener's. Port 0: no login service.
-	BindAddress string
-	Port        int
-	// Issuer is the iss of every token and where those who verify read the
-	// keys: the listener's URL as they reach it, with a path.
-	Issuer string
-	// KubeAPIHost and KubeAPIPort are what clients are told to talk to. Empty:
-	// the name that they called the login service by, and 6443.
-	KubeAPIHost, KubeAPIPort string
-	// KubeAPICAFile holds the authorities of the certificate that the Kubernetes API
-	// shows there. Empty: those by which this server itself knows kube-apiserver.
-	KubeAPICAFile string
-	// ServeKubeAPI forwards everything else to kube-apiserver, so that one
-	// address serves both.
-	ServeKubeAPI bool
-	// DefaultDomain is the domain of users who give none.
-	DefaultDomain string
-}
-
-func (o *LoginOptions) addFlags(flags *pflag.FlagSet) {
-	flags.StringVar(&o.BindAddress, "login-bind-address", o.BindAddress, "address on which the login service listens")
-	flags.IntVar(&o.Port, "login-port", o.Port, "port of the login service, for `kubectl vsphere login`; 0 for none")
-	flags.StringVar(&o.Issuer, "login-issuer", o.Issuer, "issuer of the tokens: the URL, with a path, at which kube-apiserver reaches the login service, such as https://login.example.com/openidconnect/vsphere.local")
-	flags.StringVar(&o.KubeAPIHost, "login-kube-api-host", o.KubeAPIHost, "address of the Kubernetes API that clients are told; what they called the login service by, if not set")
-	flags.StringVar(&o.KubeAPIPort, "login-kube-api-port", o.KubeAPIPort, "port of the Kubernetes API that clients are told; 6443, if not set")
-	flags.StringVar(&o.KubeAPICAFile, "login-kube-api-ca", o.KubeAPICAFile, "PEM file with the authorities of the certificate that the Kubernetes API "+
-		"shows to clients, which are told to them; those by which this server knows kube-apiserver, if not set")
-	flags.BoolVar(&o.ServeKubeAPI, "login-serve-kube-api", o.ServeKubeAPI, "forward all other requests to kube-apiserver, so that one address serves login and the API")
-	flags.StringVar(&o.DefaultDomain, "login-default-domain", o.DefaultDomain, "domain of users who give none")
-}
-
-func (o LoginOptions) validate() []error {
-	if o.Port == 0 {
-		return nil
-	}
-	var mistakes []error
-	if o.Port < 0 || o.Port > 65535 {
-		mistakes = append(mistakes, fmt.Errorf("--login-port %d is no port: give one from 1 to 65535, or 0 for no login service", o.Port))
-	}
-	if net.ParseIP(o.BindAddress) == nil {
-		mistakes = append(mistakes, fmt.Errorf("--login-bind-address %q is no IP address", o.BindAddress))
-	}
-	if issuer, err := url.Parse(o.Issuer); err != nil || issuer.Scheme != "https" || issuer.Host == "" || strings.Trim(issuer.Path, "/") == "" || strings.HasSuffix(o.Issuer, "/") {
-		mistakes = append(mistakes, fmt.Errorf("--login-issuer %q: give the https URL at which kube-apiserver reaches the login service, with a path and without a slash at its end", o.Issuer))
-	}
-	return append(mistakes, readable("--login-kube-api-ca", o.KubeAPICAFile)...)
-}
-
-// authorities returns what reads the authorities of the Kubernetes API's certificate,
-// nil where there are none: then it is verified with those of the system.
-func (o LoginOptions) authorities(kubeAPI *restclient.Config) func() ([]byte, error) {
-	file := cmp.Or(o.KubeAPICAFile, kubeAPI.CAFile)
-	switch {
-	case o.KubeAPICAFile == "" && len(kubeAPI.CAData) > 0:
-		return func() ([]byte, error) { return kubeAPI.CAData, nil }
-	case file != "":
-		return func() ([]byte, error) { return os.ReadFile(file) } // It may change.
-	}
-	return nil
-}
-
 // newLogins makes the login service and what it runs as, neither when there is to be
 // none. It answers on every replica.
-func newLogins(options *Options, config *genericapiserver.RecommendedConfig, v *site, records *ledger.Ledger, reviewer reviewer, logger klog.Logger) (*login.Service, []task) {
+func newLogins(options *Options, config *genericapiserver.RecommendedConfig, v *site, records *ledger.Ledger, reviewer reviewer,
+	logger klog.Logger) (*login.Service, []task) {
 	if options.Login.Port == 0 {
 		return nil, nil
 	}
@@ -113,19 +47,32 @@ func newLogins(options *Options, config *genericapiserver.RecommendedConfig, v *
 		logger.Error(err, "A core dump of this process could hold a password")
 	}
 	realClock := clock.RealClock{}
-	keys := &token.Keys{Store: signingKeys{ledger.Documents{Ledger: records, Kind: "login"}}, Rand: rand.Reader, Clock: realClock, Logger: logger}
+	keys := &token.Keys{
+		Store: signingKeys{ledger.Documents{Ledger: records, Kind: "login"}}, Rand: rand.Reader, Clock: realClock, Logger: logger,
+	}
+	aliases := options.Login.domainAliases()
+	prover := &sso.Prover{
+		Session:         v.session,
+		CredentialsFile: options.VCenter.CredentialsFile,
+		DomainAliases:   aliases,
+		Logger:          logger,
+		Clock:           realClock,
+	}
 	service := &login.Service{
-		Prover:        &sso.Prover{Session: v.session, CredentialsFile: options.VCenter.CredentialsFile, Logger: logger, Clock: realClock},
-		Workloads:     roles{projector: v.machines, reviewer: reviewer},
-		Tokens:        &token.Issuer{URL: options.Login.Issuer, Keys: keys, Rand: rand.Reader, Clock: realClock},
-		Banner:        "Pacific, a Supervisor for vCenter. Authorised use only.\n",
-		Host:          options.Login.KubeAPIHost,
-		Port:          options.Login.KubeAPIPort,
-		Authorities:   options.Login.authorities(config.ClientConfig),
-		DefaultDomain: options.Login.DefaultDomain,
-		Logger:        logger,
-		Clock:         realClock,
-		Metrics:       login.NewMetrics(legacyregistry.MustRegister),
+		Prover:         prover,
+		Accounts:       prover,
+		Workloads:      roles{projector: v.machines, reviewer: reviewer},
+		Tokens:         &token.Issuer{URL: options.Login.Issuer, Keys: keys, Rand: rand.Reader, Clock: realClock},
+		Banner:         "Pacific, a Supervisor for vCenter. Authorised use only.\n",
+		Host:           options.Login.KubeAPIHost,
+		Port:           options.Login.KubeAPIPort,
+		Authorities:    options.Login.authorities(config.ClientConfig),
+		DefaultDomain:  options.Login.DefaultDomain,
+		DomainAliases:  aliases,
+		TrustedProxies: options.Login.trustedProxies(),
+		Logger:         logger,
+		Clock:          realClock,
+		Metrics:        login.NewMetrics(legacyregistry.MustRegister),
 	}
 	return service, []task{service.Run, func(ctx context.Context) error {
 		return serveLogin(ctx, service, options.Login, config.SecureServing.Cert, config.ClientConfig, logger)
@@ -133,7 +80,8 @@ func newLogins(options *Options, config *genericapiserver.RecommendedConfig, v *
 }
 
 // serveLogin listens until ctx ends.
-func serveLogin(ctx context.Context, service *login.Service, options LoginOptions, certificate dynamiccertificates.CertKeyContentProvider, kubeAPI *restclient.Config, logger klog.Logger) error {
+func serveLogin(ctx context.Context, service *login.Service, options LoginOptions,
+	certificate dynamiccertificates.CertKeyContentProvider, kubeAPI *restclient.Config, logger klog.Logger) error {
 	handler := service.Handler()
 	if options.ServeKubeAPI {
 		proxy, err := kubeAPIProxy(kubeAPI, logger)
@@ -151,7 +99,9 @@ func serveLogin(ctx context.Context, service *login.Service, options LoginOption
 		return fmt.Errorf("listen for logins on %s (--login-bind-address, --login-port): %w", address, err)
 	}
 	source := certificateSource{provider: certificate}
-	server := login.NewServer(handler, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: source.get, NextProtos: []string{"h2", "http/1.1"}}, logger)
+	server := login.NewServer(handler, &tls.Config{
+		MinVersion: tls.VersionTLS12, GetCertificate: source.get, NextProtos: []string{"h2", "http/1.1"},
+	}, logger)
 
 	var running sync.WaitGroup
 	defer running.Wait()

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
 )
 
 func errorTexts(errors []error) []string {
@@ -90,5 +91,78 @@ func TestRecordsOptions(t *testing.T) {
 				t.Errorf("mistakes (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestLoginOptions(t *testing.T) {
+	good := LoginOptions{BindAddress: "0.0.0.0", Port: 443, Issuer: "https://login.example.com/openidconnect/vsphere.local"}
+	with := func(change func(*LoginOptions)) LoginOptions {
+		options := good
+		change(&options)
+		return options
+	}
+	missing := filepath.Join(t.TempDir(), "missing")
+	tests := map[string]struct {
+		options LoginOptions
+		want    []string
+	}{
+		"good":             {options: good},
+		"no login service": {options: LoginOptions{TrustedProxies: []string{"nonsense"}}},
+		"nothing set": {options: LoginOptions{Port: -1}, want: []string{
+			"--login-port -1 is not a port: give one from 1 to 65535, or 0 for no login service",
+			`--login-bind-address "" is not an IP address`,
+			`--login-issuer "": give the https URL at which kube-apiserver reaches the login service, with a path and without a slash at its end`,
+		}},
+		"a missing file": {options: with(func(o *LoginOptions) { o.KubeAPICAFile = missing }), want: []string{
+			"--login-kube-api-ca: open " + missing + ": no such file or directory",
+		}},
+		"aliases": {options: with(func(o *LoginOptions) {
+			o.DomainAliases = map[string]string{"CORP": "corp.example.com", "corp": "Corp.example.com", "example.com": "corp.example.com"}
+		})},
+		"broken aliases": {options: with(func(o *LoginOptions) {
+			o.DomainAliases = map[string]string{"": "a.test", "B": "", `C\d`: "c.test", "E": "e.test", "e": "other.test"}
+		}), want: []string{
+			"--login-domain-aliases =a.test: give an alias and a domain, as CORP=corp.example.com",
+			"--login-domain-aliases B=: give an alias and a domain, as CORP=corp.example.com",
+			`--login-domain-aliases C\d=c.test: give an alias and a domain, as CORP=corp.example.com`,
+			"--login-domain-aliases: e is the alias of two domains, e.test and other.test: drop one",
+		}},
+		"proxies": {options: with(func(o *LoginOptions) { o.TrustedProxies = []string{"10.0.0.0/8", "192.0.2.1", "2001:db8::/32", "::1"} })},
+		"broken proxies": {options: with(func(o *LoginOptions) { o.TrustedProxies = []string{"proxy.example.com", "10.0.0.0/99"} }), want: []string{
+			`--login-trusted-proxies "proxy.example.com": give addresses or CIDRs, as 10.0.0.0/8`,
+			`--login-trusted-proxies "10.0.0.0/99": give addresses or CIDRs, as 10.0.0.0/8`,
+		}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			want := append([]string{}, test.want...)
+			if diff := cmp.Diff(want, errorTexts(test.options.validate())); diff != "" {
+				t.Errorf("mistakes (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestLoginFlags reads the flags as an administrator writes them.
+func TestLoginFlags(t *testing.T) {
+	var options LoginOptions
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	options.addFlags(flags)
+	if err := flags.Parse([]string{
+		"--login-domain-aliases=CORP=corp.example.com,example.com=Corp.example.com", "--login-domain-aliases=LAB=lab.test",
+		"--login-trusted-proxies=10.0.0.0/8,192.0.2.1", "--login-trusted-proxies=::ffff:192.0.2.2",
+	}); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"corp": "corp.example.com", "example.com": "corp.example.com", "lab": "lab.test"}
+	if diff := cmp.Diff(want, options.domainAliases()); diff != "" {
+		t.Errorf("aliases (-want +got):\n%s", diff)
+	}
+	proxies := []string{}
+	for _, prefix := range options.trustedProxies() {
+		proxies = append(proxies, prefix.String())
+	}
+	if diff := cmp.Diff([]string{"10.0.0.0/8", "192.0.2.1/32", "192.0.2.2/32"}, proxies); diff != "" {
+		t.Errorf("proxies (-want +got):\n%s", diff)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -37,7 +38,8 @@ type attempt struct {
 // end records how an attempt ended: the audit line, and the metrics.
 func (s *Service) end(a attempt, o outcome, reason string) {
 	s.Metrics.attempted(a.operation, o, s.Clock.Since(a.start))
-	s.Logger.Info("Login attempt", "operation", a.operation, "user", a.user, "address", a.address, "outcome", string(o), "reason", reason)
+	s.Logger.Info("Login attempt", "operation", a.operation, "user", a.user, "address", a.address,
+		"outcome", string(o), "reason", reason)
 }
 
 // authenticate proves who sends a request. When it returns false it has
@@ -58,27 +60,12 @@ func (s *Service) authenticate(w http.ResponseWriter, r *http.Request, operation
 		// Only what has the form of a name: a password in the wrong field has not.
 		a.user = name.asked
 	}
-
-	// A name or password that nobody can have goes the way of a wrong one.
-	key := name.key
-	if !ok {
-		key = "\x00"
-	}
-	sendable := ok && canBePassword(password)
-	attempted, err := s.guard.Enter(r.Context(), key, address)
-	var tooMany *guard.Limited
-	if errors.As(err, &tooMany) && (ok || tooMany.By == "address") {
-		s.end(a, limited, "too many failures of this "+tooMany.By)
-		retryAfter(w, tooMany.RetryAfter)
-		refuse(w, http.StatusTooManyRequests, "TooManyAttempts", "too many failed attempts: try again later")
-		return Identity{}, a, false
-	}
+	attempted := s.admit(w, r, a, name, ok, address)
 	if attempted == nil {
-		s.refuse(w, r, a, "not a user name")
 		return Identity{}, a, false
 	}
 	defer attempted.Done(guard.Failed) // Unless it is known to be otherwise.
-	if !sendable {
+	if !ok || !canBePassword(password) {
 		attempted.Done(guard.Failed)
 		s.refuse(w, r, a, "not a user name or password")
 		return Identity{}, a, false
@@ -88,16 +75,55 @@ func (s *Service) authenticate(w http.ResponseWriter, r *http.Request, operation
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), orDefault(s.Timeout, 20*time.Second))
 	defer cancel()
 	identity, err := s.prove(ctx, name.asked, password)
+	if err != nil {
+		s.answer(w, r, a, attempted, err, password)
+		return Identity{}, a, false
+	}
+	attempted.Done(guard.Succeeded)
+	s.know(name, identity, attempted.User())
+	a.user = identity.Name()
+	return identity, a, true
+}
+
+// admit lets an attempt through that is within the limits. When it returns nil it has
+// answered. A name that nobody can have goes the way of a wrong one.
+func (s *Service) admit(w http.ResponseWriter, r *http.Request, a attempt, name username, ok bool,
+	address netip.Addr) *guard.Attempt {
+	user, err := guard.User{Name: "\x00"}, error(nil)
+	if ok {
+		user, err = s.user(r.Context(), name, address)
+	}
+	var attempted *guard.Attempt
+	if err == nil {
+		attempted, err = s.guard.Enter(r.Context(), user, address)
+	}
+	var tooMany *guard.Limited
 	switch {
 	case err == nil:
-		attempted.Done(guard.Succeeded)
-		a.user = identity.Name()
-		return identity, a, true
+		return attempted
+	case errors.As(err, &tooMany) && (ok || tooMany.By == "address"):
+		s.end(a, limited, "too many failures of this "+tooMany.By)
+		retryAfter(w, tooMany.RetryAfter)
+		refuse(w, http.StatusTooManyRequests, "TooManyAttempts", "too many failed attempts: try again later")
+	case tooMany != nil:
+		s.refuse(w, r, a, "not a user name")
+	case errors.Is(err, errBusy):
+		s.busy(w, a)
+	default:
+		s.Logger.Error(err, "Could not find out which account a user name means", "user", a.user)
+		s.end(a, unavailable, "vCenter could not be asked")
+		s.unavailable(w)
+	}
+	return nil
+}
+
+// answer tells of a password that was not proved.
+func (s *Service) answer(w http.ResponseWriter, r *http.Request, a attempt, attempted *guard.Attempt,
+	err error, password string) {
+	switch {
 	case errors.Is(err, errBusy):
 		attempted.Done(guard.Void)
-		s.end(a, unavailable, "too many proofs under way")
-		retryAfter(w, 2*time.Second)
-		refuse(w, http.StatusServiceUnavailable, "Busy", "too many logins are under way: try again")
+		s.busy(w, a)
 	case errors.Is(err, failure.Unauthenticated):
 		attempted.Done(guard.Failed)
 		s.refuse(w, r, a, "vCenter refused the user name or password")
@@ -117,19 +143,27 @@ func (s *Service) authenticate(w http.ResponseWriter, r *http.Request, operation
 		s.end(a, unavailable, "vCenter could not be asked")
 		s.unavailable(w)
 	}
-	return Identity{}, a, false
 }
 
 // errBusy: so many proofs are under way that this one found no place in time.
 var errBusy = errors.New("too many proofs are under way")
 
-func (s *Service) prove(ctx context.Context, asked, password string) (Identity, error) {
+// slot waits for a place among those who ask vCenter.
+func (s *Service) slot(ctx context.Context) (release func(), err error) {
 	select {
 	case s.proofs <- struct{}{}:
-		defer func() { <-s.proofs }()
+		return func() { <-s.proofs }, nil
 	case <-ctx.Done():
-		return Identity{}, errBusy
+		return nil, errBusy
 	}
+}
+
+func (s *Service) prove(ctx context.Context, asked, password string) (Identity, error) {
+	release, err := s.slot(ctx)
+	if err != nil {
+		return Identity{}, err
+	}
+	defer release()
 	name, groups, err := s.Prover.Authenticate(ctx, asked, password)
 	if err != nil {
 		return Identity{}, err
@@ -162,9 +196,16 @@ func (s *Service) pad(r *http.Request, a attempt) {
 	}
 }
 
+func (s *Service) busy(w http.ResponseWriter, a attempt) {
+	s.end(a, unavailable, "too many proofs under way")
+	retryAfter(w, 2*time.Second)
+	refuse(w, http.StatusServiceUnavailable, "Busy", "too many logins are under way: try again")
+}
+
 func (s *Service) unavailable(w http.ResponseWriter) {
 	retryAfter(w, 5*time.Second)
-	refuse(w, http.StatusServiceUnavailable, "Unavailable", "vCenter's single sign-on cannot be asked now: try again, and tell the administrator if it lasts")
+	refuse(w, http.StatusServiceUnavailable, "Unavailable",
+		"vCenter's single sign-on cannot be asked now: try again, and tell the administrator if it lasts")
 }
 
 func retryAfter(w http.ResponseWriter, after time.Duration) {

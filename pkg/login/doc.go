@@ -20,7 +20,11 @@
 // What holds for every attempt:
 //
 //   - An unknown user, a wrong password and a name that nobody can have get the
-//     same answer after the same time.
+//     same answer after the same time. What a limit shows of an account is that two
+//     names are one account's; where --login-domain-aliases says so of domains, it
+//     shows that of every name.
+//   - Attempts are counted for the account that vCenter would count them for, under
+//     whichever of its names: Accounts tells.
 //   - That vCenter is away is 503 and never 401.
 //   - A password is handed to the Prover and forgotten: it is in no field, log,
 //     error or metric. A token is only in the response.

@@ -168,7 +168,8 @@ func (s *Service) serveLogin(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	text, claims, err := s.Tokens.Issue(token.Subject{Username: identity.Username, Domain: identity.Domain, Groups: identity.Groups}, token.Audience)
+	subject := token.Subject{Username: identity.Username, Domain: identity.Domain, Groups: identity.Groups}
+	text, claims, err := s.Tokens.Issue(subject, token.Audience)
 	if err != nil {
 		s.Logger.Error(err, "Could not issue a token", "user", identity.Name())
 		s.end(a, unavailable, "no token can be issued now")
@@ -194,7 +195,8 @@ func (s *Service) serveClusterInfo(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		s.Logger.Error(err, "Could not read the authorities of the Kubernetes API's certificate")
 		retryAfter(w, 0)
-		refuse(w, http.StatusServiceUnavailable, "Unavailable", "the authorities of the Kubernetes API's certificate cannot be read now")
+		refuse(w, http.StatusServiceUnavailable, "Unavailable",
+			"the authorities of the Kubernetes API's certificate cannot be read now")
 		return
 	}
 	type names struct {

@@ -28,7 +28,9 @@ const (
 type username struct {
 	// asked goes to vCenter: user@domain, with the case that was given.
 	asked string
-	// key counts the attempts: one for all spellings that mean one account.
+	// user is the part before the domain.
+	user string
+	// key is one for all spellings that can be seen to mean one account.
 	key string
 }
 
@@ -52,7 +54,7 @@ func (s *Service) parseUsername(text string) (username, bool) {
 	if real, ok := s.DomainAliases[domain]; ok {
 		domain = strings.ToLower(real)
 	}
-	return username{asked: user + "@" + domain, key: fold(user) + "@" + fold(domain)}, true
+	return username{asked: user + "@" + domain, user: user, key: fold(user) + "@" + fold(domain)}, true
 }
 
 // fold makes spellings equal that vCenter may take for one, some letters outside

@@ -20,13 +20,15 @@ type Metrics struct {
 func NewMetrics(register func(...metrics.Registerable)) *Metrics {
 	m := &Metrics{
 		attempts: metrics.NewCounterVec(&metrics.CounterOpts{
-			Name:           "pacific_login_attempts_total",
-			Help:           "Attempts to prove a password, by operation (login, workloads) and outcome (accepted, refused, forbidden, limited, malformed, unavailable).",
+			Name: "pacific_login_attempts_total",
+			Help: "Attempts to prove a password, by operation (login, workloads) and outcome " +
+				"(accepted, refused, forbidden, limited, malformed, unavailable).",
 			StabilityLevel: metrics.ALPHA,
 		}, []string{"operation", "outcome"}),
 		seconds: metrics.NewHistogramVec(&metrics.HistogramOpts{
-			Name:           "pacific_login_attempts_seconds",
-			Help:           "Time until an attempt's outcome was known, without the time that a refusal is held back, by operation and outcome.",
+			Name: "pacific_login_attempts_seconds",
+			Help: "Time until an attempt's outcome was known, without the time that a refusal is held back, " +
+				"by operation and outcome.",
 			Buckets:        []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 			StabilityLevel: metrics.ALPHA,
 		}, []string{"operation", "outcome"}),

@@ -65,7 +65,8 @@ func takeCredentials(r *http.Request) (username, password string, refused *probl
 	if len(header) > maxAuthorization {
 		return "", "", &problem{http.StatusRequestHeaderFieldsTooLarge, "HeaderTooLarge", "the Authorization header is too large"}
 	}
-	malformed := &problem{http.StatusBadRequest, "BadHeader", "the Authorization header is not `Basic` and the base64 of user:password"}
+	malformed := &problem{http.StatusBadRequest, "BadHeader",
+		"the Authorization header is not `Basic` and the base64 of user:password"}
 	scheme, encoded, ok := strings.Cut(header, " ")
 	if !ok || !strings.EqualFold(scheme, "Basic") {
 		return "", "", malformed

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/cache"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
@@ -26,6 +27,15 @@ import (
 // and anything else when it could not be found out. It never holds the password.
 type Prover interface {
 	Authenticate(ctx context.Context, username, password string) (name string, groups []string, err error)
+}
+
+// Accounts knows which account a name means that people log in with.
+type Accounts interface {
+	// Account returns the one name of the account, as user@domain. The error wraps
+	// failure.NotFound when the name means nobody, and failure.Unavailable or
+	// failure.Timeout when that cannot be known now; any other means that it cannot
+	// be known at all.
+	Account(ctx context.Context, username string) (string, error)
 }
 
 // Workload is a namespace that a user has a role in.
@@ -48,7 +58,10 @@ type Workloads interface {
 // Service is the login service. Only Prover, Tokens, Logger and Clock must be
 // set; it must not be copied or changed once it serves.
 type Service struct {
-	Prover    Prover
+	Prover Prover
+	// Accounts tells the spellings of one account, so that attempts under all of them
+	// are counted together. Nil: every name is an account, but for DomainAliases.
+	Accounts  Accounts
 	Workloads Workloads // Nil: nobody has a role anywhere.
 	// Tokens issues tokens; its URL says where the discovery document is.
 	Tokens *token.Issuer
@@ -69,8 +82,8 @@ type Service struct {
 	// DefaultDomain is the domain of users who give none. Empty: they are
 	// refused.
 	DefaultDomain string
-	// DomainAliases are other names of domains, in lower case, so that attempts
-	// under all of them are counted together.
+	// DomainAliases are other names of domains, in lower case: whoever gives one is
+	// of the domain, and attempts under all of them are counted together.
 	DomainAliases map[string]string
 
 	// Limits hold guessing back.
@@ -89,14 +102,16 @@ type Service struct {
 	Clock   clock.WithTicker
 	Metrics *Metrics // Nil: not measured.
 
-	once   sync.Once
-	guard  *guard.Guard
-	proofs chan struct{}
+	once     sync.Once
+	guard    *guard.Guard
+	accounts *cache.LRUExpireCache // of guard.User by username.key
+	proofs   chan struct{}
 }
 
 func (s *Service) start() {
 	s.once.Do(func() {
 		s.guard = guard.New(s.Limits, s.Clock)
+		s.accounts = cache.NewLRUExpireCacheWithClock(rememberedAccounts, s.Clock)
 		s.proofs = make(chan struct{}, orDefault(s.MaxProofs, 32))
 	})
 }

@@ -4,11 +4,13 @@ package login
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/openpacific/pacific/pkg/login/guard"
 	"github.com/openpacific/pacific/pkg/login/token"
@@ -21,11 +23,19 @@ import (
 // withVCenter is a service whose passwords a simulated vCenter proves.
 func withVCenter(t *testing.T, limits guard.Limits) (*fixture, *vcentertest.VCenter) {
 	t.Helper()
-	v := vcentertest.Run(t, vcentertest.Options{Inventory: func(context.Context, *vcentertest.Builder) error { return nil }})
+	v := vcentertest.Run(t, vcentertest.Options{
+		Inventory: func(context.Context, *vcentertest.Builder) error { return nil },
+		Users: append(vcentertest.SampleUsers(), directory.User{
+			Name: "jdoe@corp.example.com", Alias: "jdoe@corp", PrincipalName: "john.doe@example.com", Password: vcentertest.SamplePassword,
+		}),
+		Groups: vcentertest.SampleGroups(),
+	})
 	f := newFixture(t, func(s *Service) {
 		s.Limits = limits
 		credentials := v.CredentialsFile(t)
-		connection, err := vcenter.NewSession(vcenter.Config{URL: v.URL(), CredentialsFile: credentials, CAFile: v.CAFile(t), CallTimeout: 5 * time.Second, Logger: s.Logger})
+		connection, err := vcenter.NewSession(vcenter.Config{
+			URL: v.URL(), CredentialsFile: credentials, CAFile: v.CAFile(t), CallTimeout: 5 * time.Second, Logger: s.Logger,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,7 +49,8 @@ func withVCenter(t *testing.T, limits guard.Limits) (*fixture, *vcentertest.VCen
 		if _, err := connection.Connect(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		s.Prover = &sso.Prover{Session: connection, CredentialsFile: credentials, Logger: s.Logger}
+		prover := &sso.Prover{Session: connection, CredentialsFile: credentials, Logger: s.Logger}
+		s.Prover, s.Accounts = prover, prover
 	})
 	return f, v
 }
@@ -137,5 +148,37 @@ func TestGuessingDoesNotLockTheAccountInVCenter(t *testing.T) {
 	}
 	if _, status := f.claimsOf("nobody@vsphere.local"); status != 200 {
 		t.Errorf("another user from the same address: %d", status)
+	}
+}
+
+// Nobody locks an account by guessing at it under all the names that it has: the account
+// name, the short name of the domain, the UPN. Its owner logs in by any of them.
+func TestGuessingUnderSeveralNamesDoesNotLockTheAccount(t *testing.T) {
+	names := []string{"jdoe@corp.example.com", `CORP\jdoe`, "jdoe@CORP", "john.doe@example.com", "John.Doe@EXAMPLE.com"}
+	for _, told := range []bool{true, false} {
+		t.Run(fmt.Sprintf("the directory may be asked: %v", told), func(t *testing.T) {
+			f, v := withVCenter(t, guard.Limits{})
+			if !told {
+				v.AddFault(vcentertest.Fault{Method: "FindUser", Fault: &types.NoPermission{PrivilegeId: "x"}})
+			}
+			counts := map[int]int{}
+			for range 4 {
+				for _, name := range names {
+					counts[f.login(name, "guess", "").Status]++
+				}
+			}
+			if refused := v.Logins().Refused; refused > 4 || counts[401] != refused || counts[401]+counts[429] != 20 {
+				t.Errorf("vCenter refused %d; answers %v", refused, counts)
+			}
+			if v.Directory().Locked("jdoe@corp.example.com") {
+				t.Error("vCenter has locked the account")
+			}
+		})
+	}
+	for _, name := range names {
+		f, _ := withVCenter(t, guard.Limits{})
+		if claims, status := f.claimsOf(name); status != 200 || claims.Subject != "jdoe@corp.example.com" {
+			t.Errorf("%s: %d, %q", name, status, claims.Subject)
+		}
 	}
 }

@@ -44,7 +44,9 @@ func TestPasswordSpraying(t *testing.T) {
 	const sprayed, right, wrong = 70, "Right-Horse-8", "Spring2026!"
 	var users []people.User
 	for _, name := range []string{"rushed", "victim", "colleague", "latecomer"} {
-		users = append(users, people.User{Name: name + "@vsphere.local", Password: right})
+		users = append(users, people.User{
+			Name: name + "@vsphere.local", Alias: name + "@corp", PrincipalName: name + ".x@example.com", Password: right,
+		})
 	}
 	for i := range sprayed {
 		users = append(users, people.User{Name: fmt.Sprintf("sprayed-%02d@vsphere.local", i), Password: right})
@@ -92,7 +94,8 @@ func TestPasswordSpraying(t *testing.T) {
 	for range 3 {
 		try("victim@vsphere.local", wrong, http.StatusUnauthorized)
 	}
-	for _, spelling := range []string{"victim@vsphere.local", "VICTIM@vsphere.local", "Victim@VSPHERE.LOCAL", `vsphere.local\victim`, `VSPHERE.LOCAL\Victim`} {
+	for _, spelling := range []string{"victim@vsphere.local", "VICTIM@vsphere.local", "Victim@VSPHERE.LOCAL", `vsphere.local\victim`, `VSPHERE.LOCAL\Victim`,
+		`CORP\victim`, "victim@corp", "Victim.X@example.com"} {
 		try(spelling, wrong, http.StatusTooManyRequests)
 		try(spelling, right, http.StatusTooManyRequests)
 	}

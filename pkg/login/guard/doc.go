@@ -10,6 +10,8 @@
 //   - Of one user's attempts, so many may fail within the window. One more is
 //     kept for addresses from which that user has logged in before, so that a
 //     guesser elsewhere does not shut the user out.
+//   - Of a user of whom nobody could tell which account it is, fewer may fail: the
+//     same account may be guessed at under another name.
 //   - Of one address's attempts, so many may fail whoever they are for: many
 //     people may stand behind one address. Those who have logged in from it
 //     before may go on.

@@ -22,6 +22,9 @@ type Limits struct {
 	// UserFailures are a user's from anywhere. Zero: 3, which with the one kept
 	// for known addresses is one less than locks an account in vCenter.
 	UserFailures int
+	// UnsureFailures are those of a user who is Unsure. Zero: 2, so that with as many
+	// under another name of the same account there is one less than locks it.
+	UnsureFailures int
 	// AddressFailures are an address's for all users together. Zero: 60.
 	AddressFailures int
 	// Remember bounds the users, and the addresses, that are remembered. The
@@ -46,6 +49,15 @@ func (e *Limited) Error() string {
 	return fmt.Sprintf("too many failed attempts of this %s: try again in %s", e.By, e.RetryAfter.Round(time.Second))
 }
 
+// User is whose attempts are counted together.
+type User struct {
+	// Name is the account's, the same for all its spellings.
+	Name string
+	// Unsure: nobody could tell which account is meant, so that Name stands for all
+	// that may be.
+	Unsure bool
+}
+
 // Outcome is how an attempt ended.
 type Outcome int
 
@@ -64,7 +76,7 @@ type Guard struct {
 	clock  clock.PassiveClock
 
 	mu        sync.Mutex
-	users     table[string]
+	users     table[User]
 	addresses table[netip.Prefix]
 }
 
@@ -76,13 +88,19 @@ func New(limits Limits, clock clock.PassiveClock) *Guard {
 	if limits.UserFailures <= 0 {
 		limits.UserFailures = 3
 	}
+	if limits.UnsureFailures <= 0 {
+		limits.UnsureFailures = 2
+	}
 	if limits.AddressFailures <= 0 {
 		limits.AddressFailures = 60
 	}
 	if limits.Remember <= 0 {
 		limits.Remember = 50_000
 	}
-	return &Guard{limits: limits, clock: clock, users: newTable[string](limits.Remember), addresses: newTable[netip.Prefix](limits.Remember)}
+	return &Guard{
+		limits: limits, clock: clock,
+		users: newTable[User](limits.Remember), addresses: newTable[netip.Prefix](limits.Remember),
+	}
 }
 
 // record is what is known of a user or an address.
@@ -102,12 +120,15 @@ func (r *record) prune(now time.Time, window time.Duration) {
 // Attempt is one that was let through.
 type Attempt struct {
 	guard   *Guard
-	user    string
+	user    User
 	network netip.Prefix
 	mine    *record
 	theirs  *record
 	once    sync.Once
 }
+
+// User is whose attempt it is.
+func (a *Attempt) User() User { return a.user }
 
 // network is what counts as one address: of IPv6, what one customer gets.
 func network(address netip.Addr) netip.Prefix {
@@ -123,9 +144,23 @@ func network(address netip.Addr) netip.Prefix {
 	return prefix
 }
 
+// Address returns a *Limited when so many attempts of an address have failed that
+// only users who are known there may make one.
+func (g *Guard) Address(address netip.Addr) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.clock.Now()
+	theirs := g.addresses.get(network(address))
+	theirs.prune(now, g.limits.Window)
+	if len(theirs.failures)+theirs.pending < g.limits.AddressFailures {
+		return nil
+	}
+	return g.limited("address", theirs, g.limits.AddressFailures, now)
+}
+
 // Enter lets an attempt through, whose Done must be called, or returns a
 // *Limited. It may wait for other attempts of the user, until ctx ends.
-func (g *Guard) Enter(ctx context.Context, user string, address netip.Addr) (*Attempt, error) {
+func (g *Guard) Enter(ctx context.Context, user User, address netip.Addr) (*Attempt, error) {
 	from := network(address)
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -136,6 +171,9 @@ func (g *Guard) Enter(ctx context.Context, user string, address netip.Addr) (*At
 		theirs.prune(now, g.limits.Window)
 
 		allowed := g.limits.UserFailures
+		if user.Unsure {
+			allowed = g.limits.UnsureFailures
+		}
 		if slices.Contains(mine.known, from) {
 			allowed++
 		} else if len(theirs.failures)+theirs.pending >= g.limits.AddressFailures {
@@ -201,6 +239,9 @@ func (g *Guard) done(a *Attempt, outcome Outcome) {
 		a.mine.failures = append(a.mine.failures, now)
 		a.theirs.failures = append(a.theirs.failures, now)
 	case Succeeded:
+		if a.user.Unsure {
+			break // One account's success says nothing of the others that may be meant.
+		}
 		// vCenter counts from zero after a success. The address's other users
 		// may be guessed at, so its failures stay.
 		a.mine.failures = nil

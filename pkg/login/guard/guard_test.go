@@ -35,7 +35,7 @@ func (f fixture) later(d time.Duration) { f.clock.SetTime(f.clock.Now().Add(d)) 
 // try makes an attempt, and returns by what it was limited and for how long.
 func (f fixture) try(user string, address netip.Addr, outcome Outcome) (string, time.Duration) {
 	f.Helper()
-	attempt, err := f.Enter(f.Context(), user, address)
+	attempt, err := f.Enter(f.Context(), User{Name: user}, address)
 	if err != nil {
 		var limited *Limited
 		if !errors.As(err, &limited) {
@@ -107,6 +107,54 @@ func TestAGuesserElsewhereDoesNotShutTheUserOut(t *testing.T) {
 	f.want("", 0, "a", abroad, Failed) // A success sets vCenter's count back too.
 }
 
+// Two names that may be one account do not lock it together, and a success under one
+// clears nothing.
+func TestNamesThatMayBeOneAccount(t *testing.T) {
+	f := newFixture(t, Limits{})
+	try := func(name string, outcome Outcome) string {
+		t.Helper()
+		attempt, err := f.Enter(t.Context(), User{Name: name, Unsure: true}, home)
+		if err != nil {
+			var limited *Limited
+			if !errors.As(err, &limited) {
+				t.Fatal(err)
+			}
+			return limited.By
+		}
+		attempt.Done(outcome)
+		return ""
+	}
+	failed := 0
+	for range 10 {
+		for _, name := range []string{"jdoe", "john.doe"} {
+			if try(name, Succeeded); try(name, Failed) == "" {
+				failed++
+			}
+		}
+	}
+	if failed != 4 {
+		t.Errorf("%d attempts failed before the limit, want 4: one less than locks an account", failed)
+	}
+	f.want("", 0, "jdoe", home, Succeeded) // Somebody of whom it is known who it is.
+}
+
+func TestAddressThatIsOverItsLimit(t *testing.T) {
+	f := newFixture(t, Limits{AddressFailures: 2})
+	for range 2 {
+		if err := f.Address(home); err != nil {
+			t.Fatal(err)
+		}
+		f.want("", 0, "a", home, Failed)
+	}
+	var limited *Limited
+	if err := f.Address(home); !errors.As(err, &limited) || limited.By != "address" || limited.RetryAfter != 185*time.Second {
+		t.Errorf("%v", err)
+	}
+	if err := f.Address(abroad); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestASuccessIsNotNeededForEveryPasswordThatWasNotLookedAt(t *testing.T) {
 	f := newFixture(t, Limits{})
 	for range 20 {
@@ -146,7 +194,7 @@ func TestAttemptsUnderWayCount(t *testing.T) {
 	var all sync.WaitGroup
 	for range 100 {
 		all.Go(func() {
-			attempt, err := f.Enter(t.Context(), "a", home)
+			attempt, err := f.Enter(t.Context(), User{Name: "a"}, home)
 			if err != nil {
 				return
 			}
@@ -171,7 +219,7 @@ func TestAttemptsUnderWayCount(t *testing.T) {
 	errs := make(chan error, 12)
 	for range 12 {
 		passed.Go(func() {
-			attempt, err := f.Enter(t.Context(), "b", home)
+			attempt, err := f.Enter(t.Context(), User{Name: "b"}, home)
 			if err != nil {
 				errs <- err
 				return
@@ -188,14 +236,14 @@ func TestAttemptsUnderWayCount(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var held []*Attempt
 	for range 3 {
-		attempt, err := f.Enter(ctx, "c", home)
+		attempt, err := f.Enter(ctx, User{Name: "c"}, home)
 		if err != nil {
 			t.Fatal(err)
 		}
 		held = append(held, attempt)
 	}
 	cancel()
-	if _, err := f.Enter(ctx, "c", home); err == nil {
+	if _, err := f.Enter(ctx, User{Name: "c"}, home); err == nil {
 		t.Error("a wait did not end with its context")
 	}
 	for _, attempt := range held {
@@ -205,7 +253,7 @@ func TestAttemptsUnderWayCount(t *testing.T) {
 
 func TestMemoryIsBounded(t *testing.T) {
 	f := newFixture(t, Limits{Remember: 100})
-	kept, err := f.Enter(t.Context(), "under way", home)
+	kept, err := f.Enter(t.Context(), User{Name: "under way"}, home)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +264,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Errorf("%d users and %d addresses are remembered", users, addresses)
 	}
 	kept.Done(Failed)
-	if r := f.users.get("under way"); len(r.failures) != 1 {
+	if r := f.users.get(User{Name: "under way"}); len(r.failures) != 1 {
 		t.Error("the attempt under way was forgotten")
 	}
 	f.later(time.Hour)

@@ -84,7 +84,8 @@ func (i *Issuer) Issue(subject Subject, audience string) (string, Claims, error)
 	if err != nil {
 		return "", Claims{}, fmt.Errorf("issue a token: %w", err)
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: signing.private, KeyID: signing.id}}, nil)
+	key := jose.JSONWebKey{Key: signing.private, KeyID: signing.id}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: key}, nil)
 	if err != nil {
 		return "", Claims{}, fmt.Errorf("issue a token: %w", err)
 	}

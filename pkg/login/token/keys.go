@@ -211,14 +211,16 @@ func decode(data []byte) ([]key, error) {
 	var stored document
 	// The parser's error is left out since it may quote a key.
 	if json.Unmarshal(data, &stored) != nil || stored.Version != 1 {
-		return nil, errors.New("the stored signing keys are not in a form that this version knows: they are left as they are; remove them to have new ones made, which ends every login")
+		return nil, errors.New("the stored signing keys are not in a form that this version knows: they are left as they are; " +
+			"remove them to have new ones made, which ends every login")
 	}
 	keys := make([]key, 0, len(stored.Keys))
 	for _, s := range stored.Keys {
 		parsed, err := x509.ParsePKCS8PrivateKey(s.PrivateKey)
 		private, ok := parsed.(*rsa.PrivateKey)
 		if err != nil || !ok || private.N.BitLen() < keyBits {
-			return nil, fmt.Errorf("one of the stored signing keys is not an RSA key of at least %d bits: they are left as they are", keyBits)
+			return nil, fmt.Errorf("one of the stored signing keys is not an RSA key of at least %d bits: "+
+				"they are left as they are", keyBits)
 		}
 		made, err := newKey(private, s.NotBefore)
 		if err != nil {
@@ -282,7 +284,9 @@ func (k *Keys) Ready() error {
 func (k *Keys) Public() jose.JSONWebKeySet {
 	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
 	for _, key := range k.all() {
-		set.Keys = append(set.Keys, jose.JSONWebKey{Key: &key.private.PublicKey, KeyID: key.id, Algorithm: string(jose.RS256), Use: "sig"})
+		set.Keys = append(set.Keys, jose.JSONWebKey{
+			Key: &key.private.PublicKey, KeyID: key.id, Algorithm: string(jose.RS256), Use: "sig",
+		})
 	}
 	return set
 }

@@ -56,7 +56,8 @@ func readAssertion(text string, now time.Time) (types.PrincipalId, []string, err
 		return none, nil, errors.New("the assertion has no end")
 	}
 	if now.Add(skew).Before(from) || now.Add(-skew).After(to) {
-		return none, nil, fmt.Errorf("the assertion is valid from %s to %s, not now: are the clocks right?", from.Format(time.RFC3339), to.Format(time.RFC3339))
+		return none, nil, fmt.Errorf("the assertion is valid from %s to %s, not now: are the clocks right?",
+			from.Format(time.RFC3339), to.Format(time.RFC3339))
 	}
 	subject, ok := parse(a.Subjects[0].Names[0])
 	if !ok {

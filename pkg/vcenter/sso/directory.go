@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,36 +34,62 @@ const (
 	refusalDelay = 10 * time.Minute
 	// signerAge is how long an assertion is used, which vCenter issues for 5 min.
 	signerAge = 3 * time.Minute
+	// directoryAge is how long a login to the directory is used.
+	directoryAge = 10 * time.Minute
 )
 
-// lookUp reads a user's name, as the directory spells it, and groups with this
-// server's own account. The user is who vCenter says has logged in; wanted is
-// what they called themselves.
-func (p *Prover) lookUp(ctx context.Context, base *vim25.Client, user, wanted types.PrincipalId) (types.PrincipalId, []string, error) {
-	directory, err := p.open(ctx, base)
-	if err != nil {
-		return user, nil, away(fmt.Errorf("log in to the directory of single sign-on: %w", err))
+// Account returns the one name, as user@domain in the directory's spelling, of the
+// account that a user name means: by its account name, by the short name of its domain
+// or by its UPN. Single sign-on finds an account for a login and for this question in
+// one way. The error wraps failure.NotFound when there is none, and failure.Unavailable
+// or failure.Timeout when the directory could not be asked.
+func (p *Prover) Account(ctx context.Context, username string) (string, error) {
+	wanted, ok := parse(username)
+	if !ok {
+		return "", fmt.Errorf("find an account: the user name is not like user@domain: %w", failure.NotFound)
 	}
-	defer directory.close(ctx)
+	base, err := p.connect(ctx)
+	if err != nil {
+		return "", fmt.Errorf("find the account of %q: %w", format(wanted), err)
+	}
+	var account types.PrincipalId
+	err = p.ask(ctx, base, func(d *directory) (err error) {
+		account, err = d.account(ctx, wanted)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("find the account of %q: %w", format(wanted), err)
+	}
+	return format(account), nil
+}
 
-	found, err := methods.FindUser(ctx, directory, &types.FindUser{This: directory.ServiceContent.PrincipalDiscoveryService, UserId: user})
-	if err != nil {
-		return user, nil, away(fmt.Errorf("find the user in the directory of single sign-on: %w", vcenter.Translate(err)))
-	}
-	if found.Returnval == nil {
+// lookUp reads a user's name, as the directory spells it, and groups with this
+// server's own account. known is who vCenter says has logged in; wanted is what they
+// called themselves, which must be a name of the same account.
+func (p *Prover) lookUp(ctx context.Context, base *vim25.Client,
+	known, wanted types.PrincipalId) (types.PrincipalId, []string, error) {
+	account, groups := known, []string(nil)
+	err := p.ask(ctx, base, func(d *directory) (err error) {
+		if account, err = d.account(ctx, known); err != nil {
+			return err
+		}
+		if !strings.EqualFold(known.Name, wanted.Name) {
+			asked, err := d.account(ctx, wanted)
+			if err != nil || !same(asked, account) {
+				return away(errors.Join(fmt.Errorf("vCenter logged in %q, which is not who asked", format(account)), err))
+			}
+		}
+		groups, err = d.groups(ctx, account)
+		return err
+	})
+	switch {
+	case errors.Is(err, failure.NotFound):
 		// The password was right a moment ago, so they were removed since.
-		return user, nil, failure.Unauthenticated
+		return known, nil, failure.Unauthenticated
+	case err != nil:
+		return known, nil, away(fmt.Errorf("read the directory of single sign-on: %w", err))
 	}
-	id, ok := canonical(found.Returnval.Id)
-	alias := found.Returnval.Alias
-	if !ok || !same(id, user) && !same(id, wanted) && (alias == nil || !same(*alias, user)) {
-		return user, nil, away(fmt.Errorf("the directory of single sign-on found %q", format(found.Returnval.Id)))
-	}
-	groups, err := directory.groups(ctx, found.Returnval.Id)
-	if err != nil {
-		return user, nil, away(fmt.Errorf("find the user's groups in the directory of single sign-on: %w", err))
-	}
-	return id, groups, nil
+	return account, groups, nil
 }
 
 // account is what is known of this server's own account.
@@ -93,7 +120,8 @@ func (p *Prover) signer(ctx context.Context, base *vim25.Client) (*sts.Signer, e
 		return own.signer, nil
 	}
 	if p.now().Before(own.refusedUntil) {
-		return nil, errors.New("the token service refused this server's own account a short while ago: put the right credentials into the file")
+		return nil, errors.New("the token service refused this server's own account a short while ago: " +
+			"put the right credentials into the file")
 	}
 	var fields struct {
 		Username string `json:"username"`
@@ -104,7 +132,8 @@ func (p *Prover) signer(ctx context.Context, base *vim25.Client) (*sts.Signer, e
 		return nil, fmt.Errorf("the credentials file %s is not YAML with the two keys username and password", p.CredentialsFile)
 	}
 	tokens := base.NewServiceClient(p.services(ctx, base).tokens, sts.Namespace)
-	signer, err := (&sts.Client{Client: tokens, RoundTripper: tokens}).Issue(ctx, sts.TokenRequest{Userinfo: url.UserPassword(fields.Username, fields.Password)})
+	request := sts.TokenRequest{Userinfo: url.UserPassword(fields.Username, fields.Password)}
+	signer, err := (&sts.Client{Client: tokens, RoundTripper: tokens}).Issue(ctx, request)
 	if err != nil {
 		if soap.IsSoapFault(err) {
 			own.refusedUntil = p.now().Add(refusalDelay)
@@ -122,34 +151,80 @@ func (p *Prover) forget() {
 	p.own.signer = nil
 }
 
-// directory is a login to single sign-on's administration service.
-type directory struct{ *ssoadmin.Client }
+// directory is a login to single sign-on's administration service. It is shared, as its
+// cookie is: of two logins, the end of one would be the end of the other.
+type directory struct {
+	*ssoadmin.Client
+	base  *vim25.Client
+	until time.Time
+}
 
+// ask runs f with the directory. Where vCenter has ended the login, it makes a new one
+// and runs f once more.
+func (p *Prover) ask(ctx context.Context, base *vim25.Client, f func(*directory) error) error {
+	for again := false; ; again = true {
+		d, err := p.open(ctx, base)
+		if err != nil {
+			return fmt.Errorf("log in to the directory of single sign-on: %w", err)
+		}
+		err = f(d)
+		var holder interface{ Fault() vim.BaseMethodFault }
+		if again || !errors.As(err, &holder) {
+			return err
+		}
+		if _, gone := holder.Fault().(*vim.NotAuthenticated); !gone {
+			return err
+		}
+		p.openMu.Lock()
+		if p.opened == d {
+			p.opened = nil
+		}
+		p.openMu.Unlock()
+	}
+}
+
+// open returns the login to the directory, a new one when it is getting old.
 func (p *Prover) open(ctx context.Context, base *vim25.Client) (*directory, error) {
+	p.openMu.Lock() // Held while logging in, so that one logs in for all.
+	defer p.openMu.Unlock()
+	if p.opened != nil && p.opened.base == base && p.now().Before(p.opened.until) {
+		return p.opened, nil
+	}
+	if p.opened != nil {
+		p.opened.close(ctx) // Whoever is using it asks again.
+		p.opened = nil
+	}
 	signer, err := p.signer(ctx, base)
 	if err != nil {
 		return nil, err
 	}
 	client := base.NewServiceClient(p.services(ctx, base).administration, ssoadmin.Namespace)
 	client.Version = ssoadmin.Version
-	d := &directory{Client: &ssoadmin.Client{Client: client, RoundTripper: client}}
+	d := &directory{
+		Client: &ssoadmin.Client{Client: client, RoundTripper: client}, base: base, until: p.now().Add(directoryAge),
+	}
+	if err := d.login(ctx, signer); err != nil {
+		p.forget()
+		return nil, vcenter.Translate(err)
+	}
+	p.opened = d
+	return d, nil
+}
+
+func (d *directory) login(ctx context.Context, signer *sts.Signer) error {
 	service, err := methods.SsoAdminServiceInstance(ctx, d, &types.SsoAdminServiceInstance{This: ssoadmin.ServiceInstance})
 	if err != nil {
-		return nil, vcenter.Translate(err)
+		return err
 	}
 	d.ServiceContent = service.Returnval
 	check, err := methods.SsoGroupcheckServiceInstance(ctx, d, &types.SsoGroupcheckServiceInstance{
 		This: vim.ManagedObjectReference{Type: "SsoGroupcheckServiceInstance", Value: "ServiceInstance"},
 	})
 	if err != nil {
-		return nil, vcenter.Translate(err)
+		return err
 	}
 	d.GroupCheck = check.Returnval
-	if err := d.Login(d.WithHeader(ctx, soap.Header{Security: signer})); err != nil {
-		p.forget()
-		return nil, vcenter.Translate(err)
-	}
-	return d, nil
+	return d.Login(d.WithHeader(ctx, soap.Header{Security: signer}))
 }
 
 func (d *directory) close(ctx context.Context) {
@@ -157,6 +232,23 @@ func (d *directory) close(ctx context.Context) {
 	defer cancel()
 	// A login that cannot be ended expires by itself.
 	_ = d.Logout(ctx)
+}
+
+// account returns the account that a name means. The error wraps failure.NotFound when
+// there is none.
+func (d *directory) account(ctx context.Context, name types.PrincipalId) (types.PrincipalId, error) {
+	found, err := methods.FindUser(ctx, d, &types.FindUser{This: d.ServiceContent.PrincipalDiscoveryService, UserId: name})
+	if err != nil {
+		return name, vcenter.Translate(err)
+	}
+	if found.Returnval == nil {
+		return name, failure.NotFound
+	}
+	account, ok := canonical(found.Returnval.Id)
+	if !ok {
+		return name, fmt.Errorf("the directory of single sign-on found %q", format(found.Returnval.Id))
+	}
+	return account, nil
 }
 
 // groups returns the groups that a user is in. vCenter answers with nested ones

@@ -12,7 +12,11 @@
 //     service issues for the same password, provided that its only subject is
 //     the one who logged in and that it is valid now.
 //  3. Where it is not, they are read from the directory with this server's own
-//     account, nested groups included.
+//     account, nested groups included. The directory also says that the one who
+//     logged in and the one who asked are one account, where that has several names:
+//     a UPN need not hold the account's name.
+//
+// Account is the same question without a password, for whoever counts attempts.
 //
 // Everything goes to the host that was configured, over TLS that is verified as
 // the Session's; an address that vCenter names is never followed. No password

@@ -26,7 +26,8 @@ func parse(text string) (types.PrincipalId, bool) {
 // directory may hold can be written as name@domain and read in one way only.
 func canonical(id types.PrincipalId) (types.PrincipalId, bool) {
 	id.Domain = strings.ToLower(id.Domain)
-	return id, printable(id.Name) && printable(id.Domain) && !strings.Contains(id.Name, `\`) && !strings.ContainsAny(id.Domain, `@\/ :`)
+	return id, printable(id.Name) && printable(id.Domain) &&
+		!strings.Contains(id.Name, `\`) && !strings.ContainsAny(id.Domain, `@\/ :`)
 }
 
 // printable refuses what could break a log line, a header or a comparison.

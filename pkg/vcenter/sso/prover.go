@@ -43,8 +43,11 @@ type Prover struct {
 	// CredentialsFile holds this server's own account, as vcenter.Config's. The
 	// directory is read with it.
 	CredentialsFile string
-	Logger          klog.Logger
-	Clock           clock.PassiveClock // Nil: the real one.
+	// DomainAliases are other names of domains, in lower case, as of CORP for
+	// corp.example.com.
+	DomainAliases map[string]string
+	Logger        klog.Logger
+	Clock         clock.PassiveClock // Nil: the real one.
 
 	mu sync.Mutex // Guards base and paths.
 	// paths of the services, as base's vCenter has them.
@@ -52,6 +55,9 @@ type Prover struct {
 	paths paths
 
 	own account
+
+	openMu sync.Mutex // Guards opened.
+	opened *directory // Nil: there is no login to the directory.
 }
 
 // paths are where vCenter serves single sign-on.
@@ -60,8 +66,8 @@ type paths struct{ tokens, administration string }
 // Authenticate proves username's password, and returns the name, as user@domain
 // with the domain in lower case and the user as the directory spells it, and
 // the groups, name@domain, sorted, nested ones too. The error wraps
-// failure.Unauthenticated when vCenter refused, failure.Forbidden when it knows
-// the user but lets them in nowhere and could not say who they are, and
+// failure.Unauthenticated when vCenter refused, failure.Forbidden when vCenter
+// knows the user but lets them in nowhere and could not say who they are, and
 // failure.Unavailable or failure.Timeout when it could not be asked.
 func (p *Prover) Authenticate(ctx context.Context, username, password string) (name string, groups []string, err error) {
 	wanted, ok := parse(username)
@@ -85,35 +91,59 @@ func (p *Prover) Authenticate(ctx context.Context, username, password string) (n
 	if err != nil {
 		return "", nil, fmt.Errorf("prove a password to vCenter: %w", err)
 	}
+	known.Domain = p.domain(known.Domain)
 
-	subject, groups, err := p.ask(ctx, base, client, user)
-	switch {
-	case err == nil && (same(subject, known) || same(subject, wanted)):
-		// vCenter may call the domain by a short name where the token service
-		// uses the one that was asked for.
+	subject, groups, err := p.assertion(ctx, base, client, user)
+	if err == nil && (same(subject, known) || same(subject, wanted) && strings.EqualFold(known.Name, wanted.Name)) {
+		// vCenter may call the domain by a short name where the token service uses
+		// the one that was asked for.
 		return p.answer(subject, groups)
-	case err == nil:
-		err = fmt.Errorf("the assertion is for %q, who did not log in", format(subject))
 	}
-	if shutOut {
+	asserted := err == nil
+	if asserted {
+		err = fmt.Errorf("the assertion is for %q, who did not log in: that was %q", format(subject), format(known))
+	}
+	if shutOut && !asserted {
 		// vCenter says that the password is right and its owner has no role. It
 		// is a second proof that is missing, so no.
-		return "", nil, fmt.Errorf("read who %q is: vCenter gives them no role, and the token service did not vouch for them (%w): %w", format(known), opaque{err}, failure.Forbidden)
+		return "", nil, nobodyVouches(known, err)
 	}
-	p.Logger.V(1).Info("The token service did not say who a user is, so the directory is asked", "user", format(known), "reason", err.Error())
+	p.Logger.V(1).Info("The token service did not say who a user is, so the directory is asked",
+		"user", format(known), "reason", err.Error())
+	account, listed, lookUp := p.lookUp(ctx, base, known, wanted)
+	switch {
+	case lookUp == nil && asserted && same(subject, account):
+		// Another name of theirs, such as the UPN. The assertion tells of more groups.
+		return p.answer(account, groups)
+	case shutOut:
+		return "", nil, nobodyVouches(known, errors.Join(err, lookUp))
+	case lookUp != nil:
+		return "", nil, fmt.Errorf("read the groups of %q: %w", format(known), lookUp)
+	}
+	return p.answer(account, listed)
+}
 
-	subject, groups, err = p.lookUp(ctx, base, known, wanted)
-	if err != nil {
-		return "", nil, fmt.Errorf("read the groups of %q: %w", format(known), err)
+// nobodyVouches is the error of somebody who has a password and no role in vCenter,
+// and of whom the token service did not say who they are.
+func nobodyVouches(known types.PrincipalId, why error) error {
+	return fmt.Errorf("read who %q is: vCenter gives them no role, and the token service did not vouch for them (%w): %w",
+		format(known), opaque{why}, failure.Forbidden)
+}
+
+// domain is how a domain is called that has several names.
+func (p *Prover) domain(name string) string {
+	if real, ok := p.DomainAliases[strings.ToLower(name)]; ok {
+		return strings.ToLower(real)
 	}
-	return p.answer(subject, groups)
+	return name
 }
 
 func (p *Prover) answer(subject types.PrincipalId, groups []string) (string, []string, error) {
 	slices.Sort(groups)
 	groups = slices.Compact(groups)
 	if len(groups) > maxGroups {
-		return "", nil, fmt.Errorf("%q is in %d groups, more than the %d that a token can hold: %w", format(subject), len(groups), maxGroups, failure.Forbidden)
+		return "", nil, fmt.Errorf("%q is in %d groups, more than the %d that a token can hold: %w",
+			format(subject), len(groups), maxGroups, failure.Forbidden)
 	}
 	return format(subject), groups, nil
 }
@@ -174,8 +204,9 @@ func (p *Prover) option(ctx context.Context, base *vim25.Client, key, missing st
 	return missing
 }
 
-// ask has the token service issue an assertion for the user.
-func (p *Prover) ask(ctx context.Context, base *vim25.Client, client *conversation, user *url.Userinfo) (types.PrincipalId, []string, error) {
+// assertion has the token service issue an assertion for the user.
+func (p *Prover) assertion(ctx context.Context, base *vim25.Client, client *conversation,
+	user *url.Userinfo) (types.PrincipalId, []string, error) {
 	service := client.service(p.services(ctx, base).tokens, sts.Namespace)
 	signer, err := (&sts.Client{Client: service, RoundTripper: service}).Issue(ctx, sts.TokenRequest{Userinfo: user})
 	if err != nil {
@@ -216,9 +247,12 @@ func (c *conversation) service(path, namespace string) *soap.Client {
 // login returns who vCenter says has logged in. shutOut: the password is right,
 // but its owner has no role in vCenter, as developers often have not; then it
 // does not say who they are.
-func (c *conversation) login(ctx context.Context, user *url.Userinfo, wanted types.PrincipalId) (known types.PrincipalId, shutOut bool, err error) {
+func (c *conversation) login(ctx context.Context, user *url.Userinfo,
+	wanted types.PrincipalId) (known types.PrincipalId, shutOut bool, err error) {
 	password, _ := user.Password()
-	answer, err := methods.Login(ctx, c, &vim.Login{This: *c.ServiceContent.SessionManager, UserName: user.Username(), Password: password, Locale: session.Locale})
+	answer, err := methods.Login(ctx, c, &vim.Login{
+		This: *c.ServiceContent.SessionManager, UserName: user.Username(), Password: password, Locale: session.Locale,
+	})
 	if err != nil {
 		var holder interface{ Fault() vim.BaseMethodFault }
 		if errors.As(err, &holder) {
@@ -233,9 +267,8 @@ func (c *conversation) login(ctx context.Context, user *url.Userinfo, wanted typ
 	}
 	c.in = true
 	known, ok := parse(answer.Returnval.UserName)
-	if !ok || !strings.EqualFold(known.Name, wanted.Name) {
-		// The domain may be spelled by another of its names; the user may not.
-		return known, false, away(errors.New("vCenter logged in somebody else than the one who asked"))
+	if !ok {
+		return known, false, away(errors.New("vCenter does not say who has logged in"))
 	}
 	return known, false, nil
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -154,13 +155,112 @@ func TestShortNamesOfDomains(t *testing.T) {
 	if diff := cmp.Diff(staff, prove(t, p, "jdoe@CORP.test", password)); diff != "" {
 		t.Errorf("by the long name (-want +got):\n%s", diff)
 	}
-	staff.Groups = staff.Groups[1:] // The directory does not tell of Everyone.
 	if diff := cmp.Diff(staff, prove(t, p, `CORP\jdoe`, password)); diff != "" {
 		t.Errorf("by the short name (-want +got):\n%s", diff)
 	}
 	v.Directory().Forge("jdoe@vsphere.local")
+	staff.Groups = staff.Groups[1:] // The directory does not tell of Everyone.
 	if diff := cmp.Diff(staff, prove(t, p, "jdoe@corp.test", password)); diff != "" {
 		t.Errorf("with an assertion for a namesake (-want +got):\n%s", diff)
+	}
+}
+
+// One account is one identity by whichever of its names somebody logs in, and a name
+// of somebody else is none of them.
+func TestPrincipalNames(t *testing.T) {
+	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing, Users: []directory.User{
+		{Name: "jdoe@corp.test", Alias: "jdoe@corp", PrincipalName: "john.doe@example.test", Password: password, Groups: []string{"staff@corp.test"}},
+		{Name: "msmith@corp.test", PrincipalName: "mary.smith@example.test", Password: password},
+		{Name: "john.doe@corp.test", Password: "another"},
+	}})
+	p := newProver(t, v, &waittest.Output{})
+	jdoe := answer{Name: "jdoe@corp.test", Groups: []string{"Everyone@vsphere.local", "staff@corp.test"}}
+	for _, name := range []string{"john.doe@example.test", "John.Doe@EXAMPLE.test", `CORP\jdoe`, "jdoe@corp.test"} {
+		if diff := cmp.Diff(jdoe, prove(t, p, name, password)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if account, err := p.Account(t.Context(), name); err != nil || account != "jdoe@corp.test" {
+			t.Errorf("the account of %s: %q, %v", name, account, err)
+		}
+	}
+	msmith := answer{Name: "msmith@corp.test", Groups: []string{"Everyone@vsphere.local"}}
+	if diff := cmp.Diff(msmith, prove(t, p, "mary.smith@example.test", password)); diff != "" {
+		t.Errorf("without a short name of the domain (-want +got):\n%s", diff)
+	}
+	// Without a role in vCenter, the token service alone says who it is.
+	v.AddFault(vcentertest.Fault{Method: "Login", Fault: &vim.NoPermission{PrivilegeId: "System.View"}, Count: 1})
+	if diff := cmp.Diff(msmith, prove(t, p, "mary.smith@example.test", password)); diff != "" {
+		t.Errorf("without a role (-want +got):\n%s", diff)
+	}
+	v.ClearFaults()
+	v.Directory().Forge("john.doe@corp.test")
+	jdoe.Groups = jdoe.Groups[1:]
+	if diff := cmp.Diff(jdoe, prove(t, p, "john.doe@example.test", password)); diff != "" {
+		t.Errorf("with an assertion for a namesake (-want +got):\n%s", diff)
+	}
+	v.Directory().Forge("")
+	if got := prove(t, p, "john.doe@example.test", "another"); got.Kind != failure.Unauthenticated {
+		t.Errorf("with the password of a namesake: %+v", got)
+	}
+	// Where the directory cannot be read, the short name of the domain may be told: then
+	// vCenter and the token service name the same account.
+	p = newProver(t, v, &waittest.Output{})
+	p.CredentialsFile = filepath.Join(t.TempDir(), "missing.yaml")
+	if got := prove(t, p, "john.doe@example.test", password); got.Kind != failure.Unavailable {
+		t.Errorf("by a name of which nobody can tell whose it is: %+v", got)
+	}
+	p.DomainAliases = map[string]string{"corp": "corp.test"}
+	jdoe.Groups = []string{"Everyone@vsphere.local", "staff@corp.test"}
+	if diff := cmp.Diff(jdoe, prove(t, p, "john.doe@example.test", password)); diff != "" {
+		t.Errorf("with an alias of the domain (-want +got):\n%s", diff)
+	}
+}
+
+func TestAccount(t *testing.T) {
+	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing})
+	p := newProver(t, v, &waittest.Output{})
+	kind := func(name string) failure.Kind {
+		t.Helper()
+		_, err := p.Account(t.Context(), name)
+		if err == nil {
+			t.Errorf("%s has an account", name)
+		}
+		return failure.KindOf(err)
+	}
+	if account, err := p.Account(t.Context(), `VSPHERE.LOCAL\VIEWER`); err != nil || account != "viewer@vsphere.local" {
+		t.Errorf("%q, %v", account, err)
+	}
+	for _, name := range []string{"stranger@vsphere.local", "viewer@other.test", "viewer"} {
+		if got := kind(name); got != failure.NotFound {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	v.AddFault(vcentertest.Fault{Method: "FindUser", Fault: &vim.NoPermission{PrivilegeId: "x"}})
+	if got := kind("viewer@vsphere.local"); got != failure.Forbidden {
+		t.Errorf("without the right to ask: %q", got)
+	}
+	v.ClearFaults()
+	v.Stop()
+	if got := kind("viewer@vsphere.local"); got != failure.Unavailable {
+		t.Errorf("without vCenter: %q", got)
+	}
+}
+
+// Many ask at once, before and after vCenter has ended the login to the directory.
+func TestManyAskAtOnce(t *testing.T) {
+	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing})
+	p := newProver(t, v, &waittest.Output{})
+	for range 2 {
+		var all sync.WaitGroup
+		for range 30 {
+			all.Go(func() {
+				if account, err := p.Account(t.Context(), "VIEWER@vsphere.local"); err != nil || account != "viewer@vsphere.local" {
+					t.Errorf("%q, %v", account, err)
+				}
+			})
+		}
+		all.Wait()
+		v.AddFault(vcentertest.Fault{Method: "FindUser", Fault: &vim.NotAuthenticated{}, Count: 1})
 	}
 }
 

@@ -36,6 +36,9 @@ type User struct {
 	// Alias is another name, like dev-a@corp for dev-a@corp.example.com: it can
 	// log in too, and sessions are in it, as those of Active Directory's users.
 	Alias string
+	// PrincipalName is a UPN that holds neither the account's name nor its domain, as
+	// john.doe@example.com for jdoe@corp.example.com: it can log in too, and is found.
+	PrincipalName string
 }
 
 // Group is a group of single sign-on.
@@ -64,6 +67,7 @@ type Directory struct {
 type person struct {
 	id       types.PrincipalId
 	alias    *types.PrincipalId
+	upn      *types.PrincipalId
 	password string
 	disabled bool
 	failures []time.Time
@@ -148,6 +152,10 @@ func (d *Directory) Add(u User) error {
 		p.alias = &alias
 		d.users[keyOf(alias)] = p
 	}
+	if upn, ok := parsePrincipal(u.PrincipalName); ok {
+		p.upn = &upn
+		d.users[keyOf(upn)] = p
+	}
 	d.mu.Unlock()
 	for _, name := range u.Groups {
 		if err := d.Join(name, u.Name); err != nil {
@@ -162,8 +170,12 @@ func (d *Directory) Remove(name string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	key := keyOfName(name)
-	if p := d.users[key]; p != nil && p.alias != nil {
-		delete(d.users, keyOf(*p.alias))
+	if p := d.users[key]; p != nil {
+		for _, other := range []*types.PrincipalId{p.alias, p.upn} {
+			if other != nil {
+				delete(d.users, keyOf(*other))
+			}
+		}
 	}
 	delete(d.users, key)
 	delete(d.groups, key)
