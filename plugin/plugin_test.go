@@ -52,7 +52,8 @@ const tokensExpire = 4070908800
 //	10.0.1.33           a Supervisor with a namespace that is called as one of 10.0.1.20
 //	10.0.1.40           a Supervisor whose certificate is for sv40.example.com only
 //	broken.example.com  answers 502, moved.example.com with a redirect to 10.6.6.6,
-//	echo.example.com    repeats in its errors what it was sent
+//	echo.example.com    repeats in its errors what it was sent,
+//	federated.example.com, busy.example.com refuse everybody with a reason
 //
 // Each has an API server at its port 6443 with a certificate of the same authority,
 // 10.0.1.20 at 6444 too. At others, that is of another authority:
@@ -204,6 +205,14 @@ func (s *scene) addBroken() {
 		},
 		"moved.example.com": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "https://10.6.6.6"+r.URL.Path, http.StatusTemporaryRedirect)
+		},
+		"federated.example.com": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, `{"reason":"FederatedDomain","message":"the people of corp.test log in to vCenter at an identity provider"}`)
+		},
+		"busy.example.com": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusTooManyRequests)
+			fmt.Fprint(w, `{"reason":"TooManyAttempts","message":"too many failed attempts: try again later"}`)
 		},
 		"echo.example.com": func(w http.ResponseWriter, r *http.Request) {
 			_, got, _ := r.BasicAuth()

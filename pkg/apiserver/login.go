@@ -55,6 +55,7 @@ func newLogins(options *Options, config *genericapiserver.RecommendedConfig, v *
 		Session:         v.session,
 		CredentialsFile: options.VCenter.CredentialsFile,
 		DomainAliases:   aliases,
+		Providers:       &sso.IdentityProviders{Session: v.rest, Clock: realClock},
 		Logger:          logger,
 		Clock:           realClock,
 	}

@@ -160,3 +160,26 @@ func TestASprayingAddressDoesNotReachTheDirectory(t *testing.T) {
 		t.Errorf("the colleague: %+v", got)
 	}
 }
+
+// elsewhere is a Prover's error of somebody of a federated domain.
+type elsewhere struct{ error }
+
+func (elsewhere) FederatedDomain() string { return "corp.example.com" }
+
+func TestFederatedDomain(t *testing.T) {
+	f := newFixture(t, func(s *Service) {
+		s.Prover = proverFunc(func(_ context.Context, username, _ string) (string, []string, error) {
+			return "", nil, fmt.Errorf("prove: %w", elsewhere{failure.Unauthenticated})
+		})
+	})
+	want := answer{403, `{"reason":"FederatedDomain","message":"the people of corp.example.com log in to vCenter at an identity provider, ` +
+		`which takes no password here: log in as a user of another domain, such as vsphere.local"}` + "\n", header()}
+	for _, name := range []string{"jdoe@corp.example.com", "nobody-at-all@corp.example.com"} {
+		if diff := cmp.Diff(want, f.login(name, wrongPassword, "")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	if diff := cmp.Diff(map[string]float64{"login forbidden": 2}, f.attempts()); diff != "" {
+		t.Errorf("metrics (-want +got):\n%s", diff)
+	}
+}

@@ -117,13 +117,28 @@ func (s *Service) admit(w http.ResponseWriter, r *http.Request, a attempt, name 
 	return nil
 }
 
+// federated is an error that says that the people of a domain log in to vCenter at an
+// identity provider, and so with no password that vCenter could look at.
+type federated interface {
+	error
+	FederatedDomain() string
+}
+
 // answer tells of a password that was not proved.
 func (s *Service) answer(w http.ResponseWriter, r *http.Request, a attempt, attempted *guard.Attempt,
 	err error, password string) {
+	var elsewhere federated
 	switch {
 	case errors.Is(err, errBusy):
 		attempted.Done(guard.Void)
 		s.busy(w, a)
+	case errors.As(err, &elsewhere):
+		// Whoever it is, and whatever the password: it tells of the domain alone.
+		attempted.Done(guard.Failed)
+		s.end(a, forbidden, "the domain's people log in at an identity provider")
+		s.pad(r, a)
+		refuse(w, http.StatusForbidden, "FederatedDomain", "the people of "+elsewhere.FederatedDomain()+" log in to vCenter at an "+
+			"identity provider, which takes no password here: log in as a user of another domain, such as vsphere.local")
 	case errors.Is(err, failure.Unauthenticated):
 		attempted.Done(guard.Failed)
 		s.refuse(w, r, a, "vCenter refused the user name or password")

@@ -5,6 +5,7 @@ package login
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -49,7 +50,10 @@ func withVCenter(t *testing.T, limits guard.Limits) (*fixture, *vcentertest.VCen
 		if _, err := connection.Connect(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		prover := &sso.Prover{Session: connection, CredentialsFile: credentials, Logger: s.Logger}
+		prover := &sso.Prover{
+			Session: connection, CredentialsFile: credentials, Logger: s.Logger,
+			Providers: &sso.IdentityProviders{Session: &vcenter.RESTSession{Session: connection}, Clock: s.Clock},
+		}
 		s.Prover, s.Accounts = prover, prover
 	})
 	return f, v
@@ -180,5 +184,16 @@ func TestGuessingUnderSeveralNamesDoesNotLockTheAccount(t *testing.T) {
 		if claims, status := f.claimsOf(name); status != 200 || claims.Subject != "jdoe@corp.example.com" {
 			t.Errorf("%s: %d, %q", name, status, claims.Subject)
 		}
+	}
+}
+
+func TestAFederatedDomainSaysSo(t *testing.T) {
+	f, v := withVCenter(t, guard.Limits{})
+	v.SetIdentityProviders(vcentertest.IdentityProvider{Name: "Okta", Type: "Oidc", Domains: []string{"federated.test"}})
+	if got := f.login("jdoe@federated.test", rightPassword, ""); got.Status != 403 || !strings.Contains(got.Body, `"reason":"FederatedDomain"`) {
+		t.Errorf("%+v", got)
+	}
+	if got := f.login("viewer@vsphere.local", wrongPassword, ""); got.Status != 401 || got.Body != constantBody {
+		t.Errorf("of another domain: %+v", got)
 	}
 }

@@ -28,6 +28,10 @@ func (a *authenticator) advise(err error) error {
 		return adviseConnection(err)
 	case status.Status == http.StatusUnauthorized:
 		return shell.Advise(err, "%s", checkPassword)
+	case status.Reason == "FederatedDomain":
+		return shell.Advise(err, "Ask your vSphere administrator for a user of a domain whose passwords vCenter itself looks at.")
+	case status.Status == http.StatusTooManyRequests:
+		return shell.Advise(err, "Wait some minutes. So that vCenter does not lock your account, it is not asked now.")
 	case status.Status == http.StatusForbidden:
 		return shell.Advise(err, "Ask your vSphere administrator for a role in a vSphere Namespace.")
 	case status.Status == http.StatusNotFound:

@@ -17,6 +17,8 @@
 //     a UPN need not hold the account's name.
 //
 // Account is the same question without a password, for whoever counts attempts.
+// IdentityProviders knows the domains whose people have no password that vCenter
+// could look at, so that a refusal can say so.
 //
 // Everything goes to the host that was configured, over TLS that is verified as
 // the Session's; an address that vCenter names is never followed. No password

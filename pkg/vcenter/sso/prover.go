@@ -46,8 +46,13 @@ type Prover struct {
 	// DomainAliases are other names of domains, in lower case, as of CORP for
 	// corp.example.com.
 	DomainAliases map[string]string
-	Logger        klog.Logger
-	Clock         clock.PassiveClock // Nil: the real one.
+	// Providers knows which domains' people log in at an identity provider. Nil:
+	// nobody does.
+	Providers interface {
+		Federates(ctx context.Context, domain string) (bool, error)
+	}
+	Logger klog.Logger
+	Clock  clock.PassiveClock // Nil: the real one.
 
 	mu sync.Mutex // Guards base and paths.
 	// paths of the services, as base's vCenter has them.
@@ -66,7 +71,8 @@ type paths struct{ tokens, administration string }
 // Authenticate proves username's password, and returns the name, as user@domain
 // with the domain in lower case and the user as the directory spells it, and
 // the groups, name@domain, sorted, nested ones too. The error wraps
-// failure.Unauthenticated when vCenter refused, failure.Forbidden when vCenter
+// failure.Unauthenticated when vCenter refused, and is a *FederatedError too when
+// nobody of that domain has a password there; it wraps failure.Forbidden when vCenter
 // knows the user but lets them in nowhere and could not say who they are, and
 // failure.Unavailable or failure.Timeout when it could not be asked.
 func (p *Prover) Authenticate(ctx context.Context, username, password string) (name string, groups []string, err error) {
@@ -89,6 +95,9 @@ func (p *Prover) Authenticate(ctx context.Context, username, password string) (n
 	user := url.UserPassword(username, password)
 	known, shutOut, err := client.login(ctx, user, wanted)
 	if err != nil {
+		if errors.Is(err, failure.Unauthenticated) && p.federates(ctx, wanted.Domain) {
+			err = &FederatedError{Domain: p.domain(wanted.Domain), cause: err}
+		}
 		return "", nil, fmt.Errorf("prove a password to vCenter: %w", err)
 	}
 	known.Domain = p.domain(known.Domain)
@@ -136,6 +145,19 @@ func (p *Prover) domain(name string) string {
 		return strings.ToLower(real)
 	}
 	return name
+}
+
+// federates says whether a domain's people log in at an identity provider, as far as
+// vCenter tells.
+func (p *Prover) federates(ctx context.Context, domain string) bool {
+	if p.Providers == nil {
+		return false
+	}
+	federates, err := p.Providers.Federates(ctx, p.domain(domain))
+	if err != nil {
+		p.Logger.V(1).Info("It is not known whether vCenter has identity providers", "reason", err.Error())
+	}
+	return federates
 }
 
 func (p *Prover) answer(subject types.PrincipalId, groups []string) (string, []string, error) {

@@ -264,6 +264,45 @@ func TestManyAskAtOnce(t *testing.T) {
 	}
 }
 
+// vCenter's refusal says so where nobody of the domain has a password there.
+func TestFederatedDomains(t *testing.T) {
+	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing})
+	log := &waittest.Output{}
+	p := newProver(t, v, log)
+	clock := clocktesting.NewFakePassiveClock(time.Now())
+	p.Providers = &sso.IdentityProviders{Session: &vcenter.RESTSession{Session: p.Session.(*vcenter.Session)}, Clock: clock}
+	p.DomainAliases = map[string]string{"corp": "corp.test"}
+	federated := func(name, password string) string {
+		t.Helper()
+		_, _, err := p.Authenticate(t.Context(), name, password)
+		if !errors.Is(err, failure.Unauthenticated) {
+			t.Errorf("%s: %v", name, err)
+		}
+		var elsewhere *sso.FederatedError
+		if errors.As(err, &elsewhere) {
+			return elsewhere.FederatedDomain()
+		}
+		return ""
+	}
+	if got := federated("jdoe@corp.test", password); got != "" {
+		t.Errorf("without a provider: %s", got)
+	}
+	v.SetIdentityProviders(vcentertest.IdentityProvider{Name: "Okta", Type: "Oidc", Domains: []string{"Corp.test"}},
+		vcentertest.IdentityProvider{Name: "AD over LDAP", Type: "LocalOs", Domains: []string{"vsphere.local"}})
+	clock.SetTime(clock.Now().Add(time.Hour))
+	for _, name := range []string{"jdoe@corp.test", "jdoe@CORP.TEST", `CORP\jdoe`} {
+		if got := federated(name, password); got != "corp.test" && !strings.EqualFold(got, "corp.test") {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	if got := federated("viewer@vsphere.local", "wrong"); got != "" {
+		t.Errorf("another domain: %s", got)
+	}
+	if diff := cmp.Diff(viewer, prove(t, p, "viewer@vsphere.local", password)); diff != "" {
+		t.Errorf("somebody with a password (-want +got):\n%s", diff)
+	}
+}
+
 func TestAUserWithoutAnyRoleInVCenter(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing})
 	p := newProver(t, v, &waittest.Output{})

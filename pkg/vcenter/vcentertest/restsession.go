@@ -22,9 +22,10 @@ type restSessions struct {
 	items   libraryItems
 	content libraryContent
 
-	mu      sync.Mutex // Guards what follows.
-	ids     []string
-	refusal int
+	mu        sync.Mutex // Guards what follows.
+	ids       []string
+	refusal   int
+	providers []IdentityProvider
 }
 
 // watch serves a request and notes the session that it begins or ends, if it does.
@@ -36,6 +37,9 @@ func (s *restSessions) watch(next *http.ServeMux, w http.ResponseWriter, r *http
 	case r.URL.Path == "/api":
 		// JSON-RPC, by which the simulator lets everybody in.
 		w.WriteHeader(http.StatusUnauthorized)
+		return
+	case r.URL.Path == identityProvidersPath:
+		s.listProviders(w, r)
 		return
 	case createsLibraryItem(r):
 		s.items.create(next, w, r)
