@@ -149,36 +149,10 @@ func switchTo(ctx context.Context, sh *shell.Shell, files *kubeconfig.Files, wan
 			}
 		}
 	}
-	err = files.Edit(ctx, func(config *kubeconfig.Config) (*kubeconfig.Changes, error) {
+	err = files.Edit(ctx, func(config *kubeconfig.Config) (changes *kubeconfig.Changes, err error) {
 		before = config.CurrentContext
-		changes := &kubeconfig.Changes{}
-		switch {
-		case wanted == "-":
-			data, err := os.ReadFile(memory)
-			target = strings.TrimSpace(string(data))
-			if _, exists := config.Contexts[target]; errors.Is(err, fs.ErrNotExist) || err == nil && !exists {
-				return nil, errors.New("there is no namespace before this one")
-			}
-			if err != nil {
-				return nil, fmt.Errorf("read which namespace was before: %w", err)
-			}
-		case added.User != "":
-			target = wanted
-			if _, taken := config.Contexts[target]; taken {
-				target = wanted + "-" + added.Cluster
-			}
-			changes.Contexts = map[string]kubeconfig.Context{target: added}
-		default:
-			found, err := find(config, wanted)
-			if err != nil {
-				return nil, err
-			}
-			target = found.Context
-		}
-		if target != before || len(changes.Contexts) > 0 {
-			changes.CurrentContext = &target
-		}
-		return changes, nil
+		target, changes, err = plan(config, wanted, memory, added)
+		return changes, err
 	})
 	if err != nil {
 		return err
@@ -190,6 +164,39 @@ func switchTo(ctx context.Context, sh *shell.Shell, files *kubeconfig.Files, wan
 	}
 	_, err = fmt.Fprintf(sh.Out, "Switched to context %q.\n", target)
 	return err
+}
+
+// plan returns the context to switch to, and what changes for that: added, when its
+// user is set, is the context of a namespace that there was none for.
+func plan(config *kubeconfig.Config, wanted, memory string, added kubeconfig.Context) (string, *kubeconfig.Changes, error) {
+	target := wanted
+	changes := &kubeconfig.Changes{}
+	switch {
+	case wanted == "-":
+		data, err := os.ReadFile(memory)
+		target = strings.TrimSpace(string(data))
+		if _, exists := config.Contexts[target]; errors.Is(err, fs.ErrNotExist) || err == nil && !exists {
+			return "", nil, errors.New("there is no namespace before this one")
+		}
+		if err != nil {
+			return "", nil, fmt.Errorf("read which namespace was before: %w", err)
+		}
+	case added.User != "":
+		if _, taken := config.Contexts[target]; taken {
+			target = wanted + "-" + added.Cluster
+		}
+		changes.Contexts = map[string]kubeconfig.Context{target: added}
+	default:
+		found, err := find(config, wanted)
+		if err != nil {
+			return "", nil, err
+		}
+		target = found.Context
+	}
+	if target != config.CurrentContext || len(changes.Contexts) > 0 {
+		changes.CurrentContext = &target
+	}
+	return target, changes, nil
 }
 
 func remember(directory, memory, context string) error {
