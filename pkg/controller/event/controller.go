@@ -9,6 +9,7 @@ import (
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
@@ -180,8 +181,10 @@ func ofNamespace(old, now *v1alpha1.Namespace) []news {
 		all = append(all, news{corev1.EventTypeNormal, ReasonRunning, "Its folder and resource pools are there in vCenter"})
 	}
 	return append(all, ofConditions(old.Status.Conditions, now.Status.Conditions, func(condition metav1.Condition) bool {
-		// Until something fails, that it is not ready yet is its phase.
-		return condition.Type != v1alpha1.NamespaceConditionReady || now.Status.Phase != v1alpha1.NamespacePending || condition.Message != ""
+		// That it is not ready yet, or not any more, is its way; what stands in that way changes the message.
+		before := meta.FindStatusCondition(old.Status.Conditions, condition.Type)
+		return condition.Type != v1alpha1.NamespaceConditionReady ||
+			before != nil && (before.Status == metav1.ConditionTrue && now.DeletionTimestamp == nil || before.Reason == condition.Reason)
 	})...)
 }
 

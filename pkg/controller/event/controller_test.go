@@ -83,8 +83,12 @@ func TestNewsOfNamespaces(t *testing.T) {
 	namespace := func(phase v1alpha1.NamespacePhase, conditions ...metav1.Condition) *v1alpha1.Namespace {
 		return &v1alpha1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team-a", UID: "1"}, Status: v1alpha1.NamespaceStatus{Phase: phase, Conditions: conditions}}
 	}
-	failed := isFalse(v1alpha1.NamespaceConditionReady, "Failed", "the account may not create folders")
-	going := namespace(v1alpha1.NamespaceTerminating)
+	ready := metav1.Condition{Type: v1alpha1.NamespaceConditionReady, Status: metav1.ConditionTrue, Reason: "Ready"}
+	missing := isFalse(v1alpha1.NamespaceConditionReady, "FolderMissing", "its folder does not lie there any more")
+	being := isFalse(v1alpha1.NamespaceConditionReady, "Pending", "it is being made")
+	failed := isFalse(v1alpha1.NamespaceConditionReady, "Pending", "the account may not create folders")
+	taken := isFalse(v1alpha1.NamespaceConditionNamed, "NameTaken", "a Namespace has the name")
+	going := namespace(v1alpha1.NamespaceTerminating, isFalse(v1alpha1.NamespaceConditionReady, "Terminating", "it is being deleted"))
 	going.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)}
 	for _, test := range []struct {
 		name     string
@@ -93,9 +97,12 @@ func TestNewsOfNamespaces(t *testing.T) {
 	}{
 		{"all is there", namespace(v1alpha1.NamespacePending), namespace(v1alpha1.NamespaceRunning), []string{"Normal Running"}},
 		{"usage", namespace(v1alpha1.NamespaceRunning), namespace(v1alpha1.NamespaceRunning), nil},
-		{"something is refused", namespace(v1alpha1.NamespacePending), namespace(v1alpha1.NamespacePending, failed), []string{"Warning Failed"}},
+		{"it is being made", namespace(v1alpha1.NamespacePending, missing), namespace(v1alpha1.NamespacePending, being), nil},
+		{"something is refused", namespace(v1alpha1.NamespacePending, being), namespace(v1alpha1.NamespacePending, failed), []string{"Warning Pending"}},
 		{"and again", namespace(v1alpha1.NamespacePending, failed), namespace(v1alpha1.NamespacePending, failed), nil},
-		{"its deletion was asked for", namespace(v1alpha1.NamespaceRunning), going, []string{"Normal Deleting"}},
+		{"its folder was moved away", namespace(v1alpha1.NamespaceRunning, ready), namespace(v1alpha1.NamespacePending, missing), []string{"Warning FolderMissing"}},
+		{"its name is taken", namespace(v1alpha1.NamespaceRunning, ready), namespace(v1alpha1.NamespaceRunning, ready, taken), []string{"Warning NameTaken"}},
+		{"its deletion was asked for", namespace(v1alpha1.NamespaceRunning, ready), going, []string{"Normal Deleting"}},
 	} {
 		var got []string
 		for _, n := range ofNamespace(test.old, test.now) {
