@@ -52,7 +52,13 @@ func (m Machine) Namespace() ID {
 // Paused says whether somebody asked that the machine be left alone: a user in its own record, or a VI admin in its
 // ExtraConfig.
 func (m Machine) Paused() bool {
-	return m.own() && m.Head.Paused || strings.EqualFold(m.PauseOption, "true")
+	byUser, byAdmin := m.PausedBy()
+	return byUser || byAdmin
+}
+
+// PausedBy says who asked so.
+func (m Machine) PausedBy() (user, admin bool) {
+	return m.own() && m.Head.Paused, strings.EqualFold(m.PauseOption, "true")
 }
 
 // Counts says whether the machine's record was written for this very machine, and by that installation.

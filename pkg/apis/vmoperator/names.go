@@ -12,12 +12,31 @@ import (
 // vCenter, and goes only with it.
 const MachineFinalizer = vmopv1.GroupName + "/virtualmachine"
 
-// Paused says whether somebody asked that Pacific leave a virtual machine alone: a user by the annotation
-// vmopv1.PauseAnnotation, whatever its value, or a VI admin by the value "true" of vmopv1.PauseVMExtraConfigKey in its
-// ExtraConfig.
-func Paused(annotations map[string]string, extraConfig string) bool {
+// PausedByUser says whether a user asked that Pacific leave a virtual machine alone: by the annotation
+// vmopv1.PauseAnnotation, whatever its value. A VI admin asks so in vCenter. facts.Machine.Paused is the answer to both.
+func PausedByUser(annotations map[string]string) bool {
 	_, annotated := annotations[vmopv1.PauseAnnotation]
-	return annotated || strings.EqualFold(extraConfig, "true")
+	return annotated
+}
+
+// PausedLabel is the value of the label vmopv1.PausedVMLabelKey, which tells who paused a virtual machine, as vm-operator
+// has it. It is shown, and pauses nothing. Empty: nobody.
+func PausedLabel(byUser, byAdmin bool) string {
+	switch {
+	case byUser && byAdmin:
+		return "both"
+	case byUser:
+		return "devops"
+	case byAdmin:
+		return "admin"
+	}
+	return ""
+}
+
+// PausedByAdmin says whether a VI admin paused a virtual machine, by the labels that it is served with.
+func PausedByAdmin(served map[string]string) bool {
+	who := served[vmopv1.PausedVMLabelKey]
+	return who == PausedLabel(false, true) || who == PausedLabel(true, true)
 }
 
 // SpecField returns what v1alpha5 calls a field directly below the spec of a virtual machine at another version.

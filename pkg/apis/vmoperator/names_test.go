@@ -17,22 +17,23 @@ import (
 )
 
 func TestPaused(t *testing.T) {
-	annotation := map[string]string{"vmoperator.vmware.com/paused": ""}
 	for name, test := range map[string]struct {
 		annotations map[string]string
-		extraConfig string
-		want        bool
+		admin       bool
+		want        string
 	}{
-		"nobody asked":        {map[string]string{"vmoperator.vmware.com/other": "true"}, "", false},
-		"annotation":          {annotation, "", true},
-		"annotation of false": {map[string]string{"vmoperator.vmware.com/paused": "false"}, "false", true},
-		"ExtraConfig":         {nil, "true", true},
-		"ExtraConfig, True":   {nil, "True", true},
-		"ExtraConfig, false":  {nil, "false", false},
-		"ExtraConfig, other":  {nil, "yes", false},
+		"nobody":              {map[string]string{"vmoperator.vmware.com/other": "true"}, false, ""},
+		"annotation":          {map[string]string{"vmoperator.vmware.com/paused": ""}, false, "devops"},
+		"annotation of false": {map[string]string{"vmoperator.vmware.com/paused": "false"}, false, "devops"},
+		"a VI admin":          {nil, true, "admin"},
+		"both of them":        {map[string]string{"vmoperator.vmware.com/paused": "true"}, true, "both"},
 	} {
-		if got := vmoperator.Paused(test.annotations, test.extraConfig); got != test.want {
-			t.Errorf("%s: Paused is %t, want %t", name, got, test.want)
+		label := vmoperator.PausedLabel(vmoperator.PausedByUser(test.annotations), test.admin)
+		if label != test.want {
+			t.Errorf("%s: the label is %q, want %q", name, label, test.want)
+		}
+		if got := vmoperator.PausedByAdmin(map[string]string{"vmoperator.vmware.com/paused": label}); got != test.admin {
+			t.Errorf("%s: paused by a VI admin is %t", name, got)
 		}
 	}
 }

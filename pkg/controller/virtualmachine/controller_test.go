@@ -67,7 +67,7 @@ func (w *world) seen(vm *vmopv1.VirtualMachine) facts.Machine {
 		ID: facts.ID{Type: "VirtualMachine", Value: vm.Name}, Name: vm.Name, InstanceUUID: string(vm.UID), PowerState: live[vm.Status.PowerState],
 		Head: &facts.Head{UID: string(vm.UID), Sequence: 1}, ToolsRunning: !w.noTools,
 	}
-	m.Head.Paused = vmoperator.Paused(vm.Annotations, "")
+	m.Head.Paused = vmoperator.PausedByUser(vm.Annotations)
 	if w.paused[vm.Name] {
 		m.PauseOption = "true"
 	}

@@ -337,6 +337,36 @@ func TestWarningReachesTheClient(t *testing.T) {
 	}
 }
 
+// The label that tells who paused a machine is the server's: users may repeat it and leave it out, and not set it.
+func TestThePausedLabelIsTheServers(t *testing.T) {
+	paused, other := machine("paused"), machine("other")
+	paused.Labels = map[string]string{v1alpha5.PausedVMLabelKey: "admin"}
+	server := newServer(t, paused, other)
+	for _, test := range []struct {
+		name, body string
+		code       int
+		label      string
+	}{
+		{"other", `{"metadata":{"labels":{"vmoperator.vmware.com/paused":"devops"}}}`, http.StatusUnprocessableEntity, ""},
+		{"other", `{"metadata":{"labels":{"a":"b"}}}`, http.StatusOK, ""},
+		{"paused", `{"metadata":{"labels":{"vmoperator.vmware.com/paused":"both"}}}`, http.StatusUnprocessableEntity, "admin"},
+		{"paused", `{"metadata":{"labels":{"vmoperator.vmware.com/paused":"admin","a":"b"}}}`, http.StatusOK, "admin"},
+		{"paused", `{"metadata":{"labels":null}}`, http.StatusOK, "admin"},
+	} {
+		got := server.do("PATCH", path("v1alpha5", "/"+test.name), mergeType, test.body)
+		if got.code != test.code || got.code != http.StatusOK && !strings.Contains(got.status(t).Message, "to pause it, set the annotation vmoperator.vmware.com/paused") {
+			t.Errorf("%s %s: %d %s", test.name, test.body, got.code, got.body)
+		}
+		if label := server.stored(test.name).Labels[v1alpha5.PausedVMLabelKey]; label != test.label {
+			t.Errorf("%s %s: the label is %q, want %q", test.name, test.body, label, test.label)
+		}
+	}
+	got := server.do("PATCH", path("v1alpha5", "/paused"), mergeType, `{"spec":{"powerState":"PoweredOff"}}`)
+	if warning := got.header.Get("Warning"); !strings.Contains(warning, "by which a VI admin has paused it") {
+		t.Errorf("%d, warning %s", got.code, warning)
+	}
+}
+
 func TestFailureOfTheOutsideWorld(t *testing.T) {
 	server := newServer(t, machine("web-1"))
 	server.world.fail(fmt.Errorf("reconfigure vm %q: vCenter is away: %w", "web-1", failure.Unavailable))

@@ -77,6 +77,12 @@ func (strategy) PrepareForUpdate(_ context.Context, obj, old runtime.Object) {
 		delete(vm.Annotations, utilconversion.AnnotationKey)
 	}
 
+	// Who paused the machine is told by a label of the server's, which a manifest need not repeat.
+	if who, told := before.Labels[v1alpha5.PausedVMLabelKey]; told && vm.Labels[v1alpha5.PausedVMLabelKey] == "" {
+		vm.Labels = maps.Clone(vm.Labels)
+		metav1.SetMetaDataLabel(&vm.ObjectMeta, v1alpha5.PausedVMLabelKey, who)
+	}
+
 	// A PUT of a manifest without our finalizer must not let a later deletion pass
 	// the controller by. Who wants to be rid of it deletes the machine first.
 	if before.DeletionTimestamp == nil && slices.Contains(before.Finalizers, vmoperator.MachineFinalizer) && !slices.Contains(vm.Finalizers, vmoperator.MachineFinalizer) {
@@ -98,11 +104,12 @@ func (strategy) WarningsOnUpdate(_ context.Context, obj, old runtime.Object) []s
 	if vm.Spec.PowerState == before.Spec.PowerState || vm.Spec.PowerState == "" {
 		return nil
 	}
-	if vmoperator.Paused(vm.Annotations, "") {
+	if vmoperator.PausedByUser(vm.Annotations) {
 		return []string{"spec.powerState: not applied while the annotation " + v1alpha5.PauseAnnotation + " is set"}
 	}
-	if _, found := vm.Labels[v1alpha5.PausedVMLabelKey]; found {
-		return []string{"spec.powerState: not applied while the label " + v1alpha5.PausedVMLabelKey + " is set"}
+	if vmoperator.PausedByAdmin(before.Labels) {
+		return []string{"spec.powerState: not applied while " + v1alpha5.PauseVMExtraConfigKey +
+			" is true in the virtual machine's ExtraConfig, by which a VI admin has paused it"}
 	}
 	return nil
 }

@@ -46,7 +46,19 @@ func validateUpdate(vm, old *v1alpha5.VirtualMachine) field.ErrorList {
 	errs = append(errs, validatePowerState(vm, old)...)
 	errs = append(errs, validateMode(field.NewPath("spec", "powerOffMode"), vm.Spec.PowerOffMode, old.Spec.PowerOffMode)...)
 	errs = append(errs, validateMode(field.NewPath("spec", "suspendMode"), vm.Spec.SuspendMode, old.Spec.SuspendMode)...)
+	errs = append(errs, validatePausedLabel(vm, old)...)
 	return append(errs, validateReclaimPolicy(vm, old)...)
+}
+
+// validatePausedLabel refuses to have anybody told who paused the machine but by the server.
+func validatePausedLabel(vm, old *v1alpha5.VirtualMachine) field.ErrorList {
+	who, told := vm.Labels[v1alpha5.PausedVMLabelKey]
+	if !told || who == old.Labels[v1alpha5.PausedVMLabelKey] {
+		return nil
+	}
+	return field.ErrorList{field.Forbidden(field.NewPath("metadata", "labels").Key(v1alpha5.PausedVMLabelKey),
+		"is set by the server to tell who paused the virtual machine, and pauses nothing: "+
+			"to pause it, set the annotation "+v1alpha5.PauseAnnotation)}
 }
 
 // validatePowerState looks at a change alone: what a machine already has may not

@@ -68,7 +68,7 @@ func (v *view) conditions(overlay map[string]metav1.Condition) []metav1.Conditio
 
 	connection := p.connectionState()
 	switch {
-	case v.paused:
+	case v.paused != "":
 		list = append(list, isNot(vmopv1.VirtualMachineReconcileReady, vmopv1.VirtualMachineReconcilePausedReason,
 			"paused by the annotation "+vmopv1.PauseAnnotation+" or by "+vmopv1.PauseVMExtraConfigKey+" in ExtraConfig"))
 	case connection != "" && connection != types.VirtualMachineConnectionStateConnected:

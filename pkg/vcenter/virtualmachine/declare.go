@@ -5,6 +5,7 @@ package virtualmachine
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -83,7 +84,7 @@ func record(state *State, current, desired *vmopv1.VirtualMachine) (next *Metada
 	}
 	next = &Metadata{Head: facts.Head{UID: state.InstanceUUID, Sequence: before.Sequence, Created: before.Created}, Body: Body{
 		Generation:                 max(1, desired.Generation),
-		Labels:                     withoutZone(desired.Labels, before.Labels, current.Status.Zone),
+		Labels:                     usersLabels(desired.Labels, before.Labels, current.Status.Zone),
 		Annotations:                desired.Annotations,
 		Finalizers:                 othersFinalizers(desired.Finalizers),
 		OwnerReferences:            desired.OwnerReferences,
@@ -112,18 +113,20 @@ func (m *Metadata) serve(state *State, current *vmopv1.VirtualMachine) {
 	m.Namespace, m.Name = current.Namespace, current.Name
 }
 
-// withoutZone drops the zone's label where it is the one that the projection adds, so that it goes on following the
-// machine.
-func withoutZone(labels, before map[string]string, zone string) map[string]string {
-	value, set := labels[ZoneLabel]
-	if _, recorded := before[ZoneLabel]; !set || recorded || value != zone {
+// usersLabels drops what the server tells by labels: who paused the machine, and its zone where it is the one that the
+// projection adds, so that it goes on following the machine.
+func usersLabels(labels, before map[string]string, zone string) map[string]string {
+	_, paused := labels[vmopv1.PausedVMLabelKey]
+	value, zoned := labels[ZoneLabel]
+	_, recorded := before[ZoneLabel]
+	zoned = zoned && !recorded && value == zone
+	if !paused && !zoned {
 		return labels
 	}
-	rest := make(map[string]string, len(labels)-1)
-	for k, v := range labels {
-		if k != ZoneLabel {
-			rest[k] = v
-		}
+	rest := maps.Clone(labels)
+	delete(rest, vmopv1.PausedVMLabelKey)
+	if zoned {
+		delete(rest, ZoneLabel)
 	}
 	return rest
 }

@@ -79,3 +79,22 @@ func TestRecord(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+func TestUsersLabels(t *testing.T) {
+	zone := map[string]string{ZoneLabel: "z"}
+	for name, test := range map[string]struct{ labels, before, want map[string]string }{
+		"the user's":           {map[string]string{"a": "b"}, nil, map[string]string{"a": "b"}},
+		"the zone that is":     {zone, nil, map[string]string{}},
+		"a zone of the user's": {zone, map[string]string{ZoneLabel: "z"}, zone},
+		"another zone":         {map[string]string{ZoneLabel: "y"}, nil, map[string]string{ZoneLabel: "y"}},
+		"who paused it":        {map[string]string{"a": "b", vmopv1.PausedVMLabelKey: "admin"}, nil, map[string]string{"a": "b"}},
+		"both":                 {map[string]string{ZoneLabel: "z", vmopv1.PausedVMLabelKey: "admin"}, nil, map[string]string{}},
+	} {
+		if diff := cmp.Diff(test.want, usersLabels(test.labels, test.before, "z")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	if len(zone) != 1 {
+		t.Error("the labels that are shown were changed")
+	}
+}

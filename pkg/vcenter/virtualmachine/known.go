@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	k8stypes "k8s.io/apimachinery/pkg/types"
 
+	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
@@ -80,8 +81,10 @@ func (m *known) facts(vcenter string) facts.Machine {
 	}
 }
 
-func (m *known) paused() bool {
-	return facts.Machine{InstanceUUID: string(m.uid), Head: m.head, PauseOption: m.props.option(pathPause)}.Paused()
+// pausedBy is the value of the label that tells who paused the machine, empty for nobody.
+func (m *known) pausedBy() string {
+	known := facts.Machine{InstanceUUID: string(m.uid), Head: m.head, PauseOption: m.props.option(pathPause)}
+	return vmoperator.PausedLabel(known.PausedBy())
 }
 
 // take sets the properties. A record counts that installation has written for this very machine. vCenter reports a

@@ -79,7 +79,7 @@ func decodeBody(head facts.Head, body []byte) (*Metadata, error) {
 
 // repeat has the head say what the annotations decide.
 func (m *Metadata) repeat() {
-	m.Paused = vmoperator.Paused(m.Annotations, "")
+	m.Paused = vmoperator.PausedByUser(m.Annotations)
 	m.ReclaimPolicy = m.Annotations[vsphere.ReclaimPolicyAnnotation]
 }
 

@@ -3,6 +3,7 @@
 package virtualmachine
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,7 +35,7 @@ type view struct {
 	metaErr         error
 	host, zone      string
 	taken           string // the name that it wanted and another has
-	paused          bool
+	paused          string // by whom
 }
 
 // object makes the API object, without its conditions. It shares what is immutable with the view.
@@ -56,14 +57,7 @@ func (v *view) object() *vmopv1.VirtualMachine {
 		vm.Spec = m.Spec
 	}
 	vm.Finalizers = append(vm.Finalizers, vmoperator.MachineFinalizer)
-	if _, set := vm.Labels[ZoneLabel]; v.zone != "" && !set {
-		labels := make(map[string]string, len(vm.Labels)+1)
-		for k, value := range vm.Labels {
-			labels[k] = value
-		}
-		labels[ZoneLabel] = v.zone
-		vm.Labels = labels
-	}
+	vm.Labels = v.labels(vm.Labels)
 
 	power := p.powerState()
 	fill(&vm.Spec.PowerState, power)
@@ -98,6 +92,26 @@ func (v *view) object() *vmopv1.VirtualMachine {
 	s.Storage = storage(p, devices)
 	s.Network = network(p, devices, power == vmopv1.VirtualMachinePowerStateOn)
 	return vm
+}
+
+// labels adds to the user's labels what the server tells by labels. It makes a map of its own where it differs.
+func (v *view) labels(users map[string]string) map[string]string {
+	_, zoned := users[ZoneLabel]
+	zoned = zoned || v.zone == ""
+	paused, told := users[vmopv1.PausedVMLabelKey]
+	if zoned && told == (v.paused != "") && paused == v.paused {
+		return users
+	}
+	labels := make(map[string]string, len(users)+2)
+	maps.Copy(labels, users)
+	if !zoned {
+		labels[ZoneLabel] = v.zone
+	}
+	delete(labels, vmopv1.PausedVMLabelKey)
+	if v.paused != "" {
+		labels[vmopv1.PausedVMLabelKey] = v.paused
+	}
+	return labels
 }
 
 func fill[T comparable](field *T, live T) {

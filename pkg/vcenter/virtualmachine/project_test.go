@@ -244,6 +244,16 @@ func TestProjectDetails(t *testing.T) {
 			func(o object) any { return condition(o, vmopv1.VirtualMachineReconcileReady) }, "False VirtualMachineReconcilePaused"},
 		{"paused by ExtraConfig", vm("vm-1", "web", "a", pathPause, types.OptionValue{Value: "TRUE"}),
 			func(o object) any { return condition(o, vmopv1.VirtualMachineReconcileReady) }, "False VirtualMachineReconcilePaused"},
+		{"paused, by a label", vm("vm-1", "web", "a", pathPause, types.OptionValue{Value: "true"}),
+			func(o object) any { return o.Labels[vmopv1.PausedVMLabelKey] }, "admin"},
+		{"paused by both, by a label", vm("vm-1", "web", "a", pathPause, types.OptionValue{Value: "true"},
+			pathMetadata, with(func(m *Metadata) { m.Annotations = map[string]string{vmopv1.PauseAnnotation: ""} })),
+			func(o object) any { return o.Labels[vmopv1.PausedVMLabelKey] }, "both"},
+		{"a label is not a pause", vm("vm-1", "web", "a",
+			pathMetadata, with(func(m *Metadata) { m.Labels = map[string]string{vmopv1.PausedVMLabelKey: "devops"} })),
+			func(o object) any {
+				return o.Labels[vmopv1.PausedVMLabelKey] + condition(o, vmopv1.VirtualMachineReconcileReady)
+			}, "True True"},
 		{"disconnected", vm("vm-1", "web", "a", pathConnectionState, types.VirtualMachineConnectionStateDisconnected),
 			func(o object) any { return condition(o, vmopv1.VirtualMachineReconcileReady) }, "False VirtualMachineDisconnected"},
 		{"tools not running", vm("vm-1", "web", "a", pathToolsRunning, "guestToolsNotRunning"),

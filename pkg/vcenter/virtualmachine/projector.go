@@ -363,7 +363,7 @@ func (p *Projector) project(m *known) *vmopv1.VirtualMachine {
 	v := view{
 		ref: m.ref.Value, props: m.props, uid: m.uid,
 		namespace: m.claim.namespace, name: m.claim.name(m.choice),
-		meta: standing.meta, aside: standing.aside, metaErr: m.metaErr, paused: m.paused(),
+		meta: standing.meta, aside: standing.aside, metaErr: m.metaErr, paused: m.pausedBy(),
 	}
 	if m.choice > 0 {
 		v.taken = m.claim.name(0)
