@@ -14,7 +14,13 @@ type Step struct {
 	// Root is the namespaces folder.
 	Root ID
 
-	// What is new or differs.
+	// Namespaces are all folders that stand for one, by id. The list is the same one as
+	// long as nothing in it differs.
+	Namespaces []Namespace
+
+	// What is new or differs. A machine differs also when it is where it lies or
+	// runs that does.
+	Machines []*Live
 	Folders  []Folder
 	Clusters []Cluster
 	Hosts    []Host
@@ -24,6 +30,19 @@ type Step struct {
 	// Removed are the objects that are gone, or lie no longer where they are
 	// followed. They may be of types that the step has nothing else of.
 	Removed []ID
+}
+
+// Namespace is a folder that stands for a namespace.
+type Namespace struct {
+	// Name is the namespace's in Kubernetes. Empty: the folder was granted none yet.
+	Name   string
+	Folder ID
+	// Path is the folder's name below the namespaces folder, as the vSphere Client
+	// shows it.
+	Path string
+	// Detached says that the namespace was deleted in Kubernetes while the folder
+	// stayed in vCenter.
+	Detached bool
 }
 
 // Follower takes the steps in order, one at a time.

@@ -34,7 +34,7 @@ const (
 // uplinkTag is on the port groups of a distributed switch that no machine may use.
 const uplinkTag = "SYSTEM/DVS.UPLINKPG"
 
-// Kinds are what has to be followed for the facts about everything but machines.
+// Kinds are what has to be followed.
 func Kinds() []inventory.Kind {
 	return []inventory.Kind{
 		{Type: facts.TypeFolder, Root: inventory.RootNamespaces, Paths: []string{pathName, pathParent}},

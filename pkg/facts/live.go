@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package facts
+
+import "time"
+
+// vCenter's words for whether VMware Tools run, and for a machine that it reaches.
+const (
+	ToolsRunning    = "guestToolsRunning"
+	ToolsScripting  = "guestToolsExecutingScripts"
+	ToolsNotRunning = "guestToolsNotRunning"
+
+	Connected = "connected"
+)
+
+// Live is a virtual machine as the inventory shows it. It is shared: nobody changes
+// it. What is different later is another Live.
+type Live struct {
+	ID ID
+	// Name is its name as vCenter keeps it.
+	Name string
+	// Hidden says that vCenter keeps it from the account now: all else is as it was
+	// read last.
+	Hidden bool
+
+	// Place is where it lies. What lies in one folder shares it.
+	*Place
+	// Host is where it runs, and Cluster what that is in; nil where nothing is known
+	// of that.
+	Host    *Host
+	Cluster *Cluster
+
+	// Configuration is absent as long as vCenter never told it; when it does not tell
+	// it any more, it is as it was.
+	Configuration
+	PowerState string
+	// Connection is vCenter's word for whether it reaches the machine; empty where
+	// it does not tell.
+	Connection string
+	// Snapshot says that it has one.
+	Snapshot bool
+	// Space is what its files take, nil where vCenter does not tell.
+	Space *Space
+	Guest Guest
+}
+
+// Configuration is how a machine is configured.
+type Configuration struct {
+	InstanceUUID, BIOSUUID string
+	// Created is when it was made, in whole seconds; zero where vCenter does not
+	// know.
+	Created  time.Time
+	Template bool
+	// ChangeVersion is the version of the configuration.
+	ChangeVersion string
+	// GuestID and GuestName are the operating system that it is configured for.
+	GuestID, GuestName string
+	// HardwareVersion is such as vmx-21.
+	HardwareVersion string
+	CPUs            int32
+	MemoryMB        int32
+	// CPUReservation is in MHz, MemoryReservation in MiB.
+	CPUReservation, MemoryReservation int64
+	// ChangeTracking is nil where vCenter does not tell.
+	ChangeTracking *bool
+	// Hardware is nil where vCenter tells no device.
+	Hardware *Hardware
+	// PauseOption is the value of ExtraConfig by which a VI admin asks that the
+	// machine be left alone.
+	PauseOption string
+	// Record is nil where there is none.
+	Record *Record
+}
+
+// Space is in bytes.
+type Space struct {
+	// Committed is what files take, and Uncommitted what they may still grow by.
+	Committed, Uncommitted int64
+}
+
+// Record is the record in a machine, or why it cannot be read.
+type Record struct {
+	Head Head
+	// Body is for the kind.
+	Body []byte
+	// Err: what is there must be left alone.
+	Err error
+}
+
+// Place is where something lies.
+type Place struct {
+	// Folders are the folder that it lies in, the one above it and so on, with the
+	// namespaces folder as the last; none where it does not lie in that.
+	Folders []ID
+	// Namespace is its name, empty for what lies in none.
+	Namespace string
+	// Folder is the folder that stands for it.
+	Folder ID
+	// Direct says that it lies in that folder itself and not in one below.
+	Direct bool
+	// Detached says that the folder is served no longer.
+	Detached bool
+}
+
+// Hardware is what virtual devices a machine has.
+type Hardware struct {
+	// Controllers are in the order of kind, bus and key.
+	Controllers []Controller
+	// Disks are in the order in which vCenter lists them, Cards in that of their
+	// keys.
+	Disks []Disk
+	Cards []Card
+}
+
+// The kinds of Controller.
+const (
+	ControllerIDE  = "IDE"
+	ControllerNVME = "NVME"
+	ControllerSATA = "SATA"
+	ControllerSCSI = "SCSI"
+)
+
+// Controller is what disks and drives are at.
+type Controller struct {
+	Kind     string
+	Bus, Key int32
+	// Slots are in the order of their units.
+	Slots []Slot
+}
+
+// Slot is one place at a controller.
+type Slot struct {
+	// Disk says that a disk is in it, else it is an optical drive.
+	Disk bool
+	Unit int32
+}
+
+// Disk is a virtual disk.
+type Disk struct {
+	Key int32
+	// Label is what the vSphere Client calls it.
+	Label string
+	// Capacity is in bytes.
+	Capacity int64
+	// Controller is the key of the controller that it is at, and Unit its place
+	// there, nil where vCenter does not tell.
+	Controller int32
+	Unit       *int32
+	// Mode and Sharing are in vCenter's words.
+	Mode, Sharing, UUID string
+}
+
+// Card is a network card.
+type Card struct {
+	Key int32
+	// MAC is in lower case.
+	MAC string
+}
+
+// Guest is what VMware Tools reports of the operating system that runs.
+type Guest struct {
+	// Tools is vCenter's word for whether they run; empty where it does not tell.
+	Tools string
+	// ID and Name are the operating system.
+	ID, Name string
+	// HostName and Address are the guest's own, and its primary one.
+	HostName, Address string
+	Interfaces        []Interface
+}
+
+// Interface is a network interface as the guest has it.
+type Interface struct {
+	// Card is the key of the Card that it is, negative for one that only the guest
+	// knows.
+	Card      int32
+	MAC       string
+	Addresses []Address
+	// Automatic says whether addresses are configured automatically, nil where the
+	// guest does not tell.
+	Automatic *bool
+	// DHCP is nil where the guest does not tell, and so is DNS.
+	DHCP *DHCP
+	DNS  *DNS
+}
+
+// DHCP says of which family the addresses come by DHCP.
+type DHCP struct{ V4, V6 bool }
+
+// Address is an address of an interface.
+type Address struct {
+	// IP has its prefix with it where the guest tells one.
+	IP, Origin, State string
+}
+
+// DNS is how an interface resolves names.
+type DNS struct {
+	DHCP                   bool
+	HostName, DomainName   string
+	Servers, SearchDomains []string
+}
+
+// Machine is what of it decides about acts.
+func (l *Live) Machine() Machine {
+	m := Machine{
+		ID: l.ID, Name: l.Name, InstanceUUID: l.InstanceUUID, Template: l.Template, Folders: l.Folders, PauseOption: l.PauseOption,
+		PowerState: l.PowerState, Connected: l.Connection == "" || l.Connection == Connected,
+		ToolsRunning: l.Guest.Tools == ToolsRunning, ChangeVersion: l.ChangeVersion,
+	}
+	if l.Record != nil {
+		if m.HeadError = l.Record.Err; m.HeadError == nil {
+			m.Head = &l.Record.Head
+		}
+	}
+	return m
+}

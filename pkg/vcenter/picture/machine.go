@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package picture
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
+)
+
+const (
+	pathPowerState         = "runtime.powerState"
+	pathHost               = "runtime.host"
+	pathConnectionState    = "runtime.connectionState"
+	pathInstanceUUID       = "config.instanceUuid"
+	pathBIOSUUID           = "config.uuid"
+	pathCreateDate         = "config.createDate"
+	pathChangeVersion      = "config.changeVersion"
+	pathGuestID            = "config.guestId"
+	pathGuestFullName      = "config.guestFullName"
+	pathVersion            = "config.version"
+	pathTemplate           = "config.template"
+	pathCPUs               = "config.hardware.numCPU"
+	pathMemoryMB           = "config.hardware.memoryMB"
+	pathDevices            = "config.hardware.device"
+	pathChangeTracking     = "config.changeTrackingEnabled"
+	pathRecord             = `config.extraConfig["` + machine.RecordKey + `"]`
+	pathPause              = `config.extraConfig["` + machine.PauseKey + `"]`
+	pathToolsRunning       = "guest.toolsRunningStatus"
+	pathGuestHostName      = "guest.hostName"
+	pathGuestIP            = "guest.ipAddress"
+	pathGuestNet           = "guest.net"
+	pathGuestGuestID       = "guest.guestId"
+	pathGuestGuestFullName = "guest.guestFullName"
+	pathCommitted          = "summary.storage.committed"
+	pathUncommitted        = "summary.storage.uncommitted"
+	pathCurrentSnapshot    = "snapshot.currentSnapshot"
+)
+
+// machineKind is what has to be followed for the facts about machines: leaves
+// wherever vCenter has one, so that a change costs its own size. Left out on
+// purpose are summary.quickStats and guest.ipStack, which change all the time, and
+// layoutEx, which is long. guest.net changes whenever an address does, and on guests
+// with many addresses often; nothing smaller tells the addresses of an interface.
+//
+// Of each value the part is kept that the facts tell, so that the inventory and they
+// share their memory.
+func machineKind() inventory.Kind {
+	return inventory.Kind{
+		Type: facts.TypeMachine, Root: inventory.RootNamespaces,
+		Paths: []string{
+			pathName, pathParent,
+			pathPowerState, pathHost, pathConnectionState,
+			pathInstanceUUID, pathBIOSUUID, pathCreateDate, pathChangeVersion, pathGuestID, pathGuestFullName, pathVersion, pathTemplate,
+			pathCPUs, pathMemoryMB, pathDevices, pathCPUReservation, pathMemoryReservation, pathChangeTracking,
+			pathRecord, pathPause,
+			pathToolsRunning, pathGuestHostName, pathGuestIP, pathGuestNet, pathGuestGuestID, pathGuestGuestFullName,
+			pathCommitted, pathUncommitted, pathCurrentSnapshot,
+		},
+		Reduce: newCommon().reduce,
+	}
+}
+
+// common are values that many machines share: one of each is enough. They are used
+// by one goroutine at a time.
+type common struct {
+	words       map[string]any
+	controllers map[string][]facts.Controller
+}
+
+// commonLimit is how many different values of a sort are remembered, so that they do
+// not pile up over the years.
+const commonLimit = 1000
+
+func newCommon() *common {
+	return &common{words: map[string]any{}, controllers: map[string][]facts.Controller{}}
+}
+
+// reduce gives what is kept of a property of a machine.
+func (c *common) reduce(path string, value any) any {
+	switch kept := reduce(path, value).(type) {
+	case string:
+		switch path {
+		case pathPowerState, pathConnectionState, pathGuestID, pathGuestFullName, pathVersion, pathToolsRunning, pathGuestGuestID,
+			pathGuestGuestFullName:
+			return share(c.words, kept, any(kept))
+		}
+		return kept
+	case *facts.Hardware:
+		kept.Controllers = share(c.controllers, fmt.Sprint(kept.Controllers), kept.Controllers)
+		return kept
+	default:
+		return kept
+	}
+}
+
+// share returns the value that is known under a key, which is made this one if there
+// is none.
+func share[T any](known map[string]T, key string, value T) T {
+	if other, ok := known[key]; ok {
+		return other
+	}
+	if len(known) >= commonLimit {
+		clear(known)
+	}
+	known[key] = value
+	return value
+}
+
+// reduce gives the part of a value that the facts tell. Of that it gives the same.
+func reduce(path string, value any) any {
+	switch v := value.(type) {
+	case types.VirtualMachinePowerState:
+		return string(v)
+	case types.VirtualMachineConnectionState:
+		return string(v)
+	case types.ArrayOfVirtualDevice:
+		return hardware(v.VirtualDevice)
+	case types.ArrayOfGuestNicInfo:
+		return interfaces(v.GuestNicInfo)
+	case types.OptionValue:
+		text, _ := v.Value.(string)
+		if path == pathRecord {
+			return record(text)
+		}
+		return text
+	}
+	return value
+}
+
+// record reads what a machine has in its ExtraConfig; nil for nothing.
+func record(value string) any {
+	if value == "" {
+		return nil
+	}
+	head, body, err := machine.DecodeRecord(value)
+	if err != nil {
+		return &facts.Record{Err: err}
+	}
+	return &facts.Record{Head: head, Body: body}
+}
+
+// live makes the facts of a machine, but for what they say of others: where it lies
+// and where it runs.
+func (d decoder) live(object inventory.Object, props properties) *facts.Live {
+	get := func(path string) any { return reduce(path, props[path]) }
+	text := func(path string) string {
+		s, _ := get(path).(string)
+		return s
+	}
+	m := &facts.Live{
+		ID: d.id(object.Ref), Name: props.text(pathName), Hidden: object.Hidden,
+		Configuration: facts.Configuration{
+			InstanceUUID: props.text(pathInstanceUUID), BIOSUUID: props.text(pathBIOSUUID), Created: props.created(),
+			ChangeVersion: props.text(pathChangeVersion),
+			GuestID:       props.text(pathGuestID), GuestName: props.text(pathGuestFullName), HardwareVersion: props.text(pathVersion),
+			CPUs: props.int32(pathCPUs), MemoryMB: props.int32(pathMemoryMB),
+			CPUReservation: props.int64(pathCPUReservation, 0), MemoryReservation: props.int64(pathMemoryReservation, 0),
+			ChangeTracking: props.bool(pathChangeTracking),
+			PauseOption:    text(pathPause),
+		},
+		PowerState: text(pathPowerState), Connection: text(pathConnectionState),
+		Snapshot: props.ref(pathCurrentSnapshot) != (types.ManagedObjectReference{}),
+		Guest: facts.Guest{
+			Tools: props.text(pathToolsRunning), ID: props.text(pathGuestGuestID), Name: props.text(pathGuestGuestFullName),
+			HostName: props.text(pathGuestHostName), Address: props.text(pathGuestIP),
+		},
+	}
+	if template := props.bool(pathTemplate); template != nil {
+		m.Template = *template
+	}
+	m.Hardware, _ = get(pathDevices).(*facts.Hardware)
+	m.Record, _ = get(pathRecord).(*facts.Record)
+	if nics, ok := get(pathGuestNet).(*[]facts.Interface); ok {
+		m.Guest.Interfaces = *nics
+	}
+	if committed := props.int64(pathCommitted, -1); committed >= 0 {
+		m.Space = &facts.Space{Committed: committed, Uncommitted: props.int64(pathUncommitted, 0)}
+	}
+	return m
+}
+
+func (p properties) int32(path string) int32 {
+	v, _ := p[path].(int32)
+	return v
+}
+
+// bool is nil where vCenter does not tell.
+func (p properties) bool(path string) *bool {
+	switch v := p[path].(type) {
+	case bool:
+		return &v
+	case *bool:
+		return v
+	}
+	return nil
+}
+
+// created is when the machine was made, in whole seconds, zero where vCenter does not
+// know: it began to keep that in version 6.7, and reports the start of its calendar
+// for older machines.
+func (p properties) created() time.Time {
+	var created time.Time
+	switch v := p[pathCreateDate].(type) {
+	case time.Time:
+		created = v
+	case *time.Time:
+		if v != nil {
+			created = *v
+		}
+	}
+	created = created.UTC().Truncate(time.Second)
+	if created.Unix() <= 0 {
+		return time.Time{}
+	}
+	return created
+}
