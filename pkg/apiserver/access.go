@@ -10,7 +10,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/login"
-	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
+	"github.com/openpacific/pacific/pkg/vcenter/picture"
 )
 
 // reviewer says of each of the Kubernetes Namespaces, in their order, whether
@@ -23,14 +23,14 @@ type reviewer interface {
 // the cluster's own authorisation, so that whoever gives a role by RBAC has said
 // all there is to say.
 type roles struct {
-	projector *vmvcenter.Projector
-	reviewer  reviewer
+	picture  *picture.Picture
+	reviewer reviewer
 }
 
 // Of implements login.Workloads.
 func (r roles) Of(ctx context.Context, identity login.Identity) ([]login.Workload, error) {
 	var names []string
-	for _, namespace := range r.projector.Namespaces() {
+	for _, namespace := range r.picture.Namespaces() {
 		if !namespace.Detached {
 			names = append(names, namespace.Name)
 		}

@@ -92,7 +92,7 @@ func (c *cluster) follow(ctx context.Context) {
 
 // newFolders makes the controller that keeps Namespaces and folders in step.
 func newFolders(v *site, c *cluster, records *ledger.Ledger, logger klog.Logger) *namespacecontroller.Controller {
-	all := folders{machines: v.machines, namespaces: v.namespaces}
+	all := folders{picture: v.picture, namespaces: v.namespaces}
 	return &namespacecontroller.Controller{
 		Folders:    all,
 		Projection: all,

@@ -32,11 +32,13 @@ import (
 
 	"github.com/openpacific/pacific/pkg/apis/openapi"
 	vmopinstall "github.com/openpacific/pacific/pkg/apis/vmoperator/install"
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	vcmachine "github.com/openpacific/pacific/pkg/vcenter/machine"
+	"github.com/openpacific/pacific/pkg/vcenter/picture"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 	"github.com/openpacific/pacific/pkg/waittest"
@@ -198,7 +200,9 @@ func newMachineWorld(t *testing.T, machines []vcentertest.VM) *machineWorld {
 		t.Fatal(err)
 	}
 	projector := vmvcenter.NewProjector(vmvcenter.Config{Logger: klog.Background()})
-	collector := &inventory.Collector{Session: session, Handler: projector, Kinds: inventoryKinds(), Logger: klog.Background()}
+	collector := &inventory.Collector{
+		Session: session, Handler: &picture.Picture{Followers: []facts.Follower{projector}}, Kinds: picture.Kinds(), Logger: klog.Background(),
+	}
 	writer := &vcenter.Writer{Session: session, Reign: vcentertest.Reign{}, Following: vcentertest.Following}
 	backend := &vmvcenter.Backend{
 		Verbs: &vcmachine.Verbs{Writer: writer, Root: projector.NamespacesFolder}, Ready: writer.Ready,

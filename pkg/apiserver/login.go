@@ -62,7 +62,7 @@ func newLogins(options *Options, config *genericapiserver.RecommendedConfig, v *
 	service := &login.Service{
 		Prover:         prover,
 		Accounts:       prover,
-		Workloads:      roles{projector: v.machines, reviewer: reviewer},
+		Workloads:      roles{picture: v.picture, reviewer: reviewer},
 		Tokens:         &token.Issuer{URL: options.Login.Issuer, Keys: keys, Rand: rand.Reader, Clock: realClock},
 		Banner:         "Pacific, a Supervisor for vCenter. Authorised use only.\n",
 		Host:           options.Login.KubeAPIHost,

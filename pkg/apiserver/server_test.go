@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
+	"github.com/openpacific/pacific/pkg/vcenter/picture"
 	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
@@ -17,17 +17,13 @@ func TestOneInventoryServesAllProjections(t *testing.T) {
 		projection, kind string
 		paths            []string
 	}{
-		{"virtualmachine", vmvcenter.TypeVirtualMachine, vmvcenter.Paths()},
-		{"virtualmachine", vmvcenter.TypeFolder, vmvcenter.FolderPaths()},
-		{"virtualmachine", vmvcenter.TypeHost, vmvcenter.HostPaths()},
-		{"virtualmachine", vmvcenter.TypeCluster, vmvcenter.ClusterPaths()},
 		{"vspherenamespace", vnsvcenter.TypeVirtualMachine, vnsvcenter.Paths()},
 		{"vspherenamespace", vnsvcenter.TypeFolder, vnsvcenter.FolderPaths()},
 		{"vspherenamespace", vnsvcenter.TypeCluster, vnsvcenter.ClusterPaths()},
 		{"vspherenamespace", vnsvcenter.TypeResourcePool, vnsvcenter.ResourcePoolPaths()},
 	}
 	asked := map[string][]string{}
-	for _, kind := range inventoryKinds() {
+	for _, kind := range picture.Kinds() {
 		if asked[kind.Type] != nil {
 			t.Errorf("%s is asked for twice", kind.Type)
 		}

@@ -4,7 +4,6 @@ package apiserver
 
 import (
 	"context"
-	"slices"
 
 	"github.com/vmware/govmomi/vim25"
 	"k8s.io/component-base/metrics"
@@ -33,6 +32,7 @@ type site struct {
 	// there says whether there is a vCenter at all, or only an inventory.
 	there bool
 
+	picture    *picture.Picture
 	machines   *vmvcenter.Projector
 	namespaces *vnsvcenter.Projector
 	zones      *topologyvcenter.Projector
@@ -68,14 +68,14 @@ func newSite(options *Options, installation string, reign vcenter.Reign, registe
 		namespaces: vnsvcenter.NewProjector(vnsvcenter.Config{Clock: realClock, Logger: logger.WithName("vspherenamespaces"), Zones: options.VCenter.ZoneClusters}),
 		zones:      &topologyvcenter.Projector{Clusters: options.VCenter.ZoneClusters},
 	}
-	handler := &picture.Picture{Followers: []facts.Follower{v.zones}, Handlers: []inventory.Handler{v.machines, v.namespaces}}
+	v.picture = &picture.Picture{Followers: []facts.Follower{v.zones, v.machines}, Handlers: []inventory.Handler{v.namespaces}}
 	if v.there {
 		v.source = &inventory.Collector{
-			Session: session, Kinds: inventoryKinds(), Handler: handler, NamespacesFolder: options.VCenter.NamespacesFolder,
+			Session: session, Kinds: picture.Kinds(), Handler: v.picture, NamespacesFolder: options.VCenter.NamespacesFolder,
 			Logger: logger.WithName("inventory"), Clock: realClock, Metrics: inventory.NewMetrics(register),
 		}
 	} else {
-		v.source = options.Inventory(handler)
+		v.source = options.Inventory(v.picture)
 	}
 	v.writer = &vcenter.Writer{Session: session, Reign: reign, Following: func() error { return following(v.source.Status()) }}
 	v.verbs = &machine.Verbs{Writer: v.writer, Root: v.machines.NamespacesFolder}
@@ -111,14 +111,4 @@ func (v *site) instance(ctx context.Context) (instance string, err error) {
 		return nil
 	})
 	return instance, err
-}
-
-// inventoryKinds are the managed objects that the projections are made of, each with
-// all that any of them reads.
-func inventoryKinds() []inventory.Kind {
-	paths := slices.Concat(vmvcenter.Paths(), vnsvcenter.Paths())
-	slices.Sort(paths)
-	return append([]inventory.Kind{
-		{Type: vmvcenter.TypeVirtualMachine, Root: inventory.RootNamespaces, Paths: slices.Compact(paths), Reduce: vmvcenter.Reduce},
-	}, picture.Kinds()...)
 }

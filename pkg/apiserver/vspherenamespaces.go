@@ -28,7 +28,7 @@ import (
 	"github.com/openpacific/pacific/pkg/livestore"
 	vnsregistry "github.com/openpacific/pacific/pkg/registry/vspherenamespace"
 	"github.com/openpacific/pacific/pkg/vcenter/namespace"
-	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
+	"github.com/openpacific/pacific/pkg/vcenter/picture"
 	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
@@ -117,7 +117,7 @@ func taken(namespaces coreinformers.NamespaceInformer) func(string) bool {
 // has both projections serve them as it says. Ids of another vCenter are nothing to
 // them.
 type folders struct {
-	machines   *vmvcenter.Projector
+	picture    *picture.Picture
 	namespaces *vnsvcenter.Projector
 }
 
@@ -144,7 +144,7 @@ func (f folders) SetDetached(ids map[facts.ID]bool) {
 			detached[id.Value] = true
 		}
 	}
-	f.machines.SetDetached(detached)
+	f.picture.SetDetached(detached)
 	f.namespaces.SetDetached(detached)
 }
 
@@ -159,7 +159,7 @@ func (f folders) SetNames(names namespacecontroller.Names) {
 		return values
 	}
 	granted := namespace.Names{Granted: here(names.Granted), Reserved: names.Reserved}
-	f.machines.SetNames(granted)
+	f.picture.SetNames(granted)
 	f.namespaces.SetNames(granted, here(names.Refused))
 }
 

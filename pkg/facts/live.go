@@ -25,6 +25,8 @@ type Live struct {
 
 	// Place is where it lies. What lies in one folder shares it.
 	*Place
+	// Pool is the resource pool that it takes from.
+	Pool ID
 	// Host is where it runs, and Cluster what that is in; nil where nothing is known
 	// of that.
 	Host    *Host

@@ -48,11 +48,11 @@ func surroundings() []inventory.Object {
 	var objects []inventory.Object
 	for i := range Namespaces {
 		objects = append(objects, inventory.Object{Ref: folder(i), Properties: map[string]any{
-			"name": Namespace(i), "parent": reference(virtualmachine.TypeFolder, rootFolder),
+			"name": Namespace(i), "parent": reference(facts.TypeFolder, rootFolder),
 		}})
 	}
 	for c := range clusters {
-		cluster := reference(virtualmachine.TypeCluster, fmt.Sprintf("domain-c%d", 100+c))
+		cluster := reference(facts.TypeCluster, fmt.Sprintf("domain-c%d", 100+c))
 		objects = append(objects, inventory.Object{Ref: cluster, Properties: map[string]any{"name": fmt.Sprintf("cluster-%d", c+1)}})
 		for h := range hostsPerCluster {
 			objects = append(objects, inventory.Object{Ref: host(c*hostsPerCluster + h), Properties: map[string]any{
@@ -64,11 +64,11 @@ func surroundings() []inventory.Object {
 }
 
 func folder(i int) types.ManagedObjectReference {
-	return reference(virtualmachine.TypeFolder, fmt.Sprintf("group-v%d", 1001+i%Namespaces))
+	return reference(facts.TypeFolder, fmt.Sprintf("group-v%d", 1001+i%Namespaces))
 }
 
 func host(i int) types.ManagedObjectReference {
-	return reference(virtualmachine.TypeHost, fmt.Sprintf("host-%d", 200+i%(clusters*hostsPerCluster)))
+	return reference(facts.TypeHost, fmt.Sprintf("host-%d", 200+i%(clusters*hostsPerCluster)))
 }
 
 // machine makes the i-th machine. It is the same each time.
@@ -80,7 +80,7 @@ func machine(i int) (inventory.Object, error) {
 	instance := uuid()
 	metadata := virtualmachine.Metadata{
 		Head: facts.Head{Installation: Installation, UID: instance, Sequence: 1, Namespace: Namespace(i), Name: Machine(i),
-			Folder: facts.ID{Type: virtualmachine.TypeFolder, Value: folder(i).Value}},
+			Folder: facts.ID{Type: facts.TypeFolder, Value: folder(i).Value}},
 		Body: virtualmachine.Body{Generation: 1,
 			Labels:      map[string]string{"app": []string{"web", "db", "queue", "batch"}[i%4], "tier": []string{"front", "back"}[i%2]},
 			Annotations: map[string]string{"example.com/note": note(i)}},
@@ -94,7 +94,7 @@ func machine(i int) (inventory.Object, error) {
 	disk := int64(20+random.IntN(80)) << 30
 	committed := disk/4 + int64(random.IntN(1<<20))<<10
 	return inventory.Object{
-		Ref: reference(virtualmachine.TypeVirtualMachine, fmt.Sprintf("vm-%d", 10000+i)),
+		Ref: reference(facts.TypeMachine, fmt.Sprintf("vm-%d", 10000+i)),
 		Properties: map[string]any{
 			"name":                                Machine(i),
 			"parent":                              folder(i),

@@ -6,13 +6,15 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 
 	"github.com/vmware/govmomi/vim25/types"
 	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
-	"github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
+	"github.com/openpacific/pacific/pkg/vcenter/picture"
 )
 
 // Source is an inventory of Machines machines. It takes the place of an inventory.Collector.
@@ -34,6 +36,8 @@ type Source struct {
 // Run hands over the full set, and then the changes that are asked for, until ctx ends.
 func (s *Source) Run(ctx context.Context) error {
 	objects := surroundings()
+	kinds := picture.Kinds()
+	reduce := kinds[slices.IndexFunc(kinds, func(kind inventory.Kind) bool { return kind.Type == facts.TypeMachine })].Reduce
 	s.machines = make([]inventory.Object, s.Machines)
 	for i := range s.machines {
 		made, err := machine(i)
@@ -42,7 +46,7 @@ func (s *Source) Run(ctx context.Context) error {
 		}
 		// As the collector does.
 		for path, value := range made.Properties {
-			made.Properties[path] = virtualmachine.Reduce(path, value)
+			made.Properties[path] = reduce(path, value)
 		}
 		s.machines[i] = made
 	}
@@ -59,7 +63,7 @@ func (s *Source) Run(ctx context.Context) error {
 	return s.serve(ctx)
 }
 
-func root() types.ManagedObjectReference { return reference(virtualmachine.TypeFolder, rootFolder) }
+func root() types.ManagedObjectReference { return reference(facts.TypeFolder, rootFolder) }
 
 // Rename gives the guests of count machines, from the first-th on, another host name each, as one step of the inventory:
 // prefix and the machine's number.
@@ -86,7 +90,7 @@ func (s *Source) Status() inventory.Status {
 	defer s.mu.Unlock()
 	return inventory.Status{
 		Synced: s.synced, LastUpdate: s.Clock.Now(), NamespacesFolder: root(),
-		Objects: map[string]int{virtualmachine.TypeVirtualMachine: s.Machines},
+		Objects: map[string]int{facts.TypeMachine: s.Machines},
 	}
 }
 

@@ -17,7 +17,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	testingclock "k8s.io/utils/clock/testing"
 
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/vcenter/picture"
 	"github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 )
 
@@ -36,7 +38,12 @@ func (r *recorder) Apply(changes []livestore.Change) {
 }
 
 func TestMachinesAreTheSameEachTime(t *testing.T) {
-	paths := virtualmachine.Paths()
+	var paths []string
+	for _, kind := range picture.Kinds() {
+		if kind.Type == facts.TypeMachine {
+			paths = kind.Paths
+		}
+	}
 	for _, i := range []int{0, 1, 9_999, 39_999} {
 		first, err := machine(i)
 		if err != nil {
@@ -63,7 +70,7 @@ func TestSourceFeedsTheProjection(t *testing.T) {
 	mirror := &recorder{changes: make(chan livestore.Change, 100)}
 	projector.Attach(mirror)
 	socket := filepath.Join(t.TempDir(), "s")
-	source := &Source{Machines: 60, Handler: projector, Clock: testingclock.NewFakePassiveClock(epoch), Socket: socket}
+	source := &Source{Machines: 60, Handler: &picture.Picture{Followers: []facts.Follower{projector}}, Clock: testingclock.NewFakePassiveClock(epoch), Socket: socket}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- source.Run(ctx) }()

@@ -16,6 +16,7 @@ import (
 const (
 	pathPowerState         = "runtime.powerState"
 	pathHost               = "runtime.host"
+	pathPool               = "resourcePool"
 	pathConnectionState    = "runtime.connectionState"
 	pathInstanceUUID       = "config.instanceUuid"
 	pathBIOSUUID           = "config.uuid"
@@ -54,7 +55,7 @@ func machineKind() inventory.Kind {
 	return inventory.Kind{
 		Type: facts.TypeMachine, Root: inventory.RootNamespaces,
 		Paths: []string{
-			pathName, pathParent,
+			pathName, pathParent, pathPool,
 			pathPowerState, pathHost, pathConnectionState,
 			pathInstanceUUID, pathBIOSUUID, pathCreateDate, pathChangeVersion, pathGuestID, pathGuestFullName, pathVersion, pathTemplate,
 			pathCPUs, pathMemoryMB, pathDevices, pathCPUReservation, pathMemoryReservation, pathChangeTracking,
@@ -154,7 +155,7 @@ func (d decoder) live(object inventory.Object, props properties) *facts.Live {
 		return s
 	}
 	m := &facts.Live{
-		ID: d.id(object.Ref), Name: props.text(pathName), Hidden: object.Hidden,
+		ID: d.id(object.Ref), Name: props.text(pathName), Hidden: object.Hidden, Pool: d.id(props.ref(pathPool)),
 		Configuration: facts.Configuration{
 			InstanceUUID: props.text(pathInstanceUUID), BIOSUUID: props.text(pathBIOSUUID), Created: props.created(),
 			ChangeVersion: props.text(pathChangeVersion),

@@ -37,6 +37,7 @@ const uplinkTag = "SYSTEM/DVS.UPLINKPG"
 // Kinds are what has to be followed.
 func Kinds() []inventory.Kind {
 	return []inventory.Kind{
+		machineKind(),
 		{Type: facts.TypeFolder, Root: inventory.RootNamespaces, Paths: []string{pathName, pathParent}},
 		{Type: facts.TypeHost, Root: inventory.RootInventory, Paths: []string{pathName, pathParent}},
 		{Type: facts.TypeCluster, Root: inventory.RootInventory, Paths: []string{pathName, pathDRS}},

@@ -38,7 +38,7 @@ func many(tb testing.TB, n int) []inventory.Object {
 func BenchmarkInitial10k(b *testing.B) {
 	objects := many(b, 10_000)
 	for b.Loop() {
-		p := NewProjector(Config{Clock: testingclock.NewFakePassiveClock(now)})
+		p := newFed(Config{Clock: testingclock.NewFakePassiveClock(now)})
 		p.Apply(initial(objects...))
 		if got := len(p.objects()); got != 10_000 {
 			b.Fatalf("%d objects", got)
@@ -47,7 +47,7 @@ func BenchmarkInitial10k(b *testing.B) {
 }
 
 func BenchmarkOneChangeIn10k(b *testing.B) {
-	p := NewProjector(Config{Clock: testingclock.NewFakePassiveClock(now)})
+	p := newFed(Config{Clock: testingclock.NewFakePassiveClock(now)})
 	objects := many(b, 10_000)
 	p.Apply(initial(objects...))
 	p.Attach(&recorder{})
@@ -69,7 +69,7 @@ func BenchmarkMemory10k(b *testing.B) {
 		var before, after goruntime.MemStats
 		goruntime.GC()
 		goruntime.ReadMemStats(&before)
-		p := NewProjector(Config{Clock: testingclock.NewFakePassiveClock(now)})
+		p := newFed(Config{Clock: testingclock.NewFakePassiveClock(now)})
 		p.Apply(initial(objects...))
 		goruntime.GC()
 		goruntime.ReadMemStats(&after)

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
-	"github.com/vmware/govmomi/vim25/types"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
@@ -50,28 +50,27 @@ func isNot(conditionType, reason, message string) metav1.Condition {
 // conditions tells what is true of the machine, without times, sorted by type. What a controller says in overlay stands in place of what is
 // computed, except that a power state in sync is in sync.
 func (v *view) conditions(overlay map[string]metav1.Condition) []metav1.Condition {
-	p := v.props
 	list := make([]metav1.Condition, 0, 6+len(overlay))
 	list = append(list, is(vmopv1.VirtualMachineConditionCreated))
 
-	switch types.VirtualMachineToolsRunningStatus(p.text(pathToolsRunning)) {
-	case types.VirtualMachineToolsRunningStatusGuestToolsRunning, types.VirtualMachineToolsRunningStatusGuestToolsExecutingScripts:
+	switch v.live.Guest.Tools {
+	case facts.ToolsRunning, facts.ToolsScripting:
 		c := is(vmopv1.VirtualMachineToolsCondition)
 		c.Reason = vmopv1.VirtualMachineToolsRunningReason
 		list = append(list, c)
-	case types.VirtualMachineToolsRunningStatusGuestToolsNotRunning:
+	case facts.ToolsNotRunning:
 		list = append(list, isNot(vmopv1.VirtualMachineToolsCondition, vmopv1.VirtualMachineToolsNotRunningReason, "VMware Tools is not running"))
 	default:
 		list = append(list, metav1.Condition{Type: vmopv1.VirtualMachineToolsCondition, Status: metav1.ConditionUnknown, Reason: unknownToolsReason,
 			Message: "vCenter does not say whether VMware Tools is running"})
 	}
 
-	connection := p.connectionState()
+	connection := v.live.Connection
 	switch {
 	case v.paused != "":
 		list = append(list, isNot(vmopv1.VirtualMachineReconcileReady, vmopv1.VirtualMachineReconcilePausedReason,
 			"paused by the annotation "+vmopv1.PauseAnnotation+" or by "+vmopv1.PauseVMExtraConfigKey+" in ExtraConfig"))
-	case connection != "" && connection != types.VirtualMachineConnectionStateConnected:
+	case connection != "" && connection != facts.Connected:
 		list = append(list, isNot(vmopv1.VirtualMachineReconcileReady, DisconnectedReason,
 			fmt.Sprintf("vCenter reports the virtual machine as %s: what is shown is what was known before, and nothing can be changed", connection)))
 	default:
@@ -80,7 +79,7 @@ func (v *view) conditions(overlay map[string]metav1.Condition) []metav1.Conditio
 
 	synced := false
 	if v.meta != nil && v.meta.Spec.PowerState != "" {
-		live := p.powerState()
+		live := apiPowerState(v.live.PowerState)
 		if synced = live == v.meta.Spec.PowerState; synced {
 			list = append(list, is(vmopv1.VirtualMachinePowerStateSynced))
 		} else {

@@ -3,8 +3,6 @@
 package virtualmachine
 
 import (
-	"strings"
-
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	"github.com/vmware/govmomi/vim25/types"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,25 +10,22 @@ import (
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 	"github.com/openpacific/pacific/pkg/facts"
-	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
 // known is a virtual machine as the Projector keeps it.
 type known struct {
-	ref   types.ManagedObjectReference
-	props properties
-	uid   k8stypes.UID
+	live *facts.Live
+	uid  k8stypes.UID
 
-	rawMeta string
-	// head is that of the record, whether it counts or not; headErr says why it cannot be read.
-	head    *facts.Head
-	headErr error
-	meta    *Metadata // nil where there is none that counts
+	meta    *Metadata // nil where there is no record that counts
 	metaErr error
 	// overlay are the conditions that controllers have set, by type.
 	overlay map[string]metav1.Condition
 	// void is the sequence up to which a deletion in the record does not count any more.
 	void uint64
+
+	// hardware is what the API shows of live.Hardware.
+	hardware *hardwareSurvey
 
 	claim  claim
 	choice int    // which of the claim's names it has
@@ -66,65 +61,29 @@ func (s State) Ref() types.ManagedObjectReference {
 	return types.ManagedObjectReference{Type: s.ID.Type, Value: s.ID.Value}
 }
 
-// facts are what vCenter had of the machine when it was heard of last, but for where it lies.
-func (m *known) facts(vcenter string) facts.Machine {
-	template, _ := m.props.bool(pathTemplate)
-	connection := m.props.connectionState()
-	return facts.Machine{
-		ID:   facts.ID{VCenter: vcenter, Type: m.ref.Type, Value: m.ref.Value},
-		Name: m.props.text(pathName), InstanceUUID: string(m.uid), Template: template,
-		PauseOption: m.props.option(pathPause), Head: m.head, HeadError: m.headErr,
-		PowerState:    string(m.props.livePowerState()),
-		Connected:     connection == "" || connection == types.VirtualMachineConnectionStateConnected,
-		ToolsRunning:  m.props.text(pathToolsRunning) == string(types.VirtualMachineToolsRunningStatusGuestToolsRunning),
-		ChangeVersion: m.props.text(pathChangeVersion),
-	}
-}
-
 // pausedBy is the value of the label that tells who paused the machine, empty for nobody.
-func (m *known) pausedBy() string {
-	known := facts.Machine{InstanceUUID: string(m.uid), Head: m.head, PauseOption: m.props.option(pathPause)}
-	return vmoperator.PausedLabel(known.PausedBy())
-}
+func (m *known) pausedBy() string { return vmoperator.PausedLabel(m.live.Machine().PausedBy()) }
 
-// take sets the properties. A record counts that installation has written for this very machine. vCenter reports a
-// machine whose host is away or whose files are unreadable without its configuration; what was known of that before
-// goes on being shown.
-func (m *known) take(props properties, installation string) {
-	if m.props.text(pathInstanceUUID) != "" && props.text(pathInstanceUUID) == "" {
-		merged := make(properties, len(m.props))
-		for path, value := range m.props {
-			if strings.HasPrefix(path, "config.") {
-				merged[path] = value
-			}
-		}
-		for path, value := range props {
-			merged[path] = value
-		}
-		props = merged
+// take sets what is known of the machine. A record counts that installation has written for this very machine.
+func (m *known) take(live *facts.Live, installation string, surveys surveys) {
+	before := m.live
+	m.live = live
+	if before == nil || before.Hardware != live.Hardware {
+		m.hardware = surveys.of(live.Hardware)
 	}
-	m.props = props
-	uid := k8stypes.UID(props.text(pathInstanceUUID))
-	raw := props.option(pathMetadata)
-	if raw == m.rawMeta && uid == m.uid {
+	uid := k8stypes.UID(live.InstanceUUID)
+	if before != nil && before.Record == live.Record && uid == m.uid {
 		return
 	}
 	if m.uid != uid {
 		m.overlay, m.void = nil, 0
 	}
-	m.uid, m.rawMeta = uid, raw
-	m.head, m.headErr, m.meta, m.metaErr = nil, nil, nil, nil
-	if raw == "" {
-		return
+	m.uid, m.meta, m.metaErr = uid, nil, nil
+	switch record := live.Record; {
+	case record == nil:
+	case record.Err != nil:
+		m.metaErr = record.Err
+	case live.Machine().Counts(installation):
+		m.meta, m.metaErr = decodeBody(record.Head, record.Body)
 	}
-	head, body, err := machine.DecodeRecord(raw)
-	if err != nil {
-		m.headErr, m.metaErr = err, err
-		return
-	}
-	m.head = &head
-	if !(facts.Machine{InstanceUUID: string(uid), Head: &head}).Counts(installation) {
-		return
-	}
-	m.meta, m.metaErr = decodeBody(head, body)
 }

@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/vcenter/namespace"
 )
 
@@ -26,7 +27,7 @@ type claim struct {
 }
 
 // claimFor decides what a machine asks for. meta is nil for an unmanaged one.
-func claimFor(ref, vcenterName string, created int64, place namespace.Place, meta *Metadata) claim {
+func claimFor(ref, vcenterName string, created int64, place *facts.Place, meta *Metadata) claim {
 	c := claim{namespace: place.Namespace, created: created, ref: ref}
 	if meta != nil {
 		c.base, c.plain, c.managed = meta.Name, true, true

@@ -4,31 +4,34 @@ package virtualmachine
 
 import (
 	"net/netip"
-	"strconv"
 	"strings"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
-	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/facts"
 )
 
 // network tells the interfaces of the machine and, where VMware Tools runs, their addresses. Addresses of a machine that is not
 // running are those it once had, and are not shown.
-func network(p properties, d *hardwareSurvey, running bool) *vmopv1.VirtualMachineNetworkStatus {
-	n := &vmopv1.VirtualMachineNetworkStatus{HostName: p.text(pathGuestHostName)}
-	nics := p.nics()
-	for _, card := range d.cards {
-		status := vmopv1.VirtualMachineNetworkInterfaceStatus{DeviceKey: card.key,
-			IP: &vmopv1.VirtualMachineNetworkInterfaceIPStatus{MACAddr: card.mac}}
+func network(m *facts.Live, running bool) *vmopv1.VirtualMachineNetworkStatus {
+	n := &vmopv1.VirtualMachineNetworkStatus{HostName: m.Guest.HostName}
+	var cards []facts.Card
+	if m.Hardware != nil {
+		cards = m.Hardware.Cards
+	}
+	for _, card := range cards {
+		status := vmopv1.VirtualMachineNetworkInterfaceStatus{DeviceKey: card.Key,
+			IP: &vmopv1.VirtualMachineNetworkInterfaceIPStatus{MACAddr: card.MAC}}
 		// Interfaces that only the guest knows, such as a container bridge, have the key -1 and are passed over.
-		for i := range nics {
-			if nics[i].DeviceConfigId == card.key && running {
-				observe(&status, &nics[i])
+		for i := range m.Guest.Interfaces {
+			if m.Guest.Interfaces[i].Card == card.Key && running {
+				observe(&status, &m.Guest.Interfaces[i])
 			}
 		}
 		n.Interfaces = append(n.Interfaces, status)
 	}
 	if running {
-		setPrimary(n, p.text(pathGuestIP))
+		setPrimary(n, m.Guest.Address)
 		for _, i := range n.Interfaces {
 			for _, a := range i.IP.Addresses {
 				setPrimary(n, a.Address)
@@ -42,39 +45,22 @@ func network(p properties, d *hardwareSurvey, running bool) *vmopv1.VirtualMachi
 }
 
 // observe adds what the guest reports of one interface.
-func observe(status *vmopv1.VirtualMachineNetworkInterfaceStatus, nic *types.GuestNicInfo) {
+func observe(status *vmopv1.VirtualMachineNetworkInterfaceStatus, seen *facts.Interface) {
 	if status.IP.MACAddr == "" {
-		status.IP.MACAddr = nic.MacAddress
+		status.IP.MACAddr = seen.MAC
 	}
-	if config := nic.IpConfig; config != nil {
-		for _, a := range config.IpAddress {
-			address := a.IpAddress
-			if a.PrefixLength > 0 {
-				address += "/" + strconv.Itoa(int(a.PrefixLength))
-			}
-			// The lifetime is left out: it changes with every lease and tells nothing.
-			status.IP.Addresses = append(status.IP.Addresses,
-				vmopv1.VirtualMachineNetworkInterfaceIPAddrStatus{Address: address, Origin: a.Origin, State: a.State})
-		}
-		status.IP.AutoConfigurationEnabled = config.AutoConfigurationEnabled
-		if dhcp := config.Dhcp; dhcp != nil {
-			status.IP.DHCP = &vmopv1.VirtualMachineNetworkDHCPStatus{}
-			if dhcp.Ipv4 != nil {
-				status.IP.DHCP.IP4.Enabled = dhcp.Ipv4.Enable
-			}
-			if dhcp.Ipv6 != nil {
-				status.IP.DHCP.IP6.Enabled = dhcp.Ipv6.Enable
-			}
-		}
+	for _, a := range seen.Addresses {
+		status.IP.Addresses = append(status.IP.Addresses,
+			vmopv1.VirtualMachineNetworkInterfaceIPAddrStatus{Address: a.IP, Origin: a.Origin, State: a.State})
 	}
-	if len(status.IP.Addresses) == 0 {
-		for _, address := range nic.IpAddress {
-			status.IP.Addresses = append(status.IP.Addresses, vmopv1.VirtualMachineNetworkInterfaceIPAddrStatus{Address: address})
-		}
+	status.IP.AutoConfigurationEnabled = seen.Automatic
+	if dhcp := seen.DHCP; dhcp != nil {
+		status.IP.DHCP = &vmopv1.VirtualMachineNetworkDHCPStatus{}
+		status.IP.DHCP.IP4.Enabled, status.IP.DHCP.IP6.Enabled = dhcp.V4, dhcp.V6
 	}
-	if dns := nic.DnsConfig; dns != nil {
-		status.DNS = &vmopv1.VirtualMachineNetworkDNSStatus{DHCP: dns.Dhcp, HostName: dns.HostName, DomainName: dns.DomainName,
-			Nameservers: dns.IpAddress, SearchDomains: dns.SearchDomain}
+	if dns := seen.DNS; dns != nil {
+		status.DNS = &vmopv1.VirtualMachineNetworkDNSStatus{DHCP: dns.DHCP, HostName: dns.HostName, DomainName: dns.DomainName,
+			Nameservers: dns.Servers, SearchDomains: dns.SearchDomains}
 	}
 }
 

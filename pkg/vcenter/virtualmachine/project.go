@@ -15,6 +15,7 @@ import (
 	k8stypes "k8s.io/apimachinery/pkg/types"
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
+	"github.com/openpacific/pacific/pkg/facts"
 )
 
 const (
@@ -26,71 +27,70 @@ const (
 
 // view is all that an object is made of.
 type view struct {
-	ref             string
-	props           properties
+	live            *facts.Live
+	hardware        *hardwareSurvey
 	uid             k8stypes.UID
 	namespace, name string
 	meta            *Metadata // nil for an unmanaged machine
 	aside           []string  // what of the record does not count
 	metaErr         error
-	host, zone      string
+	zone            string
 	taken           string // the name that it wanted and another has
 	paused          string // by whom
 }
 
 // object makes the API object, without its conditions. It shares what is immutable with the view.
 func (v *view) object() *vmopv1.VirtualMachine {
-	p := v.props
+	m := v.live
 	vm := &vmopv1.VirtualMachine{}
 	vm.Name, vm.Namespace, vm.UID = v.name, v.namespace, v.uid
-	vm.CreationTimestamp = metav1.NewTime(p.created())
+	vm.CreationTimestamp = metav1.NewTime(m.Created)
 	vm.Generation = 1
-	if m := v.meta; m != nil {
-		vm.Generation = max(1, m.Generation)
-		vm.Labels = m.Labels
-		vm.Annotations = m.Annotations
-		vm.OwnerReferences = m.OwnerReferences
-		vm.ManagedFields = m.ManagedFields
-		vm.DeletionTimestamp = m.deletionTimestamp()
-		vm.DeletionGracePeriodSeconds = m.DeletionGracePeriodSeconds
-		vm.Finalizers = slices.Clip(m.Finalizers)
-		vm.Spec = m.Spec
+	if record := v.meta; record != nil {
+		vm.Generation = max(1, record.Generation)
+		vm.Labels = record.Labels
+		vm.Annotations = record.Annotations
+		vm.OwnerReferences = record.OwnerReferences
+		vm.ManagedFields = record.ManagedFields
+		vm.DeletionTimestamp = record.deletionTimestamp()
+		vm.DeletionGracePeriodSeconds = record.DeletionGracePeriodSeconds
+		vm.Finalizers = slices.Clip(record.Finalizers)
+		vm.Spec = record.Spec
 	}
 	vm.Finalizers = append(vm.Finalizers, vmoperator.MachineFinalizer)
 	vm.Labels = v.labels(vm.Labels)
 
-	power := p.powerState()
+	power := apiPowerState(m.PowerState)
 	fill(&vm.Spec.PowerState, power)
-	fill(&vm.Spec.GuestID, p.text(pathGuestID))
-	fill(&vm.Spec.BiosUUID, p.text(pathBiosUUID))
-	fill(&vm.Spec.InstanceUUID, p.text(pathInstanceUUID))
+	fill(&vm.Spec.GuestID, m.GuestID)
+	fill(&vm.Spec.BiosUUID, m.BIOSUUID)
+	fill(&vm.Spec.InstanceUUID, m.InstanceUUID)
 
 	s := &vm.Status
 	s.PowerState = power
-	s.NodeName = v.host
-	s.Zone = v.zone
-	s.UniqueID = v.ref
-	s.BiosUUID = p.text(pathBiosUUID)
-	s.InstanceUUID = p.text(pathInstanceUUID)
-	s.HardwareVersion = hardwareVersion(p.text(pathVersion))
-	if enabled, known := p.bool(pathChangeTracking); known {
-		s.ChangeBlockTracking = &enabled
+	if m.Host != nil {
+		s.NodeName = m.Host.Name
 	}
-	if p.ref(pathCurrentSnapshot) != "" {
+	s.Zone = v.zone
+	s.UniqueID = m.ID.Value
+	s.BiosUUID = m.BIOSUUID
+	s.InstanceUUID = m.InstanceUUID
+	s.HardwareVersion = hardwareVersion(m.HardwareVersion)
+	s.ChangeBlockTracking = m.ChangeTracking
+	if m.Snapshot {
 		s.CurrentSnapshot = &vmopv1.VirtualMachineSnapshotReference{Type: vmopv1.VirtualMachineSnapshotReferenceTypeUnmanaged}
 	}
-	guest := vmopv1.VirtualMachineGuestStatus{GuestID: p.text(pathGuestGuestID), GuestFullName: p.text(pathGuestGuestFullName)}
+	guest := vmopv1.VirtualMachineGuestStatus{GuestID: m.Guest.ID, GuestFullName: m.Guest.Name}
 	// Without VMware Tools the guest that the machine is configured for is the best that is known.
-	fill(&guest.GuestID, p.text(pathGuestID))
-	fill(&guest.GuestFullName, p.text(pathGuestFullName))
+	fill(&guest.GuestID, m.GuestID)
+	fill(&guest.GuestFullName, m.GuestName)
 	if guest != (vmopv1.VirtualMachineGuestStatus{}) {
 		s.Guest = &guest
 	}
-	devices := p.devices()
-	s.Hardware = hardware(p, devices)
-	s.Volumes = devices.volumes
-	s.Storage = storage(p, devices)
-	s.Network = network(p, devices, power == vmopv1.VirtualMachinePowerStateOn)
+	s.Hardware = hardware(m, v.hardware)
+	s.Volumes = v.hardware.volumes
+	s.Storage = storage(m, v.hardware)
+	s.Network = network(m, power == vmopv1.VirtualMachinePowerStateOn)
 	return vm
 }
 
@@ -133,16 +133,15 @@ func hardwareVersion(version string) int32 {
 	return int32(n)
 }
 
-func hardware(p properties, d *hardwareSurvey) *vmopv1.VirtualMachineHardwareStatus {
+func hardware(m *facts.Live, d *hardwareSurvey) *vmopv1.VirtualMachineHardwareStatus {
 	h := &vmopv1.VirtualMachineHardwareStatus{Controllers: d.controllers}
-	if cpus := p.int32(pathCPUs); cpus > 0 {
-		h.CPU = &vmopv1.VirtualMachineCPUAllocationStatus{Total: cpus}
-		h.CPU.Reservation, _ = p.int64(pathCPUReservation)
+	if m.CPUs > 0 {
+		h.CPU = &vmopv1.VirtualMachineCPUAllocationStatus{Total: m.CPUs, Reservation: m.CPUReservation}
 	}
-	if memory := p.int32(pathMemoryMB); memory > 0 {
-		h.Memory = &vmopv1.VirtualMachineMemoryAllocationStatus{Total: quantity(int64(memory) << 20)}
-		if reserved, _ := p.int64(pathMemoryReservation); reserved > 0 {
-			h.Memory.Reservation = quantity(reserved << 20)
+	if m.MemoryMB > 0 {
+		h.Memory = &vmopv1.VirtualMachineMemoryAllocationStatus{Total: quantity(int64(m.MemoryMB) << 20)}
+		if m.MemoryReservation > 0 {
+			h.Memory.Reservation = quantity(m.MemoryReservation << 20)
 		}
 	}
 	if h.CPU == nil && h.Memory == nil && len(h.Controllers) == 0 {
@@ -151,26 +150,36 @@ func hardware(p properties, d *hardwareSurvey) *vmopv1.VirtualMachineHardwareSta
 	return h
 }
 
+func apiPowerState(state string) vmopv1.VirtualMachinePowerState {
+	switch state {
+	case facts.PoweredOn:
+		return vmopv1.VirtualMachinePowerStateOn
+	case facts.PoweredOff:
+		return vmopv1.VirtualMachinePowerStateOff
+	case facts.Suspended:
+		return vmopv1.VirtualMachinePowerStateSuspended
+	}
+	return ""
+}
+
 func quantity(n int64) *resource.Quantity { return resource.NewQuantity(n, resource.BinarySI) }
 
 // storage tells what the disks may grow to, what they take now and what the machine's other files take. vCenter gives only sums over all
 // files: committed is what they take, uncommitted what thin disks may still grow by. Both together are the disks' capacity and the other
 // files. Snapshots break that sum, so the split is left out while there is one.
-func storage(p properties, d *hardwareSurvey) *vmopv1.VirtualMachineStorageStatus {
-	committed, known := p.int64(pathCommitted)
-	if !known && len(d.volumes) == 0 {
+func storage(m *facts.Live, d *hardwareSurvey) *vmopv1.VirtualMachineStorageStatus {
+	if m.Space == nil && len(d.volumes) == 0 {
 		return nil
 	}
 	s := &vmopv1.VirtualMachineStorageStatus{}
 	if len(d.volumes) > 0 {
 		s.Requested = &vmopv1.VirtualMachineStorageStatusRequested{Disks: quantity(d.capacity)}
 	}
-	if !known || p.ref(pathCurrentSnapshot) != "" {
+	if m.Space == nil || m.Snapshot {
 		return s
 	}
-	uncommitted, _ := p.int64(pathUncommitted)
-	other := min(max(0, committed+uncommitted-d.capacity), committed)
-	s.Used = &vmopv1.VirtualMachineStorageStatusUsed{Disks: quantity(committed - other), Other: quantity(other)}
+	other := min(max(0, m.Space.Committed+m.Space.Uncommitted-d.capacity), m.Space.Committed)
+	s.Used = &vmopv1.VirtualMachineStorageStatusUsed{Disks: quantity(m.Space.Committed - other), Other: quantity(other)}
 	s.Total = quantity(d.capacity + other)
 	return s
 }

@@ -86,8 +86,8 @@ func changed(objects ...inventory.Object) inventory.Update {
 	return inventory.Update{NamespacesFolder: ref(TypeFolder, "root"), Changed: objects}
 }
 
-func newTestProjector() (*Projector, *recorder) {
-	p := NewProjector(Config{Clock: testingclock.NewFakePassiveClock(now)})
+func newTestProjector() (*fed, *recorder) {
+	p := newFed(Config{Clock: testingclock.NewFakePassiveClock(now)})
 	r := &recorder{}
 	p.Attach(r)
 	return p, r

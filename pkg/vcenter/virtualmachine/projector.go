@@ -4,8 +4,6 @@ package virtualmachine
 
 import (
 	"context"
-	"maps"
-	"slices"
 	"sync"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
@@ -19,7 +17,6 @@ import (
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/livestore"
-	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/namespace"
 )
 
@@ -40,49 +37,18 @@ type Projector struct {
 
 	mu       sync.Mutex
 	synced   bool
-	vcenter  string // its own id
+	root     facts.ID // the namespaces folder
 	mirror   livestore.Mirror
-	tree     *namespace.Tree
-	hosts    map[string]host
-	clusters map[string]string // name by id
 	machines map[string]*known
-	byFolder index
-	byHost   index
+	surveys  surveys
 	names    allotment
-	detached map[string]bool
-	granted  *namespace.Names
 	// dirty are the machines to look at before the present call ends.
-	dirty       []*known
-	treeChanged bool
+	dirty []*known
 	// withdrawn are the machines in whose records there is a deletion that is over, with the heads of those records.
 	withdrawn   map[facts.ID]facts.Head
 	withdrawals chan struct{}
 
-	namespaces  []namespace.Namespace
-	subscribers []chan struct{}
-	waiters     map[string]map[chan struct{}]struct{}
-}
-
-type host struct{ name, cluster string }
-
-// index maps the id of a container to the ids of the virtual machines in it.
-type index map[string]map[string]struct{}
-
-func (x index) move(id, from, to string) {
-	if from == to {
-		return
-	}
-	delete(x[from], id)
-	if len(x[from]) == 0 {
-		delete(x, from)
-	}
-	if to == "" {
-		return
-	}
-	if x[to] == nil {
-		x[to] = map[string]struct{}{}
-	}
-	x[to][id] = struct{}{}
+	waiters map[string]map[chan struct{}]struct{}
 }
 
 // NewProjector makes a Projector that knows nothing yet.
@@ -98,46 +64,32 @@ func NewProjector(config Config) *Projector {
 }
 
 func (p *Projector) reset() {
-	p.tree = namespace.NewTree("")
-	if p.granted != nil {
-		p.tree.SetNames(*p.granted)
-	}
-	p.hosts = map[string]host{}
-	p.clusters = map[string]string{}
-	p.machines = map[string]*known{}
-	p.byFolder, p.byHost = index{}, index{}
+	p.machines, p.surveys = map[string]*known{}, surveys{}
 	p.names = allotment{names: map[string]*allotted{}, changed: p.mark}
 	p.dirty = nil
 }
 
-// Apply implements inventory.Handler.
-func (p *Projector) Apply(update inventory.Update) {
+// Take implements facts.Follower.
+func (p *Projector) Take(step facts.Step) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if update.Initial {
+	if step.Initial {
 		p.reset()
 		p.synced = true
 	}
-	if p.vcenter != update.VCenter {
-		p.vcenter = update.VCenter
-		for _, m := range p.machines {
-			p.mark(m)
+	p.root = step.Root
+	for _, live := range step.Machines {
+		p.change(live, step.Initial)
+	}
+	for _, id := range step.Removed {
+		if id.Type == facts.TypeMachine {
+			p.remove(id.Value)
 		}
-	}
-	if root := update.NamespacesFolder.Value; root != "" && root != p.tree.Root() {
-		p.markFolders(p.tree.SetRoot(root))
-		p.treeChanged = true
-	}
-	for _, o := range update.Changed {
-		p.change(o, update.Initial)
-	}
-	for _, ref := range update.Removed {
-		p.remove(ref)
 	}
 	changes := p.settle()
 	switch {
 	case p.mirror == nil:
-	case update.Initial:
+	case step.Initial:
 		p.mirror.Replace(p.objects())
 	case p.synced && len(changes) > 0:
 		p.mirror.Apply(changes)
@@ -166,62 +118,24 @@ func (p *Projector) objects() map[string]runtime.Object {
 	return objects
 }
 
-func (p *Projector) change(o inventory.Object, initial bool) {
-	props, id := properties(o.Properties), o.Ref.Value
-	switch o.Ref.Type {
-	case TypeFolder:
-		p.markFolders(p.tree.Set(id, props.text(pathName), props.ref(pathParent)))
-		p.treeChanged = true
-	case TypeHost:
-		h := host{name: props.text(pathName), cluster: props.ref(pathParent)}
-		if p.hosts[id] != h {
-			p.hosts[id] = h
-			p.markAll(p.byHost[id])
-		}
-	case TypeCluster:
-		if name := props.text(pathName); p.clusters[id] != name {
-			p.clusters[id] = name
-			p.markCluster(id)
-		}
-	case TypeVirtualMachine:
-		m := p.machines[id]
-		arrives := m == nil && !initial
-		if m == nil {
-			m = &known{ref: o.Ref}
-			p.machines[id] = m
-		}
-		before := m.props
-		m.take(props, p.installation)
-		if arrives && m.meta != nil && !m.meta.Deletion.IsZero() {
-			// It comes from where nobody could see it, however long it was there.
-			m.void = m.meta.Sequence
-		}
-		p.byFolder.move(id, before.ref(pathParent), m.props.ref(pathParent))
-		p.byHost.move(id, before.ref(pathHost), m.props.ref(pathHost))
-		p.mark(m)
+func (p *Projector) change(live *facts.Live, initial bool) {
+	m := p.machines[live.ID.Value]
+	arrives := m == nil && !initial
+	if m == nil {
+		m = &known{}
+		p.machines[live.ID.Value] = m
 	}
+	m.take(live, p.installation, p.surveys)
+	if arrives && m.meta != nil && !m.meta.Deletion.IsZero() {
+		// It comes from where nobody could see it, however long it was there.
+		m.void = m.meta.Sequence
+	}
+	p.mark(m)
 }
 
-func (p *Projector) remove(ref types.ManagedObjectReference) {
-	id := ref.Value
-	switch ref.Type {
-	case TypeFolder:
-		p.markFolders(p.tree.Remove(id))
-		p.treeChanged = true
-	case TypeHost:
-		delete(p.hosts, id)
-		p.markAll(p.byHost[id])
-	case TypeCluster:
-		delete(p.clusters, id)
-		p.markCluster(id)
-	case TypeVirtualMachine:
-		m := p.machines[id]
-		if m == nil {
-			return
-		}
+func (p *Projector) remove(id string) {
+	if m := p.machines[id]; m != nil {
 		delete(p.machines, id)
-		p.byFolder.move(id, m.props.ref(pathParent), "")
-		p.byHost.move(id, m.props.ref(pathHost), "")
 		m.removed = true
 		p.mark(m)
 	}
@@ -231,26 +145,6 @@ func (p *Projector) mark(m *known) {
 	if !m.dirty {
 		m.dirty = true
 		p.dirty = append(p.dirty, m)
-	}
-}
-
-func (p *Projector) markAll(ids map[string]struct{}) {
-	for id := range ids {
-		p.mark(p.machines[id])
-	}
-}
-
-func (p *Projector) markFolders(folders []string) {
-	for _, folder := range folders {
-		p.markAll(p.byFolder[folder])
-	}
-}
-
-func (p *Projector) markCluster(cluster string) {
-	for id, h := range p.hosts {
-		if h.cluster == cluster {
-			p.markAll(p.byHost[id])
-		}
 	}
 }
 
@@ -304,28 +198,13 @@ func (p *Projector) settle() []livestore.Change {
 func (p *Projector) announce() {
 	for _, m := range p.dirty {
 		m.dirty = false
-		for waiter := range p.waiters[m.ref.Value] {
+		for waiter := range p.waiters[m.live.ID.Value] {
 			poke(waiter)
 		}
 	}
 	p.dirty = p.dirty[:0]
 	if cap(p.dirty) > 1024 {
 		p.dirty = nil
-	}
-	if !p.treeChanged {
-		return
-	}
-	p.treeChanged = false
-	list := p.tree.Namespaces()
-	for i := range list {
-		list[i].Detached = p.detached[list[i].Folder]
-	}
-	if slices.Equal(list, p.namespaces) {
-		return
-	}
-	p.namespaces = list
-	for _, subscriber := range p.subscribers {
-		poke(subscriber)
 	}
 }
 
@@ -341,17 +220,14 @@ func (p *Projector) claim(m *known) (claim, bool) {
 	if m.removed || m.uid == "" {
 		return claim{}, false
 	}
-	if template, _ := m.props.bool(pathTemplate); template {
+	place := m.live.Place
+	if m.live.Template || place.Namespace == "" {
 		return claim{}, false
 	}
-	place := p.tree.Locate(m.props.ref(pathParent))
-	if place.Namespace == "" {
+	if place.Detached && (m.meta == nil || !m.meta.Created) {
 		return claim{}, false
 	}
-	if p.detached[place.Folder] && (m.meta == nil || !m.meta.Created) {
-		return claim{}, false
-	}
-	return claimFor(m.ref.Value, m.props.text(pathName), m.props.created().Unix(), place, m.meta), true
+	return claimFor(m.live.ID.Value, m.live.Name, m.live.Created.Unix(), place, m.meta), true
 }
 
 // project makes the object of a machine that has a name.
@@ -359,19 +235,17 @@ func (p *Projector) project(m *known) *vmopv1.VirtualMachine {
 	if m.key == "" {
 		return nil
 	}
-	standing := p.standing(m, p.tree.Locate(m.props.ref(pathParent)))
+	standing := m.standing()
 	v := view{
-		ref: m.ref.Value, props: m.props, uid: m.uid,
+		live: m.live, hardware: m.hardware, uid: m.uid,
 		namespace: m.claim.namespace, name: m.claim.name(m.choice),
 		meta: standing.meta, aside: standing.aside, metaErr: m.metaErr, paused: m.pausedBy(),
 	}
 	if m.choice > 0 {
 		v.taken = m.claim.name(0)
 	}
-	h := p.hosts[m.props.ref(pathHost)]
-	v.host = h.name
-	if name := p.clusters[h.cluster]; name != "" {
-		v.zone = namespace.Label(name, "zone", h.cluster)
+	if cluster := m.live.Cluster; cluster != nil && cluster.Name != "" {
+		v.zone = namespace.Label(cluster.Name, "zone", cluster.ID.Value)
 	}
 	object := v.object()
 	object.Status.Conditions = v.conditions(m.overlay)
@@ -379,7 +253,7 @@ func (p *Projector) project(m *known) *vmopv1.VirtualMachine {
 	if m.object != nil {
 		before = m.object.Status.Conditions
 	}
-	date(object.Status.Conditions, before, m.props.created(), p.clock.Now())
+	date(object.Status.Conditions, before, m.live.Created, p.clock.Now())
 	return object
 }
 
@@ -402,12 +276,7 @@ func (p *Projector) Synced() bool {
 
 // state is what is known of a machine, and where it lies.
 func (p *Projector) state(m *known) State {
-	s := State{
-		Machine: m.facts(p.vcenter), Key: m.published, Installation: p.installation, Metadata: m.meta, MetadataError: m.metaErr,
-	}
-	for _, folder := range p.tree.Path(m.props.ref(pathParent)) {
-		s.Folders = append(s.Folders, p.folderID(folder))
-	}
+	s := State{Machine: m.live.Machine(), Key: m.published, Installation: p.installation, Metadata: m.meta, MetadataError: m.metaErr}
 	if m.published != "" {
 		s.Object = m.object
 	}
@@ -418,7 +287,7 @@ func (p *Projector) state(m *known) State {
 func (p *Projector) NamespacesFolder() facts.ID {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.folderID(p.tree.Root())
+	return p.root
 }
 
 // served returns the machine that has a key, if it is the one of that uid, else nil.
@@ -525,54 +394,4 @@ func (p *Projector) publish() {
 		p.mirror.Apply(changes)
 	}
 	p.announce()
-}
-
-// SetDetached names the folders, by managed-object id, whose namespaces were deleted. In them only what Pacific made is
-// served. When it returns, the mirror says so.
-func (p *Projector) SetDetached(folders map[string]bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	before := p.detached
-	p.detached = map[string]bool{}
-	for folder, detached := range folders {
-		if detached {
-			p.detached[folder] = true
-		}
-	}
-	all := maps.Clone(p.detached)
-	maps.Copy(all, before)
-	for folder := range all {
-		if p.detached[folder] != before[folder] {
-			p.markFolders(p.tree.Below(folder))
-			p.treeChanged = true
-		}
-	}
-	p.publish()
-}
-
-// SetNames says under which names folders are served; no other is served from then on. When it returns, the mirror says so.
-func (p *Projector) SetNames(names namespace.Names) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.granted = &names
-	p.markFolders(p.tree.SetNames(names))
-	p.treeChanged = true
-	p.publish()
-}
-
-// Namespaces lists every namespace, detached ones too, by name.
-func (p *Projector) Namespaces() []namespace.Namespace {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.namespaces)
-}
-
-// NamespacesChanged returns a channel that yields after Namespaces has another answer. Several changes may come as one.
-// Each call makes a new channel, which lives as long as the Projector.
-func (p *Projector) NamespacesChanged() <-chan struct{} {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	subscriber := make(chan struct{}, 1)
-	p.subscribers = append(p.subscribers, subscriber)
-	return subscriber
 }

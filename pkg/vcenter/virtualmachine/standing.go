@@ -10,7 +10,6 @@ import (
 	k8stypes "k8s.io/apimachinery/pkg/types"
 
 	"github.com/openpacific/pacific/pkg/facts"
-	"github.com/openpacific/pacific/pkg/vcenter/namespace"
 )
 
 // A record travels with its machine, and what it asks for was asked for in one place: owners are looked up by the
@@ -26,12 +25,13 @@ type standing struct {
 	aside []string
 }
 
-// standing says what of a machine's record counts in a place.
-func (p *Projector) standing(m *known, place namespace.Place) standing {
+// standing says what of a machine's record counts where it lies.
+func (m *known) standing() standing {
 	if m.meta == nil {
 		return standing{}
 	}
-	home := m.meta.Folder == p.folderID(place.Folder)
+	place := m.live.Place
+	home := m.meta.Folder == place.Folder
 	counts := *m.meta
 	var aside []string
 	if !counts.Deletion.IsZero() && (!home || m.void >= counts.Sequence) {
@@ -56,13 +56,6 @@ func (p *Projector) standing(m *known, place namespace.Place) standing {
 	return standing{meta: &counts, aside: aside}
 }
 
-func (p *Projector) folderID(folder string) facts.ID {
-	if folder == "" {
-		return facts.ID{}
-	}
-	return facts.ID{VCenter: p.vcenter, Type: TypeFolder, Value: folder}
-}
-
 // asideText says what of a record does not count, and what becomes of it.
 func asideText(meta *Metadata, aside []string) string {
 	return fmt.Sprintf("the record in the virtual machine was written when it was %s/%s; "+
@@ -73,7 +66,7 @@ func asideText(meta *Metadata, aside []string) string {
 // where it was asked for, and has it taken out of the record. Only a later deletion will count.
 func (p *Projector) voidDeletion(m *known) {
 	m.void = max(m.void, m.meta.Sequence)
-	id := facts.ID{VCenter: p.vcenter, Type: m.ref.Type, Value: m.ref.Value}
+	id := m.live.ID
 	if known, found := p.withdrawn[id]; found && known.Equal(m.meta.Head) {
 		return
 	}
@@ -84,16 +77,15 @@ func (p *Projector) voidDeletion(m *known) {
 // settleDeletion looks whether the deletion in a machine's record still counts. One that is asked for in a machine that
 // lies elsewhere, is hidden, or has become a template, is over. That its folder waits for a name says nothing of that.
 func (p *Projector) settleDeletion(m *known) {
-	id := facts.ID{VCenter: p.vcenter, Type: m.ref.Type, Value: m.ref.Value}
-	template, _ := m.props.bool(pathTemplate)
+	id := m.live.ID
 	switch {
 	case m.meta == nil || m.meta.Deletion.IsZero():
 		delete(p.withdrawn, id)
-	case template && !m.removed:
+	case m.live.Template && !m.removed:
 		// Its record cannot be changed until it is a machine again.
 		m.void = max(m.void, m.meta.Sequence)
 		delete(p.withdrawn, id)
-	case m.void >= m.meta.Sequence || m.removed || !p.home(m):
+	case m.void >= m.meta.Sequence || m.removed || !m.home():
 		p.voidDeletion(m)
 	default:
 		delete(p.withdrawn, id)
@@ -101,9 +93,9 @@ func (p *Projector) settleDeletion(m *known) {
 }
 
 // home says whether a machine lies, not hidden, in the folder that its record was written in.
-func (p *Projector) home(m *known) bool {
-	folder := p.tree.Locate(m.props.ref(pathParent)).Folder
-	return p.folderID(folder) == m.meta.Folder && (m.meta.Created || !p.detached[folder])
+func (m *known) home() bool {
+	place := m.live.Place
+	return place.Folder == m.meta.Folder && (!place.Detached || m.meta.Created)
 }
 
 // Withdraw ends the deletion of the machine that is served under a key, if it is the one of that uid: it does not count

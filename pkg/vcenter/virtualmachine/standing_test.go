@@ -80,10 +80,10 @@ func TestARecordCountsWhereItWasWritten(t *testing.T) {
 	again := asked(func(m *Metadata) { m.Sequence = 6 })
 	type step struct {
 		name string
-		do   func(*Projector)
+		do   func(*fed)
 		want counting
 	}
-	apply := func(u inventory.Update) func(*Projector) { return func(p *Projector) { p.Apply(u) } }
+	apply := func(u inventory.Update) func(*fed) { return func(p *fed) { p.Apply(u) } }
 	for name, steps := range map[string][]step{
 		"moved to another namespace, and back": {
 			{"away", apply(changed(in("b"))), elsewhere},
@@ -100,8 +100,8 @@ func TestARecordCountsWhereItWasWritten(t *testing.T) {
 			{"machine", apply(changed(in("a"))), over},
 		},
 		"detached, and attached": {
-			{"detached", func(p *Projector) { p.SetDetached(map[string]bool{"a": true}) }, hidden},
-			{"attached", func(p *Projector) { p.SetDetached(nil) }, over},
+			{"detached", func(p *fed) { p.SetDetached(map[string]bool{"a": true}) }, hidden},
+			{"attached", func(p *fed) { p.SetDetached(nil) }, over},
 		},
 		"moved deeper": {{"deeper", apply(changed(in("deep"))), all}},
 		"its folder renamed, and back": {
@@ -113,17 +113,17 @@ func TestARecordCountsWhereItWasWritten(t *testing.T) {
 			{"back", apply(changed(folder("a", "team-a", "root"))), over},
 		},
 		"its folder without a name, and with one": {
-			{"without", func(p *Projector) { p.SetNames(namespace.Names{}) }, counting{}},
-			{"with", func(p *Projector) { p.SetNames(namespace.Names{Granted: map[string]string{"a": "team-a"}}) }, all},
+			{"without", func(p *fed) { p.SetNames(namespace.Names{}) }, counting{}},
+			{"with", func(p *fed) { p.SetNames(namespace.Names{Granted: map[string]string{"a": "team-a"}}) }, all},
 		},
 		"called off": {
-			{"for another", func(p *Projector) { p.Withdraw(Key("team-a", "web"), "uid-vm-2") }, all},
-			{"for it", func(p *Projector) { p.Withdraw(Key("team-a", "web"), "uid-vm-1") }, over},
+			{"for another", func(p *fed) { p.Withdraw(Key("team-a", "web"), "uid-vm-2") }, all},
+			{"for it", func(p *fed) { p.Withdraw(Key("team-a", "web"), "uid-vm-1") }, over},
 			{"asked for again", apply(changed(here(again))), all},
 		},
 		"forgotten": {
 			{"away", apply(gone), hidden},
-			{"forgotten", func(p *Projector) { p.Forget(facts.ID{Type: TypeVirtualMachine, Value: "vm-1"}) }, counting{}},
+			{"forgotten", func(p *fed) { p.Forget(facts.ID{Type: TypeVirtualMachine, Value: "vm-1"}) }, counting{}},
 			{"back", apply(changed(in("a"))), over},
 		},
 		"another machine of its id": {
@@ -137,12 +137,12 @@ func TestARecordCountsWhereItWasWritten(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p, mirror := newTestProjector()
 			p.Apply(initial(in("a")))
-			if diff := cmp.Diff(all, show(p, mirror)); diff != "" {
+			if diff := cmp.Diff(all, show(p.Projector, mirror)); diff != "" {
 				t.Fatalf("at first (-want +got):\n%s", diff)
 			}
 			for _, step := range steps {
 				step.do(p)
-				if diff := cmp.Diff(step.want, show(p, mirror)); diff != "" {
+				if diff := cmp.Diff(step.want, show(p.Projector, mirror)); diff != "" {
 					t.Errorf("%s (-want +got):\n%s", step.name, diff)
 				}
 			}

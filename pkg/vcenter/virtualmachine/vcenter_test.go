@@ -35,6 +35,7 @@ import (
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	vcmachine "github.com/openpacific/pacific/pkg/vcenter/machine"
+	"github.com/openpacific/pacific/pkg/vcenter/picture"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 )
@@ -47,6 +48,7 @@ type server struct {
 	session   *vcenter.Session
 	writer    *counting
 	projector *virtualmachine.Projector
+	picture   *picture.Picture
 	verbs     *vcmachine.Verbs
 	store     *livestore.Store
 	backend   *virtualmachine.Backend
@@ -83,14 +85,9 @@ func serve(t *testing.T, v *vcentertest.VCenter) *server {
 	writer := &vcenter.Writer{Session: session, Reign: vcentertest.Reign{}, Following: vcentertest.Following}
 	s := &server{t: t, session: session, writer: &counting{Writer: writer}}
 	s.projector = virtualmachine.NewProjector(virtualmachine.Config{Logger: klog.Background()})
+	s.picture = &picture.Picture{Followers: []facts.Follower{s.projector}}
 	collector := &inventory.Collector{
-		Session: session, Handler: s.projector, Logger: klog.Background(),
-		Kinds: []inventory.Kind{
-			{Type: virtualmachine.TypeVirtualMachine, Root: inventory.RootNamespaces, Paths: virtualmachine.Paths()},
-			{Type: virtualmachine.TypeFolder, Root: inventory.RootNamespaces, Paths: virtualmachine.FolderPaths()},
-			{Type: virtualmachine.TypeHost, Root: inventory.RootInventory, Paths: virtualmachine.HostPaths()},
-			{Type: virtualmachine.TypeCluster, Root: inventory.RootInventory, Paths: virtualmachine.ClusterPaths()},
-		},
+		Session: session, Handler: s.picture, Logger: klog.Background(), Kinds: picture.Kinds(),
 	}
 	s.verbs = &vcmachine.Verbs{Writer: s.writer, Root: s.projector.NamespacesFolder}
 	s.backend = &virtualmachine.Backend{Verbs: s.verbs, Ready: writer.Ready, Projector: s.projector, Refresher: collector, Logger: klog.Background()}
