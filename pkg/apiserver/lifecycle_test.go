@@ -260,6 +260,42 @@ func TestAloneWhoeverStartsLastReigns(t *testing.T) {
 	}
 }
 
+// While the inventory cannot be followed, what it showed is served, and nobody acts on it.
+func TestNothingIsWrittenByAnOldPicture(t *testing.T) {
+	w := newWorld(t)
+	v := vcentertest.Run(t, vcentertest.Options{})
+	r := w.start("only", v, nil)
+	r.serves("team-a/web-1")
+	checks := probes{session: r.site.session, inventory: r.site.source}
+	if err := errors.Join(checks.inventoryReady(nil), checks.vcenterReady(nil)); err != nil {
+		t.Errorf("not ready: %v", err)
+	}
+	renameFolder(t, v, "/DC0/vm/Namespaces", "Elsewhere")
+	waittest.Eventually(t, "the inventory is lost", func() bool { return checks.inventoryReady(nil) != nil })
+	if err := checks.vcenterReady(nil); err != nil {
+		t.Errorf("vCenter is there: %v", err)
+	}
+	before := v.Calls()["ReconfigVM_Task"]
+	if err := r.label("team-a/web-1", "refused"); !unavailable(err) {
+		t.Errorf("a write by what was there: %v", err)
+	}
+	current, err := r.get("team-a/web-1")
+	if err != nil {
+		t.Fatalf("a read of what was there: %v", err)
+	}
+	if after := v.Calls()["ReconfigVM_Task"]; after != before {
+		t.Errorf("vCenter was asked to change it %d times", after-before)
+	}
+	renameFolder(t, v, "/DC0/vm/Elsewhere", "Namespaces")
+	r.serves("team-a/web-1")
+	if err := r.label("team-a/web-1", "again"); err != nil {
+		t.Errorf("a write by what is there: %v", err)
+	}
+	if now, err := r.get("team-a/web-1"); err != nil || now.UID != current.UID {
+		t.Errorf("it is another one: %v", err)
+	}
+}
+
 // A VI admin who is overruled, and whoever uses the machine, can read why.
 func TestOverrulingIsTold(t *testing.T) {
 	w := newWorld(t)

@@ -288,6 +288,27 @@ func (h held) Holds() error {
 	return failure.Unavailable
 }
 
+// renameFolder does what somebody does in the vSphere Client.
+func renameFolder(t *testing.T, v *vcentertest.VCenter, path, name string) {
+	t.Helper()
+	b, err := v.Builder(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close(t.Context())
+	folder, err := find.NewFinder(b.Client.Client).Folder(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	task, err := folder.Rename(t.Context(), name)
+	if err == nil {
+		err = task.Wait(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // switchPower does what somebody does in the vSphere Client.
 func switchPower(t *testing.T, v *vcentertest.VCenter, name string, on bool) {
 	t.Helper()
