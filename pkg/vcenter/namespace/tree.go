@@ -268,6 +268,15 @@ func (t *Tree) Namespaces() []Namespace {
 	return list
 }
 
+// Top returns a folder that stands for a namespace.
+func (t *Tree) Top(id string) (Namespace, bool) {
+	f := t.folders[id]
+	if f == nil || f.parent != t.root {
+		return Namespace{}, false
+	}
+	return Namespace{Name: t.names[id], Folder: id, Path: Decode(f.name)}, true
+}
+
 // Folders lists the folders that stand for namespaces by id, also those that have no name.
 func (t *Tree) Folders() []Namespace {
 	list := make([]Namespace, 0, len(t.below[t.root]))

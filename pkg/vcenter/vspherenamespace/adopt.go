@@ -92,19 +92,25 @@ func (b *Backend) ancestry(ctx context.Context, id string) (ancestry, error) {
 // bringFolder moves the folder of a record that is to be taken over to where
 // vSphere Namespaces lie, and attaches it if it was one before.
 func (b *Backend) bringFolder(ctx context.Context, record *Record) error {
-	ref := types.ManagedObjectReference{Type: TypeFolder, Value: record.Folder}
+	if record.Folder != b.Projector.ID(record.Folder.Value) {
+		return fmt.Errorf("spec.folder: %s lies in another vCenter, %s: delete the vSphere Namespace: %w", record.Folder.Value, record.Folder.VCenter, failure.Invalid)
+	}
+	ref := types.ManagedObjectReference{Type: TypeFolder, Value: record.Folder.Value}
 	if err := b.moveFolder(ctx, record, ref); err != nil {
 		return err
 	}
-	if b.Projector.isDetached(record.Folder) {
-		if err := b.Folders.Attach(ctx, b.Projector.ID(record.Folder)); err != nil {
+	if b.Projector.isDetached(record.Folder.Value) {
+		if err := b.Folders.Attach(ctx, record.Folder); err != nil {
 			return fmt.Errorf("attach folder %s: %w: %w", record.Folder, failure.Unavailable, err)
 		}
 	}
 	if err := b.Refresher.Refresh(ctx, ref); err != nil {
 		return err
 	}
-	return b.amend(ctx, record.uid(), func(record *Record) { record.Bring, record.From = false, "" })
+	return b.amend(ctx, record.uid(), func(record *Record) {
+		record.Bring = false
+		record.see(record.Folder, Sight{Name: record.Metadata.Name, Parent: b.Projector.ID(b.Projector.namespacesFolder())})
+	})
 }
 
 // moveFolder looks at everything anew that was looked at when the folder was asked
@@ -127,7 +133,7 @@ func (b *Backend) moveFolder(ctx context.Context, record *Record, ref types.Mana
 	if err != nil {
 		return err
 	}
-	if from != record.From {
+	if b.Projector.ID(from) != record.Seen[record.Folder].Parent {
 		return fmt.Errorf("spec.folder: %s was moved within vCenter since it was asked for: "+
 			"move it back, or delete the vSphere Namespace and ask for it again: %w", ref.Value, failure.Invalid)
 	}

@@ -199,7 +199,7 @@ func (b *Backend) refused(err error) bool {
 // untouched says whether nothing was made in vCenter for a record.
 func (b *Backend) untouched(uid k8stypes.UID) bool {
 	record := b.Projector.record(uid)
-	if record == nil || record.Folder != "" && !record.Bring || record.MakingFolder || len(record.MakingPools) > 0 {
+	if record == nil || !record.Folder.IsZero() && !record.Bring || record.MakingFolder || len(record.MakingPools) > 0 {
 		return false
 	}
 	for _, id := range record.Pools {
@@ -233,14 +233,20 @@ func (b *Backend) Update(ctx context.Context, key string, current, desired runti
 	}
 	var previous *Record
 	err := b.change(ctx, key, before, func(s state) (*Record, error) {
-		record := &Record{Folder: s.folder, Kept: []string{s.folder}}
+		record := &Record{}
 		if s.record != nil {
 			previous = s.record.Record
 			record = previous.clone()
+		} else {
+			record.Folder = b.Projector.ID(s.folder)
+			record.Kept = []facts.ID{record.Folder}
+		}
+		if sight, there := b.Projector.sight(record.Folder); there && s.folder != "" {
+			record.see(record.Folder, sight)
 		}
 		record.take(object)
 		if reshare {
-			record.settle(s.pools)
+			record.settle(b.Projector.poolIDs(s.pools))
 			record.Resources = object.Spec.Resources.DeepCopy()
 			return record, b.planPools(record, object, zones)
 		}
@@ -272,7 +278,7 @@ func (b *Backend) retract(ctx context.Context, uid k8stypes.UID, previous *Recor
 		previous = &Record{}
 	}
 	return b.amend(ctx, uid, func(record *Record) {
-		maps.DeleteFunc(record.Pools, func(zone, id string) bool { return record.kept(id) && previous.Pools[zone] != id })
+		maps.DeleteFunc(record.Pools, func(zone string, id facts.ID) bool { return record.kept(id) && previous.Pools[zone] != id })
 		record.want(previous.Zones)
 		record.Resources, record.Spec.ResourcePools = previous.Resources, previous.Spec.ResourcePools
 	})

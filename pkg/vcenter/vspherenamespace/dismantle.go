@@ -14,7 +14,9 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 	k8stypes "k8s.io/apimachinery/pkg/types"
 
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/vcenter/namespace"
 )
 
 // leaveZones lets go of the zones that are not wanted any more: the pools that
@@ -47,10 +49,10 @@ func (b *Backend) leaveZones(ctx context.Context, s state) error {
 // leaveZone says whether nothing of the namespace is left in a zone.
 func (b *Backend) leaveZone(ctx context.Context, s state, zone string) (bool, error) {
 	gone, err := b.destroyPools(ctx, s, zone)
-	if id := s.record.Pools[zone]; err != nil || !gone || !s.record.kept(id) {
+	if id := s.record.Pools[zone]; err != nil || !gone || !s.record.kept(id) || id != b.Projector.poolID(id.Value) {
 		return gone, err
 	}
-	found, err := b.dwellersOf(ctx, s, s.record.Pools[zone])
+	found, err := b.dwellersOf(ctx, s, s.record.Pools[zone].Value)
 	if errors.Is(err, failure.NotFound) {
 		return true, nil
 	}
@@ -66,7 +68,7 @@ func (b *Backend) destroyPools(ctx context.Context, s state, zone string) (bool,
 	}
 	left := false
 	for _, id := range ids {
-		gone, err := b.destroyPool(ctx, s.name, zone, id)
+		gone, err := b.destroyPool(ctx, s, zone, id)
 		if err != nil {
 			return false, err
 		}
@@ -77,9 +79,9 @@ func (b *Backend) destroyPools(ctx context.Context, s state, zone string) (bool,
 
 // poolsMade returns the pools that Pacific made in a zone: the one that is written
 // down, and one that may have been made and not written down.
-func (b *Backend) poolsMade(ctx context.Context, s state, zone string) ([]string, error) {
-	var ids []string
-	if recorded := s.record.Pools[zone]; recorded != "" {
+func (b *Backend) poolsMade(ctx context.Context, s state, zone string) ([]facts.ID, error) {
+	var ids []facts.ID
+	if recorded := s.record.Pools[zone]; !recorded.IsZero() {
 		ids = append(ids, recorded)
 	}
 	// Without an object another vSphere Namespace has the name, and the pools.
@@ -88,8 +90,8 @@ func (b *Backend) poolsMade(ctx context.Context, s state, zone string) ([]string
 		case errors.Is(err, failure.NotFound):
 		case err != nil:
 			return nil, err
-		case !slices.Contains(ids, named.id):
-			ids = append(ids, named.id)
+		case !slices.Contains(ids, b.Projector.poolID(named.id)):
+			ids = append(ids, b.Projector.poolID(named.id))
 		}
 	}
 	return slices.DeleteFunc(ids, s.record.kept), nil
@@ -117,12 +119,12 @@ func (b *Backend) Dismantle(ctx context.Context, uid k8stypes.UID) error {
 		return fmt.Errorf("the inventory has not been read yet: %w", failure.Unavailable)
 	}
 	// Before anything else, so that a kill cannot bring back what was deleted.
-	folder := s.folder
-	if folder == "" {
+	folder := b.Projector.ID(s.folder)
+	if s.folder == "" {
 		folder = s.record.Folder
 	}
-	if s.folder != "" && !b.Projector.isDetached(folder) {
-		if err := b.Folders.Detach(ctx, b.Projector.ID(folder), s.name); err != nil {
+	if s.folder != "" && !b.Projector.isDetached(s.folder) {
+		if err := b.Folders.Detach(ctx, folder, s.name); err != nil {
 			return fmt.Errorf("detach folder %s: %w: %w", folder, failure.Unavailable, err)
 		}
 	}
@@ -131,23 +133,24 @@ func (b *Backend) Dismantle(ctx context.Context, uid k8stypes.UID) error {
 			return err
 		}
 	}
-	if folder == "" && s.object != nil && s.record.MakingFolder { // made and not written down
-		folder, err = b.folderMade(ctx, s.name)
+	if folder.IsZero() && s.object != nil && s.record.MakingFolder { // made and not written down
+		made, err := b.folderMade(ctx, s.name)
 		if err != nil && !errors.Is(err, failure.NotFound) && !errors.Is(err, failure.AlreadyExists) {
 			return err
 		}
+		folder = b.Projector.ID(made)
 	}
-	if folder == "" {
+	if folder.IsZero() || folder != b.Projector.ID(folder.Value) {
 		return nil
 	}
 	gone := false
 	if s.record.kept(folder) {
 		gone = s.folder == ""
-	} else if gone, err = b.destroyFolder(ctx, s.name, folder); err != nil {
+	} else if gone, err = b.destroyFolder(ctx, s, folder); err != nil {
 		return err
 	}
-	if gone && b.Projector.isDetached(folder) {
-		if err := b.Folders.Attach(ctx, b.Projector.ID(folder)); err != nil {
+	if gone && b.Projector.isDetached(folder.Value) {
+		if err := b.Folders.Attach(ctx, folder); err != nil {
 			return fmt.Errorf("forget folder %s: %w: %w", folder, failure.Unavailable, err)
 		}
 	}
@@ -155,17 +158,22 @@ func (b *Backend) Dismantle(ctx context.Context, uid k8stypes.UID) error {
 }
 
 // destroyPool destroys a pool in which nothing lies, and says whether it is gone.
-func (b *Backend) destroyPool(ctx context.Context, name, zone, id string) (bool, error) {
-	operation := fmt.Sprintf("remove the resource pool of vSphere Namespace %q in zone %q", name, zone)
-	ref := types.ManagedObjectReference{Type: TypeResourcePool, Value: id}
-	switch pool, err := b.readPool(ctx, operation, id); {
+func (b *Backend) destroyPool(ctx context.Context, s state, zone string, id facts.ID) (bool, error) {
+	operation := fmt.Sprintf("remove the resource pool of vSphere Namespace %q in zone %q", s.name, zone)
+	if id != b.Projector.poolID(id.Value) {
+		return true, nil // it lies in another vCenter
+	}
+	ref := types.ManagedObjectReference{Type: TypeResourcePool, Value: id.Value}
+	switch pool, err := b.readPool(ctx, operation, id.Value); {
 	case errors.Is(err, failure.NotFound):
 		return true, b.forget(ctx, ref)
 	case err != nil:
 		return false, err
 	case !pool.empty():
-		b.Logger.Info("A resource pool of a deleted vSphere Namespace stays in vCenter: something lies in it", "namespace", name, "zone", zone, "pool", id)
+		b.Logger.Info("A resource pool of a deleted vSphere Namespace stays in vCenter: something lies in it", "namespace", s.name, "zone", zone, "pool", id)
 		return false, nil
+	case !b.same(s, id, pool.sight):
+		return true, b.other(s, id, pool.sight)
 	}
 	// What comes into it in between moves to the pool above and keeps running.
 	return b.destroy(ctx, operation, ref, func(ctx context.Context, client *vim25.Client) (types.ManagedObjectReference, error) {
@@ -179,19 +187,25 @@ func (b *Backend) destroyPool(ctx context.Context, name, zone, id string) (bool,
 
 // destroyFolder destroys a folder in which nothing lies, and says whether it is
 // gone.
-func (b *Backend) destroyFolder(ctx context.Context, name, id string) (bool, error) {
-	operation := fmt.Sprintf("remove the folder of vSphere Namespace %q", name)
-	ref := types.ManagedObjectReference{Type: TypeFolder, Value: id}
+func (b *Backend) destroyFolder(ctx context.Context, s state, id facts.ID) (bool, error) {
+	operation := fmt.Sprintf("remove the folder of vSphere Namespace %q", s.name)
+	ref := types.ManagedObjectReference{Type: TypeFolder, Value: id.Value}
 	var folder mo.Folder
-	err := b.retrieve(ctx, operation, ref, []string{"childEntity"}, &folder)
+	err := b.retrieve(ctx, operation, ref, []string{pathName, pathParent, "childEntity"}, &folder)
+	sight := Sight{Name: namespace.Decode(folder.Name)}
+	if folder.Parent != nil {
+		sight.Parent = b.Projector.ID(folder.Parent.Value)
+	}
 	switch {
 	case errors.Is(err, failure.NotFound):
 		return true, b.forget(ctx, ref)
 	case err != nil:
 		return false, err
 	case len(folder.ChildEntity) > 0:
-		b.Logger.Info("The folder of a deleted vSphere Namespace stays in vCenter, detached: something lies in it", "namespace", name, "folder", id)
+		b.Logger.Info("The folder of a deleted vSphere Namespace stays in vCenter, detached: something lies in it", "namespace", s.name, "folder", id)
 		return false, nil
+	case !b.same(s, id, sight):
+		return false, b.other(s, id, sight)
 	}
 	// Not Destroy_Task: what comes into the folder in between keeps its files.
 	return b.destroy(ctx, operation, ref, func(ctx context.Context, client *vim25.Client) (types.ManagedObjectReference, error) {
@@ -201,6 +215,24 @@ func (b *Backend) destroyFolder(ctx context.Context, name, id string) (bool, err
 		}
 		return response.Returnval, nil
 	})
+}
+
+// same says whether what is to be destroyed is what the record means, by what vCenter
+// itself says at this moment. What was made and not written down was found by name.
+func (b *Backend) same(s state, id facts.ID, now Sight) bool {
+	return !slices.Contains(s.record.things(), id) || b.Projector.expected(s.record, id) == now
+}
+
+// other says that something is not what the record means. Where it was a moment ago,
+// it has been renamed or moved, and the inventory will tell: then it is an error, and
+// it is decided anew. Else it is another thing, and is left alone.
+func (b *Backend) other(s state, id facts.ID, now Sight) error {
+	if b.Projector.isKnown(id) {
+		return fmt.Errorf("%s of vSphere Namespace %q has been renamed or moved just now: %w", id.Value, s.name, failure.Unavailable)
+	}
+	b.Logger.Info("Something stays in vCenter: it has the id of what Pacific made, but is called otherwise or lies elsewhere", "namespace", s.name,
+		"id", id, "called", now.Name, "parent", now.Parent, "was", s.record.Seen[id])
+	return nil
 }
 
 func (b *Backend) destroy(ctx context.Context, operation string, ref types.ManagedObjectReference,

@@ -13,6 +13,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
@@ -156,7 +157,7 @@ func TestDetachedBeforeItWasWrittenDown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		record.Folder, record.Pools = "", nil
+		record.Folder, record.Pools = facts.ID{}, nil
 		record.MakingFolder, record.MakingPools = true, []string{"cluster-a", "cluster-b"}
 		value, err := record.Encode()
 		if err != nil {

@@ -12,12 +12,14 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/vcenter/namespace"
 )
 
 // contents are a resource pool and what lies in it at this moment, as vCenter
 // itself says: the inventory may be behind.
 type contents struct {
 	id       string
+	sight    Sight
 	machines []types.ManagedObjectReference
 	pools    []types.ManagedObjectReference
 }
@@ -26,8 +28,12 @@ func (c contents) empty() bool { return len(c.machines) == 0 && len(c.pools) == 
 
 func (b *Backend) readPool(ctx context.Context, operation, id string) (contents, error) {
 	var pool mo.ResourcePool
-	err := b.retrieve(ctx, operation, types.ManagedObjectReference{Type: TypeResourcePool, Value: id}, []string{"vm", "resourcePool"}, &pool)
-	return contents{id: id, machines: pool.Vm, pools: pool.ResourcePool}, err
+	err := b.retrieve(ctx, operation, types.ManagedObjectReference{Type: TypeResourcePool, Value: id}, []string{pathName, pathParent, "vm", "resourcePool"}, &pool)
+	found := contents{id: id, sight: Sight{Name: namespace.Decode(pool.Name)}, machines: pool.Vm, pools: pool.ResourcePool}
+	if pool.Parent != nil {
+		found.sight.Parent = b.Projector.poolID(pool.Parent.Value)
+	}
+	return found, err
 }
 
 // poolNamed returns the pool of a name directly below the root pool of a zone. The

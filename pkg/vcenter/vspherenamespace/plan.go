@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 )
 
@@ -49,15 +50,17 @@ func (b *Backend) planFolder(ctx context.Context, record *Record, object *v1alph
 	case asked == "":
 		return nil
 	}
+	from := b.Projector.namespacesFolder()
 	if folder == "" {
 		lies, err := b.adoptable(ctx, object.Name, asked)
 		if err != nil {
 			return err
 		}
-		record.From = lies
+		from = lies
 	}
-	record.Folder, record.Bring = asked, true
-	record.Kept = append(record.Kept, asked)
+	record.Folder, record.Bring = b.Projector.ID(asked), true
+	record.Kept = append(record.Kept, record.Folder)
+	record.see(record.Folder, Sight{Name: object.Name, Parent: b.Projector.ID(from)})
 	return nil
 }
 
@@ -105,17 +108,22 @@ func (b *Backend) planPools(record *Record, object *v1alpha1.Namespace, zones []
 	for _, zone := range zones {
 		id := taken[zone]
 		switch {
-		case id != "":
-		case record.Pools[zone] != "" || slices.Contains(record.MakingPools, zone):
+		case !id.IsZero():
+		case !record.Pools[zone].IsZero() || slices.Contains(record.MakingPools, zone):
 			continue
-		case named[zone] == "":
+		case named[zone].IsZero():
 			continue
 		case !record.kept(named[zone]):
-			return occupied(object.Name, zone, named[zone])
+			return occupied(object.Name, zone, named[zone].Value)
 		default: // it was this namespace's before it gave up the zone
 			id = named[zone]
 		}
 		record.keepPool(zone, id)
+	}
+	for _, id := range record.Pools {
+		if sight, there := b.Projector.sight(id); there {
+			record.see(id, sight)
+		}
 	}
 	record.want(zones)
 	return nil
@@ -131,27 +139,28 @@ func occupied(name, zone, id string) error {
 
 // takenPools returns the resource pools that spec.resourcePools names and the
 // record does not have yet, by zone.
-func (b *Backend) takenPools(record *Record, name string, zones, asked []string) (map[string]string, error) {
-	taken := map[string]string{}
-	for _, id := range asked {
+func (b *Backend) takenPools(record *Record, name string, zones, asked []string) (map[string]facts.ID, error) {
+	taken := map[string]facts.ID{}
+	for _, value := range asked {
+		id := b.Projector.poolID(value)
 		if slices.Contains(slices.Collect(maps.Values(record.Pools)), id) {
 			continue
 		}
-		found, refusal := b.Projector.takeablePool(id, name)
+		found, refusal := b.Projector.takeablePool(value, name)
 		if refusal == "" {
 			switch other := record.Pools[found]; {
 			case !slices.Contains(zones, found) && record.kept(id):
 				continue // the namespace has given up the zone
 			case !slices.Contains(zones, found):
 				refusal = fmt.Sprintf("it lies in zone %q, which is not among spec.zones", found)
-			case taken[found] != "":
-				refusal = fmt.Sprintf("it lies in zone %q beside %s, and a namespace has one in each", found, taken[found])
-			case other != "":
-				refusal = fmt.Sprintf("the namespace has the resource pool %s in its zone %q already", other, found)
+			case !taken[found].IsZero():
+				refusal = fmt.Sprintf("it lies in zone %q beside %s, and a namespace has one in each", found, taken[found].Value)
+			case !other.IsZero():
+				refusal = fmt.Sprintf("the namespace has the resource pool %s in its zone %q already", other.Value, found)
 			}
 		}
 		if refusal != "" {
-			return nil, fmt.Errorf("spec.resourcePools: %s cannot be taken over, %s: %w", id, refusal, failure.Invalid)
+			return nil, fmt.Errorf("spec.resourcePools: %s cannot be taken over, %s: %w", value, refusal, failure.Invalid)
 		}
 		taken[found] = id
 	}

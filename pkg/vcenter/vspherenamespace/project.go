@@ -47,7 +47,7 @@ func (p *Projector) project(e *entry) *v1alpha1.Namespace {
 	var live []string
 	for _, zone := range e.zones {
 		leaving := e.leaves(zone)
-		if leaving && e.record.kept(zone.pool.id) && p.within(e, zone.pool) == 0 {
+		if leaving && e.record.kept(p.idOfPool(zone.pool.id)) && p.within(e, zone.pool) == 0 {
 			continue // it is let go
 		}
 		pools = append(pools, zone.pool)
@@ -93,7 +93,7 @@ func (p *Projector) owns(e *entry) bool {
 	switch {
 	case e.record == nil:
 		return true
-	case e.record.Folder == "":
+	case e.record.Folder.IsZero():
 		return p.detached[e.folder]
 	}
 	return !e.record.Bring
@@ -120,6 +120,20 @@ func (p *Projector) within(e *entry, pool *pool) (count int) {
 		}
 	}
 	return count
+}
+
+// missing says what has become of the folder of a record.
+func (p *Projector) missing(record *stored) string {
+	id, was := record.Folder, record.Seen[record.Folder]
+	now, there := p.see(id)
+	switch {
+	case id.VCenter != p.instance:
+		return fmt.Sprintf("Its folder %s lies in another vCenter, %s: this one is %s.", id.Value, id.VCenter, p.instance)
+	case there:
+		return fmt.Sprintf("The folder %s of vCenter is called %q, and its folder was called %q when it was seen last: it is taken for another one. "+
+			"If it is the same, rename it back; it may be renamed again while Pacific runs.", id.Value, now.Name, was.Name)
+	}
+	return "Its folder " + id.Value + " does not lie in the namespaces folder of vCenter any more."
 }
 
 // staying says which zones are not asked for any more and hold machines still.
@@ -179,9 +193,9 @@ func (p *Projector) conclude(e *entry, object *v1alpha1.Namespace) {
 	case e.record != nil && e.record.deleting():
 		object.Status.Phase = v1alpha1.NamespaceTerminating
 		ready.Reason, ready.Message = ReasonTerminating, "It is being deleted: first what lies in it, then what Pacific made for it in vCenter."
-	case e.record != nil && e.folder == "" && e.record.Folder != "" && !e.record.Bring:
+	case e.record != nil && e.folder == "" && !e.record.Folder.IsZero() && !e.record.Bring:
 		object.Status.Phase = v1alpha1.NamespacePending
-		ready.Reason, ready.Message = ReasonFolderMissing, "Its folder "+e.record.Folder+" does not lie in the namespaces folder of vCenter any more."
+		ready.Reason, ready.Message = ReasonFolderMissing, p.missing(e.record)
 	case !complete(e):
 		object.Status.Phase = v1alpha1.NamespacePending
 		ready.Reason, ready.Message = ReasonPending, "Its folder and resource pools are being made in vCenter."
@@ -260,7 +274,7 @@ func complete(e *entry) bool {
 	if e.record == nil {
 		return true
 	}
-	if e.record.Folder == "" || e.record.Resources != nil {
+	if e.record.Folder.IsZero() || e.record.Resources != nil {
 		return false
 	}
 	for _, wanted := range e.record.Zones {

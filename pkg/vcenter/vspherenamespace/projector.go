@@ -19,6 +19,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/namespace"
@@ -56,6 +57,8 @@ type Projector struct {
 	// refused are the own names of folders that have another because a Kubernetes
 	// Namespace of that name is not theirs.
 	refused map[string]string
+	// known are the folders and pools of records that were recognised.
+	known   map[facts.ID]bool
 	folders []namespace.Namespace
 	// changed yields when folders has changed.
 	changed  chan struct{}
@@ -132,7 +135,7 @@ func NewProjector(config Config) *Projector {
 	p := &Projector{
 		clock: config.Clock, logger: config.Logger, zones: config.Zones,
 		records: map[k8stypes.UID]*stored{}, problems: map[k8stypes.UID]problem{}, births: map[string]metav1.Time{}, entries: map[string]*entry{},
-		changed: make(chan struct{}, 1),
+		changed: make(chan struct{}, 1), known: map[facts.ID]bool{},
 	}
 	if p.clock == nil {
 		p.clock = clock.RealClock{}
@@ -316,9 +319,9 @@ func (p *Projector) arrange() {
 	byFolder, byName := map[string]*stored{}, map[string][]*stored{}
 	for _, uid := range slices.Sorted(maps.Keys(p.records)) {
 		record := p.records[uid]
-		if record.Folder != "" {
-			byFolder[record.Folder] = record
-		} else if record.MakingFolder {
+		if folder := p.recognised(record, record.Folder); folder != "" {
+			byFolder[folder] = record
+		} else if record.Folder.IsZero() && record.MakingFolder {
 			byName[record.Metadata.Name] = append(byName[record.Metadata.Name], record)
 		}
 	}
@@ -361,7 +364,9 @@ func (p *Projector) arrange() {
 	recorded := map[string]bool{}
 	for _, record := range p.records {
 		for _, id := range record.Pools {
-			recorded[id] = true
+			if value := p.recognised(record, id); value != "" {
+				recorded[value] = true
+			}
 		}
 	}
 	// What is written down is nobody else's.
@@ -404,7 +409,7 @@ func (p *Projector) zonesOf(e *entry, path string, rooted map[place]*pool) []zon
 		name := namespace.Label(cluster.name, "zone", id)
 		var found *pool
 		if e.record != nil {
-			if recorded := p.pools[e.record.Pools[name]]; recorded != nil && recorded.cluster == id {
+			if recorded := p.pools[p.recognised(e.record, e.record.Pools[name])]; recorded != nil && recorded.cluster == id {
 				found = recorded
 			}
 		}

@@ -74,6 +74,9 @@ func (b *Backend) Realise(ctx context.Context, uid k8stypes.UID) error {
 	if !b.Projector.isSynced() {
 		return fmt.Errorf("the inventory has not been read yet: %w", failure.Unavailable)
 	}
+	if err := b.lookAgain(ctx, s); err != nil {
+		return err
+	}
 	if err := b.realiseFolder(ctx, s); err != nil {
 		return err
 	}
@@ -84,31 +87,32 @@ func (b *Backend) Realise(ctx context.Context, uid k8stypes.UID) error {
 	return nil
 }
 
+// lookAgain writes down how folder and pools are called and where they lie by now.
+func (b *Backend) lookAgain(ctx context.Context, s state) error {
+	return b.amend(ctx, s.record.uid(), func(record *Record) {
+		for _, id := range record.things() {
+			if now, there := b.Projector.sight(id); there && b.Projector.isKnown(id) && !record.Bring {
+				record.see(id, now)
+			}
+		}
+	})
+}
+
 func (b *Backend) realiseFolder(ctx context.Context, s state) error {
 	record, uid := s.record, s.record.uid()
-	if record.Folder == "" || record.Bring {
+	if record.Folder.IsZero() || record.Bring {
 		// Before there is a folder of that name: none is served in a Kubernetes
 		// Namespace that is somebody else's, not even for a moment.
-		if err := b.Folders.Reserve(ctx, record.Metadata.Name, b.Projector.ID(record.Folder)); err != nil {
+		if err := b.Folders.Reserve(ctx, record.Metadata.Name, record.Folder); err != nil {
 			return err
 		}
 	}
 	if record.Bring {
 		return b.bringFolder(ctx, record.Record)
 	}
-	if record.Folder != "" {
-		if b.Projector.knowsFolder(record.Folder) {
-			return nil
-		}
-		ref := types.ManagedObjectReference{Type: TypeFolder, Value: record.Folder}
-		if err := b.Refresher.Refresh(ctx, ref); err == nil && b.Projector.knowsFolder(record.Folder) {
-			return nil
-		} else if err != nil && !errors.Is(err, failure.NotFound) {
+	if !record.Folder.IsZero() {
+		if there, err := b.hasFolder(ctx, record); there || err != nil {
 			return err
-		}
-		if record.kept(record.Folder) {
-			return fmt.Errorf("its folder %s, which Pacific did not make, does not lie in the namespaces folder of vCenter any more: "+
-				"move it back, or delete the vSphere Namespace: %w", record.Folder, failure.Unavailable)
 		}
 	}
 	if folder, detached := b.Projector.folderNamed(record.Metadata.Name); detached && folder != "" && record.MakingFolder {
@@ -119,10 +123,40 @@ func (b *Backend) realiseFolder(ctx context.Context, s state) error {
 	if err != nil {
 		return err
 	}
-	if err := b.amend(ctx, uid, func(record *Record) { record.Folder, record.MakingFolder = folder, false }); err != nil {
+	err = b.amend(ctx, uid, func(record *Record) {
+		record.Folder, record.MakingFolder = b.Projector.ID(folder), false
+		record.see(record.Folder, Sight{Name: record.Metadata.Name, Parent: b.Projector.ID(b.Projector.namespacesFolder())})
+	})
+	if err != nil {
 		return err
 	}
 	return b.Refresher.Refresh(ctx, types.ManagedObjectReference{Type: TypeFolder, Value: folder})
+}
+
+// hasFolder says whether the folder of a record is there. Without an error, one that
+// is not is to be made again.
+func (b *Backend) hasFolder(ctx context.Context, record *stored) (bool, error) {
+	id := record.Folder
+	if id != b.Projector.ID(id.Value) {
+		return false, fmt.Errorf("its folder %s lies in another vCenter, %s: nothing is made for it in this one: %w", id.Value, id.VCenter, failure.Unavailable)
+	}
+	if !b.Projector.knowsFolder(id.Value) {
+		err := b.Refresher.Refresh(ctx, types.ManagedObjectReference{Type: TypeFolder, Value: id.Value})
+		if err != nil && !errors.Is(err, failure.NotFound) {
+			return false, err
+		}
+	}
+	switch {
+	case !b.Projector.knowsFolder(id.Value) && record.kept(id):
+		return false, fmt.Errorf("its folder %s, which Pacific did not make, does not lie in the namespaces folder of vCenter any more: "+
+			"move it back, or delete the vSphere Namespace: %w", id.Value, failure.Unavailable)
+	case !b.Projector.knowsFolder(id.Value):
+		return false, nil
+	case !b.Projector.isKnown(id):
+		return false, fmt.Errorf("the folder %s of vCenter is not called as its folder was when it was seen last, and is taken for another one: %w",
+			id.Value, failure.Unavailable)
+	}
+	return true, nil
 }
 
 // createFolder makes the folder of a namespace. One of its name that is there
@@ -249,7 +283,7 @@ func (b *Backend) undisturbed(ctx context.Context, s state, record *Record) erro
 	}
 	for i, zone := range record.Zones {
 		have, there := s.pools[zone]
-		if !there || !record.kept(have.id) || slices.Contains(record.Spec.ResourcePools, have.id) || have.has == record.portion(i) {
+		if !there || !record.kept(b.Projector.poolID(have.id)) || slices.Contains(record.Spec.ResourcePools, have.id) || have.has == record.portion(i) {
 			continue
 		}
 		found, err := b.dwellersOf(ctx, s, have.id)
@@ -277,8 +311,12 @@ func (b *Backend) realisePool(ctx context.Context, s state, zone string, share p
 			have.has = share
 		}
 	}
-	if s.record.Pools[zone] != have.id {
-		if err := b.amend(ctx, s.record.uid(), func(record *Record) { record.setPool(zone, have.id) }); err != nil {
+	if id := b.Projector.poolID(have.id); s.record.Pools[zone] != id {
+		err := b.amend(ctx, s.record.uid(), func(record *Record) {
+			record.setPool(zone, id)
+			record.see(id, Sight{Name: s.name, Parent: b.Projector.poolID(b.Projector.roots()[zone].pool)})
+		})
+		if err != nil {
 			return err
 		}
 	}

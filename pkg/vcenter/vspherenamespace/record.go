@@ -12,10 +12,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/facts"
 )
 
 // recordVersion is the one version of records there is.
-const recordVersion = 1
+const recordVersion = 2
 
 // Record is what vCenter cannot carry of a vSphere Namespace.
 type Record struct {
@@ -36,25 +37,50 @@ type Record struct {
 	// Applied are those that reached the pools last. A pool that is gone is made
 	// again with its share of them.
 	Applied *v1alpha1.NamespaceResources `json:"applied,omitempty"`
-	// Folder is the managed-object id of the folder. Empty: it is the folder of
-	// the namespace's name, if there is one by now.
-	Folder string `json:"folder,omitempty"`
+	// Folder is the folder. Zero: it is yet to be made.
+	Folder facts.ID `json:"folder,omitzero"`
 	// Bring: the folder is to be taken over. One that lies elsewhere in vCenter is
 	// moved into the namespaces folder, one that is detached is attached.
 	Bring bool `json:"bring,omitempty"`
-	// From is the id of the folder in which a folder that is to be moved lay when
-	// that was asked for. It is moved from there and from nowhere else.
-	From string `json:"from,omitempty"`
-	// Pools are the managed-object ids of the pools, by zone.
-	Pools map[string]string `json:"pools,omitempty"`
-	// Kept are the ids of the folder and the pools that were there before Pacific
-	// had anything to do with them. They are never destroyed.
-	Kept []string `json:"kept,omitempty"`
+	// Pools are the pools, by zone.
+	Pools map[string]facts.ID `json:"pools,omitempty"`
+	// Kept are the folder and the pools that were there before Pacific had anything
+	// to do with them. They are never destroyed.
+	Kept []facts.ID `json:"kept,omitempty"`
+	// Seen is how the folder and the pools were called and where they lay when they
+	// were seen last. What has the id and is not that is something else: of a vCenter
+	// that was restored.
+	Seen map[facts.ID]Sight `json:"seen,omitempty"`
 	// MakingFolder: Pacific may have made the folder without having written it
 	// down. Without it, a folder of that name is somebody else's.
 	MakingFolder bool `json:"makingFolder,omitempty"`
 	// MakingPools are the zones of which the same is true of the pool.
 	MakingPools []string `json:"makingPools,omitempty"`
+}
+
+// Sight is how something in vCenter was called and where it lay.
+type Sight struct {
+	Name   string   `json:"name"`
+	Parent facts.ID `json:"parent,omitzero"`
+}
+
+// things are the folder and the pools.
+func (r *Record) things() []facts.ID {
+	things := slices.Collect(maps.Values(r.Pools))
+	if !r.Folder.IsZero() {
+		things = append(things, r.Folder)
+	}
+	return things
+}
+
+// see notes how something was seen. What is not the record's is forgotten.
+func (r *Record) see(id facts.ID, sight Sight) {
+	if r.Seen == nil {
+		r.Seen = map[facts.ID]Sight{}
+	}
+	r.Seen[id] = sight
+	things := r.things()
+	maps.DeleteFunc(r.Seen, func(id facts.ID, _ Sight) bool { return !slices.Contains(things, id) })
 }
 
 // Encode returns the record as it is kept.
@@ -87,14 +113,14 @@ func (r *Record) clone() *Record {
 	c.Spec = *r.Spec.DeepCopy()
 	c.Zones, c.Leaving = slices.Clone(r.Zones), slices.Clone(r.Leaving)
 	c.Resources, c.Applied = r.Resources.DeepCopy(), r.Applied.DeepCopy()
-	c.Pools = maps.Clone(r.Pools)
+	c.Pools, c.Seen = maps.Clone(r.Pools), maps.Clone(r.Seen)
 	c.Kept, c.MakingPools = slices.Clone(r.Kept), slices.Clone(r.MakingPools)
 	return &c
 }
 
 func (r *Record) uid() types.UID { return r.Metadata.UID }
 
-func (r *Record) kept(id string) bool { return slices.Contains(r.Kept, id) }
+func (r *Record) kept(id facts.ID) bool { return slices.Contains(r.Kept, id) }
 
 func (r *Record) deleting() bool { return r.Metadata.DeletionTimestamp != nil }
 
@@ -116,16 +142,15 @@ func (r *Record) live() bool { return len(r.Zones) == 0 }
 
 // settle writes down the pools of a namespace whose zones nobody has declared
 // before.
-func (r *Record) settle(there map[string]pool) {
+func (r *Record) settle(there map[string]facts.ID) {
 	if !r.live() {
 		return
 	}
-	for zone, pool := range there {
-		if r.Pools[zone] == "" {
-			r.keepPool(zone, pool.id)
+	for _, zone := range slices.Sorted(maps.Keys(there)) {
+		if r.Pools[zone].IsZero() {
+			r.keepPool(zone, there[zone])
 		}
 	}
-	slices.Sort(r.Kept)
 }
 
 // making says whether Pacific may have made a pool in a zone without having
@@ -133,7 +158,7 @@ func (r *Record) settle(there map[string]pool) {
 func (r *Record) making(zone string) bool { return slices.Contains(r.MakingPools, zone) }
 
 // keepPool takes a pool for the namespace's in its zone that Pacific did not make.
-func (r *Record) keepPool(zone, id string) {
+func (r *Record) keepPool(zone string, id facts.ID) {
 	r.setPool(zone, id)
 	if !r.kept(id) {
 		r.Kept = append(r.Kept, id)
@@ -141,9 +166,9 @@ func (r *Record) keepPool(zone, id string) {
 }
 
 // setPool writes down the pool of a zone.
-func (r *Record) setPool(zone, id string) {
+func (r *Record) setPool(zone string, id facts.ID) {
 	if r.Pools == nil {
-		r.Pools = map[string]string{}
+		r.Pools = map[string]facts.ID{}
 	}
 	r.Pools[zone] = id
 	r.made(zone)

@@ -9,25 +9,28 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/facts"
 )
 
 // A record that can be read is written and read again as the same; everything
 // else is refused without a panic.
 func FuzzDecode(f *testing.F) {
+	folder := facts.ID{VCenter: "vc", Type: TypeFolder, Value: "group-v1"}
 	record := &Record{
-		Version: 1, Metadata: metav1.ObjectMeta{Name: "team-a", UID: "u", Labels: map[string]string{"a": "b"}},
+		Version: 2, Metadata: metav1.ObjectMeta{Name: "team-a", UID: "u", Labels: map[string]string{"a": "b"}},
 		Spec:  v1alpha1.NamespaceSpec{Description: "d", Access: []v1alpha1.NamespaceAccess{{Kind: "User", Name: "a@b", Role: "View"}}},
 		Zones: []string{"cluster-a"}, Resources: &v1alpha1.NamespaceResources{MemoryLimit: mebibytes(5)},
-		Folder: "group-v1", Pools: map[string]string{"cluster-a": "resgroup-1"}, Kept: []string{"group-v1"},
+		Folder: folder, Pools: map[string]facts.ID{"cluster-a": {VCenter: "vc", Type: TypeResourcePool, Value: "resgroup-1"}}, Kept: []facts.ID{folder},
+		Seen: map[facts.ID]Sight{folder: {Name: "team-a", Parent: facts.ID{VCenter: "vc", Type: TypeFolder, Value: "group-v0"}}},
 	}
 	data, err := record.Encode()
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(data)
-	f.Add([]byte(`{"version":1,"metadata":{"name":"x","uid":"y","deletionTimestamp":"2026-01-01T00:00:00Z"}}`))
-	f.Add([]byte(`{"version":2}`))
-	f.Add([]byte(`{"version":1,"metadata":{"name":"x","uid":"y"},"resources":{"memoryLimit":"-1e99"}}`))
+	f.Add([]byte(`{"version":2,"metadata":{"name":"x","uid":"y","deletionTimestamp":"2026-01-01T00:00:00Z"}}`))
+	f.Add([]byte(`{"version":1}`))
+	f.Add([]byte(`{"version":2,"metadata":{"name":"x","uid":"y"},"resources":{"memoryLimit":"-1e99"}}`))
 	f.Add([]byte(`[]`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		record, err := Decode(data)

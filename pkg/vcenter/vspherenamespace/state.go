@@ -105,12 +105,93 @@ func (p *Projector) id(folder string) facts.ID {
 	return facts.ID{VCenter: p.instance, Type: TypeFolder, Value: folder}
 }
 
+// poolID returns the id of a resource pool.
+func (p *Projector) poolID(pool string) facts.ID {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.idOfPool(pool)
+}
+
+func (p *Projector) idOfPool(pool string) facts.ID {
+	if pool == "" {
+		return facts.ID{}
+	}
+	return facts.ID{VCenter: p.instance, Type: TypeResourcePool, Value: pool}
+}
+
+func (p *Projector) poolIDs(pools map[string]pool) map[string]facts.ID {
+	ids := make(map[string]facts.ID, len(pools))
+	for zone, pool := range pools {
+		ids[zone] = p.poolID(pool.id)
+	}
+	return ids
+}
+
+// sight returns how a folder or a pool is called and where it lies, if it is there.
+func (p *Projector) sight(id facts.ID) (Sight, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.see(id)
+}
+
+func (p *Projector) see(id facts.ID) (Sight, bool) {
+	if id.VCenter != p.instance {
+		return Sight{}, false
+	}
+	switch id.Type {
+	case TypeFolder:
+		if folder, there := p.tree.Top(id.Value); there {
+			return Sight{Name: folder.Path, Parent: p.id(p.tree.Root())}, true
+		}
+	case TypeResourcePool:
+		if pool := p.pools[id.Value]; pool != nil {
+			return Sight{Name: namespace.Decode(pool.name), Parent: p.idOfPool(pool.parent)}, true
+		}
+	}
+	return Sight{}, false
+}
+
+// isKnown says whether what a record names was recognised.
+func (p *Projector) isKnown(id facts.ID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.known[id]
+}
+
+// expected is how something that a record names has to be called and where it has to
+// lie for it to be destroyed.
+func (p *Projector) expected(record *stored, id facts.ID) Sight {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now, there := p.see(id); there && p.known[id] {
+		return now
+	}
+	return record.Seen[id]
+}
+
+// recognised returns the managed-object id of what a record names, if it is there and
+// is what it was: of this vCenter, and called as it was and where it was when it was
+// seen last. Once recognised, it may be renamed and moved. Empty: it is not.
+func (p *Projector) recognised(record *stored, id facts.ID) string {
+	now, there := p.see(id)
+	switch {
+	case !there:
+		return ""
+	case p.known[id]:
+	case record.Seen[id] != now:
+		return ""
+	default:
+		p.known[id] = true
+	}
+	return id.Value
+}
+
 // Awaited says whether a vSphere Namespace of a name still waits for its folder.
 func (p *Projector) Awaited(name string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, record := range p.records {
-		if record.Metadata.Name == name && (record.Folder == "" || record.Bring) {
+		if record.Metadata.Name == name && (record.Folder.IsZero() || record.Bring) {
 			return true
 		}
 	}
@@ -213,13 +294,13 @@ func (p *Projector) takeablePool(id, name string) (zone, refusal string) {
 
 // poolsNamed returns the pools of that name directly below the root pools, by
 // zone.
-func (p *Projector) poolsNamed(name string) map[string]string {
+func (p *Projector) poolsNamed(name string) map[string]facts.ID {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	found := map[string]string{}
+	found := map[string]facts.ID{}
 	for at, pool := range p.rooted() {
 		if cluster, known := p.clusters[at.cluster]; known && at.name == name {
-			found[namespace.Label(cluster.name, "zone", at.cluster)] = pool.id
+			found[namespace.Label(cluster.name, "zone", at.cluster)] = p.idOfPool(pool.id)
 		}
 	}
 	return found
@@ -233,6 +314,13 @@ func (p *Projector) setRecord(uid k8stypes.UID, record *stored) {
 		delete(p.records, uid)
 		delete(p.problems, uid)
 	} else {
+		// What this process writes down it has just looked at.
+		before := p.records[uid]
+		for _, id := range record.things() {
+			if before == nil || !slices.Contains(before.things(), id) {
+				p.known[id] = true
+			}
+		}
 		p.records[uid] = record
 	}
 	p.stale = true

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vspherenamespace_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vmware/govmomi/object"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
+)
+
+// rewrite changes the one record there is, as if it had been written of something else.
+func (w *world) rewrite(change func(text string) string) {
+	w.t.Helper()
+	for id, document := range w.records.kept {
+		if _, err := w.records.Put(w.t.Context(), id, []byte(change(string(document.Value))), document.Revision); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+func (w *world) rename(path, name string) {
+	w.t.Helper()
+	task, err := object.NewCommon(w.builder().Client.Client, w.folder(path).Reference()).Rename(w.t.Context(), name)
+	if err == nil {
+		err = task.WaitEx(w.t.Context())
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// What has the id of a folder or a pool that Pacific made, and is not that, is neither the namespace's nor destroyed: it belongs to
+// another vCenter, or to one that was restored.
+func TestWhatHasTheIDOfAnother(t *testing.T) {
+	for name, change := range map[string]func(w *world){
+		"of another vCenter": func(w *world) {
+			instance := w.start(-1).projector.ID("group-v1").VCenter
+			w.rewrite(func(text string) string { return strings.ReplaceAll(text, instance, "another") })
+		},
+		"of other names": func(w *world) {
+			w.rewrite(func(text string) string { return strings.ReplaceAll(text, `{"name":"mine","parent"`, `{"name":"yours","parent"`) })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, twoClusters)
+			maker := w.start(-1)
+			object := fresh("mine")
+			if err := maker.create(object); err != nil {
+				t.Fatal(err)
+			}
+			maker.stop()
+			change(w)
+			s := w.start(-1)
+			got := s.get("mine")
+			if got.UID == "uid-of-mine" || len(got.Spec.Access) > 0 {
+				t.Errorf("it is served as the namespace: %+v", got)
+			}
+			// Somebody deletes what the record says, with the folder out of the way of its name.
+			w.rename("/DC0/vm/Namespaces/mine", "theirs")
+			s.until("the record shows by itself", func() bool { return s.list()["mine"] != nil && s.get("mine").UID == "uid-of-mine" })
+			if c := readiness(s.get("mine")); c.Reason != vspherenamespace.ReasonFolderMissing {
+				t.Errorf("condition: %+v", c)
+			}
+			if err := s.backend.Realise(t.Context(), "uid-of-mine"); err == nil {
+				t.Error("it was made again")
+			}
+			if err := s.remove("mine"); err != nil {
+				t.Fatal(err)
+			}
+			want := []string{"/DC0/host/cluster-a/Resources/mine", "/DC0/host/cluster-b/Resources/mine"}
+			if diff := cmp.Diff(want, w.things("mine")); diff != "" || len(w.things("theirs")) != 1 {
+				t.Errorf("vCenter (-want +got):\n%s, and %v", diff, w.things("theirs"))
+			}
+			if len(w.records.kept) > 0 || len(w.detached) > 0 {
+				t.Errorf("records %v, detached %v", w.records.kept, w.detached)
+			}
+		})
+	}
+}
+
+// What is renamed while Pacific looks on is the same still, also for the next process.
+func TestRenamedWhilePacificLooksOn(t *testing.T) {
+	w := newWorld(t, twoClusters)
+	s := w.start(-1)
+	if err := s.create(fresh("before")); err != nil {
+		t.Fatal(err)
+	}
+	w.rename("/DC0/vm/Namespaces/before", "after")
+	s.until("it has the new name", func() bool { return s.list()["after"] != nil })
+	if got := s.get("after"); got.UID != "uid-of-before" || got.Status.Phase != v1alpha1.NamespaceRunning {
+		t.Errorf("renamed: %+v", got)
+	}
+	if err := s.backend.Realise(t.Context(), "uid-of-before"); err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+	next := w.start(-1)
+	if got := next.get("after"); got.UID != "uid-of-before" || len(got.Status.Zones) != 2 {
+		t.Errorf("in the next process: %+v", got)
+	}
+	// The last look at what is to be destroyed is at vCenter itself.
+	next.stop() // of the inventory
+	w.rename("/DC0/vm/Namespaces/after", "later")
+	if err := next.remove("after"); err == nil {
+		t.Error("a folder was destroyed that is called otherwise by now")
+	}
+	if things := w.things("later"); len(things) != 1 {
+		t.Errorf("vCenter: %v", things)
+	}
+}
+
+// A record of a form before this one is left alone.
+func TestOlderRecordsAreLeftAlone(t *testing.T) {
+	w := newWorld(t, twoClusters)
+	old, err := json.Marshal(map[string]any{"version": 1, "metadata": metav1.ObjectMeta{Name: "team-a", UID: "u"}, "folder": "group-v1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.records.Put(t.Context(), "u", old, 0); err != nil {
+		t.Fatal(err)
+	}
+	s := w.start(-1)
+	if err := s.update("team-a", func(o *v1alpha1.Namespace) { o.Labels = map[string]string{"a": "b"} }); err != nil {
+		t.Error(err)
+	}
+	if string(w.records.kept["u"].Value) != string(old) || s.get("team-a").UID == "u" {
+		t.Errorf("the old record: %s", w.records.kept["u"].Value)
+	}
+}
