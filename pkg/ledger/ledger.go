@@ -38,10 +38,13 @@ type Ledger struct {
 // Detachment records that the Namespace of a folder was deleted: what Pacific
 // did not make stays in vCenter and is no longer served.
 type Detachment struct {
-	// Folder is the managed-object id of the folder, such as "group-v12".
+	// Folder is the id of the folder, with its vCenter's, as text.
 	Folder string `json:"folder"`
 	// Namespace is the name that the folder was served under.
 	Namespace string `json:"namespace"`
+	// Called is how the folder was called in vCenter when it was seen last. What has
+	// its id and is called otherwise is another one.
+	Called string `json:"called,omitempty"`
 	// Time is when it was detached.
 	Time time.Time `json:"time"`
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"sync"
 	"time"
 
@@ -113,10 +112,12 @@ type Controller struct {
 	Mark func() string
 
 	lock     sync.Mutex
-	detached map[facts.ID]bool   // guarded by lock; a copy of Records
-	made     map[string]*kept    // guarded by lock; a copy of Made, by name
-	granted  map[facts.ID]string // guarded by lock
-	refused  map[facts.ID]string // guarded by lock
+	detached map[facts.ID]ledger.Detachment // guarded by lock; a copy of Records
+	// recognised are the detached folders that are still what was detached.
+	recognised map[facts.ID]bool   // guarded by lock
+	made       map[string]*kept    // guarded by lock; a copy of Made, by name
+	granted    map[facts.ID]string // guarded by lock
+	refused    map[facts.ID]string // guarded by lock
 
 	making sync.Mutex // one Namespace at a time is made or taken back
 }
@@ -128,14 +129,14 @@ func (c *Controller) Restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	detached := make(map[facts.ID]bool, len(records))
-	for text := range records {
+	detached := make(map[facts.ID]ledger.Detachment, len(records))
+	for text, detachment := range records {
 		folder, err := facts.ParseID(text)
 		if err != nil {
 			c.Logger.Error(err, "Cannot read which folder is detached, it is passed over", "folder", text)
 			continue
 		}
-		detached[folder] = true
+		detached[folder] = detachment
 	}
 	made, err := c.load(ctx)
 	if err != nil {
@@ -143,9 +144,9 @@ func (c *Controller) Restore(ctx context.Context) error {
 	}
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	c.detached, c.made = detached, made
+	c.detached, c.made, c.recognised = detached, made, map[facts.ID]bool{}
 	c.granted, c.refused = map[facts.ID]string{}, map[facts.ID]string{}
-	c.Projection.SetDetached(maps.Clone(detached))
+	c.hide()
 	return nil
 }
 
@@ -167,6 +168,7 @@ func (c *Controller) Begin(ctx context.Context) error {
 	}
 	c.lock.Lock()
 	defer c.lock.Unlock()
+	c.recognise(folders)
 	for _, folder := range folders {
 		if found, err := c.judge(folder); err == nil && found.name != "" {
 			c.granted[folder.ID] = found.name
@@ -250,6 +252,9 @@ func (c *Controller) sync(ctx context.Context, id string) error {
 	if !found {
 		return nil
 	}
+	if err := c.remember(ctx, folder); err != nil {
+		return err
+	}
 	c.lock.Lock()
 	now, err := c.judge(folder)
 	before, stays := c.granted[folder.ID], c.stays(folder)
@@ -323,11 +328,14 @@ func (c *Controller) Detach(ctx context.Context, folder facts.ID, namespace stri
 	if c.Detached(folder) {
 		return nil
 	}
-	err := c.Records.Detach(ctx, ledger.Detachment{Folder: folder.String(), Namespace: namespace, Time: c.Clock.Now().UTC()})
-	if err != nil {
+	detachment := ledger.Detachment{Folder: folder.String(), Namespace: namespace, Time: c.Clock.Now().UTC()}
+	if now, there := c.folder(folder.String()); there {
+		detachment.Called = now.Path
+	}
+	if err := c.Records.Detach(ctx, detachment); err != nil {
 		return err
 	}
-	c.setDetached(folder, true)
+	c.setDetached(folder, &detachment)
 	c.Logger.Info("Detached the folder of a deleted Namespace; vCenter keeps what Pacific did not make", "namespace", namespace, "folder", folder)
 	return nil
 }
@@ -340,7 +348,7 @@ func (c *Controller) Attach(ctx context.Context, folder facts.ID) error {
 	if err := c.Records.Attach(ctx, folder.String()); err != nil {
 		return err
 	}
-	c.setDetached(folder, false)
+	c.setDetached(folder, nil)
 	c.Logger.Info("Attached a folder again", "folder", folder)
 	return nil
 }
@@ -349,16 +357,66 @@ func (c *Controller) Attach(ctx context.Context, folder facts.ID) error {
 func (c *Controller) Detached(folder facts.ID) bool {
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	return c.detached[folder]
+	return c.isDetached(folder)
 }
 
-func (c *Controller) setDetached(folder facts.ID, detached bool) {
+func (c *Controller) isDetached(folder facts.ID) bool {
+	_, found := c.detached[folder]
+	return found
+}
+
+func (c *Controller) setDetached(folder facts.ID, detachment *ledger.Detachment) {
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	if detached {
-		c.detached[folder] = true
+	if detachment != nil {
+		c.detached[folder], c.recognised[folder] = *detachment, true
 	} else {
 		delete(c.detached, folder)
 	}
-	c.Projection.SetDetached(maps.Clone(c.detached))
+	c.hide()
+}
+
+// hide hands the detached folders to what serves the others. The lock is held.
+func (c *Controller) hide() {
+	hidden := make(map[facts.ID]bool, len(c.detached))
+	for folder := range c.detached {
+		hidden[folder] = true
+	}
+	c.Projection.SetDetached(hidden)
+}
+
+// recognise passes over the detachments of folders that are not what was detached:
+// they have the id, and are called otherwise than when the folder was seen last. The
+// lock is held.
+func (c *Controller) recognise(folders []Folder) {
+	for _, folder := range folders {
+		detachment, found := c.detached[folder.ID]
+		switch {
+		case !found || c.recognised[folder.ID]:
+		case detachment.Called != "" && detachment.Called != folder.Path:
+			c.Logger.Info("A folder has the id of one that was detached and is called otherwise: it is taken for another one, and served",
+				"folder", folder.ID, "called", folder.Path, "was", detachment.Called)
+			delete(c.detached, folder.ID)
+		default:
+			c.recognised[folder.ID] = true
+		}
+	}
+	c.hide()
+}
+
+// remember writes down how a detached folder is called by now.
+func (c *Controller) remember(ctx context.Context, folder Folder) error {
+	c.lock.Lock()
+	c.recognise([]Folder{folder})
+	detachment, found := c.detached[folder.ID]
+	c.lock.Unlock()
+	if !found || detachment.Called == folder.Path {
+		return nil
+	}
+	detachment.Called = folder.Path
+	if err := c.Records.Detach(ctx, detachment); err != nil {
+		return err
+	}
+	c.setDetached(folder.ID, &detachment)
+	return nil
 }

@@ -465,18 +465,24 @@ func TestADeletedNamespaceDetachesAndAClaimAttaches(t *testing.T) {
 
 func TestDetachedFoldersAreHiddenFromTheStart(t *testing.T) {
 	client := cluster()
-	folders := newInventory(called("team-a", "group-v1"), called("team-b", "group-v2"))
+	folders := newInventory(called("team-a", "group-v1"), called("team-b", "group-v2"), called("team-c", "group-v3"))
 	kept := newLedgers()
-	detachment := ledger.Detachment{Folder: id("group-v1").String(), Namespace: "team-a"}
-	if err := kept.Detach(t.Context(), detachment); err != nil {
-		t.Fatal(err)
+	for _, detachment := range []ledger.Detachment{
+		{Folder: id("group-v1").String(), Namespace: "team-a", Called: "team-a"},
+		// What has these ids by now is something else: of a vCenter that was restored, and of another one.
+		{Folder: id("group-v2").String(), Namespace: "billing", Called: "billing"},
+		{Folder: "vc-2/Folder/group-v3", Namespace: "team-c", Called: "team-c"},
+	} {
+		if err := kept.Detach(t.Context(), detachment); err != nil {
+			t.Fatal(err)
+		}
 	}
 	run(t, client, folders, kept, func() {
-		if !folders.isDetached("group-v1") {
-			t.Error("Restore did not hide group-v1")
+		if !folders.isDetached("group-v1") || folders.isDetached("group-v2") || folders.isDetached("group-v3") {
+			t.Errorf("hidden: %v", folders.detached)
 		}
 	})
-	waittest.Eventually(t, "team-b exists", func() bool { return get(t, client, "team-b") != nil })
+	waittest.Eventually(t, "team-b exists", func() bool { return get(t, client, "team-b") != nil && get(t, client, "team-c") != nil })
 	if get(t, client, "team-a") != nil {
 		t.Error("the Namespace of a detached folder was made again")
 	}

@@ -65,7 +65,7 @@ type verdict struct {
 func (c *Controller) judge(folder Folder) (verdict, error) {
 	var v verdict
 	var free, gone string
-	granted, detached := c.granted[folder.ID], c.detached[folder.ID]
+	granted, detached := c.granted[folder.ID], c.isDetached(folder.ID)
 	for _, name := range folder.Names {
 		if c.holder(name, folder.ID) {
 			continue

@@ -45,7 +45,9 @@ func TestWhatHasTheIDOfAnother(t *testing.T) {
 			w.rewrite(func(text string) string { return strings.ReplaceAll(text, instance, "another") })
 		},
 		"of other names": func(w *world) {
-			w.rewrite(func(text string) string { return strings.ReplaceAll(text, `{"name":"mine","parent"`, `{"name":"yours","parent"`) })
+			w.rewrite(func(text string) string {
+				return strings.ReplaceAll(text, `{"name":"mine","parent"`, `{"name":"yours","parent"`)
+			})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
