@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -76,7 +77,7 @@ type everything struct {
 	pools      map[string]poolState         // those directly in a cluster's, as cluster/name
 	machines   map[string]string            // ids of the folders they lie in, by name
 	records    map[string]ledger.Document   // by uid
-	detached   map[string]ledger.Detachment // by folder
+	detached   map[string]ledger.Detachment // by the folder's id in vCenter
 }
 
 func (c *killCheck) everything(ctx context.Context) (*everything, error) {
@@ -194,7 +195,11 @@ func (c *killCheck) inEtcd(ctx context.Context, all *everything) error {
 	if all.records, err = (&ledger.Documents{Ledger: records, Kind: "vspherenamespaces"}).List(ctx); err != nil {
 		return err
 	}
-	all.detached, err = records.Detachments(ctx)
+	detached, err := records.Detachments(ctx)
+	all.detached = map[string]ledger.Detachment{}
+	for id, detachment := range detached {
+		all.detached[path.Base(id)] = detachment
+	}
 	return err
 }
 

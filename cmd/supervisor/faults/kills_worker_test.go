@@ -24,9 +24,7 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/generated/clientset/versioned"
-	vcmachine "github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
-	"github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 )
 
 // fate is what is known of the answer to a request.
@@ -69,16 +67,16 @@ type subject struct {
 
 // killWorker makes, changes and deletes vSphere Namespaces of its own, one request after the other.
 type killWorker struct {
-	t          *testing.T
-	f          *faulty
-	number     int
-	random     *rand.Rand
-	log        *log.Logger
-	namespaces versioned.Interface
-	core       kubernetes.Interface
-	machines   dynamic.Interface
-	// installation is the one whose machines Pacific may destroy.
+	t      *testing.T
+	f      *faulty
+	number int
+	random *rand.Rand
+	log    *log.Logger
+	// installation is the Supervisor's, whose records count.
 	installation string
+	namespaces   versioned.Interface
+	core         kubernetes.Interface
+	machines     dynamic.Interface
 
 	subjects                   []*subject
 	accepted, refused, deleted int
@@ -236,15 +234,13 @@ func (w *killWorker) makeMachine(ctx context.Context, s *subject) {
 	}
 	ours := w.random.IntN(4) == 0
 	if ours {
-		record, err := (&virtualmachine.Metadata{
-			Head: facts.Head{Installation: w.installation, UID: vm.InstanceUUID, Sequence: 1, Created: true, Namespace: s.name, Name: vm.Name},
-			Body: virtualmachine.Body{Generation: 1},
-		}).Encode()
-		if err != nil {
+		if vm.ExtraConfig, err = supervisortest.Record(facts.Head{
+			Installation: w.installation, UID: vm.InstanceUUID, Sequence: 1, Created: true, Namespace: s.name, Name: vm.Name,
+			Folder: facts.ID{VCenter: w.f.vcenter.InstanceUUID(), Type: facts.TypeFolder, Value: namespace.Status.Folder},
+		}, nil); err != nil {
 			w.t.Error(err)
 			return
 		}
-		vm.ExtraConfig = map[string]string{vcmachine.RecordKey: record, vcmachine.NamespacedNameKey: s.name + "/" + vm.Name}
 	}
 	builder, err := w.f.vcenter.Builder(ctx)
 	if err != nil {

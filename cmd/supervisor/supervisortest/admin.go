@@ -252,16 +252,30 @@ func (a *Admin) Extra(vm *object.VirtualMachine, key string) string {
 
 // CreateAsPacific makes a machine with a record of metadata as one has that Pacific made, so that it may be destroyed.
 func (a *Admin) CreateAsPacific(namespace, name string, labels map[string]string) (*object.VirtualMachine, error) {
-	id := uuid.NewString()
-	record, err := (&virtualmachine.Metadata{
-		Head: facts.Head{Installation: a.supervisor.Installation(a.t), UID: id, Sequence: 1, Created: true, Namespace: namespace, Name: name},
-		Body: virtualmachine.Body{Generation: 1, Labels: labels},
-	}).Encode()
+	ctx := a.t.Context()
+	folder, err := a.Finder.Folder(ctx, "/DC0/vm/"+InNamespaces(namespace))
 	if err != nil {
 		return nil, err
 	}
-	return a.Builder.VirtualMachine(a.t.Context(), vcentertest.VM{
+	id := uuid.NewString()
+	extra, err := Record(facts.Head{
+		Installation: a.supervisor.Installation(a.t), UID: id, Sequence: 1, Created: true, Namespace: namespace, Name: name,
+		Folder: facts.ID{VCenter: a.Client.ServiceContent.About.InstanceUuid, Type: facts.TypeFolder, Value: folder.Reference().Value},
+	}, labels)
+	if err != nil {
+		return nil, err
+	}
+	return a.Builder.VirtualMachine(ctx, vcentertest.VM{
 		Name: name, Folder: InNamespaces(namespace), Cluster: a.Cluster, GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024, InstanceUUID: id,
-		ExtraConfig: map[string]string{vcmachine.RecordKey: record, vcmachine.NamespacedNameKey: namespace + "/" + name},
+		ExtraConfig: extra,
 	})
+}
+
+// Record is the extraConfig of a machine that somebody's Pacific has written a record for.
+func Record(head facts.Head, labels map[string]string) (map[string]string, error) {
+	record, err := (&virtualmachine.Metadata{Head: head, Body: virtualmachine.Body{Generation: 1, Labels: labels}}).Encode()
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{vcmachine.RecordKey: record, vcmachine.NamespacedNameKey: head.Namespace + "/" + head.Name}, nil
 }

@@ -349,6 +349,11 @@ func (v *VCenter) Username() string { return v.username }
 // Password is the password of Username.
 func (v *VCenter) Password() string { return v.password }
 
+// InstanceUUID is how vCenter tells itself from others.
+func (v *VCenter) InstanceUUID() string {
+	return v.service.Context.Map.Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content.About.InstanceUuid
+}
+
 // Directory is who can log in, to look at and to change.
 func (v *VCenter) Directory() *directory.Directory { return v.directory }
 
