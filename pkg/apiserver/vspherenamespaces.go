@@ -123,11 +123,12 @@ type folders struct {
 
 func (f folders) Folders() ([]namespacecontroller.Folder, bool) {
 	listed, known := f.namespaces.Folders()
+	terminating := f.namespaces.Terminating()
 	folders := make([]namespacecontroller.Folder, len(listed))
 	for i, folder := range listed {
 		id := f.namespaces.ID(folder.Folder)
 		folders[i] = namespacecontroller.Folder{
-			ID: id, Path: folder.Path, Names: namespace.Candidates(folder.Path, id.String()), Terminating: f.namespaces.Terminating(folder.Folder),
+			ID: id, Path: folder.Path, Names: namespace.Candidates(folder.Path, id.String()), Terminating: terminating[folder.Folder],
 		}
 	}
 	return folders, known

@@ -328,8 +328,9 @@ func (p *Projector) arrange() {
 	linked := map[*stored]bool{}
 	paths := map[string]string{}
 	folders := p.tree.Folders()
-	if !slices.Equal(folders, p.folders) {
-		p.folders = folders
+	// Names are what the listener grants: they are not news to it.
+	same := slices.EqualFunc(folders, p.folders, func(a, b namespace.Namespace) bool { return a.Folder == b.Folder && a.Path == b.Path })
+	if p.folders = slices.Clone(folders); !same {
 		p.poke()
 	}
 	slices.SortStableFunc(folders, func(a, b namespace.Namespace) int { return cmp.Compare(b.Name, a.Name) }) // those without a name last

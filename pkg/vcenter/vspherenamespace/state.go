@@ -87,8 +87,8 @@ func (p *Projector) Folders() ([]namespace.Namespace, bool) {
 	return slices.Clone(p.folders), p.synced
 }
 
-// FoldersChanged yields after Folders has another answer. Several changes may come
-// as one. It is for one listener.
+// FoldersChanged yields after folders came, went or were renamed in vCenter. Several
+// changes may come as one. It is for one listener.
 func (p *Projector) FoldersChanged() <-chan struct{} { return p.changed }
 
 // ID returns the id of a folder.
@@ -219,16 +219,17 @@ func (p *Projector) isDetached(id string) bool {
 	return p.detached[id]
 }
 
-// Terminating says whether the vSphere Namespace of a folder is being deleted.
-func (p *Projector) Terminating(folder string) bool {
+// Terminating are the folders whose vSphere Namespaces are being deleted.
+func (p *Projector) Terminating() map[string]bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	ending := map[string]bool{}
 	for _, e := range p.entries {
-		if e.folder == folder && e.record != nil && e.record.deleting() {
-			return true
+		if e.folder != "" && e.record != nil && e.record.deleting() {
+			ending[e.folder] = true
 		}
 	}
-	return false
+	return ending
 }
 
 func (p *Projector) namespacesFolder() string {
