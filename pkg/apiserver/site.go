@@ -68,7 +68,7 @@ func newSite(options *Options, installation string, reign vcenter.Reign, registe
 		namespaces: vnsvcenter.NewProjector(vnsvcenter.Config{Clock: realClock, Logger: logger.WithName("vspherenamespaces"), Zones: options.VCenter.ZoneClusters}),
 		zones:      &topologyvcenter.Projector{Clusters: options.VCenter.ZoneClusters},
 	}
-	v.picture = &picture.Picture{Followers: []facts.Follower{v.zones, v.machines}, Handlers: []inventory.Handler{v.namespaces}}
+	v.picture = &picture.Picture{Followers: []facts.Follower{v.zones, v.machines, v.namespaces}}
 	if v.there {
 		v.source = &inventory.Collector{
 			Session: session, Kinds: picture.Kinds(), Handler: v.picture, NamespacesFolder: options.VCenter.NamespacesFolder,

@@ -126,9 +126,9 @@ func (f folders) Folders() ([]namespacecontroller.Folder, bool) {
 	terminating := f.namespaces.Terminating()
 	folders := make([]namespacecontroller.Folder, len(listed))
 	for i, folder := range listed {
-		id := f.namespaces.ID(folder.Folder)
 		folders[i] = namespacecontroller.Folder{
-			ID: id, Path: folder.Path, Names: namespace.Candidates(folder.Path, id.String()), Terminating: terminating[folder.Folder],
+			ID: folder.Folder, Path: folder.Path, Names: namespace.Candidates(folder.Path, folder.Folder.String()),
+			Terminating: terminating[folder.Folder.Value],
 		}
 	}
 	return folders, known
@@ -146,7 +146,6 @@ func (f folders) SetDetached(ids map[facts.ID]bool) {
 		}
 	}
 	f.picture.SetDetached(detached)
-	f.namespaces.SetDetached(detached)
 }
 
 func (f folders) SetNames(names namespacecontroller.Names) {
@@ -159,9 +158,7 @@ func (f folders) SetNames(names namespacecontroller.Names) {
 		}
 		return values
 	}
-	granted := namespace.Names{Granted: here(names.Granted), Reserved: names.Reserved}
-	f.picture.SetNames(granted)
-	f.namespaces.SetNames(granted, here(names.Refused))
+	f.picture.SetNames(namespace.Names{Granted: here(names.Granted), Reserved: names.Reserved, Refused: here(names.Refused)})
 }
 
 // standing tells the controller of vSphere Namespaces which Kubernetes Namespaces

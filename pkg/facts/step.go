@@ -17,6 +17,8 @@ type Step struct {
 	// Namespaces are all folders that stand for one, by id. The list is the same one as
 	// long as nothing in it differs.
 	Namespaces []Namespace
+	// Detached are the folders whose namespaces were deleted, wherever they lie now.
+	Detached map[ID]bool
 
 	// What is new or differs. A machine differs also when it is where it lies or
 	// runs that does.
@@ -40,6 +42,9 @@ type Namespace struct {
 	// Path is the folder's name below the namespaces folder, as the vSphere Client
 	// shows it.
 	Path string
+	// Refused is the folder's own name where it has another because a Kubernetes
+	// Namespace of that name is not its.
+	Refused string
 	// Detached says that the namespace was deleted in Kubernetes while the folder
 	// stayed in vCenter.
 	Detached bool

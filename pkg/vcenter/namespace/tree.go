@@ -47,10 +47,12 @@ type Names struct {
 	Granted map[string]string
 	// Reserved are names without a folder. One that comes to be called so in vCenter, and was granted no name, has it.
 	Reserved map[string]bool
+	// Refused are the own names of folders that have another, because a Kubernetes Namespace of that name is not theirs.
+	Refused map[string]string
 }
 
 func (n Names) clone() *Names {
-	return &Names{Granted: maps.Clone(n.Granted), Reserved: maps.Clone(n.Reserved)}
+	return &Names{Granted: maps.Clone(n.Granted), Reserved: maps.Clone(n.Reserved), Refused: maps.Clone(n.Refused)}
 }
 
 type folder struct {
@@ -266,15 +268,6 @@ func (t *Tree) Namespaces() []Namespace {
 	list = slices.DeleteFunc(list, func(n Namespace) bool { return n.Name == "" })
 	slices.SortFunc(list, func(a, b Namespace) int { return cmp.Compare(a.Name, b.Name) })
 	return list
-}
-
-// Top returns a folder that stands for a namespace.
-func (t *Tree) Top(id string) (Namespace, bool) {
-	f := t.folders[id]
-	if f == nil || f.parent != t.root {
-		return Namespace{}, false
-	}
-	return Namespace{Name: t.names[id], Folder: id, Path: Decode(f.name)}, true
 }
 
 // Folders lists the folders that stand for namespaces by id, also those that have no name.

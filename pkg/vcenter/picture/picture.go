@@ -20,8 +20,6 @@ import (
 type Picture struct {
 	// Followers are handed each step, in this order.
 	Followers []facts.Follower
-	// Handlers are handed each update as it is, after the followers.
-	Handlers []inventory.Handler
 
 	mu       sync.Mutex // Guards what follows, and lets one step at a time through.
 	root     facts.ID
@@ -67,9 +65,6 @@ func (p *Picture) Apply(update inventory.Update) {
 		t.remove(ref)
 	}
 	t.tell()
-	for _, handler := range p.Handlers {
-		handler.Apply(update)
-	}
 }
 
 func (p *Picture) reset() {
@@ -240,7 +235,7 @@ func (t *take) tell() {
 		t.step.Machines = append(t.step.Machines, m.Live)
 	}
 	t.step.Root = t.root
-	t.step.Namespaces = t.places.namespaces()
+	t.step.Namespaces, t.step.Detached = t.places.namespaces(), t.places.all()
 	for _, follower := range t.Followers {
 		follower.Take(t.step)
 	}

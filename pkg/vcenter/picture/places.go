@@ -79,6 +79,15 @@ func (p *places) in(folder string) *facts.Place {
 	return place
 }
 
+// all are the folders that are detached.
+func (p *places) all() map[facts.ID]bool {
+	ids := make(map[facts.ID]bool, len(p.detached))
+	for folder := range p.detached {
+		ids[p.id(folder)] = true
+	}
+	return ids
+}
+
 // namespaces lists the folders that stand for namespaces. It is the same list as
 // long as nothing in it differs.
 func (p *places) namespaces() []facts.Namespace {
@@ -88,7 +97,11 @@ func (p *places) namespaces() []facts.Namespace {
 	p.stale = false
 	list := make([]facts.Namespace, 0, len(p.told))
 	for _, n := range p.tree.Folders() {
-		list = append(list, facts.Namespace{Name: n.Name, Folder: p.id(n.Folder), Path: n.Path, Detached: p.detached[n.Folder]})
+		told := facts.Namespace{Name: n.Name, Folder: p.id(n.Folder), Path: n.Path, Detached: p.detached[n.Folder]}
+		if p.granted != nil {
+			told.Refused = p.granted.Refused[n.Folder]
+		}
+		list = append(list, told)
 	}
 	if !slices.Equal(list, p.told) {
 		p.told = list

@@ -37,7 +37,7 @@ func TestFollowsVCenter(t *testing.T) {
 	}
 	w := newWorld(t)
 	namespaces := vspherenamespace.NewProjector(vspherenamespace.Config{Logger: klog.Background()})
-	handler := &picture.Picture{Followers: []facts.Follower{w.projector}, Handlers: []inventory.Handler{namespaces}}
+	handler := &picture.Picture{Followers: []facts.Follower{w.projector, namespaces}}
 	collector := &inventory.Collector{
 		Session: session, Handler: handler, Logger: klog.Background(),
 		Kinds: picture.Kinds(),

@@ -8,15 +8,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/vmware/govmomi/vim25/types"
-
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/vcenter/namespace"
 )
-
-// uplinkTag is on the port groups of a distributed switch that no machine may use.
-const uplinkTag = "SYSTEM/DVS.UPLINKPG"
 
 // namesInError is how many names an error lists.
 const namesInError = 20
@@ -29,16 +25,12 @@ type Libraries interface {
 }
 
 // changeNetwork takes in a network, a port group or an opaque network.
-func (p *Projector) changeNetwork(id string, props properties) {
-	tags, _ := props[pathTag].([]types.Tag)
-	if array, ok := props[pathTag].(types.ArrayOfTag); ok {
-		tags = array.Tag
-	}
-	if slices.ContainsFunc(tags, func(tag types.Tag) bool { return tag.Key == uplinkTag }) {
-		delete(p.networks, id)
+func (p *Projector) changeNetwork(told facts.Network) {
+	if told.Uplinks {
+		delete(p.networks, told.ID.Value)
 		return
 	}
-	p.networks[id] = namespace.Decode(props.text(pathName))
+	p.networks[told.ID.Value] = namespace.Decode(told.Name)
 }
 
 // Networks returns the names of the networks and port groups that machines may

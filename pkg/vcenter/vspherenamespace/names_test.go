@@ -41,11 +41,11 @@ func TestFoldersAreServedUnderGrantedNames(t *testing.T) {
 	w := newWorld(t, twoClusters)
 	s := w.start(-1)
 	folder := s.get("team-a").Status.Folder
-	s.projector.SetNames(namespace.Names{}, nil)
+	s.picture.SetNames(namespace.Names{})
 	if list := s.list(); len(list) > 0 {
 		t.Errorf("served without a name: %v", list)
 	}
-	s.projector.SetNames(namespace.Names{Granted: map[string]string{folder: "team-a-hash"}}, map[string]string{folder: "team-a"})
+	s.picture.SetNames(namespace.Names{Granted: map[string]string{folder: "team-a-hash"}, Refused: map[string]string{folder: "team-a"}})
 	got := s.get("team-a-hash")
 	named := meta.FindStatusCondition(got.Status.Conditions, "Named")
 	if len(s.list()) != 1 || got.Status.Folder != folder || named == nil || named.Status != "False" ||
@@ -61,7 +61,9 @@ func TestFoldersAreServedUnderGrantedNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.knows(w.folder("/DC0/vm/Namespaces/argocd").Reference())
-	s.projector.SetNames(namespace.Names{Granted: map[string]string{folder: "team-a-hash"}, Reserved: map[string]bool{"late": true, "argocd": true}}, nil)
+	s.picture.SetNames(namespace.Names{
+		Granted: map[string]string{folder: "team-a-hash"}, Reserved: map[string]bool{"late": true, "argocd": true},
+	})
 	if diff := cmp.Diff(1, len(s.list())); diff != "" || s.get("team-a-hash").Status.Usage.VirtualMachines != 2 {
 		t.Errorf("renamed: %v", s.list())
 	}

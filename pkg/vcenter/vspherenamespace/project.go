@@ -94,7 +94,7 @@ func (p *Projector) owns(e *entry) bool {
 	case e.record == nil:
 		return true
 	case e.record.Folder.IsZero():
-		return p.detached[e.folder]
+		return p.detached[p.id(e.folder)]
 	}
 	return !e.record.Bring
 }
@@ -109,13 +109,11 @@ func (p *Projector) within(e *entry, pool *pool) (count int) {
 	if e.folder == "" {
 		return 0
 	}
-	for _, folder := range p.tree.Below(e.folder) {
-		for m := range p.inFolder[folder] {
-			for at := p.pools[m.pool]; at != nil; at = p.pools[at.parent] {
-				if at == pool {
-					count++
-					break
-				}
+	for m := range p.members[e.folder] {
+		for at := p.pools[m.pool]; at != nil; at = p.pools[at.parent] {
+			if at == pool {
+				count++
+				break
 			}
 		}
 	}
@@ -170,16 +168,14 @@ func (p *Projector) usage(e *entry, pools []*pool) v1alpha1.NamespaceUsage {
 		return shown
 	}
 	storage := taken{}
-	for _, folder := range p.tree.Below(e.folder) {
-		for m := range p.inFolder[folder] {
-			storage.add(m.shown, p.policyNames)
-			if m.template {
-				continue
-			}
-			shown.VirtualMachines++
-			if m.on {
-				shown.PoweredOn++
-			}
+	for m := range p.members[e.folder] {
+		storage.add(m.shown, p.policyNames)
+		if m.template {
+			continue
+		}
+		shown.VirtualMachines++
+		if m.on {
+			shown.PoweredOn++
 		}
 	}
 	shown.Storage = storage.usage()
@@ -239,7 +235,7 @@ func (p *Projector) conclude(e *entry, object *v1alpha1.Namespace) {
 		ready.LastTransitionTime = metav1.NewTime(p.clock.Now().Truncate(1e9))
 	}
 	object.Status.Conditions = []metav1.Condition{ready}
-	if name := p.refused[e.folder]; name != "" && e.folder != "" {
+	if name := e.refused; name != "" {
 		object.Status.Conditions = append(object.Status.Conditions, p.unnamed(e, object, name))
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/vmware/govmomi/vim25/types"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -21,7 +20,6 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/livestore"
-	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/namespace"
 	"github.com/openpacific/pacific/pkg/vcenter/storagepolicy"
 )
@@ -43,23 +41,22 @@ type Projector struct {
 	mirror   livestore.Mirror
 	synced   bool
 	instance string
-	tree     *namespace.Tree
+	root     string // the namespaces folder
+	// parents are the folders that those below the namespaces folder lie in.
+	parents  map[string]string
 	clusters map[string]cluster
 	networks map[string]string // name by id
 	pools    map[string]*pool
 	machines map[string]*machine
-	inFolder map[string]map[*machine]struct{}
+	members  map[string]map[*machine]struct{} // by the folder of the namespace
 	records  map[k8stypes.UID]*stored
-	detached map[string]bool
+	detached map[facts.ID]bool
 	problems map[k8stypes.UID]problem
 	births   map[string]metav1.Time // by folder
-	granted  *namespace.Names
-	// refused are the own names of folders that have another because a Kubernetes
-	// Namespace of that name is not theirs.
-	refused map[string]string
 	// known are the folders and pools of records that were recognised.
-	known   map[facts.ID]bool
-	folders []namespace.Namespace
+	known map[facts.ID]bool
+	// folders are those that stand for namespaces.
+	folders []facts.Namespace
 	// changed yields when folders has changed.
 	changed  chan struct{}
 	policies storagepolicy.Answer
@@ -67,10 +64,11 @@ type Projector struct {
 	policyNames map[string]string
 	// stale: folders, pools, clusters or records are other ones than those the
 	// entries were made of.
-	stale   bool
-	dirty   map[string]struct{} // names of the entries to look at
-	entries map[string]*entry   // by name
-	byPool  map[string]string   // the name of the entry, by pool
+	stale    bool
+	dirty    map[string]struct{} // names of the entries to look at
+	entries  map[string]*entry   // by name
+	byPool   map[string]string   // the name of the entry, by pool
+	byFolder map[string]string   // and by folder
 }
 
 // stored is a record and the state of the document that it is kept in.
@@ -101,7 +99,7 @@ type cluster struct {
 
 // machine is a virtual machine.
 type machine struct {
-	folder, pool string
+	folder, pool string // folder is that of its namespace
 	on, template bool
 	// committed is the space as vCenter tells it, shown is it at the last look.
 	committed int64
@@ -112,9 +110,11 @@ type machine struct {
 type entry struct {
 	name   string
 	folder string // empty: not there
-	record *stored
-	zones  []zone // by name
-	object *v1alpha1.Namespace
+	// refused is the folder's own name, where it may not have that.
+	refused string
+	record  *stored
+	zones   []zone // by name
+	object  *v1alpha1.Namespace
 }
 
 type zone struct {
@@ -145,71 +145,74 @@ func NewProjector(config Config) *Projector {
 }
 
 func (p *Projector) reset() {
-	p.tree = namespace.NewTree("")
-	if p.granted != nil {
-		p.tree.SetNames(*p.granted)
-	}
+	p.parents = map[string]string{}
 	p.clusters = map[string]cluster{}
 	p.networks = map[string]string{}
 	p.pools = map[string]*pool{}
 	p.machines = map[string]*machine{}
-	p.inFolder = map[string]map[*machine]struct{}{}
+	p.members = map[string]map[*machine]struct{}{}
 	p.dirty = map[string]struct{}{}
-	p.byPool = map[string]string{}
+	p.byPool, p.byFolder = map[string]string{}, map[string]string{}
 	p.stale = true
 }
 
-// Apply implements inventory.Handler.
-func (p *Projector) Apply(update inventory.Update) {
+// Take implements facts.Follower.
+func (p *Projector) Take(step facts.Step) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if update.Initial {
+	if step.Initial {
 		p.reset()
 		p.synced = true
 		p.poke()
 	}
-	if update.VCenter != "" && update.VCenter != p.instance {
-		p.instance, p.stale = update.VCenter, true
+	if step.VCenter != "" && step.VCenter != p.instance {
+		p.instance, p.stale = step.VCenter, true
 	}
-	if root := update.NamespacesFolder.Value; root != "" && root != p.tree.Root() {
-		p.tree.SetRoot(root)
+	if !maps.Equal(step.Detached, p.detached) {
 		p.stale = true
 	}
-	for _, object := range update.Changed {
-		p.change(object.Ref, object.Properties)
+	p.root, p.detached = step.Root.Value, step.Detached
+	if !slices.Equal(step.Namespaces, p.folders) {
+		// Names are what the listener grants: they are not news to it.
+		news := !slices.EqualFunc(step.Namespaces, p.folders, func(a, b facts.Namespace) bool { return a.Folder == b.Folder && a.Path == b.Path })
+		if p.folders, p.stale = step.Namespaces, true; news {
+			p.poke()
+		}
 	}
-	for _, ref := range update.Removed {
-		p.remove(ref)
+	p.change(step)
+	for _, id := range step.Removed {
+		p.remove(id)
 	}
-	if update.Initial {
+	if step.Initial {
 		p.replace()
 		return
 	}
 	p.publish()
 }
 
-func (p *Projector) change(ref types.ManagedObjectReference, props properties) {
-	id := ref.Value
-	switch ref.Type {
-	case TypeFolder:
-		p.tree.Set(id, props.text(pathName), props.ref(pathParent).Value)
-		p.stale = true
-	case TypeCluster:
-		p.changeCluster(id, props)
-	case TypeResourcePool:
-		p.changePool(id, props)
-	case TypeVirtualMachine:
-		p.changeMachine(id, props)
-	case TypeNetwork, typePortgroup, typeOpaqueNetwork:
-		p.changeNetwork(id, props)
+func (p *Projector) change(step facts.Step) {
+	for _, folder := range step.Folders {
+		p.parents[folder.ID.Value] = folder.Parent.Value
+	}
+	for _, cluster := range step.Clusters {
+		p.changeCluster(cluster)
+	}
+	for i := range step.Pools {
+		p.changePool(&step.Pools[i])
+	}
+	for _, machine := range step.Machines {
+		p.changeMachine(machine)
+	}
+	for _, network := range step.Networks {
+		p.changeNetwork(network)
 	}
 }
 
 // changeCluster takes in a cluster that is a zone.
-func (p *Projector) changeCluster(id string, props properties) {
+func (p *Projector) changeCluster(told facts.Cluster) {
+	id := told.ID.Value
 	before, known := p.clusters[id]
-	drs, told := props[pathDRS]
-	next := cluster{name: props.text(pathName), drsOff: told && drs != nil && !props.bool(pathDRS)}
+	next := cluster{name: told.Name, drsOff: told.DRSOff}
 	switch {
 	case !p.zones.Has(next.name):
 		delete(p.clusters, id)
@@ -220,16 +223,16 @@ func (p *Projector) changeCluster(id string, props properties) {
 	}
 }
 
-func (p *Projector) changePool(id string, props properties) {
-	parent := props.ref(pathParent)
+func (p *Projector) changePool(told *facts.Pool) {
+	id := told.ID.Value
 	next := &pool{
-		id: id, name: props.text(pathName), parent: parent.Value, cluster: props.ref(pathOwner).Value,
-		root: parent.Type == TypeCluster,
+		id: id, name: told.Name, parent: told.Parent.Value, cluster: told.Owner.Value,
+		root: told.Parent.Type == TypeCluster,
 		has: portion{
-			cpu:    allocationOf(props.int64(pathCPULimit), props.int64(pathCPUReservation)),
-			memory: allocationOf(props.int64(pathMemoryLimit), props.int64(pathMemoryReservation)),
+			cpu:    allocation{limit: told.CPU.Limit, reservation: told.CPU.Reservation},
+			memory: allocation{limit: told.Memory.Limit, reservation: told.Memory.Reservation},
 		},
-		now: usage{mhz: props.amount(pathCPUUsage), bytes: props.amount(pathMemoryUsage)},
+		now: usage{mhz: told.UsedCPU, bytes: told.UsedMemory},
 	}
 	before := p.pools[id]
 	if before == nil {
@@ -248,25 +251,28 @@ func (p *Projector) changePool(id string, props properties) {
 	*before = *next // the entries point at it
 }
 
-func (p *Projector) changeMachine(id string, props properties) {
+func (p *Projector) changeMachine(told *facts.Live) {
+	id, committed := told.ID.Value, int64(0)
+	if told.Space != nil {
+		committed = told.Space.Committed
+	}
 	m := p.machines[id]
 	if m == nil {
-		m = &machine{committed: props.amount(pathCommitted)}
+		m = &machine{committed: committed}
 		m.shown = p.spaceOf(id, m)
 		p.machines[id] = m
 	}
 	before := *m
-	m.folder, m.template = props.ref(pathParent).Value, props.bool(pathTemplate)
-	m.on = props.text(pathPowerState) == string(types.VirtualMachinePowerStatePoweredOn)
-	m.committed = props.amount(pathCommitted)
+	m.folder, m.pool, m.template = told.Place.Folder.Value, told.Pool.Value, told.Template
+	m.on = told.PowerState == facts.PoweredOn
+	m.committed = committed
 	if before.folder != m.folder {
 		p.leave(before.folder, m)
-		if p.inFolder[m.folder] == nil {
-			p.inFolder[m.folder] = map[*machine]struct{}{}
+		if p.members[m.folder] == nil {
+			p.members[m.folder] = map[*machine]struct{}{}
 		}
-		p.inFolder[m.folder][m] = struct{}{}
+		p.members[m.folder][m] = struct{}{}
 	}
-	m.pool = props.ref(pathPool).Value
 	if before.folder != m.folder || before.pool != m.pool || before.on != m.on || before.template != m.template {
 		p.mark(before.folder)
 		p.mark(m.folder)
@@ -274,25 +280,24 @@ func (p *Projector) changeMachine(id string, props properties) {
 }
 
 func (p *Projector) leave(folder string, m *machine) {
-	delete(p.inFolder[folder], m)
-	if len(p.inFolder[folder]) == 0 {
-		delete(p.inFolder, folder)
+	delete(p.members[folder], m)
+	if len(p.members[folder]) == 0 {
+		delete(p.members, folder)
 	}
 }
 
-// mark has the namespace looked at in which a folder lies.
+// mark has the namespace of a folder looked at.
 func (p *Projector) mark(folder string) {
-	if name := p.tree.Locate(folder).Namespace; name != "" {
+	if name := p.byFolder[folder]; name != "" {
 		p.dirty[name] = struct{}{}
 	}
 }
 
-func (p *Projector) remove(ref types.ManagedObjectReference) {
-	id := ref.Value
-	switch ref.Type {
+func (p *Projector) remove(gone facts.ID) {
+	id := gone.Value
+	switch gone.Type {
 	case TypeFolder:
-		p.tree.Remove(id)
-		p.stale = true
+		delete(p.parents, id)
 	case TypeCluster:
 		delete(p.clusters, id)
 		p.stale = true
@@ -315,7 +320,7 @@ func (p *Projector) remove(ref types.ManagedObjectReference) {
 // the order in which it came.
 func (p *Projector) arrange() {
 	before := p.entries
-	p.entries, p.byPool = map[string]*entry{}, map[string]string{}
+	p.entries, p.byPool, p.byFolder = map[string]*entry{}, map[string]string{}, map[string]string{}
 	byFolder, byName := map[string]*stored{}, map[string][]*stored{}
 	for _, uid := range slices.Sorted(maps.Keys(p.records)) {
 		record := p.records[uid]
@@ -327,26 +332,23 @@ func (p *Projector) arrange() {
 	}
 	linked := map[*stored]bool{}
 	paths := map[string]string{}
-	folders := p.tree.Folders()
-	// Names are what the listener grants: they are not news to it.
-	same := slices.EqualFunc(folders, p.folders, func(a, b namespace.Namespace) bool { return a.Folder == b.Folder && a.Path == b.Path })
-	if p.folders = slices.Clone(folders); !same {
-		p.poke()
-	}
-	slices.SortStableFunc(folders, func(a, b namespace.Namespace) int { return cmp.Compare(b.Name, a.Name) }) // those without a name last
+	folders := slices.Clone(p.folders)
+	slices.SortStableFunc(folders, func(a, b facts.Namespace) int { return cmp.Compare(b.Name, a.Name) }) // those without a name last
 	for _, folder := range folders {
-		name, record := folder.Name, byFolder[folder.Folder]
+		id := folder.Folder.Value
+		name, record := folder.Name, byFolder[id]
 		if record == nil && len(byName[name]) > 0 {
 			record = byName[name][0]
 		}
 		if name == "" && record != nil && p.entries[record.Metadata.Name] == nil {
 			name = record.Metadata.Name // until it is granted one
 		}
-		if name == "" || record == nil && p.detached[folder.Folder] {
+		if name == "" || record == nil && folder.Detached {
 			continue
 		}
 		linked[record], paths[name] = true, folder.Path
-		p.entries[name] = &entry{name: name, folder: folder.Folder, record: record}
+		p.entries[name] = &entry{name: name, folder: id, record: record, refused: folder.Refused}
+		p.byFolder[id] = name
 	}
 	for _, uid := range slices.Sorted(maps.Keys(p.records)) {
 		record := p.records[uid]
@@ -491,28 +493,6 @@ func (p *Projector) replace() {
 		objects[KeyPrefix+name] = e.object
 	}
 	mirror.Replace(objects)
-}
-
-// SetDetached names the folders, by managed-object id, whose Kubernetes
-// Namespaces were deleted. Without a record they are not served.
-func (p *Projector) SetDetached(folders map[string]bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.detached = maps.Clone(folders)
-	p.stale = true
-	p.publish()
-}
-
-// SetNames says under which names folders are served; no other is served from
-// then on. refused are the own names of those that have another, because a
-// Kubernetes Namespace of that name is not theirs.
-func (p *Projector) SetNames(names namespace.Names, refused map[string]string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.granted, p.refused = &names, maps.Clone(refused)
-	p.tree.SetNames(names)
-	p.stale = true
-	p.publish()
 }
 
 func (p *Projector) poke() {

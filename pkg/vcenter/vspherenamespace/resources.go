@@ -21,17 +21,6 @@ const (
 // allocation is what a pool may take and what is kept for it: MHz or MiB.
 type allocation struct{ limit, reservation int64 }
 
-func allocationOf(limit, reservation *int64) allocation {
-	a := allocation{limit: unlimited}
-	if limit != nil && *limit >= 0 {
-		a.limit = *limit
-	}
-	if reservation != nil {
-		a.reservation = max(0, *reservation)
-	}
-	return a
-}
-
 // portion is what one pool may take.
 type portion struct{ cpu, memory allocation }
 

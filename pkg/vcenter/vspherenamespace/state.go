@@ -71,9 +71,9 @@ func (p *Projector) findUID(uid k8stypes.UID) (state, bool) {
 func (p *Projector) folderNamed(name string) (folder string, detached bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, f := range p.tree.Folders() {
+	for _, f := range p.folders {
 		if f.Name == name || f.Path == name {
-			return f.Folder, p.detached[f.Folder]
+			return f.Folder.Value, f.Detached
 		}
 	}
 	return "", false
@@ -81,7 +81,7 @@ func (p *Projector) folderNamed(name string) (folder string, detached bool) {
 
 // Folders lists the folders that stand for vSphere Namespaces, detached ones and
 // those without a name too, and says whether they are known.
-func (p *Projector) Folders() ([]namespace.Namespace, bool) {
+func (p *Projector) Folders() ([]facts.Namespace, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.folders), p.synced
@@ -140,8 +140,10 @@ func (p *Projector) see(id facts.ID) (Sight, bool) {
 	}
 	switch id.Type {
 	case TypeFolder:
-		if folder, there := p.tree.Top(id.Value); there {
-			return Sight{Name: folder.Path, Parent: p.id(p.tree.Root())}, true
+		for _, folder := range p.folders {
+			if folder.Folder == id {
+				return Sight{Name: folder.Path, Parent: p.id(p.root)}, true
+			}
 		}
 	case TypeResourcePool:
 		if pool := p.pools[id.Value]; pool != nil {
@@ -202,21 +204,37 @@ func (p *Projector) Awaited(name string) bool {
 func (p *Projector) knowsFolder(id string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.tree.Locate(id).Folder != ""
+	return p.namespaceOf(id) != ""
 }
 
 // liesIn says whether a folder is the one of a namespace, or lies below it.
 func (p *Projector) liesIn(id, folder string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.tree.Locate(id).Folder == folder
+	return p.namespaceOf(id) == folder
 }
 
 // isDetached says whether the Kubernetes Namespace of a folder was deleted.
 func (p *Projector) isDetached(id string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.detached[id]
+	return p.detached[p.id(id)]
+}
+
+// namespaceOf returns the folder that stands for the namespace which a folder is of,
+// "" where it is of none.
+func (p *Projector) namespaceOf(id string) string {
+	for range len(p.parents) + 1 {
+		parent, known := p.parents[id]
+		switch {
+		case !known:
+			return ""
+		case parent == p.root:
+			return id
+		}
+		id = parent
+	}
+	return ""
 }
 
 // Terminating are the folders whose vSphere Namespaces are being deleted.
@@ -235,7 +253,7 @@ func (p *Projector) Terminating() map[string]bool {
 func (p *Projector) namespacesFolder() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.tree.Root()
+	return p.root
 }
 
 func (p *Projector) isSynced() bool {

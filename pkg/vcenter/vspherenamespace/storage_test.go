@@ -18,9 +18,11 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	"github.com/openpacific/pacific/pkg/vcenter/picture"
 	"github.com/openpacific/pacific/pkg/vcenter/storagepolicy"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
@@ -187,6 +189,7 @@ func TestStorageIsSplit(t *testing.T) {
 		return object("VirtualMachine", id, map[string]any{"name": id, "parent": ref("Folder", "group-v2"), "summary.storage.committed": committed})
 	}
 	p := vspherenamespace.NewProjector(vspherenamespace.Config{Logger: klog.Background()})
+	feed := &picture.Picture{Followers: []facts.Follower{p}}
 	mirror := &mirrored{}
 	p.Attach(mirror)
 	update := inventory.Update{
@@ -197,7 +200,7 @@ func TestStorageIsSplit(t *testing.T) {
 			machine("vm-1", 100*unit), machine("vm-2", 10*unit), machine("vm-3", 3*unit), machine("vm-4", 5*unit),
 		},
 	}
-	p.Apply(update)
+	feed.Apply(update)
 	shows := func(what string, want map[string]int64) {
 		t.Helper()
 		got := map[string]int64{}
@@ -232,6 +235,6 @@ func TestStorageIsSplit(t *testing.T) {
 	moved.Policies = []storagepolicy.Policy{{ID: "b", Name: "Silver"}}
 	p.SetStoragePolicies(moved)
 	shows("renamed", map[string]int64{"": 18, "Silver": 100})
-	p.Apply(inventory.Update{Removed: []types.ManagedObjectReference{ref("VirtualMachine", "vm-1")}})
+	feed.Apply(inventory.Update{NamespacesFolder: ref("Folder", "group-v1"), Removed: []types.ManagedObjectReference{ref("VirtualMachine", "vm-1")}})
 	shows("removed", map[string]int64{"": 18})
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	"github.com/openpacific/pacific/pkg/vcenter/picture"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
@@ -80,18 +81,18 @@ type folders struct {
 	// taken are names of Kubernetes Namespaces of others, reserved those that were
 	// reserved and not released.
 	taken, reserved map[string]bool
-	projector       *vspherenamespace.Projector
+	picture         *picture.Picture
 }
 
 func (f *folders) Detach(_ context.Context, folder facts.ID, _ string) error {
 	f.detached[folder.Value] = true
-	f.projector.SetDetached(f.detached)
+	f.picture.SetDetached(f.detached)
 	return nil
 }
 
 func (f *folders) Attach(_ context.Context, folder facts.ID) error {
 	delete(f.detached, folder.Value)
-	f.projector.SetDetached(f.detached)
+	f.picture.SetDetached(f.detached)
 	return nil
 }
 
@@ -223,6 +224,7 @@ func newWorld(t *testing.T, build vcentertest.Inventory) *world {
 type server struct {
 	*world
 	projector *vspherenamespace.Projector
+	picture   *picture.Picture
 	backend   *vspherenamespace.Backend
 	store     *livestore.Store
 	stop      func()
@@ -232,21 +234,13 @@ type server struct {
 func (w *world) start(steps int) *server {
 	w.t.Helper()
 	s := &server{world: w, projector: vspherenamespace.NewProjector(vspherenamespace.Config{Logger: klog.Background(), Zones: w.zones})}
-	collector := &inventory.Collector{
-		Session: w.session, Handler: s.projector, Logger: klog.Background(),
-		Kinds: []inventory.Kind{
-			{Type: vspherenamespace.TypeVirtualMachine, Root: inventory.RootNamespaces, Paths: vspherenamespace.Paths()},
-			{Type: vspherenamespace.TypeFolder, Root: inventory.RootNamespaces, Paths: vspherenamespace.FolderPaths()},
-			{Type: vspherenamespace.TypeCluster, Root: inventory.RootInventory, Paths: vspherenamespace.ClusterPaths()},
-			{Type: vspherenamespace.TypeResourcePool, Root: inventory.RootInventory, Paths: vspherenamespace.ResourcePoolPaths()},
-			{Type: vspherenamespace.TypeNetwork, Root: inventory.RootInventory, Paths: vspherenamespace.NetworkPaths()},
-		},
-	}
+	s.picture = &picture.Picture{Followers: []facts.Follower{s.projector}}
+	collector := &inventory.Collector{Session: w.session, Handler: s.picture, Logger: klog.Background(), Kinds: picture.Kinds()}
 	alive := &life{steps: steps}
 	writer := &vcenter.Writer{Session: w.session, Reign: vcentertest.Reign{}, Following: vcentertest.Following}
 	s.backend = &vspherenamespace.Backend{
 		Session: mortal{w.session, alive}, Writer: mortalWriter{mortal{writer, alive}, writer}, Projector: s.projector, Refresher: collector,
-		Documents: mortalDocuments{w.records, alive}, Folders: &folders{detached: w.detached, taken: w.taken, reserved: w.reserved, projector: s.projector}, Logger: klog.Background(),
+		Documents: mortalDocuments{w.records, alive}, Folders: &folders{detached: w.detached, taken: w.taken, reserved: w.reserved, picture: s.picture}, Logger: klog.Background(),
 	}
 	scheme := runtime.NewScheme()
 	install.Install(scheme)
@@ -268,7 +262,7 @@ func (w *world) start(steps int) *server {
 	if err := restorer.Restore(w.t.Context(), "vcenter-1"); err != nil {
 		w.t.Fatal(err)
 	}
-	s.projector.SetDetached(w.detached)
+	s.picture.SetDetached(w.detached)
 	s.projector.Attach(s.store)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
