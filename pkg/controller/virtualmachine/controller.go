@@ -28,8 +28,6 @@ import (
 const (
 	// syncTimeout bounds one pass over one machine.
 	syncTimeout = 2 * time.Minute
-	// movedInterval is how long a change in vCenter has to show in the machine that is served.
-	movedInterval = 500 * time.Millisecond
 	// terminatingInterval is how often a machine is looked at whose Namespace is being deleted.
 	terminatingInterval = 5 * time.Second
 )
@@ -71,7 +69,8 @@ type Namespaces interface {
 	Terminating(ctx context.Context, name string) (bool, error)
 }
 
-// errMoved says that a machine is not any more what was decided on. It is decided on anew, when that shows.
+// errMoved says that a machine is not any more what was decided on. It is decided on anew, when that shows: soon as a
+// rule, but it may last that vCenter tells of it to nobody.
 var errMoved = fmt.Errorf("it is not what was decided on any more: %w", failure.Conflict)
 
 // errTemplate says that a machine is a template, which cannot be changed.
@@ -120,6 +119,11 @@ func (c *Controller) worker() controller.Worker {
 	return controller.Worker{
 		Timeout: syncTimeout,
 		Failed: func(key string, err error) {
+			if errors.Is(err, errMoved) {
+				c.Logger.V(2).Info("A virtual machine has changed in vCenter, so it is decided on anew",
+					"virtualMachine", key, "reason", err.Error())
+				return
+			}
 			c.Logger.Error(err, "Cannot bring the virtual machine to what was declared, trying again", "virtualMachine", key)
 		},
 		Sync: func(ctx context.Context, key string) (time.Duration, error) {
@@ -238,11 +242,10 @@ func (c *Controller) setPower(ctx context.Context, m Machine, target vmopv1.Virt
 	mode vmopv1.VirtualMachinePowerOpMode) (time.Duration, error) {
 	vm := m.Object
 	again, err := c.change(ctx, m.Facts, target, mode, c.askedAt(vm.UID))
-	if errors.Is(err, errMoved) || errors.Is(err, failure.NotFound) {
-		c.Logger.V(2).Info("A virtual machine has changed in vCenter, so its power is decided on anew",
-			"virtualMachine", klog.KObj(vm), "reason", err.Error())
-		return movedInterval, nil
+	if errors.Is(err, errMoved) {
+		return 0, err
 	}
+	// That something is not found may be said of one of its files, and lasts then. A machine that is gone goes from here too.
 	if err != nil {
 		c.Machines.SetCondition(vm.Namespace, vm.Name, vm.UID, metav1.Condition{
 			Type: vmopv1.VirtualMachinePowerStateSynced, Status: metav1.ConditionFalse,

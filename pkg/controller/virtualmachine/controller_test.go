@@ -361,8 +361,7 @@ func TestVCenterHasTheLastWord(t *testing.T) {
 		w.inVCenter = map[string]facts.Machine{"vm": now}
 		c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Clock: clocktesting.NewFakePassiveClock(time.Now()), asked: map[types.UID]time.Time{}}
 		m, _ := w.Find("team-a", "vm")
-		again, err := c.sync(t.Context(), m)
-		if err != nil || again != movedInterval {
+		if again, err := c.sync(t.Context(), m); !errors.Is(err, errMoved) || again != 0 {
 			t.Errorf("%s: come again after %s, %v", name, again, err)
 		}
 		if acts, released, conditions := w.read(); len(acts) > 0 || len(released) > 0 || conditions > 0 {
@@ -398,6 +397,31 @@ func TestAGuestIsAskedOnceAndThenWaitedFor(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatLastsIsTriedEverMoreRarely: each attempt is calls to vCenter, or a task of it.
+func TestWhatLastsIsTriedEverMoreRarely(t *testing.T) {
+	lost := failureOf("the disk web.vmdk", failure.NotFound)
+	for name, w := range map[string]*world{
+		"a file of the machine is missing": {fail: lost},
+		"vCenter tells no configuration":   {inVCenter: map[string]facts.Machine{"vm": {ID: facts.ID{Type: "VirtualMachine", Value: "vm"}}}},
+	} {
+		vm := machine("vm", on, off, nil)
+		w.source, w.machines = cachetesting.NewFakeControllerSource(), map[string]*vmopv1.VirtualMachine{"vm": vm}
+		w.conditions = map[string]metav1.Condition{}
+		c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Clock: clocktesting.NewFakePassiveClock(time.Now()), asked: map[types.UID]time.Time{}}
+		m, _ := w.Find("team-a", "vm")
+		// An error has the queue wait twice as long each time.
+		if again, err := c.sync(t.Context(), m); err == nil || again != 0 {
+			t.Errorf("%s: come again after %s, %v", name, again, err)
+		}
+		_, _, conditions := w.read()
+		if want := map[bool]int{true: 1}[w.fail != nil]; conditions != want {
+			t.Errorf("%s: %d conditions, want %d", name, conditions, want)
+		}
+	}
+}
+
+func failureOf(what string, kind failure.Kind) error { return fmt.Errorf("%s: %w", what, kind) }
 
 func TestAFailureIsShownAndTriedAgain(t *testing.T) {
 	w := &world{fail: errors.New("no host is compatible")}
@@ -437,11 +461,16 @@ func TestDeletionsThatAreOverAreTakenOut(t *testing.T) {
 		return m
 	}
 	w := &world{
-		records: map[facts.ID]facts.Head{id("left"): head("left"), id("gone"): head("gone"), id("template"): head("template"), id("rewritten"): head("rewritten")},
+		records: map[facts.ID]facts.Head{
+			id("left"): head("left"), id("gone"): head("gone"), id("template"): head("template"), id("rewritten"): head("rewritten"),
+			id("emptied"): head("emptied"), id("done"): head("done"),
+		},
 		inVCenter: map[string]facts.Machine{
 			"left":      in("left", nil),
 			"template":  in("template", func(m *facts.Machine) { m.Template = true }),
 			"rewritten": in("rewritten", func(m *facts.Machine) { m.Head.Sequence = 5 }),
+			"emptied":   in("emptied", func(m *facts.Machine) { m.Head = nil }),
+			"done":      in("done", func(m *facts.Machine) { m.Head.Sequence, m.Head.Deletion = 5, time.Time{} }),
 		},
 	}
 	start(t, w)

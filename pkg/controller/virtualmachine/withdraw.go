@@ -35,6 +35,9 @@ func (w withdrawals) run(ctx context.Context, workers int) {
 	running.Wait()
 }
 
+// errOver says that there is no deletion in a record.
+var errOver = fmt.Errorf("no deletion is asked for in it: %w", failure.Conflict)
+
 // follow queues what is to be withdrawn when there is something new, and now and then, so that nothing depends on one
 // notice.
 func (w withdrawals) follow(ctx context.Context, queue controller.Queue) {
@@ -64,7 +67,10 @@ func (w withdrawals) sync(ctx context.Context, key string) (time.Duration, error
 		return 0, nil
 	}
 	err = w.Verbs.Amend(ctx, id, func(now facts.Machine) (facts.Head, error) {
-		if now.Head == nil || !now.Head.Equal(head) {
+		if now.Head == nil || now.Head.Deletion.IsZero() {
+			return facts.Head{}, errOver
+		}
+		if !now.Head.Equal(head) {
 			return facts.Head{}, fmt.Errorf("its record was changed: %w", errMoved)
 		}
 		if now.Template {
@@ -84,9 +90,9 @@ func (w withdrawals) sync(ctx context.Context, key string) (time.Duration, error
 			"virtualMachine", key, "reason", err.Error())
 		w.Machines.Forget(id)
 		return 0, nil
-	case errors.Is(err, errMoved):
-		// The list will say what is to be done now.
-		return time.Second, nil
+	case errors.Is(err, errOver):
+		w.Machines.Forget(id)
+		return 0, nil
 	case err == nil:
 		w.Logger.Info("Took a deletion that is over out of a virtual machine's record",
 			"virtualMachine", id.Value, "machine", head.Namespace+"/"+head.Name)
