@@ -78,7 +78,7 @@ func newSite(options *Options, installation string, reign vcenter.Reign, registe
 		v.source = options.Inventory(v.picture)
 	}
 	v.writer = &vcenter.Writer{Session: session, Reign: reign, Following: func() error { return following(v.source.Status()) }}
-	v.verbs = &machine.Verbs{Writer: v.writer, Root: v.machines.NamespacesFolder}
+	v.verbs = &machine.Verbs{Writer: v.writer, Root: v.machines.NamespacesFolder, Asks: v.machines.Asks}
 	v.policies = storagePolicies{&storagepolicy.Catalogue{
 		Session: session, Handler: v.namespaces, Logger: logger.WithName("storagepolicies"), Clock: realClock,
 	}}

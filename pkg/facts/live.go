@@ -39,6 +39,8 @@ type Live struct {
 	// Connection is vCenter's word for whether it reaches the machine; empty where
 	// it does not tell.
 	Connection string
+	// Question is what it waits with for somebody's answer in vCenter.
+	Question string
 	// Snapshot says that it has one.
 	Snapshot bool
 	// Space is what its files take, nil where vCenter does not tell.
@@ -206,7 +208,7 @@ func (l *Live) Machine() Machine {
 	m := Machine{
 		ID: l.ID, Name: l.Name, InstanceUUID: l.InstanceUUID, Template: l.Template, Folders: l.Folders, PauseOption: l.PauseOption,
 		PowerState: l.PowerState, Connected: l.Connection == "" || l.Connection == Connected,
-		ToolsRunning: l.Guest.Tools == ToolsRunning, ChangeVersion: l.ChangeVersion,
+		ToolsRunning: l.Guest.Tools == ToolsRunning, Question: l.Question, ChangeVersion: l.ChangeVersion,
 	}
 	if l.Record != nil {
 		if m.HeadError = l.Record.Err; m.HeadError == nil {

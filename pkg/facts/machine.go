@@ -36,6 +36,8 @@ type Machine struct {
 	Connected bool
 	// ToolsRunning says that there is a guest that can be asked for something.
 	ToolsRunning bool
+	// Question is what the machine waits with for somebody's answer in vCenter: until then its power cannot be changed.
+	Question string
 	// ChangeVersion is the version of the configuration.
 	ChangeVersion string
 }

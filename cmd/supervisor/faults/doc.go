@@ -6,6 +6,7 @@
 // whole; `make faults` runs them.
 //
 //   - vcenter_fault_test.go, server_fault_test.go: faults, and recovery from each.
+//   - question_test.go: machines that wait for an answer in vCenter.
 //   - stale_test.go: machines that are rescued while the inventory cannot be read.
 //   - kills_test.go: a hundred random faults while vSphere Namespaces are made, changed and deleted. KILLS and KILLS_SEED
 //     say how many, and which.

@@ -184,7 +184,8 @@ func powerIsAsDeclared(vm *vmopv1.VirtualMachine) bool {
 // sync makes one step and returns after how long to come again.
 func (c *Controller) sync(ctx context.Context, m Machine) (time.Duration, error) {
 	vm := m.Object
-	if m.Facts.Paused() {
+	if m.Facts.Paused() || m.Facts.Question != "" {
+		// It comes again when that is over.
 		return 0, nil
 	}
 	if vm.DeletionTimestamp != nil {

@@ -48,6 +48,7 @@ type world struct {
 	inVCenter   map[string]facts.Machine
 	made        map[string]bool
 	noTools     bool
+	asking      map[string]string
 	paused      map[string]bool
 	terminating bool
 	deaf        bool // guests do not do what they are asked for
@@ -65,7 +66,7 @@ type world struct {
 func (w *world) seen(vm *vmopv1.VirtualMachine) facts.Machine {
 	m := facts.Machine{
 		ID: facts.ID{Type: "VirtualMachine", Value: vm.Name}, Name: vm.Name, InstanceUUID: string(vm.UID), PowerState: live[vm.Status.PowerState],
-		Head: &facts.Head{UID: string(vm.UID), Sequence: 1}, ToolsRunning: !w.noTools,
+		Head: &facts.Head{UID: string(vm.UID), Sequence: 1}, ToolsRunning: !w.noTools, Question: w.asking[vm.Name],
 	}
 	m.Head.Paused = vmoperator.PausedByUser(vm.Annotations)
 	if w.paused[vm.Name] {
@@ -275,17 +276,20 @@ func TestWhatIsDone(t *testing.T) {
 		withdrawn     []string
 		wantCondition string
 	}{
-		"as declared":                    {machine: machine("vm", on, on, nil)},
-		"nothing declared":               {machine: machine("vm", "", off, nil)},
-		"power on":                       {machine: machine("vm", on, off, nil), want: []string{"power on"}},
-		"power off":                      {machine: machine("vm", off, on, nil), want: []string{"shut down the guest"}},
-		"power off hard":                 {machine: machine("vm", off, on, hard), want: []string{"power off"}},
-		"power off, no tools":            {machine: machine("vm", off, on, nil), world: &world{noTools: true}, want: []string{"power off"}},
-		"power off, suspended":           {machine: machine("vm", off, suspended, nil), want: []string{"power off"}},
-		"suspend":                        {machine: machine("vm", suspended, on, nil), want: []string{"suspend the guest"}},
-		"suspend hard":                   {machine: machine("vm", suspended, on, hard), want: []string{"suspend"}},
-		"suspend what is off":            {machine: machine("vm", suspended, off, nil), wantCondition: "it is powered off, and only one that runs can be suspended: invalid"},
-		"paused by annotation":           {machine: machine("vm", on, off, func(vm *vmopv1.VirtualMachine) { vm.Annotations = map[string]string{vmopv1.PauseAnnotation: ""} })},
+		"as declared":           {machine: machine("vm", on, on, nil)},
+		"nothing declared":      {machine: machine("vm", "", off, nil)},
+		"power on":              {machine: machine("vm", on, off, nil), want: []string{"power on"}},
+		"power off":             {machine: machine("vm", off, on, nil), want: []string{"shut down the guest"}},
+		"power off hard":        {machine: machine("vm", off, on, hard), want: []string{"power off"}},
+		"power off, no tools":   {machine: machine("vm", off, on, nil), world: &world{noTools: true}, want: []string{"power off"}},
+		"power off, suspended":  {machine: machine("vm", off, suspended, nil), want: []string{"power off"}},
+		"suspend":               {machine: machine("vm", suspended, on, nil), want: []string{"suspend the guest"}},
+		"suspend hard":          {machine: machine("vm", suspended, on, hard), want: []string{"suspend"}},
+		"suspend what is off":   {machine: machine("vm", suspended, off, nil), wantCondition: "it is powered off, and only one that runs can be suspended: invalid"},
+		"paused by annotation":  {machine: machine("vm", on, off, func(vm *vmopv1.VirtualMachine) { vm.Annotations = map[string]string{vmopv1.PauseAnnotation: ""} })},
+		"waiting for an answer": {machine: machine("vm", on, off, nil), world: &world{asking: map[string]string{"vm": "moved or copied?"}}},
+		"deleted, waiting for an answer": {machine: machine("vm", "", off, deleting),
+			world: &world{made: map[string]bool{"vm": true}, asking: map[string]string{"vm": "moved or copied?"}}},
 		"paused by an admin":             {machine: machine("vm", on, off, nil), world: &world{paused: map[string]bool{"vm": true}}},
 		"deleted while on":               {machine: machine("vm", on, on, deleting), world: &world{made: map[string]bool{"vm": true}}, want: []string{"shut down the guest"}, released: []string{"vm"}},
 		"deleted while off":              {machine: machine("vm", on, off, deleting), world: &world{made: map[string]bool{"vm": true}}, released: []string{"vm"}},

@@ -31,6 +31,7 @@ const (
 	pathPowerState      = "runtime.powerState"
 	pathConnectionState = "runtime.connectionState"
 	pathToolsRunning    = "guest.toolsRunningStatus"
+	pathQuestion        = "runtime.question.text"
 )
 
 // reading is a machine as vCenter has it now, with the body of its record.
@@ -52,7 +53,7 @@ func read(ctx context.Context, client *vim25.Client, id, root facts.ID) (reading
 		SpecSet: []types.PropertyFilterSpec{{
 			PropSet: []types.PropertySpec{
 				{Type: typeMachine, PathSet: []string{pathName, pathParent, pathInstanceUUID, pathTemplate, pathChangeVersion,
-					pathRecord, pathPause, pathPowerState, pathConnectionState, pathToolsRunning}},
+					pathRecord, pathPause, pathPowerState, pathConnectionState, pathToolsRunning, pathQuestion}},
 				{Type: typeFolder, PathSet: []string{pathParent}},
 			},
 			ObjectSet: []types.ObjectSpec{{
@@ -88,6 +89,7 @@ func read(ctx context.Context, client *vim25.Client, id, root facts.ID) (reading
 		Template: machine[pathTemplate] == true, PauseOption: option(machine[pathPause]),
 		PowerState: text(machine[pathPowerState]), Connected: connected(text(machine[pathConnectionState])),
 		ToolsRunning:  text(machine[pathToolsRunning]) == string(types.VirtualMachineToolsRunningStatusGuestToolsRunning),
+		Question:      text(machine[pathQuestion]),
 		ChangeVersion: text(machine[pathChangeVersion]),
 		Folders:       folders(refOf(machine[pathParent]), parents, root),
 	}}

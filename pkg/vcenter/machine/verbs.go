@@ -37,10 +37,16 @@ type Still = func(now facts.Machine) error
 // Verbs act on one virtual machine each. Its fields are set before use. Errors have a failure kind: NotFound when the
 // machine is not in vCenter any more, that of still's error when it refused, Unavailable when nothing may be changed
 // now.
+//
+// None but those of the record wait for a machine that waits for somebody's answer in vCenter: that is a Conflict, and a
+// task that was started goes on when somebody has answered.
 type Verbs struct {
 	Writer Writer
 	// Root is the namespaces folder, up to which the place of a machine is told.
 	Root func() facts.ID
+	// Asks returns what a machine asks as soon as it waits for somebody's answer in vCenter, and "" when ctx ends first. Nil:
+	// nobody knows.
+	Asks func(ctx context.Context, id facts.ID) string
 }
 
 // PowerOn powers a machine on. One that is on by then is no failure.
@@ -181,13 +187,42 @@ func (v *Verbs) power(ctx context.Context, verb string, id facts.ID, target stri
 }
 
 func (v *Verbs) task(ctx context.Context, verb string, id facts.ID, still Still, start starting) error {
+	ctx, stop := v.untilAsked(ctx, id)
+	defer stop(nil)
 	_, err := v.Writer.RunTask(ctx, operation(verb, id), func(ctx context.Context, client *vim25.Client) (reference, error) {
 		if err := v.decide(ctx, client, id, still); err != nil {
 			return reference{}, err
 		}
 		return start(ctx, client, refer(id))
 	})
+	var asked *askedError
+	if err != nil && errors.As(context.Cause(ctx), &asked) {
+		return fmt.Errorf("%s: %w", operation(verb, id), asked)
+	}
 	return err
+}
+
+// askedError says that a machine waits for somebody's answer. A task that was started goes on after that.
+type askedError struct{ question string }
+
+func (e *askedError) Error() string {
+	return fmt.Sprintf("the virtual machine waits in vCenter for an answer to: %q", e.question)
+}
+
+func (e *askedError) Unwrap() error { return failure.Conflict }
+
+// untilAsked returns a context that ends also when the machine comes to wait for somebody's answer: nobody knows how long
+// a task takes then.
+func (v *Verbs) untilAsked(ctx context.Context, id facts.ID) (context.Context, context.CancelCauseFunc) {
+	ctx, stop := context.WithCancelCause(ctx)
+	if v.Asks != nil {
+		go func() {
+			if question := v.Asks(ctx, id); question != "" {
+				stop(&askedError{question})
+			}
+		}()
+	}
+	return ctx, stop
 }
 
 func (v *Verbs) do(ctx context.Context, verb string, id facts.ID, still Still, act acting) error {
@@ -205,7 +240,13 @@ func (v *Verbs) decide(ctx context.Context, client *vim25.Client, id facts.ID, s
 	if err != nil {
 		return err
 	}
-	return still(now.Machine)
+	if err := still(now.Machine); err != nil {
+		return err
+	}
+	if now.Question != "" {
+		return &askedError{now.Question}
+	}
+	return nil
 }
 
 func refer(id facts.ID) reference {

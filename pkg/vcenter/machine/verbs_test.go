@@ -322,3 +322,46 @@ func (l *lab) option(vm *object.VirtualMachine, key string) string {
 	value, _ := object.OptionValueList(props.Config.ExtraConfig).GetString(key)
 	return value
 }
+
+// TestNobodyWaitsForAnAnswer: a machine that waits for somebody's answer keeps no caller, and does what it was asked for once it
+// has been answered.
+func TestNobodyWaitsForAnAnswer(t *testing.T) {
+	l := newLab(t)
+	vm := l.vm("/DC0/vm/Namespaces/team-a/web-1")
+	id := l.id(vm.Reference())
+	asks := make(chan string, 1)
+	l.verbs.Asks = func(ctx context.Context, _ facts.ID) string {
+		select {
+		case question := <-asks:
+			return question
+		case <-ctx.Done():
+			return ""
+		}
+	}
+	// It asks as the task begins, and so after it was read.
+	err := l.verbs.PowerOff(t.Context(), id, func(facts.Machine) error {
+		if err := l.vcenter.Ask(vm.Reference(), "Moved or copied?"); err != nil {
+			t.Error(err)
+		}
+		time.AfterFunc(100*time.Millisecond, func() { asks <- "Moved or copied?" })
+		return nil
+	})
+	if !errors.Is(err, failure.Conflict) || !strings.Contains(err.Error(), "Moved or copied?") {
+		t.Errorf("while it waits: %v", err)
+	}
+	if got := l.now(id); got.Question != "Moved or copied?" || got.PowerState != facts.PoweredOn {
+		t.Errorf("while it waits: %+v", got)
+	}
+	// What begins meanwhile does not even call.
+	before := l.vcenter.Calls()["PowerOffVM_Task"]
+	if err := l.verbs.PowerOff(t.Context(), id, wanted); !errors.Is(err, failure.Conflict) || !strings.Contains(err.Error(), "Moved or copied?") {
+		t.Errorf("once more: %v", err)
+	}
+	if after := l.vcenter.Calls()["PowerOffVM_Task"]; after != before {
+		t.Errorf("%d calls", after-before)
+	}
+	if err := vm.Answer(t.Context(), "1", "0"); err != nil {
+		t.Fatal(err)
+	}
+	waittest.Eventually(t, "the task to go on", func() bool { return l.now(id).PowerState == facts.PoweredOff })
+}

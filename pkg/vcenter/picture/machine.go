@@ -18,6 +18,7 @@ const (
 	pathHost               = "runtime.host"
 	pathPool               = "resourcePool"
 	pathConnectionState    = "runtime.connectionState"
+	pathQuestion           = "runtime.question.text"
 	pathInstanceUUID       = "config.instanceUuid"
 	pathBIOSUUID           = "config.uuid"
 	pathCreateDate         = "config.createDate"
@@ -56,7 +57,7 @@ func machineKind() inventory.Kind {
 		Type: facts.TypeMachine, Root: inventory.RootNamespaces,
 		Paths: []string{
 			pathName, pathParent, pathPool,
-			pathPowerState, pathHost, pathConnectionState,
+			pathPowerState, pathHost, pathConnectionState, pathQuestion,
 			pathInstanceUUID, pathBIOSUUID, pathCreateDate, pathChangeVersion, pathGuestID, pathGuestFullName, pathVersion, pathTemplate,
 			pathCPUs, pathMemoryMB, pathDevices, pathCPUReservation, pathMemoryReservation, pathChangeTracking,
 			pathRecord, pathPause,
@@ -165,7 +166,7 @@ func (d decoder) live(object inventory.Object, props properties) *facts.Live {
 			ChangeTracking: props.bool(pathChangeTracking),
 			PauseOption:    text(pathPause),
 		},
-		PowerState: text(pathPowerState), Connection: text(pathConnectionState),
+		PowerState: text(pathPowerState), Connection: text(pathConnectionState), Question: props.text(pathQuestion),
 		Snapshot: props.ref(pathCurrentSnapshot) != (types.ManagedObjectReference{}),
 		Guest: facts.Guest{
 			Tools: props.text(pathToolsRunning), ID: props.text(pathGuestGuestID), Name: props.text(pathGuestGuestFullName),

@@ -29,6 +29,10 @@ const (
 	MetadataInForceCondition = "MetadataInForce"
 	// WrittenElsewhereReason says that it was written in another place.
 	WrittenElsewhereReason = "WrittenElsewhere"
+	// QuestionAnsweredCondition is False on a machine that waits for somebody's answer in vCenter.
+	QuestionAnsweredCondition = "QuestionAnswered"
+	// QuestionPendingReason says that nobody has answered yet.
+	QuestionPendingReason = "QuestionPending"
 	// DisconnectedReason says that vCenter does not reach the machine now.
 	DisconnectedReason = "VirtualMachineDisconnected"
 
@@ -86,6 +90,10 @@ func (v *view) conditions(overlay map[string]metav1.Condition) []metav1.Conditio
 			list = append(list, isNot(vmopv1.VirtualMachinePowerStateSynced, notSyncedReason,
 				fmt.Sprintf("the power state is %s where %s is asked for", live, v.meta.Spec.PowerState)))
 		}
+	}
+	if question := v.live.Question; question != "" {
+		list = append(list, isNot(QuestionAnsweredCondition, QuestionPendingReason,
+			"the virtual machine waits for an answer, and its power cannot be changed until somebody gives it in vCenter: "+question))
 	}
 	if v.taken != "" {
 		list = append(list, isNot(NameUniqueCondition, NameTakenReason,

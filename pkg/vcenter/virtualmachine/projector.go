@@ -354,6 +354,18 @@ func (p *Projector) Wait(ctx context.Context, ref types.ManagedObjectReference, 
 	}
 }
 
+// Asks returns what a machine asks as soon as it waits for somebody's answer in vCenter, and "" when ctx ends first.
+func (p *Projector) Asks(ctx context.Context, id facts.ID) (question string) {
+	err := p.Wait(ctx, types.ManagedObjectReference{Type: id.Type, Value: id.Value}, func(s State, _ bool) bool {
+		question = s.Question
+		return question != ""
+	})
+	if err != nil {
+		return ""
+	}
+	return question
+}
+
 // SetCondition shows a condition on the machine that is served under a key, if it is the one of that uid, in place of
 // what the projection says of the same type, until it is cleared or the process ends. Its transition time is set here.
 func (p *Projector) SetCondition(key string, uid k8stypes.UID, condition metav1.Condition) {
