@@ -23,7 +23,7 @@ import (
 	vmcontroller "github.com/openpacific/pacific/pkg/controller/virtualmachine"
 	vnscontroller "github.com/openpacific/pacific/pkg/controller/vspherenamespace"
 	"github.com/openpacific/pacific/pkg/ledger"
-	"github.com/openpacific/pacific/pkg/registry"
+	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
 const (
@@ -107,10 +107,10 @@ func newFolders(v *site, c *cluster, records *ledger.Ledger, logger klog.Logger)
 }
 
 // controllers are what keeps vCenter and Kubernetes as declared, in a reign.
-func controllers(v *site, k *kinds, s served, c *cluster, folders *namespacecontroller.Controller, logger klog.Logger) []task {
+func controllers(v *site, k *kinds, backend *vnsvcenter.Backend, c *cluster, folders *namespacecontroller.Controller, logger klog.Logger) []task {
 	realClock := clock.RealClock{}
 	classes := &storageclass.Controller{
-		Namespaces: registry.ListerWatcher(s.namespaces.Direct),
+		Namespaces: k.namespaces.Inside().ListerWatcher(),
 		Policies:   v.policies,
 		Client:     c.client,
 		Informer:   c.informers.Storage().V1().StorageClasses(),
@@ -119,11 +119,11 @@ func controllers(v *site, k *kinds, s served, c *cluster, folders *namespacecont
 		Logger:     logger.WithName("storageclasses"),
 	}
 	given := &vnscontroller.Controller{
-		Namespaces: registry.ListerWatcher(s.namespaces.Direct),
-		Backend:    k.namespaceBackend,
+		Namespaces: k.namespaces.Inside().ListerWatcher(),
+		Backend:    backend,
 		Problems:   v.namespaces,
-		Machines:   doomed{machines: s.machines.VirtualMachine, origins: v.machines},
-		Releaser:   s.namespaces.Direct,
+		Machines:   doomed{machines: k.machines.Inside(), origins: v.machines},
+		Releaser:   k.namespaces.Inside(),
 		Names:      standing{folders, v.namespaces},
 		Client:     c.client,
 		Core:       c.informers.Core().V1().Namespaces(),
@@ -134,8 +134,8 @@ func controllers(v *site, k *kinds, s served, c *cluster, folders *namespacecont
 		Logger:     logger.WithName("vspherenamespaces"),
 	}
 	declared := &vmcontroller.Controller{
-		Served:     registry.ListerWatcher(s.machines.VirtualMachine),
-		Releaser:   releaser{s.machines.VirtualMachine},
+		Served:     k.machines.Inside().ListerWatcher(),
+		Releaser:   k.machines.Inside(),
 		Machines:   machines{v.machines},
 		Verbs:      v.verbs,
 		Namespaces: coreNamespaces{c.client.CoreV1()},
@@ -143,8 +143,8 @@ func controllers(v *site, k *kinds, s served, c *cluster, folders *namespacecont
 		Logger:     logger.WithName("machines"),
 	}
 	news := &event.Controller{
-		Machines:   registry.ListerWatcher(s.machines.VirtualMachine),
-		Namespaces: registry.ListerWatcher(s.namespaces.Direct),
+		Machines:   k.machines.Inside().ListerWatcher(),
+		Namespaces: k.namespaces.Inside().ListerWatcher(),
 		Recorder:   c.recorder,
 		Logger:     logger.WithName("events"),
 	}

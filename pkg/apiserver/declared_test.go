@@ -3,14 +3,10 @@
 package apiserver
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -21,20 +17,13 @@ import (
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/vim25/types"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
-	genericapiserver "k8s.io/apiserver/pkg/server"
-	"k8s.io/apiserver/pkg/storage/feature"
-	restclient "k8s.io/client-go/rest"
-	basecompatibility "k8s.io/component-base/compatibility"
 	"k8s.io/klog/v2"
-	"k8s.io/utils/clock"
 
-	"github.com/openpacific/pacific/pkg/apis/openapi"
-	vmopinstall "github.com/openpacific/pacific/pkg/apis/vmoperator/install"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/registry"
+	"github.com/openpacific/pacific/pkg/registry/kindtest"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	vcmachine "github.com/openpacific/pacific/pkg/vcenter/machine"
@@ -132,9 +121,9 @@ func TestDeclaredIsWhatWasAskedFor(t *testing.T) {
 					version = "v1alpha5"
 				}
 				ask := func() string {
-					response, body := w.do(t, verb.method, version, name+verb.query, verb.contentType, verb.body(w.get(t, name)))
-					if response.StatusCode != http.StatusOK || response.Header.Get("Warning") != "" {
-						t.Fatalf("%d, warning %q: %s", response.StatusCode, response.Header.Get("Warning"), body)
+					got := w.do(verb.method, version, name+verb.query, verb.contentType, verb.body(w.get(t, name)))
+					if got.Code != http.StatusOK || got.Header.Get("Warning") != "" {
+						t.Fatalf("%d, warning %q: %s", got.Code, got.Header.Get("Warning"), got.Body)
 					}
 					return w.get(t, name).ResourceVersion
 				}
@@ -164,8 +153,8 @@ func machineFor(verb int, power types.VirtualMachinePowerState) string {
 func TestWhatWasAskedForCanBeLetGo(t *testing.T) {
 	w := newMachineWorld(t, nil)
 	for _, patch := range []string{`{"spec":{"powerState":"PoweredOn"}}`, `{"spec":{"powerState":null}}`} {
-		if response, body := w.do(t, "PATCH", "v1alpha5", "web-1", "application/merge-patch+json", patch); response.StatusCode != http.StatusOK {
-			t.Fatalf("%s: %d %s", patch, response.StatusCode, body)
+		if got := w.do("PATCH", "v1alpha5", "web-1", "application/merge-patch+json", patch); got.Code != http.StatusOK {
+			t.Fatalf("%s: %d %s", patch, got.Code, got.Body)
 		}
 	}
 	w.powerOff(t, "web-1")
@@ -176,7 +165,7 @@ func TestWhatWasAskedForCanBeLetGo(t *testing.T) {
 
 // machineWorld is a vCenter and the API of its machines, without controllers.
 type machineWorld struct {
-	server *httptest.Server
+	server *kindtest.Server
 	finder *find.Finder
 }
 
@@ -212,7 +201,6 @@ func newMachineWorld(t *testing.T, machines []vcentertest.VM) *machineWorld {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &machineWorld{server: serveMachines(t, backend, projector), finder: find.NewFinder(client.Client)}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = session.Run(ctx) })
@@ -221,74 +209,33 @@ func newMachineWorld(t *testing.T, machines []vcentertest.VM) *machineWorld {
 		cancel()
 		running.Wait()
 	})
-	waittest.Eventually(t, "the machines are served", func() bool {
-		response, _ := w.do(t, "GET", "v1alpha5", "web-1", "", "")
-		return response.StatusCode == http.StatusOK
-	})
-	return w
+	return &machineWorld{server: serveMachines(t, backend, projector), finder: find.NewFinder(client.Client)}
 }
 
 // serveMachines serves the machines of a projection, as Run does.
-func serveMachines(t *testing.T, backend livestore.Backend, projector *vmvcenter.Projector) *httptest.Server {
+func serveMachines(t *testing.T, backend livestore.Backend, projector *vmvcenter.Projector) *kindtest.Server {
 	t.Helper()
-	feature.DefaultFeatureSupportChecker = livestore.FeatureSupport(feature.DefaultFeatureSupportChecker)
-	scheme := runtime.NewScheme()
-	vmopinstall.Install(scheme)
-	codecs := serializer.NewCodecFactory(scheme)
-	store, err := newMachineStore(codecs, backend, livestore.NewSequence(uint64(time.Now().Unix())), clock.RealClock{}, nil)
+	kindtest.UseLiveStores()
+	frame := newFrame(nil)
+	frame.Sequence.Begin(uint64(time.Now().Unix()))
+	machines, err := registry.ServeLive(frame, virtualmachine.Kind(projector, nil, nil), backend)
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := genericapiserver.NewConfig(codecs)
-	config.ExternalAddress = "127.0.0.1:443"
-	config.PublicAddress = net.IPv4(127, 0, 0, 1)
-	config.LoopbackClientConfig = &restclient.Config{}
-	config.EffectiveVersion = basecompatibility.NewEffectiveVersionFromString("1.37", "", "")
-	config.OpenAPIConfig, config.OpenAPIV3Config = openapi.Config(scheme, "Pacific", "v0")
-	config.BuildHandlerChainFunc = func(handler http.Handler, config *genericapiserver.Config) http.Handler {
-		return genericapiserver.DefaultBuildHandlerChain(registry.NoteUpdates(handler), config)
-	}
-	server, err := config.Complete(nil).New("test", genericapiserver.NewEmptyDelegate())
-	if err != nil {
-		t.Fatal(err)
-	}
-	storage, err := installMachines(server, scheme, codecs, store, projector, nil, nil, nil, clock.RealClock{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	projector.Attach(store)
-	served := httptest.NewServer(server.Handler)
-	t.Cleanup(storage.VirtualMachine.Destroy)
-	t.Cleanup(served.Close)
-	return served
+	projector.Attach(machines.Feed())
+	return kindtest.Serve(t, frame, machines)
 }
 
-func (w *machineWorld) do(t *testing.T, method, version, rest, contentType, body string) (*http.Response, []byte) {
-	t.Helper()
-	url := w.server.URL + "/apis/vmoperator.vmware.com/" + version + "/namespaces/team-a/virtualmachines/" + rest
-	request, err := http.NewRequestWithContext(t.Context(), method, url, bytes.NewReader([]byte(body)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set("Content-Type", contentType)
-	response, err := w.server.Client().Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	answer, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response, answer
+func (w *machineWorld) do(method, version, rest, contentType, body string) kindtest.Answer {
+	return w.server.Do(method, "/apis/vmoperator.vmware.com/"+version+"/namespaces/team-a/virtualmachines/"+rest, body, "Content-Type", contentType)
 }
 
 func (w *machineWorld) get(t *testing.T, name string) *vmopv1.VirtualMachine {
 	t.Helper()
-	response, body := w.do(t, "GET", "v1alpha5", name, "", "")
+	got := w.do("GET", "v1alpha5", name, "", "")
 	machine := &vmopv1.VirtualMachine{}
-	if err := json.Unmarshal(body, machine); err != nil || response.StatusCode != http.StatusOK {
-		t.Fatalf("get %s: %d %s (%v)", name, response.StatusCode, body, err)
+	if err := json.Unmarshal(got.Body, machine); err != nil || got.Code != http.StatusOK {
+		t.Fatalf("get %s: %d %s (%v)", name, got.Code, got.Body, err)
 	}
 	machine.TypeMeta = metav1.TypeMeta{}
 	return machine

@@ -4,26 +4,20 @@ package apiserver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apiserver/pkg/endpoints/request"
-	"k8s.io/apiserver/pkg/registry/rest"
 	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	vmcontroller "github.com/openpacific/pacific/pkg/controller/virtualmachine"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/registry"
-	vmregistry "github.com/openpacific/pacific/pkg/registry/virtualmachine"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine"
 	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 )
-
-func isConflict(err error) bool { return errors.Is(err, failure.Conflict) }
 
 // machines shows the projection's machines to their controller.
 type machines struct{ *vmvcenter.Projector }
@@ -64,27 +58,18 @@ func (c coreNamespaces) Terminating(ctx context.Context, name string) (bool, err
 	return namespace.DeletionTimestamp != nil, nil
 }
 
-// releaser removes finalizers through the API's own storage, so that the last
-// one's removal deletes the machine.
-type releaser struct{ machines *vmregistry.REST }
-
-func (r releaser) RemoveFinalizer(ctx context.Context, namespace, name string, uid types.UID, finalizer string) error {
-	return registry.RemoveFinalizer(ctx, r.machines, namespace, name, uid, finalizer)
-}
-
 // doomed are the machines that Pacific made, for the end of their Namespace.
 type doomed struct {
-	machines *vmregistry.REST
-	origins  vmregistry.Origins
+	machines registry.Inside[vmopv1.VirtualMachine, vmopv1.VirtualMachineList]
+	origins  virtualmachine.Origins
 }
 
 func (d doomed) DeleteAll(ctx context.Context, namespace string) (left int, err error) {
-	ctx = request.WithNamespace(ctx, namespace)
-	list, err := d.machines.List(ctx, &metainternalversion.ListOptions{})
+	machines, err := d.machines.List(ctx, namespace)
 	if err != nil {
 		return 0, err
 	}
-	for _, vm := range list.(*vmopv1.VirtualMachineList).Items {
+	for _, vm := range machines {
 		if !d.origins.Created(vm.Namespace, vm.Name, vm.UID) {
 			continue
 		}
@@ -92,8 +77,7 @@ func (d doomed) DeleteAll(ctx context.Context, namespace string) (left int, err 
 		if vm.DeletionTimestamp != nil {
 			continue
 		}
-		_, _, err := d.machines.Delete(ctx, vm.Name, rest.ValidateAllObjectFunc, &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &vm.UID}})
-		if err != nil && !apierrors.IsNotFound(err) {
+		if err := d.machines.Delete(ctx, namespace, vm.Name, vm.UID); err != nil {
 			return left, err
 		}
 	}

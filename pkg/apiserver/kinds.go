@@ -5,7 +5,7 @@ package apiserver
 import (
 	"context"
 
-	"k8s.io/apimachinery/pkg/runtime"
+	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/storage/feature"
@@ -15,108 +15,126 @@ import (
 
 	"github.com/openpacific/pacific/pkg/access"
 	topologyinstall "github.com/openpacific/pacific/pkg/apis/topology/install"
+	topologyv1 "github.com/openpacific/pacific/pkg/apis/topology/v1alpha1"
 	vmopinstall "github.com/openpacific/pacific/pkg/apis/vmoperator/install"
+	vsphereinstall "github.com/openpacific/pacific/pkg/apis/vsphere/install"
+	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	namespacecontroller "github.com/openpacific/pacific/pkg/controller/namespace"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/livestore"
-	vmregistry "github.com/openpacific/pacific/pkg/registry/virtualmachine"
-	vnsregistry "github.com/openpacific/pacific/pkg/registry/vspherenamespace"
+	"github.com/openpacific/pacific/pkg/registry"
+	"github.com/openpacific/pacific/pkg/registry/topology"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace"
 	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 	"github.com/openpacific/pacific/pkg/wirecache"
 )
 
-// kinds are the live stores of what is served.
+// kinds are what is served.
 type kinds struct {
-	scheme   *runtime.Scheme
-	codecs   serializer.CodecFactory
-	sequence *livestore.Sequence
+	machines          *registry.Resource[vmopv1.VirtualMachine, vmopv1.VirtualMachineList]
+	namespaces        *registry.Resource[vspherev1.Namespace, vspherev1.NamespaceList]
+	availabilityZones *registry.Resource[topologyv1.AvailabilityZone, topologyv1.AvailabilityZoneList]
+	zones             *registry.Resource[topologyv1.Zone, topologyv1.ZoneList]
 
-	machines, namespaces *livestore.Store
-	zones                zoneStores
-	// namespaceBackend is behind the store of vSphere Namespaces.
-	namespaceBackend *vnsvcenter.Backend
+	all []registry.Served
+}
+
+// sources are what the kinds stand on. For documents it may be empty.
+type sources struct {
+	machines   livestore.Backend
+	origins    virtualmachine.Origins
+	grants     virtualmachine.Grants
+	around     virtualmachine.Namespaces
+	namespaces livestore.Backend
+	asked      vspherenamespace.Asked
+	access     topology.Access
+}
+
+// newKinds is the one list of all kinds.
+func newKinds(frame *registry.Frame, s sources) (*kinds, error) {
+	k := &kinds{}
+	var err error
+	if k.machines, err = registry.ServeLive(frame, virtualmachine.Kind(s.origins, s.grants, s.around), s.machines); err != nil {
+		return nil, err
+	}
+	if k.namespaces, err = registry.ServeLive(frame, vspherenamespace.Kind(s.asked), s.namespaces); err != nil {
+		return nil, err
+	}
+	if k.availabilityZones, err = registry.ServeReadOnly(frame, topology.AvailabilityZones(s.access)); err != nil {
+		return nil, err
+	}
+	if k.zones, err = registry.ServeReadOnly(frame, topology.Zones()); err != nil {
+		return nil, err
+	}
+	k.all = []registry.Served{k.machines, k.namespaces, k.availabilityZones, k.zones}
+	return k, nil
 }
 
 // prepareLibrary has the library take live stores for what they are, and keep what is
-// encoded already. It is called once in a process, before newKinds.
+// encoded already. It is called once in a process, before anything is served.
 func prepareLibrary() {
 	feature.DefaultFeatureSupportChecker = livestore.FeatureSupport(feature.DefaultFeatureSupportChecker)
 	wirecache.KeepTables(apihelpers.GetMetaInternalVersionCodecs())
 }
 
-// newKinds makes the stores, empty as yet.
-func newKinds(v *site, records *ledger.Ledger, logger klog.Logger) (*kinds, error) {
-	realClock := clock.RealClock{}
-	k := &kinds{scheme: runtime.NewScheme(), sequence: &livestore.Sequence{}}
-	vmopinstall.Install(k.scheme)
-	installVSphereTypes(k.scheme)
-	topologyinstall.Install(k.scheme)
-	k.codecs = serializer.NewCodecFactory(k.scheme)
-	k.namespaceBackend = &vnsvcenter.Backend{
+// newFrame has the types of all kinds.
+func newFrame(unavailable func() error) *registry.Frame {
+	scheme := registry.NewScheme(vmopinstall.Install, vsphereinstall.Install, topologyinstall.Install)
+	return &registry.Frame{
+		Scheme: scheme, Codecs: serializer.NewCodecFactory(scheme), Sequence: &livestore.Sequence{}, Unavailable: unavailable, Clock: clock.RealClock{},
+	}
+}
+
+// newNamespaceBackend is what makes vSphere Namespaces in vCenter.
+func newNamespaceBackend(v *site, records *ledger.Ledger, folders *namespacecontroller.Controller, logger klog.Logger) *vnsvcenter.Backend {
+	return &vnsvcenter.Backend{
 		Session: v.session, Writer: v.writer, Projector: v.namespaces, Refresher: v.source,
 		Documents: documents{&ledger.Documents{Ledger: records, Kind: "vspherenamespaces"}},
-		Libraries: v.libraries, StoragePolicies: v.policies.Catalogue,
+		Libraries: v.libraries, StoragePolicies: v.policies.Catalogue, Folders: folders,
 		Logger: logger.WithName("vspherenamespaces"),
 	}
-	var err error
-	k.machines, err = newMachineStore(k.codecs, &vmvcenter.Backend{
-		Verbs: v.verbs, Ready: v.writer.Ready, Projector: v.machines, Refresher: v.source, Logger: logger.WithName("backend"),
-	}, k.sequence, realClock, v.unavailable)
+}
+
+// serve has a server serve the kinds of a site.
+func serve(server *genericapiserver.GenericAPIServer, frame *registry.Frame, v *site, c *cluster, reviewer *access.Reviewer,
+	config *genericapiserver.RecommendedConfig, namespaces livestore.Backend, logger klog.Logger) (*kinds, error) {
+	frame.Counts = config.StorageObjectCountTracker
+	k, err := newKinds(frame, sources{
+		machines: &vmvcenter.Backend{
+			Verbs: v.verbs, Ready: v.writer.Ready, Projector: v.machines, Refresher: v.source, Logger: logger.WithName("backend"),
+		},
+		origins:    v.machines,
+		around:     coreNamespaces{c.client.CoreV1()},
+		grants:     grants{namespaces: v.namespaces, policies: v.policies, libraries: v.libraries},
+		namespaces: namespaces,
+		asked: vspherenamespace.Asked{
+			Authorizer: config.Authorization.Authorizer, Reviewer: reviewer, Taken: taken(c.informers.Core().V1().Namespaces()), Clock: frame.Clock,
+		},
+		access: reviewer,
+	})
 	if err != nil {
 		return nil, err
 	}
-	if k.namespaces, err = newVSphereNamespaceStore(k.codecs, k.namespaceBackend, k.sequence, realClock, v.unavailable); err != nil {
-		return nil, err
-	}
-	if k.zones, err = newZoneStores(k.codecs, k.sequence, realClock, v.unavailable); err != nil {
-		return nil, err
-	}
-	return k, nil
-}
-
-// served is what clients reach.
-type served struct {
-	machines   *vmregistry.Storage
-	namespaces *vnsregistry.Storage
-	reviewer   *access.Reviewer
-}
-
-// install serves the kinds.
-func (k *kinds) install(server *genericapiserver.GenericAPIServer, config *genericapiserver.RecommendedConfig, v *site, c *cluster) (served, error) {
-	var s served
-	var err error
-	realClock, counts, authorizer := clock.RealClock{}, config.StorageObjectCountTracker, config.Authorization.Authorizer
-	if s.reviewer, err = access.NewReviewer(authorizer, c.informers.Rbac().V1().RoleBindings()); err != nil {
-		return served{}, err
-	}
-	entitlements := grants{namespaces: v.namespaces, policies: v.policies, libraries: v.libraries}
-	if s.machines, err = installMachines(server, k.scheme, k.codecs, k.machines, v.machines, entitlements,
-		coreNamespaces{c.client.CoreV1()}, counts, realClock); err != nil {
-		return served{}, err
-	}
-	s.namespaces, err = installVSphereNamespaces(server, k.scheme, k.codecs, k.namespaces, authorizer, s.reviewer,
-		taken(c.informers.Core().V1().Namespaces()), counts, realClock)
-	if err != nil {
-		return served{}, err
-	}
-	if _, err = installZones(server, k.scheme, k.codecs, k.zones, s.reviewer, counts, realClock); err != nil {
-		return served{}, err
-	}
-	return s, nil
+	v.machines.Attach(k.machines.Feed())
+	v.zones.Attach(k.availabilityZones.Feed(), k.zones.Feed())
+	v.namespaces.Attach(registry.Tee(k.namespaces.Feed(), v.zones.Namespaces()))
+	return k, frame.Install(server, k.all...)
 }
 
 // begin shows what vCenter and the records hold under the versions of a term.
 // Nothing is served before the detached folders are hidden, and before it is known
 // under which names the others may be served.
-func (k *kinds) begin(ctx context.Context, term uint64, v *site, folders *namespacecontroller.Controller, logger klog.Logger) error {
-	k.sequence.Begin(term)
+func (k *kinds) begin(ctx context.Context, frame *registry.Frame, term uint64, v *site, namespaces *vnsvcenter.Backend,
+	folders *namespacecontroller.Controller, logger klog.Logger) error {
+	frame.Sequence.Begin(term)
 	err := untilDone(ctx, logger, "Cannot read the records of the vSphere Namespaces, trying again", func(ctx context.Context) error {
 		instance, err := v.instance(ctx)
 		if err != nil {
 			return err
 		}
-		return k.namespaceBackend.Restore(ctx, instance)
+		return namespaces.Restore(ctx, instance)
 	})
 	if err != nil {
 		return err
@@ -127,8 +145,8 @@ func (k *kinds) begin(ctx context.Context, term uint64, v *site, folders *namesp
 	if err := folders.Begin(ctx); err != nil {
 		return err
 	}
-	v.machines.Attach(k.machines)
-	v.zones.Attach(k.zones.availabilityZones, k.zones.zones)
-	v.namespaces.Attach(mirrors{k.namespaces, v.zones.Namespaces()})
+	for _, kind := range k.all {
+		kind.Open()
+	}
 	return nil
 }

@@ -17,9 +17,7 @@ import (
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/klog/v2/ktesting"
 	"k8s.io/utils/clock"
 
@@ -126,11 +124,9 @@ func TestTwoReplicasNeverBothWrite(t *testing.T) {
 	first := w.start("first", gold, nil)
 	first.serves("team-a/web-1")
 	waittest.Eventually(t, "the policy may be given", func() bool {
-		return first.kinds.namespaces.GuaranteedUpdate(t.Context(), "/namespaces/team-a", &vspherev1.Namespace{}, false, nil,
-			storage.SimpleUpdate(func(o runtime.Object) (runtime.Object, error) {
-				o.(*vspherev1.Namespace).Spec.StoragePolicies = []vspherev1.NamespaceStoragePolicy{{Name: policy}}
-				return o, nil
-			}), nil) == nil
+		return first.kinds.namespaces.Inside().Update(t.Context(), "", "team-a", func(namespace *vspherev1.Namespace) {
+			namespace.Spec.StoragePolicies = []vspherev1.NamespaceStoragePolicy{{Name: policy}}
+		}) == nil
 	})
 	waittest.Eventually(t, "the first makes the class", func() bool { return slices.Contains(classes(), class) })
 

@@ -16,6 +16,7 @@ import (
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/login"
+	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 )
@@ -29,13 +30,14 @@ const stalled = 3 * time.Minute
 // vcenter fails whenever vCenter is away, and inventory whenever it does not follow
 // vCenter, so that /readyz tells the truth. The Deployment's own readiness probe
 // leaves both out (/readyz?exclude=vcenter&exclude=inventory): what was read last is
-// still served meanwhile. storage fails until it was read once.
+// still served meanwhile. storage fails until every kind
+// that the inventory feeds was read once.
 type probes struct {
 	session    *vcenter.Session
 	inventory  Inventory
 	leadership *ledger.Leadership
 	records    *ledger.Ledger
-	storage    interface{ ReadinessCheck() error }
+	kinds      []registry.Served
 	clientCA   dynamiccertificates.CAContentProvider
 	login      *login.Service // nil: there is none
 	clock      clock.PassiveClock
@@ -56,7 +58,7 @@ func (p probes) readiness() []healthz.HealthChecker {
 		healthz.NamedCheck("vcenter", p.vcenterReady),
 		healthz.NamedCheck("inventory", p.inventoryReady),
 		healthz.NamedCheck("leader", p.leaderReady),
-		healthz.NamedCheck("storage", func(*http.Request) error { return p.storage.ReadinessCheck() }),
+		healthz.NamedCheck("storage", func(*http.Request) error { return registry.Ready(p.kinds...) }),
 		healthz.NamedCheck("client-ca", p.clientCAReady),
 		healthz.NamedCheck("records", func(request *http.Request) error { return p.records.Check(request.Context()) }),
 	}

@@ -22,6 +22,7 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/pkg/access"
 	"github.com/openpacific/pacific/pkg/apis/openapi"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/ledger"
@@ -57,11 +58,8 @@ func Run(ctx context.Context, options *Options) error {
 		return err
 	}
 	prepareLibrary()
-	kinds, err := newKinds(site, records, logger)
-	if err != nil {
-		return err
-	}
-	server, config, err := newServer(options.Generic, kinds)
+	frame := newFrame(site.unavailable)
+	server, config, err := newServer(options.Generic, frame)
 	if err != nil {
 		return err
 	}
@@ -70,15 +68,19 @@ func Run(ctx context.Context, options *Options) error {
 		return err
 	}
 	defer cluster.close()
-	storage, err := kinds.install(server, config, site, cluster)
+	reviewer, err := access.NewReviewer(config.Authorization.Authorizer, cluster.informers.Rbac().V1().RoleBindings())
 	if err != nil {
 		return err
 	}
 	folders := newFolders(site, cluster, records, logger)
-	kinds.namespaceBackend.Folders = folders
-	logins, loginTasks := newLogins(options, config, site, records, storage.reviewer, logger.WithName("login"))
+	namespaces := newNamespaceBackend(site, records, folders, logger)
+	kinds, err := serve(server, frame, site, cluster, reviewer, config, namespaces, logger)
+	if err != nil {
+		return err
+	}
+	logins, loginTasks := newLogins(options, config, site, records, reviewer, logger.WithName("login"))
 	if err := addProbes(server, probes{
-		session: site.session, inventory: site.source, leadership: leadership, records: records, storage: storage.machines.VirtualMachine,
+		session: site.session, inventory: site.source, leadership: leadership, records: records, kinds: kinds.all,
 		clientCA: config.SecureServing.ClientCA, login: logins, clock: clock.RealClock{},
 	}); err != nil {
 		return err
@@ -91,24 +93,24 @@ func Run(ctx context.Context, options *Options) error {
 			func(ctx context.Context) error { return server.PrepareRun().RunWithContext(ctx) }),
 		begin: func(ctx context.Context, term uint64) error {
 			cluster.follow(ctx)
-			return kinds.begin(ctx, term, site, folders, logger)
+			return kinds.begin(ctx, frame, term, site, namespaces, folders, logger)
 		},
 		serving:  []task{site.namespaces.Run},
-		reigning: controllers(site, kinds, storage, cluster, folders, logger),
+		reigning: controllers(site, kinds, namespaces, cluster, folders, logger),
 	}.run(ctx)
 }
 
 // newServer configures an API server for kinds that are not installed yet.
-func newServer(options *genericoptions.RecommendedOptions, k *kinds) (*genericapiserver.GenericAPIServer, *genericapiserver.RecommendedConfig, error) {
-	config := genericapiserver.NewRecommendedConfig(k.codecs)
-	config.OpenAPIConfig, config.OpenAPIV3Config = openapi.Config(k.scheme, "Pacific", componentversion.Get().String())
+func newServer(options *genericoptions.RecommendedOptions, frame *registry.Frame) (*genericapiserver.GenericAPIServer, *genericapiserver.RecommendedConfig, error) {
+	config := genericapiserver.NewRecommendedConfig(frame.Codecs)
+	config.OpenAPIConfig, config.OpenAPIV3Config = openapi.Config(frame.Scheme, "Pacific", componentversion.Get().String())
 	config.EffectiveVersion = compatibility.DefaultComponentGlobalsRegistry.EffectiveVersionFor(basecompatibility.DefaultKubeComponent)
 	if err := options.ApplyTo(config); err != nil {
 		return nil, nil, fmt.Errorf("configure the API server: %w", err)
 	}
 	config.ShutdownWatchTerminationGracePeriod = watchGrace
 	config.BuildHandlerChainFunc = func(handler http.Handler, config *genericapiserver.Config) http.Handler {
-		return genericapiserver.DefaultBuildHandlerChain(clusterScoped(registry.NoteUpdates(handler)), config)
+		return genericapiserver.DefaultBuildHandlerChain(registry.Filters(handler), config)
 	}
 	server, err := config.Complete().New("vsphere-apiserver", genericapiserver.NewEmptyDelegate())
 	if err != nil {

@@ -11,8 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-
-	"github.com/openpacific/pacific/pkg/livestore"
 )
 
 // TestZonesAsDiscovered holds the resources to what clients are told of them.
@@ -52,31 +50,5 @@ func TestZonesAsDiscovered(t *testing.T) {
 	// Nobody is logged in.
 	if response := get("/availabilityzones", runtime.ContentTypeJSON); response.Code != http.StatusForbidden {
 		t.Errorf("availability zones for nobody: %d %s", response.Code, response.Body)
-	}
-}
-
-// told notes what a mirror is told.
-type told struct {
-	replaced []map[string]runtime.Object
-	applied  [][]livestore.Change
-}
-
-func (t *told) Replace(objects map[string]runtime.Object) { t.replaced = append(t.replaced, objects) }
-
-func (t *told) Apply(changes []livestore.Change) { t.applied = append(t.applied, changes) }
-
-func TestMirrorsAreAllTold(t *testing.T) {
-	first, second := &told{}, &told{}
-	both := mirrors{first, second}
-	both.Replace(map[string]runtime.Object{"/namespaces/team-a": nil})
-	both.Apply([]livestore.Change{{Key: "/namespaces/team-b"}})
-	want := told{
-		replaced: []map[string]runtime.Object{{"/namespaces/team-a": nil}},
-		applied:  [][]livestore.Change{{{Key: "/namespaces/team-b"}}},
-	}
-	for _, got := range []*told{first, second} {
-		if diff := cmp.Diff(want, *got, cmp.AllowUnexported(told{})); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
-		}
 	}
 }

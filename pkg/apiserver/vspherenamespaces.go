@@ -4,29 +4,14 @@ package apiserver
 
 import (
 	"context"
-	"fmt"
-	"net/http"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
-	"k8s.io/apiserver/pkg/authorization/authorizer"
-	"k8s.io/apiserver/pkg/endpoints/request"
-	"k8s.io/apiserver/pkg/registry/rest"
-	genericapiserver "k8s.io/apiserver/pkg/server"
-	flowcontrolrequest "k8s.io/apiserver/pkg/util/flowcontrol/request"
 	coreinformers "k8s.io/client-go/informers/core/v1"
-	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
-	vsphereinstall "github.com/openpacific/pacific/pkg/apis/vsphere/install"
-	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	namespacecontroller "github.com/openpacific/pacific/pkg/controller/namespace"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/ledger"
-	"github.com/openpacific/pacific/pkg/livestore"
-	vnsregistry "github.com/openpacific/pacific/pkg/registry/vspherenamespace"
 	"github.com/openpacific/pacific/pkg/vcenter/namespace"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
 	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
@@ -45,64 +30,6 @@ func (d documents) List(ctx context.Context) (map[string]vnsvcenter.Document, er
 		documents[id] = vnsvcenter.Document{Value: document.Value, Revision: document.Revision}
 	}
 	return documents, nil
-}
-
-// newVSphereNamespaceStore makes the live store of vSphere Namespaces, empty as
-// yet.
-func newVSphereNamespaceStore(codecs serializer.CodecFactory, backend livestore.Backend, sequence *livestore.Sequence, clock clock.Clock, unavailable func() error) (*livestore.Store, error) {
-	resource := vnsregistry.GroupResource()
-	return livestore.New(livestore.Config{
-		GroupResource:  resource,
-		Codec:          codecs.LegacyCodec(vspherev1.SchemeGroupVersion),
-		NewFunc:        func() runtime.Object { return &vspherev1.Namespace{} },
-		NewListFunc:    func() runtime.Object { return &vspherev1.NamespaceList{} },
-		ResourcePrefix: "/" + resource.Resource,
-		Backend:        backend,
-		Sequence:       sequence,
-		Clock:          clock,
-		IsConflict:     isConflict,
-		Unavailable:    unavailable,
-	})
-}
-
-// installVSphereNamespaces serves the vSphere Namespaces of a store.
-func installVSphereNamespaces(server *genericapiserver.GenericAPIServer, scheme *runtime.Scheme, codecs serializer.CodecFactory, store *livestore.Store,
-	authorizer authorizer.UnconditionalAuthorizer, reviewer vnsregistry.Reviewer, taken func(string) bool, counts flowcontrolrequest.StorageObjectCountTracker, clock clock.PassiveClock) (*vnsregistry.Storage, error) {
-	storage, err := vnsregistry.NewREST(scheme, restOptions{
-		codec:  codecs.LegacyCodec(vspherev1.SchemeGroupVersion),
-		stores: map[schema.GroupResource]*livestore.Store{vnsregistry.GroupResource(): store},
-		counts: counts,
-	}, authorizer, reviewer, taken, clock)
-	if err != nil {
-		return nil, err
-	}
-	group := genericapiserver.NewDefaultAPIGroupInfo(vspherev1.GroupName, scheme, runtime.NewParameterCodec(scheme), codecs)
-	group.VersionedResourcesStorageMap[vspherev1.SchemeGroupVersion.Version] = map[string]rest.Storage{"namespaces": storage.Namespace}
-	group.NegotiatedSerializer = withoutProtobuf{group.NegotiatedSerializer}
-	if err := server.InstallAPIGroup(&group); err != nil {
-		return nil, fmt.Errorf("install API group %s: %w", vspherev1.GroupName, err)
-	}
-	return storage, nil
-}
-
-// installVSphereTypes registers the types of the vSphere Namespaces.
-func installVSphereTypes(scheme *runtime.Scheme) { vsphereinstall.Install(scheme) }
-
-// clusterScoped gives back to requests for vSphere Namespaces that they lie in no
-// namespace. The library takes whatever follows "namespaces" in a path for one.
-// That is welcome where requests are authorised, as it is for Kubernetes' own
-// Namespaces: a RoleBinding in a Namespace counts for it. Past that, a PUT would be
-// refused and an apply would wait for a Namespace that is not there yet.
-func clusterScoped(handler http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		info, found := request.RequestInfoFrom(r.Context())
-		if found && info.IsResourceRequest && info.APIGroup == vspherev1.GroupName && info.Resource == "namespaces" && info.Namespace != "" {
-			changed := *info
-			changed.Namespace = ""
-			r = r.WithContext(request.WithRequestInfo(r.Context(), &changed))
-		}
-		handler.ServeHTTP(w, r)
-	})
 }
 
 // taken says whether a Namespace is there that has nothing to do with a folder.

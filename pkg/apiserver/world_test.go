@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,7 +24,6 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
 	genericapiserver "k8s.io/apiserver/pkg/server"
-	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/apiserver/pkg/util/compatibility"
 	"k8s.io/client-go/kubernetes/fake"
 	restclient "k8s.io/client-go/rest"
@@ -33,9 +33,11 @@ import (
 	"k8s.io/klog/v2/ktesting"
 	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/pkg/access"
 	"github.com/openpacific/pacific/pkg/apis/openapi"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/ledger"
+	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
@@ -148,17 +150,18 @@ func (w *world) start(name string, v *vcentertest.VCenter, tune func(*ledger.Lea
 	if r.site, err = newSite(options, installation, leadership, metrics.NewKubeRegistry().MustRegister, logger); err != nil {
 		w.t.Fatal(err)
 	}
-	if r.kinds, err = newKinds(r.site, records, logger); err != nil {
-		w.t.Fatal(err)
-	}
-	server, config := w.server(r.kinds)
+	frame := newFrame(r.site.unavailable)
+	server, config := w.server(frame)
 	cluster := clusterOf(ctx, w.client(name, leadership))
-	served, err := r.kinds.install(server, config, r.site, cluster)
+	reviewer, err := access.NewReviewer(config.Authorization.Authorizer, cluster.informers.Rbac().V1().RoleBindings())
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	folders := newFolders(r.site, cluster, records, logger)
-	r.kinds.namespaceBackend.Folders = folders
+	namespaces := newNamespaceBackend(r.site, records, folders, logger)
+	if r.kinds, err = serve(server, frame, r.site, cluster, reviewer, config, namespaces, logger); err != nil {
+		w.t.Fatal(err)
+	}
 	life := lifecycle{
 		leadership: leadership,
 		ground:     r.site.tasks(),
@@ -173,10 +176,10 @@ func (w *world) start(name string, v *vcentertest.VCenter, tune func(*ledger.Lea
 		},
 		begin: func(ctx context.Context, term uint64) error {
 			cluster.follow(ctx)
-			return r.kinds.begin(ctx, term, r.site, folders, logger)
+			return r.kinds.begin(ctx, frame, term, r.site, namespaces, folders, logger)
 		},
 		serving:  []task{r.site.namespaces.Run},
-		reigning: controllers(r.site, r.kinds, served, cluster, folders, logger),
+		reigning: controllers(r.site, r.kinds, namespaces, cluster, folders, logger),
 	}
 	go func() {
 		defer close(r.done)
@@ -194,10 +197,10 @@ func (w *world) start(name string, v *vcentertest.VCenter, tune func(*ledger.Lea
 }
 
 // server is one that does not listen.
-func (w *world) server(k *kinds) (*genericapiserver.GenericAPIServer, *genericapiserver.RecommendedConfig) {
+func (w *world) server(frame *registry.Frame) (*genericapiserver.GenericAPIServer, *genericapiserver.RecommendedConfig) {
 	w.t.Helper()
-	config := genericapiserver.NewRecommendedConfig(k.codecs)
-	config.OpenAPIConfig, config.OpenAPIV3Config = openapi.Config(k.scheme, "Pacific", "test")
+	config := genericapiserver.NewRecommendedConfig(frame.Codecs)
+	config.OpenAPIConfig, config.OpenAPIV3Config = openapi.Config(frame.Scheme, "Pacific", "test")
 	config.EffectiveVersion = compatibility.DefaultComponentGlobalsRegistry.EffectiveVersionFor(basecompatibility.DefaultKubeComponent)
 	config.ExternalAddress, config.PublicAddress = "localhost:443", net.IPv4(127, 0, 0, 1)
 	config.LoopbackClientConfig = &restclient.Config{}
@@ -234,18 +237,15 @@ func (w *world) loseLease() {
 }
 
 func (r *replica) get(name string) (*vmopv1.VirtualMachine, error) {
-	vm := &vmopv1.VirtualMachine{}
-	return vm, r.kinds.machines.Get(r.t.Context(), "/virtualmachines/"+name, storage.GetOptions{}, vm)
+	namespace, name, _ := strings.Cut(name, "/")
+	return r.kinds.machines.Inside().Get(r.t.Context(), namespace, name)
 }
 
 func (r *replica) change(name string, change func(*vmopv1.VirtualMachine)) error {
 	r.requests.RLock()
 	defer r.requests.RUnlock()
-	return r.kinds.machines.GuaranteedUpdate(r.t.Context(), "/virtualmachines/"+name, &vmopv1.VirtualMachine{}, false, nil,
-		storage.SimpleUpdate(func(o runtime.Object) (runtime.Object, error) {
-			change(o.(*vmopv1.VirtualMachine))
-			return o, nil
-		}), nil)
+	namespace, name, _ := strings.Cut(name, "/")
+	return r.kinds.machines.Inside().Update(r.t.Context(), namespace, name, change)
 }
 
 func (r *replica) label(name, value string) error {

@@ -20,6 +20,18 @@ import (
 // Decorator returns what a registry's RESTOptions need to have the upstream cache, and the store below it, as storage.
 // The cache shares its objects with the store.
 func (s *Store) Decorator() generic.StorageDecorator {
+	return func(config *storagebackend.ConfigForResource, resourcePrefix string, keyFunc func(runtime.Object) (string, error),
+		newFunc, newListFunc func() runtime.Object, getAttrs storage.AttrFunc, triggers storage.IndexerFuncs, indexers *cache.Indexers,
+	) (storage.Interface, factory.DestroyFunc, error) {
+		if strings.TrimSuffix(resourcePrefix, "/")+"/" != s.prefix {
+			return nil, func() {}, fmt.Errorf("cache %s: the registry keeps it under %q, the live store under %q", config.GroupResource, resourcePrefix, s.prefix)
+		}
+		return Cached(s)(config, resourcePrefix, keyFunc, newFunc, newListFunc, getAttrs, triggers, indexers)
+	}
+}
+
+// Cached puts the upstream cache over a storage, for a registry's RESTOptions.
+func Cached(below storage.Interface) generic.StorageDecorator {
 	return func(
 		config *storagebackend.ConfigForResource,
 		resourcePrefix string,
@@ -30,12 +42,9 @@ func (s *Store) Decorator() generic.StorageDecorator {
 		triggers storage.IndexerFuncs,
 		indexers *cache.Indexers,
 	) (storage.Interface, factory.DestroyFunc, error) {
-		if strings.TrimSuffix(resourcePrefix, "/")+"/" != s.prefix {
-			return nil, func() {}, fmt.Errorf("cache %s: the registry keeps it under %q, the live store under %q", config.GroupResource, resourcePrefix, s.prefix)
-		}
-		return decorate(s, cacher.Config{
-			Storage:             s,
-			Versioner:           s.versioner,
+		return decorate(below, cacher.Config{
+			Storage:             below,
+			Versioner:           below.Versioner(),
 			GroupResource:       config.GroupResource,
 			EventsHistoryWindow: config.EventsHistoryWindow,
 			ResourcePrefix:      resourcePrefix,

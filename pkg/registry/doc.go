@@ -1,9 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package registry holds what the registries of all resources share.
+// Package registry is the frame around every kind that is served.
 //
-// It owns the one place where a kind of failure becomes an API status, the
-// endpoints by which any resource is read, and watches that show what somebody may
-// see. It knows nothing of vSphere and nothing of any resource; packages below it,
-// one per resource, hold strategy, validation, table and subresources.
+// A Kind is a descriptor, one struct literal: names, versions, columns, fields to select by, rules for what is written,
+// refusals, and who is shown what. There are three ways to serve one:
+//
+//	ServeLive      vCenter holds it: a projection feeds it, and a backend carries out what is written
+//	ServeReadOnly  vCenter holds it, and nobody writes
+//	ServeDeclared  it exists in no vCenter: somebody declares it, and upstream's storage keeps it in etcd
+//
+// The frame owns the rest, once: store, codec, keys, endpoints and their errors, group installation at all versions, kept
+// JSON, field selectors, tables, ownership of fields (Asked, Unowned), what is shown to whom in lists and watches, deletion
+// under guards, the feed of a kind, and the way in for controllers of this process (Inside). A Served stands for a kind
+// where its types do not matter: in the one list of all, for documents and for readiness.
+//
+// It knows nothing of vSphere and nothing of any kind; packages below it, one for each, hold the descriptors. The package
+// kindtest holds what every kind is held to.
 package registry

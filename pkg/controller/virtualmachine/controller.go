@@ -34,9 +34,9 @@ const (
 
 // Releaser lets go of machines whose deletion was asked for.
 type Releaser interface {
-	// RemoveFinalizer removes one finalizer from the machine of that uid. It is
+	// Release removes the finalizer from the machine of that uid. It is
 	// no error when the machine or the finalizer is gone.
-	RemoveFinalizer(ctx context.Context, namespace, name string, uid types.UID, finalizer string) error
+	Release(ctx context.Context, namespace, name string, uid types.UID) error
 }
 
 // Machine is a machine as it is served, and the facts that it was made of.
@@ -232,7 +232,7 @@ func (c *Controller) end(ctx context.Context, m Machine) (time.Duration, error) 
 			return again, err
 		}
 	}
-	if err := c.Releaser.RemoveFinalizer(ctx, vm.Namespace, vm.Name, vm.UID, vmoperator.MachineFinalizer); err != nil {
+	if err := c.Releaser.Release(ctx, vm.Namespace, vm.Name, vm.UID); err != nil {
 		return 0, fmt.Errorf("let go of virtual machine %s: %w", klog.KObj(vm), err)
 	}
 	c.forget(vm.UID)

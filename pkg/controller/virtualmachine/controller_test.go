@@ -189,12 +189,9 @@ func (w *world) ClearCondition(_, name string, _ types.UID, _ string) {
 	delete(w.conditions, name)
 }
 
-func (w *world) RemoveFinalizer(_ context.Context, _, name string, uid types.UID, finalizer string) error {
+func (w *world) Release(_ context.Context, _, name string, uid types.UID) error {
 	w.lock.Lock()
 	defer w.lock.Unlock()
-	if finalizer != vmoperator.MachineFinalizer {
-		return errors.New("removed somebody else's finalizer")
-	}
 	// It may be asked again before the controller sees that the machine is gone.
 	if vm := w.machines[name]; vm != nil && vm.UID == uid {
 		w.released = append(w.released, name)

@@ -56,8 +56,10 @@ type Machines interface {
 
 // Releaser ends vSphere Namespaces. It is no error when one is gone.
 type Releaser interface {
-	Delete(ctx context.Context, name string, uid types.UID) error
-	RemoveFinalizer(ctx context.Context, name string, uid types.UID) error
+	// Delete asks for its deletion. The namespace, in which it lies, is "".
+	Delete(ctx context.Context, namespace, name string, uid types.UID) error
+	// Release removes the finalizer.
+	Release(ctx context.Context, namespace, name string, uid types.UID) error
 }
 
 // Names knows which Kubernetes Namespaces are whose. Folders are managed-object ids.
@@ -212,7 +214,7 @@ func (c *Controller) realise(ctx context.Context, namespace *v1alpha1.Namespace)
 
 func (c *Controller) delete(ctx context.Context, namespace *v1alpha1.Namespace) error {
 	c.Logger.Info("Deleting the vSphere Namespace of a deleted Namespace", "namespace", namespace.Name)
-	if err := c.Releaser.Delete(ctx, namespace.Name, namespace.UID); err != nil {
+	if err := c.Releaser.Delete(ctx, "", namespace.Name, namespace.UID); err != nil {
 		return fmt.Errorf("delete vSphere Namespace %q: %w", namespace.Name, err)
 	}
 	return nil
@@ -263,7 +265,7 @@ func (c *Controller) end(ctx context.Context, namespace *v1alpha1.Namespace) (ti
 			return 0, err
 		}
 	}
-	if err := c.Releaser.RemoveFinalizer(ctx, namespace.Name, namespace.UID); err != nil {
+	if err := c.Releaser.Release(ctx, "", namespace.Name, namespace.UID); err != nil {
 		return 0, fmt.Errorf("let go of vSphere Namespace %q: %w", namespace.Name, err)
 	}
 	c.Logger.Info("Deleted a vSphere Namespace", "namespace", namespace.Name)

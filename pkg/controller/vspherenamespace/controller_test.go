@@ -74,9 +74,12 @@ func (w *world) DeleteAll(context.Context, string) (int, error) {
 	return left, nil
 }
 
-func (w *world) Delete(context.Context, string, types.UID) error { w.call("delete"); return nil }
+func (w *world) Delete(context.Context, string, string, types.UID) error {
+	w.call("delete")
+	return nil
+}
 
-func (w *world) RemoveFinalizer(context.Context, string, types.UID) error {
+func (w *world) Release(context.Context, string, string, types.UID) error {
 	w.call("remove finalizer")
 	return nil
 }

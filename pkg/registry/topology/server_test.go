@@ -19,25 +19,22 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/authentication/user"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
-	"k8s.io/apiserver/pkg/registry/generic"
 	"k8s.io/apiserver/pkg/registry/rest"
-	"k8s.io/apiserver/pkg/storage/feature"
-	"k8s.io/apiserver/pkg/storage/storagebackend"
-	testingclock "k8s.io/utils/clock/testing"
 
 	"github.com/openpacific/pacific/pkg/apis/topology/install"
 	"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1"
 	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/registry"
+	"github.com/openpacific/pacific/pkg/registry/kindtest"
 )
 
 // The upstream cache asks a package variable what the storage below it can do.
 func TestMain(m *testing.M) {
-	feature.DefaultFeatureSupportChecker = livestore.FeatureSupport(feature.DefaultFeatureSupportChecker)
+	kindtest.UseLiveStores()
 	os.Exit(m.Run())
 }
 
@@ -71,69 +68,41 @@ func (s *sight) fail(err error) {
 	s.err = err
 }
 
+// endpoint is how a kind is read.
+type endpoint interface {
+	rest.Storage
+	rest.Getter
+	rest.Lister
+	rest.Watcher
+	rest.TableConvertor
+}
+
 type server struct {
-	*Storage
+	AvailabilityZone, Zone endpoint
+
 	t     *testing.T
 	sight *sight
-	zones *livestore.Store
-	parts *livestore.Store
-}
-
-type getter struct {
-	codec  runtime.Codec
-	stores map[string]*livestore.Store
-}
-
-func (g getter) GetRESTOptions(resource schema.GroupResource, _ runtime.Object) (generic.RESTOptions, error) {
-	config := storagebackend.NewDefaultConfig("", g.codec)
-	config.EncodeVersioner = v1alpha1.SchemeGroupVersion
-	return generic.RESTOptions{StorageConfig: config.ForResource(resource), Decorator: g.stores[resource.Resource].Decorator(), EnableGarbageCollection: true, ResourcePrefix: resource.Resource}, nil
+	zones livestore.Mirror
+	parts livestore.Mirror
 }
 
 func newServer(t *testing.T) *server {
 	t.Helper()
-	scheme := runtime.NewScheme()
-	install.Install(scheme)
-	codec := serializer.NewCodecFactory(scheme).LegacyCodec(v1alpha1.SchemeGroupVersion)
-	sequence := livestore.NewSequence(1)
-	store := func(resource string, object, list func() runtime.Object) *livestore.Store {
-		made, err := livestore.New(livestore.Config{
-			GroupResource: v1alpha1.Resource(resource), Codec: codec, NewFunc: object, NewListFunc: list, ResourcePrefix: "/" + resource, Sequence: sequence,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return made
-	}
-	s := &server{
-		t: t, sight: &sight{sees: map[string][]string{"admin": {"*"}, "dev": {"team-a"}, "both": {"team-a", "team-b"}}},
-		zones: store("availabilityzones", func() runtime.Object { return &v1alpha1.AvailabilityZone{} }, func() runtime.Object { return &v1alpha1.AvailabilityZoneList{} }),
-		parts: store("zones", func() runtime.Object { return &v1alpha1.Zone{} }, func() runtime.Object { return &v1alpha1.ZoneList{} }),
-	}
-	s.zones.Replace(map[string]runtime.Object{
-		"/availabilityzones/cluster-a": zone("cluster-a", "team-a", "team-b"),
-		"/availabilityzones/cluster-b": zone("cluster-b", "team-b"),
-		"/availabilityzones/cluster-c": zone("cluster-c"),
-	})
-	s.parts.Replace(map[string]runtime.Object{
-		"/zones/team-a/cluster-a": part("team-a", "cluster-a"),
-		"/zones/team-b/cluster-a": part("team-b", "cluster-a"),
-	})
-	var err error
-	s.Storage, err = NewREST(scheme, getter{codec: codec, stores: map[string]*livestore.Store{"availabilityzones": s.zones, "zones": s.parts}},
-		s.sight, testingclock.NewFakePassiveClock(created.Add(50*time.Hour)))
+	s := &server{t: t, sight: &sight{sees: map[string][]string{"admin": {"*"}, "dev": {"team-a"}, "both": {"team-a", "team-b"}}}}
+	frame := kindtest.NewFrame(install.Install, kindtest.Clock{At: created.Add(50 * time.Hour)})
+	zones, err := registry.ServeReadOnly(frame, AvailabilityZones(s.sight))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.AvailabilityZone.Destroy)
-	t.Cleanup(s.Zone.Destroy)
-	deadline := time.Now().Add(10 * time.Second)
-	for s.AvailabilityZone.ReadinessCheck() != nil || s.Zone.ReadinessCheck() != nil {
-		if time.Now().After(deadline) {
-			t.Fatal("the caches were not ready within 10 s")
-		}
-		<-time.After(5 * time.Millisecond)
+	parts, err := registry.ServeReadOnly(frame, Zones())
+	if err != nil {
+		t.Fatal(err)
 	}
+	zones.ShowAll(zone("cluster-a", "team-a", "team-b"), zone("cluster-b", "team-b"), zone("cluster-c"))
+	parts.ShowAll(part("team-a", "cluster-a"), part("team-b", "cluster-a"))
+	kindtest.Open(t, zones, parts)
+	s.AvailabilityZone, s.Zone = zones.Endpoints()["availabilityzones"].(endpoint), parts.Endpoints()["zones"].(endpoint)
+	s.zones, s.parts = zones.Feed(), parts.Feed()
 	return s
 }
 

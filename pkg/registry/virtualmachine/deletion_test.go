@@ -13,12 +13,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
-	"github.com/openpacific/pacific/pkg/livestore"
 )
 
 // deletable returns a machine that Pacific made, and one whose owner allows it.
@@ -44,7 +42,7 @@ func TestDeleteMarksAndTheControllerFinishes(t *testing.T) {
 		if got := server.do("PATCH", path("v1alpha5", "/"+name), mergeType, `{"metadata":{"finalizers":[]}}`); got.code != http.StatusOK {
 			t.Fatalf("finalize %s: %d %s", name, got.code, got.body)
 		}
-		if _, err := server.machines.Get(contextOf("team-a"), name, &metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		if _, err := server.machines.Inside().Get(t.Context(), "team-a", name); !apierrors.IsNotFound(err) {
 			t.Fatalf("%s after its finalizer went: %v", name, err)
 		}
 	}
@@ -112,7 +110,7 @@ func TestDeleteCollectionOfManyHonoursSelectors(t *testing.T) {
 // deletion was asked for.
 func TestDeleteCollectionDeletesWhatWasListed(t *testing.T) {
 	var machines []*v1alpha5.VirtualMachine
-	for i := range collectionWorkers + 1 {
+	for i := range 20 {
 		vm := machine(fmt.Sprintf("vm-%02d", i))
 		vm.UID = types.UID(fmt.Sprintf("%s-%d", madeHere, i))
 		vm.Annotations = map[string]string{vsphere.ReclaimPolicyAnnotation: vsphere.ReclaimDelete}
@@ -120,11 +118,11 @@ func TestDeleteCollectionDeletesWhatWasListed(t *testing.T) {
 	}
 	server := newServer(t, machines...)
 	last := machines[len(machines)-1]
-	server.world.first = func() {
+	server.world.BeforeFirst(func() {
 		other := last.DeepCopy()
 		other.UID, other.ResourceVersion = "other", ""
-		server.world.store.Apply([]livestore.Change{{Key: "/virtualmachines/team-a/" + other.Name, Object: other}})
-	}
+		server.machines.Show(other)
+	})
 	got := server.do("DELETE", path("v1alpha5", ""), "", nil)
 	if deleted := len(decode[v1alpha5.VirtualMachineList](t, got).Items); got.code != http.StatusOK || deleted != len(machines) {
 		t.Errorf("%d %s: deleted %d of %d", got.code, got.body, deleted, len(machines))
@@ -145,7 +143,7 @@ func TestDeleteCollectionOfNothing(t *testing.T) {
 func TestDeleteCollectionTellsOfFailure(t *testing.T) {
 	made, _ := deletable()
 	server := newServer(t, made)
-	server.world.fail(errors.New("the datastore is gone"))
+	server.world.Fail(errors.New("the datastore is gone"))
 	got := server.do("DELETE", path("v1alpha5", ""), "", nil)
 	if message := got.status(t).Message; got.code != http.StatusInternalServerError || message != "the datastore is gone" {
 		t.Errorf("%d %s", got.code, message)

@@ -21,7 +21,7 @@ type model struct {
 // kubectl explain reads the v3 document, kube-aggregator merges the v2 one.
 func TestDocuments(t *testing.T) {
 	server := newServer(t)
-	server.api.PrepareRun()
+	server.API.PrepareRun()
 	answered := server.do("GET", "/openapi/v2", "", nil)
 	if answered.code != http.StatusOK {
 		t.Fatalf("/openapi/v2: %d %s", answered.code, answered.body)

@@ -12,10 +12,8 @@ import (
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
-	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/apiserver/pkg/endpoints/request"
 
 	"github.com/openpacific/pacific/pkg/failure"
 )
@@ -108,7 +106,7 @@ func uses(spec *v1alpha5.VirtualMachineSpec) ([]use, map[use]*field.Path) {
 // refuse refuses a machine that is made of what its namespace was not given. Of
 // a machine that is there, what it has already may stay. before is nil for a new
 // one.
-func refuse(grants Grants, namespace string, vm, before *v1alpha5.VirtualMachine) error {
+func refuse(ctx context.Context, grants Grants, vm, before *v1alpha5.VirtualMachine) error {
 	wanted, paths := uses(&vm.Spec)
 	if before != nil {
 		has, _ := uses(&before.Spec)
@@ -117,13 +115,14 @@ func refuse(grants Grants, namespace string, vm, before *v1alpha5.VirtualMachine
 	if len(wanted) == 0 {
 		return nil
 	}
+	namespace := request.NamespaceValue(ctx)
 	name := vm.Name
 	if vm.GenerateName != "" && before == nil {
 		name = ""
 	}
 	given, found := grants.Given(namespace)
 	if !found {
-		return apierrors.NewForbidden(GroupResource(), name, fmt.Errorf("the namespace %q is no vSphere Namespace, so that nothing of vCenter may be used in it: see `kubectl get vns` for those that are", namespace))
+		return apierrors.NewForbidden(machines(), name, fmt.Errorf("the namespace %q is no vSphere Namespace, so that nothing of vCenter may be used in it: see `kubectl get vns` for those that are", namespace))
 	}
 	var refusals []string
 	for _, one := range wanted {
@@ -137,7 +136,7 @@ func refuse(grants Grants, namespace string, vm, before *v1alpha5.VirtualMachine
 	if unread := grants.Unread(); unread != "" {
 		return fmt.Errorf("it is not known yet what may be used in the vSphere Namespace %q: the %s of vCenter have not been read; try again: %w", namespace, unread, failure.Unavailable)
 	}
-	return apierrors.NewForbidden(GroupResource(), name, errors.New(strings.Join(refusals, "; ")))
+	return apierrors.NewForbidden(machines(), name, errors.New(strings.Join(refusals, "; ")))
 }
 
 // refuse says why something may not be used, and "" when it may.
@@ -182,27 +181,4 @@ func (g GivenStorage) usedUp() string {
 		return ""
 	}
 	return fmt.Sprintf("the limit of %s for the storage policy %q is used up: the machines of the namespace take %s", g.Limit, g.Policy, &g.Used)
-}
-
-// granted wraps an update so that it is refused where it makes a machine of what
-// its namespace was not given: before anything else is found wrong with it.
-type granted struct {
-	rest.UpdatedObjectInfo
-	grants Grants
-}
-
-func (g granted) UpdatedObject(ctx context.Context, old runtime.Object) (runtime.Object, error) {
-	updated, err := g.UpdatedObjectInfo.UpdatedObject(ctx, old)
-	if err != nil {
-		return nil, err
-	}
-	vm, is := updated.(*v1alpha5.VirtualMachine)
-	before, was := old.(*v1alpha5.VirtualMachine)
-	if !is || !was {
-		return nil, errors.New("update a virtual machine: it is none")
-	}
-	if before.ResourceVersion == "" {
-		return updated, nil // An apply to a name that is not there: it is about to be created.
-	}
-	return updated, refuse(g.grants, genericapirequest.NamespaceValue(ctx), vm, before)
 }

@@ -221,13 +221,13 @@ func TestChangeThatAnOlderVersionWouldDrop(t *testing.T) {
 	}
 }
 
-// What a machine has from vCenter belongs to nobody, and what changes nothing is
-// not written.
+// What a machine has from vCenter belongs to nobody, until somebody asks for it. What
+// asks for nothing is not written.
 func TestOwnership(t *testing.T) {
 	server := newServer(t, machine("web-1"))
 	before := server.stored("web-1")
 	for contentType, body := range map[string]string{
-		mergeType:                     `{"spec":{"powerState":"PoweredOn"}}`,
+		mergeType:                     `{"spec":{}}`,
 		"application/json-patch+json": `[]`,
 	} {
 		if got := server.do("PATCH", path("v1alpha5", "/web-1?fieldManager=me"), contentType, body); got.code != http.StatusOK {
@@ -237,7 +237,7 @@ func TestOwnership(t *testing.T) {
 			t.Errorf("a patch that changes nothing changed (-before +after):\n%s", diff)
 		}
 	}
-	if got := server.do("PATCH", path("v1alpha5", "/web-1?fieldManager=me"), mergeType, `{"metadata":{"labels":{"a":"b"}}}`); got.code != http.StatusOK {
+	if got := server.do("PATCH", path("v1alpha5", "/web-1?fieldManager=me"), mergeType, `{"metadata":{"labels":{"a":"b"}},"spec":{"powerState":"PoweredOn"}}`); got.code != http.StatusOK {
 		t.Fatalf("got %d %s", got.code, got.body)
 	}
 	owned := map[string]string{}
@@ -246,7 +246,7 @@ func TestOwnership(t *testing.T) {
 	}
 	want := map[string]string{
 		"vsphere-apiserver": `{"f:metadata":{"f:finalizers":{".":{},"v:\"vmoperator.vmware.com/virtualmachine\"":{}}}}`,
-		"me":                `{"f:metadata":{"f:labels":{".":{},"f:a":{}}}}`,
+		"me":                `{"f:metadata":{"f:labels":{".":{},"f:a":{}}},"f:spec":{"f:powerState":{}}}`,
 	}
 	if diff := cmp.Diff(want, owned); diff != "" {
 		t.Errorf("owned (-want +got):\n%s", diff)
@@ -369,7 +369,7 @@ func TestThePausedLabelIsTheServers(t *testing.T) {
 
 func TestFailureOfTheOutsideWorld(t *testing.T) {
 	server := newServer(t, machine("web-1"))
-	server.world.fail(fmt.Errorf("reconfigure vm %q: vCenter is away: %w", "web-1", failure.Unavailable))
+	server.world.Fail(fmt.Errorf("reconfigure vm %q: vCenter is away: %w", "web-1", failure.Unavailable))
 	got := server.do("PATCH", path("v1alpha5", "/web-1"), mergeType, `{"metadata":{"labels":{"a":"b"}}}`)
 	if message := got.status(t).Message; got.code != http.StatusServiceUnavailable || got.header.Get("Retry-After") != "1" ||
 		message != `reconfigure vm "web-1": vCenter is away: unavailable` {
@@ -414,7 +414,7 @@ func TestTableOverTheWire(t *testing.T) {
 	want := metav1.Table{
 		TypeMeta:          metav1.TypeMeta{Kind: "Table", APIVersion: "meta.k8s.io/v1"},
 		ListMeta:          metav1.ListMeta{ResourceVersion: got.ResourceVersion},
-		ColumnDefinitions: columns(),
+		ColumnDefinitions: headers(t),
 		Rows:              []metav1.TableRow{{Cells: []any{"web-1", "PoweredOn", "", "", "", "2d2h", "esx-1.example.com", "", ""}}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -3,16 +3,9 @@
 package virtualmachine
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,22 +13,11 @@ import (
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apiserver/pkg/registry/generic"
-	"k8s.io/apiserver/pkg/registry/rest"
-	genericapiserver "k8s.io/apiserver/pkg/server"
-	"k8s.io/apiserver/pkg/storage/feature"
-	"k8s.io/apiserver/pkg/storage/storagebackend"
-	restclient "k8s.io/client-go/rest"
-	basecompatibility "k8s.io/component-base/compatibility"
-	testingclock "k8s.io/utils/clock/testing"
 
-	"github.com/openpacific/pacific/pkg/apis/openapi"
 	"github.com/openpacific/pacific/pkg/apis/vmoperator/install"
-	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/registry"
+	"github.com/openpacific/pacific/pkg/registry/kindtest"
 )
 
 // madeHere is the uid of a machine that Pacific made.
@@ -71,158 +53,37 @@ func (*grants) Libraries(image string) []string {
 
 func (g *grants) Unread() string { return g.unread }
 
-// world is an outside world in which every change succeeds at once. It fails with
-// err while that is set.
-type world struct {
-	store *livestore.Store
-
-	mutex sync.Mutex
-	err   error
-	first func() // called once, at the first change
-}
-
-func (w *world) fail(err error) {
-	w.mutex.Lock()
-	defer w.mutex.Unlock()
-	w.err = err
-}
-
-func (w *world) apply(key string, obj runtime.Object) error {
-	w.mutex.Lock()
-	defer w.mutex.Unlock()
-	if w.err != nil {
-		return w.err
-	}
-	if w.first != nil {
-		w.first()
-		w.first = nil
-	}
-	w.store.Apply([]livestore.Change{{Key: key, Object: obj}})
-	return nil
-}
-
-func (w *world) Create(_ context.Context, key string, obj runtime.Object) error {
-	return w.apply(key, obj.DeepCopyObject())
-}
-
-func (w *world) Update(_ context.Context, key string, _, desired runtime.Object) error {
-	return w.apply(key, desired.DeepCopyObject())
-}
-
-func (w *world) Delete(_ context.Context, key string, _ runtime.Object) error {
-	return w.apply(key, nil)
-}
-
 // server is a whole API server over a live store with the upstream cache.
 type server struct {
-	*httptest.Server
+	*kindtest.Server
 	t        *testing.T
-	world    *world
-	machines *REST
+	world    *kindtest.World
+	machines *registry.Resource[v1alpha5.VirtualMachine, v1alpha5.VirtualMachineList]
 	grants   *grants
 	around   *namespaces
-	api      *genericapiserver.GenericAPIServer
 }
 
 // The upstream cache asks a package variable what the storage below it can do.
 func TestMain(m *testing.M) {
-	feature.DefaultFeatureSupportChecker = livestore.FeatureSupport(feature.DefaultFeatureSupportChecker)
+	kindtest.UseLiveStores()
 	os.Exit(m.Run())
 }
 
 func newServer(t *testing.T, machines ...*v1alpha5.VirtualMachine) *server {
 	t.Helper()
-	return newServerWith(t, livestore.NewSequence(1), machines...)
-}
-
-func newServerWith(t *testing.T, sequence *livestore.Sequence, machines ...*v1alpha5.VirtualMachine) *server {
-	t.Helper()
-	scheme := runtime.NewScheme()
-	install.Install(scheme)
-	codecs := serializer.NewCodecFactory(scheme)
-
-	outside := &world{}
-	store, err := livestore.New(livestore.Config{
-		GroupResource:  GroupResource(),
-		Codec:          codecs.LegacyCodec(v1alpha5.GroupVersion),
-		NewFunc:        func() runtime.Object { return &v1alpha5.VirtualMachine{} },
-		NewListFunc:    func() runtime.Object { return &v1alpha5.VirtualMachineList{} },
-		ResourcePrefix: "/virtualmachines",
-		Backend:        outside,
-		Sequence:       sequence,
-	})
-	if err != nil {
+	s := &server{t: t, world: &kindtest.World{}, grants: &grants{}, around: &namespaces{}}
+	frame := kindtest.NewFrame(install.Install, kindtest.Clock{At: created.Add(50 * time.Hour)})
+	var err error
+	if s.machines, err = registry.ServeLive(frame, Kind(origins{}, s.grants, s.around), s.world); err != nil {
 		t.Fatal(err)
 	}
-	outside.store = store
-	seed := map[string]runtime.Object{}
+	s.world.Into(s.machines.Feed())
 	for _, vm := range machines {
 		vm.ResourceVersion = ""
-		seed[fmt.Sprintf("/virtualmachines/%s/%s", vm.Namespace, vm.Name)] = vm
 	}
-	store.Replace(seed)
-
-	clock := testingclock.NewFakePassiveClock(created.Add(50 * time.Hour))
-	given, around := &grants{}, &namespaces{}
-	endpoints, err := NewREST(scheme, getter{codec: codecs.LegacyCodec(v1alpha5.GroupVersion), decorator: store.Decorator()}, origins{}, given, around, clock)
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	config := genericapiserver.NewConfig(codecs)
-	config.ExternalAddress = "127.0.0.1:443"
-	config.PublicAddress = net.IPv4(127, 0, 0, 1)
-	config.LoopbackClientConfig = &restclient.Config{}
-	config.EffectiveVersion = basecompatibility.NewEffectiveVersionFromString("1.37", "", "")
-	config.OpenAPIConfig, config.OpenAPIV3Config = openapi.Config(scheme, "Pacific", "v0")
-	api, err := config.Complete(nil).New("test", genericapiserver.NewEmptyDelegate())
-	if err != nil {
-		t.Fatal(err)
-	}
-	group := genericapiserver.NewDefaultAPIGroupInfo(v1alpha5.GroupName, scheme, runtime.NewParameterCodec(scheme), codecs)
-	for _, version := range install.Versions() {
-		group.VersionedResourcesStorageMap[version.Version] = map[string]rest.Storage{
-			"virtualmachines":        endpoints.VirtualMachine,
-			"virtualmachines/status": endpoints.Status,
-		}
-	}
-	if err := api.InstallAPIGroup(&group); err != nil {
-		t.Fatal(err)
-	}
-	served := httptest.NewServer(api.Handler)
-	t.Cleanup(endpoints.VirtualMachine.Destroy)
-	t.Cleanup(served.Close)
-	started := &server{Server: served, t: t, api: api, world: outside, machines: endpoints.VirtualMachine, grants: given, around: around}
-	started.waitReady()
-	return started
-}
-
-// waitReady returns when the cache has been filled.
-func (s *server) waitReady() {
-	s.t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for s.machines.ReadinessCheck() != nil {
-		if time.Now().After(deadline) {
-			s.t.Fatal("the cache was not ready within 10 s")
-		}
-		<-time.After(5 * time.Millisecond)
-	}
-}
-
-type getter struct {
-	codec     runtime.Codec
-	decorator generic.StorageDecorator
-}
-
-func (g getter) GetRESTOptions(resource schema.GroupResource, _ runtime.Object) (generic.RESTOptions, error) {
-	config := storagebackend.NewDefaultConfig("", g.codec)
-	config.EncodeVersioner = v1alpha5.GroupVersion
-	return generic.RESTOptions{
-		StorageConfig:           config.ForResource(resource),
-		Decorator:               g.decorator,
-		EnableGarbageCollection: true,
-		ResourcePrefix:          resource.Resource,
-	}, nil
+	s.machines.ShowAll(machines...)
+	s.Server = kindtest.Serve(t, frame, s.machines)
+	return s
 }
 
 // answer is what the server said.
@@ -239,11 +100,7 @@ func (a answer) status(t *testing.T) metav1.Status {
 
 func decode[T any](t *testing.T, a answer) T {
 	t.Helper()
-	var object T
-	if err := json.Unmarshal(a.body, &object); err != nil {
-		t.Fatalf("decode %s: %v", a.body, err)
-	}
-	return object
+	return kindtest.Decode[T](t, kindtest.Answer{Code: a.code, Body: a.body})
 }
 
 func path(version, rest string) string {
@@ -253,42 +110,16 @@ func path(version, rest string) string {
 // do sends a request. body is sent as it is when it is a string, else as JSON.
 func (s *server) do(method, path, contentType string, body any) answer {
 	s.t.Helper()
-	var data []byte
-	switch body := body.(type) {
-	case nil:
-	case string:
-		data = []byte(body)
-	default:
-		var err error
-		if data, err = json.Marshal(body); err != nil {
-			s.t.Fatal(err)
-		}
-	}
-	request, err := http.NewRequestWithContext(s.t.Context(), method, s.URL+path, bytes.NewReader(data))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if contentType != "" {
-		request.Header.Set("Content-Type", contentType)
-	}
-	response, err := s.Client().Do(request)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	read, err := io.ReadAll(response.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return answer{code: response.StatusCode, header: response.Header, body: read}
+	got := s.Do(method, path, body, "Content-Type", contentType)
+	return answer{code: got.Code, header: got.Header, body: got.Body}
 }
 
 // stored returns what the live store holds.
 func (s *server) stored(name string) *v1alpha5.VirtualMachine {
 	s.t.Helper()
-	obj, err := s.machines.Store.Get(contextOf("team-a"), name, &metav1.GetOptions{})
+	vm, err := s.machines.Inside().Get(s.t.Context(), "team-a", name)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return obj.(*v1alpha5.VirtualMachine)
+	return vm
 }

@@ -15,8 +15,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	genericregistrytest "k8s.io/apiserver/pkg/registry/generic/testing"
+	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/pkg/apis/vmoperator/install"
 	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/registry"
+	"github.com/openpacific/pacific/pkg/registry/kindtest"
 )
 
 // The library's own checks of a registry.
@@ -43,9 +48,16 @@ func TestGenericRegistry(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			// They create what they read, as users will be able to later, and they
 			// watch from resourceVersion 1.
-			store := *newServerWith(t, livestore.NewCounter(0)).machines.Store
-			store.BeginCreate = nil
-			check(genericregistrytest.New(t, &store))
+			frame, outside := kindtest.NewFrame(install.Install, clock.RealClock{}), &kindtest.World{}
+			frame.Sequence = livestore.NewCounter(0)
+			machines, err := registry.ServeLive(frame, Kind(origins{}, &grants{}, &namespaces{}), outside)
+			if err != nil {
+				t.Fatal(err)
+			}
+			outside.Into(machines.Feed())
+			machines.ShowAll()
+			kindtest.Open(t, machines)
+			check(genericregistrytest.New(t, machines.Bare()))
 		})
 	}
 }
@@ -62,8 +74,8 @@ func fresh(name string) *v1alpha5.VirtualMachine {
 func TestWatchByHost(t *testing.T) {
 	vm := machine("web-1")
 	server := newServer(t, vm)
-	events, err := server.machines.Watch(contextOf("team-a"), &metainternalversion.ListOptions{
-		FieldSelector:   fields.OneTermEqualSelector(fieldNodeName, "esx-2.example.com"),
+	events, err := server.machines.Endpoints()["virtualmachines"].(rest.Watcher).Watch(contextOf("team-a"), &metainternalversion.ListOptions{
+		FieldSelector:   fields.OneTermEqualSelector("status.nodeName", "esx-2.example.com"),
 		ResourceVersion: server.stored("web-1").ResourceVersion,
 	})
 	if err != nil {
@@ -74,14 +86,14 @@ func TestWatchByHost(t *testing.T) {
 	for _, host := range []string{"esx-2.example.com", "esx-1.example.com", "esx-2.example.com"} {
 		moved := machine("web-1")
 		moved.ResourceVersion, moved.Status.NodeName = "", host
-		server.world.store.Apply([]livestore.Change{{Key: "/virtualmachines/team-a/web-1", Object: moved}})
+		server.machines.Show(moved)
 		var event watch.Event
 		select {
 		case event = <-events.ResultChan():
 		case <-time.After(10 * time.Second):
 			t.Fatalf("no event within 10 s after the move to %s", host)
 		}
-		got = append(got, fmt.Sprintf("%s %s", event.Type, nodeName(object(event))))
+		got = append(got, fmt.Sprintf("%s %s", event.Type, object(event).(*v1alpha5.VirtualMachine).Status.NodeName))
 	}
 	want := []string{"ADDED esx-2.example.com", "DELETED esx-2.example.com", "ADDED esx-2.example.com"}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -95,4 +107,39 @@ func object(event watch.Event) runtime.Object {
 		return wrapped.GetObject()
 	}
 	return event.Object
+}
+
+func TestFieldSelectors(t *testing.T) {
+	frame := kindtest.NewFrame(install.Install, clock.RealClock{})
+	machines, err := registry.ServeLive(frame, Kind(origins{}, &grants{}, &namespaces{}), &kindtest.World{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer registry.Destroy(machines)
+	type result struct{ Label, Value, Err string }
+	for _, test := range []struct {
+		version, label, value string
+		want                  result
+	}{
+		{"v1alpha5", "metadata.name", "a", result{"metadata.name", "a", ""}},
+		{"v1alpha5", "metadata.namespace", "a", result{"metadata.namespace", "a", ""}},
+		{"v1alpha5", "status.nodeName", "a", result{"status.nodeName", "a", ""}},
+		{"v1alpha4", "status.powerState", "PoweredOn", result{"status.powerState", "PoweredOn", ""}},
+		{"v1alpha1", "status.powerState", "poweredOn", result{"status.powerState", "PoweredOn", ""}},
+		{"v1alpha1", "status.powerState", "suspended", result{"status.powerState", "Suspended", ""}},
+		{"v1alpha3", "status.host", "a", result{"status.nodeName", "a", ""}},
+		{"v1alpha5", "spec.className", "a", result{"", "", `field selector "spec.className" is not supported for virtual machines: ` +
+			`use one of metadata.name, metadata.namespace, status.nodeName, status.powerState`}},
+	} {
+		kind := v1alpha5.GroupVersion.WithKind("VirtualMachine")
+		kind.Version = test.version
+		var got result
+		var err error
+		if got.Label, got.Value, err = frame.Scheme.ConvertFieldLabel(kind, test.label, test.value); err != nil {
+			got.Err = err.Error()
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s %s=%s (-want +got):\n%s", test.version, test.label, test.value, diff)
+		}
+	}
 }

@@ -3,6 +3,7 @@
 package virtualmachine
 
 import (
+	"context"
 	"fmt"
 	"sort"
 	"strings"
@@ -30,7 +31,7 @@ var remedies = map[string]string{
 }
 
 // validateUpdate refuses whatever the server would not honour.
-func validateUpdate(vm, old *v1alpha5.VirtualMachine) field.ErrorList {
+func validateUpdate(_ context.Context, vm, old *v1alpha5.VirtualMachine) field.ErrorList {
 	var errs field.ErrorList
 	for _, path := range difference.Between(field.NewPath("spec"), old.Spec, vm.Spec) {
 		name := path.String()

@@ -130,7 +130,7 @@ func TestValidateUpdate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			vm, old := machine("web-1"), machine("web-1")
 			test.change(vm, old)
-			got := strategy{}.ValidateUpdate(context.Background(), vm, old)
+			got := Kind(nil, nil, nil).Strategy(nil).ValidateUpdate(context.Background(), vm, old)
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("errors (-want +got):\n%s", diff)
 			}
@@ -189,7 +189,7 @@ func TestPrepareForUpdate(t *testing.T) {
 			vm, old, want := machine("web-1"), machine("web-1"), machine("web-1")
 			test.change(vm, old)
 			test.want(want)
-			strategy{}.PrepareForUpdate(context.Background(), vm, old)
+			Kind(nil, nil, nil).Strategy(nil).PrepareForUpdate(context.Background(), vm, old)
 			if diff := cmp.Diff(want, vm); diff != "" {
 				t.Errorf("prepared (-want +got):\n%s", diff)
 			}
@@ -218,7 +218,7 @@ func TestWarningsOnUpdate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			vm := machine("web-1")
 			test.change(vm)
-			if diff := cmp.Diff(test.want, strategy{}.WarningsOnUpdate(context.Background(), vm, machine("web-1"))); diff != "" {
+			if diff := cmp.Diff(test.want, Kind(nil, nil, nil).Strategy(nil).WarningsOnUpdate(context.Background(), vm, machine("web-1"))); diff != "" {
 				t.Errorf("warnings (-want +got):\n%s", diff)
 			}
 		})

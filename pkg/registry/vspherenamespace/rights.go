@@ -11,7 +11,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/cache"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -20,7 +19,6 @@ import (
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
-	"github.com/openpacific/pacific/pkg/registry"
 )
 
 const (
@@ -28,8 +26,6 @@ const (
 	decisionAge = 5 * time.Second
 	// decisions is how many are kept: 500 namespaces for a hundred users.
 	decisions = 50_000
-	// shownAge is for how long it is kept what was shown to whom.
-	shownAge = 24 * time.Hour
 )
 
 // Reviewer says of each of the Kubernetes Namespaces, in their order, whether
@@ -44,12 +40,10 @@ type rights struct {
 	authorizer authorizer.UnconditionalAuthorizer
 	reviewer   Reviewer
 	kept       *cache.LRUExpireCache
-	// shown is what lists and watches showed to whom.
-	shown *cache.LRUExpireCache
 }
 
 func newRights(authorizer authorizer.UnconditionalAuthorizer, reviewer Reviewer, clock clock.PassiveClock) *rights {
-	return &rights{authorizer: authorizer, reviewer: reviewer, kept: cache.NewLRUExpireCacheWithClock(decisions, clock), shown: cache.NewLRUExpireCacheWithClock(decisions, clock)}
+	return &rights{authorizer: authorizer, reviewer: reviewer, kept: cache.NewLRUExpireCacheWithClock(decisions, clock)}
 }
 
 // caller is who asks. Two with the same fingerprint have the same rights.
@@ -63,6 +57,10 @@ func callerFrom(ctx context.Context) (caller, error) {
 	if !found || info == nil {
 		return caller{}, apierrors.NewForbidden(qualified(), "", errors.New("nobody is logged in"))
 	}
+	return callerOf(info)
+}
+
+func callerOf(info user.Info) (caller, error) {
 	identity, err := json.Marshal([]any{info.GetName(), info.GetUID(), info.GetGroups(), info.GetExtra()})
 	if err != nil {
 		return caller{}, fmt.Errorf("tell users apart: %w", err)
@@ -99,56 +97,48 @@ func (r *rights) may(ctx context.Context, who caller, verb, group, resource, nam
 	return false, nil
 }
 
-// sees says whether a vSphere Namespace that somebody asks for by its name is shown
-// to them.
-func (r *rights) sees(ctx context.Context, who caller, object *v1alpha1.Namespace) (bool, error) {
+// showOne shows somebody a vSphere Namespace that they ask for by its name.
+func (r *rights) showOne(ctx context.Context, who user.Info, object *v1alpha1.Namespace) (*v1alpha1.Namespace, error) {
 	if hasRole(who, object.Spec.Access) {
-		return true, nil
+		return object, nil
 	}
-	return r.may(ctx, who, "get", "vmoperator.vmware.com", "virtualmachines", object.Name, "")
+	asking, err := callerOf(who)
+	if err != nil {
+		return nil, err
+	}
+	seen, err := r.may(ctx, asking, "get", "vmoperator.vmware.com", "virtualmachines", object.Name, "")
+	if err != nil || !seen {
+		return nil, err
+	}
+	return object, nil
 }
 
-// seesEach says of each of the objects whether it is shown to the caller in lists
-// and watches.
-func (r *rights) seesEach(ctx context.Context, who caller, objects ...*v1alpha1.Namespace) ([]bool, error) {
-	seen := make([]bool, len(objects))
+// showEach shows somebody those of the objects that are theirs, in lists and
+// watches.
+func (r *rights) showEach(ctx context.Context, who user.Info, objects []*v1alpha1.Namespace) ([]*v1alpha1.Namespace, error) {
+	shown := make([]*v1alpha1.Namespace, len(objects))
 	var asked []int
 	var names []string
 	for i, object := range objects {
-		if seen[i] = hasRole(who, object.Spec.Access); !seen[i] {
+		if hasRole(who, object.Spec.Access) {
+			shown[i] = object
+		} else {
 			asked, names = append(asked, i), append(names, object.Name)
 		}
 	}
-	answers, err := r.reviewer.Sees(ctx, who.Info, names)
+	answers, err := r.reviewer.Sees(ctx, who, names)
 	if err != nil {
-		return nil, registry.StatusError(err, qualified(), "")
+		return nil, err
 	}
-	for i, answer := range answers {
-		seen[asked[i]] = answer
+	for i, seen := range answers {
+		if seen {
+			shown[asked[i]] = objects[asked[i]]
+		}
 	}
-	return seen, nil
+	return shown, nil
 }
 
-// sight is what somebody was shown. Users are told apart by name: groups and what
-// else comes with a token may be others in the next.
-type sight struct {
-	user string
-	uid  types.UID
-}
-
-// noteShown keeps that somebody was shown an object.
-func (r *rights) noteShown(who caller, uid types.UID) {
-	r.shown.Add(sight{who.GetName(), uid}, struct{}{}, shownAge)
-}
-
-// wasShown says whether this process showed the object to somebody. Versions do not
-// outlast the process: what was shown at one was shown by it.
-func (r *rights) wasShown(who caller, uid types.UID) bool {
-	_, found := r.shown.Get(sight{who.GetName(), uid})
-	return found
-}
-
-func hasRole(who caller, access []v1alpha1.NamespaceAccess) bool {
+func hasRole(who user.Info, access []v1alpha1.NamespaceAccess) bool {
 	for _, entry := range access {
 		subject := vsphere.SubjectPrefix + entry.Name
 		switch entry.Kind {

@@ -17,56 +17,33 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
-	"k8s.io/apiserver/pkg/registry/generic"
-	genericregistrytest "k8s.io/apiserver/pkg/registry/generic/testing"
 	"k8s.io/apiserver/pkg/registry/rest"
-	"k8s.io/apiserver/pkg/storage/feature"
-	"k8s.io/apiserver/pkg/storage/storagebackend"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/utils/clock"
 	testingclock "k8s.io/utils/clock/testing"
 
 	"github.com/openpacific/pacific/pkg/access"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/install"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/registry"
+	"github.com/openpacific/pacific/pkg/registry/kindtest"
 )
 
 // The upstream cache asks a package variable what the storage below it can do.
 func TestMain(m *testing.M) {
-	feature.DefaultFeatureSupportChecker = livestore.FeatureSupport(feature.DefaultFeatureSupportChecker)
+	kindtest.UseLiveStores()
 	os.Exit(m.Run())
 }
 
 var created = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-
-// world is an outside world in which every change succeeds at once.
-type world struct{ store *livestore.Store }
-
-func (w *world) Create(_ context.Context, key string, obj runtime.Object) error {
-	w.store.Apply([]livestore.Change{{Key: key, Object: obj.DeepCopyObject()}})
-	return nil
-}
-
-func (w *world) Update(_ context.Context, key string, _, desired runtime.Object) error {
-	w.store.Apply([]livestore.Change{{Key: key, Object: desired.DeepCopyObject()}})
-	return nil
-}
-
-func (w *world) Delete(_ context.Context, key string, _ runtime.Object) error {
-	w.store.Apply([]livestore.Change{{Key: key}})
-	return nil
-}
 
 // grants are what users may do: "user verb resource namespace", with "*" for any
 // verb or namespace. Everything else is denied.
@@ -106,63 +83,47 @@ func (g *grants) revoke(given ...string) {
 	g.given = slices.DeleteFunc(g.given, func(one string) bool { return slices.Contains(given, one) })
 }
 
+// endpoint is how the kind is read and written.
+type endpoint interface {
+	rest.Storage
+	rest.Getter
+	rest.Lister
+	rest.Watcher
+	rest.CreaterUpdater
+	rest.GracefulDeleter
+}
+
 type server struct {
-	*Storage
+	*registry.Resource[v1alpha1.Namespace, v1alpha1.NamespaceList]
+	Namespace endpoint
+
 	t      *testing.T
-	store  *livestore.Store
+	store  livestore.Mirror
 	grants *grants
 	clock  *testingclock.FakePassiveClock
 }
 
-type getter struct {
-	codec     runtime.Codec
-	decorator generic.StorageDecorator
-}
-
-func (g getter) GetRESTOptions(resource schema.GroupResource, _ runtime.Object) (generic.RESTOptions, error) {
-	config := storagebackend.NewDefaultConfig("", g.codec)
-	config.EncodeVersioner = v1alpha1.SchemeGroupVersion
-	return generic.RESTOptions{StorageConfig: config.ForResource(resource), Decorator: g.decorator, EnableGarbageCollection: true, ResourcePrefix: resource.Resource}, nil
-}
-
 func newServer(t *testing.T, sequence *livestore.Sequence, namespaces ...*v1alpha1.Namespace) *server {
 	t.Helper()
-	scheme := runtime.NewScheme()
-	install.Install(scheme)
-	codec := serializer.NewCodecFactory(scheme).LegacyCodec(v1alpha1.SchemeGroupVersion)
-	outside := &world{}
-	store, err := livestore.New(livestore.Config{
-		GroupResource: GroupResource(), Codec: codec,
-		NewFunc:        func() runtime.Object { return &v1alpha1.Namespace{} },
-		NewListFunc:    func() runtime.Object { return &v1alpha1.NamespaceList{} },
-		ResourcePrefix: "/namespaces", Backend: outside, Sequence: sequence,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	outside.store = store
-	seed := map[string]runtime.Object{}
-	for _, namespace := range namespaces {
-		seed["/namespaces/"+namespace.Name] = namespace
-	}
-	store.Replace(seed)
-	s := &server{t: t, store: store, grants: &grants{given: []string{"admin * * *"}}, clock: testingclock.NewFakePassiveClock(created.Add(50 * time.Hour))}
+	s := &server{t: t, grants: &grants{given: []string{"admin * * *"}}, clock: testingclock.NewFakePassiveClock(created.Add(50 * time.Hour))}
 	reviewer, err := access.NewReviewer(s.grants, informers.NewSharedInformerFactory(fake.NewClientset(), 0).Rbac().V1().RoleBindings())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Storage, err = NewREST(scheme, getter{codec: codec, decorator: store.Decorator()}, s.grants, reviewer, func(name string) bool { return name == "monitoring" }, s.clock)
+	frame := kindtest.NewFrame(install.Install, clock.RealClock{})
+	frame.Sequence = sequence
+	outside := &kindtest.World{}
+	s.Resource, err = registry.ServeLive(frame, Kind(Asked{
+		Authorizer: s.grants, Reviewer: reviewer, Taken: func(name string) bool { return name == "monitoring" }, Clock: s.clock,
+	}), outside)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.Namespace.Destroy)
-	deadline := time.Now().Add(10 * time.Second)
-	for s.Namespace.ReadinessCheck() != nil {
-		if time.Now().After(deadline) {
-			t.Fatal("the cache was not ready within 10 s")
-		}
-		<-time.After(5 * time.Millisecond)
-	}
+	s.store = s.Feed()
+	outside.Into(s.store)
+	s.ShowAll(namespaces...)
+	kindtest.Open(t, s.Resource)
+	s.Namespace = s.Endpoints()["namespaces"].(endpoint)
 	return s
 }
 
@@ -209,28 +170,6 @@ func namespace(name string, access ...v1alpha1.NamespaceAccess) *v1alpha1.Namesp
 
 func gives(kind v1alpha1.SubjectKind, name string, role v1alpha1.Role) v1alpha1.NamespaceAccess {
 	return v1alpha1.NamespaceAccess{Kind: kind, Name: name, Role: role}
-}
-
-// The library's own checks of a registry.
-func TestGenericRegistry(t *testing.T) {
-	fresh := func(name string) *v1alpha1.Namespace {
-		object := namespace(name)
-		object.Labels, object.Finalizers = map[string]string{"app": "web"}, nil
-		return object
-	}
-	for name, check := range map[string]func(*genericregistrytest.Tester){
-		"get":  func(tester *genericregistrytest.Tester) { tester.TestGet(fresh("team-a")) },
-		"list": func(tester *genericregistrytest.Tester) { tester.TestList(fresh("team-a")) },
-		"watch": func(tester *genericregistrytest.Tester) {
-			tester.TestWatch(fresh("team-a"), []labels.Set{{"app": "web"}}, []labels.Set{{"app": "db"}},
-				[]fields.Set{{"metadata.name": "team-a"}}, []fields.Set{{"metadata.name": "team-b"}})
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			store := *newServer(t, livestore.NewCounter(0)).Direct.store
-			check(genericregistrytest.New(t, &store).ClusterScope())
-		})
-	}
 }
 
 // Each is shown what is theirs, and the rest does not exist for them.
@@ -444,7 +383,7 @@ func TestEscalation(t *testing.T) {
 		t.Errorf("after the deletion was asked for: %v, %v", got, err)
 	}
 	for range 2 {
-		if err := s.Direct.RemoveFinalizer(s.t.Context(), "team-a", "uid-team-a"); err != nil {
+		if err := s.Inside().Release(s.t.Context(), "", "team-a", "uid-team-a"); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,6 +3,7 @@
 package vspherenamespace
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 	"slices"
@@ -39,7 +40,7 @@ func reserved(name string) bool {
 		strings.HasPrefix(name, "kube-") || strings.HasPrefix(name, "vmware-system-")
 }
 
-func validate(object *v1alpha1.Namespace) field.ErrorList {
+func validate(_ context.Context, object *v1alpha1.Namespace) field.ErrorList {
 	errs := validation.ValidateObjectMeta(&object.ObjectMeta, false, func(name string, prefix bool) []string {
 		return utilvalidation.IsDNS1123Label(name)
 	}, field.NewPath("metadata"))
@@ -54,7 +55,7 @@ func validate(object *v1alpha1.Namespace) field.ErrorList {
 	return append(errs, validateSpec(&object.Spec, spec)...)
 }
 
-func validateUpdate(object, before *v1alpha1.Namespace) field.ErrorList {
+func validateUpdate(_ context.Context, object, before *v1alpha1.Namespace) field.ErrorList {
 	errs := validation.ValidateObjectMetaUpdate(&object.ObjectMeta, &before.ObjectMeta, field.NewPath("metadata"))
 	spec := field.NewPath("spec")
 	errs = append(errs, validation.ValidateImmutableField(object.Spec.Folder, before.Spec.Folder, spec.Child("folder"))...)

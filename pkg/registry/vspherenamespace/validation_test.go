@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/clock"
 	testingclock "k8s.io/utils/clock/testing"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
@@ -63,7 +64,7 @@ func TestValidation(t *testing.T) {
 		object := namespace("team-a")
 		test.change(object)
 		var got []string
-		for _, err := range validate(object) {
+		for _, err := range validate(t.Context(), object) {
 			got = append(got, err.Field)
 		}
 		if diff := cmp.Diff(test.want, got); diff != "" {
@@ -72,13 +73,13 @@ func TestValidation(t *testing.T) {
 	}
 	before, after := namespace("team-a"), namespace("team-a")
 	after.ResourceVersion, before.ResourceVersion, after.Spec.Folder = "1", "1", "group-v1"
-	if errs := validateUpdate(after, before); len(errs) != 1 || errs[0].Field != "spec.folder" {
+	if errs := validateUpdate(t.Context(), after, before); len(errs) != 1 || errs[0].Field != "spec.folder" {
 		t.Errorf("another folder: %v", errs)
 	}
 	before, after = namespace("team-a"), namespace("team-a")
 	after.ResourceVersion, before.ResourceVersion = "1", "1"
 	before.Spec.ResourcePools, after.Spec.ResourcePools = []string{"resgroup-1"}, []string{"resgroup-2"}
-	if errs := validateUpdate(after, before); len(errs) != 1 || errs[0].Field != "spec.resourcePools" {
+	if errs := validateUpdate(t.Context(), after, before); len(errs) != 1 || errs[0].Field != "spec.resourcePools" {
 		t.Errorf("a pool taken out: %v", errs)
 	}
 }
@@ -93,7 +94,7 @@ func TestTable(t *testing.T) {
 		CPUMHz: 120, Memory: quantity("1Gi"), VirtualMachines: 5, PoweredOn: 2, Storage: []v1alpha1.NamespaceStorageUsage{{Used: *quantity("20Gi")}}}}
 	bare := namespace("team-b")
 	bare.CreationTimestamp.Reset()
-	convertor := table(testingclock.NewFakePassiveClock(created.Add(50*time.Hour)), nil)
+	convertor := Kind(Asked{Clock: clock.RealClock{}}).Printer(testingclock.NewFakePassiveClock(created.Add(50 * time.Hour)))
 	table, err := convertor.ConvertToTable(t.Context(), &v1alpha1.NamespaceList{Items: []v1alpha1.Namespace{*object, *bare}}, nil)
 	if err != nil {
 		t.Fatal(err)

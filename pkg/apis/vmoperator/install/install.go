@@ -3,10 +3,6 @@
 package install
 
 import (
-	"fmt"
-	"sort"
-	"strings"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -47,66 +43,7 @@ func Install(scheme *runtime.Scheme) {
 
 	for _, version := range Versions() {
 		metav1.AddToGroupVersion(scheme, version)
-		labels := fieldLabels(version)
-		utilruntime.Must(scheme.AddFieldLabelConversionFunc(version.WithKind("VirtualMachine"), labels))
 	}
 	utilruntime.Must(scheme.SetVersionPriority(Versions()...))
 	utilruntime.Must(addVirtualMachineConversions(scheme))
-
-	// Every API server speaks these, whatever groups it has.
-	unversioned := schema.GroupVersion{Version: "v1"}
-	metav1.AddToGroupVersion(scheme, unversioned)
-	scheme.AddUnversionedTypes(unversioned,
-		&metav1.Status{},
-		&metav1.APIVersions{},
-		&metav1.APIGroupList{},
-		&metav1.APIGroup{},
-		&metav1.APIResourceList{},
-	)
-}
-
-// fieldLabels returns the conversion of a version's field selectors to the
-// names and values of the hub, by which objects are selected.
-func fieldLabels(version schema.GroupVersion) runtime.FieldLabelConversionFunc {
-	labels := map[string]string{
-		"metadata.name":      "metadata.name",
-		"metadata.namespace": "metadata.namespace",
-		"status.powerState":  "status.powerState",
-		"status.nodeName":    "status.nodeName",
-	}
-	switch version.Version {
-	case "v1alpha1", "v1alpha2", "v1alpha3":
-		// The field has this name there.
-		labels["status.host"] = "status.nodeName"
-	}
-	supported := make([]string, 0, len(labels))
-	for label := range labels {
-		supported = append(supported, label)
-	}
-	sort.Strings(supported)
-
-	return func(label, value string) (string, string, error) {
-		name, found := labels[label]
-		if !found {
-			return "", "", fmt.Errorf("field selector %q is not supported for virtual machines: use one of %s",
-				label, strings.Join(supported, ", "))
-		}
-		if name == "status.powerState" && version == v1alpha1.GroupVersion {
-			value = hubPowerState(value)
-		}
-		return name, value, nil
-	}
-}
-
-// hubPowerState is v1alpha1's name of a power state in the hub's spelling.
-func hubPowerState(value string) string {
-	switch v1alpha1.VirtualMachinePowerState(value) {
-	case v1alpha1.VirtualMachinePoweredOff:
-		return string(v1alpha5.VirtualMachinePowerStateOff)
-	case v1alpha1.VirtualMachinePoweredOn:
-		return string(v1alpha5.VirtualMachinePowerStateOn)
-	case v1alpha1.VirtualMachineSuspended:
-		return string(v1alpha5.VirtualMachinePowerStateSuspended)
-	}
-	return value
 }

@@ -267,36 +267,6 @@ func TestDamagedStashIsRefused(t *testing.T) {
 	}
 }
 
-func TestFieldSelectors(t *testing.T) {
-	scheme := newScheme()
-	type result struct{ Label, Value, Err string }
-	for _, test := range []struct {
-		version, label, value string
-		want                  result
-	}{
-		{"v1alpha5", "metadata.name", "a", result{"metadata.name", "a", ""}},
-		{"v1alpha5", "metadata.namespace", "a", result{"metadata.namespace", "a", ""}},
-		{"v1alpha5", "status.nodeName", "a", result{"status.nodeName", "a", ""}},
-		{"v1alpha4", "status.powerState", "PoweredOn", result{"status.powerState", "PoweredOn", ""}},
-		{"v1alpha1", "status.powerState", "poweredOn", result{"status.powerState", "PoweredOn", ""}},
-		{"v1alpha1", "status.powerState", "suspended", result{"status.powerState", "Suspended", ""}},
-		{"v1alpha3", "status.host", "a", result{"status.nodeName", "a", ""}},
-		{"v1alpha5", "spec.className", "a", result{"", "", `field selector "spec.className" is not supported for virtual machines: ` +
-			`use one of metadata.name, metadata.namespace, status.nodeName, status.powerState`}},
-	} {
-		kind := v1alpha5.GroupVersion.WithKind("VirtualMachine")
-		kind.Version = test.version
-		var got result
-		var err error
-		if got.Label, got.Value, err = scheme.ConvertFieldLabel(kind, test.label, test.value); err != nil {
-			got.Err = err.Error()
-		}
-		if diff := cmp.Diff(test.want, got); diff != "" {
-			t.Errorf("%s %s=%s (-want +got):\n%s", test.version, test.label, test.value, diff)
-		}
-	}
-}
-
 func TestPreferredVersions(t *testing.T) {
 	got := newScheme().PrioritizedVersionsForGroup(v1alpha5.GroupName)
 	if diff := cmp.Diff(Versions(), got); diff != "" {

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package virtualmachine
+
+import (
+	"context"
+	"maps"
+
+	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/openpacific/pacific/pkg/apis/vmoperator"
+)
+
+// prepareUpdate fills in what a manifest need not repeat: which machine it is about,
+// and the server's label that tells who paused it.
+func prepareUpdate(_ context.Context, vm, before *v1alpha5.VirtualMachine) {
+	if vm.Spec.InstanceUUID == "" {
+		vm.Spec.InstanceUUID = before.Spec.InstanceUUID
+	}
+	if vm.Spec.BiosUUID == "" {
+		vm.Spec.BiosUUID = before.Spec.BiosUUID
+	}
+	if who, told := before.Labels[v1alpha5.PausedVMLabelKey]; told && vm.Labels[v1alpha5.PausedVMLabelKey] == "" {
+		vm.Labels = maps.Clone(vm.Labels)
+		metav1.SetMetaDataLabel(&vm.ObjectMeta, v1alpha5.PausedVMLabelKey, who)
+	}
+}
+
+// warnings tells of a power state that nothing will bring about for now.
+func warnings(_ context.Context, vm, before *v1alpha5.VirtualMachine) []string {
+	if vm.Spec.PowerState == before.Spec.PowerState || vm.Spec.PowerState == "" {
+		return nil
+	}
+	if vmoperator.PausedByUser(vm.Annotations) {
+		return []string{"spec.powerState: not applied while the annotation " + v1alpha5.PauseAnnotation + " is set"}
+	}
+	if vmoperator.PausedByAdmin(before.Labels) {
+		return []string{"spec.powerState: not applied while " + v1alpha5.PauseVMExtraConfigKey +
+			" is true in the virtual machine's ExtraConfig, by which a VI admin has paused it"}
+	}
+	return nil
+}
