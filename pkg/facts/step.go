@@ -11,6 +11,9 @@ type Step struct {
 	// Initial says that the step is everything there is, and what was known before
 	// counts no more.
 	Initial bool
+	// Resumed says that nobody looked on for a while before this step: what differs
+	// may be the same object, or another one that has its id.
+	Resumed bool
 	// Root is the namespaces folder.
 	Root ID
 

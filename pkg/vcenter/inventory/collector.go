@@ -56,6 +56,7 @@ type Collector struct {
 	objects map[types.ManagedObjectReference]entry
 	counts  []int
 	initial bool // The initial update was handed on.
+	lost    bool // The stream was lost, and is not whole again.
 	folder  types.ManagedObjectReference
 	root    types.ManagedObjectReference
 	vcenter string
@@ -188,7 +189,7 @@ func (c *Collector) turned() {
 func (c *Collector) hand(t *turn, folder types.ManagedObjectReference) {
 	c.handed++
 	changed, removed := t.commit(c.counts, c.handed)
-	update := Update{Initial: !c.initial, VCenter: c.vcenter, NamespacesFolder: folder, Changed: changed, Removed: removed}
+	update := Update{Initial: !c.initial, Resumed: c.initial && c.lost, VCenter: c.vcenter, NamespacesFolder: folder, Changed: changed, Removed: removed}
 	if !update.Initial && len(changed) == 0 && len(removed) == 0 && folder == c.folder {
 		return
 	}

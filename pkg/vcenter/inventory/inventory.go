@@ -28,6 +28,11 @@ type Update struct {
 	// once per Collector, in its first update; what a rebuild after a loss
 	// finds is diffed and comes as changes.
 	Initial bool
+	// Resumed says that the stream was lost since the update before: what is called
+	// otherwise or lies elsewhere by now may be the same object, or another one that
+	// has its id, in a vCenter that was restored. What a rebuild finds unchanged comes
+	// in no update.
+	Resumed bool
 	// VCenter is vCenter's own id, about.instanceUuid, without which no id of
 	// an object names anything.
 	VCenter string

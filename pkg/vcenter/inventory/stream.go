@@ -70,6 +70,9 @@ func (c *Collector) follow(ctx context.Context) (lasted bool, err error) {
 			lasted = !first
 		}
 	}
+	c.turns.Lock()
+	c.lost = true
+	c.turns.Unlock()
 	if cause := context.Cause(bound); cause != nil {
 		// The login's end says more than the call that it broke off.
 		err = cause

@@ -171,6 +171,7 @@ func (s *stream) attempt(gathered []types.PropertyFilterUpdate, full, late bool,
 	}
 	clear(s.refreshed)
 	if full {
+		s.lost = false
 		s.Metrics.rebuilt()
 		s.Logger.Info("Read the inventory", "objects", len(s.objects))
 	}

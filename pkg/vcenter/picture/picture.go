@@ -49,7 +49,7 @@ func (p *Picture) Apply(update inventory.Update) {
 	}
 	p.synced = p.synced || update.Initial
 	t := p.begin(update.VCenter)
-	t.step.Initial = update.Initial
+	t.step.Initial, t.step.Resumed = update.Initial, update.Resumed
 	if p.places.vcenter != update.VCenter {
 		p.places.vcenter = update.VCenter
 		t.all()

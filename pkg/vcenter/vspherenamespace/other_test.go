@@ -9,9 +9,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25/types"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
@@ -134,5 +136,44 @@ func TestOlderRecordsAreLeftAlone(t *testing.T) {
 	}
 	if string(w.records.kept["u"].Value) != string(old) || s.get("team-a").UID == "u" {
 		t.Errorf("the old record: %s", w.records.kept["u"].Value)
+	}
+}
+
+// unseen has something happen in vCenter while Pacific's login is gone and no stream can be built.
+func (s *server) unseen(happens func()) {
+	s.t.Helper()
+	s.vcenter.AddFault(vcentertest.Fault{Method: "CreateContainerView", Fault: &types.SystemError{}})
+	s.vcenter.TerminateSessions()
+	happens()
+	s.vcenter.ClearFaults()
+}
+
+// A vCenter may be restored from a backup, or gone through by hand, while Pacific runs and has no connection. What has the id afterwards
+// and is called otherwise is as strange to it as to a process that starts.
+func TestWhatHasTheIDOfAnotherAfterALoss(t *testing.T) {
+	w := newWorld(t, twoClusters)
+	s := w.start(-1)
+	if err := s.create(fresh("mine")); err != nil {
+		t.Fatal(err)
+	}
+	// What was renamed before everybody's eyes is the same still when nothing else happens in a loss.
+	w.rename("/DC0/vm/Namespaces/mine", "after")
+	s.until("it has the new name", func() bool { return s.list()["after"] != nil })
+	s.unseen(func() { w.rename("/DC0/vm/Namespaces/team-a", "marker") })
+	s.until("the inventory is followed again", func() bool { return s.list()["marker"] != nil })
+	if got := s.get("after"); got.UID != "uid-of-mine" || len(got.Status.Zones) != 2 {
+		t.Errorf("after a loss in which nothing happened to it: %+v", got)
+	}
+
+	s.unseen(func() { w.rename("/DC0/vm/Namespaces/after", "theirs") })
+	s.until("the inventory is followed again", func() bool { return s.list()["theirs"] != nil })
+	if got := s.get("theirs"); got.UID == "uid-of-mine" || len(got.Spec.Access) > 0 {
+		t.Errorf("what was renamed unseen is served as the namespace: %+v", got)
+	}
+	if c := readiness(s.get("mine")); c.Reason != vspherenamespace.ReasonFolderMissing {
+		t.Errorf("condition: %+v", c)
+	}
+	if err := s.remove("mine"); err != nil || len(w.things("theirs")) != 1 {
+		t.Errorf("remove: %v, vCenter %v", err, w.things("theirs"))
 	}
 }

@@ -53,8 +53,9 @@ type Projector struct {
 	detached map[facts.ID]bool
 	problems map[k8stypes.UID]problem
 	births   map[string]metav1.Time // by folder
-	// known are the folders and pools of records that were recognised.
-	known map[facts.ID]bool
+	// known are the folders and pools of records that were recognised, as they were
+	// seen last.
+	known map[facts.ID]Sight
 	// folders are those that stand for namespaces.
 	folders []facts.Namespace
 	// changed yields when folders has changed.
@@ -135,7 +136,7 @@ func NewProjector(config Config) *Projector {
 	p := &Projector{
 		clock: config.Clock, logger: config.Logger, zones: config.Zones,
 		records: map[k8stypes.UID]*stored{}, problems: map[k8stypes.UID]problem{}, births: map[string]metav1.Time{}, entries: map[string]*entry{},
-		changed: make(chan struct{}, 1), known: map[facts.ID]bool{},
+		changed: make(chan struct{}, 1), known: map[facts.ID]Sight{},
 	}
 	if p.clock == nil {
 		p.clock = clock.RealClock{}
@@ -182,6 +183,9 @@ func (p *Projector) Take(step facts.Step) {
 	p.change(step)
 	for _, id := range step.Removed {
 		p.remove(id)
+	}
+	if step.Resumed {
+		p.doubt()
 	}
 	if step.Initial {
 		p.replace()

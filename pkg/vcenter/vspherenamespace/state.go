@@ -157,7 +157,8 @@ func (p *Projector) see(id facts.ID) (Sight, bool) {
 func (p *Projector) isKnown(id facts.ID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.known[id]
+	_, known := p.known[id]
+	return known
 }
 
 // expected is how something that a record names has to be called and where it has to
@@ -165,7 +166,8 @@ func (p *Projector) isKnown(id facts.ID) bool {
 func (p *Projector) expected(record *stored, id facts.ID) Sight {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now, there := p.see(id); there && p.known[id] {
+	_, known := p.known[id]
+	if now, there := p.see(id); there && known {
 		return now
 	}
 	return record.Seen[id]
@@ -173,19 +175,29 @@ func (p *Projector) expected(record *stored, id facts.ID) Sight {
 
 // recognised returns the managed-object id of what a record names, if it is there and
 // is what it was: of this vCenter, and called as it was and where it was when it was
-// seen last. Once recognised, it may be renamed and moved. Empty: it is not.
+// seen last. Once recognised, it may be renamed and moved before everybody's eyes.
+// Empty: it is not.
 func (p *Projector) recognised(record *stored, id facts.ID) string {
 	now, there := p.see(id)
-	switch {
-	case !there:
+	if !there {
 		return ""
-	case p.known[id]:
-	case record.Seen[id] != now:
-		return ""
-	default:
-		p.known[id] = true
 	}
+	if _, known := p.known[id]; !known && record.Seen[id] != now {
+		return ""
+	}
+	p.known[id] = now
 	return id.Value
+}
+
+// doubt forgets what was recognised and is called otherwise or lies elsewhere since
+// it was seen last, when nobody looked on: vCenter may have been restored meanwhile.
+func (p *Projector) doubt() {
+	for id, last := range p.known {
+		if now, there := p.see(id); !there || now != last {
+			delete(p.known, id)
+			p.stale = true
+		}
+	}
 }
 
 // Awaited says whether a vSphere Namespace of a name still waits for its folder.
@@ -337,7 +349,10 @@ func (p *Projector) setRecord(uid k8stypes.UID, record *stored) {
 		before := p.records[uid]
 		for _, id := range record.things() {
 			if before == nil || !slices.Contains(before.things(), id) {
-				p.known[id] = true
+				p.known[id] = record.Seen[id]
+				if now, there := p.see(id); there {
+					p.known[id] = now
+				}
 			}
 		}
 		p.records[uid] = record
