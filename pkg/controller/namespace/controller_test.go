@@ -544,3 +544,47 @@ func TestReservationsThatNobodyWaitsFor(t *testing.T) {
 		t.Error("the other one is gone too")
 	}
 }
+
+// A process may be killed, or lose the lead, between the moment in which the folder is there and that in which its Namespace is
+// written down as its own: nobody waits for the folder any more, and it is not forgotten either.
+func TestReservationsWhoseFolderHasCome(t *testing.T) {
+	client, kept := cluster(), newLedgers()
+	folders := newInventory()
+	folders.awaited = map[string]bool{"team-a": true}
+	first := run(t, client, folders, kept)
+	if err := first.Reserve(t.Context(), "team-a", facts.ID{}); err != nil {
+		t.Fatal(err)
+	}
+	first.stop()
+	made := get(t, client, "team-a")
+	folders = newInventory(called("team-a", "group-v1"))
+	second := run(t, client, folders, kept)
+	waittest.Eventually(t, "it is written down", func() bool {
+		_, made := second.Standing(made, id("group-v1"))
+		return made && folders.nameOf("group-v1") == "team-a"
+	})
+	if now := get(t, client, "team-a"); now == nil || now.UID != made.UID || slices.Contains(writesTo(client, "team-a"), "delete") || folders.isDetached("group-v1") {
+		t.Errorf("the Namespace: %+v, writes %v, detached %t", now, writesTo(client, "team-a"), folders.isDetached("group-v1"))
+	}
+}
+
+// A process that has lost the lead and does not know it yet deletes nothing that the next one has given to a folder.
+func TestNothingIsReleasedThatIsSettledElsewhere(t *testing.T) {
+	client, kept := cluster(), newLedgers()
+	folders := newInventory()
+	folders.awaited = map[string]bool{"team-a": true}
+	old := run(t, client, folders, kept)
+	if err := old.Reserve(t.Context(), "team-a", facts.ID{}); err != nil {
+		t.Fatal(err)
+	}
+	next := newInventory(called("team-a", "group-v1"))
+	next.awaited = folders.awaited
+	second := run(t, client, next, kept)
+	waittest.Eventually(t, "it is the folder's", func() bool {
+		_, made := second.Standing(get(t, client, "team-a"), id("group-v1"))
+		return made
+	})
+	if err := old.Release(t.Context(), "team-a"); failure.KindOf(err) != failure.Unavailable || get(t, client, "team-a") == nil {
+		t.Errorf("released: %v, %v", err, get(t, client, "team-a"))
+	}
+}

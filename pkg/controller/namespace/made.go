@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	corev1 "k8s.io/api/core/v1"
@@ -247,6 +248,11 @@ func (c *Controller) Release(ctx context.Context, name string) error {
 	}
 	there, err := c.Client.Get(ctx, name, metav1.GetOptions{})
 	if err == nil && known.made(there) {
+		// Written once more, the record says that nobody else has given the Namespace to
+		// a folder, as a process does that has the lead by now.
+		if err := c.put(ctx, known.record); err != nil {
+			return err
+		}
 		err = c.Client.Delete(ctx, name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &there.UID}})
 	}
 	if err != nil && !apierrors.IsNotFound(err) {
@@ -261,6 +267,7 @@ func (c *Controller) Release(ctx context.Context, name string) error {
 // tidy takes back the reservations that nobody waits for, of a process that was
 // killed, and forgets Namespaces that are gone as their folders are.
 func (c *Controller) tidy(ctx context.Context) {
+	folders, _ := c.Folders.Folders()
 	c.lock.Lock()
 	var open, gone []string
 	for name, record := range c.made {
@@ -268,7 +275,10 @@ func (c *Controller) tidy(ctx context.Context) {
 		_, there := c.folder(record.Folder.String())
 		switch {
 		case record.Pending && record.Folder.IsZero():
-			open = append(open, name)
+			// With a folder of that name, it is that one's as soon as that is looked at.
+			if !slices.ContainsFunc(folders, func(f Folder) bool { return f.Path == name }) {
+				open = append(open, name)
+			}
 		case apierrors.IsNotFound(err) && !there:
 			gone = append(gone, name)
 		}

@@ -200,12 +200,13 @@ func (p *Projector) doubt() {
 	}
 }
 
-// Awaited says whether a vSphere Namespace of a name still waits for its folder.
+// Awaited says whether a vSphere Namespace of a name still waits for its folder, or for
+// the inventory to tell of it.
 func (p *Projector) Awaited(name string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, record := range p.records {
-		if record.Metadata.Name == name && (record.Folder.IsZero() || record.Bring) {
+		if _, there := p.see(record.Folder); record.Metadata.Name == name && (!there || record.Bring) {
 			return true
 		}
 	}
