@@ -33,6 +33,7 @@ import (
 
 	"github.com/openpacific/pacific/cmd/supervisor/pki"
 	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
@@ -127,7 +128,8 @@ func (s *supervisor) install(t *testing.T) *installed {
 		"/tls/tls.crt", in.cert, "/tls/tls.key", in.key, "=/data", "="+filepath.Join(folder, "data"),
 		"--secure-port=8443", fmt.Sprintf("--secure-port=%d", port),
 	)
-	arguments := []string{"component", "vsphere-apiserver", "--bind-address=127.0.0.1"}
+	// Its etcd is a new one, as after a loss: by the same id it knows what lies in the machines for its own.
+	arguments := []string{"component", "vsphere-apiserver", "--bind-address=127.0.0.1", "--installation-id=" + s.Installation(t)}
 	for _, argument := range set.Spec.Template.Spec.Containers[0].Args {
 		arguments = append(arguments, mounted.Replace(argument))
 	}
@@ -204,6 +206,9 @@ func TestInstalledServer(t *testing.T) {
 	a := s.Admin(t)
 	namespace := a.Namespace("installed")
 	a.Create(namespace, "web", supervisortest.PoweredOff)
+	s.Serves(t, namespace, "web")
+	// That this Namespace is the folder's own is written in the etcd of the Supervisor's server, and told the other one so.
+	s.Kubectl(t, "annotate", "namespace", namespace, vsphere.ClaimAnnotation+"="+a.FolderID(namespace))
 	in := s.install(t)
 
 	config := rest.CopyConfig(s.Config(t))
