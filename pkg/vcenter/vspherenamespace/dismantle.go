@@ -227,7 +227,7 @@ func (b *Backend) same(s state, id facts.ID, now Sight) bool {
 // it has been renamed or moved, and the inventory will tell: then it is an error, and
 // it is decided anew. Else it is another thing, and is left alone.
 func (b *Backend) other(s state, id facts.ID, now Sight) error {
-	if b.Projector.isKnown(id) {
+	if _, there := b.Projector.sight(id); there && b.Projector.isKnown(id) {
 		return fmt.Errorf("%s of vSphere Namespace %q has been renamed or moved just now: %w", id.Value, s.name, failure.Unavailable)
 	}
 	b.Logger.Info("Something stays in vCenter: it has the id of what Pacific made, but is called otherwise or lies elsewhere", "namespace", s.name,

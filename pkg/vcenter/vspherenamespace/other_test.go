@@ -4,6 +4,7 @@ package vspherenamespace_test
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
@@ -175,5 +176,35 @@ func TestWhatHasTheIDOfAnotherAfterALoss(t *testing.T) {
 	}
 	if err := s.remove("mine"); err != nil || len(w.things("theirs")) != 1 {
 		t.Errorf("remove: %v, vCenter %v", err, w.things("theirs"))
+	}
+}
+
+// A folder that somebody has put elsewhere in vCenter stays there, and the namespace can be deleted all the same.
+func TestDeletedAfterItsFolderWasMovedAway(t *testing.T) {
+	w := newWorld(t, twoClusters)
+	s := w.start(-1)
+	if err := s.create(fresh("mine")); err != nil {
+		t.Fatal(err)
+	}
+	b := w.builder()
+	if err := errors.Join(b.In(t.Context(), "DC0"), b.Folder(t.Context(), "Archive")); err != nil {
+		t.Fatal(err)
+	}
+	mine := w.folder("/DC0/vm/Namespaces/mine").Reference()
+	task, err := w.folder("/DC0/vm/Archive").MoveInto(t.Context(), []types.ManagedObjectReference{mine})
+	if err == nil {
+		err = task.WaitEx(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.until("the folder is gone from where it was", func() bool {
+		return readiness(s.get("mine")).Reason == vspherenamespace.ReasonFolderMissing
+	})
+	if err := s.remove("mine"); err != nil {
+		t.Error(err)
+	}
+	if there := w.folder("/DC0/vm/Archive/mine").Reference(); there != mine || len(w.things("mine")) > 0 || len(w.records.kept) > 0 {
+		t.Errorf("vCenter: %v, and %v; %d records", there, w.things("mine"), len(w.records.kept))
 	}
 }
