@@ -88,12 +88,12 @@ type Controller struct {
 	Logger     klog.Logger
 
 	lock  sync.Mutex
-	asked map[types.UID]time.Time // guarded by lock; when a machine's guest was asked to stop
+	asked map[types.UID]asking // guarded by lock
 }
 
 // Run works until ctx ends.
 func (c *Controller) Run(ctx context.Context, workers int) error {
-	c.asked = map[types.UID]time.Time{}
+	c.asked = map[types.UID]asking{}
 	queue := controller.NewQueue("virtualmachine", 200*time.Millisecond, 5*time.Minute)
 	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
 		ListerWatcher: c.Served,
@@ -242,7 +242,11 @@ func (c *Controller) end(ctx context.Context, m Machine) (time.Duration, error) 
 func (c *Controller) setPower(ctx context.Context, m Machine, target vmopv1.VirtualMachinePowerState,
 	mode vmopv1.VirtualMachinePowerOpMode) (time.Duration, error) {
 	vm := m.Object
-	again, err := c.change(ctx, m.Facts, target, mode, c.askedAt(vm.UID))
+	again, err := c.change(ctx, m.Facts, target, mode, c.askedOf(vm.UID))
+	var unanswered *unansweredError
+	if errors.As(err, &unanswered) && !errors.Is(err, errMoved) {
+		c.remember(vm.UID, true)
+	}
 	if errors.Is(err, errMoved) {
 		return 0, err
 	}
@@ -255,7 +259,7 @@ func (c *Controller) setPower(ctx context.Context, m Machine, target vmopv1.Virt
 		return 0, fmt.Errorf("bring virtual machine %s to %s: %w", klog.KObj(vm), target, err)
 	}
 	if again > 0 {
-		c.remember(vm.UID)
+		c.remember(vm.UID, false)
 	}
 	return again, nil
 }
@@ -269,19 +273,22 @@ func (c *Controller) deleted(object any) {
 	}
 }
 
-func (c *Controller) askedAt(uid types.UID) time.Time {
+func (c *Controller) askedOf(uid types.UID) asking {
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	return c.asked[uid]
 }
 
-// remember keeps the time of the first call until forget.
-func (c *Controller) remember(uid types.UID) {
+// remember keeps until forget when a guest was asked for sure, or was tried to be asked last.
+func (c *Controller) remember(uid types.UID, unsure bool) {
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	if _, found := c.asked[uid]; !found {
-		c.asked[uid] = c.Clock.Now()
+	asked := c.asked[uid]
+	if asked.since.IsZero() || asked.unsure {
+		asked.since = c.Clock.Now()
 	}
+	asked.unsure = unsure
+	c.asked[uid] = asked
 }
 
 func (c *Controller) forget(uid types.UID) {

@@ -53,6 +53,7 @@ type world struct {
 	terminating bool
 	deaf        bool // guests do not do what they are asked for
 	fail        error
+	failVerb    map[string]error
 
 	acts       []act
 	released   []string
@@ -102,6 +103,9 @@ func (w *world) do(verb string, id facts.ID, still func(facts.Machine) error, st
 	}
 	if w.fail != nil {
 		return w.fail
+	}
+	if err := w.failVerb[verb]; err != nil {
+		return err
 	}
 	w.acts = append(w.acts, act{id.Value, verb})
 	if state == "" || w.deaf && strings.HasSuffix(verb, "guest") {
@@ -360,7 +364,7 @@ func TestVCenterHasTheLastWord(t *testing.T) {
 		now := w.seen(vm)
 		change(&now)
 		w.inVCenter = map[string]facts.Machine{"vm": now}
-		c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Clock: clocktesting.NewFakePassiveClock(time.Now()), asked: map[types.UID]time.Time{}}
+		c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Clock: clocktesting.NewFakePassiveClock(time.Now()), asked: map[types.UID]asking{}}
 		m, _ := w.Find("team-a", "vm")
 		if again, err := c.sync(t.Context(), m); !errors.Is(err, errMoved) || again != 0 {
 			t.Errorf("%s: come again after %s, %v", name, again, err)
@@ -376,7 +380,7 @@ func TestAGuestIsAskedOnceAndThenWaitedFor(t *testing.T) {
 	vm := machine("vm", off, on, nil)
 	w := &world{source: cachetesting.NewFakeControllerSource(), machines: map[string]*vmopv1.VirtualMachine{"vm": vm}, deaf: true}
 	clock := clocktesting.NewFakePassiveClock(time.Unix(1_800_000_000, 0))
-	c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Clock: clock, asked: map[types.UID]time.Time{}}
+	c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Clock: clock, asked: map[types.UID]asking{}}
 	for _, step := range []struct {
 		after, again time.Duration
 		want         []act
@@ -409,7 +413,7 @@ func TestWhatLastsIsTriedEverMoreRarely(t *testing.T) {
 		vm := machine("vm", on, off, nil)
 		w.source, w.machines = cachetesting.NewFakeControllerSource(), map[string]*vmopv1.VirtualMachine{"vm": vm}
 		w.conditions = map[string]metav1.Condition{}
-		c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Clock: clocktesting.NewFakePassiveClock(time.Now()), asked: map[types.UID]time.Time{}}
+		c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Clock: clocktesting.NewFakePassiveClock(time.Now()), asked: map[types.UID]asking{}}
 		m, _ := w.Find("team-a", "vm")
 		// An error has the queue wait twice as long each time.
 		if again, err := c.sync(t.Context(), m); err == nil || again != 0 {
@@ -422,7 +426,68 @@ func TestWhatLastsIsTriedEverMoreRarely(t *testing.T) {
 	}
 }
 
-func failureOf(what string, kind failure.Kind) error { return fmt.Errorf("%s: %w", what, kind) }
+// TestALostAnswerIsAskedForAgain, and when the guest cannot be asked then, it has its time as if it had been.
+func TestALostAnswerIsAskedForAgain(t *testing.T) {
+	lost, no := failureOf("the connection was reset", failure.Unavailable), failureOf("VMware Tools are not running", failure.Conflict)
+	w := &world{source: cachetesting.NewFakeControllerSource(), machines: map[string]*vmopv1.VirtualMachine{"vm": machine("vm", off, on, nil)},
+		conditions: map[string]metav1.Condition{}, failVerb: map[string]error{}}
+	clock := clocktesting.NewFakePassiveClock(time.Unix(1_800_000_000, 0))
+	c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Clock: clock, asked: map[types.UID]asking{}}
+	for i, step := range []struct {
+		after, again time.Duration
+		asking, err  error
+		want         []act
+	}{
+		{0, 0, lost, failure.Unavailable, nil},
+		{2 * SoftTimeout, 0, lost, failure.Unavailable, nil}, // vCenter was away
+		{time.Second, 0, lost, failure.Unavailable, nil},
+		{time.Second, softPoll, no, nil, nil},
+		{SoftTimeout - time.Second, time.Second, no, nil, nil},
+		{time.Second, 0, no, nil, []act{{"vm", "power off"}}},
+	} {
+		clock.SetTime(clock.Now().Add(step.after))
+		w.failVerb["shut down the guest"] = step.asking
+		m, _ := w.Find("team-a", "vm")
+		again, err := c.sync(t.Context(), m)
+		acts, _, _ := w.read()
+		if diff := cmp.Diff(step.want, acts); diff != "" || again != step.again || !errors.Is(err, step.err) {
+			t.Errorf("step %d: come again after %s, %v, done (-want +got):\n%s", i, again, err, diff)
+		}
+	}
+}
+
+func failureOf(what string, kind error) error { return fmt.Errorf("%s: %w", what, kind) }
+
+// TestAGuestThatMayHaveBeenAskedIsNotSwitchedOff, with mode TrySoft: only a no of vCenter says that it cannot be asked.
+func TestAGuestThatMayHaveBeenAskedIsNotSwitchedOff(t *testing.T) {
+	for name, test := range map[string]struct {
+		asking error
+		off    bool
+	}{
+		"no answer":      {asking: failureOf("the connection was reset", failure.Unavailable)},
+		"none in time":   {asking: failureOf("vCenter did not answer in time", failure.Timeout)},
+		"a changed one":  {asking: failureOf("moved", errMoved)},
+		"broken off":     {asking: context.Canceled},
+		"no tools":       {asking: failureOf("VMware Tools are not running", failure.Conflict), off: true},
+		"not supported":  {asking: failureOf("not supported", failure.Invalid), off: true},
+		"something else": {asking: errors.New("the guest does not want to"), off: true},
+	} {
+		vm := machine("vm", off, on, nil)
+		w := &world{source: cachetesting.NewFakeControllerSource(), machines: map[string]*vmopv1.VirtualMachine{"vm": vm},
+			conditions: map[string]metav1.Condition{}, failVerb: map[string]error{"shut down the guest": test.asking}}
+		c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Clock: clocktesting.NewFakePassiveClock(time.Now()), asked: map[types.UID]asking{}}
+		m, _ := w.Find("team-a", "vm")
+		again, err := c.sync(t.Context(), m)
+		var want []act
+		if test.off {
+			want = []act{{"vm", "power off"}}
+		}
+		acts, _, _ := w.read()
+		if diff := cmp.Diff(want, acts); diff != "" || again != 0 || (err == nil) != test.off {
+			t.Errorf("%s: come again after %s, %v, done (-want +got):\n%s", name, again, err, diff)
+		}
+	}
+}
 
 func TestAFailureIsShownAndTriedAgain(t *testing.T) {
 	w := &world{fail: errors.New("no host is compatible")}

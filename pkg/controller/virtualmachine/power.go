@@ -4,6 +4,7 @@ package virtualmachine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -39,11 +40,30 @@ var live = map[vmopv1.VirtualMachinePowerState]string{
 	vmopv1.VirtualMachinePowerStateSuspended: facts.Suspended,
 }
 
+// asking is how the guest of a machine was asked to stop.
+type asking struct {
+	since time.Time // Zero: it was not.
+	// unsure: perhaps it was not, since vCenter's answer was lost. Then since is when it was tried last.
+	unsure bool
+}
+
+// unansweredError is why nobody knows whether a guest was asked.
+type unansweredError struct{ cause error }
+
+func (e *unansweredError) Error() string { return e.cause.Error() }
+func (e *unansweredError) Unwrap() error { return e.cause }
+
+// refused says whether an error is vCenter's word that a guest is not asked, and not the lack of one.
+func refused(err error) bool {
+	return !errors.Is(err, failure.Unavailable) && !errors.Is(err, failure.Timeout) &&
+		!errors.Is(err, context.Canceled) && !errors.Is(err, errMoved)
+}
+
 // change makes one step towards a power state and does not wait for a guest. It returns zero when there is nothing left
-// to do, else after how long to come again. asked is when it first answered so to this wish, zero before that: it tells
-// an unanswered request to the guest from one not made yet. It may be called any number of times.
+// to do, else after how long to come again. asked is since when it answers so to this wish, or with an unansweredError:
+// it tells a guest that was asked from one that is to be. It may be called any number of times.
 func (c *Controller) change(ctx context.Context, m facts.Machine, target vmopv1.VirtualMachinePowerState,
-	mode vmopv1.VirtualMachinePowerOpMode, asked time.Time) (again time.Duration, err error) {
+	mode vmopv1.VirtualMachinePowerOpMode, asked asking) (again time.Duration, err error) {
 	type verb = func(context.Context, facts.ID, func(facts.Machine) error) error
 	var hard, soft verb
 	switch {
@@ -68,20 +88,28 @@ func (c *Controller) change(ctx context.Context, m facts.Machine, target vmopv1.
 	case vmopv1.VirtualMachinePowerOpModeHard:
 		return 0, hard(ctx, m.ID, unmoved(m))
 	case vmopv1.VirtualMachinePowerOpModeSoft:
-		if asked.IsZero() {
+		if asked.since.IsZero() || asked.unsure {
 			if err := soft(ctx, m.ID, unmoved(m)); err != nil {
 				return 0, err
 			}
 		}
 		return softPoll, nil
 	case vmopv1.VirtualMachinePowerOpModeTrySoft, "":
-		if asked.IsZero() {
-			if m.ToolsRunning && soft(ctx, m.ID, unmoved(m)) == nil {
-				return softPoll, nil
-			}
-			return 0, hard(ctx, m.ID, unmoved(m))
+		left := SoftTimeout
+		if !asked.since.IsZero() {
+			left -= c.Clock.Since(asked.since)
 		}
-		if left := SoftTimeout - c.Clock.Since(asked); left > 0 {
+		if m.ToolsRunning && (asked.since.IsZero() || asked.unsure) {
+			err := soft(ctx, m.ID, unmoved(m))
+			switch {
+			case err == nil:
+				return softPoll, nil
+			case !refused(err):
+				// A guest that shuts down, perhaps, is not to lose its power.
+				return 0, &unansweredError{err}
+			}
+		}
+		if left > 0 && !asked.since.IsZero() {
 			return min(left, softPoll), nil
 		}
 		return 0, hard(ctx, m.ID, unmoved(m))
