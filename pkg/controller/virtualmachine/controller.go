@@ -209,26 +209,16 @@ func (c *Controller) end(ctx context.Context, m Machine) (time.Duration, error) 
 	if !slices.Contains(vm.Finalizers, vmoperator.MachineFinalizer) {
 		return 0, nil
 	}
-	if !m.Made {
-		if vm.Annotations[vsphere.ReclaimPolicyAnnotation] != vsphere.ReclaimDelete {
-			c.Logger.Info("Keeping a virtual machine after all: its reclaim policy was changed after its deletion was asked for",
-				"virtualMachine", klog.KObj(vm))
-			c.Machines.Withdraw(vm.Namespace, vm.Name, vm.UID)
-			return 0, nil
-		}
-		// With its Namespace goes only what Pacific made. The folder is about to be detached, and the deletion ends with
-		// that.
-		terminating, err := c.Namespaces.Terminating(ctx, vm.Namespace)
-		if err != nil {
-			return 0, fmt.Errorf("see whether the Namespace of virtual machine %s is being deleted: %w", klog.KObj(vm), err)
-		}
-		if terminating {
-			return terminatingInterval, nil
-		}
+	if again, ends, err := c.ends(ctx, m); !ends {
+		return again, err
 	}
 	if vm.Status.PowerState == vmopv1.VirtualMachinePowerStateOn {
 		again, err := c.setPower(ctx, m, vmopv1.VirtualMachinePowerStateOff, vm.Spec.PowerOffMode)
 		if err != nil || again > 0 {
+			return again, err
+		}
+		// That took its time.
+		if again, ends, err := c.ends(ctx, m); !ends {
 			return again, err
 		}
 	}
@@ -237,6 +227,30 @@ func (c *Controller) end(ctx context.Context, m Machine) (time.Duration, error) 
 	}
 	c.forget(vm.UID)
 	return 0, nil
+}
+
+// ends says whether a machine whose deletion was asked for is to be destroyed now, and if not, after how long to look
+// again.
+func (c *Controller) ends(ctx context.Context, m Machine) (again time.Duration, ends bool, err error) {
+	vm := m.Object
+	if m.Made {
+		return 0, true, nil
+	}
+	if vm.Annotations[vsphere.ReclaimPolicyAnnotation] != vsphere.ReclaimDelete {
+		c.Logger.Info("Keeping a virtual machine after all: its reclaim policy was changed after its deletion was asked for",
+			"virtualMachine", klog.KObj(vm))
+		c.Machines.Withdraw(vm.Namespace, vm.Name, vm.UID)
+		return 0, false, nil
+	}
+	// With its Namespace goes only what Pacific made. The folder is about to be detached, and the deletion ends with that.
+	terminating, err := c.Namespaces.Terminating(ctx, vm.Namespace)
+	if err != nil {
+		return 0, false, fmt.Errorf("see whether the Namespace of virtual machine %s is being deleted: %w", klog.KObj(vm), err)
+	}
+	if terminating {
+		return terminatingInterval, false, nil
+	}
+	return 0, true, nil
 }
 
 func (c *Controller) setPower(ctx context.Context, m Machine, target vmopv1.VirtualMachinePowerState,

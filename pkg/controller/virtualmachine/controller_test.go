@@ -51,9 +51,11 @@ type world struct {
 	asking      map[string]string
 	paused      map[string]bool
 	terminating bool
-	deaf        bool // guests do not do what they are asked for
-	fail        error
-	failVerb    map[string]error
+	// ending is the verb after which the Namespace is terminating.
+	ending   string
+	deaf     bool // guests do not do what they are asked for
+	fail     error
+	failVerb map[string]error
 
 	acts       []act
 	released   []string
@@ -108,6 +110,7 @@ func (w *world) do(verb string, id facts.ID, still func(facts.Machine) error, st
 		return err
 	}
 	w.acts = append(w.acts, act{id.Value, verb})
+	w.terminating = w.terminating || verb == w.ending
 	if state == "" || w.deaf && strings.HasSuffix(verb, "guest") {
 		return nil
 	}
@@ -300,7 +303,9 @@ func TestWhatIsDone(t *testing.T) {
 		"adopted, allowed":               {machine: machine("vm", "", off, allowed), released: []string{"vm"}},
 		"adopted, kept now":              {machine: machine("vm", "", on, deleting), withdrawn: []string{"vm"}},
 		"adopted, Namespace terminating": {machine: machine("vm", "", on, allowed), world: &world{terminating: true}},
-		"made, Namespace terminating":    {machine: machine("vm", "", off, deleting), world: &world{made: map[string]bool{"vm": true}, terminating: true}, released: []string{"vm"}},
+		"adopted, Namespace terminating meanwhile": {machine: machine("vm", "", on, func(vm *vmopv1.VirtualMachine) { allowed(vm); hard(vm) }),
+			world: &world{ending: "power off"}, want: []string{"power off"}},
+		"made, Namespace terminating": {machine: machine("vm", "", off, deleting), world: &world{made: map[string]bool{"vm": true}, terminating: true}, released: []string{"vm"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -608,3 +608,44 @@ func TestNothingIsDestroyedThatNobodyAskedFor(t *testing.T) {
 		t.Errorf("it is %s, %v", state, err)
 	}
 }
+
+// poweringOff are verbs after whose PowerOff something happens.
+type poweringOff struct {
+	virtualmachine.Verbs
+	after func()
+}
+
+func (p poweringOff) PowerOff(ctx context.Context, id facts.ID, still func(facts.Machine) error) error {
+	err := p.Verbs.PowerOff(ctx, id, still)
+	p.after()
+	return err
+}
+
+// TestADeletionEndsWhileItIsCarriedOut, which takes as long as it takes to switch the machine off. In vCenter nothing
+// tells of it.
+func TestADeletionEndsWhileItIsCarriedOut(t *testing.T) {
+	for name, end := range map[string]func(*server, *vmopv1.VirtualMachine, string){
+		"its folder is detached": func(s *server, _ *vmopv1.VirtualMachine, folder string) {
+			s.picture.SetDetached(map[string]bool{folder: true})
+		},
+		"it is withdrawn": func(s *server, vm *vmopv1.VirtualMachine, _ string) {
+			s.projector.Withdraw(virtualmachine.Key("team-a", "web-1"), vm.UID)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := vcentertest.Run(t, vcentertest.Options{})
+			a := newAdmin(t, v)
+			s := serve(t, v)
+			s.askDeletion("team-a/web-1")
+			vm, current := a.vm("team-a/web-1"), s.get("team-a/web-1")
+			s.backend.Verbs = poweringOff{s.verbs, func() { end(s, current, a.folder("team-a").Reference().Value) }}
+			if err := s.backend.Delete(t.Context(), virtualmachine.Key("team-a", "web-1"), current); !errors.Is(err, failure.Conflict) {
+				t.Errorf("it is to stay: %v", err)
+			}
+			if state, err := vm.PowerState(t.Context()); err != nil || state != types.VirtualMachinePowerStatePoweredOff {
+				t.Errorf("it is %s, %v", state, err)
+			}
+		})
+	}
+}
