@@ -121,15 +121,23 @@ func (b *Backend) Delete(ctx context.Context, key string, current runtime.Object
 	if err := destroyable(state); err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
+	still := func(now facts.Machine) error {
+		// That its folder was detached, say, vCenter does not tell.
+		if known, found := b.Projector.Find(key); !found || known.InstanceUUID != state.InstanceUUID || known.Object == nil ||
+			known.Object.DeletionTimestamp == nil {
+			return fmt.Errorf("its deletion has ended meanwhile: %w", errMoved)
+		}
+		return unmoved(state)(now)
+	}
 	off := state.PowerState == facts.PoweredOff
 	err = tryAgain(ctx, func() error {
 		if !off {
-			if err := b.Verbs.PowerOff(ctx, state.ID, unmoved(state)); err != nil {
+			if err := b.Verbs.PowerOff(ctx, state.ID, still); err != nil {
 				return err
 			}
 		}
 		off = false // one that somebody powers on in between cannot be destroyed
-		return b.Verbs.Destroy(ctx, state.ID, unmoved(state))
+		return b.Verbs.Destroy(ctx, state.ID, still)
 	})
 	if errors.Is(err, failure.Conflict) && !errors.Is(err, errMoved) {
 		// The store would try again at once for a conflict, and this one will last.
