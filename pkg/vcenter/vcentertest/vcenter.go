@@ -179,11 +179,16 @@ func requireLoopback(addr string) error {
 	return nil
 }
 
+// makingService is held while the simulator makes a model: it writes to a licence that all of its models share.
+var makingService sync.Mutex
+
 // newService makes an empty model and registers everything that answers at the
 // address. It does what the simulator's own NewServer does, which opens a
 // listener that cannot be closed under waiting clients.
 func (v *VCenter) newService() {
+	makingService.Lock()
 	ctx, instance := simulator.NewServiceInstance(simulator.NewContext(), vpx.ServiceContent, vpx.RootFolder)
+	makingService.Unlock()
 	v.service = simulator.New(ctx, instance)
 	registry := ctx.Map
 
