@@ -84,7 +84,7 @@ func TestNamespacesOfOthersAreNotTaken(t *testing.T) {
 	s := running(t)
 	a := s.Admin(t)
 	const before, name = "renamed-later", "argocd"
-	s.vns(t, before, v1alpha1.NamespaceAccess{Kind: v1alpha1.SubjectUser, Name: "nobody@vsphere.local", Role: v1alpha1.RoleOwner})
+	s.vns(t, before, v1alpha1.NamespaceAccess{Kind: v1alpha1.SubjectUser, Name: "former-tenant@vsphere.local", Role: v1alpha1.RoleOwner})
 	a.Create(before, "web", supervisortest.PoweredOff)
 	s.Serves(t, before, "web")
 	s.Kubectl(t, "create", "namespace", name)
