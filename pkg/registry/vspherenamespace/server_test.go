@@ -382,6 +382,14 @@ func TestEscalation(t *testing.T) {
 	if got, err := s.Namespace.Get(s.as("admin"), "team-a", &metav1.GetOptions{}); err != nil || got.(*v1alpha1.Namespace).DeletionTimestamp == nil {
 		t.Errorf("after the deletion was asked for: %v, %v", got, err)
 	}
+	// Without the controller, its pools would stay in vCenter, and its machines where nobody sees them.
+	letGo := func(n *v1alpha1.Namespace) { n.Finalizers = nil }
+	if err := s.update(s.as("sso:boss@vsphere.local"), "team-a", letGo); !apierrors.IsForbidden(err) {
+		t.Errorf("an owner lets go of it: %v", err)
+	}
+	if _, err := s.Namespace.Get(s.as("admin"), "team-a", &metav1.GetOptions{}); err != nil {
+		t.Errorf("after an owner wanted to let go of it: %v", err)
+	}
 	for range 2 {
 		if err := s.Inside().Release(s.t.Context(), "", "team-a", "uid-team-a"); err != nil {
 			t.Fatal(err)
