@@ -184,7 +184,11 @@ func powerIsAsDeclared(vm *vmopv1.VirtualMachine) bool {
 // sync makes one step and returns after how long to come again.
 func (c *Controller) sync(ctx context.Context, m Machine) (time.Duration, error) {
 	vm := m.Object
-	if m.Facts.Paused() || m.Facts.Question != "" {
+	if m.Facts.Paused() {
+		c.forget(vm.UID)
+		return 0, nil
+	}
+	if m.Facts.Question != "" {
 		// It comes again when that is over.
 		return 0, nil
 	}
@@ -256,10 +260,10 @@ func (c *Controller) ends(ctx context.Context, m Machine) (again time.Duration, 
 func (c *Controller) setPower(ctx context.Context, m Machine, target vmopv1.VirtualMachinePowerState,
 	mode vmopv1.VirtualMachinePowerOpMode) (time.Duration, error) {
 	vm := m.Object
-	again, err := c.change(ctx, m.Facts, target, mode, c.askedOf(vm.UID))
+	again, err := c.change(ctx, m.Facts, target, mode, c.askedOf(vm.UID, target))
 	var unanswered *unansweredError
 	if errors.As(err, &unanswered) && !errors.Is(err, errMoved) {
-		c.remember(vm.UID, true)
+		c.remember(vm.UID, target, true)
 	}
 	if errors.Is(err, errMoved) {
 		return 0, err
@@ -273,7 +277,7 @@ func (c *Controller) setPower(ctx context.Context, m Machine, target vmopv1.Virt
 		return 0, fmt.Errorf("bring virtual machine %s to %s: %w", klog.KObj(vm), target, err)
 	}
 	if again > 0 {
-		c.remember(vm.UID, false)
+		c.remember(vm.UID, target, false)
 	}
 	return again, nil
 }
@@ -287,21 +291,25 @@ func (c *Controller) deleted(object any) {
 	}
 }
 
-func (c *Controller) askedOf(uid types.UID) asking {
+// askedOf is how the guest was asked to get to a power state.
+func (c *Controller) askedOf(uid types.UID, target vmopv1.VirtualMachinePowerState) asking {
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	return c.asked[uid]
+	if asked := c.asked[uid]; asked.target == target {
+		return asked
+	}
+	return asking{}
 }
 
 // remember keeps until forget when a guest was asked for sure, or was tried to be asked last.
-func (c *Controller) remember(uid types.UID, unsure bool) {
+func (c *Controller) remember(uid types.UID, target vmopv1.VirtualMachinePowerState, unsure bool) {
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	asked := c.asked[uid]
-	if asked.since.IsZero() || asked.unsure {
+	if asked.target != target || asked.unsure {
 		asked.since = c.Clock.Now()
 	}
-	asked.unsure = unsure
+	asked.target, asked.unsure = target, unsure
 	c.asked[uid] = asked
 }
 

@@ -51,7 +51,7 @@ type world struct {
 	asking      map[string]string
 	paused      map[string]bool
 	terminating bool
-	// ending is the verb after which the Namespace is terminating.
+	// ending is the verb of the machine vm after which the Namespace is terminating.
 	ending   string
 	deaf     bool // guests do not do what they are asked for
 	fail     error
@@ -110,7 +110,7 @@ func (w *world) do(verb string, id facts.ID, still func(facts.Machine) error, st
 		return err
 	}
 	w.acts = append(w.acts, act{id.Value, verb})
-	w.terminating = w.terminating || verb == w.ending
+	w.terminating = w.terminating || verb == w.ending && id.Value == "vm"
 	if state == "" || w.deaf && strings.HasSuffix(verb, "guest") {
 		return nil
 	}
@@ -457,6 +457,37 @@ func TestALostAnswerIsAskedForAgain(t *testing.T) {
 		acts, _, _ := w.read()
 		if diff := cmp.Diff(step.want, acts); diff != "" || again != step.again || !errors.Is(err, step.err) {
 			t.Errorf("step %d: come again after %s, %v, done (-want +got):\n%s", i, again, err, diff)
+		}
+	}
+}
+
+// TestAGuestHasItsTimeForEachWish: what it was asked for before, or before somebody paused the machine, does not count.
+func TestAGuestHasItsTimeForEachWish(t *testing.T) {
+	for name, between := range map[string]func(w *world, sync func()){
+		"another wish": func(w *world, _ func()) { w.machines["vm"] = machine("vm", suspended, on, nil) },
+		"a pause": func(w *world, sync func()) {
+			w.paused["vm"] = true
+			sync()
+			w.paused["vm"] = false
+		},
+	} {
+		w := &world{source: cachetesting.NewFakeControllerSource(), machines: map[string]*vmopv1.VirtualMachine{"vm": machine("vm", off, on, nil)},
+			paused: map[string]bool{}, deaf: true}
+		clock := clocktesting.NewFakePassiveClock(time.Unix(1_800_000_000, 0))
+		c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Clock: clock, asked: map[types.UID]asking{}}
+		sync := func() {
+			m, _ := w.Find("team-a", "vm")
+			if _, err := c.sync(t.Context(), m); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		sync()
+		clock.SetTime(clock.Now().Add(2 * SoftTimeout))
+		between(w, sync)
+		sync()
+		acts, _, _ := w.read()
+		if len(acts) != 2 || !strings.HasSuffix(acts[0].Verb, "guest") || !strings.HasSuffix(acts[1].Verb, "guest") {
+			t.Errorf("%s: done %v", name, acts)
 		}
 	}
 }

@@ -42,7 +42,8 @@ var live = map[vmopv1.VirtualMachinePowerState]string{
 
 // asking is how the guest of a machine was asked to stop.
 type asking struct {
-	since time.Time // Zero: it was not.
+	target vmopv1.VirtualMachinePowerState // what for
+	since  time.Time                       // Zero: it was not.
 	// unsure: perhaps it was not, since vCenter's answer was lost. Then since is when it was tried last.
 	unsure bool
 }
