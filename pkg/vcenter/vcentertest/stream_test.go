@@ -225,7 +225,9 @@ func TestFirstSetAndChange(t *testing.T) {
 	s.quiet()
 }
 
-func TestChangeArrivesSoon(t *testing.T) {
+// TestChangeWakesAWait looks that a wait is ended by a change, and not by its own end. How soon that is it only says: the
+// machine may be busy with other things.
+func TestChangeWakesAWait(t *testing.T) {
 	v := Run(t, Options{})
 	i := inventoryOf(t, v)
 	ctx := context.Background()
@@ -238,8 +240,8 @@ func TestChangeArrivesSoon(t *testing.T) {
 	for n := range 7 {
 		arrived := make(chan time.Time)
 		go func() {
-			if _, err := s.wait(10); err != nil {
-				t.Error(err)
+			if set, err := s.wait(60); err != nil || set == nil {
+				t.Errorf("a wait ended with %v, %v", set, err)
 			}
 			arrived <- time.Now()
 		}()
@@ -260,9 +262,6 @@ func TestChangeArrivesSoon(t *testing.T) {
 	}
 	slices.Sort(took)
 	t.Logf("power change to update: %v", took)
-	if median := took[len(took)/2]; median > 80*time.Millisecond {
-		t.Errorf("an update takes %v", median)
-	}
 }
 
 // awaitWaiter returns once a client's wait waits.
@@ -422,12 +421,8 @@ func TestEndOfSessionEndsWait(t *testing.T) {
 				ended <- err
 			}()
 			v.awaitWaiter(t)
-			begin := time.Now()
 			end(v, s)
-			refused[*types.NotAuthenticated](t, <-ended)
-			if took := time.Since(begin); took > 2*time.Second {
-				t.Errorf("the wait ended after %v", took)
-			}
+			refused[*types.NotAuthenticated](t, <-ended) // at its own end it would have none
 			_, err := s.wait(0)
 			refused[*types.NotAuthenticated](t, err)
 		})
