@@ -19,6 +19,7 @@ import (
 type faulty struct {
 	*supervisortest.Supervisor
 	vcenter     *vcentertest.VCenter
+	account     string // of the Supervisor
 	credentials string
 	ca          string
 }
@@ -28,10 +29,17 @@ func newFaulty(t *testing.T, name string) *faulty {
 	return newFaultyOn(t, name, vcentertest.Options{Password: "Correct-Horse-7"})
 }
 
-// newFaultyOn makes one on a vCenter of these options.
+// newFaultyOn makes one on a vCenter of these options, with the administrator's account.
 func newFaultyOn(t *testing.T, name string, options vcentertest.Options) *faulty {
 	t.Helper()
-	f := &faulty{Supervisor: suite.New(name), vcenter: vcentertest.Run(t, options)}
+	v := vcentertest.Run(t, options)
+	return newFaultyAs(t, name, v, v.Username(), v.Password())
+}
+
+// newFaultyAs makes one on a vCenter, with an account of that.
+func newFaultyAs(t *testing.T, name string, v *vcentertest.VCenter, account, password string) *faulty {
+	t.Helper()
+	f := &faulty{Supervisor: suite.New(name), vcenter: v, account: account}
 	folder := filepath.Join(suite.Folder, name+"-vcenter")
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		t.Fatal(err)
@@ -41,14 +49,14 @@ func newFaultyOn(t *testing.T, name string, options vcentertest.Options) *faulty
 		t.Fatal(err)
 	}
 	f.credentials = filepath.Join(folder, "credentials.yaml")
-	f.password(t, f.vcenter.Password())
+	f.password(t, password)
 	return f
 }
 
 // password writes the credentials file.
 func (f *faulty) password(t *testing.T, password string) {
 	t.Helper()
-	content := fmt.Sprintf("username: %s\npassword: %q\n", f.vcenter.Username(), password)
+	content := fmt.Sprintf("username: %s\npassword: %q\n", f.account, password)
 	if err := os.WriteFile(f.credentials+".new", []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}

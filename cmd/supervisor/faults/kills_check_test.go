@@ -35,16 +35,17 @@ type killCheck struct {
 	t          *testing.T
 	f          *faulty
 	subjects   []*subject
+	others     *bystanders
 	namespaces versioned.Interface
 	core       kubernetes.Interface
 	machines   dynamic.Interface
 }
 
-func newKillCheck(t *testing.T, f *faulty, subjects []*subject) *killCheck {
+func newKillCheck(t *testing.T, f *faulty, subjects []*subject, others *bystanders) *killCheck {
 	t.Helper()
 	config := f.Config(t)
 	return &killCheck{
-		t: t, f: f, subjects: subjects,
+		t: t, f: f, subjects: subjects, others: others,
 		namespaces: versioned.NewForConfigOrDie(config), core: kubernetes.NewForConfigOrDie(config), machines: dynamic.NewForConfigOrDie(config),
 	}
 }
@@ -64,6 +65,7 @@ func (c *killCheck) until(within time.Duration) (wrong []string, err error) {
 type poolState struct {
 	id          string
 	cpu, memory int64
+	reserved    int64 // of both
 	machines    int
 }
 
@@ -76,6 +78,9 @@ type everything struct {
 	folders    map[string]string            // ids of those in the namespaces folder, by name
 	pools      map[string]poolState         // those directly in a cluster's, as cluster/name
 	machines   map[string]string            // ids of the folders they lie in, by name
+	power      map[string]string            // of machines, by name
+	quotas     map[string][]string          // names of ResourceQuotas, by namespace
+	visited    map[string]bool              // ids of the folders that machines of others were moved through
 	records    map[string]ledger.Document   // by uid
 	detached   map[string]ledger.Detachment // by the folder's id in vCenter
 }
@@ -83,7 +88,8 @@ type everything struct {
 func (c *killCheck) everything(ctx context.Context) (*everything, error) {
 	all := &everything{
 		namespaces: map[string]*v1alpha1.Namespace{}, core: map[string]*corev1.Namespace{}, roles: map[string][]string{}, served: map[string][]string{},
-		folders: map[string]string{}, pools: map[string]poolState{}, machines: map[string]string{},
+		folders: map[string]string{}, pools: map[string]poolState{}, machines: map[string]string{}, power: map[string]string{},
+		quotas: map[string][]string{}, visited: c.others.visits(),
 	}
 	return all, errors.Join(c.inKubernetes(ctx, all), c.inVCenter(ctx, all), c.inEtcd(ctx, all))
 }
@@ -111,6 +117,13 @@ func (c *killCheck) inKubernetes(ctx context.Context, all *everything) error {
 		for _, subject := range binding.Subjects {
 			all.roles[binding.Namespace] = append(all.roles[binding.Namespace], fmt.Sprintf("%s %s: %s", subject.Kind, subject.Name, binding.RoleRef.Name))
 		}
+	}
+	quotas, err := c.core.CoreV1().ResourceQuotas("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	for _, quota := range quotas.Items {
+		all.quotas[quota.Namespace] = append(all.quotas[quota.Namespace], quota.Name)
 	}
 	served, err := c.machines.Resource(supervisortest.Machines).List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -140,7 +153,7 @@ func (c *killCheck) inVCenter(ctx context.Context, all *everything) error {
 		{"Folder", []string{"name", "parent"}, &folders},
 		{"ResourcePool", []string{"name", "parent", "owner", "vm", "config"}, &pools},
 		{"ClusterComputeResource", []string{"name", "resourcePool"}, &clusters},
-		{"VirtualMachine", []string{"name", "parent"}, &vms},
+		{"VirtualMachine", []string{"name", "parent", "runtime.powerState"}, &vms},
 	} {
 		found, err := view.NewManager(client.Client).CreateContainerView(ctx, client.ServiceContent.RootFolder, []string{kind.name}, true)
 		if err != nil {
@@ -167,31 +180,40 @@ func (c *killCheck) inVCenter(ctx context.Context, all *everything) error {
 			if pool.Parent != nil && *pool.Parent == *cluster.ResourcePool {
 				all.pools[cluster.Name+"/"+pool.Name] = poolState{
 					id: pool.Self.Value, cpu: *pool.Config.CpuAllocation.Limit, memory: *pool.Config.MemoryAllocation.Limit, machines: len(pool.Vm),
+					reserved: *pool.Config.CpuAllocation.Reservation + *pool.Config.MemoryAllocation.Reservation,
 				}
 			}
 		}
 	}
 	for _, vm := range vms {
-		all.machines[vm.Name] = vm.Parent.Value
+		all.machines[vm.Name], all.power[vm.Name] = vm.Parent.Value, string(vm.Runtime.PowerState)
 	}
 	return nil
 }
 
-func (c *killCheck) inEtcd(ctx context.Context, all *everything) error {
-	ports, err := c.f.Dir.ReadPorts()
+// records are what Pacific keeps in etcd.
+func (f *faulty) records() (records *ledger.Ledger, done func(), err error) {
+	ports, err := f.Dir.ReadPorts()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	pki := c.f.Dir.PKI()
+	pki := f.Dir.PKI()
 	client, err := ledger.Dial(ledger.Server{
 		Endpoints: []string{"https://127.0.0.1:" + strconv.Itoa(ports["etcd"])}, CAFile: filepath.Join(pki, "etcd-ca.crt"),
 		CertFile: filepath.Join(pki, "supervisor-etcd-client.crt"), KeyFile: filepath.Join(pki, "supervisor-etcd-client.key"),
 	})
 	if err != nil {
+		return nil, nil, err
+	}
+	return &ledger.Ledger{Client: client, Prefix: "/pacific", Clock: clock.RealClock{}}, func() { _ = client.Close() }, nil
+}
+
+func (c *killCheck) inEtcd(ctx context.Context, all *everything) error {
+	records, done, err := c.f.records()
+	if err != nil {
 		return err
 	}
-	defer client.Close()
-	records := &ledger.Ledger{Client: client, Prefix: "/pacific", Clock: clock.RealClock{}}
+	defer done()
 	if all.records, err = (&ledger.Documents{Ledger: records, Kind: "vspherenamespaces"}).List(ctx); err != nil {
 		return err
 	}
@@ -243,7 +265,7 @@ func (c *killCheck) look(ctx context.Context) ([]string, error) {
 	ids := map[string]bool{}
 	for name, id := range all.folders {
 		ids[id] = true
-		if !expected[name] && !all.occupied(name) {
+		if !expected[name] && !all.occupied(name) && !all.visited[id] {
 			wrong = append(wrong, fmt.Sprintf("the folder %s is left over", name))
 		}
 	}
@@ -252,6 +274,7 @@ func (c *killCheck) look(ctx context.Context) ([]string, error) {
 			wrong = append(wrong, fmt.Sprintf("the pool %s is left over", at))
 		}
 	}
+	wrong = append(wrong, c.others.look(all)...)
 	for uid, record := range all.records {
 		if !uids[uid] {
 			wrong = append(wrong, fmt.Sprintf("the record %s is left over: %s", uid, record.Value))
@@ -294,6 +317,8 @@ func (s *subject) gone(all *everything) []string {
 	}
 	if folder, found := all.folders[s.name]; found {
 		switch _, detached := all.detached[folder]; {
+		case !all.occupied(s.name) && detached && all.visited[folder]:
+			// What lay there when it was deleted has moved on since.
 		case !all.occupied(s.name):
 			left = append(left, fmt.Sprintf("its folder %s is there, and empty", folder))
 		case !detached:

@@ -18,6 +18,7 @@ import (
 
 	"github.com/openpacific/pacific/cmd/supervisor/process"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/directory"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
@@ -33,12 +34,19 @@ const (
 	quickDeaths = 2
 )
 
-// TestKills makes, changes and deletes vSphere Namespaces while vCenter, etcd and the servers die at random moments, and
-// holds what is there at the end against what was accepted. KILLS=n makes n faults, KILLS_SEED=n those of a run before.
+// TestKills makes, changes and deletes vSphere Namespaces while vCenter, etcd and the servers die at random moments,
+// another one takes the lead, and a VI admin renames folders, moves machines and takes roles away. It holds what is there
+// at the end against what was accepted, and looks that nothing of anybody else's was destroyed, throttled, hidden, or shown
+// to others. KILLS=n makes n faults, KILLS_SEED=n those of a run before.
 func TestKills(t *testing.T) {
 	count, seed := number(t, "KILLS", kills), number(t, "KILLS_SEED", int(time.Now().UnixNano()%1e9))
 	fmt.Printf("kills: %d faults, KILLS_SEED=%d\n", count, seed)
-	f := newFaultyOn(t, "kills", vcentertest.Options{Password: "Correct-Horse-7", Inventory: vcentertest.Sample})
+	const account, password = "pacific@vsphere.local", "Correct-Horse-8"
+	v := vcentertest.Run(t, vcentertest.Options{
+		Password: "Correct-Horse-7", Inventory: killInventory, Groups: vcentertest.SampleGroups(),
+		Users: append(vcentertest.SampleUsers(), directory.User{Name: account, Password: password}),
+	})
+	f := newFaultyAs(t, "kills", v, account, password)
 	f.up(t)
 	defer f.down(t)
 	f.ready(t)
@@ -54,12 +62,18 @@ func TestKills(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var running sync.WaitGroup
+	others := newBystanders(t, f, journal)
+	running.Go(func() { others.watch(ctx) })
+	running.Go(func() { others.poach(ctx) })
 	workers := make([]*killWorker, killWorkers)
 	for i := range workers {
 		workers[i] = newKillWorker(t, f, journal, i, uint64(seed))
 		running.Go(func() { workers[i].run(ctx) })
 	}
-	k := &killer{t: t, f: f, random: rand.New(rand.NewPCG(uint64(seed), 0)), log: journal, made: map[string]int{}, quick: map[string]int{}}
+	k := &killer{
+		t: t, f: f, random: rand.New(rand.NewPCG(uint64(seed), 0)), log: journal, made: map[string]int{}, quick: map[string]int{},
+		workers: workers, others: others,
+	}
 	for range count {
 		k.fault()
 		pause(ctx, time.Duration(k.random.IntN(2500))*time.Millisecond)
@@ -77,7 +91,7 @@ func TestKills(t *testing.T) {
 		operations[2] += w.deleted
 	}
 	healed := time.Now()
-	c := newKillCheck(t, f, subjects)
+	c := newKillCheck(t, f, subjects, others)
 	wrong, err := c.until(3 * time.Minute)
 	fmt.Printf("kills: %v in %.0f s; %d vSphere Namespaces, %d operations accepted (%d deletions), %d not; all is as accepted after another %.1f s\n",
 		k.made, took.Seconds(), len(subjects), operations[0], operations[2], operations[1], time.Since(healed).Seconds())
@@ -119,6 +133,9 @@ type killer struct {
 	log    *log.Logger
 	made   map[string]int
 	quick  map[string]int // deaths one soon after the other, by component
+
+	workers []*killWorker
+	others  *bystanders
 }
 
 // faults are what may happen, each as often as its weight is.
@@ -128,6 +145,8 @@ var faults = []struct {
 }{
 	{"vsphere-apiserver", 34}, {"etcd", 16}, {"kube-apiserver", 8}, {"kube-controller-manager", 6},
 	{"vCenter away", 14}, {"vCenter restarted", 12}, {"sessions terminated", 10},
+	{"another leads", 8}, {"namespaces folder renamed", 12}, {"folder renamed", 12}, {"machine moved", 16}, {"machine rescued", 8},
+	{"role on all taken", 10}, {"role on one taken", 10},
 }
 
 func (k *killer) fault() {
@@ -166,6 +185,20 @@ func (k *killer) make(name string) bool {
 		}
 	case "sessions terminated":
 		k.f.vcenter.TerminateSessions()
+	case "another leads":
+		return k.replace("vsphere-apiserver", k.takeTerm)
+	case "namespaces folder renamed":
+		return k.renameNamespaces()
+	case "folder renamed":
+		return k.renameFolder()
+	case "machine moved":
+		return k.move()
+	case "machine rescued":
+		return k.rescue()
+	case "role on all taken":
+		return k.takeRole("/DC0/vm/Namespaces")
+	case "role on one taken":
+		return k.takeRole("/DC0/vm/Namespaces/" + k.aFolder())
 	default:
 		return k.kill(name)
 	}
@@ -173,6 +206,12 @@ func (k *killer) make(name string) bool {
 }
 
 func (k *killer) kill(name string) bool {
+	k.t.Helper()
+	return k.replace(name, func(victim process.Status) bool { return syscall.Kill(victim.PID, syscall.SIGKILL) == nil })
+}
+
+// replace has a component end, and waits until its successor runs, ready or not.
+func (k *killer) replace(name string, end func(process.Status) bool) bool {
 	k.t.Helper()
 	victim, err := k.f.find(name)
 	if err != nil {
@@ -185,7 +224,7 @@ func (k *killer) kill(name string) bool {
 	if victim.PID == 0 || victim.State == process.Starting || quick > quickDeaths {
 		return false
 	}
-	if err := syscall.Kill(victim.PID, syscall.SIGKILL); err != nil {
+	if !end(victim) {
 		return false
 	}
 	k.quick[name] = quick

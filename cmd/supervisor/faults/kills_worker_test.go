@@ -5,14 +5,18 @@ package faults
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 	"math/rand/v2"
 	"net/http"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	govmomifind "github.com/vmware/govmomi/find"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -42,10 +46,18 @@ type wish struct {
 	cpuLimitMHz int64
 	memoryMiB   int64
 	access      []v1alpha1.NamespaceAccess
+	kept
+}
+
+// kept is what stayed in vCenter of one that was deleted, with what others have in it, and is taken over by name.
+type kept struct {
+	folder string
+	pools  []string
 }
 
 func (w wish) spec() v1alpha1.NamespaceSpec {
 	return v1alpha1.NamespaceSpec{
+		Folder: w.folder, ResourcePools: w.pools,
 		Zones:  w.zones,
 		Access: w.access,
 		Resources: v1alpha1.NamespaceResources{
@@ -63,10 +75,14 @@ type subject struct {
 	// foreign are the machines that a VI admin made in it, and ours those that stand for what Pacific made. Of a machine
 	// that may have been made nothing is expected.
 	foreign, ours []string
+	kept          kept // that it took over
 }
 
 // killWorker makes, changes and deletes vSphere Namespaces of its own, one request after the other.
 type killWorker struct {
+	// turn is held while a thing is done, and by whoever does something to one of its subjects.
+	turn sync.Mutex
+
 	t      *testing.T
 	f      *faulty
 	number int
@@ -112,6 +128,8 @@ func (w *killWorker) run(ctx context.Context) {
 
 // step does one thing.
 func (w *killWorker) step(ctx context.Context) {
+	w.turn.Lock()
+	defer w.turn.Unlock()
 	var living, gone []*subject
 	for _, s := range w.subjects {
 		switch {
@@ -168,6 +186,7 @@ func (w *killWorker) answered(what string, s *subject, err error) bool {
 
 func (w *killWorker) create(ctx context.Context, s *subject) {
 	wish := w.wish()
+	wish.take(s.kept)
 	s.created, s.wishes = maybe, append(s.wishes, wish)
 	persistent := w.random.IntN(4) > 0
 	for first := true; ctx.Err() == nil; first = false {
@@ -187,18 +206,58 @@ func (w *killWorker) create(ctx context.Context, s *subject) {
 	}
 }
 
-// revive creates one again whose folder stayed in vCenter with the machines of others, once it is gone.
+// revive creates one again whose folder stayed in vCenter with the machines of others, once it is gone. It takes the folder
+// over, by its id.
 func (w *killWorker) revive(ctx context.Context, s *subject) {
 	_, err := w.namespaces.VsphereV1alpha1().Namespaces().Get(ctx, s.name, metav1.GetOptions{})
 	if !apierrors.IsNotFound(err) {
 		return
 	}
-	s.created, s.deleted, s.wishes, s.ours = no, no, nil, nil
+	left, err := w.f.left(ctx, s.name)
+	if err != nil {
+		return
+	}
+	s.created, s.deleted, s.wishes, s.ours, s.kept = no, no, nil, nil, left
 	w.create(ctx, s)
+}
+
+// take has the wish take over what was kept, in all zones that there are.
+func (w *wish) take(k kept) {
+	if w.kept = k; len(k.pools) > 0 {
+		w.zones = []string{"cluster-a", "cluster-b"}
+	}
+}
+
+// left is what there is in vCenter of a name.
+func (f *faulty) left(ctx context.Context, name string) (left kept, err error) {
+	b, err := f.vcenter.Builder(ctx)
+	if err != nil {
+		return kept{}, err
+	}
+	defer b.Close(context.WithoutCancel(ctx))
+	find, err := finder(ctx, b)
+	if err != nil {
+		return kept{}, err
+	}
+	folder, err := find.Folder(ctx, "/DC0/vm/Namespaces/"+name)
+	if err != nil {
+		return kept{}, err
+	}
+	left.folder = folder.Reference().Value
+	pools, err := find.ResourcePoolList(ctx, "/DC0/host/*/Resources/"+name)
+	if missing := new(govmomifind.NotFoundError); err != nil && !errors.As(err, &missing) {
+		return kept{}, err
+	}
+	for _, pool := range pools {
+		left.pools = append(left.pools, pool.Reference().Value)
+	}
+	slices.Sort(left.pools)
+	return left, nil
 }
 
 func (w *killWorker) update(ctx context.Context, s *subject) {
 	wish := w.wish()
+	wish.take(s.kept)
 	patch, err := json.Marshal(map[string]any{"spec": map[string]any{
 		"zones": wish.zones, "access": wish.access,
 		"resources": map[string]any{"cpuLimitMHz": wish.cpuLimitMHz, "memoryLimit": fmt.Sprintf("%dMi", wish.memoryMiB)},

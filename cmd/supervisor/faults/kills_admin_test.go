@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package faults
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vmware/govmomi/find"
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/cmd/supervisor/process"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+)
+
+// aWhile is a time in which something is as it should not be.
+func (k *killer) aWhile() {
+	pause(k.t.Context(), time.Duration(100+k.random.IntN(1500))*time.Millisecond)
+}
+
+// takeTerm is another process that leads from now on, and dies at once: whoever led before ends.
+func (k *killer) takeTerm(process.Status) bool {
+	ctx, cancel := context.WithTimeout(k.t.Context(), 10*time.Second)
+	defer cancel()
+	records, done, err := k.f.records()
+	if err == nil {
+		defer done()
+		_, err = records.NewTerm(ctx)
+	}
+	if err != nil {
+		k.log.Printf("take a term: %v", err)
+	}
+	return err == nil
+}
+
+func finder(ctx context.Context, b *vcentertest.Builder) (*find.Finder, error) {
+	f := find.NewFinder(b.Client.Client, false)
+	datacenter, err := f.Datacenter(ctx, "DC0")
+	if err != nil {
+		return nil, err
+	}
+	return f.SetDatacenter(datacenter), nil
+}
+
+// rename renames a folder for a while.
+func (k *killer) rename(path, name string) bool {
+	return k.in(func(ctx context.Context, b *vcentertest.Builder) error {
+		f, err := finder(ctx, b)
+		if err != nil {
+			return err
+		}
+		folder, err := f.Folder(ctx, path)
+		if err != nil {
+			return err
+		}
+		if err := finish(ctx)(folder.Rename(ctx, name)); err != nil {
+			return err
+		}
+		k.aWhile()
+		back := path[strings.LastIndexByte(path, '/')+1:]
+		if err := finish(ctx)(folder.Rename(ctx, back)); err != nil && !strings.Contains(err.Error(), "has already been deleted") {
+			k.t.Errorf("rename %s back: %v", path, err)
+		}
+		return nil
+	})
+}
+
+// finish waits for a task.
+func finish(ctx context.Context) func(*object.Task, error) error {
+	return func(task *object.Task, err error) error {
+		if err != nil {
+			return err
+		}
+		return task.WaitEx(ctx)
+	}
+}
+
+// renameNamespaces renames the folder that holds all namespaces.
+func (k *killer) renameNamespaces() bool { return k.rename("/DC0/vm/Namespaces", "Elsewhere") }
+
+// renameFolder renames the folder of one namespace, to a name of its own or to that of a Namespace of others.
+func (k *killer) renameFolder() bool {
+	w, s := k.aSubject(func(s *subject) bool { return true })
+	if s == nil {
+		return false
+	}
+	defer w.turn.Unlock()
+	name := s.name + "-renamed"
+	if k.random.IntN(2) == 0 {
+		name = bystander
+	}
+	k.log.Printf("rename the folder %s to %s", s.name, name)
+	return k.rename("/DC0/vm/Namespaces/"+s.name, name)
+}
+
+// aSubject is one that lives and that nobody else does anything to until its worker's turn is given back.
+func (k *killer) aSubject(which func(*subject) bool) (*killWorker, *subject) {
+	for _, n := range k.random.Perm(len(k.workers)) {
+		w := k.workers[n]
+		w.turn.Lock()
+		for _, s := range w.subjects {
+			if s.created == yes && s.deleted == no && which(s) {
+				return w, s
+			}
+		}
+		w.turn.Unlock()
+	}
+	return nil, nil
+}
+
+// aFolder is the name of a folder that is a namespace.
+func (k *killer) aFolder() string {
+	name := "team-a"
+	k.in(func(ctx context.Context, b *vcentertest.Builder) error {
+		f, err := finder(ctx, b)
+		if err != nil {
+			return err
+		}
+		folders, err := f.FolderList(ctx, "/DC0/vm/Namespaces/*")
+		if err != nil {
+			return err
+		}
+		name = folders[k.random.IntN(len(folders))].Name()
+		return nil
+	})
+	return name
+}
+
+// move moves a machine of others to a folder, or out of all.
+func (k *killer) move() bool {
+	name, target := fmt.Sprintf("wanderer-%d", k.random.IntN(wanderers)), "/DC0/vm/Infrastructure"
+	if k.random.IntN(4) > 0 {
+		target = "/DC0/vm/Namespaces/" + k.aFolder()
+	}
+	if strings.HasSuffix(target, "/"+quiet) {
+		return false
+	}
+	return k.moveTo(name, target)
+}
+
+// rescue moves a machine out that is Pacific's, and is not when that is deleted which it was in.
+func (k *killer) rescue() bool {
+	w, s := k.aSubject(func(s *subject) bool { return len(s.ours) > 0 })
+	if s == nil {
+		return false
+	}
+	defer w.turn.Unlock()
+	name := s.ours[0]
+	if !k.moveTo(name, "/DC0/vm/Infrastructure") {
+		return false
+	}
+	s.ours = s.ours[1:]
+	return true
+}
+
+// moveTo moves a machine, wherever it is, and has it noted.
+func (k *killer) moveTo(name, target string) bool {
+	return k.in(func(ctx context.Context, b *vcentertest.Builder) error {
+		f, err := finder(ctx, b)
+		if err != nil {
+			return err
+		}
+		folder, err := f.Folder(ctx, target)
+		if err != nil {
+			return err
+		}
+		machines, err := f.VirtualMachineList(ctx, "/DC0/vm/...")
+		if err != nil {
+			return err
+		}
+		at := slices.IndexFunc(machines, func(vm *object.VirtualMachine) bool { return vm.Name() == name })
+		if at < 0 {
+			return fmt.Errorf("there is no machine %s", name)
+		}
+		vm := machines[at]
+		if err := finish(ctx)(folder.MoveInto(ctx, []types.ManagedObjectReference{vm.Reference()})); err != nil {
+			return err
+		}
+		k.log.Printf("machine %s is moved to %s", name, target)
+		k.others.moved(name, folder.Reference().Value)
+		return nil
+	})
+}
+
+// takeRole takes the Supervisor's role on a folder away for a while.
+func (k *killer) takeRole(path string) bool {
+	if err := k.f.vcenter.TakeRole(path, k.f.account); err != nil {
+		k.log.Printf("VI admin: %v", err)
+		return false
+	}
+	k.log.Printf("no role on %s", path)
+	k.aWhile()
+	if err := k.f.vcenter.GiveRole(path, k.f.account); err != nil {
+		// It was deleted meanwhile, and its permissions with it.
+		k.log.Printf("VI admin: %v", err)
+	}
+	return true
+}
