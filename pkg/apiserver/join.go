@@ -28,7 +28,7 @@ func (m machines) Find(namespace, name string) (vmcontroller.Machine, bool) {
 		return vmcontroller.Machine{}, false
 	}
 	made := state.Metadata != nil && state.Metadata.Created
-	return vmcontroller.Machine{Object: state.Object, Facts: state.Machine, Made: made}, true
+	return vmcontroller.Machine{Object: state.Object, Facts: state.Machine, Made: made, WentBack: state.WentBack}, true
 }
 
 func (m machines) SetCondition(namespace, name string, uid types.UID, condition metav1.Condition) {

@@ -68,6 +68,14 @@ func (m Machine) Counts(installation string) bool {
 	return m.own() && m.Head.Installation == installation
 }
 
+// Another returns the other installation that wrote the machine's own record, if it was another one.
+func (m Machine) Another(installation string) (other string, another bool) {
+	if !m.own() || m.Head.Installation == installation {
+		return "", false
+	}
+	return m.Head.Installation, true
+}
+
 // own says whether the record was written for this very machine. A clone carries the original's.
 func (m Machine) own() bool {
 	return m.Head != nil && m.InstanceUUID != "" && strings.EqualFold(m.Head.UID, m.InstanceUUID)

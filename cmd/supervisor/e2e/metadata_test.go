@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/vim25/types"
@@ -20,7 +21,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
+	"github.com/openpacific/pacific/pkg/facts"
 	vcmachine "github.com/openpacific/pacific/pkg/vcenter/machine"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
@@ -203,4 +206,49 @@ func TestMalformedMetadata(t *testing.T) {
 		_, err := s.Try(ctx, "kubectl", "label", "vm", "-n", namespace, "once-good", "it=is-good", "--overwrite")
 		return err
 	})
+}
+
+// TestAnotherInstallationsMachine meets a machine that another Pacific has made and would delete.
+func TestAnotherInstallationsMachine(t *testing.T) {
+	t.Parallel()
+	s := running(t)
+	a := s.Admin(t)
+	namespace := a.Namespace("theirs")
+	const theirs = "6b1f6c1e-7a1c-4f0e-8f5b-0d8f5c0a7e11"
+	id := uuid.NewString()
+	extra, err := supervisortest.Record(facts.Head{
+		Installation: theirs, UID: id, Sequence: 7, Created: true, Namespace: namespace, Name: "web", ReclaimPolicy: "Delete",
+	}, map[string]string{"it": "is-theirs"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	vm, err := a.Builder.VirtualMachine(t.Context(), vcentertest.VM{
+		Name: "web", Folder: supervisortest.InNamespaces(namespace), Cluster: a.Cluster, GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024,
+		InstanceUUID: id, ExtraConfig: extra,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Serves(t, namespace, "web")
+	if got := s.get(t, namespace, "web").Labels["it"]; got != "" {
+		t.Errorf("their label shows: %s", got)
+	}
+	for _, command := range [][]string{{"delete", "vm", "-n", namespace, "web"}, {"label", "vm", "-n", namespace, "web", "a=b"}} {
+		if out, err := s.Try(t.Context(), append([]string{"kubectl"}, command...)...); err == nil || !strings.Contains(out, "Forbidden") {
+			t.Errorf("%v: %v, %s", command, err, out)
+		}
+	}
+	if got := a.Extra(vm, vcmachine.RecordKey); got != extra[vcmachine.RecordKey] {
+		t.Error("their record was changed")
+	}
+	s.Kubectl(t, "annotate", "vm", "-n", namespace, "web", "vsphere.openpacific.io/take-over="+theirs)
+	s.Kubectl(t, "label", "vm", "-n", namespace, "web", "it=is-ours")
+	// Taken over is not made.
+	if out, err := s.Try(t.Context(), "kubectl", "delete", "vm", "-n", namespace, "web"); err == nil || !strings.Contains(out, "was not created through this API") {
+		t.Errorf("delete what was taken over: %v, %s", err, out)
+	}
+	s.Kubectl(t, "delete", "namespace", namespace, "--timeout=60s")
+	if a.Properties(vm) == nil {
+		t.Error("it went with the Namespace")
+	}
 }

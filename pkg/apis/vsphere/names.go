@@ -25,6 +25,9 @@ const (
 	ManagedLabel = "app.kubernetes.io/managed-by"
 	ManagedBy    = "pacific"
 
+	// TakeOverAnnotation names the other installation of Pacific whose record a write to a virtual machine may replace.
+	TakeOverAnnotation = "vsphere.openpacific.io/take-over"
+
 	// ReclaimPolicyAnnotation says what becomes of something in vCenter that Pacific did not make when its object is
 	// deleted.
 	ReclaimPolicyAnnotation = "vsphere.openpacific.io/reclaim-policy"

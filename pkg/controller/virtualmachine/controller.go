@@ -45,6 +45,8 @@ type Machine struct {
 	Facts  facts.Machine
 	// Made says that Pacific made it.
 	Made bool
+	// WentBack says that its record went back, and nobody has decided yet what is to count.
+	WentBack bool
 }
 
 // Machines knows the machines that are served, and shows on one what this controller could not do.
@@ -188,7 +190,7 @@ func (c *Controller) sync(ctx context.Context, m Machine) (time.Duration, error)
 		c.forget(vm.UID)
 		return 0, nil
 	}
-	if m.Facts.Question != "" {
+	if m.Facts.Question != "" || m.WentBack {
 		// It comes again when that is over.
 		return 0, nil
 	}

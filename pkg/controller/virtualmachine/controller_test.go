@@ -49,6 +49,7 @@ type world struct {
 	made        map[string]bool
 	noTools     bool
 	asking      map[string]string
+	wentBack    map[string]bool
 	paused      map[string]bool
 	terminating bool
 	// ending is the verb of the machine vm after which the Namespace is terminating.
@@ -85,7 +86,7 @@ func (w *world) Find(_, name string) (Machine, bool) {
 	if !found {
 		return Machine{}, false
 	}
-	return Machine{Object: vm.DeepCopy(), Facts: w.seen(vm), Made: w.made[name]}, true
+	return Machine{Object: vm.DeepCopy(), Facts: w.seen(vm), Made: w.made[name], WentBack: w.wentBack[name]}, true
 }
 
 // do carries out a verb after which the machine is in a power state.
@@ -280,17 +281,20 @@ func TestWhatIsDone(t *testing.T) {
 		withdrawn     []string
 		wantCondition string
 	}{
-		"as declared":           {machine: machine("vm", on, on, nil)},
-		"nothing declared":      {machine: machine("vm", "", off, nil)},
-		"power on":              {machine: machine("vm", on, off, nil), want: []string{"power on"}},
-		"power off":             {machine: machine("vm", off, on, nil), want: []string{"shut down the guest"}},
-		"power off hard":        {machine: machine("vm", off, on, hard), want: []string{"power off"}},
-		"power off, no tools":   {machine: machine("vm", off, on, nil), world: &world{noTools: true}, want: []string{"power off"}},
-		"power off, suspended":  {machine: machine("vm", off, suspended, nil), want: []string{"power off"}},
-		"suspend":               {machine: machine("vm", suspended, on, nil), want: []string{"suspend the guest"}},
-		"suspend hard":          {machine: machine("vm", suspended, on, hard), want: []string{"suspend"}},
-		"suspend what is off":   {machine: machine("vm", suspended, off, nil), wantCondition: "it is powered off, and only one that runs can be suspended: invalid"},
-		"paused by annotation":  {machine: machine("vm", on, off, func(vm *vmopv1.VirtualMachine) { vm.Annotations = map[string]string{vmopv1.PauseAnnotation: ""} })},
+		"as declared":          {machine: machine("vm", on, on, nil)},
+		"nothing declared":     {machine: machine("vm", "", off, nil)},
+		"power on":             {machine: machine("vm", on, off, nil), want: []string{"power on"}},
+		"power off":            {machine: machine("vm", off, on, nil), want: []string{"shut down the guest"}},
+		"power off hard":       {machine: machine("vm", off, on, hard), want: []string{"power off"}},
+		"power off, no tools":  {machine: machine("vm", off, on, nil), world: &world{noTools: true}, want: []string{"power off"}},
+		"power off, suspended": {machine: machine("vm", off, suspended, nil), want: []string{"power off"}},
+		"suspend":              {machine: machine("vm", suspended, on, nil), want: []string{"suspend the guest"}},
+		"suspend hard":         {machine: machine("vm", suspended, on, hard), want: []string{"suspend"}},
+		"suspend what is off":  {machine: machine("vm", suspended, off, nil), wantCondition: "it is powered off, and only one that runs can be suspended: invalid"},
+		"paused by annotation": {machine: machine("vm", on, off, func(vm *vmopv1.VirtualMachine) { vm.Annotations = map[string]string{vmopv1.PauseAnnotation: ""} })},
+		"gone back":            {machine: machine("vm", on, off, nil), world: &world{wentBack: map[string]bool{"vm": true}}},
+		"deleted, gone back": {machine: machine("vm", "", off, deleting),
+			world: &world{made: map[string]bool{"vm": true}, wentBack: map[string]bool{"vm": true}}},
 		"waiting for an answer": {machine: machine("vm", on, off, nil), world: &world{asking: map[string]string{"vm": "moved or copied?"}}},
 		"deleted, waiting for an answer": {machine: machine("vm", "", off, deleting),
 			world: &world{made: map[string]bool{"vm": true}, asking: map[string]string{"vm": "moved or copied?"}}},

@@ -77,7 +77,7 @@ func (b *Backend) Update(ctx context.Context, key string, current, desired runti
 		return err
 	}
 	operation := fmt.Sprintf("update virtual machine %q", key[len(KeyPrefix):])
-	if err := writable(state); err != nil {
+	if err := writable(state, desired.(*vmopv1.VirtualMachine)); err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
 	next, changed, err := record(&state, current.(*vmopv1.VirtualMachine), desired.(*vmopv1.VirtualMachine))
@@ -169,9 +169,12 @@ func (b *Backend) find(key string, current runtime.Object) (State, error) {
 	return state, nil
 }
 
-// writable says why a machine's record cannot be written, nil when it can.
-func writable(state State) error {
+// writable says why a machine's record cannot be replaced by that of desired, nil when it can.
+func writable(state State, desired *vmopv1.VirtualMachine) error {
+	other, another := state.Another(state.Installation)
 	switch {
+	case another && desired.Annotations[vsphere.TakeOverAnnotation] != other:
+		return fmt.Errorf("%s: %w", anotherText(other), failure.Forbidden)
 	case state.MetadataError != nil:
 		return fmt.Errorf(malformedRemedyText+": %w", state.MetadataError, failure.Invalid)
 	case !state.Connected:
@@ -188,6 +191,8 @@ func destroyable(state State) error {
 		return fmt.Errorf(malformedRemedyText+": %w", state.MetadataError, failure.Invalid)
 	case state.Paused():
 		return fmt.Errorf("it is paused: %w", failure.Forbidden)
+	case state.WentBack:
+		return fmt.Errorf("%s: %w", wentBackText, failure.Forbidden)
 	case meta == nil || meta.Deletion.IsZero() || state.Object.DeletionTimestamp == nil:
 		return fmt.Errorf("nobody asked for its deletion where it lies now: %w", failure.Forbidden)
 	case !meta.Created && meta.ReclaimPolicy != vsphere.ReclaimDelete:

@@ -11,6 +11,7 @@ import (
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
@@ -29,6 +30,12 @@ const (
 	MetadataInForceCondition = "MetadataInForce"
 	// WrittenElsewhereReason says that it was written in another place.
 	WrittenElsewhereReason = "WrittenElsewhere"
+	// AnotherInstallationReason says that another installation of Pacific wrote the metadata.
+	AnotherInstallationReason = "AnotherInstallation"
+	// MetadataCurrentCondition is False on a machine whose metadata is older than what was seen of it before.
+	MetadataCurrentCondition = "MetadataCurrent"
+	// WentBackReason says that somebody took the machine, or its metadata, back.
+	WentBackReason = "WentBack"
 	// QuestionAnsweredCondition is False on a machine that waits for somebody's answer in vCenter.
 	QuestionAnsweredCondition = "QuestionAnswered"
 	// QuestionPendingReason says that nobody has answered yet.
@@ -42,6 +49,15 @@ const (
 	malformedRemedyText = "the value of " + machine.RecordKey + " in the virtual machine's ExtraConfig (advanced configuration parameters) cannot be read: %v. " +
 		"The virtual machine is shown as one without metadata and cannot be changed here until the value is repaired or removed in vCenter"
 )
+
+const wentBackText = "the record in the virtual machine is older than the one that was there before, as after a revert to a snapshot or a " +
+	"restore, or was taken away: nothing is done to the virtual machine until somebody writes to it here, and then what is shown counts"
+
+func anotherText(installation string) string {
+	return fmt.Sprintf("the record in the virtual machine was written by another installation of Pacific (%s), and does not count here: "+
+		"this one neither changes nor destroys the virtual machine; to have it replaced, set the annotation %s=%s",
+		installation, vsphere.TakeOverAnnotation, installation)
+}
 
 func is(conditionType string) metav1.Condition {
 	return metav1.Condition{Type: conditionType, Status: metav1.ConditionTrue, Reason: trueReason}
@@ -98,6 +114,12 @@ func (v *view) conditions(overlay map[string]metav1.Condition) []metav1.Conditio
 	if v.taken != "" {
 		list = append(list, isNot(NameUniqueCondition, NameTakenReason,
 			fmt.Sprintf("another virtual machine of namespace %s has the name %q, so this one is shown as %q: rename one of them", v.namespace, v.taken, v.name)))
+	}
+	if v.wentBack {
+		list = append(list, isNot(MetadataCurrentCondition, WentBackReason, wentBackText))
+	}
+	if other, another := v.live.Machine().Another(v.installation); another {
+		list = append(list, isNot(MetadataInForceCondition, AnotherInstallationReason, anotherText(other)))
 	}
 	if len(v.aside) > 0 {
 		list = append(list, isNot(MetadataInForceCondition, WrittenElsewhereReason, asideText(v.meta, v.aside)))

@@ -82,7 +82,8 @@ func record(state *State, current, desired *vmopv1.VirtualMachine) (next *Metada
 	if err != nil {
 		return nil, false, err
 	}
-	next = &Metadata{Head: facts.Head{UID: state.InstanceUUID, Sequence: before.Sequence, Created: before.Created}, Body: Body{
+	head := facts.Head{UID: state.InstanceUUID, Sequence: before.Sequence, Created: before.Created}
+	next = &Metadata{Head: head, Body: Body{
 		Generation:                 max(1, desired.Generation),
 		Labels:                     usersLabels(desired.Labels, before.Labels, current.Status.Zone),
 		Annotations:                desired.Annotations,
@@ -98,7 +99,7 @@ func record(state *State, current, desired *vmopv1.VirtualMachine) (next *Metada
 	next.serve(state, current)
 	next.repeat()
 	changed = !before.Head.Equal(next.Head) || !equality.Semantic.DeepEqual(before.Body, next.Body)
-	next.Sequence++
+	next.Sequence = max(before.Sequence, state.Sequence) + 1
 	return next, changed, nil
 }
 

@@ -24,6 +24,11 @@ type known struct {
 	// void is the sequence up to which a deletion in the record does not count any more.
 	void uint64
 
+	// newest is the highest sequence that was seen of the machine's record. wentBack says that it is behind that now, and
+	// nobody has decided since what is to count.
+	newest   uint64
+	wentBack bool
+
 	// hardware is what the API shows of live.Hardware.
 	hardware *hardwareSurvey
 
@@ -48,6 +53,10 @@ type State struct {
 	Key string
 	// Installation is the one that writes records here.
 	Installation string
+	// Sequence is the highest that was seen of the machine's record.
+	Sequence uint64
+	// WentBack says that the record is behind that: the machine is to be left alone until somebody decides.
+	WentBack bool
 	// Metadata is nil for a machine without a record that counts.
 	Metadata *Metadata
 	// MetadataError says why the record cannot be read, in which case it must be left alone.
@@ -76,7 +85,7 @@ func (m *known) take(live *facts.Live, installation string, surveys surveys) {
 		return
 	}
 	if m.uid != uid {
-		m.overlay, m.void = nil, 0
+		m.overlay, m.void, m.newest, m.wentBack = nil, 0, 0, false
 	}
 	m.uid, m.meta, m.metaErr = uid, nil, nil
 	switch record := live.Record; {
@@ -86,4 +95,20 @@ func (m *known) take(live *facts.Live, installation string, surveys surveys) {
 	case live.Machine().Counts(installation):
 		m.meta, m.metaErr = decodeBody(record.Head, record.Body)
 	}
+	m.follow(installation)
+}
+
+// follow looks whether the record went back, as by a revert to a snapshot or a restore, or was taken away. A record that
+// cannot be read, or that another installation wrote, says nothing of that.
+func (m *known) follow(installation string) {
+	if _, another := m.live.Machine().Another(installation); another || m.metaErr != nil {
+		m.wentBack = false
+		return
+	}
+	var sequence uint64
+	if m.meta != nil {
+		sequence = m.meta.Sequence
+	}
+	m.wentBack = sequence < m.newest
+	m.newest = max(m.newest, sequence)
 }

@@ -34,6 +34,8 @@ type view struct {
 	meta            *Metadata // nil for an unmanaged machine
 	aside           []string  // what of the record does not count
 	metaErr         error
+	wentBack        bool
+	installation    string
 	zone            string
 	taken           string // the name that it wanted and another has
 	paused          string // by whom

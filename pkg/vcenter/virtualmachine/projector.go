@@ -239,7 +239,8 @@ func (p *Projector) project(m *known) *vmopv1.VirtualMachine {
 	v := view{
 		live: m.live, hardware: m.hardware, uid: m.uid,
 		namespace: m.claim.namespace, name: m.claim.name(m.choice),
-		meta: standing.meta, aside: standing.aside, metaErr: m.metaErr, paused: m.pausedBy(),
+		meta: standing.meta, aside: standing.aside, metaErr: m.metaErr, wentBack: m.wentBack, installation: p.installation,
+		paused: m.pausedBy(),
 	}
 	if m.choice > 0 {
 		v.taken = m.claim.name(0)
@@ -276,7 +277,13 @@ func (p *Projector) Synced() bool {
 
 // state is what is known of a machine, and where it lies.
 func (p *Projector) state(m *known) State {
-	s := State{Machine: m.live.Machine(), Key: m.published, Installation: p.installation, Metadata: m.meta, MetadataError: m.metaErr}
+	s := State{
+		Machine: m.live.Machine(), Key: m.published, Installation: p.installation,
+		Sequence: m.newest, WentBack: m.wentBack, Metadata: m.meta, MetadataError: m.metaErr,
+	}
+	if _, another := s.Another(p.installation); another {
+		s.Sequence = max(s.Sequence, s.Head.Sequence)
+	}
 	if m.published != "" {
 		s.Object = m.object
 	}

@@ -15,7 +15,8 @@ import (
 // A record travels with its machine, and what it asks for was asked for in one place: owners are looked up by the
 // namespace's name, somebody else's finalizers stand for what he has there, and a deletion was allowed and asked for
 // there. So each of them counts there alone. The place is told by the folder's id: a folder that is renamed is still
-// the same.
+// the same. A record that went back, as with a snapshot, was written at another time: neither a deletion nor owners in
+// it count, and controllers leave the machine alone, until somebody writes to it and so decides by what is shown.
 
 // standing is what of a record counts where its machine lies.
 type standing struct {
@@ -34,14 +35,14 @@ func (m *known) standing() standing {
 	home := m.meta.Folder == place.Folder
 	counts := *m.meta
 	var aside []string
-	if !counts.Deletion.IsZero() && (!home || m.void >= counts.Sequence) {
+	if !counts.Deletion.IsZero() && (!home || m.void >= counts.Sequence || m.wentBack) {
 		aside = append(aside, "the deletion that was asked for at "+counts.Deletion.Format(time.RFC3339))
 		counts.Deletion = time.Time{}
 	}
 	if counts.Deletion.IsZero() {
 		counts.DeletionGracePeriodSeconds = nil
 	}
-	if len(counts.OwnerReferences) > 0 && counts.Namespace != place.Namespace {
+	if len(counts.OwnerReferences) > 0 && (counts.Namespace != place.Namespace || m.wentBack) {
 		owners := make([]string, len(counts.OwnerReferences))
 		for i, owner := range counts.OwnerReferences {
 			owners[i] = owner.Kind + " " + owner.Name
@@ -83,6 +84,10 @@ func (p *Projector) settleDeletion(m *known) {
 		delete(p.withdrawn, id)
 	case m.live.Template && !m.removed:
 		// Its record cannot be changed until it is a machine again.
+		m.void = max(m.void, m.meta.Sequence)
+		delete(p.withdrawn, id)
+	case m.wentBack && !m.removed:
+		// It was asked for at another time. What is to count is for somebody to decide.
 		m.void = max(m.void, m.meta.Sequence)
 		delete(p.withdrawn, id)
 	case m.void >= m.meta.Sequence || m.removed || !m.home():

@@ -3,6 +3,7 @@
 package virtualmachine
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -11,7 +12,9 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/namespace"
 )
@@ -168,5 +171,108 @@ func TestWhatIsWrittenElsewhereIsWrittenThere(t *testing.T) {
 	}
 	if len(next.Finalizers)+len(next.OwnerReferences) > 0 {
 		t.Errorf("finalizers %v, owners %v", next.Finalizers, next.OwnerReferences)
+	}
+}
+
+// TestARecordThatWentBack has a VI admin revert a machine to a snapshot whose record asks for what is over by now.
+func TestARecordThatWentBack(t *testing.T) {
+	at := func(sequence uint64, change func(*Metadata)) inventory.Object {
+		m := asked(func(m *Metadata) { m.Sequence = sequence })
+		if change != nil {
+			change(&m)
+		}
+		return vm("vm-1", "web", "a", pathMetadata, encoded(t, m))
+	}
+	alive := func(m *Metadata) { m.Deletion = time.Time{} }
+	type seen struct{ Deleting, Owned, WentBack, Condition bool }
+	look := func(p *fed, r *recorder) seen {
+		state, found := p.Find(Key("team-a", "web"))
+		o := r.objects[Key("team-a", "web")]
+		if !found || o == nil {
+			t.Fatalf("it is not served; there is %v", r.keys())
+		}
+		s := seen{Deleting: o.DeletionTimestamp != nil, Owned: len(o.OwnerReferences) > 0, WentBack: state.WentBack}
+		for _, c := range o.Status.Conditions {
+			s.Condition = s.Condition || c.Type == MetadataCurrentCondition && c.Status == metav1.ConditionFalse
+		}
+		if len(p.Withdrawn()) > 0 {
+			t.Error("a deletion is to be withdrawn: nobody has decided that")
+		}
+		return s
+	}
+	for name, back := range map[string]inventory.Object{"older": at(3, nil), "none": vm("vm-1", "web", "a")} {
+		t.Run(name, func(t *testing.T) {
+			p, mirror := newTestProjector()
+			p.Apply(initial(at(5, alive)))
+			if diff := cmp.Diff(seen{Owned: true}, look(p, mirror)); diff != "" {
+				t.Fatalf("at first (-want +got):\n%s", diff)
+			}
+			p.Apply(changed(back))
+			if diff := cmp.Diff(seen{WentBack: true, Condition: true}, look(p, mirror)); diff != "" {
+				t.Errorf("gone back (-want +got):\n%s", diff)
+			}
+			// Any write of a user's decides, by what is shown.
+			current := mirror.objects[Key("team-a", "web")]
+			desired := current.DeepCopy()
+			desired.Labels = map[string]string{"seen": "yes"}
+			state, _ := p.Find(Key("team-a", "web"))
+			next, written, err := record(&state, current, desired)
+			if err != nil || !written || next.Sequence != 6 || !next.Deletion.IsZero() || len(next.OwnerReferences) > 0 {
+				t.Fatalf("written %t, %v: %+v", written, err, next)
+			}
+			p.Apply(changed(vm("vm-1", "web", "a", pathMetadata, encoded(t, *next))))
+			if diff := cmp.Diff(seen{}, look(p, mirror)); diff != "" {
+				t.Errorf("decided (-want +got):\n%s", diff)
+			}
+		})
+	}
+	// The latest that there was, again: nothing is lost.
+	p, mirror := newTestProjector()
+	p.Apply(initial(at(5, alive)))
+	p.Apply(changed(at(3, nil)))
+	p.Apply(changed(at(5, alive)))
+	if diff := cmp.Diff(seen{Owned: true}, look(p, mirror)); diff != "" {
+		t.Errorf("brought forward again (-want +got):\n%s", diff)
+	}
+}
+
+// TestAnotherInstallationsMachine is served, as one without a record, and says whose it is.
+func TestAnotherInstallationsMachine(t *testing.T) {
+	p, mirror := newTestProjector()
+	theirs := asked(func(m *Metadata) { m.Installation, m.Created = "theirs", true })
+	theirs.Labels = map[string]string{"app": "theirs"}
+	theirs.Annotations = map[string]string{vsphere.ReclaimPolicyAnnotation: vsphere.ReclaimDelete}
+	p.Apply(initial(vm("vm-1", "web", "a", pathMetadata, encoded(t, theirs))))
+	o := mirror.objects[Key("team-a", "web")]
+	if o == nil || o.Labels["app"] != "" || len(o.Annotations)+len(o.OwnerReferences) > 0 || o.DeletionTimestamp != nil ||
+		len(o.Finalizers) != 1 {
+		t.Fatalf("served as %+v", o)
+	}
+	if p.Created("team-a", "web", "uid-vm-1") {
+		t.Error("it counts as one that this installation made")
+	}
+	said := ""
+	for _, c := range o.Status.Conditions {
+		if c.Type == MetadataInForceCondition {
+			said = c.Reason + ": " + c.Message
+		}
+	}
+	if !strings.HasPrefix(said, AnotherInstallationReason) || !strings.Contains(said, "vsphere.openpacific.io/take-over=theirs") {
+		t.Errorf("condition %q", said)
+	}
+	if len(p.Withdrawn()) > 0 {
+		t.Error("their deletion is to be withdrawn")
+	}
+	state, _ := p.Find(Key("team-a", "web"))
+	desired := o.DeepCopy()
+	for annotation, want := range map[string]bool{"": false, "ours": false, "theirs": true} {
+		desired.Annotations = map[string]string{vsphere.TakeOverAnnotation: annotation}
+		if err := writable(state, desired); (err == nil) != want || err != nil && !errors.Is(err, failure.Forbidden) {
+			t.Errorf("take over from %q: %v", annotation, err)
+		}
+	}
+	next, _, err := record(&state, o, desired)
+	if err != nil || next.Created || next.Installation != "" || next.Sequence != 5 {
+		t.Errorf("taken over: %+v, %v", next, err)
 	}
 }

@@ -649,3 +649,41 @@ func TestADeletionEndsWhileItIsCarriedOut(t *testing.T) {
 		})
 	}
 }
+
+// TestARevertIsTold: a VI admin reverts a machine to a snapshot, and its record with it. Nothing is done to it until somebody
+// decides.
+func TestARevertIsTold(t *testing.T) {
+	v := vcentertest.Run(t, vcentertest.Options{})
+	a := newAdmin(t, v)
+	s := serve(t, v)
+	s.askDeletion("team-a/web-1")
+	vm := a.vm("team-a/web-1")
+	a.do(vm.CreateSnapshot(t.Context(), "before", "", false, false))
+	id := state(t, s, "team-a/web-1").ID
+	err := s.verbs.Amend(t.Context(), id, func(now facts.Machine) (facts.Head, error) {
+		head := *now.Head
+		head.Deletion = time.Time{}
+		return head, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.until("no deletion", func() bool { return s.get("team-a/web-1").DeletionTimestamp == nil })
+	a.do(vm.RevertToSnapshot(t.Context(), "before", true))
+	s.until("word of the revert", func() bool {
+		return condition(s.get("team-a/web-1"), virtualmachine.MetadataCurrentCondition) == "False WentBack"
+	})
+	if at := s.get("team-a/web-1").DeletionTimestamp; at != nil {
+		t.Errorf("it is being deleted since %s", at)
+	}
+	if err := s.destroy("team-a/web-1"); !errors.Is(err, failure.Forbidden) {
+		t.Errorf("destroy: %v", err)
+	}
+	if got := s.label("team-a/web-1", "app", "web"); condition(got, virtualmachine.MetadataCurrentCondition) != "" || got.DeletionTimestamp != nil {
+		t.Errorf("after a write: %+v", got.ObjectMeta)
+	}
+	head, _, err := vcmachine.DecodeRecord(a.option(vm, vcmachine.RecordKey))
+	if err != nil || head.Sequence != 3 || !head.Deletion.IsZero() {
+		t.Errorf("the record: %+v, %v", head, err)
+	}
+}
