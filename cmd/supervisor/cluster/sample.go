@@ -16,17 +16,18 @@ import (
 )
 
 // ApplySamples gives the vSphere Namespaces among the objects what they say, each once: what people make of it later
-// stays. One that is not there is passed over: somebody deleted it, or the inventory is another one. Objects of other
-// kinds are applied as by Apply. It returns when the roles that they give count, or when the time is over, which is for
-// all of them together; the error names each that was not given by then.
-func (c *Cluster) ApplySamples(ctx context.Context, objects []*unstructured.Unstructured, patience time.Duration) error {
+// stays. One that is not there is passed over: somebody deleted it, or the inventory is another one. With awaited it is
+// waited for before: a folder is served once it has been granted its name. Objects of other kinds are applied as by
+// Apply. It returns when the roles that they give count, or when the time is over, which is for all of them together;
+// the error names each that was not given by then.
+func (c *Cluster) ApplySamples(ctx context.Context, objects []*unstructured.Unstructured, awaited bool, patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var given []*unstructured.Unstructured
 	var failures []error
 	for _, object := range objects {
 		if object.GetKind() == "Namespace" {
-			wanted, err := c.wanted(ctx, object)
+			wanted, err := c.wanted(ctx, object, awaited)
 			if err != nil {
 				failures = append(failures, err)
 			}
@@ -49,15 +50,18 @@ func (c *Cluster) ApplySamples(ctx context.Context, objects []*unstructured.Unst
 }
 
 // wanted says whether a vSphere Namespace is there and was not given its sample before.
-func (c *Cluster) wanted(ctx context.Context, sample *unstructured.Unstructured) (bool, error) {
+func (c *Cluster) wanted(ctx context.Context, sample *unstructured.Unstructured, awaited bool) (bool, error) {
 	var found *unstructured.Unstructured
 	err := retry(ctx, func(ctx context.Context) (err error) {
 		found, err = c.resource(sample.GroupVersionKind(), "").Get(ctx, sample.GetName(), metav1.GetOptions{})
-		if apierrors.IsNotFound(err) { // definite: before the inventory has been read it would be 503
+		if apierrors.IsNotFound(err) && !awaited {
 			found, err = nil, nil
 		}
 		return err
 	})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
 	if err != nil {
 		return false, fmt.Errorf("get vSphere Namespace %q: %w", sample.GetName(), err)
 	}

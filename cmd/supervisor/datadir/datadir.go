@@ -68,9 +68,10 @@ func (d Dir) Authentication() string { return filepath.Join(d.PKI(), "authentica
 // SyntheticControl is the socket on which changes of a synthetic inventory are asked for.
 func (d Dir) SyntheticControl() string { return filepath.Join(string(d), "synthetic.sock") }
 
-func (d Dir) state() string      { return filepath.Join(string(d), "state") }
-func (d Dir) statusFile() string { return filepath.Join(d.state(), "status.json") }
-func (d Dir) portsFile() string  { return filepath.Join(d.state(), "ports.json") }
+func (d Dir) state() string       { return filepath.Join(string(d), "state") }
+func (d Dir) statusFile() string  { return filepath.Join(d.state(), "status.json") }
+func (d Dir) samplesFile() string { return filepath.Join(d.state(), "samples") }
+func (d Dir) portsFile() string   { return filepath.Join(d.state(), "ports.json") }
 func (d Dir) authoritiesFile() string {
 	return filepath.Join(d.state(), "authorities.json")
 }
@@ -93,6 +94,15 @@ func (d Dir) WritePorts(ports Ports) error { return writeJSON(d.portsFile(), por
 // Authorities are the SHA-256 fingerprints of the certificate authorities by name, kept from one start to the next apart
 // from the authorities themselves, so that the loss of one is noticed.
 type Authorities map[string]string
+
+// SamplesGiven says whether the samples were given to this Supervisor before.
+func (d Dir) SamplesGiven() bool {
+	_, err := os.Stat(d.samplesFile())
+	return err == nil
+}
+
+// NoteSamplesGiven has SamplesGiven say so from here on.
+func (d Dir) NoteSamplesGiven() error { return WriteFile(d.samplesFile(), nil, 0o600) }
 
 // ReadAuthorities returns the authorities of the last start; none when there was none.
 func (d Dir) ReadAuthorities() (Authorities, error) {

@@ -38,8 +38,10 @@ const (
 	hopeless = 5
 	// impatience is after how long without progress the user is told what is being waited for.
 	impatience = 10 * time.Second
-	// samplePatience is how long everybody waits for the samples.
-	samplePatience = 10 * time.Second
+	// samplePatience is how long everybody waits for the samples, firstSamplePatience at the first start on a data
+	// directory, when the folders are still to be granted their names.
+	samplePatience      = 10 * time.Second
+	firstSamplePatience = time.Minute
 )
 
 // Supervisor is one run of `supervisor up`.
@@ -395,9 +397,17 @@ func (s *Supervisor) awaitAvailable(ctx context.Context) error {
 // giveSamples gives the namespaces of the simulated vCenter to its people, with what they may use. It is a courtesy:
 // what cannot be given is told, and stops nothing.
 func (s *Supervisor) giveSamples(ctx context.Context) {
+	// A made-up inventory has none of the namespaces. Later, one that is not there was deleted by somebody.
+	awaited, patience := s.Options.SyntheticMachines == 0 && !s.dir.SamplesGiven(), samplePatience
+	if awaited {
+		patience = firstSamplePatience
+	}
 	samples, err := cluster.ReadSamples(artifacts.Samples)
 	if err == nil {
-		err = s.cluster.ApplySamples(ctx, samples, samplePatience)
+		err = s.cluster.ApplySamples(ctx, samples, awaited, patience)
+	}
+	if err == nil && awaited {
+		err = s.dir.NoteSamplesGiven()
 	}
 	if err != nil && ctx.Err() == nil {
 		s.board.say("not all samples could be given: %v", err)
