@@ -148,12 +148,12 @@ func controllers(v *site, k *kinds, backend *vnsvcenter.Backend, c *cluster, fol
 		Recorder:   c.recorder,
 		Logger:     logger.WithName("events"),
 	}
-	return []task{
+	return append(k.reigning,
 		c.tell,
 		news.Run,
 		classes.Run,
 		func(ctx context.Context) error { return folders.Run(ctx, namespaceWorkers) },
 		func(ctx context.Context) error { return given.Run(ctx, namespaceWorkers) },
 		func(ctx context.Context) error { return declared.Run(ctx, machineWorkers) },
-	}
+	)
 }

@@ -216,7 +216,7 @@ func newMachineWorld(t *testing.T, machines []vcentertest.VM) *machineWorld {
 func serveMachines(t *testing.T, backend livestore.Backend, projector *vmvcenter.Projector) *kindtest.Server {
 	t.Helper()
 	kindtest.UseLiveStores()
-	frame := newFrame(nil)
+	frame := newFrame(nil, nil, nil)
 	frame.Sequence.Begin(uint64(time.Now().Unix()))
 	machines, err := registry.ServeLive(frame, virtualmachine.Kind(projector, nil, nil), backend)
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 // kube-apiserver and no records are behind it. The documents are made of it
 // that clients are generated from.
 func Documentation(version string) (http.Handler, error) {
-	frame := newFrame(nil)
+	frame := newFrame(nil, nil, nil)
 	config := genericapiserver.NewConfig(frame.Codecs)
 	config.OpenAPIConfig, config.OpenAPIV3Config = openapi.Config(frame.Scheme, "Pacific", version)
 	config.EffectiveVersion = compatibility.DefaultComponentGlobalsRegistry.EffectiveVersionFor(basecompatibility.DefaultKubeComponent)

@@ -4,6 +4,7 @@ package apiserver
 
 import (
 	"context"
+	"path"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -25,6 +26,7 @@ import (
 	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/registry/topology"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachineclass"
 	"github.com/openpacific/pacific/pkg/registry/vspherenamespace"
 	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
@@ -37,8 +39,11 @@ type kinds struct {
 	namespaces        *registry.Resource[vspherev1.Namespace, vspherev1.NamespaceList]
 	availabilityZones *registry.Resource[topologyv1.AvailabilityZone, topologyv1.AvailabilityZoneList]
 	zones             *registry.Resource[topologyv1.Zone, topologyv1.ZoneList]
+	classes           *registry.Resource[vmopv1.VirtualMachineClass, vmopv1.VirtualMachineClassList]
 
 	all []registry.Served
+	// reigning are the kinds' own controllers.
+	reigning []task
 }
 
 // sources are what the kinds stand on. For documents it may be empty.
@@ -68,7 +73,10 @@ func newKinds(frame *registry.Frame, s sources) (*kinds, error) {
 	if k.zones, err = registry.ServeReadOnly(frame, topology.Zones()); err != nil {
 		return nil, err
 	}
-	k.all = []registry.Served{k.machines, k.namespaces, k.availabilityZones, k.zones}
+	if k.classes, err = registry.ServeDeclared(frame, virtualmachineclass.Kind(s.asked.Authorizer)); err != nil {
+		return nil, err
+	}
+	k.all = []registry.Served{k.machines, k.namespaces, k.availabilityZones, k.zones, k.classes}
 	return k, nil
 }
 
@@ -79,12 +87,17 @@ func prepareLibrary() {
 	wirecache.KeepTables(apihelpers.GetMetaInternalVersionCodecs())
 }
 
-// newFrame has the types of all kinds.
-func newFrame(unavailable func() error) *registry.Frame {
+// newFrame has the types of all kinds. Without records, as for documents, nothing
+// that is declared is kept.
+func newFrame(unavailable func() error, records *ledger.Ledger, leads func() error) *registry.Frame {
 	scheme := registry.NewScheme(vmopinstall.Install, vsphereinstall.Install, topologyinstall.Install)
-	return &registry.Frame{
+	frame := &registry.Frame{
 		Scheme: scheme, Codecs: serializer.NewCodecFactory(scheme), Sequence: &livestore.Sequence{}, Unavailable: unavailable, Clock: clock.RealClock{},
 	}
+	if records != nil {
+		frame.Objects = &registry.Objects{Client: records.Client, Prefix: path.Join(records.Prefix, "objects"), Leads: leads}
+	}
+	return frame
 }
 
 // newNamespaceBackend is what makes vSphere Namespaces in vCenter.
@@ -99,7 +112,7 @@ func newNamespaceBackend(v *site, records *ledger.Ledger, folders *namespacecont
 
 // serve has a server serve the kinds of a site.
 func serve(server *genericapiserver.GenericAPIServer, frame *registry.Frame, v *site, c *cluster, reviewer *access.Reviewer,
-	config *genericapiserver.RecommendedConfig, namespaces livestore.Backend, logger klog.Logger) (*kinds, error) {
+	config *genericapiserver.RecommendedConfig, namespaces livestore.Backend, records *ledger.Ledger, logger klog.Logger) (*kinds, error) {
 	frame.Counts = config.StorageObjectCountTracker
 	k, err := newKinds(frame, sources{
 		machines: &vmvcenter.Backend{
@@ -120,7 +133,27 @@ func serve(server *genericapiserver.GenericAPIServer, frame *registry.Frame, v *
 	v.machines.Attach(k.machines.Feed())
 	v.zones.Attach(k.availabilityZones.Feed(), k.zones.Feed())
 	v.namespaces.Attach(registry.Tee(k.namespaces.Feed(), v.zones.Namespaces()))
+	k.reigning = []task{(&virtualmachineclass.Controller{
+		Given: k.namespaces.Inside().ListerWatcher(), Classes: k.classes.Inside(), Namespaces: coreNamespaces{c.client.CoreV1()},
+		Notes: notes{&ledger.Documents{Ledger: records, Kind: "virtualmachineclasses"}}, Logger: logger.WithName("virtualmachineclasses"),
+	}).Run}
 	return k, frame.Install(server, k.all...)
+}
+
+// notes are documents in the ledger, each read by itself.
+type notes struct{ *ledger.Documents }
+
+func (n notes) Read(ctx context.Context, id string) ([]byte, int64, error) {
+	all, err := n.List(ctx)
+	return all[id].Value, all[id].Revision, err
+}
+
+func (n notes) Write(ctx context.Context, id string, value []byte, revision int64) error {
+	if value == nil {
+		return n.Delete(ctx, id, revision)
+	}
+	_, err := n.Put(ctx, id, value, revision)
+	return err
 }
 
 // begin shows what vCenter and the records hold under the versions of a term.

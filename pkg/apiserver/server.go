@@ -58,7 +58,7 @@ func Run(ctx context.Context, options *Options) error {
 		return err
 	}
 	prepareLibrary()
-	frame := newFrame(site.unavailable)
+	frame := newFrame(site.unavailable, records, leadership.Holds)
 	server, config, err := newServer(options.Generic, frame)
 	if err != nil {
 		return err
@@ -74,7 +74,7 @@ func Run(ctx context.Context, options *Options) error {
 	}
 	folders := newFolders(site, cluster, records, logger)
 	namespaces := newNamespaceBackend(site, records, folders, logger)
-	kinds, err := serve(server, frame, site, cluster, reviewer, config, namespaces, logger)
+	kinds, err := serve(server, frame, site, cluster, reviewer, config, namespaces, records, logger)
 	if err != nil {
 		return err
 	}

@@ -150,7 +150,7 @@ func (w *world) start(name string, v *vcentertest.VCenter, tune func(*ledger.Lea
 	if r.site, err = newSite(options, installation, leadership, metrics.NewKubeRegistry().MustRegister, logger); err != nil {
 		w.t.Fatal(err)
 	}
-	frame := newFrame(r.site.unavailable)
+	frame := newFrame(r.site.unavailable, records, leadership.Holds)
 	server, config := w.server(frame)
 	cluster := clusterOf(ctx, w.client(name, leadership))
 	reviewer, err := access.NewReviewer(config.Authorization.Authorizer, cluster.informers.Rbac().V1().RoleBindings())
@@ -159,7 +159,7 @@ func (w *world) start(name string, v *vcentertest.VCenter, tune func(*ledger.Lea
 	}
 	folders := newFolders(r.site, cluster, records, logger)
 	namespaces := newNamespaceBackend(r.site, records, folders, logger)
-	if r.kinds, err = serve(server, frame, r.site, cluster, reviewer, config, namespaces, logger); err != nil {
+	if r.kinds, err = serve(server, frame, r.site, cluster, reviewer, config, namespaces, records, logger); err != nil {
 		w.t.Fatal(err)
 	}
 	life := lifecycle{

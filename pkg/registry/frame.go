@@ -79,6 +79,8 @@ type Served interface {
 	GroupResource() schema.GroupResource
 
 	versions() []schema.GroupVersion
+	// fed says that the inventory feeds it.
+	fed() bool
 	// Endpoints are what a server offers of it, by path.
 	Endpoints() map[string]rest.Storage
 	// cached is a list whose items' JSON may be kept, nil for a kind that shows an object in several ways.
@@ -214,6 +216,8 @@ func (r *Resource[T, L]) GroupResource() schema.GroupResource { return r.kind.Gr
 
 func (r *Resource[T, L]) versions() []schema.GroupVersion { return r.kind.Versions }
 
+func (r *Resource[T, L]) fed() bool { return r.feed != nil }
+
 func (r *Resource[T, L]) destroy() { r.store.Destroy() }
 
 func (r *Resource[T, L]) cached() runtime.Object {
@@ -298,11 +302,14 @@ func (w withoutProtobuf) SupportedMediaTypes() []runtime.SerializerInfo {
 	})
 }
 
-// Ready says which of the kinds that the inventory feeds cannot be read yet, and why.
+// Ready says which of the kinds that the inventory feeds cannot be read yet, and why. The others say so by themselves: an
+// etcd that is away does not take the machines with it.
 func Ready(kinds ...Served) error {
 	var errs []error
 	for _, kind := range kinds {
-		errs = append(errs, kind.ReadinessCheck())
+		if kind.fed() {
+			errs = append(errs, kind.ReadinessCheck())
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -17,8 +17,10 @@ import (
 	"github.com/onsi/gomega"
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 	"k8s.io/kubernetes/test/e2e/framework"
 	conformance "k8s.io/kubernetes/test/e2e/framework/conformance"
 
@@ -26,7 +28,8 @@ import (
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
-// TestConformance runs Kubernetes' own test of an API resource against VirtualMachine.
+// TestConformance runs Kubernetes' own test of an API resource against VirtualMachine, which vCenter holds, and against
+// VirtualMachineClass, which is declared.
 func TestConformance(t *testing.T) {
 	s := running(t)
 	a := s.Admin(t)
@@ -37,16 +40,20 @@ func TestConformance(t *testing.T) {
 	})
 	gomega.RegisterFailHandler(ginkgo.Fail)
 	gomega.SetDefaultEventuallyTimeout(30 * time.Second)
+	in := func(config *rest.Config) *framework.Framework {
+		f := &framework.Framework{
+			BaseName: "conformance", UniqueName: "conformance", Timeouts: framework.NewTimeoutContext(),
+			Namespace:     &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
+			DynamicClient: dynamic.NewForConfigOrDie(config),
+		}
+		f.SetClientConfig(config)
+		return f
+	}
 	ginkgo.Describe("VirtualMachine", func() {
-		ginkgo.It("behaves as a resource of Kubernetes", func(ctx context.Context) {
-			f := &framework.Framework{
-				BaseName: "conformance", UniqueName: "conformance", Timeouts: framework.NewTimeoutContext(),
-				Namespace:     &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
-				DynamicClient: dynamic.NewForConfigOrDie(config),
-			}
-			f.SetClientConfig(config)
-			conformance.TestResource(ctx, f, testcase())
-		})
+		ginkgo.It("behaves as a resource of Kubernetes", func(ctx context.Context) { conformance.TestResource(ctx, in(config), testcase()) })
+	})
+	ginkgo.Describe("VirtualMachineClass", func() {
+		ginkgo.It("behaves as a resource of Kubernetes", func(ctx context.Context) { conformance.TestResource(ctx, in(s.Config(t)), classcase()) })
 	})
 	suite, reporter := ginkgo.GinkgoConfiguration()
 	reporter.Succinct = true
@@ -71,6 +78,29 @@ func testcase() *conformance.ResourceTestcase[*vmopv1.VirtualMachine] {
 		ApplyPatchSpec:          merge,
 		JSONMergePatchSpec:      merge,
 		JSONPatchSpec:           `[{"op":"add","path":"/metadata/labels/changed","value":"yes"},{"op":"add","path":"/spec/powerOffMode","value":"Hard"}]`,
+	}
+}
+
+func classcase() *conformance.ResourceTestcase[*vmopv1.VirtualMachineClass] {
+	const merge = `{"metadata":{"labels":{"changed":"yes"}},"spec":{"description":"larger","hardware":{"cpus":4,"memory":"4Gi"}}}`
+	return &conformance.ResourceTestcase[*vmopv1.VirtualMachineClass]{
+		GVR:        vmopv1.GroupVersion.WithResource("virtualmachineclasses"),
+		Namespaced: ptr(true),
+		InitialSpec: &vmopv1.VirtualMachineClass{
+			TypeMeta:   metav1.TypeMeta{APIVersion: vmopv1.GroupVersion.String(), Kind: "VirtualMachineClass"},
+			ObjectMeta: metav1.ObjectMeta{Name: "conformance"},
+			Spec:       vmopv1.VirtualMachineClassSpec{Hardware: vmopv1.VirtualMachineClassHardware{Cpus: 2, Memory: resource.MustParse("4Gi")}},
+		},
+		UpdateSpec: func(class *vmopv1.VirtualMachineClass) *vmopv1.VirtualMachineClass {
+			metav1.SetMetaDataLabel(&class.ObjectMeta, "changed", "yes")
+			class.Spec.Description, class.Spec.Hardware.Cpus = "larger", 4
+			return class
+		},
+		StrategicMergePatchSpec: merge,
+		ApplyPatchSpec:          merge,
+		JSONMergePatchSpec:      merge,
+		JSONPatchSpec: `[{"op":"add","path":"/metadata/labels/changed","value":"yes"},{"op":"add","path":"/spec/description","value":"larger"},` +
+			`{"op":"replace","path":"/spec/hardware/cpus","value":4}]`,
 	}
 }
 

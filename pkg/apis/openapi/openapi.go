@@ -24,7 +24,21 @@ const (
 // Definitions returns the definitions of all served types, keyed as generated,
 // with references by friendly name.
 func Definitions(ref common.ReferenceCallback) map[string]common.OpenAPIDefinition {
-	return openapi.GetOpenAPIDefinitions(func(name string) spec.Ref { return ref(friendly(name)) })
+	definitions := openapi.GetOpenAPIDefinitions(func(name string) spec.Ref { return ref(friendly(name)) })
+	for name, definition := range definitions {
+		if strings.HasSuffix(name, ".VirtualMachineClassSpec") {
+			definition.Schema.Properties["configSpec"] = freeForm(definition.Schema.Properties["configSpec"])
+		}
+	}
+	return definitions
+}
+
+// freeForm is any object. The generator takes raw JSON, which it is in Go, for a
+// text of bytes, and an apply of one would be refused.
+func freeForm(field spec.Schema) spec.Schema {
+	free := spec.Schema{SchemaProps: spec.SchemaProps{Type: spec.StringOrArray{"object"}, Description: field.Description}}
+	free.AddExtension("x-kubernetes-preserve-unknown-fields", true)
+	return free
 }
 
 // Config returns the configurations of the v2 and the v3 documents for a server

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/storage/feature"
@@ -66,7 +67,9 @@ func Open(t testing.TB, kinds ...registry.Served) {
 	for _, kind := range kinds {
 		kind.Open()
 	}
-	waittest.Eventually(t, "the kinds can be read", func() bool { return registry.Ready(kinds...) == nil })
+	for _, kind := range kinds {
+		waittest.Eventually(t, kind.GroupResource().String()+" can be read", func() bool { return kind.ReadinessCheck() == nil })
+	}
 }
 
 // Server is a whole API server over some kinds.
@@ -83,6 +86,7 @@ func Serve(t testing.TB, frame *registry.Frame, kinds ...registry.Served) *Serve
 	config.ExternalAddress = "127.0.0.1:443"
 	config.PublicAddress = net.IPv4(127, 0, 0, 1)
 	config.LoopbackClientConfig = &restclient.Config{}
+	config.Authorization.Authorizer = authorizerfactory.NewAlwaysAllowAuthorizer()
 	config.EffectiveVersion = basecompatibility.NewEffectiveVersionFromString("1.37", "", "")
 	config.OpenAPIConfig, config.OpenAPIV3Config = openapi.Config(frame.Scheme, "Pacific", "v0")
 	config.BuildHandlerChainFunc = func(handler http.Handler, config *genericapiserver.Config) http.Handler {

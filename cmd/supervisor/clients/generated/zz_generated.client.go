@@ -30,6 +30,13 @@ type ComGithubVmwareTanzuVmOperatorApiV1alpha5AffinitySpec struct {
 	VmAntiAffinity *ComGithubVmwareTanzuVmOperatorApiV1alpha5VMAntiAffinitySpec `json:"vmAntiAffinity,omitempty"`
 }
 
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5DynamicDirectPathIODevice DynamicDirectPathIODevice contains the configuration corresponding to a Dynamic DirectPath I/O device.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5DynamicDirectPathIODevice struct {
+	CustomLabel *string `json:"customLabel,omitempty"`
+	DeviceID    int64   `json:"deviceID"`
+	VendorID    int64   `json:"vendorID"`
+}
+
 // ComGithubVmwareTanzuVmOperatorApiV1alpha5GuestHeartbeatAction GuestHeartbeatAction describes an action based on the guest heartbeat.
 type ComGithubVmwareTanzuVmOperatorApiV1alpha5GuestHeartbeatAction struct {
 	// ThresholdStatus ThresholdStatus is the value that the guest heartbeat status must be at or above to be considered successful.
@@ -55,6 +62,57 @@ type ComGithubVmwareTanzuVmOperatorApiV1alpha5GuestInfoAction struct {
 type ComGithubVmwareTanzuVmOperatorApiV1alpha5IDEControllerSpec struct {
 	// BusNumber BusNumber describes the desired bus number of the controller.
 	BusNumber int32 `json:"busNumber"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5InstanceStorage InstanceStorage provides information used to configure instance storage volumes for a VirtualMachine.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5InstanceStorage struct {
+	// StorageClass StorageClass refers to the name of a StorageClass resource used to provide the storage for the configured instance storage volumes. The value of this field has no relationship to or bearing on the field virtualMachine.spec.storageClass. Please note the referred StorageClass must be available in the same namespace as the VirtualMachineClass that uses it for configuring instance storage.
+	StorageClass *string `json:"storageClass,omitempty"`
+
+	// Volumes Volumes describes instance storage volumes created for a VirtualMachine instance that use this VirtualMachineClass.
+	Volumes *[]ComGithubVmwareTanzuVmOperatorApiV1alpha5InstanceStorageVolume `json:"volumes,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5InstanceStorageVolume InstanceStorageVolume contains information required to create an instance storage volume on a VirtualMachine.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5InstanceStorageVolume struct {
+	// Size Quantity is a fixed-point representation of a number. It provides convenient marshaling/unmarshaling in JSON and YAML, in addition to String() and AsInt64() accessors.
+	//
+	// The serialization format is:
+	//
+	// ``` <quantity>        ::= <signedNumber><suffix>
+	//
+	// 	(Note that <suffix> may be empty, from the "" case in <decimalSI>.)
+	//
+	// <digit>           ::= 0 | 1 | ... | 9 <digits>          ::= <digit> | <digit><digits> <number>          ::= <digits> | <digits>.<digits> | <digits>. | .<digits> <sign>            ::= "+" | "-" <signedNumber>    ::= <number> | <sign><number> <suffix>          ::= <binarySI> | <decimalExponent> | <decimalSI> <binarySI>        ::= Ki | Mi | Gi | Ti | Pi | Ei
+	//
+	// 	(International System of units; See: http://physics.nist.gov/cuu/Units/binary.html)
+	//
+	// <decimalSI>       ::= m | "" | k | M | G | T | P | E
+	//
+	// 	(Note that 1024 = 1Ki but 1000 = 1k; I didn't choose the capitalization.)
+	//
+	// <decimalExponent> ::= "e" <signedNumber> | "E" <signedNumber> ```
+	//
+	// No matter which of the three exponent forms is used, no quantity may represent a number greater than 2^63-1 in magnitude, nor may it have more than 3 decimal places. Numbers larger or more precise will be capped or rounded up. (E.g.: 0.1m will rounded up to 1m.) This may be extended in the future if we require larger or smaller quantities.
+	//
+	// When a Quantity is parsed from a string, it will remember the type of suffix it had, and will use the same type again when it is serialized.
+	//
+	// Before serializing, Quantity will be put in "canonical form". This means that Exponent/suffix will be adjusted up or down (with a corresponding increase or decrease in Mantissa) such that:
+	//
+	// - No precision is lost - No fractional digits will be emitted - The exponent (or suffix) is as large as possible.
+	//
+	// The sign will be omitted unless the number is negative.
+	//
+	// Examples:
+	//
+	// - 1.5 will be serialized as "1500m" - 1.5Gi will be serialized as "1536Mi"
+	//
+	// Note that the quantity will NEVER be internally represented by a floating point number. That is the whole point of this exercise.
+	//
+	// Non-canonical values will still parse as long as they are well formed, but will be re-emitted in their canonical form. (So always use canonical form, or don't diff.)
+	//
+	// This format is intended to make it difficult to use these numbers without writing some sort of special handling code in the hopes that that will cause implementors to also use a fixed point implementation.
+	Size IoK8sApimachineryPkgApiResourceQuantity `json:"size"`
 }
 
 // ComGithubVmwareTanzuVmOperatorApiV1alpha5InstanceVolumeClaimVolumeSource InstanceVolumeClaimVolumeSource contains information about the instance storage volume claimed as a PVC.
@@ -147,6 +205,11 @@ type ComGithubVmwareTanzuVmOperatorApiV1alpha5TCPSocketAction struct {
 	Port IoK8sApimachineryPkgUtilIntstrIntOrString `json:"port"`
 }
 
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VGPUDevice VGPUDevice contains the configuration corresponding to a vGPU device.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VGPUDevice struct {
+	ProfileName string `json:"profileName"`
+}
+
 // ComGithubVmwareTanzuVmOperatorApiV1alpha5VMAffinitySpec VMAffinitySpec defines the affinity requirements for scheduling rules related to other VMs.
 type ComGithubVmwareTanzuVmOperatorApiV1alpha5VMAffinitySpec struct {
 	// PreferredDuringSchedulingPreferredDuringExecution PreferredDuringSchedulingPreferredDuringExecution describes affinity requirements that should be met, but the VM can still be scheduled if the requirement cannot be satisfied. The scheduler will prefer to schedule VMs that satisfy the affinity expressions specified by this field, but it may choose to violate one or more of the expressions.
@@ -220,6 +283,12 @@ type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualDeviceStatus struct {
 
 	// UnitNumber UnitNumber describes the observed unit number of the device.
 	UnitNumber int32 `json:"unitNumber"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualDevices VirtualDevices contains information about the virtual devices associated with a VirtualMachineClass.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualDevices struct {
+	DynamicDirectPathIODevices *[]ComGithubVmwareTanzuVmOperatorApiV1alpha5DynamicDirectPathIODevice `json:"dynamicDirectPathIODevices,omitempty"`
+	VgpuDevices                *[]ComGithubVmwareTanzuVmOperatorApiV1alpha5VGPUDevice                `json:"vgpuDevices,omitempty"`
 }
 
 // ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachine VirtualMachine is the schema for the virtualmachines API and represents the desired state and observed status of a virtualmachines resource.
@@ -534,6 +603,117 @@ type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineCdromSpec struct {
 	// This value must be unique for the controller referenced by the controllerBusNumber and controllerType properties. If the value is already used by another device, this CD-ROM will not be attached.
 	UnitNumber *int32 `json:"unitNumber,omitempty"`
 }
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass VirtualMachineClass is the schema for the virtualmachineclasses API and represents the desired state and observed status of a virtualmachineclasses resource.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass struct {
+	// ApiVersion APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources
+	ApiVersion *string `json:"apiVersion,omitempty"`
+
+	// Kind Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds
+	Kind     *string                                                             `json:"kind,omitempty"`
+	Metadata *IoK8sApimachineryPkgApisMetaV1ObjectMeta                           `json:"metadata,omitempty"`
+	Spec     *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassSpec   `json:"spec,omitempty"`
+	Status   *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassStatus `json:"status,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassHardware VirtualMachineClassHardware describes a virtual hardware resource specification.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassHardware struct {
+	Cpus            *int64                                                    `json:"cpus,omitempty"`
+	Devices         *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualDevices  `json:"devices,omitempty"`
+	InstanceStorage *ComGithubVmwareTanzuVmOperatorApiV1alpha5InstanceStorage `json:"instanceStorage,omitempty"`
+
+	// Memory Quantity is a fixed-point representation of a number. It provides convenient marshaling/unmarshaling in JSON and YAML, in addition to String() and AsInt64() accessors.
+	//
+	// The serialization format is:
+	//
+	// ``` <quantity>        ::= <signedNumber><suffix>
+	//
+	// 	(Note that <suffix> may be empty, from the "" case in <decimalSI>.)
+	//
+	// <digit>           ::= 0 | 1 | ... | 9 <digits>          ::= <digit> | <digit><digits> <number>          ::= <digits> | <digits>.<digits> | <digits>. | .<digits> <sign>            ::= "+" | "-" <signedNumber>    ::= <number> | <sign><number> <suffix>          ::= <binarySI> | <decimalExponent> | <decimalSI> <binarySI>        ::= Ki | Mi | Gi | Ti | Pi | Ei
+	//
+	// 	(International System of units; See: http://physics.nist.gov/cuu/Units/binary.html)
+	//
+	// <decimalSI>       ::= m | "" | k | M | G | T | P | E
+	//
+	// 	(Note that 1024 = 1Ki but 1000 = 1k; I didn't choose the capitalization.)
+	//
+	// <decimalExponent> ::= "e" <signedNumber> | "E" <signedNumber> ```
+	//
+	// No matter which of the three exponent forms is used, no quantity may represent a number greater than 2^63-1 in magnitude, nor may it have more than 3 decimal places. Numbers larger or more precise will be capped or rounded up. (E.g.: 0.1m will rounded up to 1m.) This may be extended in the future if we require larger or smaller quantities.
+	//
+	// When a Quantity is parsed from a string, it will remember the type of suffix it had, and will use the same type again when it is serialized.
+	//
+	// Before serializing, Quantity will be put in "canonical form". This means that Exponent/suffix will be adjusted up or down (with a corresponding increase or decrease in Mantissa) such that:
+	//
+	// - No precision is lost - No fractional digits will be emitted - The exponent (or suffix) is as large as possible.
+	//
+	// The sign will be omitted unless the number is negative.
+	//
+	// Examples:
+	//
+	// - 1.5 will be serialized as "1500m" - 1.5Gi will be serialized as "1536Mi"
+	//
+	// Note that the quantity will NEVER be internally represented by a floating point number. That is the whole point of this exercise.
+	//
+	// Non-canonical values will still parse as long as they are well formed, but will be re-emitted in their canonical form. (So always use canonical form, or don't diff.)
+	//
+	// This format is intended to make it difficult to use these numbers without writing some sort of special handling code in the hopes that that will cause implementors to also use a fixed point implementation.
+	Memory *IoK8sApimachineryPkgApiResourceQuantity `json:"memory,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassList VirtualMachineClassList contains a list of VirtualMachineClass.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassList struct {
+	// ApiVersion APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources
+	ApiVersion *string                                                        `json:"apiVersion,omitempty"`
+	Items      []ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass `json:"items"`
+
+	// Kind Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds
+	Kind     *string                                 `json:"kind,omitempty"`
+	Metadata *IoK8sApimachineryPkgApisMetaV1ListMeta `json:"metadata,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassPolicies VirtualMachineClassPolicies describes the policy configuration to be used by a VirtualMachineClass.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassPolicies struct {
+	Resources *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassResources `json:"resources,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassResources VirtualMachineClassResources describes the virtual hardware resource reservations and limits configuration to be used by a VirtualMachineClass.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassResources struct {
+	Limits   *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineResourceSpec `json:"limits,omitempty"`
+	Requests *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineResourceSpec `json:"requests,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassSpec VirtualMachineClassSpec defines the desired state of VirtualMachineClass.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassSpec struct {
+	// ConfigSpec ConfigSpec describes additional configuration information for a VirtualMachine. The contents of this field are the VirtualMachineConfigSpec data object (https://bit.ly/3HDtiRu) marshaled to JSON using the discriminator field "_typeName" to preserve type information.
+	ConfigSpec *map[string]interface{} `json:"configSpec,omitempty"`
+
+	// ControllerName ControllerName describes the name of the controller responsible for reconciling VirtualMachine resources that are realized from this VirtualMachineClass.
+	//
+	// When omitted, controllers reconciling VirtualMachine resources determine the default controller name from the environment variable DEFAULT_VM_CLASS_CONTROLLER_NAME. If this environment variable is not defined or empty, it defaults to vmoperator.vmware.com/vsphere.
+	//
+	// Once a non-empty value is assigned to this field, attempts to set this field to an empty value will be silently ignored.
+	ControllerName *string `json:"controllerName,omitempty"`
+
+	// Description Description describes the configuration of the VirtualMachineClass which is not related to virtual hardware or infrastructure policy. This field is used to address remaining specs about this VirtualMachineClass.
+	Description *string `json:"description,omitempty"`
+
+	// Hardware Hardware describes the configuration of the VirtualMachineClass attributes related to virtual hardware. The configuration specified in this field is used to customize the virtual hardware characteristics of any VirtualMachine associated with this VirtualMachineClass.
+	Hardware *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassHardware `json:"hardware,omitempty"`
+
+	// Policies Policies describes the configuration of the VirtualMachineClass attributes related to virtual infrastructure policy. The configuration specified in this field is used to customize various policies related to infrastructure resource consumption.
+	Policies *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassPolicies `json:"policies,omitempty"`
+
+	// ReservedProfileID ReservedProfileID describes the reservation profile associated with the namespace-scoped VirtualMachineClass object.
+	ReservedProfileID *string `json:"reservedProfileID,omitempty"`
+
+	// ReservedSlots ReservedSlots describes the number of slots reserved for VMs that use this VirtualMachineClass. This field is only valid in conjunction with reservedProfileID.
+	ReservedSlots *int32 `json:"reservedSlots,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassStatus VirtualMachineClassStatus defines the observed state of VirtualMachineClass.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassStatus = map[string]interface{}
 
 // ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineCryptoSpec VirtualMachineCryptoSpec defines the desired state of a VirtualMachine's encryption state.
 type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineCryptoSpec struct {
@@ -1167,6 +1347,87 @@ type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineReadinessProbeSpec s
 // ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineReservedSpec VirtualMachineReservedSpec describes a set of VM configuration options reserved for system use. Modification attempts by DevOps users will result in a validation error.
 type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineReservedSpec struct {
 	ResourcePolicyName *string `json:"resourcePolicyName,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineResourceSpec VirtualMachineResourceSpec describes a virtual hardware policy specification.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineResourceSpec struct {
+	// Cpu Quantity is a fixed-point representation of a number. It provides convenient marshaling/unmarshaling in JSON and YAML, in addition to String() and AsInt64() accessors.
+	//
+	// The serialization format is:
+	//
+	// ``` <quantity>        ::= <signedNumber><suffix>
+	//
+	// 	(Note that <suffix> may be empty, from the "" case in <decimalSI>.)
+	//
+	// <digit>           ::= 0 | 1 | ... | 9 <digits>          ::= <digit> | <digit><digits> <number>          ::= <digits> | <digits>.<digits> | <digits>. | .<digits> <sign>            ::= "+" | "-" <signedNumber>    ::= <number> | <sign><number> <suffix>          ::= <binarySI> | <decimalExponent> | <decimalSI> <binarySI>        ::= Ki | Mi | Gi | Ti | Pi | Ei
+	//
+	// 	(International System of units; See: http://physics.nist.gov/cuu/Units/binary.html)
+	//
+	// <decimalSI>       ::= m | "" | k | M | G | T | P | E
+	//
+	// 	(Note that 1024 = 1Ki but 1000 = 1k; I didn't choose the capitalization.)
+	//
+	// <decimalExponent> ::= "e" <signedNumber> | "E" <signedNumber> ```
+	//
+	// No matter which of the three exponent forms is used, no quantity may represent a number greater than 2^63-1 in magnitude, nor may it have more than 3 decimal places. Numbers larger or more precise will be capped or rounded up. (E.g.: 0.1m will rounded up to 1m.) This may be extended in the future if we require larger or smaller quantities.
+	//
+	// When a Quantity is parsed from a string, it will remember the type of suffix it had, and will use the same type again when it is serialized.
+	//
+	// Before serializing, Quantity will be put in "canonical form". This means that Exponent/suffix will be adjusted up or down (with a corresponding increase or decrease in Mantissa) such that:
+	//
+	// - No precision is lost - No fractional digits will be emitted - The exponent (or suffix) is as large as possible.
+	//
+	// The sign will be omitted unless the number is negative.
+	//
+	// Examples:
+	//
+	// - 1.5 will be serialized as "1500m" - 1.5Gi will be serialized as "1536Mi"
+	//
+	// Note that the quantity will NEVER be internally represented by a floating point number. That is the whole point of this exercise.
+	//
+	// Non-canonical values will still parse as long as they are well formed, but will be re-emitted in their canonical form. (So always use canonical form, or don't diff.)
+	//
+	// This format is intended to make it difficult to use these numbers without writing some sort of special handling code in the hopes that that will cause implementors to also use a fixed point implementation.
+	Cpu *IoK8sApimachineryPkgApiResourceQuantity `json:"cpu,omitempty"`
+
+	// Memory Quantity is a fixed-point representation of a number. It provides convenient marshaling/unmarshaling in JSON and YAML, in addition to String() and AsInt64() accessors.
+	//
+	// The serialization format is:
+	//
+	// ``` <quantity>        ::= <signedNumber><suffix>
+	//
+	// 	(Note that <suffix> may be empty, from the "" case in <decimalSI>.)
+	//
+	// <digit>           ::= 0 | 1 | ... | 9 <digits>          ::= <digit> | <digit><digits> <number>          ::= <digits> | <digits>.<digits> | <digits>. | .<digits> <sign>            ::= "+" | "-" <signedNumber>    ::= <number> | <sign><number> <suffix>          ::= <binarySI> | <decimalExponent> | <decimalSI> <binarySI>        ::= Ki | Mi | Gi | Ti | Pi | Ei
+	//
+	// 	(International System of units; See: http://physics.nist.gov/cuu/Units/binary.html)
+	//
+	// <decimalSI>       ::= m | "" | k | M | G | T | P | E
+	//
+	// 	(Note that 1024 = 1Ki but 1000 = 1k; I didn't choose the capitalization.)
+	//
+	// <decimalExponent> ::= "e" <signedNumber> | "E" <signedNumber> ```
+	//
+	// No matter which of the three exponent forms is used, no quantity may represent a number greater than 2^63-1 in magnitude, nor may it have more than 3 decimal places. Numbers larger or more precise will be capped or rounded up. (E.g.: 0.1m will rounded up to 1m.) This may be extended in the future if we require larger or smaller quantities.
+	//
+	// When a Quantity is parsed from a string, it will remember the type of suffix it had, and will use the same type again when it is serialized.
+	//
+	// Before serializing, Quantity will be put in "canonical form". This means that Exponent/suffix will be adjusted up or down (with a corresponding increase or decrease in Mantissa) such that:
+	//
+	// - No precision is lost - No fractional digits will be emitted - The exponent (or suffix) is as large as possible.
+	//
+	// The sign will be omitted unless the number is negative.
+	//
+	// Examples:
+	//
+	// - 1.5 will be serialized as "1500m" - 1.5Gi will be serialized as "1536Mi"
+	//
+	// Note that the quantity will NEVER be internally represented by a floating point number. That is the whole point of this exercise.
+	//
+	// Non-canonical values will still parse as long as they are well formed, but will be re-emitted in their canonical form. (So always use canonical form, or don't diff.)
+	//
+	// This format is intended to make it difficult to use these numbers without writing some sort of special handling code in the hopes that that will cause implementors to also use a fixed point implementation.
+	Memory *IoK8sApimachineryPkgApiResourceQuantity `json:"memory,omitempty"`
 }
 
 // ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSnapshotReference defines model for com.github.vmware-tanzu.vm-operator.api.v1alpha5.VirtualMachineSnapshotReference.
@@ -2488,6 +2749,289 @@ type IoK8sApimachineryPkgUtilIntstrIntOrString0 = int
 // IoK8sApimachineryPkgUtilIntstrIntOrString1 defines model for IoK8sApimachineryPkgUtilIntstrIntOrString.1.
 type IoK8sApimachineryPkgUtilIntstrIntOrString1 = string
 
+// DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassParams defines parameters for DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClass.
+type DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassParams struct {
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// DryRun When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed
+	DryRun *string `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// GracePeriodSeconds The duration in seconds before the object should be deleted. Value must be non-negative integer. The value zero indicates delete immediately. If this value is nil, the default grace period for the specified type will be used. Defaults to a per object value if not specified. zero means delete immediately.
+	GracePeriodSeconds *int `form:"gracePeriodSeconds,omitempty" json:"gracePeriodSeconds,omitempty"`
+
+	// IgnoreStoreReadErrorWithClusterBreakingPotential if set to true, it will trigger an unsafe deletion of the resource in case the normal deletion flow fails with a corrupt object error. A resource is considered corrupt if it can not be retrieved from the underlying storage successfully because of a) its data can not be transformed e.g. decryption failure, or b) it fails to decode into an object. NOTE: unsafe deletion ignores finalizer constraints, skips precondition checks, and removes the object from the storage. WARNING: This may potentially break the cluster if the workload associated with the resource being unsafe-deleted relies on normal deletion flow. Use only if you REALLY know what you are doing. The default value is false, and the user must opt in to enable it
+	IgnoreStoreReadErrorWithClusterBreakingPotential *bool `form:"ignoreStoreReadErrorWithClusterBreakingPotential,omitempty" json:"ignoreStoreReadErrorWithClusterBreakingPotential,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// OrphanDependents Deprecated: please use the PropagationPolicy, this field will be deprecated in 1.7. Should the dependent objects be orphaned. If true/false, the "orphan" finalizer will be added to/removed from the object's finalizers list. Either this field or PropagationPolicy may be set, but not both.
+	OrphanDependents *bool `form:"orphanDependents,omitempty" json:"orphanDependents,omitempty"`
+
+	// PropagationPolicy Whether and how garbage collection will be performed. Either this field or OrphanDependents may be set, but not both. The default policy is decided by the existing finalizer set in the metadata.finalizers and the resource-specific default policy. Acceptable values are: 'Orphan' - orphan the dependents; 'Background' - allow the garbage collector to delete the dependents in the background; 'Foreground' - a cascading policy that deletes all dependents in the foreground.
+	PropagationPolicy *string `form:"propagationPolicy,omitempty" json:"propagationPolicy,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams defines parameters for ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass.
+type ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams struct {
+	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
+	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
+
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams defines parameters for CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass.
+type CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams struct {
+	// DryRun When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed
+	DryRun *string `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// FieldManager fieldManager is a name associated with the actor or entity that is making these changes. The value must be less than or 128 characters long, and only contain printable characters, as defined by https://golang.org/pkg/unicode/#IsPrint.
+	FieldManager *string `form:"fieldManager,omitempty" json:"fieldManager,omitempty"`
+
+	// FieldValidation fieldValidation instructs the server on how to handle objects in the request (POST/PUT/PATCH) containing unknown or duplicate fields. Valid values are: - Ignore: This will ignore any unknown fields that are silently dropped from the object, and will ignore all but the last duplicate field that the decoder encounters. This is the default behavior prior to v1.23. - Warn: This will send a warning via the standard warning response header for each unknown field that is dropped from the object, and for each duplicate field that is encountered. The request will still succeed if there are no other errors, and will only persist the last of any duplicate fields. This is the default in v1.23+ - Strict: This will fail the request with a BadRequest error if any unknown fields would be dropped from the object, or if any duplicate fields are present. The error returned from the server will contain all unknown and duplicate fields encountered.
+	FieldValidation *string `form:"fieldValidation,omitempty" json:"fieldValidation,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams defines parameters for DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass.
+type DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams struct {
+	// DryRun When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed
+	DryRun *string `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// GracePeriodSeconds The duration in seconds before the object should be deleted. Value must be non-negative integer. The value zero indicates delete immediately. If this value is nil, the default grace period for the specified type will be used. Defaults to a per object value if not specified. zero means delete immediately.
+	GracePeriodSeconds *int `form:"gracePeriodSeconds,omitempty" json:"gracePeriodSeconds,omitempty"`
+
+	// IgnoreStoreReadErrorWithClusterBreakingPotential if set to true, it will trigger an unsafe deletion of the resource in case the normal deletion flow fails with a corrupt object error. A resource is considered corrupt if it can not be retrieved from the underlying storage successfully because of a) its data can not be transformed e.g. decryption failure, or b) it fails to decode into an object. NOTE: unsafe deletion ignores finalizer constraints, skips precondition checks, and removes the object from the storage. WARNING: This may potentially break the cluster if the workload associated with the resource being unsafe-deleted relies on normal deletion flow. Use only if you REALLY know what you are doing. The default value is false, and the user must opt in to enable it
+	IgnoreStoreReadErrorWithClusterBreakingPotential *bool `form:"ignoreStoreReadErrorWithClusterBreakingPotential,omitempty" json:"ignoreStoreReadErrorWithClusterBreakingPotential,omitempty"`
+
+	// OrphanDependents Deprecated: please use the PropagationPolicy, this field will be deprecated in 1.7. Should the dependent objects be orphaned. If true/false, the "orphan" finalizer will be added to/removed from the object's finalizers list. Either this field or PropagationPolicy may be set, but not both.
+	OrphanDependents *bool `form:"orphanDependents,omitempty" json:"orphanDependents,omitempty"`
+
+	// PropagationPolicy Whether and how garbage collection will be performed. Either this field or OrphanDependents may be set, but not both. The default policy is decided by the existing finalizer set in the metadata.finalizers and the resource-specific default policy. Acceptable values are: 'Orphan' - orphan the dependents; 'Background' - allow the garbage collector to delete the dependents in the background; 'Foreground' - a cascading policy that deletes all dependents in the foreground.
+	PropagationPolicy *string `form:"propagationPolicy,omitempty" json:"propagationPolicy,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams defines parameters for ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass.
+type ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams struct {
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams defines parameters for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams struct {
+	// DryRun When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed
+	DryRun *string `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// FieldManager fieldManager is a name associated with the actor or entity that is making these changes. The value must be less than or 128 characters long, and only contain printable characters, as defined by https://golang.org/pkg/unicode/#IsPrint. This field is required for apply requests (application/apply-patch) but optional for non-apply patch types (JsonPatch, MergePatch, StrategicMergePatch).
+	FieldManager *string `form:"fieldManager,omitempty" json:"fieldManager,omitempty"`
+
+	// FieldValidation fieldValidation instructs the server on how to handle objects in the request (POST/PUT/PATCH) containing unknown or duplicate fields. Valid values are: - Ignore: This will ignore any unknown fields that are silently dropped from the object, and will ignore all but the last duplicate field that the decoder encounters. This is the default behavior prior to v1.23. - Warn: This will send a warning via the standard warning response header for each unknown field that is dropped from the object, and for each duplicate field that is encountered. The request will still succeed if there are no other errors, and will only persist the last of any duplicate fields. This is the default in v1.23+ - Strict: This will fail the request with a BadRequest error if any unknown fields would be dropped from the object, or if any duplicate fields are present. The error returned from the server will contain all unknown and duplicate fields encountered.
+	FieldValidation *string `form:"fieldValidation,omitempty" json:"fieldValidation,omitempty"`
+
+	// Force Force is going to "force" Apply requests. It means user will re-acquire conflicting fields owned by other people. Force flag must be unset for non-apply patch requests.
+	Force *bool `form:"force,omitempty" json:"force,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams defines parameters for ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass.
+type ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams struct {
+	// DryRun When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed
+	DryRun *string `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// FieldManager fieldManager is a name associated with the actor or entity that is making these changes. The value must be less than or 128 characters long, and only contain printable characters, as defined by https://golang.org/pkg/unicode/#IsPrint.
+	FieldManager *string `form:"fieldManager,omitempty" json:"fieldManager,omitempty"`
+
+	// FieldValidation fieldValidation instructs the server on how to handle objects in the request (POST/PUT/PATCH) containing unknown or duplicate fields. Valid values are: - Ignore: This will ignore any unknown fields that are silently dropped from the object, and will ignore all but the last duplicate field that the decoder encounters. This is the default behavior prior to v1.23. - Warn: This will send a warning via the standard warning response header for each unknown field that is dropped from the object, and for each duplicate field that is encountered. The request will still succeed if there are no other errors, and will only persist the last of any duplicate fields. This is the default in v1.23+ - Strict: This will fail the request with a BadRequest error if any unknown fields would be dropped from the object, or if any duplicate fields are present. The error returned from the server will contain all unknown and duplicate fields encountered.
+	FieldValidation *string `form:"fieldValidation,omitempty" json:"fieldValidation,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams defines parameters for ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus.
+type ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams struct {
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams defines parameters for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams struct {
+	// DryRun When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed
+	DryRun *string `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// FieldManager fieldManager is a name associated with the actor or entity that is making these changes. The value must be less than or 128 characters long, and only contain printable characters, as defined by https://golang.org/pkg/unicode/#IsPrint. This field is required for apply requests (application/apply-patch) but optional for non-apply patch types (JsonPatch, MergePatch, StrategicMergePatch).
+	FieldManager *string `form:"fieldManager,omitempty" json:"fieldManager,omitempty"`
+
+	// FieldValidation fieldValidation instructs the server on how to handle objects in the request (POST/PUT/PATCH) containing unknown or duplicate fields. Valid values are: - Ignore: This will ignore any unknown fields that are silently dropped from the object, and will ignore all but the last duplicate field that the decoder encounters. This is the default behavior prior to v1.23. - Warn: This will send a warning via the standard warning response header for each unknown field that is dropped from the object, and for each duplicate field that is encountered. The request will still succeed if there are no other errors, and will only persist the last of any duplicate fields. This is the default in v1.23+ - Strict: This will fail the request with a BadRequest error if any unknown fields would be dropped from the object, or if any duplicate fields are present. The error returned from the server will contain all unknown and duplicate fields encountered.
+	FieldValidation *string `form:"fieldValidation,omitempty" json:"fieldValidation,omitempty"`
+
+	// Force Force is going to "force" Apply requests. It means user will re-acquire conflicting fields owned by other people. Force flag must be unset for non-apply patch requests.
+	Force *bool `form:"force,omitempty" json:"force,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams defines parameters for ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus.
+type ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams struct {
+	// DryRun When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed
+	DryRun *string `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// FieldManager fieldManager is a name associated with the actor or entity that is making these changes. The value must be less than or 128 characters long, and only contain printable characters, as defined by https://golang.org/pkg/unicode/#IsPrint.
+	FieldManager *string `form:"fieldManager,omitempty" json:"fieldManager,omitempty"`
+
+	// FieldValidation fieldValidation instructs the server on how to handle objects in the request (POST/PUT/PATCH) containing unknown or duplicate fields. Valid values are: - Ignore: This will ignore any unknown fields that are silently dropped from the object, and will ignore all but the last duplicate field that the decoder encounters. This is the default behavior prior to v1.23. - Warn: This will send a warning via the standard warning response header for each unknown field that is dropped from the object, and for each duplicate field that is encountered. The request will still succeed if there are no other errors, and will only persist the last of any duplicate fields. This is the default in v1.23+ - Strict: This will fail the request with a BadRequest error if any unknown fields would be dropped from the object, or if any duplicate fields are present. The error returned from the server will contain all unknown and duplicate fields encountered.
+	FieldValidation *string `form:"fieldValidation,omitempty" json:"fieldValidation,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
 // DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineParams defines parameters for DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachine.
 type DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineParams struct {
 	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
@@ -2771,8 +3315,248 @@ type ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusParams stru
 	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
 }
 
+// ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesParams defines parameters for ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespaces.
+type ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesParams struct {
+	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
+	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
+
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
 // ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesParams defines parameters for ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces.
 type ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesParams struct {
+	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
+	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
+
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListParams defines parameters for WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassList.
+type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListParams struct {
+	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
+	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
+
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams defines parameters for WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass.
+type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams struct {
 	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
 	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
 
@@ -3011,6 +3795,86 @@ type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineParams struct {
 	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
 }
 
+// WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesParams defines parameters for WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespaces.
+type WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesParams struct {
+	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
+	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
+
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
 // WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesParams defines parameters for WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespaces.
 type WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesParams struct {
 	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
@@ -3090,6 +3954,24 @@ type WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesParams st
 	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
 	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
 }
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassApplicationJSONPatchPlusJSONRequestBody defines body for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass for application/json-patch+json ContentType.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassApplicationJSONPatchPlusJSONRequestBody = IoK8sApimachineryPkgApisMetaV1Patch
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassApplicationMergePatchPlusJSONRequestBody defines body for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass for application/merge-patch+json ContentType.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassApplicationMergePatchPlusJSONRequestBody = IoK8sApimachineryPkgApisMetaV1Patch
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassApplicationStrategicMergePatchPlusJSONRequestBody defines body for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass for application/strategic-merge-patch+json ContentType.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassApplicationStrategicMergePatchPlusJSONRequestBody = IoK8sApimachineryPkgApisMetaV1Patch
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusApplicationJSONPatchPlusJSONRequestBody defines body for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus for application/json-patch+json ContentType.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusApplicationJSONPatchPlusJSONRequestBody = IoK8sApimachineryPkgApisMetaV1Patch
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusApplicationMergePatchPlusJSONRequestBody defines body for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus for application/merge-patch+json ContentType.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusApplicationMergePatchPlusJSONRequestBody = IoK8sApimachineryPkgApisMetaV1Patch
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusApplicationStrategicMergePatchPlusJSONRequestBody defines body for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus for application/strategic-merge-patch+json ContentType.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusApplicationStrategicMergePatchPlusJSONRequestBody = IoK8sApimachineryPkgApisMetaV1Patch
 
 // PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineApplicationJSONPatchPlusJSONRequestBody defines body for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachine for application/json-patch+json ContentType.
 type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineApplicationJSONPatchPlusJSONRequestBody = IoK8sApimachineryPkgApisMetaV1Patch
@@ -3312,6 +4194,99 @@ type ClientInterface interface {
 	// get available resources.
 	GetVmoperatorVmwareComV1alpha5APIResources(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassWithBody performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClass` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// delete collection of VirtualMachineClass.
+	DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassWithBody(ctx context.Context, namespace string, params *DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses (the `ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+	//
+	// list or watch objects of kind VirtualMachineClass.
+	ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass(ctx context.Context, namespace string, params *ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBody performs a POST /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses (the `CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// create a VirtualMachineClass.
+	CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBody(ctx context.Context, namespace string, params *CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBody performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// delete a VirtualMachineClass.
+	DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBody(ctx context.Context, namespace string, name string, params *DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+	//
+	// read the specified VirtualMachineClass.
+	ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// partially update the specified VirtualMachineClass.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationJSONPatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+	// Takes a body of the `application/json-patch+json` content type.
+	//
+	// partially update the specified VirtualMachineClass.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationJSONPatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+	// Takes a body of the `application/merge-patch+json` content type.
+	//
+	// partially update the specified VirtualMachineClass.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationStrategicMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+	// Takes a body of the `application/strategic-merge-patch+json` content type.
+	//
+	// partially update the specified VirtualMachineClass.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationStrategicMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBody performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// replace the specified VirtualMachineClass.
+	ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBody(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request.
+	//
+	// read status of the specified VirtualMachineClass.
+	ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// partially update status of the specified VirtualMachineClass.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationJSONPatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request.
+	// Takes a body of the `application/json-patch+json` content type.
+	//
+	// partially update status of the specified VirtualMachineClass.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationJSONPatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request.
+	// Takes a body of the `application/merge-patch+json` content type.
+	//
+	// partially update status of the specified VirtualMachineClass.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationStrategicMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request.
+	// Takes a body of the `application/strategic-merge-patch+json` content type.
+	//
+	// partially update status of the specified VirtualMachineClass.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationStrategicMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithBody performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// replace status of the specified VirtualMachineClass.
+	ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithBody(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineWithBody performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachines (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachine` operationId) request,
 	// with any type of body and a specified content type.
 	//
@@ -3405,10 +4380,25 @@ type ClientInterface interface {
 	// replace status of the specified VirtualMachine.
 	ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusWithBody(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachineclasses (the `ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespaces` operationId) request.
+	//
+	// list or watch objects of kind VirtualMachineClass.
+	ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespaces(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachines (the `ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces` operationId) request.
 	//
 	// list or watch objects of kind VirtualMachine.
 	ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassList performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineclasses (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassList` operationId) request.
+	//
+	// watch individual changes to a list of VirtualMachineClass. deprecated: use the 'watch' parameter with a list operation instead.
+	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassList(ctx context.Context, namespace string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineclasses/{name} (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+	//
+	// watch changes to an object of kind VirtualMachineClass. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
+	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineList performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachines (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineList` operationId) request.
 	//
@@ -3419,6 +4409,11 @@ type ClientInterface interface {
 	//
 	// watch changes to an object of kind VirtualMachine. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
 	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachine(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachineclasses (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespaces` operationId) request.
+	//
+	// watch individual changes to a list of VirtualMachineClass. deprecated: use the 'watch' parameter with a list operation instead.
+	WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespaces(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachines (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespaces` operationId) request.
 	//
@@ -3431,6 +4426,259 @@ type ClientInterface interface {
 // get available resources.
 func (c *Client) GetVmoperatorVmwareComV1alpha5APIResources(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetVmoperatorVmwareComV1alpha5APIResourcesRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassWithBody performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClass` operationId) request,
+// with any type of body and a specified content type.
+//
+// delete collection of VirtualMachineClass.
+func (c *Client) DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassWithBody(ctx context.Context, namespace string, params *DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassRequestWithBody(c.Server, namespace, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses (the `ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+//
+// list or watch objects of kind VirtualMachineClass.
+func (c *Client) ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass(ctx context.Context, namespace string, params *ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequest(c.Server, namespace, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBody performs a POST /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses (the `CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request,
+// with any type of body and a specified content type.
+//
+// create a VirtualMachineClass.
+func (c *Client) CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBody(ctx context.Context, namespace string, params *CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithBody(c.Server, namespace, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBody performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request,
+// with any type of body and a specified content type.
+//
+// delete a VirtualMachineClass.
+func (c *Client) DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBody(ctx context.Context, namespace string, name string, params *DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithBody(c.Server, namespace, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+//
+// read the specified VirtualMachineClass.
+func (c *Client) ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequest(c.Server, namespace, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request,
+// with any type of body and a specified content type.
+//
+// partially update the specified VirtualMachineClass.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithBody(c.Server, namespace, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationJSONPatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+// Takes a body of the `application/json-patch+json` content type.
+//
+// partially update the specified VirtualMachineClass.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationJSONPatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithApplicationJSONPatchPlusJSONBody(c.Server, namespace, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+// Takes a body of the `application/merge-patch+json` content type.
+//
+// partially update the specified VirtualMachineClass.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithApplicationMergePatchPlusJSONBody(c.Server, namespace, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationStrategicMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+// Takes a body of the `application/strategic-merge-patch+json` content type.
+//
+// partially update the specified VirtualMachineClass.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationStrategicMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithApplicationStrategicMergePatchPlusJSONBody(c.Server, namespace, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBody performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request,
+// with any type of body and a specified content type.
+//
+// replace the specified VirtualMachineClass.
+func (c *Client) ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBody(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithBody(c.Server, namespace, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request.
+//
+// read status of the specified VirtualMachineClass.
+func (c *Client) ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusRequest(c.Server, namespace, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request,
+// with any type of body and a specified content type.
+//
+// partially update status of the specified VirtualMachineClass.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusRequestWithBody(c.Server, namespace, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationJSONPatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request.
+// Takes a body of the `application/json-patch+json` content type.
+//
+// partially update status of the specified VirtualMachineClass.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationJSONPatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusRequestWithApplicationJSONPatchPlusJSONBody(c.Server, namespace, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request.
+// Takes a body of the `application/merge-patch+json` content type.
+//
+// partially update status of the specified VirtualMachineClass.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusRequestWithApplicationMergePatchPlusJSONBody(c.Server, namespace, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationStrategicMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request.
+// Takes a body of the `application/strategic-merge-patch+json` content type.
+//
+// partially update status of the specified VirtualMachineClass.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationStrategicMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusRequestWithApplicationStrategicMergePatchPlusJSONBody(c.Server, namespace, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithBody performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request,
+// with any type of body and a specified content type.
+//
+// replace status of the specified VirtualMachineClass.
+func (c *Client) ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithBody(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusRequestWithBody(c.Server, namespace, name, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3694,11 +4942,56 @@ func (c *Client) ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatu
 	return c.Client.Do(req)
 }
 
+// ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachineclasses (the `ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespaces` operationId) request.
+//
+// list or watch objects of kind VirtualMachineClass.
+func (c *Client) ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespaces(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachines (the `ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces` operationId) request.
 //
 // list or watch objects of kind VirtualMachine.
 func (c *Client) ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassList performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineclasses (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassList` operationId) request.
+//
+// watch individual changes to a list of VirtualMachineClass. deprecated: use the 'watch' parameter with a list operation instead.
+func (c *Client) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassList(ctx context.Context, namespace string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListRequest(c.Server, namespace, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineclasses/{name} (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+//
+// watch changes to an object of kind VirtualMachineClass. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
+func (c *Client) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequest(c.Server, namespace, name, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3729,6 +5022,21 @@ func (c *Client) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineList(ct
 // watch changes to an object of kind VirtualMachine. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
 func (c *Client) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachine(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineRequest(c.Server, namespace, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachineclasses (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespaces` operationId) request.
+//
+// watch individual changes to a list of VirtualMachineClass. deprecated: use the 'watch' parameter with a list operation instead.
+func (c *Client) WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespaces(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3777,6 +5085,1309 @@ func NewGetVmoperatorVmwareComV1alpha5APIResourcesRequest(server string) (*http.
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewDeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassRequestWithBody constructs an http.Request for the DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClass method, with any body, and a specified content type
+func NewDeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassRequestWithBody(server string, namespace string, params *DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachineclasses", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.GracePeriodSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "gracePeriodSeconds", *params.GracePeriodSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IgnoreStoreReadErrorWithClusterBreakingPotential != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "ignoreStoreReadErrorWithClusterBreakingPotential", *params.IgnoreStoreReadErrorWithClusterBreakingPotential, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.OrphanDependents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "orphanDependents", *params.OrphanDependents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PropagationPolicy != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "propagationPolicy", *params.PropagationPolicy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequest constructs an http.Request for the ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass method
+func NewListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequest(server string, namespace string, params *ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachineclasses", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AllowWatchBookmarks != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allowWatchBookmarks", *params.AllowWatchBookmarks, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithBody constructs an http.Request for the CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass method, with any body, and a specified content type
+func NewCreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithBody(server string, namespace string, params *CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachineclasses", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldManager != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldManager", *params.FieldManager, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldValidation != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldValidation", *params.FieldValidation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewDeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithBody constructs an http.Request for the DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass method, with any body, and a specified content type
+func NewDeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithBody(server string, namespace string, name string, params *DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachineclasses/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.GracePeriodSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "gracePeriodSeconds", *params.GracePeriodSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IgnoreStoreReadErrorWithClusterBreakingPotential != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "ignoreStoreReadErrorWithClusterBreakingPotential", *params.IgnoreStoreReadErrorWithClusterBreakingPotential, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.OrphanDependents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "orphanDependents", *params.OrphanDependents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PropagationPolicy != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "propagationPolicy", *params.PropagationPolicy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequest constructs an http.Request for the ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass method
+func NewReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequest(server string, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachineclasses/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithApplicationJSONPatchPlusJSONBody calls the generic PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass builder with application/json-patch+json body
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithApplicationJSONPatchPlusJSONBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassApplicationJSONPatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithBody(server, namespace, name, params, "application/json-patch+json", bodyReader)
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithApplicationMergePatchPlusJSONBody calls the generic PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass builder with application/merge-patch+json body
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithApplicationMergePatchPlusJSONBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithBody(server, namespace, name, params, "application/merge-patch+json", bodyReader)
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithApplicationStrategicMergePatchPlusJSONBody calls the generic PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass builder with application/strategic-merge-patch+json body
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithApplicationStrategicMergePatchPlusJSONBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassApplicationStrategicMergePatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithBody(server, namespace, name, params, "application/strategic-merge-patch+json", bodyReader)
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithBody constructs an http.Request for the PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass method, with any body, and a specified content type
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachineclasses/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldManager != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldManager", *params.FieldManager, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldValidation != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldValidation", *params.FieldValidation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Force != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "force", *params.Force, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithBody constructs an http.Request for the ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass method, with any body, and a specified content type
+func NewReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequestWithBody(server string, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachineclasses/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldManager != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldManager", *params.FieldManager, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldValidation != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldValidation", *params.FieldValidation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusRequest constructs an http.Request for the ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus method
+func NewReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusRequest(server string, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachineclasses/%s/status", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusRequestWithApplicationJSONPatchPlusJSONBody calls the generic PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus builder with application/json-patch+json body
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusRequestWithApplicationJSONPatchPlusJSONBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusApplicationJSONPatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusRequestWithBody(server, namespace, name, params, "application/json-patch+json", bodyReader)
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusRequestWithApplicationMergePatchPlusJSONBody calls the generic PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus builder with application/merge-patch+json body
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusRequestWithApplicationMergePatchPlusJSONBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusRequestWithBody(server, namespace, name, params, "application/merge-patch+json", bodyReader)
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusRequestWithApplicationStrategicMergePatchPlusJSONBody calls the generic PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus builder with application/strategic-merge-patch+json body
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusRequestWithApplicationStrategicMergePatchPlusJSONBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusApplicationStrategicMergePatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusRequestWithBody(server, namespace, name, params, "application/strategic-merge-patch+json", bodyReader)
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusRequestWithBody constructs an http.Request for the PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus method, with any body, and a specified content type
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusRequestWithBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachineclasses/%s/status", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldManager != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldManager", *params.FieldManager, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldValidation != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldValidation", *params.FieldValidation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Force != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "force", *params.Force, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusRequestWithBody constructs an http.Request for the ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus method, with any body, and a specified content type
+func NewReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusRequestWithBody(server string, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachineclasses/%s/status", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldManager != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldManager", *params.FieldManager, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldValidation != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldValidation", *params.FieldValidation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -5084,6 +7695,192 @@ func NewReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusRequestW
 	return req, nil
 }
 
+// NewListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesRequest constructs an http.Request for the ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespaces method
+func NewListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesRequest(server string, params *ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/virtualmachineclasses")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AllowWatchBookmarks != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allowWatchBookmarks", *params.AllowWatchBookmarks, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesRequest constructs an http.Request for the ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces method
 func NewListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesRequest(server string, params *ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesParams) (*http.Request, error) {
 	var err error
@@ -5094,6 +7891,399 @@ func NewListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesRequest(ser
 	}
 
 	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/virtualmachines")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AllowWatchBookmarks != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allowWatchBookmarks", *params.AllowWatchBookmarks, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListRequest constructs an http.Request for the WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassList method
+func NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListRequest(server string, namespace string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/%s/virtualmachineclasses", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AllowWatchBookmarks != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allowWatchBookmarks", *params.AllowWatchBookmarks, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequest constructs an http.Request for the WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass method
+func NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequest(server string, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/%s/virtualmachineclasses/%s", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5663,6 +8853,192 @@ func NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineRequest(server s
 	return req, nil
 }
 
+// NewWatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesRequest constructs an http.Request for the WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespaces method
+func NewWatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesRequest(server string, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachineclasses")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AllowWatchBookmarks != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allowWatchBookmarks", *params.AllowWatchBookmarks, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewWatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesRequest constructs an http.Request for the WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespaces method
 func NewWatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesRequest(server string, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesParams) (*http.Request, error) {
 	var err error
@@ -5900,6 +9276,119 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	GetVmoperatorVmwareComV1alpha5APIResourcesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetVmoperatorVmwareComV1alpha5APIResourcesResponse, error)
 
+	// DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassWithBodyWithResponse performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClass` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// delete collection of VirtualMachineClass.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassWithBodyWithResponse(ctx context.Context, namespace string, params *DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassResponse, error)
+
+	// ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses (the `ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+	//
+	// list or watch objects of kind VirtualMachineClass.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithResponse(ctx context.Context, namespace string, params *ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, reqEditors ...RequestEditorFn) (*ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error)
+
+	// CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBodyWithResponse performs a POST /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses (the `CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// create a VirtualMachineClass.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBodyWithResponse(ctx context.Context, namespace string, params *CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error)
+
+	// DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBodyWithResponse performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// delete a VirtualMachineClass.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBodyWithResponse(ctx context.Context, namespace string, name string, params *DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error)
+
+	// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+	//
+	// read the specified VirtualMachineClass.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithResponse(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, reqEditors ...RequestEditorFn) (*ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// partially update the specified VirtualMachineClass.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationJSONPatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+	// Takes a body of the `application/json-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// partially update the specified VirtualMachineClass.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationJSONPatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// partially update the specified VirtualMachineClass.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationStrategicMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+	// Takes a body of the `application/strategic-merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// partially update the specified VirtualMachineClass.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationStrategicMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error)
+
+	// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBodyWithResponse performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// replace the specified VirtualMachineClass.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBodyWithResponse(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error)
+
+	// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request.
+	//
+	// read status of the specified VirtualMachineClass.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithResponse(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, reqEditors ...RequestEditorFn) (*ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// partially update status of the specified VirtualMachineClass.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationJSONPatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request.
+	// Takes a body of the `application/json-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// partially update status of the specified VirtualMachineClass.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationJSONPatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request.
+	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// partially update status of the specified VirtualMachineClass.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationStrategicMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request.
+	// Takes a body of the `application/strategic-merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// partially update status of the specified VirtualMachineClass.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationStrategicMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse, error)
+
+	// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithBodyWithResponse performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// replace status of the specified VirtualMachineClass.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithBodyWithResponse(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse, error)
+
 	// DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineWithBodyWithResponse performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachines (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachine` operationId) request,
 	// with any type of body and a specified content type.
 	//
@@ -6013,12 +9502,33 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusWithBodyWithResponse(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusResponse, error)
 
+	// ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachineclasses (the `ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespaces` operationId) request.
+	//
+	// list or watch objects of kind VirtualMachineClass.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesWithResponse(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesParams, reqEditors ...RequestEditorFn) (*ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesResponse, error)
+
 	// ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachines (the `ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces` operationId) request.
 	//
 	// list or watch objects of kind VirtualMachine.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesWithResponse(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesParams, reqEditors ...RequestEditorFn) (*ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse, error)
+
+	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineclasses (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassList` operationId) request.
+	//
+	// watch individual changes to a list of VirtualMachineClass. deprecated: use the 'watch' parameter with a list operation instead.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListWithResponse(ctx context.Context, namespace string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListResponse, error)
+
+	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineclasses/{name} (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+	//
+	// watch changes to an object of kind VirtualMachineClass. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithResponse(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error)
 
 	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineListWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachines (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineList` operationId) request.
 	//
@@ -6033,6 +9543,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineWithResponse(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineResponse, error)
+
+	// WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachineclasses (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespaces` operationId) request.
+	//
+	// watch individual changes to a list of VirtualMachineClass. deprecated: use the 'watch' parameter with a list operation instead.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesWithResponse(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesResponse, error)
 
 	// WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachines (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespaces` operationId) request.
 	//
@@ -6084,6 +9601,591 @@ func (r GetVmoperatorVmwareComV1alpha5APIResourcesResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetVmoperatorVmwareComV1alpha5APIResourcesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *IoK8sApimachineryPkgApisMetaV1Status
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *IoK8sApimachineryPkgApisMetaV1Status
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassResponse) GetJSON200() *IoK8sApimachineryPkgApisMetaV1Status {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassResponse) GetYAML200() *IoK8sApimachineryPkgApisMetaV1Status {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassList
+	// ApplicationjsonStreamWatch200 the response for an HTTP 200 `application/json;stream=watch` response
+	ApplicationjsonStreamWatch200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassList
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassList {
+	return r.JSON200
+}
+
+// GetApplicationjsonStreamWatch200 returns the response for an HTTP 200 `application/json;stream=watch` response
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetApplicationjsonStreamWatch200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassList {
+	return r.ApplicationjsonStreamWatch200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassList {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+	// YAML201 the response for an HTTP 201 `application/yaml` response
+	YAML201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+	// YAML202 the response for an HTTP 202 `application/yaml` response
+	YAML202 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.YAML200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetJSON201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.JSON201
+}
+
+// GetYAML201 returns the response for an HTTP 201 `application/yaml` response
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetYAML201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.YAML201
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetJSON202() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.JSON202
+}
+
+// GetYAML202 returns the response for an HTTP 202 `application/yaml` response
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetYAML202() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.YAML202
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *IoK8sApimachineryPkgApisMetaV1Status
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *IoK8sApimachineryPkgApisMetaV1Status
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *IoK8sApimachineryPkgApisMetaV1Status
+	// YAML202 the response for an HTTP 202 `application/yaml` response
+	YAML202 *IoK8sApimachineryPkgApisMetaV1Status
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetJSON200() *IoK8sApimachineryPkgApisMetaV1Status {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetYAML200() *IoK8sApimachineryPkgApisMetaV1Status {
+	return r.YAML200
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetJSON202() *IoK8sApimachineryPkgApisMetaV1Status {
+	return r.JSON202
+}
+
+// GetYAML202 returns the response for an HTTP 202 `application/yaml` response
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetYAML202() *IoK8sApimachineryPkgApisMetaV1Status {
+	return r.YAML202
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+	// YAML201 the response for an HTTP 201 `application/yaml` response
+	YAML201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.YAML200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetJSON201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.JSON201
+}
+
+// GetYAML201 returns the response for an HTTP 201 `application/yaml` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetYAML201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.YAML201
+}
+
+// GetBody returns the raw response body bytes
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+	// YAML201 the response for an HTTP 201 `application/yaml` response
+	YAML201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.YAML200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetJSON201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.JSON201
+}
+
+// GetYAML201 returns the response for an HTTP 201 `application/yaml` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetYAML201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.YAML201
+}
+
+// GetBody returns the raw response body bytes
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+	// YAML201 the response for an HTTP 201 `application/yaml` response
+	YAML201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.YAML200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse) GetJSON201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.JSON201
+}
+
+// GetYAML201 returns the response for an HTTP 201 `application/yaml` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse) GetYAML201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.YAML201
+}
+
+// GetBody returns the raw response body bytes
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+	// YAML201 the response for an HTTP 201 `application/yaml` response
+	YAML201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.YAML200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse) GetJSON201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.JSON201
+}
+
+// GetYAML201 returns the response for an HTTP 201 `application/yaml` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse) GetYAML201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass {
+	return r.YAML201
+}
+
+// GetBody returns the raw response body bytes
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -6675,6 +10777,61 @@ func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusResponse
 	return ""
 }
 
+type ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassList
+	// ApplicationjsonStreamWatch200 the response for an HTTP 200 `application/json;stream=watch` response
+	ApplicationjsonStreamWatch200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassList
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassList {
+	return r.JSON200
+}
+
+// GetApplicationjsonStreamWatch200 returns the response for an HTTP 200 `application/json;stream=watch` response
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesResponse) GetApplicationjsonStreamWatch200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassList {
+	return r.ApplicationjsonStreamWatch200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassList {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -6724,6 +10881,116 @@ func (r ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse) S
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// ApplicationjsonStreamWatch200 the response for an HTTP 200 `application/json;stream=watch` response
+	ApplicationjsonStreamWatch200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListResponse) GetJSON200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.JSON200
+}
+
+// GetApplicationjsonStreamWatch200 returns the response for an HTTP 200 `application/json;stream=watch` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListResponse) GetApplicationjsonStreamWatch200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.ApplicationjsonStreamWatch200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListResponse) GetYAML200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// ApplicationjsonStreamWatch200 the response for an HTTP 200 `application/json;stream=watch` response
+	ApplicationjsonStreamWatch200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetJSON200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.JSON200
+}
+
+// GetApplicationjsonStreamWatch200 returns the response for an HTTP 200 `application/json;stream=watch` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetApplicationjsonStreamWatch200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.ApplicationjsonStreamWatch200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetYAML200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -6840,6 +11107,61 @@ func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineResponse) Conten
 	return ""
 }
 
+type WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// ApplicationjsonStreamWatch200 the response for an HTTP 200 `application/json;stream=watch` response
+	ApplicationjsonStreamWatch200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesResponse) GetJSON200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.JSON200
+}
+
+// GetApplicationjsonStreamWatch200 returns the response for an HTTP 200 `application/json;stream=watch` response
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesResponse) GetApplicationjsonStreamWatch200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.ApplicationjsonStreamWatch200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesResponse) GetYAML200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -6906,6 +11228,215 @@ func (c *ClientWithResponses) GetVmoperatorVmwareComV1alpha5APIResourcesWithResp
 		return nil, err
 	}
 	return ParseGetVmoperatorVmwareComV1alpha5APIResourcesResponse(rsp)
+}
+
+// DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassWithBodyWithResponse performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClass` operationId) request,
+// with any type of body and a specified content type.
+//
+// delete collection of VirtualMachineClass.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassWithBodyWithResponse(ctx context.Context, namespace string, params *DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassResponse, error) {
+	rsp, err := c.DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassWithBody(ctx, namespace, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassResponse(rsp)
+}
+
+// ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses (the `ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+//
+// list or watch objects of kind VirtualMachineClass.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithResponse(ctx context.Context, namespace string, params *ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, reqEditors ...RequestEditorFn) (*ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error) {
+	rsp, err := c.ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass(ctx, namespace, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse(rsp)
+}
+
+// CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBodyWithResponse performs a POST /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses (the `CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request,
+// with any type of body and a specified content type.
+//
+// create a VirtualMachineClass.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBodyWithResponse(ctx context.Context, namespace string, params *CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error) {
+	rsp, err := c.CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBody(ctx, namespace, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse(rsp)
+}
+
+// DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBodyWithResponse performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request,
+// with any type of body and a specified content type.
+//
+// delete a VirtualMachineClass.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBodyWithResponse(ctx context.Context, namespace string, name string, params *DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error) {
+	rsp, err := c.DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBody(ctx, namespace, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse(rsp)
+}
+
+// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+//
+// read the specified VirtualMachineClass.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithResponse(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, reqEditors ...RequestEditorFn) (*ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error) {
+	rsp, err := c.ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass(ctx, namespace, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request,
+// with any type of body and a specified content type.
+//
+// partially update the specified VirtualMachineClass.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBody(ctx, namespace, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationJSONPatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+// Takes a body of the `application/json-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// partially update the specified VirtualMachineClass.
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationJSONPatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationJSONPatchPlusJSONBody(ctx, namespace, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// partially update the specified VirtualMachineClass.
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationMergePatchPlusJSONBody(ctx, namespace, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationStrategicMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+// Takes a body of the `application/strategic-merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// partially update the specified VirtualMachineClass.
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationStrategicMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithApplicationStrategicMergePatchPlusJSONBody(ctx, namespace, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse(rsp)
+}
+
+// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBodyWithResponse performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name} (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request,
+// with any type of body and a specified content type.
+//
+// replace the specified VirtualMachineClass.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBodyWithResponse(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error) {
+	rsp, err := c.ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithBody(ctx, namespace, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse(rsp)
+}
+
+// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request.
+//
+// read status of the specified VirtualMachineClass.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithResponse(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, reqEditors ...RequestEditorFn) (*ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse, error) {
+	rsp, err := c.ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus(ctx, namespace, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request,
+// with any type of body and a specified content type.
+//
+// partially update status of the specified VirtualMachineClass.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithBody(ctx, namespace, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationJSONPatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request.
+// Takes a body of the `application/json-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// partially update status of the specified VirtualMachineClass.
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationJSONPatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationJSONPatchPlusJSONBody(ctx, namespace, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request.
+// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// partially update status of the specified VirtualMachineClass.
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationMergePatchPlusJSONBody(ctx, namespace, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationStrategicMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request.
+// Takes a body of the `application/strategic-merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// partially update status of the specified VirtualMachineClass.
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationStrategicMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithApplicationStrategicMergePatchPlusJSONBody(ctx, namespace, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse(rsp)
+}
+
+// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithBodyWithResponse performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses/{name}/status (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatus` operationId) request,
+// with any type of body and a specified content type.
+//
+// replace status of the specified VirtualMachineClass.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithBodyWithResponse(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse, error) {
+	rsp, err := c.ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithBody(ctx, namespace, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse(rsp)
 }
 
 // DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineWithBodyWithResponse performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachines (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachine` operationId) request,
@@ -7117,6 +11648,19 @@ func (c *ClientWithResponses) ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtua
 	return ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusResponse(rsp)
 }
 
+// ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachineclasses (the `ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespaces` operationId) request.
+//
+// list or watch objects of kind VirtualMachineClass.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesWithResponse(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesParams, reqEditors ...RequestEditorFn) (*ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesResponse, error) {
+	rsp, err := c.ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespaces(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesResponse(rsp)
+}
+
 // ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachines (the `ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces` operationId) request.
 //
 // list or watch objects of kind VirtualMachine.
@@ -7128,6 +11672,32 @@ func (c *ClientWithResponses) ListVmoperatorVmwareComV1alpha5VirtualMachineForAl
 		return nil, err
 	}
 	return ParseListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse(rsp)
+}
+
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineclasses (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassList` operationId) request.
+//
+// watch individual changes to a list of VirtualMachineClass. deprecated: use the 'watch' parameter with a list operation instead.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListWithResponse(ctx context.Context, namespace string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListResponse, error) {
+	rsp, err := c.WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassList(ctx, namespace, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListResponse(rsp)
+}
+
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineclasses/{name} (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass` operationId) request.
+//
+// watch changes to an object of kind VirtualMachineClass. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithResponse(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error) {
+	rsp, err := c.WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass(ctx, namespace, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse(rsp)
 }
 
 // WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineListWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachines (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineList` operationId) request.
@@ -7154,6 +11724,19 @@ func (c *ClientWithResponses) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualM
 		return nil, err
 	}
 	return ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineResponse(rsp)
+}
+
+// WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachineclasses (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespaces` operationId) request.
+//
+// watch individual changes to a list of VirtualMachineClass. deprecated: use the 'watch' parameter with a list operation instead.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesWithResponse(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesResponse, error) {
+	rsp, err := c.WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespaces(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesResponse(rsp)
 }
 
 // WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachines (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespaces` operationId) request.
@@ -7196,6 +11779,471 @@ func ParseGetVmoperatorVmwareComV1alpha5APIResourcesResponse(rsp *http.Response)
 			return nil, err
 		}
 		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseDeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassResponse parses an HTTP response from a DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassWithResponse call
+func ParseDeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassResponse(rsp *http.Response) (*DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1Status
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1Status
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse parses an HTTP response from a ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithResponse call
+func ParseListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse(rsp *http.Response) (*ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json;stream=watch" && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationjsonStreamWatch200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassList
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse parses an HTTP response from a CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithResponse call
+func ParseCreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse(rsp *http.Response) (*CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 202:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML202 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseDeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse parses an HTTP response from a DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithResponse call
+func ParseDeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse(rsp *http.Response) (*DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1Status
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1Status
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest IoK8sApimachineryPkgApisMetaV1Status
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 202:
+		var dest IoK8sApimachineryPkgApisMetaV1Status
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML202 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse parses an HTTP response from a ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithResponse call
+func ParseReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse(rsp *http.Response) (*ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse parses an HTTP response from a PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithResponse call
+func ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse(rsp *http.Response) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML201 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse parses an HTTP response from a ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithResponse call
+func ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse(rsp *http.Response) (*ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML201 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse parses an HTTP response from a ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithResponse call
+func ParseReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse(rsp *http.Response) (*ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse parses an HTTP response from a PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithResponse call
+func ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse(rsp *http.Response) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML201 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse parses an HTTP response from a ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithResponse call
+func ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse(rsp *http.Response) (*ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClass
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML201 = &dest
 
 	case rsp.StatusCode == 401:
 		break // No content-type
@@ -7670,6 +12718,49 @@ func ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusRespon
 	return response, nil
 }
 
+// ParseListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesResponse parses an HTTP response from a ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesWithResponse call
+func ParseListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesResponse(rsp *http.Response) (*ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json;stream=watch" && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationjsonStreamWatch200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineClassList
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
 // ParseListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse parses an HTTP response from a ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesWithResponse call
 func ParseListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse(rsp *http.Response) (*ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -7700,6 +12791,92 @@ func ParseListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse(
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
 		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineList
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListResponse parses an HTTP response from a WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListWithResponse call
+func ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListResponse(rsp *http.Response) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json;stream=watch" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationjsonStreamWatch200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse parses an HTTP response from a WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithResponse call
+func ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse(rsp *http.Response) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json;stream=watch" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationjsonStreamWatch200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
 		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -7765,6 +12942,49 @@ func ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineResponse(rsp *
 	}
 
 	response := &WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json;stream=watch" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationjsonStreamWatch200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseWatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesResponse parses an HTTP response from a WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesWithResponse call
+func ParseWatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesResponse(rsp *http.Response) (*WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}

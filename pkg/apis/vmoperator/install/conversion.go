@@ -25,20 +25,51 @@ import (
 )
 
 func addVirtualMachineConversions(scheme *runtime.Scheme) error {
+	hub := func(list *v1alpha5.VirtualMachineList) (*metav1.ListMeta, *[]v1alpha5.VirtualMachine) {
+		return &list.ListMeta, &list.Items
+	}
 	return errors.Join(
-		addConversions[v1alpha1.VirtualMachine](scheme, func(list *v1alpha1.VirtualMachineList) (*metav1.ListMeta, *[]v1alpha1.VirtualMachine) {
+		addConversions(scheme, hub, func(list *v1alpha1.VirtualMachineList) (*metav1.ListMeta, *[]v1alpha1.VirtualMachine) {
 			return &list.ListMeta, &list.Items
 		}),
-		addConversions[v1alpha2.VirtualMachine](scheme, func(list *v1alpha2.VirtualMachineList) (*metav1.ListMeta, *[]v1alpha2.VirtualMachine) {
+		addConversions(scheme, hub, func(list *v1alpha2.VirtualMachineList) (*metav1.ListMeta, *[]v1alpha2.VirtualMachine) {
 			return &list.ListMeta, &list.Items
 		}),
-		addConversions[v1alpha3.VirtualMachine](scheme, func(list *v1alpha3.VirtualMachineList) (*metav1.ListMeta, *[]v1alpha3.VirtualMachine) {
+		addConversions(scheme, hub, func(list *v1alpha3.VirtualMachineList) (*metav1.ListMeta, *[]v1alpha3.VirtualMachine) {
 			return &list.ListMeta, &list.Items
 		}),
-		addConversions[v1alpha4.VirtualMachine](scheme, func(list *v1alpha4.VirtualMachineList) (*metav1.ListMeta, *[]v1alpha4.VirtualMachine) {
+		addConversions(scheme, hub, func(list *v1alpha4.VirtualMachineList) (*metav1.ListMeta, *[]v1alpha4.VirtualMachine) {
 			return &list.ListMeta, &list.Items
 		}),
 	)
+}
+
+func addVirtualMachineClassConversions(scheme *runtime.Scheme) error {
+	hub := func(list *v1alpha5.VirtualMachineClassList) (*metav1.ListMeta, *[]v1alpha5.VirtualMachineClass) {
+		return &list.ListMeta, &list.Items
+	}
+	return errors.Join(
+		addConversions(scheme, hub, func(list *v1alpha1.VirtualMachineClassList) (*metav1.ListMeta, *[]v1alpha1.VirtualMachineClass) {
+			return &list.ListMeta, &list.Items
+		}),
+		addConversions(scheme, hub, func(list *v1alpha2.VirtualMachineClassList) (*metav1.ListMeta, *[]v1alpha2.VirtualMachineClass) {
+			return &list.ListMeta, &list.Items
+		}),
+		addConversions(scheme, hub, func(list *v1alpha3.VirtualMachineClassList) (*metav1.ListMeta, *[]v1alpha3.VirtualMachineClass) {
+			return &list.ListMeta, &list.Items
+		}),
+		addConversions(scheme, hub, func(list *v1alpha4.VirtualMachineClassList) (*metav1.ListMeta, *[]v1alpha4.VirtualMachineClass) {
+			return &list.ListMeta, &list.Items
+		}),
+	)
+}
+
+// hub is the type that the older versions' convert to and from.
+type hub[H any] interface {
+	*H
+	ctrlconversion.Hub
+	metav1.Object
+	DeepCopy() *H
 }
 
 // spoke is an older version's type, which knows the way to the hub and back.
@@ -53,36 +84,37 @@ type spoke[V any] interface {
 // object and for a list. The module's own list conversions do without the
 // stash, so that an object out of a list would lose fields when it is written
 // back: lists are converted item by item here.
-func addConversions[V any, P spoke[V], L any](scheme *runtime.Scheme, parts func(*L) (*metav1.ListMeta, *[]V)) error {
+func addConversions[V, H any, P spoke[V], Q hub[H], L, M any](scheme *runtime.Scheme,
+	hubParts func(*M) (*metav1.ListMeta, *[]H), parts func(*L) (*metav1.ListMeta, *[]V)) error {
 	object, list := (*V)(nil), (*L)(nil)
-	hubObject, hubList := (*v1alpha5.VirtualMachine)(nil), (*v1alpha5.VirtualMachineList)(nil)
+	hubObject, hubList := (*H)(nil), (*M)(nil)
 
 	return errors.Join(
 		scheme.AddConversionFunc(object, hubObject, func(in, out any, _ conversion.Scope) error {
-			return toHub[V, P](in.(*V), out.(*v1alpha5.VirtualMachine))
+			return toHub[V, H, P, Q](in.(*V), out.(*H))
 		}),
 		scheme.AddConversionFunc(hubObject, object, func(in, out any, _ conversion.Scope) error {
-			return fromHub[V, P](in.(*v1alpha5.VirtualMachine), out.(*V))
+			return fromHub[V, H, P, Q](in.(*H), out.(*V))
 		}),
 		scheme.AddConversionFunc(list, hubList, func(in, out any, _ conversion.Scope) error {
-			hub := out.(*v1alpha5.VirtualMachineList)
-			listMeta, items := parts(in.(*L))
-			hub.ListMeta = *listMeta
-			hub.Items = make([]v1alpha5.VirtualMachine, len(*items))
+			meta, items := parts(in.(*L))
+			hubMeta, hubItems := hubParts(out.(*M))
+			*hubMeta = *meta
+			*hubItems = make([]H, len(*items))
 			for i := range *items {
-				if err := toHub[V, P](&(*items)[i], &hub.Items[i]); err != nil {
+				if err := toHub[V, H, P, Q](&(*items)[i], &(*hubItems)[i]); err != nil {
 					return err
 				}
 			}
 			return nil
 		}),
 		scheme.AddConversionFunc(hubList, list, func(in, out any, _ conversion.Scope) error {
-			hub := in.(*v1alpha5.VirtualMachineList)
-			listMeta, items := parts(out.(*L))
-			*listMeta = hub.ListMeta
-			*items = make([]V, len(hub.Items))
-			for i := range hub.Items {
-				if err := fromHub[V, P](&hub.Items[i], &(*items)[i]); err != nil {
+			hubMeta, hubItems := hubParts(in.(*M))
+			meta, items := parts(out.(*L))
+			*meta = *hubMeta
+			*items = make([]V, len(*hubItems))
+			for i := range *hubItems {
+				if err := fromHub[V, H, P, Q](&(*hubItems)[i], &(*items)[i]); err != nil {
 					return err
 				}
 			}
@@ -97,22 +129,22 @@ func addConversions[V any, P spoke[V], L any](scheme *runtime.Scheme, parts func
 // What the stash restores wins over the object in a few fields, so that a write
 // to them through the older version would be dropped in silence, and answered
 // with success. Such a write is refused.
-func toHub[V any, P spoke[V]](in *V, out *v1alpha5.VirtualMachine) error {
+func toHub[V, H any, P spoke[V], Q hub[H]](in *V, out *H) error {
 	source := P(P(in).DeepCopy())
 	_, stashed := source.GetAnnotations()[utilconversion.AnnotationKey]
-	if err := source.ConvertTo(out); err != nil {
+	if err := source.ConvertTo(Q(out)); err != nil {
 		if stashed {
 			return fmt.Errorf("convert to %s: read the object again, or remove its annotation %s: %w",
 				v1alpha5.GroupVersion, utilconversion.AnnotationKey, err)
 		}
 		return fmt.Errorf("convert to %s: %w", v1alpha5.GroupVersion, err)
 	}
-	dropStash(out)
+	dropStash(Q(out))
 	if !stashed {
 		return nil
 	}
 	back := P(new(V))
-	if err := fromHub[V, P](out, (*V)(back)); err != nil {
+	if err := fromHub[V, H, P, Q](out, (*V)(back)); err != nil {
 		return err
 	}
 	if dropped := difference.Between(field.NewPath("spec"), specOf(in), specOf((*V)(back))); len(dropped) > 0 {
@@ -132,8 +164,8 @@ func specOf(object any) any {
 
 // fromHub works on a copy for the same reason, and here it matters most: the
 // hub object belongs to the watch cache, which every request shares.
-func fromHub[V any, P spoke[V]](in *v1alpha5.VirtualMachine, out *V) error {
-	if err := P(out).ConvertFrom(in.DeepCopy()); err != nil {
+func fromHub[V, H any, P spoke[V], Q hub[H]](in *H, out *V) error {
+	if err := P(out).ConvertFrom(Q(Q(in).DeepCopy())); err != nil {
 		return fmt.Errorf("convert from %s: %w", v1alpha5.GroupVersion, err)
 	}
 	return nil
@@ -141,9 +173,10 @@ func fromHub[V any, P spoke[V]](in *v1alpha5.VirtualMachine, out *V) error {
 
 // dropStash removes the stash, which belongs to the older version's form of an
 // object and would otherwise be stored, and grow, with each write.
-func dropStash(vm *v1alpha5.VirtualMachine) {
-	delete(vm.Annotations, utilconversion.AnnotationKey)
-	if len(vm.Annotations) == 0 {
-		vm.Annotations = nil
+func dropStash(object metav1.Object) {
+	annotations := object.GetAnnotations()
+	delete(annotations, utilconversion.AnnotationKey)
+	if len(annotations) == 0 {
+		object.SetAnnotations(nil)
 	}
 }

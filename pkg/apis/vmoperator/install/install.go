@@ -34,16 +34,17 @@ func Versions() []schema.GroupVersion {
 // something else under one of its names, which only a mistake in the program
 // can bring about.
 func Install(scheme *runtime.Scheme) {
-	scheme.AddKnownTypes(internal, &v1alpha5.VirtualMachine{}, &v1alpha5.VirtualMachineList{})
-	scheme.AddKnownTypes(v1alpha5.GroupVersion, &v1alpha5.VirtualMachine{}, &v1alpha5.VirtualMachineList{})
-	scheme.AddKnownTypes(v1alpha4.GroupVersion, &v1alpha4.VirtualMachine{}, &v1alpha4.VirtualMachineList{})
-	scheme.AddKnownTypes(v1alpha3.GroupVersion, &v1alpha3.VirtualMachine{}, &v1alpha3.VirtualMachineList{})
-	scheme.AddKnownTypes(v1alpha2.GroupVersion, &v1alpha2.VirtualMachine{}, &v1alpha2.VirtualMachineList{})
-	scheme.AddKnownTypes(v1alpha1.GroupVersion, &v1alpha1.VirtualMachine{}, &v1alpha1.VirtualMachineList{})
+	scheme.AddKnownTypes(internal, &v1alpha5.VirtualMachine{}, &v1alpha5.VirtualMachineList{}, &v1alpha5.VirtualMachineClass{}, &v1alpha5.VirtualMachineClassList{})
+	scheme.AddKnownTypes(v1alpha5.GroupVersion, &v1alpha5.VirtualMachine{}, &v1alpha5.VirtualMachineList{}, &v1alpha5.VirtualMachineClass{}, &v1alpha5.VirtualMachineClassList{})
+	scheme.AddKnownTypes(v1alpha4.GroupVersion, &v1alpha4.VirtualMachine{}, &v1alpha4.VirtualMachineList{}, &v1alpha4.VirtualMachineClass{}, &v1alpha4.VirtualMachineClassList{})
+	scheme.AddKnownTypes(v1alpha3.GroupVersion, &v1alpha3.VirtualMachine{}, &v1alpha3.VirtualMachineList{}, &v1alpha3.VirtualMachineClass{}, &v1alpha3.VirtualMachineClassList{})
+	scheme.AddKnownTypes(v1alpha2.GroupVersion, &v1alpha2.VirtualMachine{}, &v1alpha2.VirtualMachineList{}, &v1alpha2.VirtualMachineClass{}, &v1alpha2.VirtualMachineClassList{})
+	scheme.AddKnownTypes(v1alpha1.GroupVersion, &v1alpha1.VirtualMachine{}, &v1alpha1.VirtualMachineList{}, &v1alpha1.VirtualMachineClass{}, &v1alpha1.VirtualMachineClassList{})
 
 	for _, version := range Versions() {
 		metav1.AddToGroupVersion(scheme, version)
 	}
 	utilruntime.Must(scheme.SetVersionPriority(Versions()...))
 	utilruntime.Must(addVirtualMachineConversions(scheme))
+	utilruntime.Must(addVirtualMachineClassConversions(scheme))
 }
