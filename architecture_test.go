@@ -77,6 +77,32 @@ func TestImports(t *testing.T) {
 	}
 }
 
+// TestNoKindKnowsAnother holds the kinds apart: what one needs of another it declares, and pkg/apiserver hands it over.
+func TestNoKindKnowsAnother(t *testing.T) {
+	const kinds = module + "pkg/registry/"
+	kind := func(path string) string {
+		rest, found := strings.CutPrefix(path, kinds)
+		if !found {
+			return ""
+		}
+		name, _, _ := strings.Cut(rest, "/")
+		return name
+	}
+	found := map[string]bool{}
+	for importer, imported := range dependencies(t, "./pkg/registry/...") {
+		here := kind(importer)
+		found[here] = true
+		for _, path := range imported {
+			if there := kind(path); there != "" && there != here {
+				t.Errorf("%s is built from %s: no kind knows another, and the frame knows none", importer, path)
+			}
+		}
+	}
+	if !found["virtualmachine"] {
+		t.Errorf("the kinds do not lie below %s: found %v", kinds, found)
+	}
+}
+
 // sameTree says whether a package lies in the tree that a pattern names: a
 // rule against our own packages does not mean the ruled ones.
 func sameTree(path, pattern string) bool {
