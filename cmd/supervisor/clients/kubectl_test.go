@@ -33,7 +33,11 @@ func TestKubectlDiscovers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"virtualmachines", "vm", group + "/v1alpha5", "true", "VirtualMachine", "create,delete,deletecollection,get,list,patch,update,watch"}
+	const verbs = "create,delete,deletecollection,get,list,patch,update,watch"
+	want := []string{
+		"virtualmachineclasses", "vmclass", group + "/v1alpha5", "true", "VirtualMachineClass", verbs,
+		"virtualmachines", "vm", group + "/v1alpha5", "true", "VirtualMachine", verbs,
+	}
 	if diff := cmp.Diff(want, strings.Fields(out)); diff != "" {
 		t.Errorf("api-resources (-want +got):\n%s", diff)
 	}
