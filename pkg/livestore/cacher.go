@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/registry/generic"
@@ -59,6 +60,10 @@ func Cached(below storage.Interface) generic.StorageDecorator {
 	}
 }
 
+// stopPatience is how long a cache may take to stop. Upstream's never does when more events are under way than it has
+// room for as it is told to: whoever hands it the next one waits for ever, and Stop for that one.
+const stopPatience = 5 * time.Second
+
 func decorate(below storage.Interface, config cacher.Config) (storage.Interface, factory.DestroyFunc, error) {
 	c, err := cacher.NewCacherFromConfig(config)
 	if err != nil {
@@ -68,8 +73,16 @@ func decorate(below storage.Interface, config cacher.Config) (storage.Interface,
 	var once sync.Once
 	destroy := func() {
 		once.Do(func() {
-			delegator.Stop()
-			c.Stop()
+			stopped := make(chan struct{})
+			go func() {
+				defer close(stopped)
+				delegator.Stop()
+				c.Stop()
+			}()
+			select {
+			case <-stopped:
+			case <-time.After(stopPatience):
+			}
 		})
 	}
 	return delegator, destroy, nil
