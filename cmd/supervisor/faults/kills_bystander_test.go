@@ -4,6 +4,7 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"maps"
@@ -29,6 +30,7 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/generated/clientset/versioned"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 const (
@@ -113,16 +115,21 @@ func newBystanders(t *testing.T, f *faulty, journal *log.Logger) *bystanders {
 		t.Fatal(err)
 	}
 	b.namespace = made
-	list, err := b.machines.Resource(supervisortest.Machines).Namespace(quiet).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, item := range list.Items {
-		b.served[item.GetName()] = string(item.GetUID())
-	}
-	if b.before, err = newKillCheck(t, f, nil, b).everything(ctx); err != nil {
-		t.Fatal(err)
-	}
+	// A folder is served once it has been granted its name, a moment after the server is ready.
+	waittest.Within(t, time.Minute, "what there is of others", func(ctx context.Context) error {
+		list, err := b.machines.Resource(supervisortest.Machines).Namespace(quiet).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		if len(list.Items) == 0 {
+			return errors.New("no machine is served")
+		}
+		for _, item := range list.Items {
+			b.served[item.GetName()] = string(item.GetUID())
+		}
+		b.before, err = newKillCheck(t, f, nil, b).everything(ctx)
+		return err
+	})
 	return b
 }
 
