@@ -18,9 +18,6 @@ import (
 const PauseKey = "vmservice.virtualmachine.pause"
 
 const (
-	typeMachine = "VirtualMachine"
-	typeFolder  = "Folder"
-
 	pathName            = "name"
 	pathParent          = "parent"
 	pathInstanceUUID    = "config.instanceUuid"
@@ -52,15 +49,15 @@ func read(ctx context.Context, client *vim25.Client, id, root facts.ID) (reading
 		This: client.ServiceContent.PropertyCollector,
 		SpecSet: []types.PropertyFilterSpec{{
 			PropSet: []types.PropertySpec{
-				{Type: typeMachine, PathSet: []string{pathName, pathParent, pathInstanceUUID, pathTemplate, pathChangeVersion,
+				{Type: facts.TypeMachine, PathSet: []string{pathName, pathParent, pathInstanceUUID, pathTemplate, pathChangeVersion,
 					pathRecord, pathPause, pathPowerState, pathConnectionState, pathToolsRunning, pathQuestion}},
-				{Type: typeFolder, PathSet: []string{pathParent}},
+				{Type: facts.TypeFolder, PathSet: []string{pathParent}},
 			},
 			ObjectSet: []types.ObjectSpec{{
 				Obj: types.ManagedObjectReference{Type: id.Type, Value: id.Value},
 				SelectSet: []types.BaseSelectionSpec{
-					&types.TraversalSpec{Type: typeMachine, Path: pathParent, SelectSet: []types.BaseSelectionSpec{up}},
-					&types.TraversalSpec{SelectionSpec: *up, Type: typeFolder, Path: pathParent, SelectSet: []types.BaseSelectionSpec{up}},
+					&types.TraversalSpec{Type: facts.TypeMachine, Path: pathParent, SelectSet: []types.BaseSelectionSpec{up}},
+					&types.TraversalSpec{SelectionSpec: *up, Type: facts.TypeFolder, Path: pathParent, SelectSet: []types.BaseSelectionSpec{up}},
 				},
 			}},
 		}},
@@ -76,7 +73,7 @@ func read(ctx context.Context, client *vim25.Client, id, root facts.ID) (reading
 			switch {
 			case object.Obj.Type == id.Type && object.Obj.Value == id.Value:
 				machine = properties(object)
-			case object.Obj.Type == typeFolder:
+			case object.Obj.Type == facts.TypeFolder:
 				parents[object.Obj.Value] = refOf(properties(object)[pathParent])
 			}
 		}
@@ -114,7 +111,7 @@ func folders(from string, parents map[string]string, root facts.ID) []facts.ID {
 		if !known {
 			return nil
 		}
-		chain = append(chain, facts.ID{VCenter: root.VCenter, Type: typeFolder, Value: at})
+		chain = append(chain, facts.ID{VCenter: root.VCenter, Type: facts.TypeFolder, Value: at})
 		if at == root.Value {
 			return chain
 		}
