@@ -41,9 +41,14 @@ func (g *gate) serve(next http.Handler, w http.ResponseWriter, r *http.Request) 
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		if !changes(calledMethod(body)) {
+		method := calledMethod(body)
+		if !changes(method) {
 			next.ServeHTTP(w, r)
 			return
+		}
+		if licensed(method) {
+			licence.RLock()
+			defer licence.RUnlock()
 		}
 	} else if !deploys(r.URL.Path) {
 		next.ServeHTTP(w, r)
@@ -133,15 +138,27 @@ func calledMethod(request []byte) string {
 // is the session's own.
 func changes(method string) bool {
 	switch method {
-	case "CreateFolder", "CreateDatacenter", "CreateStoragePod", "CreateResourcePool", "CreateVApp", "DestroyChildren", "UpdateConfig",
-		"UpdateChildResourceConfiguration", "UnregisterVM", "UnregisterVApp", "ImportVApp", "MarkAsTemplate", "MarkAsVirtualMachine",
-		"ShutdownGuest", "StandbyGuest", "RebootGuest", "RefreshStorageInfo", "MakeDirectory", "DeleteFile", "RefreshDatastore",
-		"CreateLocalDatastore", "CreateNasDatastore", "CreateVmfsDatastore", "RemoveDatastore", "SetCustomValue", "SetField",
-		"SetEntityPermissions", "ResetEntityPermissions", "RemoveEntityPermission", "AddPortGroup", "RemovePortGroup",
-		"AddVirtualSwitch", "RemoveVirtualSwitch", "HttpNfcLeaseComplete", "HttpNfcLeaseAbort":
+	case "CreateFolder", "CreateDatacenter", "CreateCluster", "CreateClusterEx", "CreateStoragePod",
+		"CreateResourcePool", "CreateVApp", "DestroyChildren", "UpdateConfig",
+		"UpdateChildResourceConfiguration", "UnregisterVM", "UnregisterVApp", "ImportVApp",
+		"MarkAsTemplate", "MarkAsVirtualMachine", "ShutdownGuest", "StandbyGuest", "RebootGuest",
+		"RefreshStorageInfo", "MakeDirectory", "DeleteFile", "RefreshDatastore", "CreateLocalDatastore",
+		"CreateNasDatastore", "CreateVmfsDatastore", "RemoveDatastore", "SetCustomValue", "SetField",
+		"SetEntityPermissions", "ResetEntityPermissions", "RemoveEntityPermission", "AddPortGroup",
+		"RemovePortGroup", "AddVirtualSwitch", "RemoveVirtualSwitch", "HttpNfcLeaseComplete",
+		"HttpNfcLeaseAbort":
 		return true
 	}
 	return strings.HasSuffix(method, "_Task")
+}
+
+// licensed says whether a method adds what the simulator gives a licence to.
+func licensed(method string) bool {
+	switch method {
+	case "CreateCluster", "CreateClusterEx", "AddHost_Task", "AddStandaloneHost_Task":
+		return true
+	}
+	return false
 }
 
 // deploys says whether a REST call makes a machine, or an item of one.

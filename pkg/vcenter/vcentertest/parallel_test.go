@@ -15,6 +15,30 @@ import (
 	"github.com/vmware/govmomi/vsan/methods"
 )
 
+// TestParallelStarts is about the race detector too: what one simulated vCenter is made of is its own, or guarded.
+func TestParallelStarts(t *testing.T) {
+	t.Parallel()
+	var starting sync.WaitGroup
+	for range 4 {
+		starting.Go(func() {
+			for range 3 {
+				v, err := Start(Options{Inventory: func(ctx context.Context, b *Builder) error {
+					if err := b.Datacenter(ctx, "DC0"); err != nil {
+						return err
+					}
+					return b.Cluster(ctx, "cluster-a", "host-1", "host-2", "host-3", "host-4")
+				}})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				v.Close()
+			}
+		})
+	}
+	starting.Wait()
+}
+
 // TestParallelWork is about the race detector: clients of their own work on machines of their own, all of which lie on
 // one datastore, run on one host and in one pool, while others read and rearrange what is around them.
 func TestParallelWork(t *testing.T) {

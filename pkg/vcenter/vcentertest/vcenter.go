@@ -179,16 +179,17 @@ func requireLoopback(addr string) error {
 	return nil
 }
 
-// makingService is held while the simulator makes a model: it writes to a licence that all of its models share.
-var makingService sync.Mutex
+// licence guards what all of the simulator's models share: the making of a model writes to it, and a host or a cluster
+// that joins a model reads it.
+var licence sync.RWMutex
 
 // newService makes an empty model and registers everything that answers at the
 // address. It does what the simulator's own NewServer does, which opens a
 // listener that cannot be closed under waiting clients.
 func (v *VCenter) newService() {
-	makingService.Lock()
+	licence.Lock()
 	ctx, instance := simulator.NewServiceInstance(simulator.NewContext(), vpx.ServiceContent, vpx.RootFolder)
-	makingService.Unlock()
+	licence.Unlock()
 	v.service = simulator.New(ctx, instance)
 	registry := ctx.Map
 
