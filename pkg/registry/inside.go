@@ -96,8 +96,8 @@ func (i Inside[T, L]) Create(ctx context.Context, object *T) (created bool, err 
 	return err == nil, StatusError(err, i.kind.GroupResource(), accessor.GetName())
 }
 
-// Release removes the kind's finalizer from the object of that uid, so that it goes if it was the last. It is not an error
-// when the object or the finalizer is gone.
+// Release removes the kind's finalizer from the object of that uid, so that it goes if it was the last. Nobody else can. It
+// is not an error when the object or the finalizer is gone.
 func (i Inside[T, L]) Release(ctx context.Context, namespace, name string, uid types.UID) error {
 	without := func(_ context.Context, object, _ runtime.Object) (runtime.Object, error) {
 		accessor, err := meta.Accessor(object)
@@ -107,7 +107,8 @@ func (i Inside[T, L]) Release(ctx context.Context, namespace, name string, uid t
 		accessor.SetFinalizers(slices.DeleteFunc(accessor.GetFinalizers(), func(f string) bool { return f == i.kind.Finalizer }))
 		return object, nil
 	}
-	_, _, err := i.direct.Update(request.WithNamespace(ctx, namespace), name, rest.WrapUpdatedObjectInfo(sameUID{uid}, without),
+	ctx = context.WithValue(request.WithNamespace(ctx, namespace), releasing{}, true)
+	_, _, err := i.direct.Update(ctx, name, rest.WrapUpdatedObjectInfo(sameUID{uid}, without),
 		rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{FieldManager: vsphere.FieldManager})
 	if apierrors.IsNotFound(err) {
 		return nil

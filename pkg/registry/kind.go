@@ -36,7 +36,7 @@ type Kind[T, L any] struct {
 
 	// Rules make it writable. Nil: it can be read only.
 	Rules *Rules[T]
-	// Finalizer is on every object, from the beginning to the end. Empty: there is none.
+	// Finalizer is on every object, from the beginning to the end: only Release takes it off. Empty: there is none.
 	Finalizer string
 	// Stash is the annotation in which objects of older versions carry what those cannot say. Empty: there is none.
 	Stash string
@@ -49,7 +49,7 @@ type Kind[T, L any] struct {
 }
 
 // Rules are what becomes of an object on its way in, and what is wrong with it. What the frame does for every kind comes
-// before: status is kept, the finalizer stays, generation counts the changes of spec. Each may be nil.
+// before: status is kept, the finalizer stays until it is released, generation counts the changes of spec. Each may be nil.
 type Rules[T any] struct {
 	PrepareCreate  func(ctx context.Context, object *T)
 	PrepareUpdate  func(ctx context.Context, object, before *T)

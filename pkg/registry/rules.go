@@ -81,8 +81,7 @@ func (s strategy[T, L]) PrepareForUpdate(ctx context.Context, obj, old runtime.O
 		prepare(ctx, object, before)
 	}
 	after, was2 := metaOf(object), metaOf(before)
-	// A PUT of a manifest without our finalizer must not let a later deletion pass the controller by. Who wants to be rid of
-	// it deletes the object first.
+	// A PUT of a manifest without our finalizer must not let a later deletion pass the controller by.
 	if was2.GetDeletionTimestamp() == nil && slices.Contains(was2.GetFinalizers(), s.kind.Finalizer) {
 		s.keepFinalizer(after)
 	}
@@ -120,10 +119,30 @@ func (s strategy[T, L]) Validate(ctx context.Context, obj runtime.Object) field.
 func (s strategy[T, L]) ValidateUpdate(ctx context.Context, obj, old runtime.Object) field.ErrorList {
 	object, ok := any(obj).(*T)
 	before, was := any(old).(*T)
-	if !ok || !was || s.kind.Rules.ValidateUpdate == nil {
+	if !ok || !was {
 		return nil
 	}
-	return s.kind.Rules.ValidateUpdate(ctx, object, before)
+	errs := s.validateFinalizer(ctx, metaOf(object), metaOf(before))
+	if s.kind.Rules.ValidateUpdate != nil {
+		errs = append(errs, s.kind.Rules.ValidateUpdate(ctx, object, before)...)
+	}
+	return errs
+}
+
+// releasing marks the context of the one update that may take the kind's finalizer off: Release's. No request has it.
+type releasing struct{}
+
+// validateFinalizer refuses to have an object that is being deleted go before its controller has done what the deletion
+// takes: without the finalizer it would be destroyed at once, or leave behind what belongs to it.
+func (s strategy[T, L]) validateFinalizer(ctx context.Context, object, before metav1.Object) field.ErrorList {
+	ours := s.kind.Finalizer
+	removed := slices.Contains(before.GetFinalizers(), ours) && !slices.Contains(object.GetFinalizers(), ours)
+	if ours == "" || !removed || ctx.Value(releasing{}) != nil {
+		return nil
+	}
+	return field.ErrorList{field.Forbidden(field.NewPath("metadata", "finalizers"),
+		ours+" is removed by the server alone, once all is done that the deletion takes: leave it in the list; "+
+			"what the deletion waits for is told by the conditions and Events of the object")}
 }
 
 func (strategy[T, L]) WarningsOnCreate(context.Context, runtime.Object) []string { return nil }

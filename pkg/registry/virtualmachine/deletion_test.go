@@ -39,12 +39,59 @@ func TestDeleteMarksAndTheControllerFinishes(t *testing.T) {
 			t.Fatalf("%s after its deletion: %+v", name, marked.ObjectMeta)
 		}
 		// As the controller does once it has powered the machine off.
-		if got := server.do("PATCH", path("v1alpha5", "/"+name), mergeType, `{"metadata":{"finalizers":[]}}`); got.code != http.StatusOK {
-			t.Fatalf("finalize %s: %d %s", name, got.code, got.body)
+		if err := server.machines.Inside().Release(t.Context(), "team-a", name, marked.UID); err != nil {
+			t.Fatalf("finalize %s: %v", name, err)
 		}
 		if _, err := server.machines.Inside().Get(t.Context(), "team-a", name); !apierrors.IsNotFound(err) {
 			t.Fatalf("%s after its finalizer went: %v", name, err)
 		}
+	}
+}
+
+// Without its finalizer a machine that is being deleted would be destroyed at once: with no word to its guest, and whether
+// it is paused or its owner has thought better of it.
+func TestOnlyTheControllerLetsGo(t *testing.T) {
+	made, allowed := deletable()
+	server := newServer(t, made, allowed)
+	const hold = "example.com/hold"
+	finalizers := func() []string { return server.stored("allowed").Finalizers }
+	patch := func(body string) answer { return server.do("PATCH", path("v1alpha5", "/allowed"), mergeType, body) }
+	if got := patch(fmt.Sprintf(`{"metadata":{"finalizers":[%q,%q]}}`, hold, vmoperator.MachineFinalizer)); got.code != http.StatusOK {
+		t.Fatalf("a finalizer of the client's: %d %s", got.code, got.body)
+	}
+	if got := server.do("DELETE", path("v1alpha5", "/allowed"), "", nil); got.code != http.StatusOK {
+		t.Fatalf("delete: %d %s", got.code, got.body)
+	}
+	put := server.stored("allowed").DeepCopy()
+	put.APIVersion, put.Kind = v1alpha5.GroupVersion.String(), "VirtualMachine"
+	put.Finalizers = []string{hold}
+	for _, request := range []struct {
+		method, version, contentType string
+		body                         any
+	}{
+		{"PATCH", "v1alpha5", mergeType, `{"metadata":{"finalizers":null}}`},
+		{"PATCH", "v1alpha5", mergeType, fmt.Sprintf(`{"metadata":{"finalizers":[%q]}}`, hold)},
+		{"PATCH", "v1alpha1", mergeType, `{"metadata":{"finalizers":[]}}`},
+		{"PATCH", "v1alpha5", "application/json-patch+json", `[{"op":"remove","path":"/metadata/finalizers"}]`},
+		{"PUT", "v1alpha5", "application/json", put},
+	} {
+		got := server.do(request.method, path(request.version, "/allowed"), request.contentType, request.body)
+		if message := got.status(t).Message; got.code != http.StatusUnprocessableEntity || !strings.Contains(message, "metadata.finalizers: Forbidden: "+vmoperator.MachineFinalizer) {
+			t.Errorf("%s %v: %d %s", request.method, request.body, got.code, message)
+		}
+		if diff := cmp.Diff([]string{hold, vmoperator.MachineFinalizer}, finalizers()); diff != "" {
+			t.Fatalf("finalizers (-want +got):\n%s", diff)
+		}
+	}
+	if err := server.machines.Inside().Update(t.Context(), "team-a", "allowed", func(m *v1alpha5.VirtualMachine) { m.Finalizers = nil }); err == nil {
+		t.Error("an update inside the process let go")
+	}
+	// The client's own is the client's.
+	if got := patch(fmt.Sprintf(`{"metadata":{"finalizers":[%q]}}`, vmoperator.MachineFinalizer)); got.code != http.StatusOK {
+		t.Errorf("the client's own: %d %s", got.code, got.body)
+	}
+	if diff := cmp.Diff([]string{vmoperator.MachineFinalizer}, finalizers()); diff != "" {
+		t.Errorf("finalizers (-want +got):\n%s", diff)
 	}
 }
 

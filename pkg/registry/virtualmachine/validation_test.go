@@ -122,6 +122,18 @@ func TestValidateUpdate(t *testing.T) {
 		"misspelt reclaim policy": {func(vm, _ *v1alpha5.VirtualMachine) {
 			vm.Annotations = map[string]string{vsphere.ReclaimPolicyAnnotation: "delete"}
 		}, field.ErrorList{field.NotSupported(field.NewPath("metadata", "annotations").Key(vsphere.ReclaimPolicyAnnotation), "delete", []string{"Delete", "Retain"})}},
+		"the end of a deletion that is under way": {func(vm, old *v1alpha5.VirtualMachine) {
+			old.DeletionTimestamp = &metav1.Time{Time: created}
+			old.Finalizers = append(old.Finalizers, "example.com/other")
+			vm.DeletionTimestamp, vm.Finalizers = old.DeletionTimestamp, nil
+		}, field.ErrorList{field.Forbidden(field.NewPath("metadata", "finalizers"), "vmoperator.vmware.com/virtualmachine is removed by the server "+
+			"alone, once all is done that the deletion takes: leave it in the list; what the deletion waits for is told by the "+
+			"conditions and Events of the object")}},
+		"a finalizer of somebody else's": {func(vm, old *v1alpha5.VirtualMachine) {
+			old.DeletionTimestamp = &metav1.Time{Time: created}
+			old.Finalizers = append(old.Finalizers, "example.com/other")
+			vm.DeletionTimestamp = old.DeletionTimestamp
+		}, nil},
 		"a misspelt one that was there": {func(vm, old *v1alpha5.VirtualMachine) {
 			vm.Annotations = map[string]string{vsphere.ReclaimPolicyAnnotation: "delete"}
 			old.Annotations = vm.Annotations
@@ -167,7 +179,7 @@ func TestPrepareForUpdate(t *testing.T) {
 				vm.Finalizers = []string{"example.com/other", vmoperator.MachineFinalizer}
 			},
 		},
-		"the finalizer goes once the machine is being deleted": {
+		"what a client wants of the finalizer of a machine that is being deleted is left to the validation": {
 			func(vm, old *v1alpha5.VirtualMachine) {
 				old.DeletionTimestamp = &metav1.Time{Time: created}
 				vm.DeletionTimestamp = old.DeletionTimestamp

@@ -5,7 +5,6 @@ package vspherenamespace
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -93,12 +92,6 @@ func (r *rights) mayUpdate(ctx context.Context, object, before *v1alpha1.Namespa
 	}
 	if !sameButForOwners(object, before) {
 		if err := r.mayAdminister(ctx, before.Name); err != nil {
-			return err
-		}
-	}
-	holds := func(n *v1alpha1.Namespace) bool { return slices.Contains(n.Finalizers, v1alpha1.NamespaceFinalizer) }
-	if holds(before) && !holds(object) {
-		if err := r.mayLetGo(ctx, before.Name); err != nil {
 			return err
 		}
 	}

@@ -171,13 +171,6 @@ func (r *rights) mayAdminister(ctx context.Context, name string) error {
 		"that takes the right to update vSphere Namespaces in the whole cluster")
 }
 
-// mayLetGo refuses a caller who ends a vSphere Namespace before what Pacific made for
-// it is gone from vCenter: resource pools and machines would be left over.
-func (r *rights) mayLetGo(ctx context.Context, name string) error {
-	return r.require(ctx, "update", "", name, "cannot remove the finalizer "+v1alpha1.NamespaceFinalizer+": "+
-		"that takes the right to update vSphere Namespaces in the whole cluster")
-}
-
 // mayTakeOver refuses a caller who takes what others made in vCenter. Who may
 // change all vSphere Namespaces may.
 func (r *rights) mayTakeOver(ctx context.Context, name string) error {
