@@ -31,7 +31,8 @@ const stalled = 3 * time.Minute
 // vCenter, so that /readyz tells the truth. The Deployment's own readiness probe
 // leaves both out (/readyz?exclude=vcenter&exclude=inventory): what was read last is
 // still served meanwhile. storage fails until every kind
-// that the inventory feeds was read once.
+// that the inventory feeds was read once. What is polled has a path of its own,
+// /readyz/<resource>, which /readyz leaves out: see registry.ServePolled.
 type probes struct {
 	session    *vcenter.Session
 	inventory  Inventory
@@ -50,7 +51,23 @@ func addProbes(server *genericapiserver.GenericAPIServer, p probes) error {
 	if err := server.AddLivezChecks(0, healthz.NamedCheck("inventory-loop", p.inventoryLive)); err != nil {
 		return fmt.Errorf("add liveness checks: %w", err)
 	}
+	for _, kind := range p.kinds {
+		if kind.Polled() {
+			server.Handler.NonGoRestfulMux.Handle("/readyz/"+kind.GroupResource().Resource, ownCheck(kind))
+		}
+	}
 	return nil
+}
+
+// ownCheck answers as the library does for one check alone.
+func ownCheck(kind interface{ ReadinessCheck() error }) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if err := kind.ReadinessCheck(); err != nil {
+			http.Error(w, fmt.Sprintf("internal server error: %v", err), http.StatusInternalServerError)
+			return
+		}
+		_, _ = fmt.Fprint(w, "ok")
+	})
 }
 
 func (p probes) readiness() []healthz.HealthChecker {

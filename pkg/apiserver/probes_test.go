@@ -5,6 +5,9 @@ package apiserver
 import (
 	"crypto/rand"
 	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,6 +19,9 @@ import (
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/login"
 	"github.com/openpacific/pacific/pkg/login/token"
+	"github.com/openpacific/pacific/pkg/registry"
+	"github.com/openpacific/pacific/pkg/registry/topology"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 // TestReadinessCountsLogins holds a server with a login service to be ready only
@@ -57,4 +63,42 @@ func TestReadinessCountsLogins(t *testing.T) {
 	if diff := cmp.Diff([]string{"vcenter", "inventory", "leader", "storage", "client-ca", "records"}, names); diff != "" {
 		t.Errorf("checks of a server without a login service (-want +got):\n%s", diff)
 	}
+}
+
+// TestPolledKindsAreReadyByThemselves has a kind that cannot be read: it has a check of its own, and the server's does not
+// look at it.
+func TestPolledKindsAreReadyByThemselves(t *testing.T) {
+	prepared()
+	frame := newFrame(nil, nil, nil)
+	frame.Sequence.Begin(1)
+	server, _ := (&world{t: t}).server(frame)
+	trouble := errors.New("a content library is dead")
+	kind, err := registry.ServePolled(frame, topology.Zones(), func() error { return trouble })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { registry.Destroy(kind) })
+	checked := probes{kinds: []registry.Served{kind}}
+	if err := addProbes(server, checked); err != nil {
+		t.Fatal(err)
+	}
+	ask := func() *httptest.ResponseRecorder {
+		answer := httptest.NewRecorder()
+		server.Handler.NonGoRestfulMux.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/readyz/zones", nil))
+		return answer
+	}
+	if got := ask(); got.Code != http.StatusInternalServerError || !strings.Contains(got.Body.String(), trouble.Error()) {
+		t.Errorf("its own check: %d %s", got.Code, got.Body)
+	}
+	for _, check := range checked.readiness() {
+		if check.Name() == "storage" {
+			if err := check.Check(nil); err != nil {
+				t.Errorf("the server is not ready for it: %v", err)
+			}
+		}
+	}
+	kind.Open()
+	kind.ShowAll()
+	trouble = nil
+	waittest.Eventually(t, "its own check is content", func() bool { return ask().Code == http.StatusOK })
 }

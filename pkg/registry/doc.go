@@ -3,10 +3,11 @@
 // Package registry is the frame around every kind that is served.
 //
 // A Kind is a descriptor, one struct literal: names, versions, columns, fields to select by, rules for what is written,
-// refusals, and who is shown what. There are three ways to serve one:
+// refusals, and who is shown what. There are four ways to serve one:
 //
 //	ServeLive      vCenter holds it: a projection feeds it, and a backend carries out what is written
 //	ServeReadOnly  vCenter holds it, and nobody writes
+//	ServePolled    vCenter holds it and tells of no changes: somebody asks again and again, and nobody writes
 //	ServeDeclared  it exists in no vCenter: somebody declares it, and upstream's storage keeps it in etcd
 //
 // The frame owns the rest, once: store, codec, keys, endpoints and their errors, group installation at all versions, kept

@@ -29,6 +29,8 @@ type reading[T, L any] struct {
 	clock clock.PassiveClock
 	// shown is what a Sight that hides showed to whom.
 	shown *memory
+	// polled says why nothing was read yet; nil for a kind that is not polled.
+	polled *poll
 }
 
 var (
@@ -52,8 +54,22 @@ func (r *reading[T, L]) NewList() runtime.Object { return r.store.NewList() }
 // Destroy implements rest.Storage.
 func (r *reading[T, L]) Destroy() { r.store.Destroy() }
 
-// ReadinessCheck implements rest.StorageWithReadiness.
-func (r *reading[T, L]) ReadinessCheck() error { return r.store.ReadinessCheck() }
+// ReadinessCheck implements rest.StorageWithReadiness. The whole process is not ready before all of these are, so that a
+// polled kind is left out.
+func (r *reading[T, L]) ReadinessCheck() error {
+	if r.polled != nil {
+		return nil
+	}
+	return r.store.ReadinessCheck()
+}
+
+// unread says that a polled kind was not read yet.
+func (r *reading[T, L]) unread() error {
+	if r.polled == nil || r.store.ReadinessCheck() == nil {
+		return nil
+	}
+	return r.polled.unread()
+}
 
 // StorageVersion implements rest.StorageVersionProvider.
 func (r *reading[T, L]) StorageVersion() runtime.GroupVersioner { return r.store.StorageVersion() }
@@ -74,6 +90,9 @@ func (r *reading[T, L]) ConvertToTable(ctx context.Context, object, tableOptions
 
 // Get implements rest.Getter.
 func (r *reading[T, L]) Get(ctx context.Context, name string, options *metav1.GetOptions) (runtime.Object, error) {
+	if err := r.unread(); err != nil {
+		return nil, StatusError(err, r.kind.GroupResource(), name)
+	}
 	object, err := r.store.Get(ctx, name, options)
 	if err == nil && r.kind.Sight != nil {
 		object, err = r.see(ctx, name, object)
@@ -86,6 +105,9 @@ func (r *reading[T, L]) Get(ctx context.Context, name string, options *metav1.Ge
 
 // List implements rest.Lister.
 func (r *reading[T, L]) List(ctx context.Context, options *metainternalversion.ListOptions) (runtime.Object, error) {
+	if err := r.unread(); err != nil {
+		return nil, StatusError(err, r.kind.GroupResource(), "")
+	}
 	var list runtime.Object
 	var err error
 	if r.kind.Sight != nil {
@@ -101,6 +123,9 @@ func (r *reading[T, L]) List(ctx context.Context, options *metainternalversion.L
 
 // Watch implements rest.Watcher.
 func (r *reading[T, L]) Watch(ctx context.Context, options *metainternalversion.ListOptions) (watch.Interface, error) {
+	if err := r.unread(); err != nil {
+		return nil, StatusError(err, r.kind.GroupResource(), "")
+	}
 	var events watch.Interface
 	var err error
 	if r.kind.Sight != nil {

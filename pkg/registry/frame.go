@@ -64,6 +64,7 @@ func NewScheme(groups ...func(*runtime.Scheme)) *runtime.Scheme {
 type Resource[T, L any] struct {
 	kind   *Kind[T, L]
 	feed   *Feed                  // nil for a declared kind
+	polled *poll                  // nil for a kind that is not polled
 	store  *genericregistry.Store // for clients
 	direct *genericregistry.Store // for this process: no rights are asked for
 	reads  *reading[T, L]
@@ -77,6 +78,9 @@ type Served interface {
 	ReadinessCheck() error
 	// GroupResource is its name.
 	GroupResource() schema.GroupResource
+
+	// Polled says that its readiness is its own: that of the whole process leaves it out.
+	Polled() bool
 
 	versions() []schema.GroupVersion
 	// fed says that the inventory feeds it.
@@ -93,7 +97,7 @@ func ServeLive[T, L any](frame *Frame, kind *Kind[T, L], backend livestore.Backe
 	if kind.Rules == nil {
 		return nil, fmt.Errorf("%s cannot be written: it has no rules", kind.Resource)
 	}
-	return serveLive(frame, kind, backend)
+	return serveLive(frame, kind, backend, frame.Unavailable)
 }
 
 // ServeReadOnly serves a kind that vCenter holds and that can be read only.
@@ -101,10 +105,10 @@ func ServeReadOnly[T, L any](frame *Frame, kind *Kind[T, L]) (*Resource[T, L], e
 	if kind.Rules != nil {
 		return nil, fmt.Errorf("%s has rules for those who write, and cannot be written", kind.Resource)
 	}
-	return serveLive(frame, kind, nil)
+	return serveLive(frame, kind, nil, frame.Unavailable)
 }
 
-func serveLive[T, L any](frame *Frame, kind *Kind[T, L], backend livestore.Backend) (*Resource[T, L], error) {
+func serveLive[T, L any](frame *Frame, kind *Kind[T, L], backend livestore.Backend, unavailable func() error) (*Resource[T, L], error) {
 	if err := kind.check(); err != nil {
 		return nil, err
 	}
@@ -118,7 +122,7 @@ func serveLive[T, L any](frame *Frame, kind *Kind[T, L], backend livestore.Backe
 		Sequence:       frame.Sequence,
 		Clock:          frame.Clock,
 		IsConflict:     func(err error) bool { return errors.Is(err, failure.Conflict) },
-		Unavailable:    frame.Unavailable,
+		Unavailable:    unavailable,
 	})
 	if err != nil {
 		return nil, err
@@ -205,10 +209,13 @@ func (r *Resource[T, L]) Feed() livestore.Mirror { return r.feed }
 
 // ReadinessCheck says why the kind cannot be read yet.
 func (r *Resource[T, L]) ReadinessCheck() error {
-	if err := r.reads.ReadinessCheck(); err != nil {
+	if err := r.reads.store.ReadinessCheck(); err != nil {
+		if r.polled != nil {
+			return r.polled.unread()
+		}
 		return fmt.Errorf("%s: %w", r.kind.Title, err)
 	}
-	return nil
+	return r.polled.check()
 }
 
 // GroupResource is the kind's name.
@@ -216,7 +223,10 @@ func (r *Resource[T, L]) GroupResource() schema.GroupResource { return r.kind.Gr
 
 func (r *Resource[T, L]) versions() []schema.GroupVersion { return r.kind.Versions }
 
-func (r *Resource[T, L]) fed() bool { return r.feed != nil }
+// Polled says that the kind is one that is polled.
+func (r *Resource[T, L]) Polled() bool { return r.polled != nil }
+
+func (r *Resource[T, L]) fed() bool { return r.feed != nil && r.polled == nil }
 
 func (r *Resource[T, L]) destroy() { r.store.Destroy() }
 
@@ -303,7 +313,7 @@ func (w withoutProtobuf) SupportedMediaTypes() []runtime.SerializerInfo {
 }
 
 // Ready says which of the kinds that the inventory feeds cannot be read yet, and why. The others say so by themselves: an
-// etcd that is away does not take the machines with it.
+// etcd that is away, or a dead content library, does not take the machines with it.
 func Ready(kinds ...Served) error {
 	var errs []error
 	for _, kind := range kinds {

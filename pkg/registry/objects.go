@@ -43,7 +43,7 @@ func ServeDeclared[T, L any](frame *Frame, kind *Kind[T, L]) (*Resource[T, L], e
 	case kind.Live:
 		return nil, fmt.Errorf("%s show values that nobody declared, though nothing else is there", kind.Resource)
 	case frame.Objects == nil:
-		return serveLive(frame, kind, nil)
+		return serveLive(frame, kind, nil, frame.Unavailable)
 	}
 	return serve(frame, kind, frame.Objects.decorator(kind.GroupResource(), frame.codec(kind.Versions[0])))
 }

@@ -79,8 +79,17 @@ type Server struct {
 	t   testing.TB
 }
 
-// Serve opens kinds and serves them over HTTP.
+// Serve opens kinds and serves them over HTTP. It returns when they can be read.
 func Serve(t testing.TB, frame *registry.Frame, kinds ...registry.Served) *Server {
+	t.Helper()
+	server := serve(t, frame, kinds...)
+	Open(t, kinds...)
+	t.Cleanup(server.Close)
+	return server
+}
+
+// serve serves kinds that are not opened.
+func serve(t testing.TB, frame *registry.Frame, kinds ...registry.Served) *Server {
 	t.Helper()
 	config := genericapiserver.NewConfig(frame.Codecs)
 	config.ExternalAddress = "127.0.0.1:443"
@@ -99,10 +108,7 @@ func Serve(t testing.TB, frame *registry.Frame, kinds ...registry.Served) *Serve
 	if err := frame.Install(server, kinds...); err != nil {
 		t.Fatal(err)
 	}
-	served := httptest.NewServer(server.Handler)
-	Open(t, kinds...)
-	t.Cleanup(served.Close)
-	return &Server{Server: served, API: server, t: t}
+	return &Server{Server: httptest.NewServer(server.Handler), API: server, t: t}
 }
 
 func asSomebody(handler http.Handler) http.Handler {

@@ -26,6 +26,8 @@ type Suite[T, L any] struct {
 	Object func(namespace, name string) *T
 	// Creates says that clients may create objects.
 	Creates bool
+	// Polled says that the kind is polled.
+	Polled bool
 }
 
 // Run checks that a kind does what every kind does.
@@ -44,6 +46,9 @@ func Run[T, L any](t *testing.T, suite Suite[T, L]) {
 		"a deletion is of what was meant": (*checked[T, L]).deletion,
 	} {
 		t.Run(name, func(t *testing.T) { check(newChecked(t, suite)) })
+	}
+	if suite.Polled {
+		t.Run("what was not read yet", func(t *testing.T) { unread(t, suite) })
 	}
 }
 
@@ -66,6 +71,8 @@ func newChecked[T, L any](t *testing.T, suite Suite[T, L]) *checked[T, L] {
 	case suite.Objects != nil:
 		frame.Objects = suite.Objects(t)
 		c.served, err = registry.ServeDeclared(frame, c.kind)
+	case suite.Polled:
+		c.served, err = registry.ServePolled(frame, c.kind, nil)
 	case c.kind.Rules == nil:
 		c.served, err = registry.ServeReadOnly(frame, c.kind)
 	default:
