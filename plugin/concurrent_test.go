@@ -79,15 +79,17 @@ func TestManyNamespaces(t *testing.T) {
 		Workloads: "[" + strings.Join(many, ",") + "]",
 	})
 	for range 2 {
-		started := time.Now()
-		out, err := login(t, world, home, "10.0.1.50", "-o", "name").Output()
+		command := login(t, world, home, "10.0.1.50", "-o", "name")
+		out, err := command.Output()
 		if lines := strings.Count(string(out), "\n"); err != nil || lines != 501 {
 			t.Fatalf("%d contexts, %v", lines, err)
 		}
-		if took := time.Since(started); took > 2*time.Second {
-			t.Errorf("it took %v", took)
+		// What it costs the processor, and not how long it takes beside other tests: a file that is written once for each
+		// entry costs many times that.
+		if cost := command.ProcessState.UserTime() + command.ProcessState.SystemTime(); cost > 5*time.Second {
+			t.Errorf("it cost %v of processor time", cost)
 		} else {
-			t.Logf("it took %v", took)
+			t.Logf("it cost %v of processor time", cost)
 		}
 	}
 }

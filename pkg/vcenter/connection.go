@@ -157,6 +157,10 @@ func (c *caller) RoundTrip(ctx context.Context, req, res soap.HasFault) error {
 	}
 	start := c.session.config.Clock.Now()
 	err := c.next.RoundTrip(ctx, req, res)
+	if c.connection.lifetime.Err() != nil {
+		// A call that was on its way when the connection was closed left its socket open.
+		c.connection.sockets.CloseIdleConnections()
+	}
 	c.session.config.Metrics.called(method, c.session.config.Clock.Since(start), err)
 	switch method {
 	case "Login", "Logout":
