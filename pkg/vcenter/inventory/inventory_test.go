@@ -148,7 +148,10 @@ func startAt(t *testing.T, v *vcentertest.VCenter, config vcenter.Config, change
 	if config.CredentialsFile == "" {
 		config.CredentialsFile = v.CredentialsFile(t)
 	}
-	config.KeepAlive, config.CallTimeout = 200*time.Millisecond, 5*time.Second
+	config.KeepAlive = 200 * time.Millisecond
+	if config.CallTimeout == 0 {
+		config.CallTimeout = 5 * time.Second
+	}
 	s, err := vcenter.NewSession(config)
 	if err != nil {
 		t.Fatal(err)

@@ -183,11 +183,14 @@ func TestTenThousandMachines(t *testing.T) {
 		t.Errorf("%d changed in the same set again", got)
 	}
 	again := time.Since(start)
-	start = time.Now()
-	if got := apply(false, []types.ObjectUpdate{update("modify", updates[7].Obj, set("config.property3", "other"))}); got != 1 {
-		t.Errorf("%d changed, want 1", got)
+	change := time.Hour // The best of ten: the others may have been interrupted.
+	for i := range 10 {
+		start = time.Now()
+		if got := apply(false, []types.ObjectUpdate{update("modify", updates[7].Obj, set("config.property3", fmt.Sprint("other", i)))}); got != 1 {
+			t.Errorf("%d changed, want 1", got)
+		}
+		change = min(change, time.Since(start))
 	}
-	change := time.Since(start)
 	t.Logf("full set %v, the same again %v, one change %v", first, again, change)
 	// Ten times what it takes, for a slow machine with the race detector on.
 	if first > 5*time.Second || again > 5*time.Second || change > 20*time.Millisecond {

@@ -474,7 +474,7 @@ func TestStaleVersionIsRefusedAndTriedAgain(t *testing.T) {
 	// vCenter says again and again that there was another change: that comes out as a conflict, and writes nothing.
 	v.AddFault(vcentertest.Fault{Method: "ReconfigVM_Task", Fault: &types.ConcurrentAccess{}})
 	before := a.option(vm, vcmachine.RecordKey)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	current := s.get("team-a/web-1")
 	desired := current.DeepCopy()
