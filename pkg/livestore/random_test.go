@@ -142,7 +142,7 @@ func runTerm(t *testing.T, m *model, w *world, random *rand.Rand) {
 		for _, s := range scopes {
 			loop(&workers, func(random *rand.Rand) error {
 				_, _, err := m.list(working, from, s, random)
-				if working.Err() != nil || isExpired(err) || apierrors.IsTooManyRequests(err) {
+				if working.Err() != nil || isExpired(err) || apierrors.IsTooManyRequests(err) || storage.IsTooLargeResourceVersion(err) {
 					return nil
 				}
 				return err
@@ -207,6 +207,9 @@ func (f *follower) run(ctx context.Context) error {
 		case isExpired(err):
 			f.model.counts.add("410")
 			f.state = nil
+		case storage.IsTooLargeResourceVersion(err):
+			// On a busy machine the cache may be three seconds behind. Clients ask again.
+			f.model.counts.add("504")
 		case apierrors.IsTooManyRequests(err):
 			// The cache has fallen out of the history itself, and starts anew.
 			f.model.counts.add("429")
