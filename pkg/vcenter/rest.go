@@ -3,6 +3,7 @@
 package vcenter
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -59,7 +60,7 @@ func (r *RESTSession) Do(ctx context.Context, operation string, f func(context.C
 		if err == nil {
 			return nil
 		}
-		if restStatus(err) == http.StatusUnauthorized {
+		if LoginEnded(err) {
 			r.forget(client)
 			if !again {
 				continue
@@ -130,7 +131,7 @@ func (r *RESTSession) newClient(connection *Connection) *rest.Client {
 	client := rest.NewClient(connection.Client)
 	transport := connection.Client.DefaultTransport().Clone()
 	transport.MaxIdleConnsPerHost = restConnections
-	client.Client.Client.Transport = &restCaller{next: transport, session: r.Session}
+	client.Client.Client.Transport = &restCaller{next: transport, session: r.Session, host: client.URL().Host}
 	client.Client.Client.Timeout = r.Session.config.CallTimeout
 	return client
 }
@@ -159,37 +160,58 @@ func (r *RESTSession) drop(ctx context.Context) {
 }
 
 // restReading says whether a request at vCenter's REST endpoints changes nothing
-// but the login.
+// but the login, and what vCenter keeps for it to read files of content libraries
+// with.
 func restReading(request *http.Request) bool {
+	path, action := request.URL.Path, cmp.Or(request.URL.Query().Get("~action"), request.URL.Query().Get("action"))
 	switch request.Method {
 	case http.MethodGet, http.MethodHead:
 		return true
 	case http.MethodPost:
-		query := request.URL.Query()
-		return strings.HasSuffix(request.URL.Path, restLogin) || query.Get("~action") == "find" || query.Get("action") == "find"
+		if strings.Contains(path, restDownloadFile) {
+			return action == "prepare" || action == "get"
+		}
+		return strings.HasSuffix(path, restLogin) || strings.HasSuffix(path, restDownload) || action == "find"
 	case http.MethodDelete:
-		return strings.HasSuffix(request.URL.Path, restLogin)
+		return strings.HasSuffix(path, restLogin) || strings.Contains(path, restDownload+"/")
 	}
 	return false
 }
 
-// restLogin is where a login is made and ended.
-const restLogin = "/com/vmware/cis/session"
+const (
+	// restLogin is where a login is made and ended.
+	restLogin = "/com/vmware/cis/session"
+	// restDownload is where reading the files of an item begins and ends, and
+	// restDownloadFile where vCenter is asked for one of them.
+	restDownload     = "/com/vmware/content/library/item/download-session"
+	restDownloadFile = "/com/vmware/content/library/item/downloadsession/file/"
+)
 
-// restCaller measures calls, and lets through what reads, as a gate does.
+// LoginEnded says whether err is vCenter's word that a login at its REST endpoints
+// is gone: Do makes a new one when it is returned to it.
+func LoginEnded(err error) bool { return restStatus(err) == http.StatusUnauthorized }
+
+// restCaller measures calls, and lets through what reads, as a gate does. Nothing
+// goes to another host, wherever vCenter points: the login goes with each request.
 type restCaller struct {
 	next    *http.Transport
 	session *Session
+	host    string
 }
 
 func (c *restCaller) RoundTrip(request *http.Request) (*http.Response, error) {
-	if !restReading(request) {
-		if err := allow(request.Context(), restMethod(request)); err != nil {
-			if request.Body != nil {
-				_ = request.Body.Close()
-			}
-			return nil, err
+	var refusal error
+	switch {
+	case request.URL.Host != c.host:
+		refusal = fmt.Errorf("vCenter points to another host, %s, to which its login does not go: %w", request.URL.Host, failure.Unavailable)
+	case !restReading(request):
+		refusal = allow(request.Context(), restMethod(request))
+	}
+	if refusal != nil {
+		if request.Body != nil {
+			_ = request.Body.Close()
 		}
+		return nil, refusal
 	}
 	start := c.session.config.Clock.Now()
 	response, err := c.next.RoundTrip(request)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -118,6 +119,29 @@ func TestRESTSessionLogsInAgain(t *testing.T) {
 	waittest.Eventually(t, "a login after the restart", func() bool { return do() == nil })
 	if n := v.RESTSessions(); n != 1 {
 		t.Errorf("%d logins, want 1", n)
+	}
+}
+
+// A login goes to nobody but the vCenter that it was made at, wherever that points.
+func TestRESTSessionGoesNowhereElse(t *testing.T) {
+	v := vcentertest.Run(t, vcentertest.Options{Inventory: empty})
+	r := &vcenter.RESTSession{Session: run(t, configFor(t, v))}
+	asked := false
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
+	defer elsewhere.Close()
+	err := r.Do(t.Context(), "download", func(ctx context.Context, client *rest.Client) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, elsewhere.URL+"/data/x.ovf", nil)
+		if err != nil {
+			return err
+		}
+		response, err := client.Client.Client.Do(request)
+		if err == nil {
+			_ = response.Body.Close()
+		}
+		return err
+	})
+	if !errors.Is(err, failure.Unavailable) || asked {
+		t.Errorf("%v, asked: %t", err, asked)
 	}
 }
 

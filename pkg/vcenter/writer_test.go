@@ -159,11 +159,20 @@ func TestSessionHasNoWayAround(t *testing.T) {
 		}
 	}
 	r := &vcenter.RESTSession{Session: s}
-	err := r.Do(t.Context(), "the REST endpoints", func(ctx context.Context, client *rest.Client) error {
-		return library.NewManager(client).DeleteLibrary(ctx, &library.Library{ID: "x"})
-	})
-	if err == nil || !strings.Contains(err.Error(), mustBeWritten) {
-		t.Errorf("through the REST endpoints: %v", err)
+	for name, act := range map[string]func(context.Context, *library.Manager) error{
+		"a library": func(ctx context.Context, m *library.Manager) error {
+			return m.DeleteLibrary(ctx, &library.Library{ID: "x"})
+		},
+		"the end of a download": func(ctx context.Context, m *library.Manager) error { return m.FailLibraryItemDownloadSession(ctx, "x") },
+		"the beginning of an update": func(ctx context.Context, m *library.Manager) error {
+			_, err := m.CreateLibraryItemUpdateSession(ctx, library.Session{LibraryItemID: "x"})
+			return err
+		},
+	} {
+		err := r.Do(t.Context(), name, func(ctx context.Context, client *rest.Client) error { return act(ctx, library.NewManager(client)) })
+		if err == nil || !strings.Contains(err.Error(), mustBeWritten) {
+			t.Errorf("through the REST endpoints, %s: %v", name, err)
+		}
 	}
 	after := v.Calls()
 	if before["CreateFolder"] != after["CreateFolder"] || after["PbmDelete"] > 0 {

@@ -3,198 +3,318 @@
 package contentlibrary
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"slices"
-	"sync/atomic"
+	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/vmware/govmomi/vapi/library"
-	"github.com/vmware/govmomi/vapi/rest"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/vcenter"
 )
 
 const (
-	// calls is how many calls are under way at once.
-	calls = 4
-	// rounds is how many readings it takes until each item was read again.
+	// calls is how many calls are under way at once, and callsEach how many of one library.
+	calls     = 4
+	callsEach = 2
+	// callTimeout bounds each call: one that hangs keeps others from their turn.
+	callTimeout = 10 * time.Second
+	// rounds is how many readings it takes until each item of a library that nobody is given was looked at again.
 	rounds = 10
+	// enough is after how many failures in one reading no more descriptors are asked for: it is the library's storage, or
+	// what vCenter copies files with.
+	enough = 3
+	// subscribed is the type of a library that is a copy of another one.
+	subscribed = "SUBSCRIBED"
 )
 
-// contents are what one reading found. They are not changed any more.
+// shelf is what is known of a library. The Catalogue's mu guards it.
+type shelf struct {
+	id string
+	// read is what was read last. Nil: nothing was.
+	read *contents
+	// underWay says that it is being read.
+	underWay bool
+	// failures is how often in a row it could not be read, err why, and next when it is to be tried again.
+	failures int
+	err      error
+	next     time.Time
+	// told is what the Handler was told of it last. Nil: nothing.
+	told *facts.Library
+}
+
+// called is its name, if it was read, else its id.
+func (s *shelf) called(read *contents) string {
+	if read == nil || read.name == "" {
+		return s.id
+	}
+	return strconv.Quote(read.name)
+}
+
+// facts is what there is to tell of it. Nil: nothing.
+func (s *shelf) facts() *facts.Library {
+	if s.read == nil || s.read.name == "" {
+		return nil
+	}
+	told := &facts.Library{ID: s.id, Name: s.read.name, Problem: s.read.problem}
+	if s.failures >= doubted {
+		told.Problem = s.err.Error()
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.read.items)) {
+		if found := s.read.items[id]; found.fact.Type != "" {
+			told.Items = append(told.Items, found.fact)
+		}
+	}
+	return told
+}
+
+// backoff is how long after so many failures in a row something is tried again.
+func backoff(failures int, interval time.Duration) time.Duration {
+	pause := min(interval<<min(failures-1, 5), longest*interval)
+	return wait.Jitter(pause*4/5, 0.25)
+}
+
+// contents are what one reading of a library found. They are not changed any more.
 type contents struct {
-	shelves map[string]*shelf // by the library's identifier
-	names   []string
-	byImage map[string][]string // names of libraries by name of image
-	images  int
+	name   string    // Empty: the account may not read it.
+	synced time.Time // Zero for a library that is not subscribed, and one that was not synchronised yet.
+	turn   int       // Which reading it was.
+	items  map[string]item
+	// problem says why items are as they were read before.
+	problem string
 	// hidden is how many libraries and items the account may not read.
 	hidden int
 }
 
-// shelf is a library with its items.
-type shelf struct {
-	id, name string
-	synced   time.Time       // Zero for a library that is not subscribed.
-	items    map[string]item // by identifier
+// item is what is known of an item.
+type item struct {
+	kind string
+	// fact is for the Handler. Its type is empty when no image is made of it.
+	fact facts.Item
+	// unusable is the version of the contents whose descriptor cannot be used: it is not read again.
+	unusable string
+	// failures is how often in a row its descriptor could not be read, and next when it is to be tried again.
+	failures int
+	next     time.Time
 }
-
-type item struct{ name, kind string }
 
 // reading is one reading on its way.
 type reading struct {
-	manager *library.Manager
-	before  *contents // Nil: none.
-	turn    int
-	hidden  atomic.Int64
+	manager  *library.Manager
+	turns    chan struct{}
+	clock    clock.Clock
+	interval time.Duration
+	given    func(library string) bool
+	before   *contents // Nil: none.
+
+	mu       sync.Mutex // Guards what follows.
+	next     *contents
+	failures int // of descriptors
 }
 
-// readAll reads all libraries. Items that before knows are read again only in
-// their turn.
-func readAll(ctx context.Context, client *rest.Client, before *contents, turn int) (*contents, error) {
-	r := &reading{manager: library.NewManager(client), before: before, turn: turn}
-	ids, err := r.manager.ListLibraries(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list the libraries: %w", vcenter.Translate(err))
+// call makes one call, in its turn and with a deadline.
+func (r *reading) call(ctx context.Context, f func(context.Context) error) error {
+	select {
+	case r.turns <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	shelves := make([]*shelf, len(ids))
+	defer func() { <-r.turns }()
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return vcenter.Translate(f(ctx))
+}
+
+// list returns the ids of the libraries.
+func (r *reading) list(ctx context.Context) (ids []string, err error) {
+	err = r.call(ctx, func(ctx context.Context) (err error) {
+		ids, err = r.manager.ListLibraries(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the libraries: %w", err)
+	}
+	return ids, nil
+}
+
+// library reads a library: all of it or nothing. Nil without an error: there is none.
+func (r *reading) library(ctx context.Context, id string) (*contents, error) {
+	var found *library.Library
+	err := r.call(ctx, func(ctx context.Context) (err error) {
+		found, err = r.manager.GetLibraryByID(ctx, id)
+		return err
+	})
+	if err != nil {
+		return r.absent("read its properties", err)
+	}
+	r.failures = 0
+	r.next = &contents{name: found.Name, items: map[string]item{}}
+	if r.before != nil {
+		r.next.turn = r.before.turn + 1
+	}
+	if found.LastSyncTime != nil {
+		r.next.synced = *found.LastSyncTime
+	} else if found.Type == subscribed {
+		r.next.problem = "it is subscribed, and vCenter has not synchronised it yet"
+		if r.before != nil {
+			r.next.items = r.before.items
+		}
+		return r.next, nil
+	}
+	var ids []string
+	err = r.call(ctx, func(ctx context.Context) (err error) {
+		ids, err = r.manager.ListLibraryItems(ctx, id)
+		return err
+	})
+	if err != nil {
+		return r.absent("list its items", err)
+	}
 	group, bound := errgroup.WithContext(ctx)
-	group.SetLimit(calls)
-	for i, id := range ids {
-		group.Go(func() (err error) {
-			shelves[i], err = r.shelf(bound, id)
+	group.SetLimit(callsEach)
+	for _, id := range ids {
+		group.Go(func() error { return r.item(bound, id) })
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return r.next, nil
+}
+
+// absent says what becomes of a library that is gone or hidden: of one that the account could read, what was read stands.
+func (r *reading) absent(operation string, err error) (*contents, error) {
+	switch {
+	case errors.Is(err, failure.NotFound):
+		return nil, nil
+	case !errors.Is(err, failure.Forbidden):
+		return nil, fmt.Errorf("%s: %w", operation, err)
+	case r.before == nil || r.before.name == "":
+		return &contents{hidden: 1}, nil
+	}
+	hidden := *r.before
+	hidden.hidden, hidden.problem = 1, fmt.Sprintf("%s: %v", operation, err)
+	return &hidden, nil
+}
+
+// item reads an item, as far as it may be another one than before.
+func (r *reading) item(ctx context.Context, id string) error {
+	var now item
+	if r.before != nil {
+		now = r.before.items[id]
+	}
+	if r.due(id, now) {
+		var found *library.Item
+		err := r.call(ctx, func(ctx context.Context) (err error) {
+			found, err = r.manager.GetLibraryItem(ctx, id)
 			return err
 		})
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	shelves = slices.DeleteFunc(shelves, func(s *shelf) bool { return s == nil })
-	if err := r.items(ctx, shelves); err != nil {
-		return nil, err
-	}
-	return arrange(shelves, int(r.hidden.Load())), nil
-}
-
-// absent says whether something cannot be read since it is gone or hidden.
-func (r *reading) absent(err error) bool {
-	if errors.Is(err, failure.Forbidden) {
-		r.hidden.Add(1)
-		return true
-	}
-	return errors.Is(err, failure.NotFound)
-}
-
-// shelf reads a library and the identifiers of its items. Nil: there is none.
-func (r *reading) shelf(ctx context.Context, id string) (*shelf, error) {
-	found, err := r.manager.GetLibraryByID(ctx, id)
-	if err != nil {
-		if err = vcenter.Translate(err); r.absent(err) {
-			return nil, nil
-		}
-		return nil, fmt.Errorf("read library %s: %w", id, err)
-	}
-	s := &shelf{id: id, name: found.Name, items: map[string]item{}}
-	if found.LastSyncTime != nil {
-		s.synced = *found.LastSyncTime
-	}
-	ids, err := r.manager.ListLibraryItems(ctx, id)
-	if err != nil {
-		if err = vcenter.Translate(err); r.absent(err) {
-			return nil, nil
-		}
-		return nil, fmt.Errorf("list the items of library %q: %w", found.Name, err)
-	}
-	for _, itemID := range ids {
-		s.items[itemID] = r.known(s, itemID)
-	}
-	return s, nil
-}
-
-// known returns what is known of an item, and nothing when it is to be read.
-func (r *reading) known(s *shelf, id string) item {
-	if r.before == nil || r.before.shelves[s.id] == nil {
-		return item{}
-	}
-	before := r.before.shelves[s.id]
-	digest := fnv.New32a()
-	_, _ = digest.Write([]byte(id))
-	if !before.synced.Equal(s.synced) || int(digest.Sum32()%rounds) == r.turn%rounds {
-		return item{}
-	}
-	return before.items[id]
-}
-
-// items reads the items that are not known.
-func (r *reading) items(ctx context.Context, shelves []*shelf) error {
-	type place struct {
-		shelf *shelf
-		id    string
-		found item
-	}
-	var places []*place
-	for _, s := range shelves {
-		for id, known := range s.items {
-			// One without a type may be about to get one.
-			if known.kind == "" {
-				places = append(places, &place{shelf: s, id: id})
-			}
-		}
-	}
-	group, bound := errgroup.WithContext(ctx)
-	group.SetLimit(calls)
-	for _, p := range places {
-		group.Go(func() error {
-			found, err := r.manager.GetLibraryItem(bound, p.id)
-			if err != nil {
-				if err = vcenter.Translate(err); r.absent(err) {
-					return nil
-				}
-				return fmt.Errorf("read item %s of library %q: %w", p.id, p.shelf.name, err)
-			}
-			p.found = item{name: found.Name, kind: found.Type}
+		switch {
+		case errors.Is(err, failure.NotFound):
 			return nil
-		})
+		case errors.Is(err, failure.Forbidden):
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.next.hidden++
+			if now.kind != "" {
+				r.next.items[id] = now
+			}
+			return nil
+		case err != nil:
+			return fmt.Errorf("read its item %s: %w", id, err)
+		}
+		now = now.with(found)
 	}
-	if err := group.Wait(); err != nil {
+	if err := r.describeNew(ctx, &now); err != nil {
 		return err
 	}
-	for _, p := range places {
-		p.shelf.items[p.id] = p.found
-	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.next.items[id] = now
 	return nil
 }
 
-// arrange finds out which library has which image.
-func arrange(shelves []*shelf, hidden int) *contents {
-	c := &contents{shelves: map[string]*shelf{}, byImage: map[string][]string{}, hidden: hidden}
-	for _, s := range shelves {
-		c.shelves[s.id] = s
-		c.names = append(c.names, s.name)
-		for id, found := range s.items {
-			if !isImage(found.kind) {
-				continue
-			}
-			c.images++
-			name := ImageName(id)
-			c.byImage[name] = append(c.byImage[name], s.name)
-			if !imageName.MatchString(found.name) {
-				c.byImage[found.name] = append(c.byImage[found.name], s.name)
-			}
-		}
+// due says whether an item is to be looked at in this reading.
+func (r *reading) due(id string, known item) bool {
+	switch {
+	case known.kind == "": // it may be about to get a type
+		return true
+	case r.given == nil || r.given(r.next.name):
+		return true
+	case !r.before.synced.Equal(r.next.synced):
+		return true
 	}
-	c.names = sorted(c.names)
-	for image, names := range c.byImage {
-		c.byImage[image] = sorted(names)
-	}
-	return c
+	digest := fnv.New32a()
+	_, _ = digest.Write([]byte(id))
+	return int(digest.Sum32()%rounds) == r.next.turn%rounds
 }
 
-func sorted(names []string) []string {
-	slices.Sort(names)
-	return slices.Compact(names)
+// with is what is known of an item that was looked at.
+func (i item) with(found *library.Item) item {
+	i.kind = found.Type
+	i.fact.ID, i.fact.Name, i.fact.Version = found.ID, found.Name, found.ContentVersion
+	i.fact.Type = ""
+	if kind := strings.ToLower(found.Type); kind == facts.ItemOVF || kind == facts.ItemISO {
+		i.fact.Type = kind
+	}
+	i.fact.Created, i.fact.Modified = timeOf(found.CreationTime), timeOf(cmp.Or(found.LastModifiedTime, found.CreationTime))
+	i.fact.NotCompliant = found.SecurityCompliance != nil && !*found.SecurityCompliance
+	return i
+}
+
+func timeOf(told *time.Time) time.Time {
+	if told == nil {
+		return time.Time{}
+	}
+	return told.UTC()
+}
+
+// describeNew reads the descriptor of an item whose contents are others than those that it was read of. It fails only when
+// the whole reading is to end.
+func (r *reading) describeNew(ctx context.Context, now *item) error {
+	if now.fact.Type != facts.ItemOVF || now.unusable == now.fact.Version || r.clock.Now().Before(now.next) {
+		return nil
+	}
+	if now.fact.Image != nil && now.fact.ImageVersion == now.fact.Version {
+		return nil
+	}
+	r.mu.Lock()
+	failures := r.failures
+	r.mu.Unlock()
+	if failures >= enough {
+		now.fact.Problem = cmp.Or(now.fact.Problem,
+			"its descriptor has not been read: those of other items of the library cannot be read now")
+		return nil
+	}
+	image, err := r.describe(ctx, now.fact.ID)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case vcenter.LoginEnded(err):
+		return err
+	case err == nil:
+		now.fact.Image, now.fact.ImageVersion, now.fact.Problem = image, now.fact.Version, ""
+		now.unusable, now.failures, now.next = "", 0, time.Time{}
+	case errors.Is(err, errUnusable):
+		now.fact.Problem, now.unusable = err.Error(), now.fact.Version
+		now.failures, now.next = 0, time.Time{}
+	default:
+		now.fact.Problem = err.Error()
+		now.failures++
+		now.next = r.clock.Now().Add(backoff(now.failures, r.interval))
+		r.mu.Lock()
+		r.failures++
+		r.mu.Unlock()
+	}
+	return nil
 }

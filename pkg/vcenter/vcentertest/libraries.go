@@ -7,9 +7,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/vmware/govmomi/vapi/library"
@@ -21,16 +24,20 @@ const libraryItemPath = "/rest/com/vmware/content/library/item"
 // and those of one team.
 func SampleLibraries(ctx context.Context, b *Builder, datastore string) error {
 	err := b.Library(ctx, "Platform images", datastore,
-		LibraryItem{Name: "ubuntu-24.04", Type: library.ItemTypeOVF, Description: "Ubuntu 24.04 LTS server, cloud-init"},
-		LibraryItem{Name: "photon-5", Type: library.ItemTypeOVF, Description: "Photon OS 5"},
+		LibraryItem{Name: "ubuntu-24.04", Type: library.ItemTypeOVF, Description: "Ubuntu 24.04 LTS server, cloud-init",
+			OS: "ubuntu64Guest", Vendor: "Canonical", Product: "Ubuntu Server", Version: "24.04.3"},
+		LibraryItem{Name: "photon-5", Type: library.ItemTypeOVF, Description: "Photon OS 5",
+			OS: "vmwarePhoton64Guest", Vendor: "VMware", Product: "Photon OS", Version: "5.0"},
 		LibraryItem{Name: "debian-12-netinst", Type: library.ItemTypeISO, Description: "Debian 12 network installer"},
 	)
 	if err != nil {
 		return err
 	}
 	return b.Library(ctx, "Team A images", datastore,
-		LibraryItem{Name: "postgres-17", Type: library.ItemTypeOVF, Description: "Ubuntu 24.04 LTS with PostgreSQL 17"},
-		LibraryItem{Name: "build-agent", Type: library.ItemTypeOVF, Description: "Debian 12 with the compilers of team A"},
+		LibraryItem{Name: "postgres-17", Type: library.ItemTypeOVF, Description: "Ubuntu 24.04 LTS with PostgreSQL 17",
+			OS: "ubuntu64Guest", Vendor: "Team A", Product: "PostgreSQL", Version: "17.2"},
+		LibraryItem{Name: "build-agent", Type: library.ItemTypeOVF, Description: "Debian 12 with the compilers of team A",
+			OS: "debian12_64Guest", Vendor: "Team A", Product: "Build agent", Version: "2026.11"},
 	)
 }
 
@@ -64,24 +71,35 @@ func (i *libraryItems) create(mux *http.ServeMux, w http.ResponseWriter, r *http
 // that. The simulator's types are not exported; their fields are, so that it can
 // save and load them.
 func (i *libraryItems) rename(endpoint http.Handler, id string) string {
-	lock := endpoint.(sync.Locker)
-	lock.Lock()
-	defer lock.Unlock()
-	libraries := reflect.ValueOf(endpoint).Elem().FieldByName("Library")
-	for _, key := range libraries.MapKeys() {
-		content := libraries.MapIndex(key).Elem()
+	inLibraries(endpoint, func(content reflect.Value) bool {
 		items := content.FieldByName("Item")
 		item := items.MapIndex(reflect.ValueOf(id))
 		if !item.IsValid() {
-			continue
+			return false
 		}
 		model := item.Elem().FieldByName("Item").Interface().(*library.Item)
 		model.ID = i.next(content.FieldByName("Library").Interface().(*library.Library).Name, model.Name)
 		items.SetMapIndex(reflect.ValueOf(model.ID), item)
 		items.SetMapIndex(reflect.ValueOf(id), reflect.Value{})
-		return model.ID
-	}
+		id = model.ID
+		return true
+	})
 	return id
+}
+
+// inLibraries looks at the libraries of the simulator of the REST endpoints, whose types are not exported, until it has
+// found what it looks for.
+func inLibraries(endpoint http.Handler, found func(content reflect.Value) bool) bool {
+	lock := endpoint.(sync.Locker)
+	lock.Lock()
+	defer lock.Unlock()
+	libraries := reflect.ValueOf(endpoint).Elem().FieldByName("Library")
+	for _, key := range libraries.MapKeys() {
+		if found(libraries.MapIndex(key).Elem()) {
+			return true
+		}
+	}
+	return false
 }
 
 // next returns an identifier that no item had before.
@@ -105,6 +123,28 @@ func LibraryItemID(libraryName, name string) string {
 	return identifier("library", libraryName, name, "0").String()
 }
 
+// ChangeLibrary changes what vCenter says of the library of that name, such as when it was synchronised, and says whether
+// there is one.
+func (v *VCenter) ChangeLibrary(name string, change func(*library.Library)) bool {
+	endpoint, _ := v.service.ServeMux.Handler(httptest.NewRequest(http.MethodGet, "/rest/com/vmware/content/library", nil))
+	return inLibraries(endpoint, func(content reflect.Value) bool {
+		model := content.FieldByName("Library").Interface().(*library.Library)
+		if model.Name == name {
+			change(model)
+		}
+		return model.Name == name
+	})
+}
+
+// DownloadSessions is how many sessions there are in which files of items are read.
+func (v *VCenter) DownloadSessions() int {
+	endpoint, _ := v.service.ServeMux.Handler(httptest.NewRequest(http.MethodGet, "/rest/com/vmware/content/library", nil))
+	lock := endpoint.(sync.Locker)
+	lock.Lock()
+	defer lock.Unlock()
+	return reflect.ValueOf(endpoint).Elem().FieldByName("Download").Len()
+}
+
 // RESTSessions is how many sessions the REST endpoints have.
 func (v *VCenter) RESTSessions() int {
 	v.rest.mu.Lock()
@@ -124,13 +164,50 @@ func (v *VCenter) RefuseREST(status int) {
 	v.rest.refusal = status
 }
 
-// refuses answers a request that is refused.
-func (s *restSessions) refuses(w http.ResponseWriter) bool {
-	s.mu.Lock()
-	status := s.refusal
-	s.mu.Unlock()
-	if status != 0 {
-		http.Error(w, fmt.Sprintf(`{"messages":[],"status":%d}`, status), status)
+// Silence, as a status, is no answer at all: the request hangs for as long as its client has patience.
+const Silence = -1
+
+// RefuseRESTOf makes the REST endpoints answer those requests with a status that have a text in their URL, such as an
+// identifier; 0 ends that. Other texts are refused as before.
+func (v *VCenter) RefuseRESTOf(text string, status int) {
+	v.rest.mu.Lock()
+	defer v.rest.mu.Unlock()
+	refusals := maps.Clone(v.rest.refusals)
+	if refusals == nil {
+		refusals = map[string]int{}
 	}
-	return status != 0
+	refusals[text] = status
+	if status == 0 {
+		delete(refusals, text)
+	}
+	v.rest.refusals = refusals
+}
+
+// RESTCalls is how often each method of the REST endpoints was called since the start, by its path with "id" for identifiers,
+// whatever came of it.
+func (v *VCenter) RESTCalls() map[string]int {
+	v.rest.calls.mu.Lock()
+	defer v.rest.calls.mu.Unlock()
+	return maps.Clone(v.rest.calls.counts)
+}
+
+// refuses answers a request that is refused.
+func (s *restSessions) refuses(w http.ResponseWriter, r *http.Request) bool {
+	s.mu.Lock()
+	status, refusals := s.refusal, s.refusals
+	s.mu.Unlock()
+	for text, of := range refusals {
+		if status == 0 && strings.Contains(r.URL.String(), text) {
+			status = of
+		}
+	}
+	switch status {
+	case 0:
+		return false
+	case Silence:
+		<-r.Context().Done()
+		panic(http.ErrAbortHandler)
+	}
+	http.Error(w, fmt.Sprintf(`{"messages":[],"status":%d}`, status), status)
+	return true
 }

@@ -4,6 +4,7 @@ package vcentertest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -27,19 +28,28 @@ type LibraryItem struct {
 	Name, Type, Description string
 	// Descriptor is the OVF descriptor; empty is one of a Linux machine with two CPUs, 4 GiB and a disk of 20 GiB.
 	Descriptor string
+	// OS, Vendor, Product and Version are what that one says of the operating system, in vCenter's words, and of the
+	// product.
+	OS, Vendor, Product, Version string
 }
 
 const descriptor = `<?xml version="1.0" encoding="UTF-8"?>
 <Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1" xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1"
   xmlns:rasd="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData"
-  xmlns:vssd="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_VirtualSystemSettingData">
+  xmlns:vssd="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_VirtualSystemSettingData"
+  xmlns:vmw="http://www.vmware.com/schema/ovf">
   <References><File ovf:href="disk-0.vmdk" ovf:id="file1" ovf:size="0"/></References>
   <DiskSection><Info>Disks</Info>
     <Disk ovf:capacity="20" ovf:capacityAllocationUnits="byte * 2^30" ovf:diskId="vmdisk1" ovf:fileRef="file1"/></DiskSection>
   <NetworkSection><Info>Networks</Info><Network ovf:name="VM Network"><Description>VM Network</Description></Network></NetworkSection>
   <VirtualSystem ovf:id="%[1]s"><Info>A virtual machine</Info><Name>%[1]s</Name>
-    <OperatingSystemSection ovf:id="94"><Info>The guest</Info><Description>Linux (64-bit)</Description></OperatingSystemSection>
-    <VirtualHardwareSection><Info>Hardware</Info>
+    <OperatingSystemSection ovf:id="94" vmw:osType="%[2]s"><Info>The guest</Info><Description>Linux (64-bit)</Description></OperatingSystemSection>
+    <ProductSection><Info>The product</Info><Product>%[4]s</Product><Vendor>%[3]s</Vendor><Version>%[5]s</Version>
+      <Property ovf:key="capabilities.image.vmoperator.vmware.com" ovf:type="string" ovf:value="cloud-init"/>
+      <Property ovf:key="vmware-system.compatibilityoffering.type" ovf:type="string" ovf:value="pacific-sample"/>
+      <Property ovf:key="hostname" ovf:type="string" ovf:userConfigurable="true" ovf:value="localhost"/>
+      <Property ovf:key="user-data" ovf:type="string" ovf:userConfigurable="true"/></ProductSection>
+    <VirtualHardwareSection ovf:transport="com.vmware.guestInfo"><Info>Hardware</Info>
       <System><vssd:ElementName>Virtual Hardware Family</vssd:ElementName><vssd:InstanceID>0</vssd:InstanceID>
         <vssd:VirtualSystemType>vmx-21</vssd:VirtualSystemType></System>
       <Item><rasd:ElementName>2 virtual CPUs</rasd:ElementName><rasd:InstanceID>1</rasd:InstanceID>
@@ -51,6 +61,7 @@ const descriptor = `<?xml version="1.0" encoding="UTF-8"?>
       <Item><rasd:AddressOnParent>0</rasd:AddressOnParent><rasd:ElementName>Hard disk 1</rasd:ElementName>
         <rasd:HostResource>ovf:/disk/vmdisk1</rasd:HostResource><rasd:InstanceID>4</rasd:InstanceID><rasd:Parent>3</rasd:Parent>
         <rasd:ResourceType>17</rasd:ResourceType></Item>
+      <vmw:Config ovf:required="false" vmw:key="firmware" vmw:value="efi"/>
     </VirtualHardwareSection>
   </VirtualSystem>
 </Envelope>
@@ -142,7 +153,7 @@ func (i LibraryItem) files() (map[string]string, error) {
 	}
 	text := i.Descriptor
 	if text == "" {
-		text = fmt.Sprintf(descriptor, i.Name)
+		text = fmt.Sprintf(descriptor, i.Name, cmp.Or(i.OS, "otherLinux64Guest"), cmp.Or(i.Vendor, "pacific.test"), cmp.Or(i.Product, i.Name), cmp.Or(i.Version, "1"))
 	}
 	disk, err := emptyDisk(20)
 	return map[string]string{i.Name + ".ovf": text, "disk-0.vmdk": disk}, err

@@ -127,16 +127,13 @@ func updateOf(endpoint http.Handler, id string) *update {
 // changeItem changes an item and its files in place.
 func changeItem(mux *http.ServeMux, r *http.Request, id string, change func(*library.Item, *[]library.File)) {
 	endpoint, _ := mux.Handler(r)
-	lock := endpoint.(sync.Locker)
-	lock.Lock()
-	defer lock.Unlock()
-	libraries := reflect.ValueOf(endpoint).Elem().FieldByName("Library")
-	for _, key := range libraries.MapKeys() {
-		item := libraries.MapIndex(key).Elem().FieldByName("Item").MapIndex(reflect.ValueOf(id))
+	inLibraries(endpoint, func(content reflect.Value) bool {
+		item := content.FieldByName("Item").MapIndex(reflect.ValueOf(id))
 		if item.IsValid() {
 			change(item.Elem().FieldByName("Item").Interface().(*library.Item), item.Elem().FieldByName("File").Addr().Interface().(*[]library.File))
 		}
-	}
+		return item.IsValid()
+	})
 }
 
 // newest keeps of the files of one name the one that came last, which is a later version of it.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -16,23 +17,32 @@ const (
 	restSessionHeader = "vmware-api-session-id"
 )
 
+// identifiers are those in the paths of the REST endpoints.
+var identifiers = regexp.MustCompile(`/id:[^/]*`)
+
 // restSessions remembers the sessions that the simulator of the REST endpoints
 // hands out, since it keeps them where nobody can end them.
 type restSessions struct {
 	items   libraryItems
 	content libraryContent
 
+	calls calls
+
 	mu        sync.Mutex // Guards what follows.
 	ids       []string
 	refusal   int
+	refusals  map[string]int // by what is in a URL
 	providers []IdentityProvider
 }
 
 // watch serves a request and notes the session that it begins or ends, if it does.
 func (s *restSessions) watch(next *http.ServeMux, w http.ResponseWriter, r *http.Request) {
 	endpoint := strings.HasPrefix(r.URL.Path, "/rest/") || r.URL.Path == "/api" || strings.HasPrefix(r.URL.Path, "/api/")
+	if endpoint {
+		s.calls.add(r.Method + " " + identifiers.ReplaceAllString(strings.TrimPrefix(r.URL.Path, "/rest"), "/id"))
+	}
 	switch {
-	case endpoint && s.refuses(w):
+	case endpoint && s.refuses(w, r):
 		return
 	case r.URL.Path == "/api":
 		// JSON-RPC, by which the simulator lets everybody in.

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package facts
+
+import "time"
+
+// The types of Item that images are made of, in vCenter's words.
+const (
+	ItemOVF = "ovf"
+	ItemISO = "iso"
+)
+
+// Library is a content library. It is shared: nobody changes it. What is different
+// later is another Library.
+type Library struct {
+	// ID is a UUID.
+	ID   string
+	Name string
+	// Items are those that images are made of, in the order of their ids.
+	Items []Item
+	// Problem says why it cannot be read now: all else is as it was read last. Empty:
+	// it can.
+	Problem string
+}
+
+// Item is an item of a content library.
+type Item struct {
+	// ID is a UUID.
+	ID   string
+	Name string
+	// Type is ItemOVF or ItemISO.
+	Type string
+	// Created is when it was made, and Modified when it was changed last, as vCenter
+	// tells it; zero where it does not.
+	Created, Modified time.Time
+	// Version is the version of its contents.
+	Version string
+	// NotCompliant says that it does not comply with the security policy of its
+	// library.
+	NotCompliant bool
+	// Image is what its descriptor says, nil where none was read: an ISO image has
+	// none.
+	Image *Image
+	// ImageVersion is the version of the contents that Image is of.
+	ImageVersion string
+	// Problem says why the descriptor of Version cannot be read. Empty: it was, or
+	// there is none.
+	Problem string
+}
+
+// Image is what the descriptor of an OVF says of the machines that are made of it.
+type Image struct {
+	// GuestID is the operating system in vCenter's words, OS the number that CIM has for
+	// it, and OSVersion what the descriptor says of its version.
+	GuestID   string
+	OS        int
+	OSVersion string
+	Firmware  string
+	// HardwareVersion is 0 where none is said.
+	HardwareVersion int32
+	// Product is the first product.
+	Product Product
+	// Properties and Disks are in the descriptor's order.
+	Properties []Property
+	Disks      []ImageDisk
+	// Extra is its ExtraConfig, as far as it is text.
+	Extra map[string]string
+}
+
+// Product is what was put into an image.
+type Product struct {
+	Name, Vendor, Version, FullVersion string
+}
+
+// Property is one by which machines are told what they are to be.
+type Property struct {
+	Key, Type, Default string
+	// UserConfigurable says that it is for people to set.
+	UserConfigurable bool
+}
+
+// ImageDisk is a disk that each machine gets.
+type ImageDisk struct {
+	// Label is what the disk is called.
+	Label string
+	// Capacity is in bytes.
+	Capacity int64
+	// Controller is the kind of controller that it is at, as of Controller, and Bus
+	// that one's number; empty and nil where the descriptor does not tell.
+	Controller string
+	Bus        *int32
+	// Unit is its place there, nil where the descriptor does not tell.
+	Unit *int32
+}

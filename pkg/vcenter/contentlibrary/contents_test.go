@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package contentlibrary_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/vmware/govmomi/vapi/library"
+
+	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/waittest"
+)
+
+// told is what the handler was told of a library.
+func (w *world) told(name string) *facts.Library {
+	for _, library := range w.handed.now() {
+		if library.Name == name {
+			return library
+		}
+	}
+	return nil
+}
+
+// has waits until the handler was told something of a library.
+func (w *world) has(name, what string, is func(*facts.Library) bool) *facts.Library {
+	w.t.Helper()
+	var last *facts.Library
+	defer func() {
+		if w.t.Failed() {
+			w.t.Logf("%s is %+v", name, last)
+		}
+	}()
+	waittest.Eventually(w.t, what, func() bool {
+		last = w.told(name)
+		return last != nil && is(last)
+	})
+	return last
+}
+
+// items is what the handler was told of a library in short: name, version, version that was read, problem.
+func items(library *facts.Library) []string {
+	short := []string{}
+	if library == nil {
+		return short
+	}
+	for _, item := range library.Items {
+		short = append(short, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", item.Name, item.Version, item.ImageVersion, item.Problem)))
+	}
+	return short
+}
+
+func same(want ...string) func(*facts.Library) bool {
+	return func(library *facts.Library) bool {
+		return library.Problem == "" && cmp.Equal(want, items(library), cmpopts.EquateEmpty(), cmpopts.SortSlices(func(a, b string) bool { return a < b }))
+	}
+}
+
+// What an item says of machines that are made of it is read from its descriptor.
+func TestContents(t *testing.T) {
+	w := newWorld(t, empty)
+	w.library("images", vcentertest.LibraryItem{Name: "ubuntu", Type: library.ItemTypeOVF, OS: "ubuntu64Guest",
+		Vendor: "Canonical", Product: "Ubuntu Server", Version: "24.04.3"})
+	w.admin(func(ctx context.Context, _ *vcentertest.Builder, m *library.Manager) error {
+		images, err := m.GetLibraryByName(ctx, "images")
+		if err == nil {
+			_, err = m.CreateLibraryItem(ctx, library.Item{Name: "template", Type: library.ItemTypeVMTX, LibraryID: images.ID})
+		}
+		return err
+	})
+	w.library("discs", vcentertest.LibraryItem{Name: "netinst", Type: library.ItemTypeISO})
+	bus, unit := int32(0), int32(0)
+	want := facts.Item{
+		ID: vcentertest.LibraryItemID("images", "ubuntu"), Name: "ubuntu", Type: facts.ItemOVF, Version: "2", ImageVersion: "2",
+		Image: &facts.Image{
+			GuestID: "ubuntu64Guest", OS: 94, Firmware: "efi", HardwareVersion: 21,
+			Product: facts.Product{Name: "Ubuntu Server", Vendor: "Canonical", Version: "24.04.3"},
+			Properties: []facts.Property{
+				{Key: "capabilities.image.vmoperator.vmware.com", Type: "string", Default: "cloud-init"},
+				{Key: "vmware-system.compatibilityoffering.type", Type: "string", Default: "pacific-sample"},
+				{Key: "hostname", Type: "string", Default: "localhost", UserConfigurable: true},
+				{Key: "user-data", Type: "string", UserConfigurable: true},
+			},
+			Disks: []facts.ImageDisk{{Label: "Hard disk 1", Capacity: 20 << 30, Controller: facts.ControllerSCSI, Bus: &bus, Unit: &unit}},
+		},
+	}
+	images := w.has("images", "the descriptor was read", same("ubuntu 2 2"))
+	if diff := cmp.Diff(want, images.Items[0], cmpopts.IgnoreFields(facts.Item{}, "Created", "Modified")); diff != "" {
+		t.Errorf("an OVF (-want +got):\n%s", diff)
+	}
+	if since := time.Since(images.Items[0].Created); since < 0 || since > time.Hour || images.Items[0].Modified.Before(images.Items[0].Created) {
+		t.Errorf("made %s, changed %s", images.Items[0].Created, images.Items[0].Modified)
+	}
+	discs := w.has("discs", "the other was read", same("netinst 2"))
+	if got := discs.Items[0]; got.Type != facts.ItemISO || got.Image != nil {
+		t.Errorf("an ISO image: %+v", got)
+	}
+
+	w.admin(func(ctx context.Context, b *vcentertest.Builder, _ *library.Manager) error {
+		return b.UpdateLibraryItem(ctx, "images", vcentertest.LibraryItem{Name: "ubuntu", Type: library.ItemTypeOVF, Version: "26.04"})
+	})
+	images = w.has("images", "new contents", same("ubuntu 3 3"))
+	if got := images.Items[0].Image.Product.Version; got != "26.04" {
+		t.Errorf("the new contents are of version %s", got)
+	}
+	w.admin(func(ctx context.Context, _ *vcentertest.Builder, m *library.Manager) error {
+		return m.DeleteLibraryItem(ctx, &library.Item{ID: images.Items[0].ID})
+	})
+	w.has("images", "it is removed", same())
+}
+
+// A library that cannot be read keeps what was read, says so, and does not keep the others from being read.
+func TestADeadLibraryDiesAlone(t *testing.T) {
+	for name, status := range map[string]int{
+		"unavailable": http.StatusServiceUnavailable, "hidden": http.StatusForbidden, "silent": vcentertest.Silence,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, empty)
+			w.library("dead", ovf("image-1"))
+			w.library("alive")
+			dead := w.has("dead", "it was read", same("image-1 2 2"))
+			w.has("alive", "the other was read", same())
+			w.vcenter.RefuseRESTOf(dead.ID, status)
+			told := w.has("dead", "it is said that it is dead", func(l *facts.Library) bool { return l.Problem != "" })
+			if diff := cmp.Diff([]string{"image-1 2 2"}, items(told)); diff != "" {
+				t.Errorf("what is left of it (-want +got):\n%s", diff)
+			}
+			if err := w.catalogue.Err(); (err == nil) != (status == http.StatusForbidden) {
+				t.Errorf("what cannot be read now: %v", err)
+			}
+			w.library("new", ovf("image-2"))
+			w.has("new", "others are read meanwhile", same("image-2 2 2"))
+			if got := w.catalogue.Libraries("image-1"); !cmp.Equal([]string{"dead"}, got) {
+				t.Errorf("its image lies in %v", got)
+			}
+			w.vcenter.RefuseRESTOf(dead.ID, 0)
+			w.has("dead", "it is alive again", same("image-1 2 2"))
+			if err := w.catalogue.Err(); err != nil {
+				t.Errorf("everything can be read, and it is said: %v", err)
+			}
+		})
+	}
+}
+
+// A library that is dead from the start keeps nobody waiting, and nobody takes it for an empty one.
+func TestDeadFromTheStart(t *testing.T) {
+	w := newWorld(t, func(ctx context.Context, b *vcentertest.Builder) error {
+		if err := empty(ctx, b); err != nil {
+			return err
+		}
+		return b.Library(ctx, "alive", datastore, ovf("image-1"))
+	})
+	w.has("alive", "it was read", same("image-1 2 2"))
+	// As good as a new process: of this one nothing was ever read.
+	w.vcenter.RefuseRESTOf(vcentertest.LibraryItemID("dead", "image-2"), http.StatusServiceUnavailable)
+	w.library("dead", ovf("image-2"))
+	waittest.Eventually(t, "it cannot be read", func() bool { return w.catalogue.Err() != nil })
+	if w.catalogue.Synced() {
+		t.Error("everything was read, it is said")
+	}
+	w.vcenter.RefuseRESTOf(vcentertest.LibraryItemID("dead", "image-2"), 0)
+	w.has("dead", "it was read", same("image-2 2 2"))
+	waittest.Eventually(t, "everything was read", w.catalogue.Synced)
+}
+
+// A library that is a copy of another one is not there before vCenter has copied it, and keeps what it had when that fails.
+func TestNotYetSynchronised(t *testing.T) {
+	w := newWorld(t, empty)
+	w.library("copy", ovf("image-1"))
+	w.has("copy", "it was read", same("image-1 2 2"))
+	w.vcenter.ChangeLibrary("copy", func(l *library.Library) { l.Type = "SUBSCRIBED" })
+	told := w.has("copy", "it is said that it was not synchronised", func(l *facts.Library) bool { return strings.Contains(l.Problem, "synchronised") })
+	if diff := cmp.Diff([]string{"image-1 2 2"}, items(told)); diff != "" {
+		t.Errorf("what is left of it (-want +got):\n%s", diff)
+	}
+	now := time.Now()
+	w.vcenter.ChangeLibrary("copy", func(l *library.Library) { l.LastSyncTime = &now })
+	w.has("copy", "it was synchronised", same("image-1 2 2"))
+}
+
+// A descriptor that cannot be used is not read again before there is another one; one that cannot be read now is.
+func TestDescriptorsThatCannotBeRead(t *testing.T) {
+	w := newWorld(t, empty)
+	w.library("images", vcentertest.LibraryItem{Name: "broken", Type: library.ItemTypeOVF, Descriptor: "<Envelope><VirtualSystem>"}, ovf("whole"))
+	broken := func(l *facts.Library) bool {
+		return len(l.Items) == 2 && strings.Contains(strings.Join(items(l), ";"), "cannot be used") && strings.Contains(strings.Join(items(l), ";"), "whole 2 2")
+	}
+	w.has("images", "one is broken", broken)
+	const sessions = "POST /com/vmware/content/library/item/download-session"
+	before := w.vcenter.RESTCalls()[sessions]
+	w.cost(10)
+	if again := w.vcenter.RESTCalls()[sessions] - before; again != 0 {
+		t.Errorf("what cannot be used was read %d times again", again)
+	}
+
+	w.vcenter.RefuseRESTOf("download-session", http.StatusServiceUnavailable)
+	w.admin(func(ctx context.Context, b *vcentertest.Builder, _ *library.Manager) error {
+		return b.UpdateLibraryItem(ctx, "images", ovf("broken"))
+	})
+	w.has("images", "it cannot be read now", func(l *facts.Library) bool {
+		return strings.Contains(strings.Join(items(l), ";"), "broken 3  vCenter's REST endpoints answered 503")
+	})
+	w.vcenter.RefuseRESTOf("download-session", 0)
+	w.has("images", "it was read", same("broken 3 3", "whole 2 2"))
+	if n := w.vcenter.DownloadSessions(); n != 0 {
+		t.Errorf("%d download sessions are left", n)
+	}
+}
