@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/vmware/govmomi/find"
@@ -186,8 +187,19 @@ func (k *killer) moveTo(name, target string) bool {
 	})
 }
 
+// roles counts how often the Supervisor's role on a folder was taken away and given back: while the number is odd, it lacks one.
+type roles struct{ changes atomic.Int64 }
+
+// explain says whether a role that was away while a request was under way explains that it was refused. Whoever asks is
+// told at once, as of any right that the Supervisor's account lacks: trying again helps no more than a VI admin does.
+func (r *roles) explain(err error, before int64) bool {
+	return strings.Contains(err.Error(), "lacks the privilege System.View") && (before%2 == 1 || r.changes.Load() != before)
+}
+
 // takeRole takes the Supervisor's role on a folder away for a while.
 func (k *killer) takeRole(path string) bool {
+	k.roles.changes.Add(1)
+	defer k.roles.changes.Add(1)
 	if err := k.f.vcenter.TakeRole(path, k.f.account); err != nil {
 		k.log.Printf("VI admin: %v", err)
 		return false

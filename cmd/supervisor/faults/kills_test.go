@@ -68,14 +68,15 @@ func TestKills(t *testing.T) {
 	others := newBystanders(t, f, journal)
 	running.Go(func() { others.watch(ctx) })
 	running.Go(func() { others.poach(ctx) })
+	taken := &roles{}
 	workers := make([]*killWorker, killWorkers)
 	for i := range workers {
-		workers[i] = newKillWorker(t, f, journal, i, uint64(seed))
+		workers[i] = newKillWorker(t, f, journal, taken, i, uint64(seed))
 		running.Go(func() { workers[i].run(ctx) })
 	}
 	k := &killer{
 		t: t, f: f, random: rand.New(rand.NewPCG(uint64(seed), 0)), log: journal, made: map[string]int{}, quick: map[string]int{},
-		workers: workers, others: others,
+		workers: workers, others: others, roles: taken,
 	}
 	for range count {
 		k.fault()
@@ -139,6 +140,7 @@ type killer struct {
 
 	workers []*killWorker
 	others  *bystanders
+	roles   *roles
 }
 
 // faults are what may happen, each as often as its weight is.

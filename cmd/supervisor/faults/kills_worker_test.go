@@ -88,6 +88,7 @@ type killWorker struct {
 	number int
 	random *rand.Rand
 	log    *log.Logger
+	roles  *roles
 	// installation is the Supervisor's, whose records count.
 	installation string
 	namespaces   versioned.Interface
@@ -98,7 +99,7 @@ type killWorker struct {
 	accepted, refused, deleted int
 }
 
-func newKillWorker(t *testing.T, f *faulty, journal *log.Logger, number int, seed uint64) *killWorker {
+func newKillWorker(t *testing.T, f *faulty, journal *log.Logger, taken *roles, number int, seed uint64) *killWorker {
 	t.Helper()
 	config := f.Config(t)
 	config.Timeout = 10 * time.Second
@@ -113,7 +114,7 @@ func newKillWorker(t *testing.T, f *faulty, journal *log.Logger, number int, see
 		})
 	})
 	return &killWorker{
-		t: t, f: f, log: journal, number: number, random: rand.New(rand.NewPCG(seed, uint64(number)+1)),
+		t: t, f: f, log: journal, roles: taken, number: number, random: rand.New(rand.NewPCG(seed, uint64(number)+1)),
 		namespaces: versioned.NewForConfigOrDie(config), core: kubernetes.NewForConfigOrDie(config), machines: dynamic.NewForConfigOrDie(config),
 		installation: f.Installation(t),
 	}
@@ -266,11 +267,12 @@ func (w *killWorker) update(ctx context.Context, s *subject) {
 		w.t.Error(err)
 		return
 	}
+	before := w.roles.changes.Load()
 	_, err = w.namespaces.VsphereV1alpha1().Namespaces().Patch(ctx, s.name, types.MergePatchType, patch, metav1.PatchOptions{})
 	switch {
 	case w.answered("update", s, err):
 		s.wishes = s.wishes[:0]
-	case apierrors.IsInvalid(err) || apierrors.IsForbidden(err):
+	case apierrors.IsInvalid(err) || apierrors.IsForbidden(err) && !w.roles.explain(err, before):
 		w.t.Errorf("update %s: %v", s.name, err)
 		return
 	}
@@ -339,6 +341,7 @@ func (w *killWorker) delete(ctx context.Context, s *subject) {
 	s.deleted = maybe
 	for ctx.Err() == nil {
 		var err error
+		before := w.roles.changes.Load()
 		if byCore {
 			err = w.core.CoreV1().Namespaces().Delete(ctx, s.name, metav1.DeleteOptions{})
 		} else {
@@ -349,7 +352,7 @@ func (w *killWorker) delete(ctx context.Context, s *subject) {
 			w.deleted++
 			return
 		}
-		if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
+		if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) && !w.roles.explain(err, before) {
 			w.t.Errorf("delete %s: %v", s.name, err)
 			return
 		}
