@@ -133,12 +133,13 @@ func (b *Backend) Dismantle(ctx context.Context, uid k8stypes.UID) error {
 			return err
 		}
 	}
-	if folder.IsZero() && s.object != nil && s.record.MakingFolder { // made and not written down
-		made, err := b.folderMade(ctx, s.name)
-		if err != nil && !errors.Is(err, failure.NotFound) && !errors.Is(err, failure.AlreadyExists) {
+	if s.record.Folder.IsZero() && s.record.MakingFolder {
+		if folder, err = b.writeDown(ctx, s, folder); err != nil {
 			return err
 		}
-		folder = b.Projector.ID(made)
+		if s, found = b.Projector.findUID(uid); !found || s.record == nil {
+			return nil
+		}
 	}
 	if folder.IsZero() || folder != b.Projector.ID(folder.Value) {
 		return nil
@@ -155,6 +156,26 @@ func (b *Backend) Dismantle(ctx context.Context, uid k8stypes.UID) error {
 		}
 	}
 	return nil
+}
+
+// writeDown notes in the record which folder was made for it, before that is
+// destroyed: whoever comes after a kill has to know of which folder it is recorded
+// that it is detached. folder is the one that the inventory has, if any.
+func (b *Backend) writeDown(ctx context.Context, s state, folder facts.ID) (facts.ID, error) {
+	if folder.IsZero() && s.object != nil {
+		made, err := b.folderMade(ctx, s.name)
+		if err != nil && !errors.Is(err, failure.NotFound) && !errors.Is(err, failure.AlreadyExists) {
+			return facts.ID{}, err
+		}
+		folder = b.Projector.ID(made)
+	}
+	if folder.IsZero() {
+		return folder, nil
+	}
+	return folder, b.amend(ctx, s.record.uid(), func(record *Record) {
+		record.Folder, record.MakingFolder = folder, false
+		record.see(folder, Sight{Name: s.name, Parent: b.Projector.ID(b.Projector.namespacesFolder())})
+	})
 }
 
 // destroyPool destroys a pool in which nothing lies, and says whether it is gone.

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vmware/govmomi/vim25/types"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
@@ -142,6 +144,26 @@ func TestPoolsOfOthersStay(t *testing.T) {
 	}
 }
 
+// unwritten has the records forget what was made.
+func (w *world) unwritten() {
+	w.t.Helper()
+	for id, document := range w.records.kept {
+		record, err := vspherenamespace.Decode(document.Value)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		record.Folder, record.Pools = facts.ID{}, nil
+		record.MakingFolder, record.MakingPools = true, []string{"cluster-a", "cluster-b"}
+		value, err := record.Encode()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if _, err := w.records.Put(w.t.Context(), id, value, document.Revision); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
 // A namespace whose Kubernetes Namespace was deleted before the folder that was
 // made for it could be written down is deleted, and does not come back.
 func TestDetachedBeforeItWasWrittenDown(t *testing.T) {
@@ -152,21 +174,7 @@ func TestDetachedBeforeItWasWrittenDown(t *testing.T) {
 	}
 	folder := maker.get("brief").Status.Folder
 	maker.stop()
-	for id, document := range w.records.kept {
-		record, err := vspherenamespace.Decode(document.Value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		record.Folder, record.Pools = facts.ID{}, nil
-		record.MakingFolder, record.MakingPools = true, []string{"cluster-a", "cluster-b"}
-		value, err := record.Encode()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.records.Put(t.Context(), id, value, document.Revision); err != nil {
-			t.Fatal(err)
-		}
-	}
+	w.unwritten()
 	w.detached[folder] = true
 	s := w.start(-1)
 	if err := s.backend.Realise(t.Context(), "uid-of-brief"); !errors.Is(err, failure.Unavailable) {
@@ -215,5 +223,47 @@ func TestDismantledTwice(t *testing.T) {
 	}
 	if things := w.things("slow"); len(things) > 0 || len(w.records.kept) > 0 || len(w.detached) > 0 {
 		t.Errorf("left over: %v, records %v, detached %v", things, w.records.kept, w.detached)
+	}
+}
+
+// One that is deleted before the folder that was made for it could be written down is shown with the folder, by which the
+// controller knows its Kubernetes Namespace; and nothing is left of it, at whichever step of removing it the server died.
+func TestDeletedBeforeItWasWrittenDown(t *testing.T) {
+	w := newWorld(t, twoClusters)
+	const enough = 100
+	for steps := 0; ; steps++ {
+		if steps == enough {
+			t.Fatalf("removing takes more than %d steps", enough)
+		}
+		name := fmt.Sprintf("brief-%d", steps)
+		maker := w.start(-1)
+		if err := maker.create(fresh(name)); err != nil {
+			t.Fatal(err)
+		}
+		folder := maker.get(name).Status.Folder
+		maker.stop()
+		w.unwritten()
+		deleter := w.start(-1)
+		if err := deleter.update(name, func(o *v1alpha1.Namespace) { o.DeletionTimestamp = &metav1.Time{Time: time.Unix(2e9, 0)} }); err != nil {
+			t.Fatal(err)
+		}
+		if shown := deleter.get(name).Status.Folder; shown != folder {
+			t.Errorf("folder %q instead of %s", shown, folder)
+		}
+		deleter.stop()
+		dying := w.start(steps)
+		finished := dying.remove(name) == nil
+		dying.stop()
+		next := w.start(-1)
+		if err := next.remove(name); err != nil {
+			t.Fatalf("killed after %d steps: %v", steps, err)
+		}
+		if things := w.things(name); len(things) > 0 || len(w.records.kept) > 0 || len(w.detached) > 0 {
+			t.Errorf("killed after %d steps: left over %v, records %v, detached %v", steps, things, w.records.kept, w.detached)
+		}
+		next.stop()
+		if finished {
+			return
+		}
 	}
 }

@@ -88,10 +88,12 @@ func (p *Projector) project(e *entry) *v1alpha1.Namespace {
 // owns says whether the folder of an entry is its own already. One that is to be
 // taken over is, once that is done: it may be detached still, and would look like
 // one whose Kubernetes Namespace was deleted. One that Pacific may have made is,
-// once that is known; detached before that, it is to go.
+// once that is known; detached before that, it is to go. Of one that is being
+// deleted it is in any case: by it the Kubernetes Namespace is found that was made
+// for it.
 func (p *Projector) owns(e *entry) bool {
 	switch {
-	case e.record == nil:
+	case e.record == nil || e.record.deleting():
 		return true
 	case e.record.Folder.IsZero():
 		return p.detached[p.id(e.folder)]

@@ -100,9 +100,10 @@ func (b *Backend) lookAgain(ctx context.Context, s state) error {
 
 func (b *Backend) realiseFolder(ctx context.Context, s state) error {
 	record, uid := s.record, s.record.uid()
-	if record.Folder.IsZero() || record.Bring {
+	if record.Folder.IsZero() && s.folder == "" || record.Bring {
 		// Before there is a folder of that name: none is served in a Kubernetes
-		// Namespace that is somebody else's, not even for a moment.
+		// Namespace that is somebody else's, not even for a moment. One that was made
+		// and not written down has been granted the name, and the Namespace is its own.
 		if err := b.Folders.Reserve(ctx, record.Metadata.Name, record.Folder); err != nil {
 			return err
 		}

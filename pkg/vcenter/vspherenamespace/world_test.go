@@ -82,6 +82,7 @@ type folders struct {
 	// reserved and not released.
 	taken, reserved map[string]bool
 	picture         *picture.Picture
+	projector       *vspherenamespace.Projector
 }
 
 func (f *folders) Detach(_ context.Context, folder facts.ID, _ string) error {
@@ -96,9 +97,16 @@ func (f *folders) Attach(_ context.Context, folder facts.ID) error {
 	return nil
 }
 
-func (f *folders) Reserve(_ context.Context, name string, _ facts.ID) error {
+// Reserve refuses a name that is a folder's by now, whatever it was reserved for: its Kubernetes Namespace is.
+func (f *folders) Reserve(_ context.Context, name string, folder facts.ID) error {
 	if f.taken[name] {
 		return failure.AlreadyExists
+	}
+	there, _ := f.projector.Folders()
+	for _, other := range there {
+		if other.Path == name && other.Folder != folder && !other.Detached {
+			return failure.AlreadyExists
+		}
 	}
 	f.reserved[name] = true
 	return nil
@@ -240,7 +248,8 @@ func (w *world) start(steps int) *server {
 	writer := &vcenter.Writer{Session: w.session, Reign: vcentertest.Reign{}, Following: vcentertest.Following}
 	s.backend = &vspherenamespace.Backend{
 		Session: mortal{w.session, alive}, Writer: mortalWriter{mortal{writer, alive}, writer}, Projector: s.projector, Refresher: collector,
-		Documents: mortalDocuments{w.records, alive}, Folders: &folders{detached: w.detached, taken: w.taken, reserved: w.reserved, picture: s.picture}, Logger: klog.Background(),
+		Documents: mortalDocuments{w.records, alive}, Logger: klog.Background(),
+		Folders: &folders{detached: w.detached, taken: w.taken, reserved: w.reserved, picture: s.picture, projector: s.projector},
 	}
 	scheme := runtime.NewScheme()
 	install.Install(scheme)
