@@ -4,6 +4,7 @@ package apiserver
 
 import (
 	"context"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	coreinformers "k8s.io/client-go/informers/core/v1"
@@ -32,11 +33,14 @@ func (d documents) List(ctx context.Context) (map[string]vnsvcenter.Document, er
 	return documents, nil
 }
 
-// taken says whether a Namespace is there that has nothing to do with a folder.
+// taken says whether a Namespace is there that has nothing to do with a folder, or
+// one to come. It is asked so that people are told early; who may have a name is
+// found out when it is reserved.
 func taken(namespaces coreinformers.NamespaceInformer) func(string) bool {
 	return func(name string) bool {
 		namespace, err := namespaces.Lister().Get(name)
-		return err == nil && namespace.Annotations[vsphere.FolderAnnotation] == "" && namespace.Annotations[vsphere.ClaimAnnotation] == ""
+		return err == nil && !slices.ContainsFunc([]string{vsphere.FolderAnnotation, vsphere.ClaimAnnotation, vsphere.MarkAnnotation},
+			func(key string) bool { return namespace.Annotations[key] != "" })
 	}
 }
 
@@ -49,8 +53,9 @@ type folders struct {
 }
 
 func (f folders) Folders() ([]namespacecontroller.Folder, bool) {
-	listed, known := f.namespaces.Folders()
+	// In this order: one that is not terminating here and goes in between is not listed.
 	terminating := f.namespaces.Terminating()
+	listed, known := f.namespaces.Folders()
 	folders := make([]namespacecontroller.Folder, len(listed))
 	for i, folder := range listed {
 		folders[i] = namespacecontroller.Folder{

@@ -14,6 +14,10 @@ const (
 	// MarkAnnotation on a Kubernetes Namespace tells the one that Pacific has made from one that somebody else was quicker to make.
 	MarkAnnotation = "vsphere.openpacific.io/mark"
 
+	// FolderFinalizer on a Kubernetes Namespace that Pacific has made keeps it until it is written down that its folder is
+	// detached, so that no deletion is lost that nobody saw.
+	FolderFinalizer = "vsphere.openpacific.io/folder"
+
 	// SubjectPrefix stands before the names of users and groups of single sign-on in Kubernetes, so that none can be taken
 	// for one of Kubernetes' own.
 	SubjectPrefix = "sso:"

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -119,7 +121,8 @@ type Controller struct {
 	granted    map[facts.ID]string // guarded by lock
 	refused    map[facts.ID]string // guarded by lock
 
-	making sync.Mutex // one Namespace at a time is made or taken back
+	making    sync.Mutex // one Namespace at a time is made or taken back
+	recording sync.Mutex // one detachment at a time is written or taken back
 }
 
 // Restore reads the records and hides the detached folders. It must have returned
@@ -195,17 +198,23 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 	running.Go(func() { c.followFolders(ctx, queue) })
 	controller.Worker{
 		Timeout: syncTimeout,
-		Failed: func(folder string, err error) {
-			c.Logger.Error(err, "Cannot keep Namespace and folder in step, trying again", "folder", folder)
+		Failed: func(key string, err error) {
+			c.Logger.Error(err, "Cannot keep Namespace and folder in step, trying again", "item", key)
 		},
-		Sync: func(ctx context.Context, folder string) (time.Duration, error) { return 0, c.sync(ctx, folder) },
+		Sync: func(ctx context.Context, key string) (time.Duration, error) {
+			if !strings.Contains(key, "/") { // no folder's id
+				return 0, c.letGo(ctx, key)
+			}
+			return 0, c.sync(ctx, key)
+		},
 	}.Work(ctx, queue, workers)
 	running.Wait()
 	return nil
 }
 
 // enqueueFolders returns what has a queue hold the folders that may have a
-// Namespace, or have it, whenever it comes, changes or goes.
+// Namespace, or have it, whenever it comes, changes or goes; and the Namespace
+// itself, by its name, when it is being deleted.
 func (c *Controller) enqueueFolders(queue controller.Queue) cache.ResourceEventHandlerFuncs {
 	concerned := func(object any) {
 		if final, ok := object.(cache.DeletedFinalStateUnknown); ok {
@@ -214,6 +223,9 @@ func (c *Controller) enqueueFolders(queue controller.Queue) cache.ResourceEventH
 		namespace, ok := object.(*corev1.Namespace)
 		if !ok {
 			return
+		}
+		if namespace.DeletionTimestamp != nil {
+			queue.Add(namespace.Name)
 		}
 		folders, _ := c.Folders.Folders()
 		for _, folder := range folders {
@@ -290,7 +302,10 @@ func (c *Controller) sync(ctx context.Context, id string) error {
 	}
 	c.grant(folder.ID, now.name)
 	if now.detach {
-		return c.Detach(ctx, folder.ID, now.name)
+		if err := c.Detach(ctx, folder.ID, now.name); err != nil {
+			return err
+		}
+		return c.letGo(ctx, now.name)
 	}
 	return c.annotate(ctx, now.name, folder)
 }
@@ -305,13 +320,25 @@ func (c *Controller) folder(id string) (Folder, bool) {
 	return Folder{}, false
 }
 
-// annotate names the folder in its Namespace, as the Supervisor does.
+// annotate names the folder in its Namespace, as the Supervisor does, and has one
+// that Pacific made wait for it when it is deleted.
 func (c *Controller) annotate(ctx context.Context, name string, folder Folder) error {
 	namespace, err := c.Informer.Lister().Get(name)
-	if err != nil || namespace.DeletionTimestamp != nil || namespace.Annotations[vsphere.FolderAnnotation] == folder.ID.Value {
+	if err != nil || namespace.DeletionTimestamp != nil {
 		return nil // it goes, or will come again
 	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{vsphere.FolderAnnotation: folder.ID.Value}}})
+	metadata := map[string]any{}
+	if namespace.Annotations[vsphere.FolderAnnotation] != folder.ID.Value {
+		metadata["annotations"] = map[string]string{vsphere.FolderAnnotation: folder.ID.Value}
+	}
+	if c.lookUp(name).made(namespace) && !slices.Contains(namespace.Finalizers, vsphere.FolderFinalizer) {
+		metadata["finalizers"] = append(slices.Clone(namespace.Finalizers), vsphere.FolderFinalizer)
+		metadata["resourceVersion"] = namespace.ResourceVersion
+	}
+	if len(metadata) == 0 {
+		return nil
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": metadata})
 	if err != nil {
 		return fmt.Errorf("encode the annotation of Namespace %q: %w", name, err)
 	}
@@ -322,9 +349,46 @@ func (c *Controller) annotate(ctx context.Context, name string, folder Folder) e
 	return nil
 }
 
+// letGo lets a Namespace that is being deleted end, unless a folder is served in it
+// of which it is not written down yet that it is detached.
+func (c *Controller) letGo(ctx context.Context, name string) error {
+	namespace, err := c.Informer.Lister().Get(name)
+	if err != nil {
+		return nil // it has gone
+	}
+	at := slices.Index(namespace.Finalizers, vsphere.FolderFinalizer)
+	folders, known := c.Folders.Folders()
+	if namespace.DeletionTimestamp == nil || at < 0 || !known {
+		return nil
+	}
+	c.lock.Lock()
+	served := slices.ContainsFunc(folders, func(folder Folder) bool {
+		granted := c.granted[folder.ID]
+		return (granted == name || granted == "") && c.claimOf(namespace, folder) != notClaimed && !c.isDetached(folder.ID)
+	})
+	c.lock.Unlock()
+	if served {
+		return nil // we come again when it is detached
+	}
+	path := fmt.Sprintf("/metadata/finalizers/%d", at)
+	patch, err := json.Marshal([]map[string]string{
+		{"op": "test", "path": path, "value": vsphere.FolderFinalizer}, {"op": "remove", "path": path},
+	})
+	if err != nil {
+		return fmt.Errorf("encode the end of Namespace %q: %w", name, err)
+	}
+	_, err = c.Client.Patch(ctx, name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: vsphere.FieldManager})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("let Namespace %q go: %w", name, err)
+	}
+	return nil
+}
+
 // Detach stores that a folder is detached before it hides what lies in it, so that
 // no restart brings it back. Doing it twice is not an error.
 func (c *Controller) Detach(ctx context.Context, folder facts.ID, namespace string) error {
+	c.recording.Lock()
+	defer c.recording.Unlock()
 	if c.Detached(folder) {
 		return nil
 	}
@@ -342,6 +406,8 @@ func (c *Controller) Detach(ctx context.Context, folder facts.ID, namespace stri
 
 // Attach takes back that a folder is detached, or forgets it when it is gone.
 func (c *Controller) Attach(ctx context.Context, folder facts.ID) error {
+	c.recording.Lock()
+	defer c.recording.Unlock()
 	if !c.Detached(folder) {
 		return nil
 	}
@@ -406,11 +472,13 @@ func (c *Controller) recognise(folders []Folder) {
 
 // remember writes down how a detached folder is called by now.
 func (c *Controller) remember(ctx context.Context, folder Folder) error {
-	c.lock.Lock()
-	c.recognise([]Folder{folder})
-	detachment, found := c.detached[folder.ID]
-	c.lock.Unlock()
-	if !found || detachment.Called == folder.Path {
+	if _, news := c.calledOtherwise(folder); !news {
+		return nil
+	}
+	c.recording.Lock()
+	defer c.recording.Unlock()
+	detachment, news := c.calledOtherwise(folder) // by now it may be attached
+	if !news {
 		return nil
 	}
 	detachment.Called = folder.Path
@@ -419,4 +487,14 @@ func (c *Controller) remember(ctx context.Context, folder Folder) error {
 	}
 	c.setDetached(folder.ID, &detachment)
 	return nil
+}
+
+// calledOtherwise says whether a folder is detached and called otherwise than was
+// written down.
+func (c *Controller) calledOtherwise(folder Folder) (ledger.Detachment, bool) {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	c.recognise([]Folder{folder})
+	detachment, found := c.detached[folder.ID]
+	return detachment, found && detachment.Called != folder.Path
 }

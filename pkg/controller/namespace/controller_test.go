@@ -48,6 +48,7 @@ type inventory struct {
 	names    Names
 	history  []string // each name that each folder was ever served under
 	changed  chan struct{}
+	asked    func() // called when somebody asks what is awaited
 }
 
 func newInventory(folders ...Folder) *inventory {
@@ -65,6 +66,9 @@ func (i *inventory) Changed() <-chan struct{} { return i.changed }
 func (i *inventory) Awaited(name string) bool {
 	i.lock.Lock()
 	defer i.lock.Unlock()
+	if i.asked != nil {
+		i.asked()
+	}
 	return i.awaited[name]
 }
 

@@ -22,6 +22,10 @@
 //	detached folder, Namespace that claims it ──▶ attach it again
 //	no folder, Namespace                      ──▶ nothing: what else lies in the Namespace is not ours to delete
 //
+// What Pacific made has a finalizer, so that it is not gone before the folder is
+// detached, whether anybody watches or not; one in which no folder is served is let
+// go at once.
+//
 // A name can be reserved for a folder that is yet to be made or to be moved: then
 // its Namespace is made first.
 //

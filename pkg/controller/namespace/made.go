@@ -173,33 +173,76 @@ func (c *Controller) make(ctx context.Context, name string, folder facts.ID, pen
 			return nil
 		}
 		return c.put(ctx, next)
+	case err == nil && known.made(there) && there.DeletionTimestamp != nil:
+		if known.UID == "" { // from here on its mark tells nothing: everybody can read it
+			next := known.record
+			next.UID = there.UID
+			if err := c.put(ctx, next); err != nil {
+				return err
+			}
+		}
+		return fmt.Errorf("the Kubernetes Namespace %q is being deleted still, try again: %w", name, failure.Unavailable)
 	case err == nil:
 		return fmt.Errorf("the Kubernetes Namespace %q is there, and was not made for it: %w", name, failure.AlreadyExists)
 	case !apierrors.IsNotFound(err):
 		return fmt.Errorf("get Namespace %q: %w: %w", name, failure.Unavailable, err)
 	}
 	next := record{Namespace: name, Mark: c.mark(), Folder: folder, Pending: pending}
+	if known != nil && known.UID == "" {
+		// An attempt before that may be under way still: whichever is first is known.
+		next.Mark = known.Mark
+	}
 	if err := c.put(ctx, next); err != nil {
 		return err
 	}
-	annotations := map[string]string{vsphere.MarkAnnotation: next.Mark}
-	if !folder.IsZero() {
-		annotations[vsphere.FolderAnnotation] = folder.Value
+	return c.create(ctx, next)
+}
+
+// create makes the Namespace of a record. making is held.
+func (c *Controller) create(ctx context.Context, next record) error {
+	if !c.wanted(next) {
+		return nil
 	}
-	made, err := c.Client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: annotations}},
-		metav1.CreateOptions{FieldManager: vsphere.FieldManager})
+	annotations := map[string]string{vsphere.MarkAnnotation: next.Mark}
+	if !next.Folder.IsZero() {
+		annotations[vsphere.FolderAnnotation] = next.Folder.Value
+	}
+	made, err := c.Client.Create(ctx, &corev1.Namespace{
+		ObjectMeta: metav1.ObjectMeta{Name: next.Namespace, Annotations: annotations, Finalizers: []string{vsphere.FolderFinalizer}},
+	}, metav1.CreateOptions{FieldManager: vsphere.FieldManager})
 	switch {
 	case apierrors.IsAlreadyExists(err):
-		return fmt.Errorf("the Kubernetes Namespace %q has come to be there: %w", name, failure.AlreadyExists)
+		return fmt.Errorf("the Kubernetes Namespace %q has come to be there: %w", next.Namespace, failure.AlreadyExists)
 	case err != nil:
-		return fmt.Errorf("create Namespace %q for folder %s: %w: %w", name, folder, failure.Unavailable, err)
+		return fmt.Errorf("create Namespace %q for folder %s: %w: %w", next.Namespace, next.Folder, failure.Unavailable, err)
 	}
 	next.UID = made.UID
 	if err := c.put(ctx, next); err != nil {
 		return err
 	}
-	c.Logger.Info("Created Namespace", "namespace", name, "folder", folder)
+	c.Logger.Info("Created Namespace", "namespace", next.Namespace, "folder", next.Folder)
+	if c.wanted(next) {
+		return nil
+	}
+	err = c.Client.Delete(ctx, next.Namespace, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &made.UID}})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("remove Namespace %q, whose folder went while it was made: %w: %w", next.Namespace, failure.Unavailable, err)
+	}
 	return nil
+}
+
+// wanted says whether the Namespace of a record is still to be made. Who removes a
+// vSphere Namespace has its folder detached before that goes, and forgets that last:
+// so detachments are looked at before the folders.
+func (c *Controller) wanted(next record) bool {
+	if next.Pending {
+		return true // the folder comes later, or is yet to be attached
+	}
+	if c.Detached(next.Folder) {
+		return false
+	}
+	now, there := c.folder(next.Folder.String())
+	return there && !now.Terminating
 }
 
 // settle writes down that a Namespace that Pacific made is a folder's.
@@ -242,6 +285,11 @@ func (c *Controller) Reserve(ctx context.Context, name string, folder facts.ID) 
 func (c *Controller) Release(ctx context.Context, name string) error {
 	c.making.Lock()
 	defer c.making.Unlock()
+	return c.release(ctx, name)
+}
+
+// release is Release. making is held.
+func (c *Controller) release(ctx context.Context, name string) error {
 	known := c.lookUp(name)
 	if known == nil || !known.Pending {
 		return nil
@@ -267,7 +315,6 @@ func (c *Controller) Release(ctx context.Context, name string) error {
 // tidy takes back the reservations that nobody waits for, of a process that was
 // killed, and forgets Namespaces that are gone as their folders are.
 func (c *Controller) tidy(ctx context.Context) {
-	folders, _ := c.Folders.Folders()
 	c.lock.Lock()
 	var open, gone []string
 	for name, record := range c.made {
@@ -275,20 +322,14 @@ func (c *Controller) tidy(ctx context.Context) {
 		_, there := c.folder(record.Folder.String())
 		switch {
 		case record.Pending && record.Folder.IsZero():
-			// With a folder of that name, it is that one's as soon as that is looked at.
-			if !slices.ContainsFunc(folders, func(f Folder) bool { return f.Path == name }) {
-				open = append(open, name)
-			}
+			open = append(open, name)
 		case apierrors.IsNotFound(err) && !there:
 			gone = append(gone, name)
 		}
 	}
 	c.lock.Unlock()
 	for _, name := range open {
-		if c.Folders.Awaited(name) {
-			continue
-		}
-		if err := c.Release(ctx, name); err != nil {
+		if err := c.releaseForgotten(ctx, name); err != nil {
 			c.Logger.Error(err, "Cannot take a name back that nobody waits for, trying again later", "namespace", name)
 		}
 	}
@@ -297,6 +338,22 @@ func (c *Controller) tidy(ctx context.Context) {
 			c.Logger.Error(err, "Cannot forget a Namespace that is gone, trying again later", "namespace", name)
 		}
 	}
+}
+
+// releaseForgotten takes back a reservation that nobody waits for. Whoever makes a
+// reservation waits already; and a folder that is not waited for any more is there:
+// so the folders are looked at last.
+func (c *Controller) releaseForgotten(ctx context.Context, name string) error {
+	c.making.Lock()
+	defer c.making.Unlock()
+	if c.Folders.Awaited(name) {
+		return nil
+	}
+	folders, _ := c.Folders.Folders()
+	if slices.ContainsFunc(folders, func(f Folder) bool { return f.Path == name }) {
+		return nil // it is that one's as soon as that is looked at
+	}
+	return c.release(ctx, name)
 }
 
 // forget drops the record of a Namespace that is gone.
