@@ -150,6 +150,7 @@ func controllers(v *site, k *kinds, backend *vnsvcenter.Backend, c *cluster, fol
 	}
 	return append(k.reigning,
 		c.tell,
+		v.memory.Run,
 		news.Run,
 		classes.Run,
 		func(ctx context.Context) error { return folders.Run(ctx, namespaceWorkers) },

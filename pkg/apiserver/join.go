@@ -70,6 +70,9 @@ func (d doomed) DeleteAll(ctx context.Context, namespace string) (left int, err 
 		return 0, err
 	}
 	for _, vm := range machines {
+		if err := d.origins.Told(vm.Namespace, vm.Name, vm.UID); err != nil {
+			return left, fmt.Errorf("virtual machine %q: %w", vm.Name, err)
+		}
 		if !d.origins.Created(vm.Namespace, vm.Name, vm.UID) {
 			continue
 		}

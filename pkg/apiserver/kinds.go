@@ -162,16 +162,21 @@ func (n notes) Write(ctx context.Context, id string, value []byte, revision int6
 func (k *kinds) begin(ctx context.Context, frame *registry.Frame, term uint64, v *site, namespaces *vnsvcenter.Backend,
 	folders *namespacecontroller.Controller, logger klog.Logger) error {
 	frame.Sequence.Begin(term)
-	err := untilDone(ctx, logger, "Cannot read the records of the vSphere Namespaces, trying again", func(ctx context.Context) error {
+	const failing = "Cannot read the records of what is in vCenter, trying again"
+	err := untilDone(ctx, logger, failing, func(ctx context.Context) error {
 		instance, err := v.instance(ctx)
 		if err != nil {
 			return err
 		}
-		return namespaces.Restore(ctx, instance)
+		if err := namespaces.Restore(ctx, instance); err != nil {
+			return err
+		}
+		return v.memory.Restore(ctx, instance)
 	})
 	if err != nil {
 		return err
 	}
+	v.machines.Remind()
 	if err := untilDone(ctx, logger, "Cannot read the detached folders, trying again", folders.Restore); err != nil {
 		return err
 	}

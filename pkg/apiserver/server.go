@@ -53,7 +53,7 @@ func Run(ctx context.Context, options *Options) error {
 		return err
 	}
 	leadership := newLeadership(records, options.Records, logger)
-	site, err := newSite(options, installation, leadership, legacyregistry.MustRegister, logger)
+	site, err := newSite(options, installation, records, leadership, legacyregistry.MustRegister, logger)
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func identify(ctx context.Context, records *ledger.Ledger, options RecordsOption
 func newLeadership(records *ledger.Ledger, options RecordsOptions, logger klog.Logger) *ledger.Leadership {
 	return &ledger.Leadership{
 		Ledger:       records,
-		Identity:     identity(),
+		Identity:     replicaName(),
 		Alone:        len(options.Servers) == 0 || !options.LeaderElect,
 		LeaseSeconds: leaseSeconds,
 		Backoff:      wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 6, Cap: 5 * time.Second},
@@ -178,8 +178,8 @@ func openRecords(ctx context.Context, options RecordsOptions) (*ledger.Ledger, f
 	}, nil
 }
 
-// identity names this process among the replicas.
-func identity() string {
+// replicaName names this process among the replicas.
+func replicaName() string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"

@@ -11,8 +11,10 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/contentlibrary"
+	"github.com/openpacific/pacific/pkg/vcenter/identity"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
@@ -33,6 +35,7 @@ type site struct {
 	there bool
 
 	picture    *picture.Picture
+	memory     *identity.Memory
 	machines   *vmvcenter.Projector
 	namespaces *vnsvcenter.Projector
 	zones      *topologyvcenter.Projector
@@ -41,7 +44,8 @@ type site struct {
 }
 
 // newSite registers metrics by register.
-func newSite(options *Options, installation string, reign vcenter.Reign, register func(...metrics.Registerable), logger klog.Logger) (*site, error) {
+func newSite(options *Options, installation string, records *ledger.Ledger, reign vcenter.Reign,
+	register func(...metrics.Registerable), logger klog.Logger) (*site, error) {
 	realClock := clock.RealClock{}
 	url, err := options.VCenter.url()
 	if err != nil {
@@ -64,10 +68,13 @@ func newSite(options *Options, installation string, reign vcenter.Reign, registe
 		session:    session,
 		rest:       &vcenter.RESTSession{Session: session},
 		there:      options.Inventory == nil,
-		machines:   vmvcenter.NewProjector(vmvcenter.Config{Installation: installation, Clock: realClock, Logger: logger.WithName("projection")}),
+		memory:     newMemory(records, realClock, logger.WithName("identities")),
 		namespaces: vnsvcenter.NewProjector(vnsvcenter.Config{Clock: realClock, Logger: logger.WithName("vspherenamespaces"), Zones: options.VCenter.ZoneClusters}),
 		zones:      &topologyvcenter.Projector{Clusters: options.VCenter.ZoneClusters},
 	}
+	v.machines = vmvcenter.NewProjector(vmvcenter.Config{
+		Installation: installation, Memory: v.memory, Clock: realClock, Logger: logger.WithName("projection"),
+	})
 	v.picture = &picture.Picture{Followers: []facts.Follower{v.zones, v.machines, v.namespaces}}
 	if v.there {
 		v.source = &inventory.Collector{
@@ -84,6 +91,22 @@ func newSite(options *Options, installation string, reign vcenter.Reign, registe
 	}}
 	v.libraries = &contentlibrary.Catalogue{Session: v.rest, Logger: logger.WithName("contentlibraries"), Clock: realClock}
 	return v, nil
+}
+
+// newMemory remembers in the ledger which machine is which.
+func newMemory(records *ledger.Ledger, realClock clock.Clock, logger klog.Logger) *identity.Memory {
+	return identity.New(identities{&ledger.Documents{Ledger: records, Kind: "identities"}}, realClock, logger)
+}
+
+type identities struct{ *ledger.Documents }
+
+func (i identities) List(ctx context.Context) (map[string]identity.Document, error) {
+	kept, err := i.Documents.List(ctx)
+	documents := make(map[string]identity.Document, len(kept))
+	for id, document := range kept {
+		documents[id] = identity.Document(document)
+	}
+	return documents, err
 }
 
 // tasks are what follows vCenter, on every replica.

@@ -147,7 +147,8 @@ func (w *world) start(name string, v *vcentertest.VCenter, tune func(*ledger.Lea
 		tune(leadership)
 	}
 	r := &replica{world: w, name: name, leadership: leadership, stop: stop, done: make(chan error, 1)}
-	if r.site, err = newSite(options, installation, leadership, metrics.NewKubeRegistry().MustRegister, logger); err != nil {
+	register := metrics.NewKubeRegistry().MustRegister
+	if r.site, err = newSite(options, installation, records, leadership, register, logger); err != nil {
 		w.t.Fatal(err)
 	}
 	frame := newFrame(r.site.unavailable, records, leadership.Holds)

@@ -8,7 +8,8 @@
 //   - who leads: one replica reigns and writes to vCenter, the others stand by;
 //   - which installation this is, so that what another one wrote into vCenter is
 //     known for that;
-//   - which namespace folders were detached by deleting their Namespace.
+//   - which namespace folders were detached by deleting their Namespace;
+//   - documents of other packages, whose meaning is not its business.
 //
 // All that is written is written under the term of the process that writes, and
 // refused once another process has taken one.

@@ -35,3 +35,5 @@ func TestConformance(t *testing.T) {
 type all struct{}
 
 func (all) Created(string, string, types.UID) bool { return true }
+
+func (all) Told(string, string, types.UID) error { return nil }

@@ -48,8 +48,8 @@ func TestDeleteMarksAndTheControllerFinishes(t *testing.T) {
 	}
 }
 
-// Without its finalizer a machine that is being deleted would be destroyed at once: with no word to its guest, and whether
-// it is paused or its owner has thought better of it.
+// Without its finalizer a machine that is being deleted would be destroyed at once: with no word to its guest, and
+// whether it is paused or its owner has thought better of it.
 func TestOnlyTheControllerLetsGo(t *testing.T) {
 	made, allowed := deletable()
 	server := newServer(t, made, allowed)
@@ -209,7 +209,42 @@ func TestUnsafeDeleteDoesNotPassTheGuard(t *testing.T) {
 	}
 }
 
-// A Namespace that is being deleted takes what Pacific made with it, and nothing else, whatever the reclaim policies say.
+// Of a machine of which vCenter tells nothing now, nobody can say what may be done with it: not even whether Pacific
+// made it.
+func TestNothingIsDecidedAboutWhatVCenterDoesNotTell(t *testing.T) {
+	made, _ := deletable()
+	lost := machine("lost")
+	lost.UID = untold
+	server := newServer(t, made, lost)
+	other := server.stored("lost").DeepCopy()
+	other.APIVersion, other.Kind = v1alpha5.GroupVersion.String(), "VirtualMachine"
+	other.Spec.ClassName = "small" // which would be 422
+	for _, request := range []struct {
+		method, path, contentType string
+		body                      any
+	}{
+		{"PATCH", "/lost", mergeType, `{"metadata":{"labels":{"a":"b"}}}`},
+		{"PATCH", "/lost?dryRun=All", mergeType, `{"metadata":{"labels":{"a":"b"}}}`},
+		{"PUT", "/lost", "application/json", other},
+		{"DELETE", "/lost", "", nil},
+		{"DELETE", "", "", nil},
+	} {
+		got := server.do(request.method, path("v1alpha5", request.path), request.contentType, request.body)
+		if got.code != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" ||
+			!strings.Contains(string(got.body), "its datastore is away") {
+			t.Errorf("%s %s: %d %s", request.method, request.path, got.code, got.body)
+		}
+	}
+	if vm := server.stored("lost"); vm.DeletionTimestamp != nil || len(vm.Labels) > 0 {
+		t.Errorf("it was written all the same: %+v", vm.ObjectMeta)
+	}
+	if vm := server.stored("made"); vm.DeletionTimestamp == nil {
+		t.Error("another one of the collection was not deleted")
+	}
+}
+
+// A Namespace that is being deleted takes what Pacific made with it, and nothing else, whatever the reclaim policies
+// say.
 func TestATerminatingNamespaceTakesWhatWasMade(t *testing.T) {
 	made, allowed := deletable()
 	server := newServer(t, made, allowed)

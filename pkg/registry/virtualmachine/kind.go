@@ -26,6 +26,9 @@ type Origins interface {
 	// the one with this uid. It is false for one that was in vCenter before, and for
 	// one that nobody knows.
 	Created(namespace, name string, uid types.UID) bool
+	// Told says why vCenter does not tell what that virtual machine is, so that
+	// nothing can be decided about it; nil where it does.
+	Told(namespace, name string, uid types.UID) error
 }
 
 // Namespaces knows Kubernetes' Namespaces.
@@ -66,7 +69,12 @@ func Kind(origins Origins, grants Grants, namespaces Namespaces) *registry.Kind[
 		Live:      true,
 		Guards: registry.Refusals[vm]{
 			Create: func(ctx context.Context, m *vm) error { return refuseCreation(ctx, grants, m) },
-			Update: func(ctx context.Context, m, before *vm) error { return refuse(ctx, grants, m, before) },
+			Update: func(ctx context.Context, m, before *vm) error {
+				if err := origins.Told(before.Namespace, before.Name, before.UID); err != nil {
+					return err
+				}
+				return refuse(ctx, grants, m, before)
+			},
 			Delete: func(ctx context.Context, m *vm) error { return refuseDeletion(ctx, origins, namespaces, m) },
 		},
 		Status: errors.New("the status of a virtual machine is what vCenter reports and cannot be written; " +
@@ -96,6 +104,9 @@ func refuseCreation(ctx context.Context, grants Grants, m *v1alpha5.VirtualMachi
 // machine's reclaim policy says otherwise: that does not mean the end of its
 // Namespace.
 func refuseDeletion(ctx context.Context, origins Origins, namespaces Namespaces, m *v1alpha5.VirtualMachine) error {
+	if err := origins.Told(m.Namespace, m.Name, m.UID); err != nil {
+		return err
+	}
 	if origins.Created(m.Namespace, m.Name, m.UID) {
 		return nil
 	}

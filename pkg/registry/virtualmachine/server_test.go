@@ -4,6 +4,7 @@ package virtualmachine
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator/install"
+	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/registry/kindtest"
 )
@@ -26,6 +28,16 @@ const madeHere types.UID = "made-here"
 type origins struct{}
 
 func (origins) Created(_, _ string, uid types.UID) bool { return uid == madeHere }
+
+// untold is the uid of a machine of which vCenter tells nothing now.
+const untold types.UID = "untold"
+
+func (origins) Told(_, _ string, uid types.UID) error {
+	if uid == untold {
+		return fmt.Errorf("its datastore is away: %w", failure.Unavailable)
+	}
+	return nil
+}
 
 // namespaces has team-a, which is being deleted when that is set.
 type namespaces struct{ terminating atomic.Bool }

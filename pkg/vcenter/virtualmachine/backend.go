@@ -24,8 +24,8 @@ const (
 	defaultTimeout = 30 * time.Second
 	// patience is how long the inventory may take to show a write before the object is read on purpose.
 	patience = time.Second
-	// attempts is how often a write is made for which vCenter says that somebody else was faster, or that a task is under
-	// way.
+	// attempts is how often a write is made for which vCenter says that somebody else was faster, or that a task is
+	// under way.
 	attempts     = 3
 	attemptPause = 100 * time.Millisecond
 )
@@ -155,8 +155,8 @@ func (b *Backend) Delete(ctx context.Context, key string, current runtime.Object
 	return nil
 }
 
-// find returns what the Projector knows of the machine, provided that it stands where current does. Only then is the
-// state the one that current was made from.
+// find returns what the Projector knows of the machine, provided that it stands where current does, and that vCenter
+// tells its configuration. Only then is the state the one that current was made from.
 func (b *Backend) find(key string, current runtime.Object) (State, error) {
 	vm, ok := current.(*vmopv1.VirtualMachine)
 	if !ok {
@@ -165,6 +165,9 @@ func (b *Backend) find(key string, current runtime.Object) (State, error) {
 	state, found := b.Projector.Find(key)
 	if !found || state.InstanceUUID != string(vm.UID) || state.Object == nil || !same(state.Object, vm) {
 		return State{}, fmt.Errorf("virtual machine %s has changed: %w", key, failure.Conflict)
+	}
+	if state.Recalled {
+		return State{}, fmt.Errorf("virtual machine %s: %w", key, untold())
 	}
 	return state, nil
 }

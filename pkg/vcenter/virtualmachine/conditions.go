@@ -40,6 +40,10 @@ const (
 	QuestionAnsweredCondition = "QuestionAnswered"
 	// QuestionPendingReason says that nobody has answered yet.
 	QuestionPendingReason = "QuestionPending"
+	// ConfigurationReadableCondition is False on a machine of which vCenter tells no configuration.
+	ConfigurationReadableCondition = "ConfigurationReadable"
+	// ConfigurationUnavailableReason says that vCenter cannot read it.
+	ConfigurationUnavailableReason = "ConfigurationUnavailable"
 	// DisconnectedReason says that vCenter does not reach the machine now.
 	DisconnectedReason = "VirtualMachineDisconnected"
 
@@ -52,6 +56,10 @@ const (
 
 const wentBackText = "the record in the virtual machine is older than the one that was there before, as after a revert to a snapshot or a " +
 	"restore, or was taken away: nothing is done to the virtual machine until somebody writes to it here, and then what is shown counts"
+
+const recalledText = untoldText + ": it has the name, uid and time of creation that were seen last; its labels, annotations, " +
+	"owners and declared power state, and much of what else is shown, come back when vCenter can, and nothing of it can be " +
+	"changed until then"
 
 func anotherText(installation string) string {
 	return fmt.Sprintf("the record in the virtual machine was written by another installation of Pacific (%s), and does not count here: "+
@@ -85,16 +93,9 @@ func (v *view) conditions(overlay map[string]metav1.Condition) []metav1.Conditio
 			Message: "vCenter does not say whether VMware Tools is running"})
 	}
 
-	connection := v.live.Connection
-	switch {
-	case v.paused != "":
-		list = append(list, isNot(vmopv1.VirtualMachineReconcileReady, vmopv1.VirtualMachineReconcilePausedReason,
-			"paused by the annotation "+vmopv1.PauseAnnotation+" or by "+vmopv1.PauseVMExtraConfigKey+" in ExtraConfig"))
-	case connection != "" && connection != facts.Connected:
-		list = append(list, isNot(vmopv1.VirtualMachineReconcileReady, DisconnectedReason,
-			fmt.Sprintf("vCenter reports the virtual machine as %s: what is shown is what was known before, and nothing can be changed", connection)))
-	default:
-		list = append(list, is(vmopv1.VirtualMachineReconcileReady))
+	list = append(list, v.ready())
+	if v.recalled {
+		list = append(list, isNot(ConfigurationReadableCondition, ConfigurationUnavailableReason, recalledText))
 	}
 
 	synced := false
@@ -137,6 +138,22 @@ func (v *view) conditions(overlay map[string]metav1.Condition) []metav1.Conditio
 	}
 	slices.SortFunc(list, func(a, b metav1.Condition) int { return cmp.Compare(a.Type, b.Type) })
 	return list
+}
+
+// ready tells whether controllers keep the machine as it is declared.
+func (v *view) ready() metav1.Condition {
+	connection := v.live.Connection
+	switch {
+	case v.paused != "":
+		return isNot(vmopv1.VirtualMachineReconcileReady, vmopv1.VirtualMachineReconcilePausedReason,
+			"paused by the annotation "+vmopv1.PauseAnnotation+" or by "+vmopv1.PauseVMExtraConfigKey+" in ExtraConfig")
+	case connection != "" && connection != facts.Connected:
+		return isNot(vmopv1.VirtualMachineReconcileReady, DisconnectedReason, fmt.Sprintf("vCenter reports the virtual machine "+
+			"as %s: what is shown is what was known before, and nothing can be changed", connection))
+	case v.recalled:
+		return isNot(vmopv1.VirtualMachineReconcileReady, ConfigurationUnavailableReason, untoldText)
+	}
+	return is(vmopv1.VirtualMachineReconcileReady)
 }
 
 // date sets the time of each condition's last transition: the one that it had before where its status did not change. A machine that was never

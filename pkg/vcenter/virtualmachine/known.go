@@ -14,8 +14,11 @@ import (
 
 // known is a virtual machine as the Projector keeps it.
 type known struct {
+	// live is what vCenter tells, and where it tells no configuration, with what is remembered of it.
 	live *facts.Live
 	uid  k8stypes.UID
+	// recalled is what is remembered of a machine of which vCenter tells no configuration, else nil.
+	recalled *facts.Identity
 
 	meta    *Metadata // nil where there is no record that counts
 	metaErr error
@@ -61,6 +64,8 @@ type State struct {
 	Metadata *Metadata
 	// MetadataError says why the record cannot be read, in which case it must be left alone.
 	MetadataError error
+	// Recalled says that vCenter tells no configuration: who the machine is was told before this process began.
+	Recalled bool
 	// Object is the API object, nil while the machine is not served.
 	Object *vmopv1.VirtualMachine
 }

@@ -39,6 +39,7 @@ type view struct {
 	zone            string
 	taken           string // the name that it wanted and another has
 	paused          string // by whom
+	recalled        bool   // vCenter tells no configuration
 }
 
 // object makes the API object, without its conditions. It shares what is immutable with the view.

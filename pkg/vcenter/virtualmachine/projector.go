@@ -26,6 +26,8 @@ type Config struct {
 	Logger klog.Logger
 	// Installation is the one whose records count. Empty only where no vCenter stands behind.
 	Installation string
+	// Memory knows machines of which vCenter tells no configuration. Nil: nobody does.
+	Memory Memory
 }
 
 // Projector follows the inventory and keeps a mirror at the API objects that stand for its virtual machines. It works
@@ -34,6 +36,7 @@ type Projector struct {
 	clock        clock.PassiveClock
 	logger       klog.Logger
 	installation string
+	memory       Memory
 
 	mu       sync.Mutex
 	synced   bool
@@ -54,10 +57,13 @@ type Projector struct {
 // NewProjector makes a Projector that knows nothing yet.
 func NewProjector(config Config) *Projector {
 	p := &Projector{clock: config.Clock, logger: config.Logger, installation: config.Installation,
-		waiters:   map[string]map[chan struct{}]struct{}{},
+		memory: config.Memory, waiters: map[string]map[chan struct{}]struct{}{},
 		withdrawn: map[facts.ID]facts.Head{}, withdrawals: make(chan struct{}, 1)}
 	if p.clock == nil {
 		p.clock = clock.RealClock{}
+	}
+	if p.memory == nil {
+		p.memory = forgetful{}
 	}
 	p.reset()
 	return p
@@ -87,6 +93,9 @@ func (p *Projector) Take(step facts.Step) {
 		}
 	}
 	changes := p.settle()
+	if step.Initial {
+		p.keep()
+	}
 	switch {
 	case p.mirror == nil:
 	case step.Initial:
@@ -125,7 +134,7 @@ func (p *Projector) change(live *facts.Live, initial bool) {
 		m = &known{}
 		p.machines[live.ID.Value] = m
 	}
-	m.take(live, p.installation, p.surveys)
+	p.look(m, live)
 	if arrives && m.meta != nil && !m.meta.Deletion.IsZero() {
 		// It comes from where nobody could see it, however long it was there.
 		m.void = m.meta.Sequence
@@ -165,6 +174,7 @@ func (p *Projector) settle() []livestore.Change {
 	}
 	touched := make([]string, 0, len(p.dirty))
 	for _, m := range p.dirty {
+		p.note(m)
 		object := p.project(m)
 		if m.published == m.key && (object == nil || m.object != nil && same(m.object, object)) {
 			continue
@@ -227,6 +237,13 @@ func (p *Projector) claim(m *known) (claim, bool) {
 	if place.Detached && (m.meta == nil || !m.meta.Created) {
 		return claim{}, false
 	}
+	if who := m.recalled; who != nil {
+		// It keeps the name that it had, whatever decided on that.
+		return claim{
+			namespace: place.Namespace, base: who.Name, plain: true,
+			managed: who.Recorded, created: who.Created.Unix(), ref: m.live.ID.Value,
+		}, true
+	}
 	return claimFor(m.live.ID.Value, m.live.Name, m.live.Created.Unix(), place, m.meta), true
 }
 
@@ -240,7 +257,7 @@ func (p *Projector) project(m *known) *vmopv1.VirtualMachine {
 		live: m.live, hardware: m.hardware, uid: m.uid,
 		namespace: m.claim.namespace, name: m.claim.name(m.choice),
 		meta: standing.meta, aside: standing.aside, metaErr: m.metaErr, wentBack: m.wentBack, installation: p.installation,
-		paused: m.pausedBy(),
+		paused: m.pausedBy(), recalled: m.recalled != nil,
 	}
 	if m.choice > 0 {
 		v.taken = m.claim.name(0)
@@ -280,6 +297,7 @@ func (p *Projector) state(m *known) State {
 	s := State{
 		Machine: m.live.Machine(), Key: m.published, Installation: p.installation,
 		Sequence: m.newest, WentBack: m.wentBack, Metadata: m.meta, MetadataError: m.metaErr,
+		Recalled: m.recalled != nil,
 	}
 	if _, another := s.Another(p.installation); another {
 		s.Sequence = max(s.Sequence, s.Head.Sequence)

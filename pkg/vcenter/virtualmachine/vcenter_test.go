@@ -78,13 +78,19 @@ func (c *counting) started() int {
 
 func serve(t *testing.T, v *vcentertest.VCenter) *server {
 	t.Helper()
+	return serveWith(t, v, nil)
+}
+
+// serveWith is serve by a process that remembers what those before it did.
+func serveWith(t *testing.T, v *vcentertest.VCenter, memory virtualmachine.Memory) *server {
+	t.Helper()
 	session, err := vcenter.NewSession(vcenter.Config{URL: v.URL(), CredentialsFile: v.CredentialsFile(t), CAFile: v.CAFile(t), Logger: klog.Background()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	writer := &vcenter.Writer{Session: session, Reign: vcentertest.Reign{}, Following: vcentertest.Following}
 	s := &server{t: t, session: session, writer: &counting{Writer: writer}}
-	s.projector = virtualmachine.NewProjector(virtualmachine.Config{Logger: klog.Background()})
+	s.projector = virtualmachine.NewProjector(virtualmachine.Config{Logger: klog.Background(), Memory: memory})
 	s.picture = &picture.Picture{Followers: []facts.Follower{s.projector}}
 	collector := &inventory.Collector{
 		Session: session, Handler: s.picture, Logger: klog.Background(), Kinds: picture.Kinds(),

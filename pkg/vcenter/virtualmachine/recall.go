@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package virtualmachine
+
+import (
+	"fmt"
+
+	k8stypes "k8s.io/apimachinery/pkg/types"
+
+	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/failure"
+)
+
+// vCenter tells no configuration of a machine that it cannot reach. What it told before stays as long as the process
+// runs; of a machine of which it never told any, this process remembers who it was when another one was told. Such a
+// machine is served with that and with what vCenter tells, so that nobody takes it for gone, and nothing is done to it.
+
+// Memory remembers which machine is which; identity.Memory does.
+type Memory interface {
+	// Recall says who a machine was that lay in a folder.
+	Recall(id, folder facts.ID) (facts.Identity, bool)
+	// Note says who a machine is and in which folder it lies now: in none, it is not to be remembered.
+	Note(id, folder facts.ID, who facts.Identity)
+	// Keep forgets the machines that are not there.
+	Keep(there func(id facts.ID) bool)
+}
+
+// forgetful remembers nothing.
+type forgetful struct{}
+
+func (forgetful) Recall(facts.ID, facts.ID) (facts.Identity, bool) { return facts.Identity{}, false }
+func (forgetful) Note(facts.ID, facts.ID, facts.Identity)          {}
+func (forgetful) Keep(func(facts.ID) bool)                         {}
+
+// Remind looks again at the machines of which vCenter tells no configuration: the memory has become what was read.
+func (p *Projector) Remind() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.machines {
+		if m.uid == "" {
+			p.look(m, m.live)
+			p.mark(m)
+		}
+	}
+	p.publish()
+	if p.synced {
+		p.keep()
+	}
+}
+
+// look takes in what is known of a machine: from vCenter, and where that tells no configuration, from memory.
+func (p *Projector) look(m *known, live *facts.Live) {
+	if live.InstanceUUID != "" {
+		m.recalled = nil
+	} else if m.recalled == nil {
+		if who, found := p.memory.Recall(live.ID, live.Place.Folder); found {
+			m.recalled = &who
+		}
+	}
+	if m.recalled != nil {
+		filled := *live
+		filled.InstanceUUID, filled.Created = m.recalled.UID, m.recalled.Created
+		live = &filled
+	}
+	m.take(live, p.installation, p.surveys)
+}
+
+// note has it remembered who a machine is.
+func (p *Projector) note(m *known) {
+	id, who := m.live.ID, facts.Identity{UID: string(m.uid), Created: m.live.Created, Recorded: m.claim.managed}
+	switch {
+	case m.removed || m.live.Template:
+		p.memory.Note(id, facts.ID{}, facts.Identity{})
+		return
+	case m.uid == "":
+		return
+	case m.recalled != nil:
+		who = *m.recalled
+	case m.key != "":
+		who.Name = m.claim.name(m.choice)
+	}
+	p.memory.Note(id, m.live.Place.Folder, who)
+}
+
+// keep has nothing remembered of machines that are gone.
+func (p *Projector) keep() {
+	p.memory.Keep(func(id facts.ID) bool {
+		m := p.machines[id.Value]
+		return m != nil && m.live.ID == id
+	})
+}
+
+// untoldText says what is the matter with a machine that is served from memory.
+const untoldText = "vCenter cannot read the virtual machine's configuration now, as when its datastore is " +
+	"inaccessible or its host is away"
+
+// untold is why nothing can be done to such a machine.
+func untold() error {
+	return fmt.Errorf("%s: nothing of it can be changed, and it cannot be deleted, until vCenter can: %w",
+		untoldText, failure.Unavailable)
+}
+
+// Told says why vCenter does not tell what the machine is that is served under that name, if it is the one of that uid;
+// nil where it does. The error's kind is failure.Unavailable.
+func (p *Projector) Told(namespace, name string, uid k8stypes.UID) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if m := p.served(Key(namespace, name), uid); m != nil && m.recalled != nil {
+		return untold()
+	}
+	return nil
+}
