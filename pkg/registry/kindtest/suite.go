@@ -40,6 +40,7 @@ func Run[T, L any](t *testing.T, suite Suite[T, L]) {
 		"lists in chunks under changes":   (*checked[T, L]).chunks,
 		"a watch goes on from a list":     (*checked[T, L]).goesOn,
 		"who may not write is told so":    (*checked[T, L]).readOnly,
+		"what is not the client's":        (*checked[T, L]).notTheirs,
 		"a dry run changes nothing":       (*checked[T, L]).dryRun,
 		"a stale update":                  (*checked[T, L]).stale,
 		"a double create":                 (*checked[T, L]).double,

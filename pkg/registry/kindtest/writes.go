@@ -172,6 +172,39 @@ func (c *checked[T, L]) stale() {
 	}
 }
 
+// notTheirs writes what the server alone says: status, generation and the kind's finalizer stay as they are.
+func (c *checked[T, L]) notTheirs() {
+	if c.kind.Rules == nil {
+		c.Skip("nobody writes")
+	}
+	namespace := c.namespaces()[0]
+	object := c.Object(namespace, "one")
+	if c.kind.Finalizer != "" {
+		any(object).(metav1.Object).SetFinalizers([]string{c.kind.Finalizer})
+	}
+	c.put(object)
+	before := c.get(namespace, "one")
+	want := map[string]any{"status": before["status"], "generation": metadata(before)["generation"], "finalizers": metadata(before)["finalizers"]}
+
+	sent := labelled(before, "theirs")
+	sent["status"] = map[string]any{"conditions": []any{map[string]any{
+		"type": "Ready", "status": "Unknown", "reason": "Theirs", "message": "", "lastTransitionTime": "2001-02-03T04:05:06Z",
+	}}}
+	metadata(sent)["generation"] = 77
+	delete(metadata(sent), "finalizers")
+	if got := c.server.Do("PUT", c.path(namespace, "one"), sent, "Content-Type", "application/json"); got.Code != http.StatusOK {
+		c.Fatalf("update: %d %s", got.Code, got.Body)
+	}
+	after := c.get(namespace, "one")
+	got := map[string]any{"status": after["status"], "generation": metadata(after)["generation"], "finalizers": metadata(after)["finalizers"]}
+	if diff := cmp.Diff(want, got); diff != "" {
+		c.Errorf("a client wrote what is not its own (-before +after):\n%s", diff)
+	}
+	if labels, _ := metadata(after)["labels"].(map[string]any); labels["written"] != "theirs" {
+		c.Errorf("what is its own was not written: %v", labels)
+	}
+}
+
 // double creates an object twice.
 func (c *checked[T, L]) double() {
 	if !c.Creates {

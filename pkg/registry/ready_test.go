@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registry_test
+
+import (
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/clock"
+
+	"github.com/openpacific/pacific/pkg/apis/topology/install"
+	"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1"
+	"github.com/openpacific/pacific/pkg/registry"
+	"github.com/openpacific/pacific/pkg/registry/kindtest"
+	"github.com/openpacific/pacific/pkg/waittest"
+)
+
+// TestReadyWaitsForEveryKindThatIsFed: a server is ready when the last of the kinds that the inventory feeds can be read.
+func TestReadyWaitsForEveryKindThatIsFed(t *testing.T) {
+	frame := kindtest.NewFrame(install.Install, clock.RealClock{})
+	first := serveReadOnly[v1alpha1.Zone, v1alpha1.ZoneList](t, frame, "zones", "zone")
+	second := serveReadOnly[v1alpha1.AvailabilityZone, v1alpha1.AvailabilityZoneList](t, frame, "availabilityzones", "availabilityzone")
+	t.Cleanup(func() { registry.Destroy(first, second) })
+	frame.Sequence.Begin(1)
+	first.Open()
+	second.Open()
+
+	first.ShowAll()
+	waittest.Eventually(t, "the first can be read", func() bool { return first.ReadinessCheck() == nil })
+	if err := registry.Ready(first, second); err == nil || !strings.Contains(err.Error(), "availabilityzones") {
+		t.Errorf("before the second was fed: %v, want an error that names it", err)
+	}
+	second.ShowAll()
+	waittest.Eventually(t, "both can be read", func() bool { return registry.Ready(first, second) == nil })
+}
+
+func serveReadOnly[T, L any](t *testing.T, frame *registry.Frame, resource, singular string) *registry.Resource[T, L] {
+	t.Helper()
+	served, err := registry.ServeReadOnly(frame, &registry.Kind[T, L]{
+		Resource: resource, Singular: singular, Title: resource, Versions: []schema.GroupVersion{v1alpha1.SchemeGroupVersion},
+		Columns: []registry.Column[T]{registry.NameColumn[T]("The name.")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return served
+}
