@@ -91,11 +91,11 @@ const (
 
 func newWorld(t *testing.T, build vcentertest.Inventory) *world {
 	t.Helper()
-	return newWorldOf(t, build, nil)
+	return newWorldOf(t, build, nil, func(*vcentertest.VCenter) {})
 }
 
-// newWorldOf is one in which libraries are given to somebody.
-func newWorldOf(t *testing.T, build vcentertest.Inventory, given func(library string) bool) *world {
+// newWorldOf is one in which libraries are given to somebody, and in which something happens before the first reading.
+func newWorldOf(t *testing.T, build vcentertest.Inventory, given func(library string) bool, before func(*vcentertest.VCenter)) *world {
 	t.Helper()
 	w := &world{t: t, vcenter: vcentertest.Run(t, vcentertest.Options{Inventory: build}), log: &waittest.Output{}, handed: &handed{}}
 	t.Cleanup(func() {
@@ -103,6 +103,7 @@ func newWorldOf(t *testing.T, build vcentertest.Inventory, given func(library st
 			t.Logf("log:\n%s", w.log)
 		}
 	})
+	before(w.vcenter)
 	w.file = filepath.Join(t.TempDir(), "credentials.yaml")
 	w.credentials(vcentertest.SamplePassword)
 	session, err := vcenter.NewSession(vcenter.Config{URL: w.vcenter.URL(), CredentialsFile: w.file, CAFile: w.vcenter.CAFile(t),
@@ -434,7 +435,7 @@ func TestCost(t *testing.T) {
 	for name, given := range map[string]bool{"given": true, "not given": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorldOf(t, empty, func(string) bool { return given })
+			w := newWorldOf(t, empty, func(string) bool { return given }, func(*vcentertest.VCenter) {})
 			made := []vcentertest.LibraryItem{ovf("image-0"), ovf("image-1")}
 			for i := len(made); i < items; i++ {
 				made = append(made, vcentertest.LibraryItem{Name: fmt.Sprintf("image-%d", i), Type: library.ItemTypeISO})

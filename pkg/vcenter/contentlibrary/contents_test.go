@@ -152,21 +152,22 @@ func TestADeadLibraryDiesAlone(t *testing.T) {
 
 // A library that is dead from the start keeps nobody waiting, and nobody takes it for an empty one.
 func TestDeadFromTheStart(t *testing.T) {
-	w := newWorld(t, func(ctx context.Context, b *vcentertest.Builder) error {
+	item := vcentertest.LibraryItemID("dead", "image-2")
+	w := newWorldOf(t, func(ctx context.Context, b *vcentertest.Builder) error {
 		if err := empty(ctx, b); err != nil {
 			return err
 		}
-		return b.Library(ctx, "alive", datastore, ovf("image-1"))
-	})
+		if err := b.Library(ctx, "alive", datastore, ovf("image-1")); err != nil {
+			return err
+		}
+		return b.Library(ctx, "dead", datastore, ovf("image-2"))
+	}, nil, func(v *vcentertest.VCenter) { v.RefuseRESTOf(item, http.StatusServiceUnavailable) })
 	w.has("alive", "it was read", same("image-1 2 2"))
-	// As good as a new process: of this one nothing was ever read.
-	w.vcenter.RefuseRESTOf(vcentertest.LibraryItemID("dead", "image-2"), http.StatusServiceUnavailable)
-	w.library("dead", ovf("image-2"))
-	waittest.Eventually(t, "it cannot be read", func() bool { return w.catalogue.Err() != nil })
-	if w.catalogue.Synced() {
-		t.Error("everything was read, it is said")
+	waittest.Eventually(t, "it is said that the other cannot be read", func() bool { return w.catalogue.Err() != nil })
+	if w.catalogue.Synced() || w.told("dead") != nil {
+		t.Errorf("everything was read, it is said: %+v", w.told("dead"))
 	}
-	w.vcenter.RefuseRESTOf(vcentertest.LibraryItemID("dead", "image-2"), 0)
+	w.vcenter.RefuseRESTOf(item, 0)
 	w.has("dead", "it was read", same("image-2 2 2"))
 	waittest.Eventually(t, "everything was read", w.catalogue.Synced)
 }
