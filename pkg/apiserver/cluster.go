@@ -150,6 +150,7 @@ func controllers(v *site, k *kinds, backend *vnsvcenter.Backend, c *cluster, fol
 	}
 	return append(k.reigning,
 		c.tell,
+		v.anchor.run,
 		v.memory.Run,
 		news.Run,
 		classes.Run,

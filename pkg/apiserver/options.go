@@ -51,6 +51,7 @@ type VCenterOptions struct {
 	Thumbprint            string
 	InsecureSkipTLSVerify bool
 	NamespacesFolder      string
+	NamespacesFolderID    string
 	// ZoneClusters are the names of the clusters that are zones. Empty: all.
 	ZoneClusters []string
 }
@@ -98,6 +99,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.VCenter.Thumbprint, "vcenter-thumbprint", o.VCenter.Thumbprint, "SHA-256 of vCenter's certificate in hexadecimal: that certificate is trusted and no other")
 	flags.BoolVar(&o.VCenter.InsecureSkipTLSVerify, "vcenter-insecure-skip-tls-verify", o.VCenter.InsecureSkipTLSVerify, "accept any certificate of vCenter; whoever can intercept the connection then learns the password")
 	flags.StringVar(&o.VCenter.NamespacesFolder, "namespaces-folder", o.VCenter.NamespacesFolder, "the VM folder whose child folders are the namespaces: a name in the only datacenter's VM folder, or an inventory path such as /DC0/vm/Namespaces")
+	flags.StringVar(&o.VCenter.NamespacesFolderID, "namespaces-folder-id", o.VCenter.NamespacesFolderID, "the managed-object id, such as group-v42, of the namespaces folder. Give it to serve a folder that got the name of the one that was served so far, which is refused without it as long as that one is there")
 	flags.StringSliceVar(&o.VCenter.ZoneClusters, "zone-clusters", o.VCenter.ZoneClusters, "names of the clusters that are zones, in which vSphere Namespaces get resource pools; all that the account sees if not set. Management clusters are better left out")
 
 	flags.StringSliceVar(&o.Records.Servers, "etcd-servers", o.Records.Servers, "endpoints of an etcd for terms, leadership and detached folders; several replicas need one. Without it, an etcd inside this process keeps its files in --data-dir")

@@ -34,6 +34,7 @@ type site struct {
 	// there says whether there is a vCenter at all, or only an inventory.
 	there bool
 
+	anchor     *anchor
 	picture    *picture.Picture
 	memory     *identity.Memory
 	machines   *vmvcenter.Projector
@@ -68,6 +69,7 @@ func newSite(options *Options, installation string, records *ledger.Ledger, reig
 		session:    session,
 		rest:       &vcenter.RESTSession{Session: session},
 		there:      options.Inventory == nil,
+		anchor:     newAnchor(records, options.VCenter.NamespacesFolderID, logger.WithName("namespacesfolder")),
 		memory:     newMemory(records, realClock, logger.WithName("identities")),
 		namespaces: vnsvcenter.NewProjector(vnsvcenter.Config{Clock: realClock, Logger: logger.WithName("vspherenamespaces"), Zones: options.VCenter.ZoneClusters}),
 		zones:      &topologyvcenter.Projector{Clusters: options.VCenter.ZoneClusters},
@@ -75,10 +77,11 @@ func newSite(options *Options, installation string, records *ledger.Ledger, reig
 	v.machines = vmvcenter.NewProjector(vmvcenter.Config{
 		Installation: installation, Memory: v.memory, Clock: realClock, Logger: logger.WithName("projection"),
 	})
-	v.picture = &picture.Picture{Followers: []facts.Follower{v.zones, v.machines, v.namespaces}}
+	v.picture = &picture.Picture{Followers: []facts.Follower{v.anchor, v.zones, v.machines, v.namespaces}}
 	if v.there {
 		v.source = &inventory.Collector{
 			Session: session, Kinds: picture.Kinds(), Handler: v.picture, NamespacesFolder: options.VCenter.NamespacesFolder,
+			Served: v.anchor.served,
 			Logger: logger.WithName("inventory"), Clock: realClock, Metrics: inventory.NewMetrics(register),
 		}
 	} else {

@@ -32,6 +32,7 @@ type Options struct {
 	VCenterCA          string
 	VCenterThumbprint  string
 	NamespacesFolder   string
+	NamespacesFolderID string
 	ZoneClusters       []string
 	// InstallationID tells the Supervisor's records in vCenter from others', where etcd holds none yet.
 	InstallationID string
@@ -68,6 +69,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 		"SHA-256 thumbprint of vCenter's certificate, to trust that very certificate")
 	flags.StringVar(&o.NamespacesFolder, "namespaces-folder", o.NamespacesFolder,
 		`VM folder whose subfolders are the namespaces: a name or an inventory path ("Namespaces" where none is given)`)
+	flags.StringVar(&o.NamespacesFolderID, "namespaces-folder-id", o.NamespacesFolderID,
+		"managed-object id of the namespaces folder, to serve one that got the name of the one that was served so far")
 	flags.StringSliceVar(&o.ZoneClusters, "zone-clusters", o.ZoneClusters,
 		"names of the clusters that are zones, in which vSphere Namespaces get resource pools; all where none is given")
 	flags.StringVar(&o.InstallationID, "installation-id", o.InstallationID,

@@ -228,6 +228,7 @@ func (p *plan) vsphereAPIServer() (process.Command, error) {
 		{"--vcenter-ca", p.vcenter.CAFile},
 		{"--vcenter-thumbprint", p.vcenter.Thumbprint},
 		{"--namespaces-folder", p.options.NamespacesFolder},
+		{"--namespaces-folder-id", p.options.NamespacesFolderID},
 		{"--zone-clusters", strings.Join(p.options.ZoneClusters, ",")},
 		{"--installation-id", p.options.InstallationID},
 	} {

@@ -38,6 +38,10 @@ type Collector struct {
 	// datacenter, or a full inventory path like /DC0/vm/Namespaces. Empty:
 	// Namespaces.
 	NamespacesFolder string
+	// Served, if set, tells by its managed-object id which folder was the namespaces
+	// folder of that vCenter so far, "" for none. Another one that got its name is not
+	// followed as long as that one is there: all that lies in it would seem deleted.
+	Served func(ctx context.Context, vcenter string) (folder string, err error)
 	// MaxWait is how long one wait for updates may last, in whole seconds.
 	// Zero: 20 s.
 	MaxWait time.Duration

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -377,6 +378,48 @@ func TestNamespacesFolderIsMadeAgain(t *testing.T) {
 	if after == before || f.mirror.folder != after {
 		t.Errorf("the folder was %v, is %v, and was told as %v", before, after, f.mirror.folder)
 	}
+}
+
+// TestNamespacesFolderIsNotTakenForAnother: while the folder that was served so far is there, one that got its name is not
+// followed, and nothing is told.
+func TestNamespacesFolderIsNotTakenForAnother(t *testing.T) {
+	v := vcentertest.Run(t, vcentertest.Options{Inventory: func(ctx context.Context, b *vcentertest.Builder) error {
+		if err := vcentertest.Small(ctx, b); err != nil {
+			return err
+		}
+		return b.Folder(ctx, "Later/team-z")
+	}})
+	var served atomic.Value
+	served.Store("")
+	f := start(t, v, func(c *inventory.Collector) {
+		c.NamespacesFolder = "Later"
+		c.Served = func(context.Context, string) (string, error) { return served.Load().(string), nil }
+	})
+	f.synced()
+	b, first := f.admin(), f.collector.Status().NamespacesFolder
+	served.Store(first.Value)
+	old := object.NewFolder(b.Client.Client, first)
+	f.do(old.Rename(t.Context(), "Old"))
+	if err := b.Folder(t.Context(), "Later/team-y"); err != nil {
+		t.Fatal(err)
+	}
+	waittest.Eventually(t, "the other one is noticed", func() bool {
+		err := f.collector.Status().Err
+		return err != nil && strings.Contains(err.Error(), first.Value+", which was served so far, is at /DC0/vm/Old") &&
+			strings.Contains(err.Error(), "--namespaces-folder=/DC0/vm/Old") && errors.Is(err, failure.Unavailable)
+	})
+	followed := func() string {
+		_, y := f.mirror.named("Folder", "team-y")
+		_, z := f.mirror.named("Folder", "team-z")
+		return fmt.Sprintf("team-y %t, team-z %t", y != nil, z != nil)
+	}
+	if got := followed(); got != "team-y false, team-z true" {
+		t.Errorf("the other one was taken for it: %s", got)
+	}
+	// Once it is gone, the other one is what its name says.
+	f.do(old.Destroy(t.Context()))
+	f.synced()
+	waittest.Eventually(t, "the new folder's content", func() bool { return followed() == "team-y true, team-z false" })
 }
 
 func TestRefresh(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/vcenter"
 )
 
 const defaultNamespacesFolder = "Namespaces"
@@ -53,6 +54,31 @@ func findFolder(ctx context.Context, client *vim25.Client, configured string) (t
 		return types.ManagedObjectReference{}, fmt.Errorf("the namespaces folder %s cannot hold virtual machines: configure one below a datacenter's vm folder: %w", path, failure.Unavailable)
 	}
 	return ref, nil
+}
+
+// sameFolder refuses a folder that was found by its name, while the one that was
+// served so far is somewhere else.
+func (s *stream) sameFolder(ctx context.Context, found types.ManagedObjectReference) error {
+	if s.Served == nil {
+		return nil
+	}
+	served, err := s.Served(ctx, s.client.ServiceContent.About.InstanceUuid)
+	switch {
+	case err != nil:
+		return fmt.Errorf("look up which namespaces folder was served so far: %w", err)
+	case served == "" || served == found.Value:
+		return nil
+	}
+	path, err := inventoryPath(ctx, s.client, types.ManagedObjectReference{Type: "Folder", Value: served})
+	switch {
+	case errors.Is(vcenter.Translate(err), failure.NotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("%s has the name of the namespaces folder now; find %s, which was served so far: %w", found.Value, served, err)
+	}
+	return fmt.Errorf("%s has the name of the namespaces folder now, and %s, which was served so far, is at %s: "+
+		"to go on with that one, rename it back or set --namespaces-folder=%s; to serve the other one, set --namespaces-folder-id=%s: %w",
+		found.Value, served, path, path, found.Value, failure.Unavailable)
 }
 
 // onlyDatacenter returns the inventory path of the datacenter, if there is

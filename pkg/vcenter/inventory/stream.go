@@ -86,6 +86,9 @@ func (s *stream) build(ctx context.Context) error {
 	root := s.client.ServiceContent.RootFolder
 	if slices.ContainsFunc(s.Kinds, func(kind Kind) bool { return kind.Root == RootNamespaces }) {
 		folder, err := findFolder(ctx, s.client, s.NamespacesFolder)
+		if err == nil {
+			err = s.sameFolder(ctx, folder)
+		}
 		if err != nil {
 			return err
 		}
