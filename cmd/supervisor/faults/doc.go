@@ -7,6 +7,7 @@
 //
 //   - vcenter_fault_test.go, server_fault_test.go: faults, and recovery from each.
 //   - question_test.go: machines that wait for an answer in vCenter.
+//   - datastore_test.go: a datastore that is lost while the Supervisor starts.
 //   - stale_test.go: machines that are rescued while the inventory cannot be read.
 //   - kills_test.go: a hundred random faults, of the machinery and by a VI admin, while vSphere Namespaces are made, changed
 //     and deleted; and that nobody else is harmed. KILLS and KILLS_SEED say how many, and which.

@@ -36,8 +36,8 @@ func acting(v *vcentertest.VCenter) map[string]int {
 	return done
 }
 
-// refused sends one request for a machine, and wants the answer that it may succeed later.
-func refused(t *testing.T, s *supervisortest.Supervisor, method, namespace, name, body string) {
+// refused sends one request for a machine, and wants the answer that it may succeed later, which it returns.
+func refused(t *testing.T, s *supervisortest.Supervisor, method, namespace, name, body string) string {
 	t.Helper()
 	config := s.Config(t)
 	client, err := rest.HTTPClientFor(config)
@@ -63,6 +63,7 @@ func refused(t *testing.T, s *supervisortest.Supervisor, method, namespace, name
 	if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
 		t.Errorf("%s %s: %s, Retry-After %q, %s", method, body, response.Status, response.Header.Get("Retry-After"), answer)
 	}
+	return string(answer)
 }
 
 // TestNothingIsDoneByAStalePicture: the inventory cannot be read any more, for its folder was renamed, while vCenter is
