@@ -34,7 +34,8 @@ func (f *Feed) Replace(objects map[string]runtime.Object) {
 		f.to.Replace(objects)
 		return
 	}
-	f.waiting = maps.Clone(objects)
+	f.waiting = make(map[string]runtime.Object, len(objects))
+	maps.Copy(f.waiting, objects)
 }
 
 // Apply hands in changes. Those that come before the first Replace are part of its truth.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/clock"
 
@@ -33,6 +34,21 @@ func TestReadyWaitsForEveryKindThatIsFed(t *testing.T) {
 	}
 	second.ShowAll()
 	waittest.Eventually(t, "both can be read", func() bool { return registry.Ready(first, second) == nil })
+}
+
+// TestFedBeforeItIsOpened: what a standby hands in is shown when the kind is opened, though it began with nothing.
+func TestFedBeforeItIsOpened(t *testing.T) {
+	frame := kindtest.NewFrame(install.Install, clock.RealClock{})
+	served := serveReadOnly[v1alpha1.AvailabilityZone, v1alpha1.AvailabilityZoneList](t, frame, "availabilityzones", "availabilityzone")
+	t.Cleanup(func() { registry.Destroy(served) })
+	served.Feed().Replace(nil)
+	served.Show(&v1alpha1.AvailabilityZone{ObjectMeta: metav1.ObjectMeta{Name: "zone-a", UID: "a"}})
+	frame.Sequence.Begin(1)
+	served.Open()
+	waittest.Eventually(t, "it can be read", func() bool { return served.ReadinessCheck() == nil })
+	if zones, err := served.Inside().List(t.Context(), ""); err != nil || len(zones) != 1 || zones[0].Name != "zone-a" {
+		t.Errorf("served: %v, %v", zones, err)
+	}
 }
 
 func serveReadOnly[T, L any](t *testing.T, frame *registry.Frame, resource, singular string) *registry.Resource[T, L] {

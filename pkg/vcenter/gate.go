@@ -52,9 +52,9 @@ var reading = sets.New(
 )
 
 // destroying says whether an act takes something away that cannot be had back by
-// doing the opposite.
+// doing the opposite. A REST call is its HTTP method and its path.
 func destroying(method string) bool {
-	for _, verb := range []string{"Destroy", "Delete", "Unregister", "Remove", "Revert"} {
+	for _, verb := range []string{"Destroy", "Delete", "Unregister", "Remove", "Revert", "DELETE "} {
 		if strings.HasPrefix(method, verb) {
 			return true
 		}

@@ -419,6 +419,19 @@ func TestDoRetriesOnceAfterNotAuthenticated(t *testing.T) {
 	}
 }
 
+// TestForgottenTask: that vCenter knows a task no longer says nothing of what the task was about.
+func TestForgottenTask(t *testing.T) {
+	v := vcentertest.Run(t, vcentertest.Options{})
+	s := writer(run(t, configFor(t, v)))
+	task := types.ManagedObjectReference{Type: "Task", Value: "task-of-before"}
+	_, err := s.RunTask(t.Context(), `destroy vm "web-1"`, func(context.Context, *vim25.Client) (types.ManagedObjectReference, error) {
+		return task, nil
+	})
+	if !errors.Is(err, failure.Unavailable) || errors.Is(err, failure.NotFound) || !strings.Contains(err.Error(), task.Value) {
+		t.Errorf("RunTask() = %v", err)
+	}
+}
+
 func TestRunTask(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{})
 	s := writer(run(t, configFor(t, v)))

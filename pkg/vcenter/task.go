@@ -21,7 +21,7 @@ import (
 // RunTask runs start like Do and waits for the task that it returns, over the end
 // of the reign and a lost login too, since tasks outlive both. When ctx ends first,
 // the task goes on in vCenter: the error's kind is failure.Timeout and the info
-// names the task. The info is nil only when no task was started.
+// names the task. It is failure.Unavailable when vCenter has forgotten the task. The info is nil only when no task was started.
 func (w *Writer) RunTask(ctx context.Context, operation string, start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error)) (*types.TaskInfo, error) {
 	if _, bounded := ctx.Deadline(); !bounded {
 		var cancel context.CancelFunc
@@ -52,6 +52,14 @@ func (w *Writer) RunTask(ctx context.Context, operation string, start func(conte
 			info = &object.Info
 		case ctx.Err() == nil && (errors.Is(err, failure.Unavailable) || errors.Is(err, failure.Timeout)):
 			// vCenter is away; the task is not.
+		case ctx.Err() == nil && errors.Is(err, failure.NotFound):
+			// It is the task that is not there, and not what the task is about: vCenter
+			// forgets its tasks when it begins anew.
+			return info, fmt.Errorf("%s: %w", operation, &translated{
+				kind:    failure.Unavailable,
+				message: fmt.Sprintf("vCenter does not know task %s any more, so what became of it has to be looked up: try again", ref.Value),
+				cause:   errors.New(err.Error()),
+			})
 		case ctx.Err() == nil:
 			return info, fmt.Errorf("wait for task %s: %w", ref.Value, err)
 		}

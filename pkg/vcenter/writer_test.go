@@ -279,3 +279,24 @@ func TestWriter(t *testing.T) {
 		})
 	}
 }
+
+// TestDeletionByRESTIsConfirmed: a REST call that deletes is a destruction like any other.
+func TestDeletionByRESTIsConfirmed(t *testing.T) {
+	s := run(t, configFor(t, vcentertest.Run(t, vcentertest.Options{Inventory: empty})))
+	no := errors.New("not any more")
+	w := &vcenter.Writer{Session: s, Reign: reign{confirm: func() error { return no }}, Following: vcentertest.Following}
+	for method, want := range map[string]error{http.MethodDelete: no, http.MethodPut: nil} {
+		err := w.Do(t.Context(), "act", func(ctx context.Context, client *vim25.Client) error {
+			address := *client.URL()
+			address.Path = "/rest/com/vmware/content/local-library/id:x"
+			request, err := http.NewRequestWithContext(ctx, method, address.String(), nil)
+			if err != nil {
+				return err
+			}
+			return client.Client.Do(ctx, request, func(*http.Response) error { return nil })
+		})
+		if want == nil && err != nil || want != nil && (!errors.Is(err, failure.Unavailable) || !strings.HasSuffix(err.Error(), no.Error())) {
+			t.Errorf("%s: %v, want %v", method, err, want)
+		}
+	}
+}
