@@ -5,6 +5,7 @@ package machine
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/methods"
@@ -29,12 +30,29 @@ const (
 	pathConnectionState = "runtime.connectionState"
 	pathToolsRunning    = "guest.toolsRunningStatus"
 	pathQuestion        = "runtime.question.text"
+	pathNotes           = "config.annotation"
 )
+
+// notice is what a VI admin reads in the notes of a machine that Pacific has written something to.
+const notice = "Kubernetes keeps labels and settings of this virtual machine, by Pacific. To have it left alone, set " +
+	PauseKey + " to true in its advanced configuration parameters."
 
 // reading is a machine as vCenter has it now, with the body of its record.
 type reading struct {
 	facts.Machine
-	body []byte
+	body  []byte
+	notes string
+}
+
+// notesWithNotice are the machine's notes with the notice, empty where they have it already.
+func (r reading) notesWithNotice() string {
+	switch {
+	case strings.Contains(r.notes, notice):
+		return ""
+	case r.notes == "":
+		return notice
+	}
+	return r.notes + "\n" + notice
 }
 
 // read asks vCenter for a machine and for the folders above it, in one call, so that all of it is of one moment. Where
@@ -50,7 +68,7 @@ func read(ctx context.Context, client *vim25.Client, id, root facts.ID) (reading
 		SpecSet: []types.PropertyFilterSpec{{
 			PropSet: []types.PropertySpec{
 				{Type: facts.TypeMachine, PathSet: []string{pathName, pathParent, pathInstanceUUID, pathTemplate, pathChangeVersion,
-					pathRecord, pathPause, pathPowerState, pathConnectionState, pathToolsRunning, pathQuestion}},
+					pathRecord, pathPause, pathPowerState, pathConnectionState, pathToolsRunning, pathQuestion, pathNotes}},
 				{Type: facts.TypeFolder, PathSet: []string{pathParent}},
 			},
 			ObjectSet: []types.ObjectSpec{{
@@ -81,7 +99,7 @@ func read(ctx context.Context, client *vim25.Client, id, root facts.ID) (reading
 	if machine == nil {
 		return reading{}, fmt.Errorf("the virtual machine %s is not in vCenter any more: %w", id.Value, failure.NotFound)
 	}
-	found := reading{Machine: facts.Machine{
+	found := reading{notes: text(machine[pathNotes]), Machine: facts.Machine{
 		ID: id, Name: text(machine[pathName]), InstanceUUID: text(machine[pathInstanceUUID]),
 		Template: machine[pathTemplate] == true, PauseOption: option(machine[pathPause]),
 		PowerState: text(machine[pathPowerState]), Connected: connected(text(machine[pathConnectionState])),

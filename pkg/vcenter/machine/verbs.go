@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/types"
@@ -149,13 +150,25 @@ func (v *Verbs) record(ctx context.Context, verb string, id facts.ID,
 			&types.OptionValue{Key: RecordKey, Value: record},
 			&types.OptionValue{Key: NamespacedNameKey, Value: name},
 		}}
-		response, err := methods.ReconfigVM_Task(ctx, client, &types.ReconfigVM_Task{This: refer(id), Spec: spec})
-		if err != nil {
-			return reference{}, err
+		if now.Head == nil && now.HeadError == nil {
+			spec.Annotation = now.notesWithNotice()
 		}
-		return response.Returnval, nil
+		return reconfigure(ctx, client, refer(id), spec)
 	})
 	return err
+}
+
+// reconfigure changes a machine, without its notes where vCenter does not let the account change those.
+func reconfigure(ctx context.Context, client *vim25.Client, this reference, spec types.VirtualMachineConfigSpec) (reference, error) {
+	response, err := methods.ReconfigVM_Task(ctx, client, &types.ReconfigVM_Task{This: this, Spec: spec})
+	if spec.Annotation != "" && fault.Is(err, &types.NoPermission{}) {
+		spec.Annotation = ""
+		response, err = methods.ReconfigVM_Task(ctx, client, &types.ReconfigVM_Task{This: this, Spec: spec})
+	}
+	if err != nil {
+		return reference{}, err
+	}
+	return response.Returnval, nil
 }
 
 // Destroy destroys a machine with its files. It has to be off.

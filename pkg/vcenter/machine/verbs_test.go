@@ -313,6 +313,44 @@ func TestRecordsAreWrittenUnderTheVersionThatWasShown(t *testing.T) {
 	}
 }
 
+// TestNoticeInTheNotes: with the first record comes a sentence in the machine's notes, beside what is there. It comes once, and
+// the record does not need it.
+func TestNoticeInTheNotes(t *testing.T) {
+	l := newLab(t)
+	notes := func(vm *object.VirtualMachine) string {
+		var props mo.VirtualMachine
+		if err := vm.Properties(t.Context(), vm.Reference(), []string{"config"}, &props); err != nil {
+			t.Fatal(err)
+		}
+		return props.Config.Annotation
+	}
+	write := func(vm *object.VirtualMachine, sequence uint64) {
+		t.Helper()
+		if err := l.verbs.WriteRecord(t.Context(), l.id(vm.Reference()), facts.Head{UID: "u", Sequence: sequence}, nil, wanted); err != nil {
+			t.Fatal(err)
+		}
+	}
+	web, db := l.vm("/DC0/vm/Namespaces/team-a/web-1"), l.vm("/DC0/vm/Namespaces/team-a/db-1")
+	l.do(web.Reconfigure(t.Context(), types.VirtualMachineConfigSpec{Annotation: "Ask Jo first."}))
+	write(web, 1)
+	first := notes(web)
+	if !strings.HasPrefix(first, "Ask Jo first.\n") || !strings.Contains(first, "set "+machine.PauseKey+" to true") {
+		t.Errorf("the notes are %q", first)
+	}
+	l.do(web.Reconfigure(t.Context(), types.VirtualMachineConfigSpec{Annotation: "Jo took it out."}))
+	write(web, 2)
+	if got := notes(web); got != "Jo took it out." {
+		t.Errorf("with the second record the notes are %q", got)
+	}
+
+	denied := &types.NoPermission{PrivilegeId: "VirtualMachine.Config.Annotation"}
+	l.vcenter.AddFault(vcentertest.Fault{Method: "ReconfigVM_Task", Fault: denied, Count: 1})
+	write(db, 1)
+	if got := notes(db); got != "" || l.now(l.id(db.Reference())).Head == nil {
+		t.Errorf("where the notes may not be written they are %q, and the record is %v", got, l.now(l.id(db.Reference())).Head)
+	}
+}
+
 func (l *lab) option(vm *object.VirtualMachine, key string) string {
 	l.t.Helper()
 	var props mo.VirtualMachine
