@@ -35,15 +35,14 @@ type Known struct {
 	Replace bool
 }
 
-// LostError says that an authority is not what it was. What it has signed is worthless to whoever trusts another.
+// LostError says that an authority, or a signing key, is not what it was. What it has signed is worthless to whoever trusts
+// another.
 type LostError struct {
-	// Name is the authority's, Reason what is wrong with it.
+	// Name is its name, Reason what is wrong with it.
 	Name, Reason string
 }
 
-func (e *LostError) Error() string {
-	return fmt.Sprintf("certificate authority %q: %s", e.Name, e.Reason)
-}
+func (e *LostError) Error() string { return fmt.Sprintf("%q: %s", e.Name, e.Reason) }
 
 // Authority returns the authority of that name, made if there never was one. The error is a *LostError when it is not
 // the one that is known.
@@ -67,7 +66,8 @@ func (s Store) Authority(name, commonName string, known Known) (*Authority, erro
 			authority.CertFile, known.Fingerprint, authority.Fingerprint())}
 	case reason == "":
 		return authority, nil
-	case !known.Replace && (known.Fingerprint != "" || known.Lasting || certificates != nil || s.exists(authority.Pair)):
+	case !known.Replace && (known.Fingerprint != "" || known.Lasting || s.exists(authority.CertFile)):
+		// A key alone, of which nobody knows, is what a first start leaves that was interrupted.
 		return nil, &LostError{Name: name, Reason: reason}
 	}
 	if err := s.makeAuthority(authority, commonName); err != nil {
@@ -97,14 +97,9 @@ func (s Store) makeAuthority(authority *Authority, commonName string) error {
 	return authority.write()
 }
 
-// exists tells whether there is at least one of the files.
-func (s Store) exists(pair Pair) bool {
-	for _, path := range []string{pair.CertFile, pair.KeyFile} {
-		if _, err := os.Stat(path); err == nil {
-			return true
-		}
-	}
-	return false
+func (s Store) exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // missing says why a pair could not be loaded.

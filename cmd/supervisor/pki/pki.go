@@ -94,12 +94,15 @@ func (s Store) Certificate(authority *Authority, name string, request Request) (
 	return pair, made, nil
 }
 
-// Key returns a signing key without a certificate: <name>.key and its public half <name>.pub.
-func (s Store) Key(name string) (privateFile, publicFile string, err error) {
+// Key returns a signing key without a certificate: <name>.key and its public half <name>.pub. It is made if there never was
+// one. The error is a *LostError when only the public half is there, and lost ones are not to be replaced.
+func (s Store) Key(name string, replace bool) (privateFile, publicFile string, err error) {
 	privateFile, publicFile = filepath.Join(s.Dir, name+".key"), filepath.Join(s.Dir, name+".pub")
 	data, err := os.ReadFile(privateFile)
 	var key *ecdsa.PrivateKey
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && !replace && s.exists(publicFile):
+		return "", "", &LostError{Name: name, Reason: privateFile + " is missing"}
 	case errors.Is(err, fs.ErrNotExist):
 		if key, err = newKey(); err != nil {
 			return "", "", fmt.Errorf("key %q: %w", name, err)

@@ -162,6 +162,7 @@ func TestAuthorityIsKept(t *testing.T) {
 		unknown bool
 		later   time.Duration
 		lasting bool
+		first   bool   // another one is made
 		reason  string // of the refusal; nothing where there is none
 		made    bool   // after --new-authority
 	}{
@@ -173,9 +174,10 @@ func TestAuthorityIsKept(t *testing.T) {
 		"both lost":            {damage: both, reason: "ca.crt is missing", made: true},
 		"both lost, not known, but there was one": {damage: both, unknown: true, lasting: true, reason: "ca.crt is missing",
 			made: true},
-		"damaged":     {damage: overwrite("ca.crt"), reason: "are damaged or do not belong together", made: true},
-		"another one": {damage: another, reason: "is another one than before: its SHA-256 fingerprint was "},
-		"ended":       {damage: none, later: authorityLife + time.Hour, reason: "ended on 2035-12-30", made: true},
+		"a first start was interrupted": {damage: remove("ca.crt"), unknown: true, first: true},
+		"damaged":                       {damage: overwrite("ca.crt"), reason: "are damaged or do not belong together", made: true},
+		"another one":                   {damage: another, reason: "is another one than before: its SHA-256 fingerprint was "},
+		"ended":                         {damage: none, later: authorityLife + time.Hour, reason: "ended on 2035-12-30", made: true},
 		"clock far back": {damage: none, later: -time.Hour, reason: "is not good before 2025-12-31 23:55:00; look at the clock",
 			made: true},
 	} {
@@ -196,7 +198,7 @@ func TestAuthorityIsKept(t *testing.T) {
 			}
 			after, err := store.Authority("ca", "test-ca", known)
 			if test.reason == "" {
-				if err != nil || after.Fingerprint() != before.Fingerprint() {
+				if err != nil || (after.Fingerprint() != before.Fingerprint()) != test.first {
 					t.Errorf("got %v, %v", after, err)
 				}
 				return
@@ -220,11 +222,37 @@ func TestAuthorityIsKept(t *testing.T) {
 	}
 }
 
+// TestSigningKeyIsKept: of a key whose public half is there, tokens may be about.
+func TestSigningKeyIsKept(t *testing.T) {
+	store := Store{Dir: t.TempDir(), Clock: clocktesting.NewFakePassiveClock(startOfTime())}
+	private, public, err := store.Key("service-account", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(private); err != nil {
+		t.Fatal(err)
+	}
+	var lost *LostError
+	if _, _, err := store.Key("service-account", false); !errors.As(err, &lost) || !strings.Contains(err.Error(), private+" is missing") {
+		t.Fatalf("got %v", err)
+	}
+	if _, _, err := store.Key("service-account", true); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.ReadFile(public); err != nil || bytes.Equal(after, before) {
+		t.Errorf("the public half is that of the lost key, %v", err)
+	}
+}
+
 func TestKeysAreForTheirOwnerAlone(t *testing.T) {
 	dir := t.TempDir()
 	makeBoth(t, dir, startOfTime(), request())
 	store := Store{Dir: dir, Clock: clocktesting.NewFakePassiveClock(startOfTime())}
-	private, public, err := store.Key("service-account")
+	private, public, err := store.Key("service-account", false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +260,7 @@ func TestKeysAreForTheirOwnerAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := store.Key("service-account"); err != nil {
+	if _, _, err := store.Key("service-account", false); err != nil {
 		t.Fatal(err)
 	}
 	after, err := os.ReadFile(private)

@@ -25,9 +25,10 @@ const (
 )
 
 // authorities sign all certificates of a Supervisor. There are four: what one signs is worth nothing to those who trust
-// another.
+// another. A key signs the tokens of ServiceAccounts.
 type authorities struct {
 	clusterCA, frontProxyCA, etcdCA, vcenterCA *pki.Authority
+	serviceAccountKey, serviceAccountPublicKey string // files
 }
 
 // openAuthorities reads the authorities or makes them, and records which they are. One that was there before and is not
@@ -54,7 +55,7 @@ func openAuthorities(store pki.Store, dir datadir.Dir, replace bool) (a authorit
 		var lost *pki.LostError
 		if errors.As(err, &lost) {
 			return authorities{}, nil, fmt.Errorf(
-				"%w. Put it back from a backup, or start once with --new-authority to go on with another: "+
+				"certificate authority %w. Put it back from a backup, or start once with --new-authority to go on with another: "+
 					"kubeconfigs and trusted fingerprints that people hold are worthless then, and everybody has to log in again", err)
 		} else if err != nil {
 			return authorities{}, nil, err
@@ -63,6 +64,14 @@ func openAuthorities(store pki.Store, dir datadir.Dir, replace bool) (a authorit
 		if before != "" && before != now[authority.name] {
 			replaced = append(replaced, authority.name)
 		}
+	}
+	a.serviceAccountKey, a.serviceAccountPublicKey, err = store.Key("service-account", replace)
+	var lost *pki.LostError
+	if errors.As(err, &lost) {
+		return authorities{}, nil, fmt.Errorf("signing key %w. Put it back from a backup, or start once with --new-authority to go on "+
+			"with another: the tokens of all ServiceAccounts are worthless then", err)
+	} else if err != nil {
+		return authorities{}, nil, err
 	}
 	return a, replaced, dir.WriteAuthorities(now)
 }
@@ -93,7 +102,6 @@ type certificates struct {
 	frontProxyClient                                             pki.Pair
 	adminClient, controllerManagerClient, vsphereAPIServerClient pki.Pair
 	apiServerEtcdClient, vsphereAPIServerEtcdClient, etcdRoot    pki.Pair
-	serviceAccountKey, serviceAccountPublicKey                   string
 }
 
 // issue reads the certificates, or makes those that are missing or due. hosts are the names and addresses of the API.
@@ -136,9 +144,6 @@ func issue(store pki.Store, a authorities, hosts []string) (c *certificates, mad
 		if fresh {
 			made = append(made, certificate.name)
 		}
-	}
-	if c.serviceAccountKey, c.serviceAccountPublicKey, err = store.Key("service-account"); err != nil {
-		return nil, made, err
 	}
 	return c, made, nil
 }
