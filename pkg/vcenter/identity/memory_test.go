@@ -314,7 +314,7 @@ func TestAStandbyWritesNothing(t *testing.T) {
 	leader, other := lead(t, server), standby(t, server)
 	leader.Note(machineID("vm-1"), folderID("a"), who("before"))
 	leader.Note(machineID("vm-2"), folderID("a"), who("untold"))
-	leader.Note(machineID("vm-3"), folderID("a"), who("moves"))
+	leader.Note(machineID("vm-3"), folderID("c"), who("moves"))
 	if err := leader.write(); err != nil {
 		t.Fatal(err)
 	}
@@ -323,24 +323,32 @@ func TestAStandbyWritesNothing(t *testing.T) {
 	if err := other.write(); !errors.Is(err, failure.Unavailable) {
 		t.Errorf("without the lead: %v", err)
 	}
-	if diff := cmp.Diff([]string{"vc/Folder/a/0"}, other.kept.stored(t)); diff != "" {
+	if diff := cmp.Diff([]string{"vc/Folder/a/0", "vc/Folder/c/0"}, other.kept.stored(t)); diff != "" {
 		t.Errorf("documents (-want +got):\n%s", diff)
 	}
 	other.begin()
-	for id, want := range map[string]string{"vm-1": "after", "vm-2": "untold", "vm-3": ""} {
-		if got, _ := other.Recall(machineID(id), folderID("a")); got.Name != want {
-			t.Errorf("%s is %q, want %q", id, got.Name, want)
-		}
+	want := map[string]string{"vm-1 in a": "after", "vm-2 in a": "untold", "vm-3 in b": "moves"}
+	if diff := cmp.Diff(want, other.all()); diff != "" {
+		t.Errorf("remembered (-want +got):\n%s", diff)
 	}
 	if err := other.write(); err != nil {
 		t.Fatal(err)
 	}
-	third := lead(t, server)
-	for id, want := range map[string]string{"vm-1": "after", "vm-2": "untold", "vm-3": ""} {
-		if got, _ := third.Recall(machineID(id), folderID("a")); got.Name != want {
-			t.Errorf("written down: %s is %q, want %q", id, got.Name, want)
-		}
+	if diff := cmp.Diff(want, lead(t, server).all()); diff != "" {
+		t.Errorf("written down (-want +got):\n%s", diff)
 	}
+	if diff := cmp.Diff([]string{"vc/Folder/a/0", "vc/Folder/b/0"}, other.kept.stored(t)); diff != "" {
+		t.Errorf("documents (-want +got):\n%s", diff)
+	}
+}
+
+// all are the names of all machines that are remembered.
+func (r *replica) all() map[string]string {
+	names := map[string]string{}
+	for id, known := range r.machines {
+		names[id.Value+" in "+known.folder.id.Value] = known.Name
+	}
+	return names
 }
 
 // A lead that is lost while something is being written is lost for that too.

@@ -24,6 +24,9 @@ type known struct {
 	metaErr error
 	// overlay are the conditions that controllers have set, by type.
 	overlay map[string]metav1.Condition
+	// arrives says that it came into the inventory while somebody followed that, and vCenter has not told its configuration
+	// since.
+	arrives bool
 	// void is the sequence up to which a deletion in the record does not count any more.
 	void uint64
 

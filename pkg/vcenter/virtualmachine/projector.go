@@ -129,15 +129,17 @@ func (p *Projector) objects() map[string]runtime.Object {
 
 func (p *Projector) change(live *facts.Live, initial bool) {
 	m := p.machines[live.ID.Value]
-	arrives := m == nil && !initial
 	if m == nil {
-		m = &known{}
+		m = &known{arrives: !initial}
 		p.machines[live.ID.Value] = m
 	}
 	p.look(m, live)
-	if arrives && m.meta != nil && !m.meta.Deletion.IsZero() {
-		// It comes from where nobody could see it, however long it was there.
-		m.void = m.meta.Sequence
+	if live.InstanceUUID != "" { // else it is not told yet what its record asks for
+		if m.arrives && m.meta != nil && !m.meta.Deletion.IsZero() {
+			// It comes from where nobody could see it, however long it was there.
+			m.void = m.meta.Sequence
+		}
+		m.arrives = false
 	}
 	p.mark(m)
 }

@@ -98,6 +98,11 @@ func TestARecordCountsWhereItWasWritten(t *testing.T) {
 			{"back", apply(changed(in("a"))), over},
 			{"taken out", apply(changed(here(asked(func(m *Metadata) { m.Sequence, m.Deletion = 5, time.Time{} })))), counting{Served: "team-a/web", Held: true, Owned: true}},
 		},
+		"moved out, and back while vCenter cannot read it": {
+			{"away", apply(gone), hidden},
+			{"back", apply(changed(veiled(in("a")))), counting{}},
+			{"told", apply(changed(in("a"))), over},
+		},
 		"made a template, and a machine again": {
 			{"template", apply(changed(in("a", pathTemplate, true))), counting{}},
 			{"machine", apply(changed(in("a"))), over},
