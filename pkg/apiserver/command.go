@@ -24,7 +24,9 @@ func NewCommand(ctx context.Context) *cobra.Command { return NewCommandFor(ctx, 
 // further before the command runs.
 func NewCommandFor(ctx context.Context, options *Options) *cobra.Command {
 	// Other programs' libraries do this for them; alone, the logging options would ask for gates that are not there.
-	utilruntime.Must(logsapi.AddFeatureGates(utilfeature.DefaultMutableFeatureGate))
+	if _, known := utilfeature.DefaultMutableFeatureGate.GetAll()[logsapi.ContextualLogging]; !known {
+		utilruntime.Must(logsapi.AddFeatureGates(utilfeature.DefaultMutableFeatureGate))
+	}
 	command := &cobra.Command{
 		Use:   "vsphere-apiserver",
 		Short: "Serve vSphere's resources as a Kubernetes API, with vCenter as the storage",

@@ -27,6 +27,9 @@ type Options struct {
 	SecurePort  int
 	// LoginPort is where `kubectl vsphere login` goes, and the API as well. 0: a free one.
 	LoginPort          int
+	// LoginDefaultDomain is the domain of people who give none, LoginDomainAliases are other names of domains.
+	LoginDefaultDomain string
+	LoginDomainAliases map[string]string
 	VCenter            string
 	VCenterCredentials string
 	VCenterCA          string
@@ -60,6 +63,9 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.IntVar(&o.SecurePort, "secure-port", o.SecurePort, "port on which the Kubernetes API is served")
 	flags.IntVar(&o.LoginPort, "login-port", o.LoginPort, "port for kubectl vsphere login, which serves the Kubernetes API as "+
 		"well; 0 for a free one")
+	flags.StringVar(&o.LoginDefaultDomain, "login-default-domain", o.LoginDefaultDomain, "domain of people who give none when they log in")
+	flags.StringToStringVar(&o.LoginDomainAliases, "login-domain-aliases", o.LoginDomainAliases,
+		"other names of domains, as CORP=corp.example.com: whoever gives one is of the domain, and failed logins are counted together")
 	flags.StringVar(&o.VCenter, "vcenter", o.VCenter, "URL of the vCenter to run on, for example https://vcenter.example.com")
 	flags.StringVar(&o.VCenterCredentials, "vcenter-credentials", o.VCenterCredentials,
 		"YAML file with username and password for --vcenter; read again when it changes")

@@ -5,7 +5,9 @@ package up
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -225,6 +227,8 @@ func (p *plan) vsphereAPIServer() (process.Command, error) {
 		"--vcenter-credentials=" + p.vcenter.CredentialsFile,
 	}
 	for _, flag := range []struct{ name, value string }{
+		{"--login-default-domain", p.options.LoginDefaultDomain},
+		{"--login-domain-aliases", pairs(p.options.LoginDomainAliases)},
 		{"--vcenter-ca", p.vcenter.CAFile},
 		{"--vcenter-thumbprint", p.vcenter.Thumbprint},
 		{"--namespaces-folder", p.options.NamespacesFolder},
@@ -269,4 +273,13 @@ func (p *plan) command(name string, grace time.Duration, probe func(context.Cont
 		Probe:   probe,
 		Grace:   grace,
 	}
+}
+
+// pairs writes a map as a flag takes it.
+func pairs(values map[string]string) string {
+	written := make([]string, 0, len(values))
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		written = append(written, key+"="+values[key])
+	}
+	return strings.Join(written, ",")
 }
