@@ -69,9 +69,12 @@ func (d doomed) DeleteAll(ctx context.Context, namespace string) (left int, err 
 	if err != nil {
 		return 0, err
 	}
+	var untold error
 	for _, vm := range machines {
 		if err := d.origins.Told(vm.Namespace, vm.Name, vm.UID); err != nil {
-			return left, fmt.Errorf("virtual machine %q: %w", vm.Name, err)
+			// It may be one of them.
+			untold = fmt.Errorf("virtual machine %q: %w", vm.Name, err)
+			continue
 		}
 		if !d.origins.Created(vm.Namespace, vm.Name, vm.UID) {
 			continue
@@ -84,5 +87,5 @@ func (d doomed) DeleteAll(ctx context.Context, namespace string) (left int, err 
 			return left, err
 		}
 	}
-	return left, nil
+	return left, untold
 }
