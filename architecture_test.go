@@ -42,6 +42,7 @@ func TestImports(t *testing.T) {
 		{"./pkg/wirecache/...", []string{govmomi, module}, "it works for any type"},
 		{"./pkg/failure/...", []string{module, "k8s.io", govmomi}, "everybody imports the kinds of failure"},
 		{"./pkg/facts/...", []string{module, "k8s.io", govmomi}, "it is the language between packages that do not know each other"},
+		{"./pkg/namespace/...", []string{module, "k8s.io/api/", "k8s.io/apiserver", govmomi}, "it knows names, of both sides, and nothing else"},
 		{"./pkg/ledger/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry"}, "a folder is a string to the ledger"},
 		{"./pkg/registry/...", []string{govmomi, module + "pkg/vcenter"}, "the registry declares what it needs, pkg/apiserver joins"},
 		{"./pkg/controller/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry"}, "a controller declares what it needs, pkg/apiserver joins"},

@@ -13,7 +13,7 @@ import (
 	namespacecontroller "github.com/openpacific/pacific/pkg/controller/namespace"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/ledger"
-	"github.com/openpacific/pacific/pkg/vcenter/namespace"
+	"github.com/openpacific/pacific/pkg/namespace"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
 	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )

@@ -11,8 +11,8 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/namespace"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
-	"github.com/openpacific/pacific/pkg/vcenter/namespace"
 )
 
 // Picture is the inventory.Handler that decodes. Its methods may be called from any

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/openpacific/pacific/pkg/facts"
-	"github.com/openpacific/pacific/pkg/vcenter/namespace"
+	"github.com/openpacific/pacific/pkg/namespace"
 )
 
 // index maps the id of a container to the ids of the machines in it.

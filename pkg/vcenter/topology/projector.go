@@ -12,7 +12,7 @@ import (
 	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/livestore"
-	"github.com/openpacific/pacific/pkg/vcenter/namespace"
+	"github.com/openpacific/pacific/pkg/namespace"
 )
 
 // What the keys of all objects start with. The name of an AvailabilityZone

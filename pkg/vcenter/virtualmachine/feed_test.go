@@ -4,9 +4,9 @@ package virtualmachine
 
 import (
 	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/namespace"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/machine"
-	"github.com/openpacific/pacific/pkg/vcenter/namespace"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
 )
 

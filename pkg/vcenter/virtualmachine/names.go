@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/openpacific/pacific/pkg/facts"
-	"github.com/openpacific/pacific/pkg/vcenter/namespace"
+	"github.com/openpacific/pacific/pkg/namespace"
 )
 
 // claim is what decides about a machine's name. Claims with equal values give equal names, whatever happened before.

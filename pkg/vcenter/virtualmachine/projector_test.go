@@ -20,8 +20,8 @@ import (
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/namespace"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
-	"github.com/openpacific/pacific/pkg/vcenter/namespace"
 )
 
 // recorder is a Mirror that notes what it is told, a line per change.

@@ -17,9 +17,9 @@ import (
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/namespace"
 	"github.com/openpacific/pacific/pkg/vcenter/identity"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
-	"github.com/openpacific/pacific/pkg/vcenter/namespace"
 )
 
 func machineID(value string) facts.ID { return facts.ID{Type: TypeVirtualMachine, Value: value} }

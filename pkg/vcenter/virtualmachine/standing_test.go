@@ -15,8 +15,8 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/namespace"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
-	"github.com/openpacific/pacific/pkg/vcenter/namespace"
 )
 
 func inFolder(id string) facts.ID { return facts.ID{Type: TypeFolder, Value: id} }

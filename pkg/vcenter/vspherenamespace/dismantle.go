@@ -16,7 +16,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
-	"github.com/openpacific/pacific/pkg/vcenter/namespace"
+	"github.com/openpacific/pacific/pkg/namespace"
 )
 
 // leaveZones lets go of the zones that are not wanted any more: the pools that

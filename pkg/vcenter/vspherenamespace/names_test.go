@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/openpacific/pacific/pkg/failure"
-	"github.com/openpacific/pacific/pkg/vcenter/namespace"
+	"github.com/openpacific/pacific/pkg/namespace"
 )
 
 // A name that is somebody else's in Kubernetes is refused before anything is made in vCenter, and one that is reserved

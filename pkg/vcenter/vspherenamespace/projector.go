@@ -20,7 +20,7 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/livestore"
-	"github.com/openpacific/pacific/pkg/vcenter/namespace"
+	"github.com/openpacific/pacific/pkg/namespace"
 	"github.com/openpacific/pacific/pkg/vcenter/storagepolicy"
 )
 
