@@ -12,6 +12,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/ledger"
+	topologyprojection "github.com/openpacific/pacific/pkg/registry/topology/projection"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/contentlibrary"
 	"github.com/openpacific/pacific/pkg/vcenter/identity"
@@ -19,7 +20,6 @@ import (
 	"github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
 	"github.com/openpacific/pacific/pkg/vcenter/storagepolicy"
-	topologyvcenter "github.com/openpacific/pacific/pkg/vcenter/topology"
 	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
@@ -39,7 +39,7 @@ type site struct {
 	memory     *identity.Memory
 	machines   *vmvcenter.Projector
 	namespaces *vnsvcenter.Projector
-	zones      *topologyvcenter.Projector
+	zones      *topologyprojection.Projector
 	policies   storagePolicies
 	libraries  *contentlibrary.Catalogue
 }
@@ -72,7 +72,7 @@ func newSite(options *Options, installation string, records *ledger.Ledger, reig
 		anchor:     newAnchor(records, options.VCenter.NamespacesFolderID, logger.WithName("namespacesfolder")),
 		memory:     newMemory(records, realClock, logger.WithName("identities")),
 		namespaces: vnsvcenter.NewProjector(vnsvcenter.Config{Clock: realClock, Logger: logger.WithName("vspherenamespaces"), Zones: options.VCenter.ZoneClusters}),
-		zones:      &topologyvcenter.Projector{Clusters: options.VCenter.ZoneClusters},
+		zones:      &topologyprojection.Projector{Clusters: options.VCenter.ZoneClusters},
 	}
 	v.machines = vmvcenter.NewProjector(vmvcenter.Config{
 		Installation: installation, Memory: v.memory, Clock: realClock, Logger: logger.WithName("projection"),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package topology_test
+package projection_test
 
 import (
 	"context"
@@ -15,17 +15,17 @@ import (
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/registry/topology/projection"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
-	"github.com/openpacific/pacific/pkg/vcenter/topology"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
 const patience = 20 * time.Second
 
-var _ livestore.Mirror = topology.Namespaces{}
+var _ livestore.Mirror = projection.Namespaces{}
 
 // TestFollowsVCenter has a VI admin change clusters, pools and folders in the
 // vSphere Client.

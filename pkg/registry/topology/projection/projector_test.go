@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package topology_test
+package projection_test
 
 import (
 	"fmt"
@@ -23,7 +23,7 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/namespace"
-	"github.com/openpacific/pacific/pkg/vcenter/topology"
+	"github.com/openpacific/pacific/pkg/registry/topology/projection"
 )
 
 var born = metav1.Unix(1_700_000_000, 0)
@@ -31,7 +31,7 @@ var born = metav1.Unix(1_700_000_000, 0)
 // world is a projector with the stores that it fills.
 type world struct {
 	t         *testing.T
-	projector *topology.Projector
+	projector *projection.Projector
 	zones     *livestore.Store
 	parts     *livestore.Store
 }
@@ -52,7 +52,7 @@ func newWorld(t *testing.T) *world {
 		return s
 	}
 	return &world{
-		t: t, projector: &topology.Projector{},
+		t: t, projector: &projection.Projector{},
 		zones: store("availabilityzones", func() runtime.Object { return &v1alpha1.AvailabilityZone{} }, func() runtime.Object { return &v1alpha1.AvailabilityZoneList{} }),
 		parts: store("zones", func() runtime.Object { return &v1alpha1.Zone{} }, func() runtime.Object { return &v1alpha1.ZoneList{} }),
 	}

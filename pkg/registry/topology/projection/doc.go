@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package topology maps vCenter's clusters, and the resource pools that vSphere
+// Package projection maps vCenter's clusters, and the resource pools that vSphere
 // Namespaces have in them, to AvailabilityZones and Zones.
 //
 // A zone is all clusters of one name. It is named as the projection of vSphere
@@ -14,4 +14,4 @@
 // vCenter's id, the cluster's and the vSphere Namespace's, and stay the same over
 // restarts. A cluster that is renamed is a zone that went and another one that
 // came, with the same uid.
-package topology
+package projection
