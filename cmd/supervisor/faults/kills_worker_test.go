@@ -338,8 +338,7 @@ func (w *killWorker) delete(ctx context.Context, s *subject) {
 			byCore = false
 		}
 	}
-	s.deleted = maybe
-	for ctx.Err() == nil {
+	for first := true; ctx.Err() == nil; first = false {
 		var err error
 		before := w.roles.changes.Load()
 		if byCore {
@@ -347,11 +346,19 @@ func (w *killWorker) delete(ctx context.Context, s *subject) {
 		} else {
 			err = w.namespaces.VsphereV1alpha1().Namespaces().Delete(ctx, s.name, metav1.DeleteOptions{})
 		}
-		if w.answered("delete", s, err) || apierrors.IsNotFound(err) || apierrors.IsConflict(err) && byCore {
+		if w.answered("delete", s, err) || apierrors.IsConflict(err) && byCore {
 			s.deleted = yes
 			w.deleted++
 			return
 		}
+		if apierrors.IsNotFound(err) {
+			// By a request before, or it is served under the name that its folder has just had.
+			if first {
+				s.deleted = no
+			}
+			return
+		}
+		s.deleted = maybe
 		if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) && !w.roles.explain(err, before) {
 			w.t.Errorf("delete %s: %v", s.name, err)
 			return
