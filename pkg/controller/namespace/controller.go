@@ -37,6 +37,9 @@ const (
 	// knownInterval is how often it is looked whether the folders are known, when a
 	// process starts.
 	knownInterval = 50 * time.Millisecond
+	// awaitedInterval is how often it is looked whether a vSphere Namespace still waits
+	// for its folder whose Kubernetes Namespace is being deleted.
+	awaitedInterval = time.Second
 )
 
 // ReasonNameTaken is the reason of the Event that says that a folder is not served
@@ -203,7 +206,7 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 		},
 		Sync: func(ctx context.Context, key string) (time.Duration, error) {
 			if !strings.Contains(key, "/") { // no folder's id
-				return 0, c.letGo(ctx, key)
+				return c.letGo(ctx, key)
 			}
 			return 0, c.sync(ctx, key)
 		},
@@ -305,7 +308,8 @@ func (c *Controller) sync(ctx context.Context, id string) error {
 		if err := c.Detach(ctx, folder.ID, now.name); err != nil {
 			return err
 		}
-		return c.letGo(ctx, now.name)
+		_, err := c.letGo(ctx, now.name) // if not now, it comes by its own name
+		return err
 	}
 	return c.annotate(ctx, now.name, folder)
 }
@@ -350,38 +354,44 @@ func (c *Controller) annotate(ctx context.Context, name string, folder Folder) e
 }
 
 // letGo lets a Namespace that is being deleted end, unless a folder is served in it
-// of which it is not written down yet that it is detached.
-func (c *Controller) letGo(ctx context.Context, name string) error {
+// of which it is not written down yet that it is detached, or a vSphere Namespace
+// waits for its folder, of which it is not written down that it is deleted.
+func (c *Controller) letGo(ctx context.Context, name string) (again time.Duration, err error) {
 	namespace, err := c.Informer.Lister().Get(name)
 	if err != nil {
-		return nil // it has gone
+		return 0, nil // it has gone
 	}
 	at := slices.Index(namespace.Finalizers, vsphere.FolderFinalizer)
 	folders, known := c.Folders.Folders()
 	if namespace.DeletionTimestamp == nil || at < 0 || !known {
-		return nil
+		return 0, nil
 	}
 	c.lock.Lock()
 	served := slices.ContainsFunc(folders, func(folder Folder) bool {
 		granted := c.granted[folder.ID]
 		return (granted == name || granted == "") && c.claimOf(namespace, folder) != notClaimed && !c.isDetached(folder.ID)
 	})
+	record := c.made[name]
+	reserved := record.made(namespace) && record.Pending && !record.Released
 	c.lock.Unlock()
-	if served {
-		return nil // we come again when it is detached
+	switch {
+	case served:
+		return 0, nil // we come again when it is detached
+	case reserved && c.Folders.Awaited(name):
+		return awaitedInterval, nil
 	}
 	path := fmt.Sprintf("/metadata/finalizers/%d", at)
 	patch, err := json.Marshal([]map[string]string{
 		{"op": "test", "path": path, "value": vsphere.FolderFinalizer}, {"op": "remove", "path": path},
 	})
 	if err != nil {
-		return fmt.Errorf("encode the end of Namespace %q: %w", name, err)
+		return 0, fmt.Errorf("encode the end of Namespace %q: %w", name, err)
 	}
 	_, err = c.Client.Patch(ctx, name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: vsphere.FieldManager})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("let Namespace %q go: %w", name, err)
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsInvalid(err) { // invalid: it has others by now, and we come again
+		return 0, fmt.Errorf("let Namespace %q go: %w", name, err)
 	}
-	return nil
+	return 0, nil
 }
 
 // Detach stores that a folder is detached before it hides what lies in it, so that

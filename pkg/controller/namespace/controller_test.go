@@ -220,7 +220,7 @@ type running struct {
 }
 
 // run starts a controller; before it begins to change anything, begun is called.
-func run(t *testing.T, client *fake.Clientset, folders *inventory, kept *ledgers, begun ...func()) *running {
+func run(t *testing.T, client *fake.Clientset, folders *inventory, kept *ledgers, begun ...func(*Controller)) *running {
 	t.Helper()
 	logger, ctx := ktesting.NewTestContext(t)
 	ctx, stop := context.WithCancel(ctx)
@@ -239,7 +239,7 @@ func run(t *testing.T, client *fake.Clientset, folders *inventory, kept *ledgers
 		t.Fatal(err)
 	}
 	for _, look := range begun {
-		look()
+		look(controller)
 	}
 	done := make(chan error, 1)
 	go func() { done <- controller.Run(ctx, 2) }()
@@ -383,7 +383,7 @@ func TestNamesOutliveTheProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	folders = newInventory(all...)
-	run(t, client, folders, kept, func() {
+	run(t, client, folders, kept, func(*Controller) {
 		want := map[facts.ID]string{id("group-v1"): "team-a", id("group-v2"): "team-b-hash"}
 		if diff := cmp.Diff(want, folders.names.Granted); diff != "" {
 			t.Errorf("granted from the start (-want +got):\n%s", diff)
@@ -481,7 +481,7 @@ func TestDetachedFoldersAreHiddenFromTheStart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	run(t, client, folders, kept, func() {
+	run(t, client, folders, kept, func(*Controller) {
 		if !folders.isDetached("group-v1") || folders.isDetached("group-v2") || folders.isDetached("group-v3") {
 			t.Errorf("hidden: %v", folders.detached)
 		}
@@ -564,8 +564,7 @@ func TestReservationsWhoseFolderHasCome(t *testing.T) {
 	folders = newInventory(called("team-a", "group-v1"))
 	second := run(t, client, folders, kept)
 	waittest.Eventually(t, "it is written down", func() bool {
-		_, made := second.Standing(made, id("group-v1"))
-		return made && folders.nameOf("group-v1") == "team-a"
+		return second.lookUp("team-a").Folder == id("group-v1") && folders.nameOf("group-v1") == "team-a"
 	})
 	if now := get(t, client, "team-a"); now == nil || now.UID != made.UID || slices.Contains(writesTo(client, "team-a"), "delete") || folders.isDetached("group-v1") {
 		t.Errorf("the Namespace: %+v, writes %v, detached %t", now, writesTo(client, "team-a"), folders.isDetached("group-v1"))
@@ -584,10 +583,7 @@ func TestNothingIsReleasedThatIsSettledElsewhere(t *testing.T) {
 	next := newInventory(called("team-a", "group-v1"))
 	next.awaited = folders.awaited
 	second := run(t, client, next, kept)
-	waittest.Eventually(t, "it is the folder's", func() bool {
-		_, made := second.Standing(get(t, client, "team-a"), id("group-v1"))
-		return made
-	})
+	waittest.Eventually(t, "it is the folder's", func() bool { return second.lookUp("team-a").Folder == id("group-v1") })
 	if err := old.Release(t.Context(), "team-a"); failure.KindOf(err) != failure.Unavailable || get(t, client, "team-a") == nil {
 		t.Errorf("released: %v, %v", err, get(t, client, "team-a"))
 	}

@@ -37,6 +37,8 @@ const (
 func (c *Controller) claimOf(namespace *corev1.Namespace, folder Folder) claim {
 	record := c.made[namespace.Name]
 	switch {
+	case record != nil && record.Released:
+		return notClaimed
 	case record.made(namespace) && record.Folder == folder.ID:
 		return madeFor
 	case record.made(namespace) && record.Folder.IsZero() && folder.Path == namespace.Name:
@@ -188,7 +190,7 @@ func (c *Controller) refuse(folder Folder, v verdict) {
 func (c *Controller) show() {
 	names := Names{Granted: maps.Clone(c.granted), Refused: maps.Clone(c.refused), Reserved: map[string]bool{}}
 	for name, record := range c.made {
-		if record.Pending && record.Folder.IsZero() && record.UID != "" {
+		if record.Pending && record.Folder.IsZero() && record.UID != "" && !record.Released {
 			names.Reserved[name] = true
 		}
 	}
@@ -211,7 +213,10 @@ func (c *Controller) Standing(namespace *corev1.Namespace, folder facts.ID) (hel
 	if !folder.IsZero() && c.granted[folder] != namespace.Name {
 		return false, false
 	}
-	record := c.made[namespace.Name]
-	made = record.made(namespace) && (record.Folder == folder || folder.IsZero() && record.Pending)
-	return made || c.claimOf(namespace, Folder{ID: folder, Path: namespace.Name}) == claimed, made
+	by := c.claimOf(namespace, Folder{ID: folder, Path: namespace.Name})
+	made = by == madeFor || by == madeOpen
+	if folder.IsZero() {
+		made = made && c.made[namespace.Name].Pending
+	}
+	return made || by == claimed, made
 }

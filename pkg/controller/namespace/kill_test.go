@@ -179,6 +179,73 @@ func TestReservationsWhoseFolderComesMeanwhile(t *testing.T) {
 	}
 }
 
+// As soon as a process serves, it knows what the one before it reserved for a folder that has come since: a vSphere Namespace may
+// be deleted before that is written down.
+func TestReservedNamesStandFromTheStart(t *testing.T) {
+	client, kept := cluster(foreign("argocd")), newLedgers()
+	folders := newInventory()
+	folders.awaited = map[string]bool{"team-a": true}
+	first := run(t, client, folders, kept)
+	if err := first.Reserve(t.Context(), "team-a", facts.ID{}); err != nil {
+		t.Fatal(err)
+	}
+	first.stop()
+	folders = newInventory(called("team-a", "group-v1"), called("argocd", "group-v2"))
+	run(t, client, folders, kept, func(c *Controller) {
+		if held, made := c.Standing(get(t, client, "team-a"), id("group-v1")); !held || !made {
+			t.Errorf("held %t, made %t", held, made)
+		}
+		for _, folder := range []string{"group-v2", "group-v3"} {
+			if held, made := c.Standing(get(t, client, "team-a"), id(folder)); held || made {
+				t.Errorf("of %s: held %t, made %t", folder, held, made)
+			}
+		}
+		if held, made := c.Standing(get(t, client, "argocd"), id("group-v2")); held || made {
+			t.Errorf("argocd: held %t, made %t", held, made)
+		}
+	})
+}
+
+// A reservation that is taken back can be asked for again, while its Namespace goes and afterwards, and nobody else has it.
+func TestReleasedNames(t *testing.T) {
+	client, kept := cluster(), newLedgers()
+	folders := newInventory()
+	folders.awaited = map[string]bool{"team-a": true}
+	c := run(t, client, folders, kept)
+	client.PrependReactor("delete", "namespaces", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		resource := action.GetResource()
+		found, err := client.Tracker().Get(resource, "", action.(clienttesting.DeleteAction).GetName())
+		if err != nil {
+			return true, nil, err
+		}
+		namespace := found.(*corev1.Namespace).DeepCopy()
+		if namespace.DeletionTimestamp != nil {
+			return false, nil, nil
+		}
+		namespace.DeletionTimestamp = &metav1.Time{Time: time.Now()}
+		return true, nil, client.Tracker().Update(resource, namespace, "")
+	})
+	if err := c.Reserve(t.Context(), "team-a", facts.ID{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Release(t.Context(), "team-a"); err != nil {
+		t.Fatal(err)
+	}
+	if folders.names.Reserved["team-a"] {
+		t.Error("it is reserved still")
+	}
+	if held, made := c.Standing(get(t, client, "team-a"), facts.ID{}); held || made {
+		t.Errorf("held %t, made %t", held, made)
+	}
+	if err := c.Reserve(t.Context(), "team-a", facts.ID{}); failure.KindOf(err) != failure.Unavailable {
+		t.Errorf("reserve: %v", err)
+	}
+	waittest.Eventually(t, "it is gone", func() bool { return gone(t, client, "team-a") })
+	if err := c.Reserve(t.Context(), "team-a", facts.ID{}); err != nil || !folders.names.Reserved["team-a"] {
+		t.Errorf("reserve again: %v", err)
+	}
+}
+
 // slow has something happen while it is written down how a detached folder is called.
 type slow struct {
 	*ledgers
@@ -217,7 +284,7 @@ func TestAttachedFoldersStayAttached(t *testing.T) {
 	}
 }
 
-// What is being deleted still may be asked for again.
+// What is being deleted still may be asked for again, and is not gone before anybody knows.
 func TestReservingWhatIsBeingDeleted(t *testing.T) {
 	client := cluster()
 	folders := newInventory()
@@ -230,6 +297,15 @@ func TestReservingWhatIsBeingDeleted(t *testing.T) {
 	if err := c.Reserve(t.Context(), "team-a", facts.ID{}); failure.KindOf(err) != failure.Unavailable {
 		t.Errorf("reserve: %v", err)
 	}
+	// It stays until it is written down that the vSphere Namespace is deleted, which waits for its folder.
+	folders.set(called("team-b", "group-v2"))
+	waittest.Eventually(t, "team-b is served", func() bool { return folders.nameOf("group-v2") == "team-b" })
+	if gone(t, client, "team-a") {
+		t.Error("it is gone while a vSphere Namespace waits")
+	}
+	folders.lock.Lock()
+	folders.awaited = nil
+	folders.lock.Unlock()
 	waittest.Eventually(t, "it is gone", func() bool { return gone(t, client, "team-a") })
 	if err := c.Reserve(t.Context(), "team-a", facts.ID{}); err != nil || get(t, client, "team-a") == nil {
 		t.Errorf("reserve again: %v", err)

@@ -43,6 +43,8 @@ type record struct {
 	Folder facts.ID `json:"folder,omitzero"`
 	// Pending: no folder has been served in it yet.
 	Pending bool `json:"pending,omitempty"`
+	// Released: nobody waits for a folder in it any more, and it is being removed.
+	Released bool `json:"released,omitempty"`
 }
 
 // kept is a record and the state of the document that it is kept in.
@@ -168,7 +170,7 @@ func (c *Controller) make(ctx context.Context, name string, folder facts.ID, pen
 	switch {
 	case err == nil && known.made(there) && there.DeletionTimestamp == nil && (known.Folder == folder || known.Folder.IsZero()):
 		next := known.record
-		next.UID, next.Folder, next.Pending = there.UID, folder, known.Pending && pending
+		next.UID, next.Folder, next.Pending, next.Released = there.UID, folder, known.Pending && pending, false
 		if next == known.record {
 			return nil
 		}
@@ -298,7 +300,9 @@ func (c *Controller) release(ctx context.Context, name string) error {
 	if err == nil && known.made(there) {
 		// Written once more, the record says that nobody else has given the Namespace to
 		// a folder, as a process does that has the lead by now.
-		if err := c.put(ctx, known.record); err != nil {
+		next := known.record
+		next.UID, next.Released = there.UID, true
+		if err := c.put(ctx, next); err != nil {
 			return err
 		}
 		err = c.Client.Delete(ctx, name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &there.UID}})
@@ -308,6 +312,9 @@ func (c *Controller) release(ctx context.Context, name string) error {
 	}
 	if !known.Folder.IsZero() {
 		c.grant(known.Folder, "")
+	}
+	if err == nil {
+		return nil // until it has gone it is known whose it was
 	}
 	return c.drop(ctx, name)
 }
@@ -321,9 +328,9 @@ func (c *Controller) tidy(ctx context.Context) {
 		_, err := c.Informer.Lister().Get(name)
 		_, there := c.folder(record.Folder.String())
 		switch {
-		case record.Pending && record.Folder.IsZero():
+		case record.Pending && record.Folder.IsZero() && !record.Released:
 			open = append(open, name)
-		case apierrors.IsNotFound(err) && !there:
+		case apierrors.IsNotFound(err) && (!there || record.Released):
 			gone = append(gone, name)
 		}
 	}

@@ -84,14 +84,14 @@ func TestDeletedWhileItIsTakenOver(t *testing.T) {
 	// The server dies with the folder attached, and that not written down.
 	attach := &dying{Folders: s.backend.Folders}
 	s.backend.Folders = attach
-	if err := s.create(again); err != nil || !attach.died || s.get("team-a").Status.Folder != "" {
+	if err := s.create(again); err != nil || !attach.died || s.get("team-a").Status.Folder != "" || !s.projector.Awaited("team-a") {
 		t.Fatalf("create: %v, %+v", err, s.get("team-a").Status)
 	}
 	if err := s.update("team-a", func(o *v1alpha1.Namespace) { o.DeletionTimestamp = &metav1.Time{Time: time.Unix(2e9, 0)} }); err != nil {
 		t.Fatal(err)
 	}
-	if shown := s.get("team-a").Status.Folder; shown != folder {
-		t.Errorf("folder %q instead of %s", shown, folder)
+	if shown := s.get("team-a").Status.Folder; shown != folder || s.projector.Awaited("team-a") {
+		t.Errorf("folder %q instead of %s, awaited %t", shown, folder, s.projector.Awaited("team-a"))
 	}
 	if err := s.remove("team-a"); err != nil || !w.detached[folder] || len(w.records.kept) > 0 || len(w.things("team-a")) != 2 {
 		t.Errorf("remove: %v, detached %v, records %v, vCenter %v", err, w.detached, w.records.kept, w.things("team-a"))

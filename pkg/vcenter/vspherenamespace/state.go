@@ -206,7 +206,7 @@ func (p *Projector) Awaited(name string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, record := range p.records {
-		if _, there := p.see(record.Folder); record.Metadata.Name == name && (!there || record.Bring) {
+		if _, there := p.see(record.Folder); record.Metadata.Name == name && (!there || record.Bring) && !record.deleting() {
 			return true
 		}
 	}
