@@ -15,7 +15,10 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/openpacific/pacific/cmd/supervisor/process"
+	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 // aWhile is a time in which something is as it should not be.
@@ -95,7 +98,33 @@ func (k *killer) renameFolder() bool {
 		name = bystander
 	}
 	k.log.Printf("rename the folder %s to %s", s.name, name)
-	return k.rename("/DC0/vm/Namespaces/"+s.name, name)
+	renamed := k.rename("/DC0/vm/Namespaces/"+s.name, name)
+	// What is renamed while nobody looks on is taken for another folder, until it is called as it was seen last.
+	waittest.Within(k.t, time.Minute, "the folder is seen again as "+s.name, func(ctx context.Context) error { return k.seen(ctx, s.name) })
+	return renamed
+}
+
+// seen says whether the folder of a namespace was seen last under its name.
+func (k *killer) seen(ctx context.Context, name string) error {
+	records, done, err := k.f.records()
+	if err != nil {
+		return err
+	}
+	defer done()
+	documents, err := (&ledger.Documents{Ledger: records, Kind: "vspherenamespaces"}).List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, document := range documents {
+		record, err := vspherenamespace.Decode(document.Value)
+		if err != nil {
+			return err
+		}
+		if seen, found := record.Seen[record.Folder]; found && record.Metadata.Name == name && seen.Name != name {
+			return fmt.Errorf("it was seen as %s", seen.Name)
+		}
+	}
+	return nil
 }
 
 // aSubject is one that lives and that nobody else does anything to until its worker's turn is given back.
