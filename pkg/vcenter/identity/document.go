@@ -68,6 +68,9 @@ func decode(value []byte) (*page, error) {
 		return nil, fmt.Errorf("what tells which virtual machine is which in folder %s has version %d, "+
 			"and this program knows %d alone", p.Folder, p.Version, version)
 	}
+	if slices.ContainsFunc(p.Machines, func(r row) bool { return r.ID == "" || r.UID == "" || r.Name == "" }) {
+		return nil, fmt.Errorf("what tells which virtual machine is which in folder %s does not tell it of one", p.Folder)
+	}
 	return p, nil
 }
 
@@ -78,9 +81,9 @@ type change struct {
 	value  []byte // nil: it goes
 }
 
-// changes are the documents of the folders in which something changed, which count as written from now on. They come in
-// an order in which no machine is missing from all of them at any time: a machine changes to a document with a higher
-// number when there come to be more of them, and to one with a lower when they become fewer.
+// changes are the documents of the folders in which something changed, which count as written from now on. Those of a
+// folder come in an order in which a machine that stays there is in one of them at any time: it changes to a document
+// with a higher number when there come to be more of them, and to one with a lower when they become fewer.
 func (m *Memory) changes() []change {
 	m.mu.Lock()
 	rows := map[*folder][]row{}

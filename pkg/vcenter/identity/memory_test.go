@@ -422,6 +422,7 @@ func TestWhatIsNotOurs(t *testing.T) {
 	const other = `{"version":1,"folder":"other/Folder/a","machines":[{"id":"vm-1","uid":"u","name":"other"}]}`
 	for id, value := range map[string]string{
 		"other/Folder/a/0": other, "vc/Folder/later/0": `{"version":2}`, "vc/Folder/broken/0": "{",
+		"vc/Folder/lacking/0": `{"version":1,"folder":"vc/Folder/lacking","machines":[{"id":"vm-1","name":"web"}]}`,
 	} {
 		if _, err := r.kept.Documents.Put(t.Context(), id, []byte(value), 0); err != nil {
 			t.Fatal(err)
