@@ -24,12 +24,12 @@ import (
 	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/registry/kindtest"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine"
+	vmprojection "github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	vcmachine "github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
-	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
@@ -188,14 +188,14 @@ func newMachineWorld(t *testing.T, machines []vcentertest.VM) *machineWorld {
 	if err != nil {
 		t.Fatal(err)
 	}
-	projector := vmvcenter.NewProjector(vmvcenter.Config{Logger: klog.Background()})
+	projector := vmprojection.NewProjector(vmprojection.Config{Logger: klog.Background()})
 	collector := &inventory.Collector{
 		Session: session, Handler: &picture.Picture{Followers: []facts.Follower{projector}}, Kinds: picture.Kinds(), Logger: klog.Background(),
 	}
 	writer := &vcenter.Writer{Session: session, Reign: vcentertest.Reign{}, Following: vcentertest.Following}
-	backend := &vmvcenter.Backend{
+	backend := &vmprojection.Backend{
 		Verbs: &vcmachine.Verbs{Writer: writer, Root: projector.NamespacesFolder}, Ready: writer.Ready,
-		Projector: projector, Refresher: collector, Logger: klog.Background(),
+		Projector: projector, Refresher: refresher{collector}, Logger: klog.Background(),
 	}
 	client, err := simulated.Client(t.Context())
 	if err != nil {
@@ -213,7 +213,7 @@ func newMachineWorld(t *testing.T, machines []vcentertest.VM) *machineWorld {
 }
 
 // serveMachines serves the machines of a projection, as Run does.
-func serveMachines(t *testing.T, backend livestore.Backend, projector *vmvcenter.Projector) *kindtest.Server {
+func serveMachines(t *testing.T, backend livestore.Backend, projector *vmprojection.Projector) *kindtest.Server {
 	t.Helper()
 	kindtest.UseLiveStores()
 	frame := newFrame(nil, nil, nil)

@@ -7,23 +7,32 @@ import (
 	"fmt"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	govmomi "github.com/vmware/govmomi/vim25/types"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	vmcontroller "github.com/openpacific/pacific/pkg/controller/virtualmachine"
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine"
-	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
+	vmprojection "github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
 )
 
+// refresher has the inventory read an object anew.
+type refresher struct{ Inventory }
+
+func (r refresher) Refresh(ctx context.Context, id facts.ID) error {
+	return r.Inventory.Refresh(ctx, govmomi.ManagedObjectReference{Type: id.Type, Value: id.Value})
+}
+
 // machines shows the projection's machines to their controller.
-type machines struct{ *vmvcenter.Projector }
+type machines struct{ *vmprojection.Projector }
 
 func (m machines) Find(namespace, name string) (vmcontroller.Machine, bool) {
-	state, found := m.Projector.Find(vmvcenter.Key(namespace, name))
+	state, found := m.Projector.Find(vmprojection.Key(namespace, name))
 	if !found || state.Object == nil {
 		return vmcontroller.Machine{}, false
 	}
@@ -32,15 +41,15 @@ func (m machines) Find(namespace, name string) (vmcontroller.Machine, bool) {
 }
 
 func (m machines) SetCondition(namespace, name string, uid types.UID, condition metav1.Condition) {
-	m.Projector.SetCondition(vmvcenter.Key(namespace, name), uid, condition)
+	m.Projector.SetCondition(vmprojection.Key(namespace, name), uid, condition)
 }
 
 func (m machines) ClearCondition(namespace, name string, uid types.UID, conditionType string) {
-	m.Projector.ClearCondition(vmvcenter.Key(namespace, name), uid, conditionType)
+	m.Projector.ClearCondition(vmprojection.Key(namespace, name), uid, conditionType)
 }
 
 func (m machines) Withdraw(namespace, name string, uid types.UID) {
-	m.Projector.Withdraw(vmvcenter.Key(namespace, name), uid)
+	m.Projector.Withdraw(vmprojection.Key(namespace, name), uid)
 }
 
 // coreNamespaces are Kubernetes' Namespaces, as kube-apiserver has them at the moment

@@ -26,9 +26,9 @@ import (
 	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/registry/topology"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine"
+	vmprojection "github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachineclass"
 	"github.com/openpacific/pacific/pkg/registry/vspherenamespace"
-	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 	"github.com/openpacific/pacific/pkg/wirecache"
 )
@@ -115,8 +115,9 @@ func serve(server *genericapiserver.GenericAPIServer, frame *registry.Frame, v *
 	config *genericapiserver.RecommendedConfig, namespaces livestore.Backend, records *ledger.Ledger, logger klog.Logger) (*kinds, error) {
 	frame.Counts = config.StorageObjectCountTracker
 	k, err := newKinds(frame, sources{
-		machines: &vmvcenter.Backend{
-			Verbs: v.verbs, Ready: v.writer.Ready, Projector: v.machines, Refresher: v.source, Logger: logger.WithName("backend"),
+		machines: &vmprojection.Backend{
+			Verbs: v.verbs, Ready: v.writer.Ready, Projector: v.machines, Refresher: refresher{v.source},
+			Logger: logger.WithName("backend"),
 		},
 		origins:    v.machines,
 		around:     coreNamespaces{c.client.CoreV1()},

@@ -13,6 +13,7 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/ledger"
 	topologyprojection "github.com/openpacific/pacific/pkg/registry/topology/projection"
+	vmprojection "github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/contentlibrary"
 	"github.com/openpacific/pacific/pkg/vcenter/identity"
@@ -20,7 +21,6 @@ import (
 	"github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
 	"github.com/openpacific/pacific/pkg/vcenter/storagepolicy"
-	vmvcenter "github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
@@ -37,7 +37,7 @@ type site struct {
 	anchor     *anchor
 	picture    *picture.Picture
 	memory     *identity.Memory
-	machines   *vmvcenter.Projector
+	machines   *vmprojection.Projector
 	namespaces *vnsvcenter.Projector
 	zones      *topologyprojection.Projector
 	policies   storagePolicies
@@ -74,7 +74,7 @@ func newSite(options *Options, installation string, records *ledger.Ledger, reig
 		namespaces: vnsvcenter.NewProjector(vnsvcenter.Config{Clock: realClock, Logger: logger.WithName("vspherenamespaces"), Zones: options.VCenter.ZoneClusters}),
 		zones:      &topologyprojection.Projector{Clusters: options.VCenter.ZoneClusters},
 	}
-	v.machines = vmvcenter.NewProjector(vmvcenter.Config{
+	v.machines = vmprojection.NewProjector(vmprojection.Config{
 		Installation: installation, Memory: v.memory, Clock: realClock, Logger: logger.WithName("projection"),
 	})
 	v.picture = &picture.Picture{Followers: []facts.Follower{v.anchor, v.zones, v.machines, v.namespaces}}

@@ -4,6 +4,14 @@ package facts
 
 import "time"
 
+// The keys of a virtual machine's ExtraConfig that mean something here.
+const (
+	// RecordKey holds the record.
+	RecordKey = "pacific.metadata"
+	// PauseKey is how a VI admin asks that the machine be left alone, with the value true.
+	PauseKey = "vmservice.virtualmachine.pause"
+)
+
 // Head is the part of a virtual machine's record, which lies in the machine itself, that decides what may be done to
 // it. What else the record holds is of no concern to those who act in vCenter.
 type Head struct {

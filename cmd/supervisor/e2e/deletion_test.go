@@ -20,8 +20,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
+	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
 	"github.com/openpacific/pacific/pkg/vcenter/machine"
-	"github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
@@ -55,7 +56,7 @@ func notDeleting(t *testing.T, s *supervisor, a *supervisortest.Admin, vm *objec
 		if at := served.GetDeletionTimestamp(); at != nil {
 			return fmt.Errorf("it is being deleted since %s", at)
 		}
-		head, _, err := machine.DecodeRecord(a.Extra(vm, machine.RecordKey))
+		head, _, err := machine.DecodeRecord(a.Extra(vm, facts.RecordKey))
 		if err == nil && !head.Deletion.IsZero() {
 			err = errors.New("the deletion is still in its record")
 		}
@@ -109,7 +110,7 @@ func TestADeletionIsOverWhenTheMachineLeaves(t *testing.T) {
 		"template": func(a *supervisortest.Admin, vm *object.VirtualMachine, namespace string) func() {
 			// Only what is off can be made one, and what is off is destroyed at once: it is paused meanwhile.
 			pause := func(value string) {
-				a.Reconfigure(vm, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: machine.PauseKey, Value: value}}})
+				a.Reconfigure(vm, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: facts.PauseKey, Value: value}}})
 			}
 			pause("true")
 			waittest.Within(t, 20*time.Second, "the pause", func(context.Context) error {
@@ -227,7 +228,7 @@ func TestATerminatingNamespaceKeepsWhatWasAdopted(t *testing.T) {
 			continue
 		}
 		waittest.Within(t, 20*time.Second, "no deletion in the record of "+name, func(context.Context) error {
-			head, _, err := machine.DecodeRecord(a.Extra(vm, machine.RecordKey))
+			head, _, err := machine.DecodeRecord(a.Extra(vm, facts.RecordKey))
 			if err == nil && !head.Deletion.IsZero() {
 				err = errors.New("the deletion is still in its record")
 			}
@@ -259,7 +260,7 @@ func TestOwnersAreLookedUpWhereTheyWereNamed(t *testing.T) {
 	a.Move(vm, other)
 	s.Serves(t, other, "web")
 	shown := s.get(t, other, "web")
-	condition := meta.FindStatusCondition(shown.Status.Conditions, virtualmachine.MetadataInForceCondition)
+	condition := meta.FindStatusCondition(shown.Status.Conditions, projection.MetadataInForceCondition)
 	if len(shown.OwnerReferences) > 0 || strings.Join(shown.Finalizers, ",") != "vmoperator.vmware.com/virtualmachine" {
 		t.Errorf("owners %v, finalizers %v", shown.OwnerReferences, shown.Finalizers)
 	}
@@ -269,7 +270,7 @@ func TestOwnersAreLookedUpWhereTheyWereNamed(t *testing.T) {
 	survives(t, s, a, vm, other, "web")
 	// Written there, it is at home there.
 	waittest.Within(t, 20*time.Second, "the condition to go", func(context.Context) error {
-		if condition := meta.FindStatusCondition(s.get(t, other, "web").Status.Conditions, virtualmachine.MetadataInForceCondition); condition != nil {
+		if condition := meta.FindStatusCondition(s.get(t, other, "web").Status.Conditions, projection.MetadataInForceCondition); condition != nil {
 			return fmt.Errorf("condition %+v", condition)
 		}
 		return nil

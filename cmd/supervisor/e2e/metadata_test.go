@@ -22,9 +22,8 @@ import (
 
 	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
 	"github.com/openpacific/pacific/pkg/facts"
-	vcmachine "github.com/openpacific/pacific/pkg/vcenter/machine"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
-	"github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
@@ -98,7 +97,7 @@ func TestClash(t *testing.T) {
 	if got := s.get(t, namespace, "web").UID; string(got) != a.Properties(first).Config.InstanceUuid {
 		t.Error("the machine with the metadata lost its name")
 	}
-	condition := meta.FindStatusCondition(s.get(t, namespace, names[1]).Status.Conditions, virtualmachine.NameUniqueCondition)
+	condition := meta.FindStatusCondition(s.get(t, namespace, names[1]).Status.Conditions, projection.NameUniqueCondition)
 	if condition == nil || condition.Status != metav1.ConditionFalse || !strings.Contains(condition.Message, `has the name "web", so this one is shown as "`+names[1]+`": rename one of them`) {
 		t.Errorf("condition: %+v", condition)
 	}
@@ -161,23 +160,23 @@ func TestMalformedMetadata(t *testing.T) {
 	}
 	made := map[string]*object.VirtualMachine{}
 	for name, value := range values {
-		made[name] = a.Create(namespace, name, supervisortest.PoweredOff, types.OptionValue{Key: vcmachine.RecordKey, Value: value})
+		made[name] = a.Create(namespace, name, supervisortest.PoweredOff, types.OptionValue{Key: facts.RecordKey, Value: value})
 	}
 	broken := a.Create(namespace, "once-good", supervisortest.PoweredOff)
 	s.Serves(t, namespace, "empty-record", "garbage", "newer", "older", "once-good", "truncated")
 	s.Kubectl(t, "label", "vm", "-n", namespace, "once-good", "it=was-good")
 	made["once-good"], values["once-good"] = broken, "v2:scribble"
 	a.Reconfigure(broken, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
-		&types.OptionValue{Key: vcmachine.RecordKey, Value: "v2:scribble"},
+		&types.OptionValue{Key: facts.RecordKey, Value: "v2:scribble"},
 	}})
 	for name, vm := range made {
 		waittest.Within(t, 20*time.Second, name, func(context.Context) error {
 			shown := s.get(t, namespace, name)
-			condition := meta.FindStatusCondition(shown.Status.Conditions, virtualmachine.MetadataReadableCondition)
+			condition := meta.FindStatusCondition(shown.Status.Conditions, projection.MetadataReadableCondition)
 			switch {
 			case condition == nil:
 				return errors.New("no condition")
-			case condition.Status != metav1.ConditionFalse || condition.Reason != virtualmachine.MalformedMetadataReason || !strings.Contains(condition.Message, "until the value is repaired or removed in vCenter"):
+			case condition.Status != metav1.ConditionFalse || condition.Reason != projection.MalformedMetadataReason || !strings.Contains(condition.Message, "until the value is repaired or removed in vCenter"):
 				return fmt.Errorf("condition %+v", condition)
 			case shown.Labels["it"] != "":
 				return fmt.Errorf("labels %v", shown.Labels)
@@ -194,13 +193,13 @@ func TestMalformedMetadata(t *testing.T) {
 				t.Errorf("%v: %v, %s", command, err, out)
 			}
 		}
-		if got := a.Extra(vm, vcmachine.RecordKey); got != values[name] {
+		if got := a.Extra(vm, facts.RecordKey); got != values[name] {
 			t.Errorf("%s: the value has become %q", name, got)
 		}
 	}
 	// Removed in vCenter, the value stands in the way no longer.
 	a.Reconfigure(broken, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
-		&types.OptionValue{Key: vcmachine.RecordKey, Value: ""},
+		&types.OptionValue{Key: facts.RecordKey, Value: ""},
 	}})
 	waittest.Within(t, 20*time.Second, "the repair", func(ctx context.Context) error {
 		_, err := s.Try(ctx, "kubectl", "label", "vm", "-n", namespace, "once-good", "it=is-good", "--overwrite")
@@ -238,7 +237,7 @@ func TestAnotherInstallationsMachine(t *testing.T) {
 			t.Errorf("%v: %v, %s", command, err, out)
 		}
 	}
-	if got := a.Extra(vm, vcmachine.RecordKey); got != extra[vcmachine.RecordKey] {
+	if got := a.Extra(vm, facts.RecordKey); got != extra[facts.RecordKey] {
 		t.Error("their record was changed")
 	}
 	s.Kubectl(t, "annotate", "vm", "-n", namespace, "web", "vsphere.openpacific.io/take-over="+theirs)

@@ -17,7 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
-	"github.com/openpacific/pacific/pkg/vcenter/machine"
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
@@ -106,8 +106,8 @@ func TestNothingIsDoneByAStalePicture(t *testing.T) {
 	}
 	a.Done(above.MoveInto(t.Context(), []types.ManagedObjectReference{web.Reference(), dying.Reference()}))
 	for _, vm := range []*object.VirtualMachine{web, dying} {
-		option(vm, machine.PauseKey, "true")
-		option(vm, machine.RecordKey, "")
+		option(vm, facts.PauseKey, "true")
+		option(vm, facts.RecordKey, "")
 	}
 	a.Power(dying, supervisortest.PoweredOff)
 
@@ -126,7 +126,7 @@ func TestNothingIsDoneByAStalePicture(t *testing.T) {
 		if props == nil {
 			t.Fatalf("%s is gone from vCenter", name)
 		}
-		if got := a.Extra(vm, machine.RecordKey); got != "" {
+		if got := a.Extra(vm, facts.RecordKey); got != "" {
 			t.Errorf("%s has a record again: %s", name, got)
 		}
 	}

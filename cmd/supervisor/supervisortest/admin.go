@@ -25,9 +25,9 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
 	vcmachine "github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
-	"github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
@@ -273,9 +273,13 @@ func (a *Admin) CreateAsPacific(namespace, name string, labels map[string]string
 
 // Record is the extraConfig of a machine that somebody's Pacific has written a record for.
 func Record(head facts.Head, labels map[string]string) (map[string]string, error) {
-	record, err := (&virtualmachine.Metadata{Head: head, Body: virtualmachine.Body{Generation: 1, Labels: labels}}).Encode()
+	head, body, err := (&projection.Metadata{Head: head, Body: projection.Body{Generation: 1, Labels: labels}}).Record()
 	if err != nil {
 		return nil, err
 	}
-	return map[string]string{vcmachine.RecordKey: record, vcmachine.NamespacedNameKey: head.Namespace + "/" + head.Name}, nil
+	record, err := vcmachine.EncodeRecord(head, body)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{facts.RecordKey: record, vcmachine.NamespacedNameKey: head.Namespace + "/" + head.Name}, nil
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	vcmachine "github.com/openpacific/pacific/pkg/vcenter/machine"
-	"github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 )
 
 const (
@@ -78,14 +78,18 @@ func machine(i int) (inventory.Object, error) {
 		return fmt.Sprintf("%08x-%04x-4%03x-8%03x-%012x", random.Uint32(), random.IntN(1<<16), random.IntN(1<<12), random.IntN(1<<12), random.Int64N(1<<48))
 	}
 	instance := uuid()
-	metadata := virtualmachine.Metadata{
+	metadata := projection.Metadata{
 		Head: facts.Head{Installation: Installation, UID: instance, Sequence: 1, Namespace: Namespace(i), Name: Machine(i),
 			Folder: facts.ID{Type: facts.TypeFolder, Value: folder(i).Value}},
-		Body: virtualmachine.Body{Generation: 1,
+		Body: projection.Body{Generation: 1,
 			Labels:      map[string]string{"app": []string{"web", "db", "queue", "batch"}[i%4], "tier": []string{"front", "back"}[i%2]},
 			Annotations: map[string]string{"example.com/note": note(i)}},
 	}
-	record, err := metadata.Encode()
+	head, body, err := metadata.Record()
+	if err != nil {
+		return inventory.Object{}, err
+	}
+	record, err := vcmachine.EncodeRecord(head, body)
 	if err != nil {
 		return inventory.Object{}, err
 	}
@@ -115,8 +119,8 @@ func machine(i int) (inventory.Object, error) {
 			"config.cpuAllocation.reservation":    int64(0),
 			"config.memoryAllocation.reservation": int64(0),
 			"config.changeTrackingEnabled":        true,
-			`config.extraConfig["` + vcmachine.RecordKey + `"]`: types.OptionValue{
-				Key: strings.Clone(vcmachine.RecordKey), Value: record},
+			`config.extraConfig["` + facts.RecordKey + `"]`: types.OptionValue{
+				Key: strings.Clone(facts.RecordKey), Value: record},
 			"guest.toolsRunningStatus":    strings.Clone("guestToolsRunning"),
 			pathGuestHostName:             Machine(i) + ".bench.pacific.test",
 			"guest.ipAddress":             ip,

@@ -19,8 +19,8 @@ import (
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
-	"github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 )
 
 // recorder is the mirror of a projector.
@@ -65,7 +65,7 @@ func TestMachinesAreTheSameEachTime(t *testing.T) {
 }
 
 func TestSourceFeedsTheProjection(t *testing.T) {
-	projector := virtualmachine.NewProjector(virtualmachine.Config{Installation: Installation,
+	projector := projection.NewProjector(projection.Config{Installation: Installation,
 		Clock: testingclock.NewFakePassiveClock(epoch)})
 	mirror := &recorder{changes: make(chan livestore.Change, 100)}
 	projector.Attach(mirror)

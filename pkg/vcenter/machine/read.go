@@ -15,17 +15,14 @@ import (
 	"github.com/openpacific/pacific/pkg/failure"
 )
 
-// PauseKey is the key of ExtraConfig by which a VI admin asks that a machine be left alone.
-const PauseKey = "vmservice.virtualmachine.pause"
-
 const (
 	pathName            = "name"
 	pathParent          = "parent"
 	pathInstanceUUID    = "config.instanceUuid"
 	pathTemplate        = "config.template"
 	pathChangeVersion   = "config.changeVersion"
-	pathRecord          = `config.extraConfig["` + RecordKey + `"]`
-	pathPause           = `config.extraConfig["` + PauseKey + `"]`
+	pathRecord          = `config.extraConfig["` + facts.RecordKey + `"]`
+	pathPause           = `config.extraConfig["` + facts.PauseKey + `"]`
 	pathPowerState      = "runtime.powerState"
 	pathConnectionState = "runtime.connectionState"
 	pathToolsRunning    = "guest.toolsRunningStatus"
@@ -35,7 +32,7 @@ const (
 
 // notice is what a VI admin reads in the notes of a machine that Pacific has written something to.
 const notice = "Kubernetes keeps labels and settings of this virtual machine, by Pacific. To have it left alone, set " +
-	PauseKey + " to true in its advanced configuration parameters."
+	facts.PauseKey + " to true in its advanced configuration parameters."
 
 // reading is a machine as vCenter has it now, with the body of its record.
 type reading struct {

@@ -17,8 +17,6 @@ import (
 )
 
 const (
-	// RecordKey is the key of ExtraConfig that holds a machine's record.
-	RecordKey = "pacific.metadata"
 	// NamespacedNameKey is the key of ExtraConfig in which other tools look for namespace/name.
 	NamespacedNameKey = "vmservice.namespacedName"
 

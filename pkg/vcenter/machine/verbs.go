@@ -147,7 +147,7 @@ func (v *Verbs) record(ctx context.Context, verb string, id facts.ID,
 			return reference{}, err
 		}
 		spec := types.VirtualMachineConfigSpec{ChangeVersion: now.ChangeVersion, ExtraConfig: []types.BaseOptionValue{
-			&types.OptionValue{Key: RecordKey, Value: record},
+			&types.OptionValue{Key: facts.RecordKey, Value: record},
 			&types.OptionValue{Key: NamespacedNameKey, Value: name},
 		}}
 		if now.Head == nil && now.HeadError == nil {

@@ -155,14 +155,14 @@ func TestStillSeesWhatThereIs(t *testing.T) {
 	l.move(vm, "/DC0/vm/Namespaces/team-b/deep")
 	l.do(vm.PowerOff(t.Context()))
 	l.do(vm.Rename(t.Context(), "other"))
-	l.set(vm, machine.PauseKey, "True")
+	l.set(vm, facts.PauseKey, "True")
 	head := facts.Head{Installation: "here", UID: got.InstanceUUID, Sequence: 3, Namespace: "team-b", Name: "web",
 		Deletion: time.Unix(1_700_000_000, 0).UTC()}
 	value, err := machine.EncodeRecord(head, []byte("body"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.set(vm, machine.RecordKey, value)
+	l.set(vm, facts.RecordKey, value)
 	want = facts.Machine{ID: id, Name: "other",
 		Folders:     []facts.ID{l.folder("/DC0/vm/Namespaces/team-b/deep"), l.folder("/DC0/vm/Namespaces/team-b"), root},
 		PauseOption: "True", Head: &head, PowerState: facts.PoweredOff, Connected: true}
@@ -172,7 +172,7 @@ func TestStillSeesWhatThereIs(t *testing.T) {
 
 	// Outside, and with a record that cannot be read.
 	l.move(vm, "/DC0/vm")
-	l.set(vm, machine.RecordKey, "v1:old")
+	l.set(vm, facts.RecordKey, "v1:old")
 	if got := l.now(id); len(got.Folders) > 0 || got.Head != nil || got.HeadError == nil {
 		t.Errorf("outside of the namespaces folder, with an older record: %+v", got)
 	}
@@ -301,7 +301,7 @@ func TestRecordsAreWrittenUnderTheVersionThatWasShown(t *testing.T) {
 	if diff := cmp.Diff(&want, l.now(id).Head); diff != "" {
 		t.Errorf("amended (-want +got):\n%s", diff)
 	}
-	if _, body, err := machine.DecodeRecord(l.option(vm, machine.RecordKey)); string(body) != "the body" || err != nil {
+	if _, body, err := machine.DecodeRecord(l.option(vm, facts.RecordKey)); string(body) != "the body" || err != nil {
 		t.Errorf("the body is %q, %v", body, err)
 	}
 	if got := l.option(vm, machine.NamespacedNameKey); got != "team-a/web" {
@@ -334,7 +334,7 @@ func TestNoticeInTheNotes(t *testing.T) {
 	l.do(web.Reconfigure(t.Context(), types.VirtualMachineConfigSpec{Annotation: "Ask Jo first."}))
 	write(web, 1)
 	first := notes(web)
-	if !strings.HasPrefix(first, "Ask Jo first.\n") || !strings.Contains(first, "set "+machine.PauseKey+" to true") {
+	if !strings.HasPrefix(first, "Ask Jo first.\n") || !strings.Contains(first, "set "+facts.PauseKey+" to true") {
 		t.Errorf("the notes are %q", first)
 	}
 	l.do(web.Reconfigure(t.Context(), types.VirtualMachineConfigSpec{Annotation: "Jo took it out."}))

@@ -31,8 +31,8 @@ const (
 	pathMemoryMB           = "config.hardware.memoryMB"
 	pathDevices            = "config.hardware.device"
 	pathChangeTracking     = "config.changeTrackingEnabled"
-	pathRecord             = `config.extraConfig["` + machine.RecordKey + `"]`
-	pathPause              = `config.extraConfig["` + machine.PauseKey + `"]`
+	pathRecord             = `config.extraConfig["` + facts.RecordKey + `"]`
+	pathPause              = `config.extraConfig["` + facts.PauseKey + `"]`
 	pathToolsRunning       = "guest.toolsRunningStatus"
 	pathGuestHostName      = "guest.hostName"
 	pathGuestIP            = "guest.ipAddress"

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package virtualmachine
+package projection
 
 import (
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
-	"github.com/vmware/govmomi/vim25/types"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	k8stypes "k8s.io/apimachinery/pkg/types"
 
@@ -73,11 +72,6 @@ type State struct {
 	Object *vmopv1.VirtualMachine
 }
 
-// Ref names the machine to vCenter.
-func (s State) Ref() types.ManagedObjectReference {
-	return types.ManagedObjectReference{Type: s.ID.Type, Value: s.ID.Value}
-}
-
 // pausedBy is the value of the label that tells who paused the machine, empty for nobody.
 func (m *known) pausedBy() string { return vmoperator.PausedLabel(m.live.Machine().PausedBy()) }
 
@@ -101,7 +95,7 @@ func (m *known) take(live *facts.Live, installation string, surveys surveys) {
 	case record.Err != nil:
 		m.metaErr = record.Err
 	case live.Machine().Counts(installation):
-		m.meta, m.metaErr = decodeBody(record.Head, record.Body)
+		m.meta, m.metaErr = Decode(record.Head, record.Body)
 	}
 	m.follow(installation)
 }

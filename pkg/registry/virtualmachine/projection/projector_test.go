@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package virtualmachine
+package projection
 
 import (
 	"context"
@@ -271,20 +271,22 @@ func TestWait(t *testing.T) {
 	defer cancel()
 	result := make(chan error)
 	go func() {
-		result <- p.Wait(ctx, vmRef("vm-1"), func(s State, found bool) bool { return found && s.ChangeVersion == "2" })
+		result <- p.Wait(ctx, facts.ID{Type: TypeVirtualMachine, Value: "vm-1"}, func(s State, found bool) bool { return found && s.ChangeVersion == "2" })
 	}()
 	go p.Apply(changed(vm("vm-1", "web", "a", pathChangeVersion, "2")))
 	if err := <-result; err != nil {
 		t.Errorf("wait for a version: %v", err)
 	}
-	go func() { result <- p.Wait(ctx, vmRef("vm-1"), func(_ State, found bool) bool { return !found }) }()
+	go func() {
+		result <- p.Wait(ctx, facts.ID{Type: TypeVirtualMachine, Value: "vm-1"}, func(_ State, found bool) bool { return !found })
+	}()
 	go p.Apply(inventory.Update{Removed: []types.ManagedObjectReference{vmRef("vm-1")}})
 	if err := <-result; err != nil {
 		t.Errorf("wait for the end: %v", err)
 	}
 	short, stop := context.WithTimeout(ctx, time.Millisecond)
 	defer stop()
-	if err := p.Wait(short, vmRef("vm-1"), func(State, bool) bool { return false }); err == nil {
+	if err := p.Wait(short, facts.ID{Type: TypeVirtualMachine, Value: "vm-1"}, func(State, bool) bool { return false }); err == nil {
 		t.Error("no error although it never came true")
 	}
 }

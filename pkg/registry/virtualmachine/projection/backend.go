@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package virtualmachine
+package projection
 
 import (
 	"context"
@@ -9,7 +9,6 @@ import (
 	"time"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
-	"github.com/vmware/govmomi/vim25/types"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/klog/v2"
 
@@ -40,9 +39,9 @@ type Verbs interface {
 	Destroy(ctx context.Context, id facts.ID, still func(facts.Machine) error) error
 }
 
-// Refresher reads one object now and hands it to the Projector; inventory.Collector does.
+// Refresher reads one object now and hands it to the Projector.
 type Refresher interface {
-	Refresh(ctx context.Context, ref types.ManagedObjectReference) error
+	Refresh(ctx context.Context, id facts.ID) error
 }
 
 // Backend carries out in vCenter what is written to the live store. Its fields are set before use.
@@ -95,7 +94,7 @@ func (b *Backend) Update(ctx context.Context, key string, current, desired runti
 	if err != nil {
 		return fmt.Errorf("%s: %w", operation, vanished(err))
 	}
-	err = b.await(ctx, state.Ref(), patience, func(s State, found bool) bool {
+	err = b.await(ctx, state.ID, patience, func(s State, found bool) bool {
 		return !found || s.InstanceUUID != next.UID || s.MetadataError != nil ||
 			s.Metadata != nil && s.Metadata.Sequence >= next.Sequence
 	})
@@ -146,7 +145,7 @@ func (b *Backend) Delete(ctx context.Context, key string, current runtime.Object
 	if err != nil && !errors.Is(err, failure.NotFound) {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
-	err = b.await(ctx, state.Ref(), patience, func(s State, found bool) bool {
+	err = b.await(ctx, state.ID, patience, func(s State, found bool) bool {
 		return !found || s.InstanceUUID != state.InstanceUUID
 	})
 	if err != nil {
@@ -242,14 +241,14 @@ func tryAgain(ctx context.Context, act func() error) error {
 }
 
 // await waits until the projection satisfies done. Where that takes longer than grace the machine is read anew.
-func (b *Backend) await(ctx context.Context, ref types.ManagedObjectReference, grace time.Duration,
+func (b *Backend) await(ctx context.Context, id facts.ID, grace time.Duration,
 	done func(State, bool) bool) error {
 	for {
 		wait, stop := ctx, context.CancelFunc(func() {})
 		if b.Refresher != nil {
 			wait, stop = context.WithTimeout(ctx, grace)
 		}
-		err := b.Projector.Wait(wait, ref, done)
+		err := b.Projector.Wait(wait, id, done)
 		stop()
 		if err == nil {
 			return nil
@@ -257,8 +256,8 @@ func (b *Backend) await(ctx context.Context, ref types.ManagedObjectReference, g
 		if ctx.Err() != nil {
 			return fmt.Errorf("%w: %w", failure.Timeout, ctx.Err())
 		}
-		if err := b.Refresher.Refresh(ctx, ref); err != nil {
-			b.Logger.V(2).Info("Cannot read a virtual machine after a write", "ref", ref.Value, "err", err)
+		if err := b.Refresher.Refresh(ctx, id); err != nil {
+			b.Logger.V(2).Info("Cannot read a virtual machine after a write", "id", id.Value, "err", err)
 		}
 		grace = max(patience, 2*grace)
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package virtualmachine
+package projection
 
 import (
 	"errors"
@@ -42,15 +42,15 @@ func fullMetadata() *Metadata {
 
 func TestMetadataRoundTrip(t *testing.T) {
 	want := fullMetadata()
-	value, err := want.Encode()
+	value, err := encode(want)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := fullMetadata().Encode()
+	again, err := encode(fullMetadata())
 	if err != nil || again != value {
 		t.Errorf("a second encoding differs (%v):\n%s\n%s", err, value, again)
 	}
-	got, err := DecodeMetadata(value)
+	got, err := decode(value)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestMetadataRoundTrip(t *testing.T) {
 func TestTheHeadRepeatsTheAnnotations(t *testing.T) {
 	m := fullMetadata()
 	m.Annotations = map[string]string{vsphere.ReclaimPolicyAnnotation: "Delete"}
-	value, err := m.Encode()
+	value, err := encode(m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestTheHeadRepeatsTheAnnotations(t *testing.T) {
 func TestMetadataTooLarge(t *testing.T) {
 	m := fullMetadata()
 	m.Annotations["big"] = strings.Repeat("a", 1<<20)
-	if _, err := m.Encode(); !errors.Is(err, failure.Invalid) || !strings.Contains(err.Error(), "too large") {
+	if _, err := encode(m); !errors.Is(err, failure.Invalid) || !strings.Contains(err.Error(), "too large") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -91,14 +91,14 @@ func TestMalformedMetadata(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m, err := DecodeMetadata(value); err == nil || !strings.Contains(err.Error(), test.want) {
+		if m, err := decode(value); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: got %+v, error %v, want an error with %q", name, m, err, test.want)
 		}
 	}
 }
 
 func FuzzDecodeMetadata(f *testing.F) {
-	good, err := fullMetadata().Encode()
+	good, err := encode(fullMetadata())
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -110,19 +110,19 @@ func FuzzDecodeMetadata(f *testing.F) {
 		f.Add(value)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		m, err := DecodeMetadata(value)
+		m, err := decode(value)
 		if err != nil {
 			return
 		}
-		again, err := m.Encode()
+		again, err := encode(m)
 		if err != nil { // too large, or a folder that is none
 			return
 		}
-		back, err := DecodeMetadata(again)
+		back, err := decode(again)
 		if err != nil {
 			t.Fatalf("decode what was encoded: %v", err)
 		}
-		third, err := back.Encode()
+		third, err := encode(back)
 		if err != nil || third != again {
 			t.Fatalf("not stable (%v):\n%s\n%s", err, again, third)
 		}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package virtualmachine_test
+package projection_test
 
 import (
 	"context"
@@ -32,12 +32,13 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
 	vcmachine "github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
-	"github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 )
 
 const patience = 20 * time.Second
@@ -47,11 +48,11 @@ type server struct {
 	t         *testing.T
 	session   *vcenter.Session
 	writer    *counting
-	projector *virtualmachine.Projector
+	projector *projection.Projector
 	picture   *picture.Picture
 	verbs     *vcmachine.Verbs
 	store     *livestore.Store
-	backend   *virtualmachine.Backend
+	backend   *projection.Backend
 	stop      func()
 	freeze    func() // the inventory follows vCenter no longer
 }
@@ -82,7 +83,7 @@ func serve(t *testing.T, v *vcentertest.VCenter) *server {
 }
 
 // serveWith is serve by a process that remembers what those before it did.
-func serveWith(t *testing.T, v *vcentertest.VCenter, memory virtualmachine.Memory) *server {
+func serveWith(t *testing.T, v *vcentertest.VCenter, memory projection.Memory) *server {
 	t.Helper()
 	session, err := vcenter.NewSession(vcenter.Config{URL: v.URL(), CredentialsFile: v.CredentialsFile(t), CAFile: v.CAFile(t), Logger: klog.Background()})
 	if err != nil {
@@ -90,13 +91,13 @@ func serveWith(t *testing.T, v *vcentertest.VCenter, memory virtualmachine.Memor
 	}
 	writer := &vcenter.Writer{Session: session, Reign: vcentertest.Reign{}, Following: vcentertest.Following}
 	s := &server{t: t, session: session, writer: &counting{Writer: writer}}
-	s.projector = virtualmachine.NewProjector(virtualmachine.Config{Logger: klog.Background(), Memory: memory})
+	s.projector = projection.NewProjector(projection.Config{Logger: klog.Background(), Memory: memory})
 	s.picture = &picture.Picture{Followers: []facts.Follower{s.projector}}
 	collector := &inventory.Collector{
 		Session: session, Handler: s.picture, Logger: klog.Background(), Kinds: picture.Kinds(),
 	}
 	s.verbs = &vcmachine.Verbs{Writer: s.writer, Root: s.projector.NamespacesFolder}
-	s.backend = &virtualmachine.Backend{Verbs: s.verbs, Ready: writer.Ready, Projector: s.projector, Refresher: collector, Logger: klog.Background()}
+	s.backend = &projection.Backend{Verbs: s.verbs, Ready: writer.Ready, Projector: s.projector, Refresher: refresher{collector}, Logger: klog.Background()}
 	scheme := runtime.NewScheme()
 	if err := vmopv1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
@@ -281,7 +282,7 @@ func TestEveryPathIsAnswered(t *testing.T) {
 		"bios uuid":         st.BiosUUID != "",
 		"power":             st.PowerState == vmopv1.VirtualMachinePowerStateOn && vm.Spec.PowerState == st.PowerState,
 		"node":              st.NodeName == "esx-a1.lab.pacific.test",
-		"zone":              st.Zone == "cluster-a" && vm.Labels[virtualmachine.ZoneLabel] == "cluster-a",
+		"zone":              st.Zone == "cluster-a" && vm.Labels[projection.ZoneLabel] == "cluster-a",
 		"ip":                st.Network != nil && st.Network.PrimaryIP4 == "10.20.0.11" && len(st.Network.Interfaces) == 1,
 		"guest":             st.Guest != nil && st.Guest.GuestID == "ubuntu64Guest" && st.Guest.GuestFullName != "",
 		"hardware":          st.Hardware != nil && st.Hardware.CPU.Total == 2 && st.Hardware.Memory.Total.String() == "4Gi" && len(st.Hardware.Controllers) > 0,
@@ -298,7 +299,7 @@ func TestEveryPathIsAnswered(t *testing.T) {
 	}
 }
 
-func state(t *testing.T, s *server, name string) virtualmachine.State {
+func state(t *testing.T, s *server, name string) projection.State {
 	t.Helper()
 	st, found := s.projector.Find("/virtualmachines/" + name)
 	if !found {
@@ -323,19 +324,23 @@ func TestWritesLiveInVCenter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out.Labels["app"] != "web" || out.Labels[virtualmachine.ZoneLabel] != "cluster-a" || out.Spec.PowerState != "PoweredOff" || out.Status.PowerState != "PoweredOn" {
+	if out.Labels["app"] != "web" || out.Labels[projection.ZoneLabel] != "cluster-a" || out.Spec.PowerState != "PoweredOff" || out.Status.PowerState != "PoweredOn" {
 		t.Errorf("the write's own answer: labels %v, spec %v, status %v", out.Labels, out.Spec.PowerState, out.Status.PowerState)
 	}
 	if got := a.option(a.vm("team-a/web-1"), vcmachine.NamespacedNameKey); got != "team-a/web-1" {
 		t.Errorf("%s = %q", vcmachine.NamespacedNameKey, got)
 	}
-	meta, err := virtualmachine.DecodeMetadata(a.option(a.vm("team-a/web-1"), vcmachine.RecordKey))
+	head, body, err := machine.DecodeRecord(a.option(a.vm("team-a/web-1"), facts.RecordKey))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &virtualmachine.Metadata{
+	meta, err := projection.Decode(head, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &projection.Metadata{
 		Head: facts.Head{UID: string(uid), Sequence: 1, Namespace: "team-a", Name: "web-1", Folder: a.id(a.folder("team-a").Reference())},
-		Body: virtualmachine.Body{Generation: 2,
+		Body: projection.Body{Generation: 2,
 			Labels: map[string]string{"app": "web"}, Annotations: map[string]string{"note": "x"}, Finalizers: []string{"example.com/hold"},
 			OwnerReferences: out.OwnerReferences, Spec: vmopv1.VirtualMachineSpec{PowerState: "PoweredOff"}}}
 	if diff := cmp.Diff(want, meta); diff != "" {
@@ -376,15 +381,15 @@ func TestCloneIsAnotherMachine(t *testing.T) {
 	a := newAdmin(t, v)
 	s := serve(t, v)
 	s.label("team-a/web-1", "app", "web")
-	value := a.option(a.vm("team-a/web-1"), vcmachine.RecordKey)
+	value := a.option(a.vm("team-a/web-1"), facts.RecordKey)
 	a.do(a.vm("team-a/web-1").Clone(t.Context(), a.folder("team-a"), "web-2", types.VirtualMachineCloneSpec{}))
-	a.setOption(a.vm("team-a/web-2"), vcmachine.RecordKey, value)
+	a.setOption(a.vm("team-a/web-2"), facts.RecordKey, value)
 	s.until("the clone with the original's metadata", func() bool { return s.list()["team-a/web-2"] != nil })
 	if diff := cmp.Diff([]string{"team-a/db-1", "team-a/web-1", "team-a/web-2", "team-b/cache-1"}, s.keys()); diff != "" {
 		t.Fatalf("(-want +got):\n%s", diff)
 	}
 	clone := s.get("team-a/web-2")
-	if clone.Labels["app"] != "" || condition(clone, virtualmachine.MetadataReadableCondition) != "" || clone.UID == s.get("team-a/web-1").UID {
+	if clone.Labels["app"] != "" || condition(clone, projection.MetadataReadableCondition) != "" || clone.UID == s.get("team-a/web-1").UID {
 		t.Errorf("the clone passes for the original: %+v", clone.ObjectMeta)
 	}
 	if got := s.label("team-a/web-2", "app", "clone"); got.Name != "web-2" || got.Labels["app"] != "clone" {
@@ -432,13 +437,13 @@ func TestMalformedMetadataStaysUntouched(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{})
 	a := newAdmin(t, v)
 	for _, value := range []string{"v2:garbage", "v1:from the past", "v3:from the future"} {
-		a.setOption(a.vm("team-a/web-1"), vcmachine.RecordKey, value)
+		a.setOption(a.vm("team-a/web-1"), facts.RecordKey, value)
 		s := serve(t, v)
-		if got := condition(s.get("team-a/web-1"), virtualmachine.MetadataReadableCondition); got != "False MalformedMetadata" {
+		if got := condition(s.get("team-a/web-1"), projection.MetadataReadableCondition); got != "False MalformedMetadata" {
 			t.Errorf("%q: condition %q", value, got)
 		}
 		_, err := s.update("team-a/web-1", func(vm *vmopv1.VirtualMachine) { metav1.SetMetaDataLabel(&vm.ObjectMeta, "a", "b") })
-		if !errors.Is(err, failure.Invalid) || !strings.Contains(err.Error(), vcmachine.RecordKey) {
+		if !errors.Is(err, failure.Invalid) || !strings.Contains(err.Error(), facts.RecordKey) {
 			t.Errorf("%q: a write gives %v", value, err)
 		}
 		err = s.store.Delete(t.Context(), "/virtualmachines/team-a/web-1", &vmopv1.VirtualMachine{}, nil,
@@ -446,7 +451,7 @@ func TestMalformedMetadataStaysUntouched(t *testing.T) {
 		if !errors.Is(err, failure.Invalid) {
 			t.Errorf("%q: a deletion gives %v", value, err)
 		}
-		if got := a.option(a.vm("team-a/web-1"), vcmachine.RecordKey); got != value {
+		if got := a.option(a.vm("team-a/web-1"), facts.RecordKey); got != value {
 			t.Errorf("it was %q and is %q", value, got)
 		}
 		s.stop()
@@ -479,7 +484,7 @@ func TestStaleVersionIsRefusedAndTriedAgain(t *testing.T) {
 
 	// vCenter says again and again that there was another change: that comes out as a conflict, and writes nothing.
 	v.AddFault(vcentertest.Fault{Method: "ReconfigVM_Task", Fault: &types.ConcurrentAccess{}})
-	before := a.option(vm, vcmachine.RecordKey)
+	before := a.option(vm, facts.RecordKey)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	current := s.get("team-a/web-1")
@@ -489,7 +494,7 @@ func TestStaleVersionIsRefusedAndTriedAgain(t *testing.T) {
 		t.Errorf("error %v, want a conflict", err)
 	}
 	v.ClearFaults()
-	if got := a.option(vm, vcmachine.RecordKey); got != before {
+	if got := a.option(vm, facts.RecordKey); got != before {
 		t.Error("the refused write was written")
 	}
 	// An object that the mirror no longer has is refused before vCenter is asked.
@@ -550,10 +555,10 @@ func TestVCenterHasTheLastWord(t *testing.T) {
 		"moved to another namespace": func(a *admin, vm *object.VirtualMachine) {
 			a.do(a.folder("team-b").MoveInto(a.t.Context(), []types.ManagedObjectReference{vm.Reference()}))
 		},
-		"paused":         func(a *admin, vm *object.VirtualMachine) { a.setOption(vm, vcmachine.PauseKey, "true") },
-		"record removed": func(a *admin, vm *object.VirtualMachine) { a.setOption(vm, vcmachine.RecordKey, "") },
+		"paused":         func(a *admin, vm *object.VirtualMachine) { a.setOption(vm, facts.PauseKey, "true") },
+		"record removed": func(a *admin, vm *object.VirtualMachine) { a.setOption(vm, facts.RecordKey, "") },
 		"record changed": func(a *admin, vm *object.VirtualMachine) {
-			a.setOption(vm, vcmachine.RecordKey, a.option(a.vm("team-b/cache-1"), vcmachine.RecordKey))
+			a.setOption(vm, facts.RecordKey, a.option(a.vm("team-b/cache-1"), facts.RecordKey))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -566,7 +571,7 @@ func TestVCenterHasTheLastWord(t *testing.T) {
 			vm, current := a.vm("team-a/web-1"), s.get("team-a/web-1")
 			s.freeze()
 			do(a, vm)
-			record := a.option(vm, vcmachine.RecordKey)
+			record := a.option(vm, facts.RecordKey)
 			desired := current.DeepCopy()
 			desired.Labels = map[string]string{"app": "web"}
 			if err := s.backend.Update(t.Context(), "/virtualmachines/team-a/web-1", current, desired); !errors.Is(err, failure.Conflict) {
@@ -575,7 +580,7 @@ func TestVCenterHasTheLastWord(t *testing.T) {
 			if err := s.backend.Delete(t.Context(), "/virtualmachines/team-a/web-1", current); !errors.Is(err, failure.Conflict) {
 				t.Errorf("a deletion: %v", err)
 			}
-			if got := a.option(vm, vcmachine.RecordKey); got != record {
+			if got := a.option(vm, facts.RecordKey); got != record {
 				t.Errorf("the record was written")
 			}
 			if state, err := vm.PowerState(t.Context()); err != nil || state != types.VirtualMachinePowerStatePoweredOn {
@@ -617,7 +622,7 @@ func TestNothingIsDestroyedThatNobodyAskedFor(t *testing.T) {
 
 // poweringOff are verbs after whose PowerOff something happens.
 type poweringOff struct {
-	virtualmachine.Verbs
+	projection.Verbs
 	after func()
 }
 
@@ -635,7 +640,7 @@ func TestADeletionEndsWhileItIsCarriedOut(t *testing.T) {
 			s.picture.SetDetached(map[string]bool{folder: true})
 		},
 		"it is withdrawn": func(s *server, vm *vmopv1.VirtualMachine, _ string) {
-			s.projector.Withdraw(virtualmachine.Key("team-a", "web-1"), vm.UID)
+			s.projector.Withdraw(projection.Key("team-a", "web-1"), vm.UID)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -646,7 +651,7 @@ func TestADeletionEndsWhileItIsCarriedOut(t *testing.T) {
 			s.askDeletion("team-a/web-1")
 			vm, current := a.vm("team-a/web-1"), s.get("team-a/web-1")
 			s.backend.Verbs = poweringOff{s.verbs, func() { end(s, current, a.folder("team-a").Reference().Value) }}
-			if err := s.backend.Delete(t.Context(), virtualmachine.Key("team-a", "web-1"), current); !errors.Is(err, failure.Conflict) {
+			if err := s.backend.Delete(t.Context(), projection.Key("team-a", "web-1"), current); !errors.Is(err, failure.Conflict) {
 				t.Errorf("it is to stay: %v", err)
 			}
 			if state, err := vm.PowerState(t.Context()); err != nil || state != types.VirtualMachinePowerStatePoweredOff {
@@ -677,7 +682,7 @@ func TestARevertIsTold(t *testing.T) {
 	s.until("no deletion", func() bool { return s.get("team-a/web-1").DeletionTimestamp == nil })
 	a.do(vm.RevertToSnapshot(t.Context(), "before", true))
 	s.until("word of the revert", func() bool {
-		return condition(s.get("team-a/web-1"), virtualmachine.MetadataCurrentCondition) == "False WentBack"
+		return condition(s.get("team-a/web-1"), projection.MetadataCurrentCondition) == "False WentBack"
 	})
 	if at := s.get("team-a/web-1").DeletionTimestamp; at != nil {
 		t.Errorf("it is being deleted since %s", at)
@@ -685,11 +690,18 @@ func TestARevertIsTold(t *testing.T) {
 	if err := s.destroy("team-a/web-1"); !errors.Is(err, failure.Forbidden) {
 		t.Errorf("destroy: %v", err)
 	}
-	if got := s.label("team-a/web-1", "app", "web"); condition(got, virtualmachine.MetadataCurrentCondition) != "" || got.DeletionTimestamp != nil {
+	if got := s.label("team-a/web-1", "app", "web"); condition(got, projection.MetadataCurrentCondition) != "" || got.DeletionTimestamp != nil {
 		t.Errorf("after a write: %+v", got.ObjectMeta)
 	}
-	head, _, err := vcmachine.DecodeRecord(a.option(vm, vcmachine.RecordKey))
+	head, _, err := vcmachine.DecodeRecord(a.option(vm, facts.RecordKey))
 	if err != nil || head.Sequence != 3 || !head.Deletion.IsZero() {
 		t.Errorf("the record: %+v, %v", head, err)
 	}
+}
+
+// refresher has a collector read an object anew.
+type refresher struct{ *inventory.Collector }
+
+func (r refresher) Refresh(ctx context.Context, id facts.ID) error {
+	return r.Collector.Refresh(ctx, types.ManagedObjectReference{Type: id.Type, Value: id.Value})
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package virtualmachine maps virtual machines of vCenter to VirtualMachine objects of the API and back.
+// Package projection maps virtual machines of vCenter to VirtualMachine objects of the API and back.
 //
 // The Projector takes the picture's steps and keeps a mirror at the objects that stand for the machines in them; it owns the
 // names and the status of virtual machines. The Backend takes writes and carries them out in vCenter; its effect comes
@@ -8,4 +8,4 @@
 // is kept in the machine itself, as Metadata in one value of its ExtraConfig; package machine owns the form of that value.
 //
 // The package knows nothing of the API server's registry, and of the live store only the shape of a change.
-package virtualmachine
+package projection

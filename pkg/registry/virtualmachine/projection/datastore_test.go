@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package virtualmachine_test
+package projection_test
 
 import (
 	"context"
@@ -20,9 +20,9 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
 	"github.com/openpacific/pacific/pkg/vcenter/identity"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
-	"github.com/openpacific/pacific/pkg/vcenter/virtualmachine"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
@@ -81,7 +81,7 @@ func (f *followed) until(name string, done func(*vmopv1.VirtualMachine) bool) (t
 
 // readable says whether vCenter tells the configuration of a machine.
 func readable(vm *vmopv1.VirtualMachine) bool {
-	return condition(vm, virtualmachine.ConfigurationReadableCondition) == ""
+	return condition(vm, projection.ConfigurationReadableCondition) == ""
 }
 
 // TestMachinesWithoutConfigurationAreRemembered: a process begins while the datastore of some machines is inaccessible,
@@ -114,7 +114,7 @@ func TestMachinesWithoutConfigurationAreRemembered(t *testing.T) {
 		}
 		remembered := !strings.HasSuffix(name, "-1")
 		if readable(vm) == remembered {
-			t.Errorf("%s: %s", name, condition(vm, virtualmachine.ConfigurationReadableCondition))
+			t.Errorf("%s: %s", name, condition(vm, projection.ConfigurationReadableCondition))
 		}
 	}
 	tasks := s.writer.started()

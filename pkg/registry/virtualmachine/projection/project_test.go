@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package virtualmachine
+package projection
 
 import (
 	"testing"
@@ -17,7 +17,6 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
-	vcmachine "github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
 var (
@@ -61,11 +60,11 @@ func vm(id, name, parent string, more ...any) inventory.Object {
 
 func encoded(t testing.TB, m Metadata) types.OptionValue {
 	t.Helper()
-	value, err := m.Encode()
+	value, err := encode(&m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return types.OptionValue{Key: vcmachine.RecordKey, Value: value}
+	return types.OptionValue{Key: facts.RecordKey, Value: value}
 }
 
 // surroundings are a folder tree, a cluster and a host.

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package virtualmachine
+package projection
 
 import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/namespace"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
-	"github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
 )
 
@@ -36,8 +35,8 @@ const (
 	pathCPUReservation     = "config.cpuAllocation.reservation"
 	pathMemoryReservation  = "config.memoryAllocation.reservation"
 	pathChangeTracking     = "config.changeTrackingEnabled"
-	pathMetadata           = `config.extraConfig["` + machine.RecordKey + `"]`
-	pathPause              = `config.extraConfig["` + machine.PauseKey + `"]`
+	pathMetadata           = `config.extraConfig["` + facts.RecordKey + `"]`
+	pathPause              = `config.extraConfig["` + facts.PauseKey + `"]`
 	pathToolsRunning       = "guest.toolsRunningStatus"
 	pathGuestHostName      = "guest.hostName"
 	pathGuestIP            = "guest.ipAddress"

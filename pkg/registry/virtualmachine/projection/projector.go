@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package virtualmachine
+package projection
 
 import (
 	"context"
 	"sync"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
-	"github.com/vmware/govmomi/vim25/types"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -346,26 +345,26 @@ func (p *Projector) Created(namespace, name string, uid k8stypes.UID) bool {
 
 // Wait returns nil as soon as done says so of the machine, as the mirror has it, and ctx's error when that ends first.
 // found is false when the machine is gone.
-func (p *Projector) Wait(ctx context.Context, ref types.ManagedObjectReference, done func(state State, found bool) bool) error {
+func (p *Projector) Wait(ctx context.Context, id facts.ID, done func(state State, found bool) bool) error {
 	moved := make(chan struct{}, 1)
 	p.mu.Lock()
-	if p.waiters[ref.Value] == nil {
-		p.waiters[ref.Value] = map[chan struct{}]struct{}{}
+	if p.waiters[id.Value] == nil {
+		p.waiters[id.Value] = map[chan struct{}]struct{}{}
 	}
-	p.waiters[ref.Value][moved] = struct{}{}
+	p.waiters[id.Value][moved] = struct{}{}
 	p.mu.Unlock()
 	defer func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		delete(p.waiters[ref.Value], moved)
-		if len(p.waiters[ref.Value]) == 0 {
-			delete(p.waiters, ref.Value)
+		delete(p.waiters[id.Value], moved)
+		if len(p.waiters[id.Value]) == 0 {
+			delete(p.waiters, id.Value)
 		}
 	}()
 	for {
 		p.mu.Lock()
 		var state State
-		m, found := p.machines[ref.Value]
+		m, found := p.machines[id.Value]
 		if found {
 			state = p.state(m)
 		}
@@ -383,7 +382,7 @@ func (p *Projector) Wait(ctx context.Context, ref types.ManagedObjectReference, 
 
 // Asks returns what a machine asks as soon as it waits for somebody's answer in vCenter, and "" when ctx ends first.
 func (p *Projector) Asks(ctx context.Context, id facts.ID) (question string) {
-	err := p.Wait(ctx, types.ManagedObjectReference{Type: id.Type, Value: id.Value}, func(s State, _ bool) bool {
+	err := p.Wait(ctx, id, func(s State, _ bool) bool {
 		question = s.Question
 		return question != ""
 	})

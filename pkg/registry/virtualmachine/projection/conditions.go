@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package virtualmachine
+package projection
 
 import (
 	"cmp"
@@ -13,7 +13,6 @@ import (
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/facts"
-	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
 // Condition types and reasons of our own, beside those of vm-operator.
@@ -50,7 +49,7 @@ const (
 	trueReason          = "True"
 	notSyncedReason     = "NotSynced"
 	unknownToolsReason  = "NoGuestInfo"
-	malformedRemedyText = "the value of " + machine.RecordKey + " in the virtual machine's ExtraConfig (advanced configuration parameters) cannot be read: %v. " +
+	malformedRemedyText = "the value of " + facts.RecordKey + " in the virtual machine's ExtraConfig (advanced configuration parameters) cannot be read: %v. " +
 		"The virtual machine is shown as one without metadata and cannot be changed here until the value is repaired or removed in vCenter"
 )
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package virtualmachine
+package projection
 
 import (
 	"encoding/json"
@@ -13,7 +13,6 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/facts"
-	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
 // Metadata is what Kubernetes knows of a virtual machine and vCenter has no field for: the record that lies in the
@@ -37,15 +36,12 @@ type Body struct {
 	Spec vmopv1.VirtualMachineSpec `json:"spec,omitzero"`
 }
 
-// Encode gives the value of ExtraConfig. Equal records give equal values.
-func (m *Metadata) Encode() (string, error) {
+// Record gives what is written into the machine. Equal metadata give equal records.
+func (m *Metadata) Record() (facts.Head, []byte, error) {
 	body, err := m.encodeBody()
-	if err != nil {
-		return "", err
-	}
 	whole := *m
 	whole.repeat()
-	return machine.EncodeRecord(whole.Head, body)
+	return whole.Head, body, err
 }
 
 func (m *Metadata) encodeBody() ([]byte, error) {
@@ -56,17 +52,8 @@ func (m *Metadata) encodeBody() ([]byte, error) {
 	return body, nil
 }
 
-// DecodeMetadata reads a value of ExtraConfig. It does not say whether the record counts for the machine that carries
-// it.
-func DecodeMetadata(value string) (*Metadata, error) {
-	head, body, err := machine.DecodeRecord(value)
-	if err != nil {
-		return nil, err
-	}
-	return decodeBody(head, body)
-}
-
-func decodeBody(head facts.Head, body []byte) (*Metadata, error) {
+// Decode reads what lies in a machine. It does not say whether the record counts for the machine that carries it.
+func Decode(head facts.Head, body []byte) (*Metadata, error) {
 	m := &Metadata{Head: head}
 	if err := json.Unmarshal(body, &m.Body); err != nil {
 		return nil, fmt.Errorf("parse: %w", err)

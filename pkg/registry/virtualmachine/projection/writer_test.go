@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package virtualmachine_test
+package projection_test
 
 import (
 	"context"
