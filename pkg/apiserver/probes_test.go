@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -73,7 +74,13 @@ func TestPolledKindsAreReadyByThemselves(t *testing.T) {
 	frame.Sequence.Begin(1)
 	server, _ := (&world{t: t}).server(frame)
 	trouble := errors.New("a content library is dead")
-	kind, err := registry.ServePolled(frame, topology.Zones(), func() error { return trouble })
+	var read atomic.Bool
+	kind, err := registry.ServePolled(frame, topology.Zones(), func() error {
+		if read.Load() {
+			return nil
+		}
+		return trouble
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +106,6 @@ func TestPolledKindsAreReadyByThemselves(t *testing.T) {
 	}
 	kind.Open()
 	kind.ShowAll()
-	trouble = nil
+	read.Store(true)
 	waittest.Eventually(t, "its own check is content", func() bool { return ask().Code == http.StatusOK })
 }
