@@ -3,6 +3,8 @@
 package apiserver
 
 import (
+	"slices"
+
 	vmregistry "github.com/openpacific/pacific/pkg/registry/virtualmachine"
 	"github.com/openpacific/pacific/pkg/vcenter/contentlibrary"
 	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
@@ -13,6 +15,8 @@ type grants struct {
 	namespaces *vnsvcenter.Projector
 	policies   storagePolicies
 	libraries  *contentlibrary.Catalogue
+	// everywhere are the content libraries that count as given to all.
+	everywhere []string
 }
 
 func (g grants) Given(namespace string) (vmregistry.Given, bool) {
@@ -22,7 +26,7 @@ func (g grants) Given(namespace string) (vmregistry.Given, bool) {
 	}
 	given := vmregistry.Given{
 		Classes:   object.Spec.VirtualMachineClasses,
-		Libraries: object.Spec.ContentLibraries,
+		Libraries: slices.Concat(object.Spec.ContentLibraries, g.everywhere),
 		Networks:  object.Spec.Networks,
 	}
 	for _, policy := range object.Spec.StoragePolicies {

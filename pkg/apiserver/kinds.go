@@ -28,6 +28,7 @@ import (
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine"
 	vmprojection "github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachineclass"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachineimage"
 	"github.com/openpacific/pacific/pkg/registry/vspherenamespace"
 	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 	"github.com/openpacific/pacific/pkg/wirecache"
@@ -40,6 +41,8 @@ type kinds struct {
 	availabilityZones *registry.Resource[topologyv1.AvailabilityZone, topologyv1.AvailabilityZoneList]
 	zones             *registry.Resource[topologyv1.Zone, topologyv1.ZoneList]
 	classes           *registry.Resource[vmopv1.VirtualMachineClass, vmopv1.VirtualMachineClassList]
+	images            *registry.Resource[vmopv1.VirtualMachineImage, vmopv1.VirtualMachineImageList]
+	clusterImages     *registry.Resource[vmopv1.ClusterVirtualMachineImage, vmopv1.ClusterVirtualMachineImageList]
 
 	all []registry.Served
 	// reigning are the kinds' own controllers.
@@ -55,6 +58,8 @@ type sources struct {
 	namespaces livestore.Backend
 	asked      vspherenamespace.Asked
 	access     topology.Access
+	// libraries says what of vCenter's content libraries cannot be read now.
+	libraries func() error
 }
 
 // newKinds is the one list of all kinds.
@@ -76,7 +81,13 @@ func newKinds(frame *registry.Frame, s sources) (*kinds, error) {
 	if k.classes, err = registry.ServeDeclared(frame, virtualmachineclass.Kind(s.asked.Authorizer)); err != nil {
 		return nil, err
 	}
-	k.all = []registry.Served{k.machines, k.namespaces, k.availabilityZones, k.zones, k.classes}
+	if k.images, err = registry.ServePolled(frame, virtualmachineimage.Images(), s.libraries); err != nil {
+		return nil, err
+	}
+	if k.clusterImages, err = registry.ServePolled(frame, virtualmachineimage.ClusterImages(), s.libraries); err != nil {
+		return nil, err
+	}
+	k.all = []registry.Served{k.machines, k.namespaces, k.availabilityZones, k.zones, k.classes, k.images, k.clusterImages}
 	return k, nil
 }
 
@@ -121,19 +132,20 @@ func serve(server *genericapiserver.GenericAPIServer, frame *registry.Frame, v *
 		},
 		origins:    v.machines,
 		around:     coreNamespaces{c.client.CoreV1()},
-		grants:     grants{namespaces: v.namespaces, policies: v.policies, libraries: v.libraries},
+		grants:     grants{namespaces: v.namespaces, policies: v.policies, libraries: v.libraries, everywhere: v.images.Everywhere},
 		namespaces: namespaces,
 		asked: vspherenamespace.Asked{
 			Authorizer: config.Authorization.Authorizer, Reviewer: reviewer, Taken: taken(c.informers.Core().V1().Namespaces()), Clock: frame.Clock,
 		},
-		access: reviewer,
+		access: reviewer, libraries: v.libraries.Err,
 	})
 	if err != nil {
 		return nil, err
 	}
 	v.machines.Attach(k.machines.Feed())
 	v.zones.Attach(k.availabilityZones.Feed(), k.zones.Feed())
-	v.namespaces.Attach(registry.Tee(k.namespaces.Feed(), v.zones.Namespaces()))
+	v.images.Attach(k.images, k.clusterImages)
+	v.namespaces.Attach(registry.Tee(k.namespaces.Feed(), v.zones.Namespaces(), v.images))
 	k.reigning = []task{(&virtualmachineclass.Controller{
 		Given: k.namespaces.Inside().ListerWatcher(), Classes: k.classes.Inside(), Namespaces: coreNamespaces{c.client.CoreV1()},
 		Notes: notes{&ledger.Documents{Ledger: records, Kind: "virtualmachineclasses"}}, Logger: logger.WithName("virtualmachineclasses"),

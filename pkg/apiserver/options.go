@@ -54,6 +54,9 @@ type VCenterOptions struct {
 	NamespacesFolderID    string
 	// ZoneClusters are the names of the clusters that are zones. Empty: all.
 	ZoneClusters []string
+	// ClusterLibraries are the names of the content libraries that count as given to
+	// all vSphere Namespaces.
+	ClusterLibraries []string
 }
 
 // RecordsOptions say which etcd holds the records that vCenter cannot.
@@ -101,6 +104,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.VCenter.NamespacesFolder, "namespaces-folder", o.VCenter.NamespacesFolder, "the VM folder whose child folders are the namespaces: a name in the only datacenter's VM folder, or an inventory path such as /DC0/vm/Namespaces")
 	flags.StringVar(&o.VCenter.NamespacesFolderID, "namespaces-folder-id", o.VCenter.NamespacesFolderID, "the managed-object id, such as group-v42, of the namespaces folder. Give it to serve a folder that got the name of the one that was served so far, which is refused without it as long as that one is there")
 	flags.StringSliceVar(&o.VCenter.ZoneClusters, "zone-clusters", o.VCenter.ZoneClusters, "names of the clusters that are zones, in which vSphere Namespaces get resource pools; all that the account sees if not set. Management clusters are better left out")
+	flags.StringArrayVar(&o.VCenter.ClusterLibraries, "cluster-content-library", o.VCenter.ClusterLibraries, "name of a content library whose images everybody may use, in all vSphere Namespaces: they show as ClusterVirtualMachineImages. Give it once for each; none if not set")
 
 	flags.StringSliceVar(&o.Records.Servers, "etcd-servers", o.Records.Servers, "endpoints of an etcd for terms, leadership and detached folders; several replicas need one. Without it, an etcd inside this process keeps its files in --data-dir")
 	flags.StringVar(&o.Records.CAFile, "etcd-cafile", o.Records.CAFile, "PEM file with the authorities that signed etcd's certificates")

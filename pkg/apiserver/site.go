@@ -14,6 +14,7 @@ import (
 	"github.com/openpacific/pacific/pkg/ledger"
 	topologyprojection "github.com/openpacific/pacific/pkg/registry/topology/projection"
 	vmprojection "github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachineimage"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/contentlibrary"
 	"github.com/openpacific/pacific/pkg/vcenter/identity"
@@ -42,6 +43,7 @@ type site struct {
 	zones      *topologyprojection.Projector
 	policies   storagePolicies
 	libraries  *contentlibrary.Catalogue
+	images     *virtualmachineimage.Projection
 }
 
 // newSite registers metrics by register.
@@ -92,7 +94,13 @@ func newSite(options *Options, installation string, records *ledger.Ledger, reig
 	v.policies = storagePolicies{&storagepolicy.Catalogue{
 		Session: session, Handler: v.namespaces, Logger: logger.WithName("storagepolicies"), Clock: realClock,
 	}}
-	v.libraries = &contentlibrary.Catalogue{Session: v.rest, Logger: logger.WithName("contentlibraries"), Clock: realClock}
+	v.images = &virtualmachineimage.Projection{Everywhere: options.VCenter.ClusterLibraries, Clock: realClock}
+	v.libraries = &contentlibrary.Catalogue{
+		Session: v.rest, Handler: v.images, Given: v.images.Given, Logger: logger.WithName("contentlibraries"), Clock: realClock,
+	}
+	if !v.there {
+		v.images.SetLibraries(nil)
+	}
 	return v, nil
 }
 

@@ -2,7 +2,12 @@
 
 package facts
 
-import "time"
+import (
+	"crypto/sha1" //nolint:gosec // What it is made of is public, and the rule is not ours.
+	"encoding/hex"
+	"strings"
+	"time"
+)
 
 // The types of Item that images are made of, in vCenter's words.
 const (
@@ -91,4 +96,15 @@ type ImageDisk struct {
 	Bus        *int32
 	// Unit is its place there, nil where the descriptor does not tell.
 	Unit *int32
+}
+
+// ImageName is the name in Kubernetes of the image that is made of an item.
+func ImageName(item string) string { return ProviderName("vmi", item) }
+
+// ProviderName is the name in Kubernetes of what stands for something in a content
+// library, by vm-operator's rule: a prefix for the kind, and the first 17 hexadecimal
+// digits of the SHA-1 of its identifier without the dashes.
+func ProviderName(prefix, id string) string {
+	sum := sha1.Sum([]byte(strings.ReplaceAll(id, "-", ""))) //nolint:gosec // See above.
+	return prefix + "-" + hex.EncodeToString(sum[:])[:17]
 }

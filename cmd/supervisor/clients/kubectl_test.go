@@ -34,8 +34,11 @@ func TestKubectlDiscovers(t *testing.T) {
 		t.Fatal(err)
 	}
 	const verbs = "create,delete,deletecollection,get,list,patch,update,watch"
+	const reads = "get,list,watch"
 	want := []string{
+		"clustervirtualmachineimages", "cvmi,cvmimage,clustervmi,clustervmimage", group + "/v1alpha5", "false", "ClusterVirtualMachineImage", reads,
 		"virtualmachineclasses", "vmclass", group + "/v1alpha5", "true", "VirtualMachineClass", verbs,
+		"virtualmachineimages", "vmi,vmimage", group + "/v1alpha5", "true", "VirtualMachineImage", reads,
 		"virtualmachines", "vm", group + "/v1alpha5", "true", "VirtualMachine", verbs,
 	}
 	if diff := cmp.Diff(want, strings.Fields(out)); diff != "" {

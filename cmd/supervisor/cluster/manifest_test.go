@@ -58,6 +58,7 @@ func TestReadRegistersEveryVersionWithACABundle(t *testing.T) {
 	}
 	wantKinds := []string{"Namespace", "ServiceAccount", "ClusterRoleBinding", "RoleBinding", "ClusterRole",
 		"ClusterRoleBinding", "ClusterRole", "ClusterRole", "ClusterRole",
+		"ClusterRole", "ClusterRole", "ClusterRoleBinding",
 		"ClusterRole", "ClusterRoleBinding", "ClusterRole", "ClusterRole", "ClusterRoleBinding", "ClusterRole", "ClusterRole", "ClusterRole", "ClusterRole", "Service"}
 	if diff := cmp.Diff(wantKinds, kinds); diff != "" {
 		t.Errorf("order of the rest (-want +got):\n%s", diff)

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/openpacific/pacific/pkg/vcenter/contentlibrary"
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 )
 
@@ -25,7 +25,7 @@ func TestOnlyWhatIsGiven(t *testing.T) {
 	for name, try := range map[string]struct{ spec, want string }{
 		"all given": {"{className: best-effort-small, image: {kind: VirtualMachineImage, name: postgres-17}, storageClass: gold-storage, " +
 			"network: {interfaces: [{name: eth0, network: {name: workload-net}}]}}", later},
-		"an image by its name in Kubernetes": {"{imageName: " + contentlibrary.ImageName(vcentertest.LibraryItemID("Platform images", "photon-5")) + "}", later},
+		"an image by its name in Kubernetes": {"{imageName: " + facts.ImageName(vcentertest.LibraryItemID("Platform images", "photon-5")) + "}", later},
 		"a class":                            {"{className: huge}", `spec.className: the class "huge" is not given to the vSphere Namespace "team-a"; given: best-effort-small, best-effort-medium`},
 		"an image":                           {"{imageName: windows}", `spec.imageName: the image "windows" is in no content library that is given to the vSphere Namespace "team-a"; given: Platform images, Team A images`},
 		"a network":                          {"{network: {interfaces: [{name: eth0, network: {name: management-net}}]}}", `spec.network.interfaces[0].network.name: the network "management-net" is not given`},

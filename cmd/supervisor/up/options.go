@@ -26,7 +26,7 @@ type Options struct {
 	BindAddress string
 	SecurePort  int
 	// LoginPort is where `kubectl vsphere login` goes, and the API as well. 0: a free one.
-	LoginPort          int
+	LoginPort int
 	// LoginDefaultDomain is the domain of people who give none, LoginDomainAliases are other names of domains.
 	LoginDefaultDomain string
 	LoginDomainAliases map[string]string
@@ -37,6 +37,7 @@ type Options struct {
 	NamespacesFolder   string
 	NamespacesFolderID string
 	ZoneClusters       []string
+	ClusterLibraries   []string
 	// InstallationID tells the Supervisor's records in vCenter from others', where etcd holds none yet.
 	InstallationID string
 	// NewAuthority goes on with another certificate authority where one is lost or different.
@@ -79,6 +80,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 		"managed-object id of the namespaces folder, to serve one that got the name of the one that was served so far")
 	flags.StringSliceVar(&o.ZoneClusters, "zone-clusters", o.ZoneClusters,
 		"names of the clusters that are zones, in which vSphere Namespaces get resource pools; all where none is given")
+	flags.StringArrayVar(&o.ClusterLibraries, "cluster-content-library", o.ClusterLibraries,
+		"name of a content library whose images everybody may use, in all vSphere Namespaces; once for each, none where none is given")
 	flags.StringVar(&o.InstallationID, "installation-id", o.InstallationID,
 		"the UUID that `supervisor status` printed before etcd's data was lost, so that the machines of then are known again; a new "+
 			"one where none is given")

@@ -240,6 +240,9 @@ func (p *plan) vsphereAPIServer() (process.Command, error) {
 			args = append(args, flag.name+"="+flag.value)
 		}
 	}
+	for _, library := range p.options.ClusterLibraries {
+		args = append(args, "--cluster-content-library="+library)
+	}
 	if p.options.SyntheticMachines > 0 {
 		args = append(args, "--synthetic-machines="+strconv.Itoa(p.options.SyntheticMachines),
 			"--synthetic-control="+p.dir.SyntheticControl())

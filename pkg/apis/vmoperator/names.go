@@ -12,6 +12,29 @@ import (
 // vCenter, and goes only with it.
 const MachineFinalizer = vmopv1.GroupName + "/virtualmachine"
 
+const (
+	// DisplayNameAnnotation is what an image is called in vCenter, for those who read metadata alone.
+	DisplayNameAnnotation = "vmware.com/display-name"
+	// CapabilitiesProperty of an OVF lists what can be done with machines that are made of it.
+	CapabilitiesProperty = "capabilities.image." + vmopv1.GroupName
+	// SystemPropertyPrefix is what the properties begin with that VMware's own images have.
+	SystemPropertyPrefix = "vmware-system"
+	// ImageLabelsOption in the ExtraConfig of an OVF are labels for the image, as key:value,key:value.
+	ImageLabelsOption = "vmservice.vmi.labels"
+	// DeferCloudInitOption with the value DeferCloudInitReady in the ExtraConfig of an OVF says that it was made for the first
+	// version of the API.
+	DeferCloudInitOption = "guestinfo.vmservice.defer-cloud-init"
+	DeferCloudInitReady  = "ready"
+	// The group, version and kinds that images name as where they come from, and how the names of those begin. Pacific does not
+	// serve them.
+	RegistryGroup         = "imageregistry.vmware.com"
+	RegistryVersion       = "v1alpha1"
+	RegistryItemKind      = "ContentLibraryItem"
+	RegistryLibraryKind   = "ContentLibrary"
+	RegistryItemPrefix    = "clitem"
+	RegistryLibraryPrefix = "cl"
+)
+
 // PausedByUser says whether a user asked that Pacific leave a virtual machine alone: by the annotation
 // vmopv1.PauseAnnotation, whatever its value. A VI admin asks so in vCenter. facts.Machine.Paused is the answer to both.
 func PausedByUser(annotations map[string]string) bool {

@@ -29,6 +29,9 @@ const (
 	ManagedLabel = "app.kubernetes.io/managed-by"
 	ManagedBy    = "pacific"
 
+	// LibraryAnnotation on an image names the content library that it lies in.
+	LibraryAnnotation = "vsphere.openpacific.io/content-library"
+
 	// TakeOverAnnotation names the other installation of Pacific whose record a write to a virtual machine may replace.
 	TakeOverAnnotation = "vsphere.openpacific.io/take-over"
 

@@ -236,7 +236,7 @@ func (c *Catalogue) arrange() {
 				continue
 			}
 			c.images++
-			name := ImageName(id)
+			name := facts.ImageName(id)
 			c.byImage[name] = append(c.byImage[name], s.read.name)
 			if !imageName.MatchString(found.fact.Name) {
 				c.byImage[found.fact.Name] = append(c.byImage[found.fact.Name], s.read.name)
@@ -338,7 +338,7 @@ func (c *Catalogue) Names() []string {
 }
 
 // Libraries returns the names of the libraries that hold an image of this name,
-// sorted: of its Kubernetes name, as ImageName makes it, or of the name that it
+// sorted: of its Kubernetes name, as facts.ImageName makes it, or of the name that it
 // has in vCenter, which several may have. What looks like a Kubernetes name is
 // never taken for the other, so that nobody makes an image pass for another one
 // by naming theirs. Before Synced, some may be missing.

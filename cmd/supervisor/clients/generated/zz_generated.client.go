@@ -30,6 +30,29 @@ type ComGithubVmwareTanzuVmOperatorApiV1alpha5AffinitySpec struct {
 	VmAntiAffinity *ComGithubVmwareTanzuVmOperatorApiV1alpha5VMAntiAffinitySpec `json:"vmAntiAffinity,omitempty"`
 }
 
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5ClusterVirtualMachineImage ClusterVirtualMachineImage is the schema for the clustervirtualmachineimages API.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5ClusterVirtualMachineImage struct {
+	// ApiVersion APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources
+	ApiVersion *string `json:"apiVersion,omitempty"`
+
+	// Kind Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds
+	Kind     *string                                                             `json:"kind,omitempty"`
+	Metadata *IoK8sApimachineryPkgApisMetaV1ObjectMeta                           `json:"metadata,omitempty"`
+	Spec     *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageSpec   `json:"spec,omitempty"`
+	Status   *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageStatus `json:"status,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5ClusterVirtualMachineImageList ClusterVirtualMachineImageList contains a list of ClusterVirtualMachineImage.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5ClusterVirtualMachineImageList struct {
+	// ApiVersion APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources
+	ApiVersion *string                                                               `json:"apiVersion,omitempty"`
+	Items      []ComGithubVmwareTanzuVmOperatorApiV1alpha5ClusterVirtualMachineImage `json:"items"`
+
+	// Kind Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds
+	Kind     *string                                 `json:"kind,omitempty"`
+	Metadata *IoK8sApimachineryPkgApisMetaV1ListMeta `json:"metadata,omitempty"`
+}
+
 // ComGithubVmwareTanzuVmOperatorApiV1alpha5DynamicDirectPathIODevice DynamicDirectPathIODevice contains the configuration corresponding to a Dynamic DirectPath I/O device.
 type ComGithubVmwareTanzuVmOperatorApiV1alpha5DynamicDirectPathIODevice struct {
 	CustomLabel *string `json:"customLabel,omitempty"`
@@ -133,6 +156,18 @@ type ComGithubVmwareTanzuVmOperatorApiV1alpha5NVMEControllerSpec struct {
 	//
 	// Defaults to None.
 	SharingMode *string `json:"sharingMode,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5OVFProperty OVFProperty describes an OVF property associated with an image. OVF properties may be used in conjunction with the vAppConfig bootstrap provider to customize a VM during its creation.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5OVFProperty struct {
+	// Default Default describes the OVF property's default value.
+	Default *string `json:"default,omitempty"`
+
+	// Key Key describes the OVF property's key.
+	Key string `json:"key"`
+
+	// Type Type describes the OVF property's type.
+	Type string `json:"type"`
 }
 
 // ComGithubVmwareTanzuVmOperatorApiV1alpha5PersistentVolumeClaimVolumeSource PersistentVolumeClaimVolumeSource is a composite for the Kubernetes corev1.PersistentVolumeClaimVolumeSource and instance storage options.
@@ -858,6 +893,83 @@ type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineHardwareVGPUStatus s
 	Type *string `json:"type,omitempty"`
 }
 
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImage VirtualMachineImage is the schema for the virtualmachineimages API.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImage struct {
+	// ApiVersion APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources
+	ApiVersion *string `json:"apiVersion,omitempty"`
+
+	// Kind Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds
+	Kind     *string                                                             `json:"kind,omitempty"`
+	Metadata *IoK8sApimachineryPkgApisMetaV1ObjectMeta                           `json:"metadata,omitempty"`
+	Spec     *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageSpec   `json:"spec,omitempty"`
+	Status   *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageStatus `json:"status,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageDiskInfo VirtualMachineImageDiskInfo describes information about any disks associated with this image.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageDiskInfo struct {
+	// ControllerBusNumber ControllerBusNumber describes bus number of the controller to which this disk is attached.
+	ControllerBusNumber *int32 `json:"controllerBusNumber,omitempty"`
+
+	// ControllerType ControllerType describes the type of controller to which this disk is attached.
+	ControllerType *string `json:"controllerType,omitempty"`
+
+	// Limit Limit is the total virtual disk capacity.
+	Limit *IoK8sApimachineryPkgApiResourceQuantity `json:"limit,omitempty"`
+
+	// Name Name is the unique identifier for the virtual disk.
+	Name string `json:"name"`
+
+	// Requested Requested is the minimum storage requirements for the virtual disk.
+	Requested *IoK8sApimachineryPkgApiResourceQuantity `json:"requested,omitempty"`
+
+	// UnitNumber UnitNumber describes the unit number for this disk.
+	UnitNumber *int32 `json:"unitNumber,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageList VirtualMachineImageList contains a list of VirtualMachineImage.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageList struct {
+	// ApiVersion APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources
+	ApiVersion *string                                                        `json:"apiVersion,omitempty"`
+	Items      []ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImage `json:"items"`
+
+	// Kind Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds
+	Kind     *string                                 `json:"kind,omitempty"`
+	Metadata *IoK8sApimachineryPkgApisMetaV1ListMeta `json:"metadata,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageOSInfo VirtualMachineImageOSInfo describes the image's guest operating system.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageOSInfo struct {
+	// Id ID describes the operating system ID.
+	//
+	// This value is also added to the image resource's labels as VirtualMachineImageOSIDLabel.
+	Id *string `json:"id,omitempty"`
+
+	// Type Type describes the operating system type.
+	//
+	// This value is also added to the image resource's labels as VirtualMachineImageOSTypeLabel.
+	Type *string `json:"type,omitempty"`
+
+	// Version Version describes the operating system version.
+	//
+	// This value is also added to the image resource's labels as VirtualMachineImageOSVersionLabel.
+	Version *string `json:"version,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageProductInfo VirtualMachineImageProductInfo describes product information for an image.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageProductInfo struct {
+	// FullVersion FullVersion describes the long-form version of the image.
+	FullVersion *string `json:"fullVersion,omitempty"`
+
+	// Product Product is a general descriptor for the image.
+	Product *string `json:"product,omitempty"`
+
+	// Vendor Vendor describes the organization/user that produced the image.
+	Vendor *string `json:"vendor,omitempty"`
+
+	// Version Version describes the short-form version of the image.
+	Version *string `json:"version,omitempty"`
+}
+
 // ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageRef defines model for com.github.vmware-tanzu.vm-operator.api.v1alpha5.VirtualMachineImageRef.
 type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageRef struct {
 	// Kind Kind describes the type of image, either a namespace-scoped VirtualMachineImage or cluster-scoped ClusterVirtualMachineImage.
@@ -865,6 +977,62 @@ type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageRef struct {
 
 	// Name Name refers to the name of a VirtualMachineImage resource in the same namespace as this VM or a cluster-scoped ClusterVirtualMachineImage.
 	Name string `json:"name"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageSpec VirtualMachineImageSpec defines the desired state of VirtualMachineImage.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageSpec struct {
+	// ProviderRef ProviderRef is a reference to the resource that contains the source of this image's information.
+	ProviderRef *ComGithubVmwareTanzuVmOperatorApiV1alpha5CommonLocalObjectRef `json:"providerRef,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageStatus VirtualMachineImageStatus defines the observed state of VirtualMachineImage.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageStatus struct {
+	// Capabilities Capabilities describes the image's observed capabilities.
+	//
+	// The capabilities are discerned when VM Operator reconciles an image. If the source of an image is an OVF in Content Library, then the capabilities are parsed from the OVF property capabilities.image.vmoperator.vmware.com as a comma-separated list of values. Well-known capabilities include:
+	//
+	// * cloud-init * nvidia-gpu * sriov-net
+	//
+	// Every capability is also added to the resource's labels as VirtualMachineImageCapabilityLabel + Value. For example, if the capability is "cloud-init" then the following label will be added to the resource: capability.image.vmoperator.vmware.com/cloud-init.
+	Capabilities *[]string `json:"capabilities,omitempty"`
+
+	// Conditions Conditions describes the observed conditions for this image.
+	Conditions *[]IoK8sApimachineryPkgApisMetaV1Condition `json:"conditions,omitempty"`
+
+	// Disks Disks describes the observed disk information for this image.
+	Disks *[]ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageDiskInfo `json:"disks,omitempty"`
+
+	// Firmware Firmware describe the firmware type used by this image, ex. BIOS, EFI.
+	Firmware *string `json:"firmware,omitempty"`
+
+	// HardwareVersion HardwareVersion describes the observed hardware version of this image.
+	HardwareVersion *int32 `json:"hardwareVersion,omitempty"`
+
+	// Name Name describes the display name of this image.
+	Name *string `json:"name,omitempty"`
+
+	// OsInfo OSInfo describes the observed operating system information for this image.
+	//
+	// The OS information is also added to the image resource's labels. Please refer to VirtualMachineImageOSInfo for more information.
+	OsInfo *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageOSInfo `json:"osInfo,omitempty"`
+
+	// OvfProperties OVFProperties describes the observed user configurable OVF properties defined for this image.
+	OvfProperties *[]ComGithubVmwareTanzuVmOperatorApiV1alpha5OVFProperty `json:"ovfProperties,omitempty"`
+
+	// ProductInfo ProductInfo describes the observed product information for this image.
+	ProductInfo *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageProductInfo `json:"productInfo,omitempty"`
+
+	// ProviderContentVersion ProviderContentVersion describes the content version from the provider item that this image corresponds to. If the provider of this image is a Content Library, this will be the version of the corresponding Content Library item.
+	ProviderContentVersion *string `json:"providerContentVersion,omitempty"`
+
+	// ProviderItemID ProviderItemID describes the ID of the provider item that this image corresponds to. If the provider of this image is a Content Library, this ID will be that of the corresponding Content Library item.
+	ProviderItemID *string `json:"providerItemID,omitempty"`
+
+	// Type Type describes the content library item type (OVF, ISO, or VM) of the image.
+	Type *string `json:"type,omitempty"`
+
+	// VmwareSystemProperties VMwareSystemProperties describes the observed VMware system properties defined for this image.
+	VmwareSystemProperties *[]ComGithubVmwareTanzuVmOperatorApiV1alpha5CommonKeyValuePair `json:"vmwareSystemProperties,omitempty"`
 }
 
 // ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineList VirtualMachineList contains a list of VirtualMachine.
@@ -2749,6 +2917,92 @@ type IoK8sApimachineryPkgUtilIntstrIntOrString0 = int
 // IoK8sApimachineryPkgUtilIntstrIntOrString1 defines model for IoK8sApimachineryPkgUtilIntstrIntOrString.1.
 type IoK8sApimachineryPkgUtilIntstrIntOrString1 = string
 
+// ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageParams defines parameters for ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage.
+type ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageParams struct {
+	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
+	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
+
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
+// ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageParams defines parameters for ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage.
+type ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageParams struct {
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
 // DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassParams defines parameters for DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClass.
 type DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassParams struct {
 	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
@@ -3028,6 +3282,92 @@ type ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams
 	// FieldValidation fieldValidation instructs the server on how to handle objects in the request (POST/PUT/PATCH) containing unknown or duplicate fields. Valid values are: - Ignore: This will ignore any unknown fields that are silently dropped from the object, and will ignore all but the last duplicate field that the decoder encounters. This is the default behavior prior to v1.23. - Warn: This will send a warning via the standard warning response header for each unknown field that is dropped from the object, and for each duplicate field that is encountered. The request will still succeed if there are no other errors, and will only persist the last of any duplicate fields. This is the default in v1.23+ - Strict: This will fail the request with a BadRequest error if any unknown fields would be dropped from the object, or if any duplicate fields are present. The error returned from the server will contain all unknown and duplicate fields encountered.
 	FieldValidation *string `form:"fieldValidation,omitempty" json:"fieldValidation,omitempty"`
 
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageParams defines parameters for ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage.
+type ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageParams struct {
+	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
+	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
+
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
+// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageParams defines parameters for ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage.
+type ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageParams struct {
 	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
 	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
 }
@@ -3395,8 +3735,248 @@ type ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesParams st
 	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
 }
 
+// ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesParams defines parameters for ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespaces.
+type ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesParams struct {
+	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
+	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
+
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
 // ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesParams defines parameters for ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces.
 type ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesParams struct {
+	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
+	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
+
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
+// WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListParams defines parameters for WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageList.
+type WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListParams struct {
+	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
+	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
+
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
+// WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageParams defines parameters for WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage.
+type WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageParams struct {
 	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
 	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
 
@@ -3557,6 +4137,166 @@ type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListParams str
 
 // WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams defines parameters for WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass.
 type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams struct {
+	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
+	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
+
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListParams defines parameters for WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageList.
+type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListParams struct {
+	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
+	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
+
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageParams defines parameters for WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage.
+type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageParams struct {
 	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
 	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
 
@@ -3797,6 +4537,86 @@ type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineParams struct {
 
 // WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesParams defines parameters for WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespaces.
 type WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesParams struct {
+	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
+	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
+
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
+// WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesParams defines parameters for WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespaces.
+type WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesParams struct {
 	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
 	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
 
@@ -4194,6 +5014,16 @@ type ClientInterface interface {
 	// get available resources.
 	GetVmoperatorVmwareComV1alpha5APIResources(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage performs a GET /apis/vmoperator.vmware.com/v1alpha5/clustervirtualmachineimages (the `ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage` operationId) request.
+	//
+	// list or watch objects of kind ClusterVirtualMachineImage.
+	ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage performs a GET /apis/vmoperator.vmware.com/v1alpha5/clustervirtualmachineimages/{name} (the `ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage` operationId) request.
+	//
+	// read the specified ClusterVirtualMachineImage.
+	ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage(ctx context.Context, name string, params *ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassWithBody performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClass` operationId) request,
 	// with any type of body and a specified content type.
 	//
@@ -4286,6 +5116,16 @@ type ClientInterface interface {
 	//
 	// replace status of the specified VirtualMachineClass.
 	ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithBody(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineimages (the `ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage` operationId) request.
+	//
+	// list or watch objects of kind VirtualMachineImage.
+	ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage(ctx context.Context, namespace string, params *ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineimages/{name} (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage` operationId) request.
+	//
+	// read the specified VirtualMachineImage.
+	ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineWithBody performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachines (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachine` operationId) request,
 	// with any type of body and a specified content type.
@@ -4385,10 +5225,25 @@ type ClientInterface interface {
 	// list or watch objects of kind VirtualMachineClass.
 	ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespaces(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachineimages (the `ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespaces` operationId) request.
+	//
+	// list or watch objects of kind VirtualMachineImage.
+	ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespaces(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachines (the `ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces` operationId) request.
 	//
 	// list or watch objects of kind VirtualMachine.
 	ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageList performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/clustervirtualmachineimages (the `WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageList` operationId) request.
+	//
+	// watch individual changes to a list of ClusterVirtualMachineImage. deprecated: use the 'watch' parameter with a list operation instead.
+	WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageList(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/clustervirtualmachineimages/{name} (the `WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage` operationId) request.
+	//
+	// watch changes to an object of kind ClusterVirtualMachineImage. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
+	WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage(ctx context.Context, name string, params *WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassList performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineclasses (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassList` operationId) request.
 	//
@@ -4399,6 +5254,16 @@ type ClientInterface interface {
 	//
 	// watch changes to an object of kind VirtualMachineClass. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
 	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageList performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineimages (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageList` operationId) request.
+	//
+	// watch individual changes to a list of VirtualMachineImage. deprecated: use the 'watch' parameter with a list operation instead.
+	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageList(ctx context.Context, namespace string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineimages/{name} (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage` operationId) request.
+	//
+	// watch changes to an object of kind VirtualMachineImage. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
+	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineList performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachines (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineList` operationId) request.
 	//
@@ -4415,6 +5280,11 @@ type ClientInterface interface {
 	// watch individual changes to a list of VirtualMachineClass. deprecated: use the 'watch' parameter with a list operation instead.
 	WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespaces(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachineimages (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespaces` operationId) request.
+	//
+	// watch individual changes to a list of VirtualMachineImage. deprecated: use the 'watch' parameter with a list operation instead.
+	WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespaces(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachines (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespaces` operationId) request.
 	//
 	// watch individual changes to a list of VirtualMachine. deprecated: use the 'watch' parameter with a list operation instead.
@@ -4426,6 +5296,36 @@ type ClientInterface interface {
 // get available resources.
 func (c *Client) GetVmoperatorVmwareComV1alpha5APIResources(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetVmoperatorVmwareComV1alpha5APIResourcesRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage performs a GET /apis/vmoperator.vmware.com/v1alpha5/clustervirtualmachineimages (the `ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage` operationId) request.
+//
+// list or watch objects of kind ClusterVirtualMachineImage.
+func (c *Client) ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage performs a GET /apis/vmoperator.vmware.com/v1alpha5/clustervirtualmachineimages/{name} (the `ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage` operationId) request.
+//
+// read the specified ClusterVirtualMachineImage.
+func (c *Client) ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage(ctx context.Context, name string, params *ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageRequest(c.Server, name, params)
 	if err != nil {
 		return nil, err
 	}
@@ -4679,6 +5579,36 @@ func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassSt
 // replace status of the specified VirtualMachineClass.
 func (c *Client) ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithBody(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusRequestWithBody(c.Server, namespace, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineimages (the `ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage` operationId) request.
+//
+// list or watch objects of kind VirtualMachineImage.
+func (c *Client) ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage(ctx context.Context, namespace string, params *ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageRequest(c.Server, namespace, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineimages/{name} (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage` operationId) request.
+//
+// read the specified VirtualMachineImage.
+func (c *Client) ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageRequest(c.Server, namespace, name, params)
 	if err != nil {
 		return nil, err
 	}
@@ -4957,11 +5887,56 @@ func (c *Client) ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespa
 	return c.Client.Do(req)
 }
 
+// ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachineimages (the `ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespaces` operationId) request.
+//
+// list or watch objects of kind VirtualMachineImage.
+func (c *Client) ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespaces(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachines (the `ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces` operationId) request.
 //
 // list or watch objects of kind VirtualMachine.
 func (c *Client) ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageList performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/clustervirtualmachineimages (the `WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageList` operationId) request.
+//
+// watch individual changes to a list of ClusterVirtualMachineImage. deprecated: use the 'watch' parameter with a list operation instead.
+func (c *Client) WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageList(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/clustervirtualmachineimages/{name} (the `WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage` operationId) request.
+//
+// watch changes to an object of kind ClusterVirtualMachineImage. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
+func (c *Client) WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage(ctx context.Context, name string, params *WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageRequest(c.Server, name, params)
 	if err != nil {
 		return nil, err
 	}
@@ -4992,6 +5967,36 @@ func (c *Client) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassLi
 // watch changes to an object of kind VirtualMachineClass. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
 func (c *Client) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequest(c.Server, namespace, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageList performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineimages (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageList` operationId) request.
+//
+// watch individual changes to a list of VirtualMachineImage. deprecated: use the 'watch' parameter with a list operation instead.
+func (c *Client) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageList(ctx context.Context, namespace string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListRequest(c.Server, namespace, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineimages/{name} (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage` operationId) request.
+//
+// watch changes to an object of kind VirtualMachineImage. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
+func (c *Client) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageRequest(c.Server, namespace, name, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5047,6 +6052,21 @@ func (c *Client) WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNa
 	return c.Client.Do(req)
 }
 
+// WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachineimages (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespaces` operationId) request.
+//
+// watch individual changes to a list of VirtualMachineImage. deprecated: use the 'watch' parameter with a list operation instead.
+func (c *Client) WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespaces(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachines (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespaces` operationId) request.
 //
 // watch individual changes to a list of VirtualMachine. deprecated: use the 'watch' parameter with a list operation instead.
@@ -5079,6 +6099,253 @@ func NewGetVmoperatorVmwareComV1alpha5APIResourcesRequest(server string) (*http.
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageRequest constructs an http.Request for the ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage method
+func NewListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageRequest(server string, params *ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/clustervirtualmachineimages")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AllowWatchBookmarks != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allowWatchBookmarks", *params.AllowWatchBookmarks, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageRequest constructs an http.Request for the ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage method
+func NewReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageRequest(server string, name string, params *ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/clustervirtualmachineimages/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -6388,6 +7655,267 @@ func NewReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusReq
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageRequest constructs an http.Request for the ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage method
+func NewListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageRequest(server string, namespace string, params *ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachineimages", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AllowWatchBookmarks != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allowWatchBookmarks", *params.AllowWatchBookmarks, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageRequest constructs an http.Request for the ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage method
+func NewReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageRequest(server string, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachineimages/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	return req, nil
 }
@@ -7881,6 +9409,192 @@ func NewListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesReques
 	return req, nil
 }
 
+// NewListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesRequest constructs an http.Request for the ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespaces method
+func NewListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesRequest(server string, params *ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/virtualmachineimages")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AllowWatchBookmarks != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allowWatchBookmarks", *params.AllowWatchBookmarks, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesRequest constructs an http.Request for the ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces method
 func NewListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesRequest(server string, params *ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesParams) (*http.Request, error) {
 	var err error
@@ -7891,6 +9605,385 @@ func NewListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesRequest(ser
 	}
 
 	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/virtualmachines")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AllowWatchBookmarks != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allowWatchBookmarks", *params.AllowWatchBookmarks, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewWatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListRequest constructs an http.Request for the WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageList method
+func NewWatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListRequest(server string, params *WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/watch/clustervirtualmachineimages")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AllowWatchBookmarks != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allowWatchBookmarks", *params.AllowWatchBookmarks, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewWatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageRequest constructs an http.Request for the WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage method
+func NewWatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageRequest(server string, name string, params *WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/watch/clustervirtualmachineimages/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8284,6 +10377,399 @@ func NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassRequest(ser
 	}
 
 	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/%s/virtualmachineclasses/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AllowWatchBookmarks != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allowWatchBookmarks", *params.AllowWatchBookmarks, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListRequest constructs an http.Request for the WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageList method
+func NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListRequest(server string, namespace string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/%s/virtualmachineimages", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AllowWatchBookmarks != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allowWatchBookmarks", *params.AllowWatchBookmarks, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageRequest constructs an http.Request for the WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage method
+func NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageRequest(server string, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/%s/virtualmachineimages/%s", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -9039,6 +11525,192 @@ func NewWatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesR
 	return req, nil
 }
 
+// NewWatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesRequest constructs an http.Request for the WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespaces method
+func NewWatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesRequest(server string, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachineimages")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AllowWatchBookmarks != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allowWatchBookmarks", *params.AllowWatchBookmarks, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewWatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesRequest constructs an http.Request for the WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespaces method
 func NewWatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesRequest(server string, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesParams) (*http.Request, error) {
 	var err error
@@ -9276,6 +11948,20 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	GetVmoperatorVmwareComV1alpha5APIResourcesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetVmoperatorVmwareComV1alpha5APIResourcesResponse, error)
 
+	// ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/clustervirtualmachineimages (the `ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage` operationId) request.
+	//
+	// list or watch objects of kind ClusterVirtualMachineImage.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageWithResponse(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse, error)
+
+	// ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/clustervirtualmachineimages/{name} (the `ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage` operationId) request.
+	//
+	// read the specified ClusterVirtualMachineImage.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageWithResponse(ctx context.Context, name string, params *ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse, error)
+
 	// DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassWithBodyWithResponse performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClass` operationId) request,
 	// with any type of body and a specified content type.
 	//
@@ -9388,6 +12074,20 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusWithBodyWithResponse(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse, error)
+
+	// ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineimages (the `ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage` operationId) request.
+	//
+	// list or watch objects of kind VirtualMachineImage.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageWithResponse(ctx context.Context, namespace string, params *ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse, error)
+
+	// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineimages/{name} (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage` operationId) request.
+	//
+	// read the specified VirtualMachineImage.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageWithResponse(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse, error)
 
 	// DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineWithBodyWithResponse performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachines (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachine` operationId) request,
 	// with any type of body and a specified content type.
@@ -9509,12 +12209,33 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesWithResponse(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesParams, reqEditors ...RequestEditorFn) (*ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesResponse, error)
 
+	// ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachineimages (the `ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespaces` operationId) request.
+	//
+	// list or watch objects of kind VirtualMachineImage.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesWithResponse(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesParams, reqEditors ...RequestEditorFn) (*ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesResponse, error)
+
 	// ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachines (the `ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces` operationId) request.
 	//
 	// list or watch objects of kind VirtualMachine.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesWithResponse(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesParams, reqEditors ...RequestEditorFn) (*ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse, error)
+
+	// WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/clustervirtualmachineimages (the `WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageList` operationId) request.
+	//
+	// watch individual changes to a list of ClusterVirtualMachineImage. deprecated: use the 'watch' parameter with a list operation instead.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListWithResponse(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListResponse, error)
+
+	// WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/clustervirtualmachineimages/{name} (the `WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage` operationId) request.
+	//
+	// watch changes to an object of kind ClusterVirtualMachineImage. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageWithResponse(ctx context.Context, name string, params *WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse, error)
 
 	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineclasses (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassList` operationId) request.
 	//
@@ -9529,6 +12250,20 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassWithResponse(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse, error)
+
+	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineimages (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageList` operationId) request.
+	//
+	// watch individual changes to a list of VirtualMachineImage. deprecated: use the 'watch' parameter with a list operation instead.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListWithResponse(ctx context.Context, namespace string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListResponse, error)
+
+	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineimages/{name} (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage` operationId) request.
+	//
+	// watch changes to an object of kind VirtualMachineImage. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageWithResponse(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse, error)
 
 	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineListWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachines (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineList` operationId) request.
 	//
@@ -9550,6 +12285,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesWithResponse(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesResponse, error)
+
+	// WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachineimages (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespaces` operationId) request.
+	//
+	// watch individual changes to a list of VirtualMachineImage. deprecated: use the 'watch' parameter with a list operation instead.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesWithResponse(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesResponse, error)
 
 	// WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachines (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespaces` operationId) request.
 	//
@@ -9601,6 +12343,109 @@ func (r GetVmoperatorVmwareComV1alpha5APIResourcesResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetVmoperatorVmwareComV1alpha5APIResourcesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5ClusterVirtualMachineImageList
+	// ApplicationjsonStreamWatch200 the response for an HTTP 200 `application/json;stream=watch` response
+	ApplicationjsonStreamWatch200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5ClusterVirtualMachineImageList
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5ClusterVirtualMachineImageList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5ClusterVirtualMachineImageList {
+	return r.JSON200
+}
+
+// GetApplicationjsonStreamWatch200 returns the response for an HTTP 200 `application/json;stream=watch` response
+func (r ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse) GetApplicationjsonStreamWatch200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5ClusterVirtualMachineImageList {
+	return r.ApplicationjsonStreamWatch200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5ClusterVirtualMachineImageList {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5ClusterVirtualMachineImage
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5ClusterVirtualMachineImage
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5ClusterVirtualMachineImage {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5ClusterVirtualMachineImage {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -10186,6 +13031,109 @@ func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusRes
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageList
+	// ApplicationjsonStreamWatch200 the response for an HTTP 200 `application/json;stream=watch` response
+	ApplicationjsonStreamWatch200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageList
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageList {
+	return r.JSON200
+}
+
+// GetApplicationjsonStreamWatch200 returns the response for an HTTP 200 `application/json;stream=watch` response
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse) GetApplicationjsonStreamWatch200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageList {
+	return r.ApplicationjsonStreamWatch200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageList {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImage
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImage
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImage {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImage {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -10832,6 +13780,61 @@ func (r ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesRespon
 	return ""
 }
 
+type ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageList
+	// ApplicationjsonStreamWatch200 the response for an HTTP 200 `application/json;stream=watch` response
+	ApplicationjsonStreamWatch200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageList
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageList {
+	return r.JSON200
+}
+
+// GetApplicationjsonStreamWatch200 returns the response for an HTTP 200 `application/json;stream=watch` response
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesResponse) GetApplicationjsonStreamWatch200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageList {
+	return r.ApplicationjsonStreamWatch200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageList {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -10881,6 +13884,116 @@ func (r ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse) S
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// ApplicationjsonStreamWatch200 the response for an HTTP 200 `application/json;stream=watch` response
+	ApplicationjsonStreamWatch200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListResponse) GetJSON200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.JSON200
+}
+
+// GetApplicationjsonStreamWatch200 returns the response for an HTTP 200 `application/json;stream=watch` response
+func (r WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListResponse) GetApplicationjsonStreamWatch200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.ApplicationjsonStreamWatch200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListResponse) GetYAML200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// ApplicationjsonStreamWatch200 the response for an HTTP 200 `application/json;stream=watch` response
+	ApplicationjsonStreamWatch200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse) GetJSON200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.JSON200
+}
+
+// GetApplicationjsonStreamWatch200 returns the response for an HTTP 200 `application/json;stream=watch` response
+func (r WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse) GetApplicationjsonStreamWatch200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.ApplicationjsonStreamWatch200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse) GetYAML200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -10991,6 +14104,116 @@ func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) S
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// ApplicationjsonStreamWatch200 the response for an HTTP 200 `application/json;stream=watch` response
+	ApplicationjsonStreamWatch200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListResponse) GetJSON200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.JSON200
+}
+
+// GetApplicationjsonStreamWatch200 returns the response for an HTTP 200 `application/json;stream=watch` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListResponse) GetApplicationjsonStreamWatch200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.ApplicationjsonStreamWatch200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListResponse) GetYAML200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// ApplicationjsonStreamWatch200 the response for an HTTP 200 `application/json;stream=watch` response
+	ApplicationjsonStreamWatch200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse) GetJSON200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.JSON200
+}
+
+// GetApplicationjsonStreamWatch200 returns the response for an HTTP 200 `application/json;stream=watch` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse) GetApplicationjsonStreamWatch200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.ApplicationjsonStreamWatch200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse) GetYAML200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -11162,6 +14385,61 @@ func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesR
 	return ""
 }
 
+type WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// ApplicationjsonStreamWatch200 the response for an HTTP 200 `application/json;stream=watch` response
+	ApplicationjsonStreamWatch200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesResponse) GetJSON200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.JSON200
+}
+
+// GetApplicationjsonStreamWatch200 returns the response for an HTTP 200 `application/json;stream=watch` response
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesResponse) GetApplicationjsonStreamWatch200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.ApplicationjsonStreamWatch200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesResponse) GetYAML200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -11228,6 +14506,32 @@ func (c *ClientWithResponses) GetVmoperatorVmwareComV1alpha5APIResourcesWithResp
 		return nil, err
 	}
 	return ParseGetVmoperatorVmwareComV1alpha5APIResourcesResponse(rsp)
+}
+
+// ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/clustervirtualmachineimages (the `ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage` operationId) request.
+//
+// list or watch objects of kind ClusterVirtualMachineImage.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageWithResponse(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse, error) {
+	rsp, err := c.ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse(rsp)
+}
+
+// ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/clustervirtualmachineimages/{name} (the `ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage` operationId) request.
+//
+// read the specified ClusterVirtualMachineImage.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageWithResponse(ctx context.Context, name string, params *ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse, error) {
+	rsp, err := c.ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage(ctx, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse(rsp)
 }
 
 // DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClassWithBodyWithResponse performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineclasses (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineClass` operationId) request,
@@ -11437,6 +14741,32 @@ func (c *ClientWithResponses) ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtua
 		return nil, err
 	}
 	return ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusResponse(rsp)
+}
+
+// ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineimages (the `ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage` operationId) request.
+//
+// list or watch objects of kind VirtualMachineImage.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageWithResponse(ctx context.Context, namespace string, params *ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse, error) {
+	rsp, err := c.ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage(ctx, namespace, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse(rsp)
+}
+
+// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineimages/{name} (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage` operationId) request.
+//
+// read the specified VirtualMachineImage.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageWithResponse(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse, error) {
+	rsp, err := c.ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage(ctx, namespace, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse(rsp)
 }
 
 // DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineWithBodyWithResponse performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachines (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachine` operationId) request,
@@ -11661,6 +14991,19 @@ func (c *ClientWithResponses) ListVmoperatorVmwareComV1alpha5VirtualMachineClass
 	return ParseListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesResponse(rsp)
 }
 
+// ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachineimages (the `ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespaces` operationId) request.
+//
+// list or watch objects of kind VirtualMachineImage.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesWithResponse(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesParams, reqEditors ...RequestEditorFn) (*ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesResponse, error) {
+	rsp, err := c.ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespaces(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesResponse(rsp)
+}
+
 // ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachines (the `ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces` operationId) request.
 //
 // list or watch objects of kind VirtualMachine.
@@ -11672,6 +15015,32 @@ func (c *ClientWithResponses) ListVmoperatorVmwareComV1alpha5VirtualMachineForAl
 		return nil, err
 	}
 	return ParseListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse(rsp)
+}
+
+// WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/clustervirtualmachineimages (the `WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageList` operationId) request.
+//
+// watch individual changes to a list of ClusterVirtualMachineImage. deprecated: use the 'watch' parameter with a list operation instead.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListWithResponse(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListResponse, error) {
+	rsp, err := c.WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageList(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListResponse(rsp)
+}
+
+// WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/clustervirtualmachineimages/{name} (the `WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage` operationId) request.
+//
+// watch changes to an object of kind ClusterVirtualMachineImage. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageWithResponse(ctx context.Context, name string, params *WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse, error) {
+	rsp, err := c.WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImage(ctx, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse(rsp)
 }
 
 // WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassListWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineclasses (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassList` operationId) request.
@@ -11698,6 +15067,32 @@ func (c *ClientWithResponses) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualM
 		return nil, err
 	}
 	return ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse(rsp)
+}
+
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineimages (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageList` operationId) request.
+//
+// watch individual changes to a list of VirtualMachineImage. deprecated: use the 'watch' parameter with a list operation instead.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListWithResponse(ctx context.Context, namespace string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListResponse, error) {
+	rsp, err := c.WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageList(ctx, namespace, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListResponse(rsp)
+}
+
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineimages/{name} (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage` operationId) request.
+//
+// watch changes to an object of kind VirtualMachineImage. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageWithResponse(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse, error) {
+	rsp, err := c.WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImage(ctx, namespace, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse(rsp)
 }
 
 // WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineListWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachines (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineList` operationId) request.
@@ -11739,6 +15134,19 @@ func (c *ClientWithResponses) WatchVmoperatorVmwareComV1alpha5VirtualMachineClas
 	return ParseWatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesResponse(rsp)
 }
 
+// WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachineimages (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespaces` operationId) request.
+//
+// watch individual changes to a list of VirtualMachineImage. deprecated: use the 'watch' parameter with a list operation instead.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesWithResponse(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesResponse, error) {
+	rsp, err := c.WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespaces(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesResponse(rsp)
+}
+
 // WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachines (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespaces` operationId) request.
 //
 // watch individual changes to a list of VirtualMachine. deprecated: use the 'watch' parameter with a list operation instead.
@@ -11775,6 +15183,85 @@ func ParseGetVmoperatorVmwareComV1alpha5APIResourcesResponse(rsp *http.Response)
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
 		var dest IoK8sApimachineryPkgApisMetaV1APIResourceList
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse parses an HTTP response from a ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageWithResponse call
+func ParseListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse(rsp *http.Response) (*ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5ClusterVirtualMachineImageList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json;stream=watch" && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5ClusterVirtualMachineImageList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationjsonStreamWatch200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5ClusterVirtualMachineImageList
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse parses an HTTP response from a ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageWithResponse call
+func ParseReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse(rsp *http.Response) (*ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReadVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5ClusterVirtualMachineImage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5ClusterVirtualMachineImage
 		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -12244,6 +15731,85 @@ func ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassStatusR
 			return nil, err
 		}
 		response.YAML201 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse parses an HTTP response from a ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageWithResponse call
+func ParseListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse(rsp *http.Response) (*ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json;stream=watch" && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationjsonStreamWatch200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageList
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse parses an HTTP response from a ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageWithResponse call
+func ParseReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse(rsp *http.Response) (*ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImage
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
 
 	case rsp.StatusCode == 401:
 		break // No content-type
@@ -12761,6 +16327,49 @@ func ParseListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesResp
 	return response, nil
 }
 
+// ParseListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesResponse parses an HTTP response from a ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesWithResponse call
+func ParseListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesResponse(rsp *http.Response) (*ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json;stream=watch" && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationjsonStreamWatch200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineImageList
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
 // ParseListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse parses an HTTP response from a ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesWithResponse call
 func ParseListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse(rsp *http.Response) (*ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -12791,6 +16400,92 @@ func ParseListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse(
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
 		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineList
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseWatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListResponse parses an HTTP response from a WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListWithResponse call
+func ParseWatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListResponse(rsp *http.Response) (*WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json;stream=watch" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationjsonStreamWatch200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseWatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse parses an HTTP response from a WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageWithResponse call
+func ParseWatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse(rsp *http.Response) (*WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json;stream=watch" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationjsonStreamWatch200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
 		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -12856,6 +16551,92 @@ func ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse(
 	}
 
 	response := &WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json;stream=watch" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationjsonStreamWatch200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListResponse parses an HTTP response from a WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListWithResponse call
+func ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListResponse(rsp *http.Response) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageListResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json;stream=watch" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationjsonStreamWatch200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse parses an HTTP response from a WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageWithResponse call
+func ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse(rsp *http.Response) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineImageResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -12985,6 +16766,49 @@ func ParseWatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespace
 	}
 
 	response := &WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json;stream=watch" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationjsonStreamWatch200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseWatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesResponse parses an HTTP response from a WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesWithResponse call
+func ParseWatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesResponse(rsp *http.Response) (*WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNamespacesResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}

@@ -64,6 +64,46 @@ func addVirtualMachineClassConversions(scheme *runtime.Scheme) error {
 	)
 }
 
+func addVirtualMachineImageConversions(scheme *runtime.Scheme) error {
+	hub := func(list *v1alpha5.VirtualMachineImageList) (*metav1.ListMeta, *[]v1alpha5.VirtualMachineImage) {
+		return &list.ListMeta, &list.Items
+	}
+	return errors.Join(
+		addConversions(scheme, hub, func(list *v1alpha1.VirtualMachineImageList) (*metav1.ListMeta, *[]v1alpha1.VirtualMachineImage) {
+			return &list.ListMeta, &list.Items
+		}),
+		addConversions(scheme, hub, func(list *v1alpha2.VirtualMachineImageList) (*metav1.ListMeta, *[]v1alpha2.VirtualMachineImage) {
+			return &list.ListMeta, &list.Items
+		}),
+		addConversions(scheme, hub, func(list *v1alpha3.VirtualMachineImageList) (*metav1.ListMeta, *[]v1alpha3.VirtualMachineImage) {
+			return &list.ListMeta, &list.Items
+		}),
+		addConversions(scheme, hub, func(list *v1alpha4.VirtualMachineImageList) (*metav1.ListMeta, *[]v1alpha4.VirtualMachineImage) {
+			return &list.ListMeta, &list.Items
+		}),
+	)
+}
+
+func addClusterVirtualMachineImageConversions(scheme *runtime.Scheme) error {
+	hub := func(list *v1alpha5.ClusterVirtualMachineImageList) (*metav1.ListMeta, *[]v1alpha5.ClusterVirtualMachineImage) {
+		return &list.ListMeta, &list.Items
+	}
+	return errors.Join(
+		addConversions(scheme, hub, func(list *v1alpha1.ClusterVirtualMachineImageList) (*metav1.ListMeta, *[]v1alpha1.ClusterVirtualMachineImage) {
+			return &list.ListMeta, &list.Items
+		}),
+		addConversions(scheme, hub, func(list *v1alpha2.ClusterVirtualMachineImageList) (*metav1.ListMeta, *[]v1alpha2.ClusterVirtualMachineImage) {
+			return &list.ListMeta, &list.Items
+		}),
+		addConversions(scheme, hub, func(list *v1alpha3.ClusterVirtualMachineImageList) (*metav1.ListMeta, *[]v1alpha3.ClusterVirtualMachineImage) {
+			return &list.ListMeta, &list.Items
+		}),
+		addConversions(scheme, hub, func(list *v1alpha4.ClusterVirtualMachineImageList) (*metav1.ListMeta, *[]v1alpha4.ClusterVirtualMachineImage) {
+			return &list.ListMeta, &list.Items
+		}),
+	)
+}
+
 // hub is the type that the older versions' convert to and from.
 type hub[H any] interface {
 	*H

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package virtualmachineimage
+
+import (
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/google/uuid"
+	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+
+	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/livestore"
+)
+
+// Shown is where objects of a kind are shown; a registry.Resource is.
+type Shown[T any] interface {
+	ShowAll(objects ...*T)
+	Show(objects ...*T)
+	Hide(namespace, name string)
+}
+
+// Projection makes images of the items of content libraries, where those are given. It is told of the libraries by
+// SetLibraries, and of the vSphere Namespaces as a mirror of them, as their store is. Its methods may be called from any
+// goroutine. Everywhere and Clock are set before use.
+type Projection struct {
+	// Everywhere are the names of the content libraries that count as given to all.
+	Everywhere []string
+	Clock      clock.PassiveClock
+
+	mu            sync.Mutex
+	images        Shown[v1alpha5.VirtualMachineImage]
+	clusterImages Shown[v1alpha5.ClusterVirtualMachineImage]
+	// libraries are by name, several of one name in the order of their ids. Nil: nothing was read yet.
+	libraries map[string][]*facts.Library
+	// made are the images of each library.
+	made map[*facts.Library][]*image
+	// ready are the conditions of the images, by the ids of their items.
+	ready map[string]metav1.Condition
+	// namespaces are by key. Nil: they are not known yet.
+	namespaces map[string]*place
+	cluster    place
+	// begun says that all images were shown once.
+	begun bool
+}
+
+var _ livestore.Mirror = (*Projection)(nil)
+
+// place is where images show: a namespace, or the whole cluster.
+type place struct {
+	namespace string // "" for the whole cluster
+	uid       string // of the vSphere Namespace
+	given     []string
+	shown     map[string]*image // by name
+}
+
+// Attach shows the images of namespaces and those of the whole cluster, from here on. Nothing is shown before libraries and
+// vSphere Namespaces are known: half of them would be wrong.
+func (p *Projection) Attach(images Shown[v1alpha5.VirtualMachineImage], clusterImages Shown[v1alpha5.ClusterVirtualMachineImage]) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.images, p.clusterImages = images, clusterImages
+	p.cluster.given = p.Everywhere
+	p.begin()
+}
+
+// Given says whether a library of that name is given to anybody.
+func (p *Projection) Given(library string) bool {
+	if slices.Contains(p.Everywhere, library) {
+		return true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, at := range p.namespaces {
+		if slices.Contains(at.given, library) {
+			return true
+		}
+	}
+	return false
+}
+
+// SetLibraries takes all content libraries. What is the same pointer as before is the same library.
+func (p *Projection) SetLibraries(all []*facts.Library) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := p.libraries
+	p.libraries = map[string][]*facts.Library{}
+	made, ready := make(map[*facts.Library][]*image, len(all)), map[string]metav1.Condition{}
+	for _, library := range all {
+		p.libraries[library.Name] = append(p.libraries[library.Name], library)
+		images, known := p.made[library]
+		if !known {
+			images = p.imagesOf(library)
+		}
+		made[library] = images
+		for _, image := range images {
+			ready[image.id] = image.status.Conditions[0]
+		}
+	}
+	p.made, p.ready = made, ready
+	if p.begin() || !p.begun {
+		return
+	}
+	different := func(name string) bool { return !slices.Equal(before[name], p.libraries[name]) }
+	p.refresh(&p.cluster, different)
+	for _, key := range slices.Sorted(maps.Keys(p.namespaces)) {
+		p.refresh(p.namespaces[key], different)
+	}
+}
+
+// imagesOf makes the images of a library. The time of a condition is when it came about, and of what was so from the start,
+// when the item was changed last.
+func (p *Projection) imagesOf(library *facts.Library) []*image {
+	images := make([]*image, len(library.Items))
+	for i := range library.Items {
+		item := &library.Items[i]
+		ready := readiness(library, item)
+		before, known := p.ready[item.ID]
+		switch {
+		case known && before.Status == ready.Status:
+			ready.LastTransitionTime = before.LastTransitionTime
+		case !known && ready.Status == metav1.ConditionTrue && !item.Modified.IsZero():
+			ready.LastTransitionTime = seconds(item.Modified)
+		default:
+			ready.LastTransitionTime = seconds(p.Clock.Now())
+		}
+		images[i] = imageOf(library, item)
+		images[i].status.Conditions = []metav1.Condition{ready}
+		if compatible(item.Image) {
+			images[i].status.Conditions = append(images[i].status.Conditions, metav1.Condition{
+				Type: v1alpha5.VirtualMachineImageV1Alpha1CompatibleCondition, Status: metav1.ConditionTrue,
+				Reason: string(metav1.ConditionTrue), LastTransitionTime: seconds(item.Created),
+			})
+		}
+	}
+	return images
+}
+
+// Replace takes all vSphere Namespaces.
+func (p *Projection) Replace(objects map[string]runtime.Object) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, key := range slices.Sorted(maps.Keys(p.namespaces)) {
+		if _, there := objects[key]; !there {
+			p.change(key, nil)
+		}
+	}
+	if p.namespaces == nil {
+		p.namespaces = make(map[string]*place, len(objects))
+	}
+	for _, key := range slices.Sorted(maps.Keys(objects)) {
+		p.change(key, objects[key])
+	}
+	p.begin()
+}
+
+// Apply takes the vSphere Namespaces that changed. Most changes are of their usage, which is nothing to images.
+func (p *Projection) Apply(changes []livestore.Change) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.namespaces == nil {
+		return // Replace comes first
+	}
+	for _, change := range changes {
+		p.change(change.Key, change.Object)
+	}
+}
+
+// change takes a vSphere Namespace, nil for one that is gone.
+func (p *Projection) change(key string, object runtime.Object) {
+	before := p.namespaces[key]
+	namespace, ok := object.(*vspherev1.Namespace)
+	if before != nil && (!ok || before.uid != string(namespace.UID)) {
+		before.given = nil
+		p.show(before)
+		delete(p.namespaces, key)
+		before = nil
+	}
+	switch {
+	case !ok:
+	case before == nil:
+		at := &place{namespace: namespace.Name, uid: string(namespace.UID), given: namespace.Spec.ContentLibraries}
+		p.namespaces[key] = at
+		p.show(at)
+	case !slices.Equal(before.given, namespace.Spec.ContentLibraries):
+		before.given = namespace.Spec.ContentLibraries
+		p.show(before)
+	}
+}
+
+// begin shows everything, once everything is known. It says whether it did.
+func (p *Projection) begin() bool {
+	if p.begun || p.images == nil || p.libraries == nil || p.namespaces == nil {
+		return false
+	}
+	p.begun = true
+	var images []*v1alpha5.VirtualMachineImage
+	for _, at := range p.namespaces {
+		at.shown = p.wanted(at)
+		for _, made := range at.shown {
+			images = append(images, made.object(at))
+		}
+	}
+	p.cluster.shown = p.wanted(&p.cluster)
+	clusterImages := make([]*v1alpha5.ClusterVirtualMachineImage, 0, len(p.cluster.shown))
+	for _, made := range p.cluster.shown {
+		clusterImages = append(clusterImages, made.clusterObject())
+	}
+	p.images.ShowAll(images...)
+	p.clusterImages.ShowAll(clusterImages...)
+	return true
+}
+
+// refresh shows the images of a place that is given a library that is different.
+func (p *Projection) refresh(at *place, different func(name string) bool) {
+	if slices.ContainsFunc(at.given, different) {
+		p.show(at)
+	}
+}
+
+// wanted are the images that are to show in a place.
+func (p *Projection) wanted(at *place) map[string]*image {
+	wanted := map[string]*image{}
+	for _, name := range at.given {
+		for _, library := range p.libraries[name] {
+			for _, image := range p.made[library] {
+				wanted[image.name] = image
+			}
+		}
+	}
+	return wanted
+}
+
+// show shows the images of a place that are new or different, and hides those that are gone.
+func (p *Projection) show(at *place) {
+	if !p.begun {
+		return
+	}
+	wanted := p.wanted(at)
+	for _, name := range slices.Sorted(maps.Keys(at.shown)) {
+		if wanted[name] != nil {
+			continue
+		}
+		if at == &p.cluster {
+			p.clusterImages.Hide("", name)
+		} else {
+			p.images.Hide(at.namespace, name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		switch {
+		case at.shown[name] == wanted[name]:
+		case at == &p.cluster:
+			p.clusterImages.Show(wanted[name].clusterObject())
+		default:
+			p.images.Show(wanted[name].object(at))
+		}
+	}
+	at.shown = wanted
+}
+
+func (i *image) object(at *place) *v1alpha5.VirtualMachineImage {
+	object := &v1alpha5.VirtualMachineImage{ObjectMeta: i.own.meta, Spec: i.own.spec, Status: i.status}
+	object.Namespace, object.UID = at.namespace, uidOf(i.id, at.uid)
+	return object
+}
+
+func (i *image) clusterObject() *v1alpha5.ClusterVirtualMachineImage {
+	object := &v1alpha5.ClusterVirtualMachineImage{ObjectMeta: i.all.meta, Spec: i.all.spec, Status: i.status}
+	object.UID = uidOf(i.id, "")
+	return object
+}
+
+// uidOf makes the uid of the image of an item, which is the same whenever it is made. An item's identifier is no other
+// item's, of whichever vCenter.
+func uidOf(item, namespace string) types.UID {
+	return types.UID(uuid.NewSHA1(uuid.NameSpaceURL, []byte("vsphere://contentlibrary/item/"+item+"/namespace/"+namespace)).String())
+}
