@@ -88,7 +88,7 @@ func newAdmin(t *testing.T, endpoint *url.URL, caFile string, account *url.Useri
 	if err := client.Login(ctx, account); err != nil {
 		t.Fatal(err)
 	}
-	a := &Admin{t: t, Client: client, Builder: &vcentertest.Builder{Client: client}, Finder: find.NewFinder(vim, false), Cluster: "cluster-a"}
+	a := &Admin{t: t, Client: client, Builder: &vcentertest.Builder{Client: client, User: account}, Finder: find.NewFinder(vim, false), Cluster: "cluster-a"}
 	if err := a.Builder.In(ctx, "DC0"); err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,10 @@ import (
 // startDeadline is how long the shared Supervisor may take to be ready.
 const startDeadline = 2 * time.Minute
 
+// ClusterLibrary is the content library that counts as given to all in the Supervisor that tests share. It is not there
+// before a test makes it.
+const ClusterLibrary = "Everybody's images"
+
 // Suite is what the tests of a package share: the commands, a folder, and a Supervisor for those that break nothing.
 type Suite struct {
 	// Folder is for everything that is made. It is removed at the end unless a test failed.
@@ -102,7 +106,7 @@ func (s *Suite) Running(t *testing.T) *Supervisor {
 	s.once.Do(func() {
 		began := time.Now()
 		running := s.New("shared")
-		if s.err = running.Start("--sim"); s.err != nil {
+		if s.err = running.Start("--sim", "--cluster-content-library="+ClusterLibrary); s.err != nil {
 			return
 		}
 		s.shared = running

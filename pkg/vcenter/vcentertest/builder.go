@@ -26,8 +26,9 @@ import (
 type Builder struct {
 	// Client is logged in as the administrator.
 	Client *govmomi.Client
+	// User is for the REST endpoints, which do not take the login of Client.
+	User *url.Userinfo
 
-	user    *url.Userinfo
 	dir     string
 	finder  *find.Finder
 	folders *object.DatacenterFolders

@@ -98,7 +98,7 @@ func (b *Builder) library(ctx context.Context, name, datastore string, items []L
 		return err
 	}
 	client := rest.NewClient(b.Client.Client)
-	if err := client.Login(ctx, b.user); err != nil {
+	if err := client.Login(ctx, b.User); err != nil {
 		return err
 	}
 	defer func() { _ = client.Logout(ctx) }()
@@ -110,40 +110,66 @@ func (b *Builder) library(ctx context.Context, name, datastore string, items []L
 		return err
 	}
 	for _, item := range items {
-		made, err := manager.CreateLibraryItem(ctx, library.Item{Name: item.Name, Type: item.Type, Description: &item.Description, LibraryID: id})
-		if err == nil {
-			err = b.upload(ctx, manager, made, item)
-		}
-		if err != nil {
+		if err := b.add(ctx, manager, id, item); err != nil {
 			return fmt.Errorf("item %q: %w", item.Name, err)
 		}
 	}
 	return nil
 }
 
+// AddLibraryItem makes an item in the content library of that name.
+func (b *Builder) AddLibraryItem(ctx context.Context, libraryName string, item LibraryItem) error {
+	return b.inLibrary(ctx, libraryName, item, func(manager *library.Manager, id string) error {
+		return b.add(ctx, manager, id, item)
+	})
+}
+
 // UpdateLibraryItem puts the files of another item into the one of its name.
 func (b *Builder) UpdateLibraryItem(ctx context.Context, libraryName string, item LibraryItem) error {
+	return b.inLibrary(ctx, libraryName, item, func(manager *library.Manager, id string) error {
+		items, err := manager.FindLibraryItems(ctx, library.FindItem{LibraryID: id, Name: item.Name})
+		if err != nil {
+			return err
+		}
+		if len(items) != 1 {
+			return fmt.Errorf("there are %d of that name", len(items))
+		}
+		return b.upload(ctx, manager, items[0], item)
+	})
+}
+
+// inLibrary does something about an item in the library of that name.
+func (b *Builder) inLibrary(ctx context.Context, name string, item LibraryItem, do func(manager *library.Manager, id string) error) error {
 	client := rest.NewClient(b.Client.Client)
-	if err := client.Login(ctx, b.user); err != nil {
-		return fmt.Errorf("update item %q of content library %q: %w", item.Name, libraryName, err)
-	}
-	defer func() { _ = client.Logout(ctx) }()
-	manager := library.NewManager(client)
-	found, err := manager.FindLibrary(ctx, library.Find{Name: libraryName})
-	var items []string
-	if err == nil && len(found) == 1 {
-		items, err = manager.FindLibraryItems(ctx, library.FindItem{LibraryID: found[0], Name: item.Name})
-	}
-	if err == nil && len(items) != 1 {
-		err = fmt.Errorf("there are %d of that name", len(items))
-	}
+	err := client.Login(ctx, b.User)
 	if err == nil {
-		err = b.upload(ctx, manager, items[0], item)
+		defer func() { _ = client.Logout(ctx) }()
+		manager := library.NewManager(client)
+		var found []string
+		found, err = manager.FindLibrary(ctx, library.Find{Name: name})
+		switch {
+		case err != nil:
+		case len(found) != 1:
+			err = fmt.Errorf("there are %d libraries of that name", len(found))
+		default:
+			err = do(manager, found[0])
+		}
 	}
 	if err != nil {
-		return fmt.Errorf("update item %q of content library %q: %w", item.Name, libraryName, err)
+		return fmt.Errorf("item %q of content library %q: %w", item.Name, name, err)
 	}
 	return nil
+}
+
+// add makes an item.
+func (b *Builder) add(ctx context.Context, manager *library.Manager, libraryID string, item LibraryItem) error {
+	made, err := manager.CreateLibraryItem(ctx, library.Item{
+		Name: item.Name, Type: item.Type, Description: &item.Description, LibraryID: libraryID,
+	})
+	if err != nil {
+		return err
+	}
+	return b.upload(ctx, manager, made, item)
 }
 
 // files are the contents of an item.

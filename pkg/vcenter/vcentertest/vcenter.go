@@ -414,7 +414,7 @@ func (v *VCenter) Builder(ctx context.Context) (*Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Builder{Client: client, user: url.UserPassword(v.username, v.password), dir: v.dir}, nil
+	return &Builder{Client: client, User: url.UserPassword(v.username, v.password), dir: v.dir}, nil
 }
 
 func (v *VCenter) build(ctx context.Context, inventory Inventory) error {
