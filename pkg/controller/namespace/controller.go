@@ -37,9 +37,9 @@ const (
 	// knownInterval is how often it is looked whether the folders are known, when a
 	// process starts.
 	knownInterval = 50 * time.Millisecond
-	// awaitedInterval is how often it is looked whether a vSphere Namespace still waits
-	// for its folder whose Kubernetes Namespace is being deleted.
-	awaitedInterval = time.Second
+	// heldInterval is how often a Namespace is looked at that is being deleted and
+	// cannot go yet.
+	heldInterval = time.Second
 )
 
 // ReasonNameTaken is the reason of the Event that says that a folder is not served
@@ -374,11 +374,8 @@ func (c *Controller) letGo(ctx context.Context, name string) (again time.Duratio
 	record := c.made[name]
 	reserved := record.made(namespace) && record.Pending && !record.Released
 	c.lock.Unlock()
-	switch {
-	case served:
-		return 0, nil // we come again when it is detached
-	case reserved && c.Folders.Awaited(name):
-		return awaitedInterval, nil
+	if served || reserved && c.Folders.Awaited(name) {
+		return heldInterval, nil
 	}
 	path := fmt.Sprintf("/metadata/finalizers/%d", at)
 	patch, err := json.Marshal([]map[string]string{

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,6 +76,42 @@ func TestDeletionsOutliveTheProcess(t *testing.T) {
 	if get(t, client, "team-a") != nil {
 		t.Error("the Namespace of a deleted one was made again")
 	}
+}
+
+// unreliable are records that cannot be written for a while.
+type unreliable struct {
+	*ledgers
+	asked  chan struct{}
+	broken atomic.Bool
+}
+
+func (u *unreliable) Detach(ctx context.Context, detachment ledger.Detachment) error {
+	if u.broken.Load() {
+		select {
+		case u.asked <- struct{}{}:
+		default:
+		}
+		return failure.Unavailable
+	}
+	return u.ledgers.Detach(ctx, detachment)
+}
+
+// A Namespace does not wait for ever for a folder that goes before it could be detached.
+func TestNothingWaitsForAFolderThatHasGone(t *testing.T) {
+	client, kept := cluster(), newLedgers()
+	folders := newInventory(called("team-a", "group-v1"))
+	records := &unreliable{ledgers: kept, asked: make(chan struct{}, 1)}
+	records.broken.Store(true)
+	c := run(t, client, folders, kept, func(c *Controller) { c.Records = records })
+	waittest.Eventually(t, "it is served", func() bool { return folders.nameOf("group-v1") == "team-a" })
+	terminate(t, client, "team-a")
+	<-records.asked
+	if gone(t, client, "team-a") {
+		t.Error("it has gone before its folder was detached")
+	}
+	folders.set()
+	waittest.Eventually(t, "it goes", func() bool { return gone(t, client, "team-a") })
+	c.stop()
 }
 
 // What Pacific made waits for it, also when somebody takes the finalizer off; a Namespace of somebody else's does not.
@@ -191,7 +228,7 @@ func TestReservedNamesStandFromTheStart(t *testing.T) {
 	}
 	first.stop()
 	folders = newInventory(called("team-a", "group-v1"), called("argocd", "group-v2"))
-	run(t, client, folders, kept, func(c *Controller) {
+	second := run(t, client, folders, kept, func(c *Controller) {
 		if held, made := c.Standing(get(t, client, "team-a"), id("group-v1")); !held || !made {
 			t.Errorf("held %t, made %t", held, made)
 		}
@@ -204,6 +241,7 @@ func TestReservedNamesStandFromTheStart(t *testing.T) {
 			t.Errorf("argocd: held %t, made %t", held, made)
 		}
 	})
+	waittest.Eventually(t, "it is written down", func() bool { return second.lookUp("team-a").Folder == id("group-v1") })
 }
 
 // A reservation that is taken back can be asked for again, while its Namespace goes and afterwards, and nobody else has it.
