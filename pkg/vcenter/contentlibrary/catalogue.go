@@ -50,7 +50,7 @@ type Handler interface {
 // Its other methods may be called from any goroutine, and never wait for vCenter.
 type Catalogue struct {
 	Session Session
-	// Handler is told, one call at a time, once each library was asked for. Nil: nobody.
+	// Handler is told, one call at a time, once each library was read or cannot be. Nil: nobody.
 	Handler Handler
 	// Given says whether anybody is given a library of that name: its items are looked at at each reading, those of
 	// others in their turn. Nil: all are.
@@ -67,11 +67,11 @@ type Catalogue struct {
 	mu sync.Mutex // Guards what follows, and what the shelves have.
 	// err is why the libraries cannot be listed.
 	err error
-	// shelves are the libraries by their ids, and waiting those of the first list that were not asked for yet. Nil: there
-	// was no list.
+	// shelves are the libraries by their ids, and waiting those of the first list that were neither read yet nor count as
+	// ones that cannot be read. Nil: there was no list.
 	shelves map[string]*shelf
 	waiting map[string]bool
-	asked   bool // for each, once
+	asked   bool // that there is none of those was said
 	count   int  // of the libraries that the Handler was told of
 	images  int
 	names   []string            // of those that were read
@@ -208,10 +208,13 @@ func (c *Catalogue) follow(ctx context.Context, s *shelf, turns chan struct{}) {
 		}
 		s.failures, s.err, s.next, s.read = 0, nil, time.Time{}, next
 	}
-	if !reflect.DeepEqual(before, s.read) || next == nil {
+	s.untold = true
+	if err == nil && !next.like(before) {
 		c.arrange()
 	}
-	delete(c.waiting, s.id)
+	if err == nil || s.failures >= doubted {
+		delete(c.waiting, s.id)
+	}
 	if len(c.waiting) == 0 && !c.asked {
 		c.asked = true
 		c.Logger.Info("Read the content libraries", "libraries", len(c.names), "images", c.images)
@@ -273,7 +276,7 @@ func (c *Catalogue) tell() {
 	c.Handler.SetLibraries(all)
 }
 
-// look returns what the handler is to be told, nil as long as not everything was asked for, and whether it is something else
+// look returns what the handler is to be told, nil as long as some are waited for, and whether it is something else
 // than before.
 func (c *Catalogue) look() (all []*facts.Library, different bool) {
 	c.mu.Lock()
@@ -284,9 +287,11 @@ func (c *Catalogue) look() (all []*facts.Library, different bool) {
 	all = []*facts.Library{}
 	for _, id := range slices.Sorted(maps.Keys(c.shelves)) {
 		s := c.shelves[id]
-		now := s.facts()
-		if !reflect.DeepEqual(now, s.told) {
-			s.told, different = now, true
+		if s.untold {
+			s.untold = false
+			if now := s.facts(); !reflect.DeepEqual(now, s.told) {
+				s.told, different = now, true
+			}
 		}
 		if s.told != nil {
 			all = append(all, s.told)

@@ -51,8 +51,10 @@ type shelf struct {
 	failures int
 	err      error
 	next     time.Time
-	// told is what the Handler was told of it last. Nil: nothing.
-	told *facts.Library
+	// told is what the Handler was told of it last, nil for nothing, and untold says that there may be something else to
+	// tell.
+	told   *facts.Library
+	untold bool
 }
 
 // called is its name, if it was read, else its id.
@@ -98,6 +100,16 @@ type contents struct {
 	hidden int
 }
 
+// like says whether there are the same images of the same names in both.
+func (c *contents) like(other *contents) bool {
+	if c == nil || other == nil {
+		return c == other
+	}
+	return c.name == other.name && c.hidden == other.hidden && maps.EqualFunc(c.items, other.items, func(a, b item) bool {
+		return a.kind == b.kind && a.fact.Name == b.fact.Name
+	})
+}
+
 // item is what is known of an item.
 type item struct {
 	kind string
@@ -118,6 +130,9 @@ type reading struct {
 	interval time.Duration
 	given    func(library string) bool
 	before   *contents // Nil: none.
+
+	// each says that each item is looked at. Set before items are.
+	each bool
 
 	mu       sync.Mutex // Guards what follows.
 	next     *contents
@@ -159,7 +174,6 @@ func (r *reading) library(ctx context.Context, id string) (*contents, error) {
 	if err != nil {
 		return r.absent("read its properties", err)
 	}
-	r.failures = 0
 	r.next = &contents{name: found.Name, items: map[string]item{}}
 	if r.before != nil {
 		r.next.turn = r.before.turn + 1
@@ -181,12 +195,16 @@ func (r *reading) library(ctx context.Context, id string) (*contents, error) {
 	if err != nil {
 		return r.absent("list its items", err)
 	}
+	r.each = r.before == nil || r.given == nil || r.given(found.Name) || !r.before.synced.Equal(r.next.synced)
 	group, bound := errgroup.WithContext(ctx)
 	group.SetLimit(callsEach)
 	for _, id := range ids {
 		group.Go(func() error { return r.item(bound, id) })
 	}
 	if err := group.Wait(); err != nil {
+		if r.before == nil { // nobody knows its name otherwise
+			err = fmt.Errorf("called %q: %w", found.Name, err)
+		}
 		return nil, err
 	}
 	return r.next, nil
@@ -246,12 +264,7 @@ func (r *reading) item(ctx context.Context, id string) error {
 
 // due says whether an item is to be looked at in this reading.
 func (r *reading) due(id string, known item) bool {
-	switch {
-	case known.kind == "": // it may be about to get a type
-		return true
-	case r.given == nil || r.given(r.next.name):
-		return true
-	case !r.before.synced.Equal(r.next.synced):
+	if r.each || known.kind == "" { // one without a type may be about to get one
 		return true
 	}
 	digest := fnv.New32a()
