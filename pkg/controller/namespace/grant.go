@@ -213,10 +213,11 @@ func (c *Controller) Standing(namespace *corev1.Namespace, folder facts.ID) (hel
 	if !folder.IsZero() && c.granted[folder] != namespace.Name {
 		return false, false
 	}
+	if record := c.made[namespace.Name]; folder.IsZero() {
+		made = record.made(namespace) && record.Pending && !record.Released
+		return made, made
+	}
 	by := c.claimOf(namespace, Folder{ID: folder, Path: namespace.Name})
 	made = by == madeFor || by == madeOpen
-	if folder.IsZero() {
-		made = made && c.made[namespace.Name].Pending
-	}
 	return made || by == claimed, made
 }

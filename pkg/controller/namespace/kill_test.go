@@ -248,7 +248,7 @@ func TestReservedNamesStandFromTheStart(t *testing.T) {
 func TestReleasedNames(t *testing.T) {
 	client, kept := cluster(), newLedgers()
 	folders := newInventory()
-	folders.awaited = map[string]bool{"team-a": true}
+	folders.awaited = map[string]bool{"team-a": true, "team-b": true}
 	c := run(t, client, folders, kept)
 	client.PrependReactor("delete", "namespaces", func(action clienttesting.Action) (bool, runtime.Object, error) {
 		resource := action.GetResource()
@@ -265,6 +265,15 @@ func TestReleasedNames(t *testing.T) {
 	})
 	if err := c.Reserve(t.Context(), "team-a", facts.ID{}); err != nil {
 		t.Fatal(err)
+	}
+	// One that is reserved for a folder which is to be taken over is that vSphere Namespace's too.
+	if err := c.Reserve(t.Context(), "team-b", id("group-v2")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"team-a", "team-b"} {
+		if held, made := c.Standing(get(t, client, name), facts.ID{}); !held || !made {
+			t.Errorf("%s: held %t, made %t", name, held, made)
+		}
 	}
 	if err := c.Release(t.Context(), "team-a"); err != nil {
 		t.Fatal(err)
