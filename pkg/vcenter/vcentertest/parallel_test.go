@@ -7,12 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/view"
+	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/types"
-	"github.com/vmware/govmomi/vsan/methods"
 )
 
 // TestParallelStarts is about the race detector too: what one simulated vCenter is made of is its own, or guarded.
@@ -37,6 +38,32 @@ func TestParallelStarts(t *testing.T) {
 		})
 	}
 	starting.Wait()
+}
+
+// TestParallelFaults: as many calls fail as a rule says, however many come at once.
+func TestParallelFaults(t *testing.T) {
+	t.Parallel()
+	v := Run(t, Options{Inventory: func(context.Context, *Builder) error { return nil }})
+	v.AddFault(Fault{Method: "CurrentTime", Skip: 2, Count: 5})
+	var calling sync.WaitGroup
+	var failed atomic.Int32
+	for range 4 {
+		client, err := v.Client(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		calling.Go(func() {
+			for range 10 {
+				if _, err := methods.GetCurrentTime(t.Context(), client); err != nil {
+					failed.Add(1)
+				}
+			}
+		})
+	}
+	calling.Wait()
+	if failed.Load() != 5 {
+		t.Errorf("%d calls failed, want 5", failed.Load())
+	}
 }
 
 // TestParallelWork is about the race detector: clients of their own work on machines of their own, all of which lie on

@@ -79,6 +79,7 @@ type VCenter struct {
 	rest               restSessions
 	gate               *gate
 	questions          *questions
+	faults             faults
 	calls              calls
 
 	mu       sync.Mutex
@@ -212,8 +213,12 @@ func (v *VCenter) newService() {
 	v.service.RegisterSDK(registry, registry.Path+"/vimService")
 	policies, policyService := policy.New()
 	v.policies = policies
+	administration := directory.NewAdministration(registry, endpoint, v.directory)
+	for _, service := range []*simulator.Registry{registry, policyService, administration} {
+		v.faults.before(service)
+	}
 	v.service.RegisterSDK(policyService)
-	v.service.RegisterSDK(directory.NewAdministration(registry, endpoint, v.directory))
+	v.service.RegisterSDK(administration)
 	sessions.ValidLogin = v.validLogin // after the one of the simulated administration service
 	mux := v.service.ServeMux
 	v.directory.RegisterTokenService(mux)
@@ -466,37 +471,3 @@ func (v *VCenter) TerminateSessions() {
 	v.rest.end(v.service.ServeMux)
 	v.tracker.Wake()
 }
-
-// Fault makes calls of a method fail. Without a Count it fails until ClearFaults.
-type Fault struct {
-	// Method is the SOAP name, such as PowerOffVM_Task; "*" is every method.
-	Method string
-	// Object restricts the rule to the entity of that name.
-	Object string
-	// Fault is what the caller gets; nil is a SystemError.
-	Fault types.BaseMethodFault
-	// Message is the fault's text.
-	Message string
-	// Skip lets so many calls pass first; Count fails only so many.
-	Skip, Count int
-	// Delay holds the fault back.
-	Delay time.Duration
-}
-
-// AddFault arms a rule of the simulator's fault injector.
-func (v *VCenter) AddFault(f Fault) {
-	rule := &simulator.FaultInjectionRule{
-		MethodName: f.Method, ObjectType: "*", ObjectName: "*", Probability: 1, Enabled: true,
-		Message: f.Message, MaxCount: f.Count, SkipCount: f.Skip, Delay: int(f.Delay / time.Millisecond),
-	}
-	if f.Object != "" {
-		rule.ObjectName = f.Object
-	}
-	if f.Fault != nil {
-		rule.FaultType, rule.Fault = simulator.FaultTypeCustom, f.Fault
-	}
-	v.service.AddFaultRule(rule)
-}
-
-// ClearFaults disarms every rule.
-func (v *VCenter) ClearFaults() { v.service.ClearFaultRules() }
