@@ -100,7 +100,7 @@ func (k *killer) renameFolder() bool {
 	k.log.Printf("rename the folder %s to %s", s.name, name)
 	renamed := k.rename("/DC0/vm/Namespaces/"+s.name, name)
 	// What is renamed while nobody looks on is taken for another folder, until it is called as it was seen last.
-	waittest.Within(k.t, time.Minute, "the folder is seen again as "+s.name, func(ctx context.Context) error { return k.seen(ctx, s.name) })
+	waittest.Within(k.t, 3*time.Minute, "the folder is seen again as "+s.name, func(ctx context.Context) error { return k.seen(ctx, s.name) })
 	return renamed
 }
 

@@ -116,7 +116,7 @@ func newBystanders(t *testing.T, f *faulty, journal *log.Logger) *bystanders {
 	}
 	b.namespace = made
 	// A folder is served once it has been granted its name, a moment after the server is ready.
-	waittest.Within(t, time.Minute, "what there is of others", func(ctx context.Context) error {
+	waittest.Within(t, 2*time.Minute, "what there is of others", func(ctx context.Context) error {
 		list, err := b.machines.Resource(supervisortest.Machines).Namespace(quiet).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err
@@ -270,7 +270,7 @@ func (b *bystanders) shown(all *everything) (wrong []string) {
 // in does something as a VI admin, in the datacenter.
 func (k *killer) in(do func(ctx context.Context, b *vcentertest.Builder) error) bool {
 	k.t.Helper()
-	ctx, cancel := context.WithTimeout(k.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(k.t.Context(), 2*time.Minute)
 	defer cancel()
 	b, err := k.f.vcenter.Builder(ctx)
 	if err == nil {

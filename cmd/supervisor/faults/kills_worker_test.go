@@ -282,6 +282,9 @@ func (w *killWorker) update(ctx context.Context, s *subject) {
 // makeMachine is a VI admin who makes a machine in the folder, in the pool of the namespace or outside of it, and does
 // not know of anything else. Now and then it stands for one that Pacific made.
 func (w *killWorker) makeMachine(ctx context.Context, s *subject) {
+	// What was begun is noted, also at the end.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
 	namespace, err := w.namespaces.VsphereV1alpha1().Namespaces().Get(ctx, s.name, metav1.GetOptions{})
 	if err != nil || namespace.Status.Folder == "" {
 		return
@@ -307,7 +310,7 @@ func (w *killWorker) makeMachine(ctx context.Context, s *subject) {
 	if err != nil {
 		return
 	}
-	defer builder.Close(context.WithoutCancel(ctx))
+	defer builder.Close(ctx)
 	if err := builder.In(ctx, "DC0"); err != nil {
 		return
 	}
@@ -320,7 +323,7 @@ func (w *killWorker) makeMachine(ctx context.Context, s *subject) {
 		return
 	}
 	// A deletion takes away what is served by then.
-	err = again(context.WithoutCancel(ctx), time.Minute, func(ctx context.Context) error {
+	err = again(context.WithoutCancel(ctx), 2*time.Minute, func(ctx context.Context) error {
 		_, err := w.machines.Resource(supervisortest.Machines).Namespace(s.name).Get(ctx, vm.Name, metav1.GetOptions{})
 		return err
 	})
