@@ -37,10 +37,11 @@ func ServePolled[T, L any](frame *Frame, kind *Kind[T, L], trouble func() error)
 	return resource, nil
 }
 
-// unread says that nothing was read yet, and why.
+// unread says that nothing was read yet, and why. Whatever the reason is, such as a right that the account lacks, for who
+// asks it is a matter of time.
 func (p *poll) unread() error {
 	if because := p.trouble(); because != nil {
-		return fmt.Errorf("the %s have not been read from vCenter yet: %w: %w", p.title, because, failure.Unavailable)
+		return fmt.Errorf("the %s have not been read from vCenter yet: %v: %w", p.title, because, failure.Unavailable)
 	}
 	return fmt.Errorf("the %s have not been read from vCenter yet; try again: %w", p.title, failure.Unavailable)
 }
