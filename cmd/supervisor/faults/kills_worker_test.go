@@ -336,10 +336,9 @@ func (w *killWorker) makeMachine(ctx context.Context, s *subject) {
 func (w *killWorker) delete(ctx context.Context, s *subject) {
 	persistent, byCore := w.random.IntN(4) > 0, w.random.IntN(3) == 0
 	if byCore {
-		// Only one that has a Kubernetes Namespace can be deleted by it.
-		if core, err := w.core.CoreV1().Namespaces().Get(ctx, s.name, metav1.GetOptions{}); err != nil || core.Annotations["vmware-system-vm-folder"] == "" {
-			byCore = false
-		}
+		// Only one that has a Kubernetes Namespace can be deleted by it, and not by that of an attempt which was refused.
+		core, err := w.core.CoreV1().Namespaces().Get(ctx, s.name, metav1.GetOptions{})
+		byCore = err == nil && core.DeletionTimestamp == nil && core.Annotations["vmware-system-vm-folder"] != ""
 	}
 	for first := true; ctx.Err() == nil; first = false {
 		var err error
