@@ -143,7 +143,8 @@ func serve(server *genericapiserver.GenericAPIServer, frame *registry.Frame, v *
 		return nil, err
 	}
 	v.machines.Attach(k.machines.Feed())
-	v.zones.Attach(k.availabilityZones.Feed(), k.zones.Feed())
+	k.availabilityZones.Project(v.zones.AvailabilityZones())
+	k.zones.Project(v.zones.Zones())
 	v.images.Attach(k.images, k.clusterImages)
 	v.namespaces.Attach(registry.Tee(k.namespaces.Feed(), v.zones.Namespaces(), v.images))
 	k.reigning = []task{(&virtualmachineclass.Controller{

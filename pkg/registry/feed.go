@@ -112,8 +112,5 @@ func (r *Resource[T, L]) Hide(namespace, name string) {
 
 // key is where an object lies in the store.
 func (k *Kind[T, L]) key(object metav1.Object) string {
-	if k.Namespaced {
-		return k.prefix() + "/" + object.GetNamespace() + "/" + object.GetName()
-	}
-	return k.prefix() + "/" + object.GetName()
+	return keyOf(k.prefix(), object.GetNamespace(), object.GetName())
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/registry/projected"
 	"github.com/openpacific/pacific/pkg/wirecache"
 )
 
@@ -62,8 +63,11 @@ func NewScheme(groups ...func(*runtime.Scheme)) *runtime.Scheme {
 
 // Resource is a kind that is served.
 type Resource[T, L any] struct {
-	kind   *Kind[T, L]
-	feed   *Feed                  // nil for a declared kind
+	kind *Kind[T, L]
+	feed *Feed // nil for a declared kind
+	// projected is what is shown once the kind is opened; nil for one that is not projected.
+	projected *projected.Objects[T]
+
 	polled *poll                  // nil for a kind that is not polled
 	store  *genericregistry.Store // for clients
 	direct *genericregistry.Store // for this process: no rights are asked for
@@ -201,6 +205,10 @@ func (r restOptions) GetRESTOptions(resource schema.GroupResource, _ runtime.Obj
 func (r *Resource[T, L]) Open() {
 	if r.feed != nil {
 		r.feed.open()
+	}
+	if r.projected != nil {
+		r.projected.Attach(Into[T]{Mirror: r.feed, Prefix: r.kind.prefix()})
+		r.projected = nil
 	}
 }
 

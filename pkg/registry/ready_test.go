@@ -6,14 +6,17 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/apis/topology/install"
 	"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1"
 	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/registry/kindtest"
+	"github.com/openpacific/pacific/pkg/registry/projected"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
@@ -48,6 +51,51 @@ func TestFedBeforeItIsOpened(t *testing.T) {
 	waittest.Eventually(t, "it can be read", func() bool { return served.ReadinessCheck() == nil })
 	if zones, err := served.Inside().List(t.Context(), ""); err != nil || len(zones) != 1 || zones[0].Name != "zone-a" {
 		t.Errorf("served: %v, %v", zones, err)
+	}
+}
+
+// TestProjectedBeforeItIsOpened: so is what a projection shows, and then each of its steps, under the keys of the kind.
+func TestProjectedBeforeItIsOpened(t *testing.T) {
+	frame := kindtest.NewFrame(install.Install, clock.RealClock{})
+	served := serveReadOnly[v1alpha1.AvailabilityZone, v1alpha1.AvailabilityZoneList](t, frame, "availabilityzones", "availabilityzone")
+	t.Cleanup(func() { registry.Destroy(served) })
+	zones := &projected.Objects[v1alpha1.AvailabilityZone]{}
+	served.Project(zones)
+	show := func(name string) {
+		zones.Set(name, &v1alpha1.AvailabilityZone{ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID(name)}})
+	}
+	zones.Begin()
+	show("zone-a")
+	zones.Flush()
+	show("zone-b")
+	zones.Flush()
+	if version := zones.Get("zone-a").ResourceVersion; version != "" {
+		t.Errorf("a version %q before the first term", version)
+	}
+	frame.Sequence.Begin(1)
+	served.Open()
+	waittest.Eventually(t, "it can be read", func() bool { return served.ReadinessCheck() == nil })
+	expect := func(want ...string) {
+		t.Helper()
+		list, err := served.Inside().List(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, zone := range list {
+			got = append(got, zone.Name)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("served (-want +got):\n%s", diff)
+		}
+	}
+	expect("zone-a", "zone-b")
+	zones.Drop("zone-a")
+	show("zone-c")
+	zones.Flush()
+	expect("zone-b", "zone-c")
+	if zone, err := served.Inside().Get(t.Context(), "", "zone-b"); err != nil || zone.Name != "zone-b" {
+		t.Errorf("zone-b: %v, %v", zone, err)
 	}
 }
 

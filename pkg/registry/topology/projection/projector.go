@@ -9,30 +9,26 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1"
 	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/namespace"
-)
-
-// What the keys of all objects start with. The name of an AvailabilityZone
-// follows; of a Zone its namespace, a slash and its name.
-const (
-	AvailabilityZonePrefix = "/availabilityzones/"
-	ZonePrefix             = "/zones/"
+	"github.com/openpacific/pacific/pkg/registry/projected"
 )
 
 // Projector follows the clusters and resource pools, and through Namespaces the
-// vSphere Namespaces, and keeps two mirrors at the API objects that they make. Its
-// methods may be called from any goroutine. The zero value knows nothing yet.
+// vSphere Namespaces, and shows the API objects that they make. Its methods may be
+// called from any goroutine. The zero value knows nothing yet.
 type Projector struct {
 	// Clusters are those that are zones. Set before use.
 	Clusters namespace.Zones
 
+	zones projected.Objects[v1alpha1.AvailabilityZone] // by name
+	parts projected.Objects[v1alpha1.Zone]             // by namespace and name
+
 	mu      sync.Mutex
-	vcenter string           // its own id
-	zones   livestore.Mirror // of AvailabilityZones
-	parts   livestore.Mirror // of Zones
+	vcenter string // its own id
 	// clusters are those that are zones by id; nil until the inventory was read.
 	clusters map[string]facts.Cluster
 	// pools are the ids of the pools' clusters by the pools'.
@@ -45,15 +41,14 @@ type Projector struct {
 	zone    map[string]string
 }
 
-// Attach hands everything to two mirrors, and every change from here on. Nothing
-// is handed over before both the clusters and the vSphere Namespaces are known:
-// half of them would be wrong.
-func (p *Projector) Attach(availabilityZones, zones livestore.Mirror) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.zones, p.parts = availabilityZones, zones
-	p.replace()
+// AvailabilityZones are what is shown of clusters. Nothing is before both the
+// clusters and the vSphere Namespaces are known: half of them would be wrong.
+func (p *Projector) AvailabilityZones() *projected.Objects[v1alpha1.AvailabilityZone] {
+	return &p.zones
 }
+
+// Zones are what is shown of the resource pools of vSphere Namespaces.
+func (p *Projector) Zones() *projected.Objects[v1alpha1.Zone] { return &p.parts }
 
 // Take implements facts.Follower.
 func (p *Projector) Take(step facts.Step) {
@@ -138,7 +133,6 @@ func (n Namespaces) Apply(changes []livestore.Change) {
 	if p.namespaces == nil {
 		return // Replace comes first
 	}
-	var parts []livestore.Change
 	touched := map[string]struct{}{}
 	for _, change := range changes {
 		before := p.namespaces[change.Key]
@@ -149,41 +143,38 @@ func (n Namespaces) Apply(changes []livestore.Change) {
 		} else {
 			delete(p.namespaces, change.Key)
 		}
-		if before.equal(after) {
-			continue
-		}
-		had, has := p.poolsOf(before), p.poolsOf(after)
-		for _, zone := range slices.Sorted(maps.Keys(had)) {
-			if has[zone] == "" {
-				parts = append(parts, livestore.Change{Key: partKey(before.name, zone)})
-				touched[zone] = struct{}{}
-			}
-		}
-		for _, zone := range slices.Sorted(maps.Keys(has)) {
-			parts = append(parts, livestore.Change{Key: partKey(after.name, zone), Object: p.part(after, zone, has[zone])})
-			if had[zone] != has[zone] || before.folder != after.folder {
-				touched[zone] = struct{}{}
-			}
+		if p.complete() && !before.equal(after) {
+			p.change(before, after, touched)
 		}
 	}
-	if len(parts) == 0 || !p.complete() {
-		return
+	for zone := range touched {
+		p.zones.Set(zone, p.availabilityZone(zone))
 	}
-	zones := make([]livestore.Change, 0, len(touched))
-	for _, zone := range slices.Sorted(maps.Keys(touched)) {
-		zones = append(zones, livestore.Change{Key: AvailabilityZonePrefix + zone, Object: p.availabilityZone(zone)})
-	}
-	if len(zones) > 0 {
-		p.zones.Apply(zones)
-	}
-	p.parts.Apply(parts)
+	p.zones.Flush()
+	p.parts.Flush()
 }
 
-func (p *Projector) complete() bool {
-	return p.zones != nil && p.clusters != nil && p.namespaces != nil
+// change shows that a vSphere Namespace lies elsewhere now, and notes which zones
+// tell of that.
+func (p *Projector) change(before, after place, touched map[string]struct{}) {
+	had, has := p.poolsOf(before), p.poolsOf(after)
+	for zone := range had {
+		if has[zone] == "" {
+			p.parts.Drop(partID(before.name, zone))
+			touched[zone] = struct{}{}
+		}
+	}
+	for zone, pool := range has {
+		p.parts.Set(partID(after.name, zone), p.part(after, zone, pool))
+		if had[zone] != pool || before.folder != after.folder {
+			touched[zone] = struct{}{}
+		}
+	}
 }
 
-// replace hands everything to the mirrors, which find out what is new in it. The
+func (p *Projector) complete() bool { return p.clusters != nil && p.namespaces != nil }
+
+// replace shows everything anew; what is new in it is found out elsewhere. The
 // clusters change so rarely that nothing smarter is worth it.
 func (p *Projector) replace() {
 	p.members, p.zone = map[string][]string{}, map[string]string{}
@@ -194,18 +185,18 @@ func (p *Projector) replace() {
 	if !p.complete() {
 		return
 	}
-	zones := make(map[string]runtime.Object, len(p.members))
+	p.zones.Begin()
 	for zone := range p.members {
-		zones[AvailabilityZonePrefix+zone] = p.availabilityZone(zone)
+		p.zones.Set(zone, p.availabilityZone(zone))
 	}
-	parts := map[string]runtime.Object{}
+	p.zones.Flush()
+	p.parts.Begin()
 	for _, at := range p.namespaces {
 		for zone, pool := range p.poolsOf(at) {
-			parts[partKey(at.name, zone)] = p.part(at, zone, pool)
+			p.parts.Set(partID(at.name, zone), p.part(at, zone, pool))
 		}
 	}
-	p.zones.Replace(zones)
-	p.parts.Replace(parts)
+	p.parts.Flush()
 }
 
 // poolsOf are the pools of a namespace by their zones: those that are there.
@@ -219,4 +210,4 @@ func (p *Projector) poolsOf(at place) map[string]string {
 	return pools
 }
 
-func partKey(namespace, zone string) string { return ZonePrefix + namespace + "/" + zone }
+func partID(namespace, zone string) string { return namespace + "/" + zone }

@@ -23,6 +23,7 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/namespace"
+	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/registry/topology/projection"
 )
 
@@ -58,7 +59,10 @@ func newWorld(t *testing.T) *world {
 	}
 }
 
-func (w *world) attach() { w.projector.Attach(w.zones, w.parts) }
+func (w *world) attach() {
+	w.projector.AvailabilityZones().Attach(registry.Into[v1alpha1.AvailabilityZone]{Mirror: w.zones, Prefix: "/availabilityzones"})
+	w.projector.Zones().Attach(registry.Into[v1alpha1.Zone]{Mirror: w.parts, Prefix: "/zones"})
+}
 
 func (w *world) ready() bool { return w.zones.Ready() && w.parts.Ready() }
 
