@@ -49,7 +49,6 @@ func TestImports(t *testing.T) {
 		{"./pkg/controller/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry"}, "a controller declares what it needs, pkg/apiserver joins"},
 		{"./pkg/access/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry", module + "pkg/controller"}, "whoever cuts a list down to somebody's rights asks it"},
 		{"./pkg/vcenter/...", []string{module + "pkg/registry", module + "pkg/controller", module + "pkg/apiserver"}, "vCenter does not know who asks"},
-		{"./pkg/vcenter/picture/...", []string{"k8s.io/api/", "k8s.io/apiserver", "github.com/vmware-tanzu", module + "pkg/apis", module + "pkg/livestore"}, "what is in vCenter is told in facts, whatever Kubernetes makes of it"},
 		{"./plugin/...", []string{govmomi, "k8s.io/apiserver", module + "pkg"}, "every developer runs the plugin, and it starts with every kubectl"},
 		{"./cmd/kubectl-vsphere", []string{govmomi, "k8s.io/apiserver", module + "pkg"}, "every developer runs the plugin, and it starts with every kubectl"},
 		{"./pkg/login/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry"}, "the login service declares what it needs, pkg/apiserver joins"},
@@ -62,6 +61,18 @@ func TestImports(t *testing.T) {
 					if strings.HasPrefix(path, prefix) && !sameTree(path, test.packages) {
 						t.Errorf("%s is built from %s: %s", importer, path, test.why)
 					}
+				}
+			}
+		}
+	}
+
+	// What is in vCenter is told in facts, whatever Kubernetes makes of it. The mapping of vSphere Namespaces still lies
+	// where they are made.
+	for importer, imported := range dependencies(t, "./pkg/vcenter/...") {
+		for _, path := range imported {
+			for _, prefix := range []string{"k8s.io/api/", "k8s.io/apiserver", "github.com/vmware-tanzu", module + "pkg/apis", module + "pkg/livestore"} {
+				if strings.HasPrefix(path, prefix) && importer != module+"pkg/vcenter/vspherenamespace" {
+					t.Errorf("%s is built from %s: pkg/vcenter speaks of what is in vCenter alone", importer, path)
 				}
 			}
 		}
