@@ -20,7 +20,6 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/openpacific/pacific/pkg/facts"
-	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/registry/kindtest"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine"
@@ -213,16 +212,16 @@ func newMachineWorld(t *testing.T, machines []vcentertest.VM) *machineWorld {
 }
 
 // serveMachines serves the machines of a projection, as Run does.
-func serveMachines(t *testing.T, backend livestore.Backend, projector *vmprojection.Projector) *kindtest.Server {
+func serveMachines(t *testing.T, backend *vmprojection.Backend, projector *vmprojection.Projector) *kindtest.Server {
 	t.Helper()
 	kindtest.UseLiveStores()
 	frame := newFrame(nil, nil, nil)
 	frame.Sequence.Begin(uint64(time.Now().Unix()))
-	machines, err := registry.ServeLive(frame, virtualmachine.Kind(projector, nil, nil), backend)
+	machines, err := registry.ServeLive(frame, virtualmachine.Kind(projector, nil, nil), registry.Written(backend))
 	if err != nil {
 		t.Fatal(err)
 	}
-	projector.Attach(machines.Feed())
+	machines.Project(projector.Machines())
 	return kindtest.Serve(t, frame, machines)
 }
 

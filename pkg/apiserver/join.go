@@ -10,7 +10,6 @@ import (
 	govmomi "github.com/vmware/govmomi/vim25/types"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	vmcontroller "github.com/openpacific/pacific/pkg/controller/virtualmachine"
@@ -32,24 +31,12 @@ func (r refresher) Refresh(ctx context.Context, id facts.ID) error {
 type machines struct{ *vmprojection.Projector }
 
 func (m machines) Find(namespace, name string) (vmcontroller.Machine, bool) {
-	state, found := m.Projector.Find(vmprojection.Key(namespace, name))
+	state, found := m.Projector.Find(namespace, name)
 	if !found || state.Object == nil {
 		return vmcontroller.Machine{}, false
 	}
 	made := state.Metadata != nil && state.Metadata.Created
 	return vmcontroller.Machine{Object: state.Object, Facts: state.Machine, Made: made, WentBack: state.WentBack}, true
-}
-
-func (m machines) SetCondition(namespace, name string, uid types.UID, condition metav1.Condition) {
-	m.Projector.SetCondition(vmprojection.Key(namespace, name), uid, condition)
-}
-
-func (m machines) ClearCondition(namespace, name string, uid types.UID, conditionType string) {
-	m.Projector.ClearCondition(vmprojection.Key(namespace, name), uid, conditionType)
-}
-
-func (m machines) Withdraw(namespace, name string, uid types.UID) {
-	m.Projector.Withdraw(vmprojection.Key(namespace, name), uid)
 }
 
 // coreNamespaces are Kubernetes' Namespaces, as kube-apiserver has them at the moment

@@ -51,7 +51,7 @@ type kinds struct {
 
 // sources are what the kinds stand on. For documents it may be empty.
 type sources struct {
-	machines   livestore.Backend
+	machines   registry.Backend[vmopv1.VirtualMachine]
 	origins    virtualmachine.Origins
 	grants     virtualmachine.Grants
 	around     virtualmachine.Namespaces
@@ -66,7 +66,7 @@ type sources struct {
 func newKinds(frame *registry.Frame, s sources) (*kinds, error) {
 	k := &kinds{}
 	var err error
-	if k.machines, err = registry.ServeLive(frame, virtualmachine.Kind(s.origins, s.grants, s.around), s.machines); err != nil {
+	if k.machines, err = registry.ServeLive(frame, virtualmachine.Kind(s.origins, s.grants, s.around), registry.Written(s.machines)); err != nil {
 		return nil, err
 	}
 	if k.namespaces, err = registry.ServeLive(frame, vspherenamespace.Kind(s.asked), s.namespaces); err != nil {
@@ -142,7 +142,7 @@ func serve(server *genericapiserver.GenericAPIServer, frame *registry.Frame, v *
 	if err != nil {
 		return nil, err
 	}
-	v.machines.Attach(k.machines.Feed())
+	k.machines.Project(v.machines.Machines())
 	k.availabilityZones.Project(v.zones.AvailabilityZones())
 	k.zones.Project(v.zones.Zones())
 	v.images.Attach(k.images, k.clusterImages)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
 )
@@ -68,7 +69,7 @@ func TestSourceFeedsTheProjection(t *testing.T) {
 	projector := projection.NewProjector(projection.Config{Installation: Installation,
 		Clock: testingclock.NewFakePassiveClock(epoch)})
 	mirror := &recorder{changes: make(chan livestore.Change, 100)}
-	projector.Attach(mirror)
+	projector.Machines().Attach(registry.Into[vmopv1.VirtualMachine]{Mirror: mirror, Prefix: "/virtualmachines"})
 	socket := filepath.Join(t.TempDir(), "s")
 	source := &Source{Machines: 60, Handler: &picture.Picture{Followers: []facts.Follower{projector}}, Clock: testingclock.NewFakePassiveClock(epoch), Socket: socket}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -9,20 +9,17 @@ import (
 	"time"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/klog/v2"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
-	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/registry/projected"
 )
 
 const (
 	// defaultTimeout bounds a write, below the 34 s that the API server gives a request that changes something.
 	defaultTimeout = 30 * time.Second
-	// patience is how long the inventory may take to show a write before the object is read on purpose.
-	patience = time.Second
 	// attempts is how often a write is made for which vCenter says that somebody else was faster, or that a task is
 	// under way.
 	attempts     = 3
@@ -44,7 +41,7 @@ type Refresher interface {
 	Refresh(ctx context.Context, id facts.ID) error
 }
 
-// Backend carries out in vCenter what is written to the live store. Its fields are set before use.
+// Backend carries out in vCenter what is written to virtual machines. Its fields are set before use.
 type Backend struct {
 	Verbs Verbs
 	// Ready says why nothing may be changed now, nil when something may.
@@ -56,30 +53,29 @@ type Backend struct {
 	Timeout time.Duration
 }
 
-var _ livestore.Backend = (*Backend)(nil)
-
-// Create implements livestore.Backend.
-func (b *Backend) Create(_ context.Context, key string, _ runtime.Object) error {
-	return fmt.Errorf("create %s: creating virtual machines is not supported yet: %w", key, failure.Forbidden)
+// Create implements registry.Backend.
+func (b *Backend) Create(_ context.Context, vm *vmopv1.VirtualMachine) error {
+	return fmt.Errorf("create virtual machine %q: creating virtual machines is not supported yet: %w",
+		vm.NamespacedName(), failure.Forbidden)
 }
 
-// Update implements livestore.Backend: it writes the machine's metadata, provided that the machine is still what
-// current was made from.
-func (b *Backend) Update(ctx context.Context, key string, current, desired runtime.Object) error {
+// Update implements registry.Backend: it writes the machine's metadata, provided that the machine is still what current
+// was made from.
+func (b *Backend) Update(ctx context.Context, current, desired *vmopv1.VirtualMachine) error {
 	ctx, cancel := b.bound(ctx)
 	defer cancel()
+	operation := fmt.Sprintf("update virtual machine %q", current.NamespacedName())
 	if err := b.Ready(); err != nil {
-		return fmt.Errorf("update %s: %w", key, err)
-	}
-	state, err := b.find(key, current)
-	if err != nil {
-		return err
-	}
-	operation := fmt.Sprintf("update virtual machine %q", key[len(KeyPrefix):])
-	if err := writable(state, desired.(*vmopv1.VirtualMachine)); err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
-	next, changed, err := record(&state, current.(*vmopv1.VirtualMachine), desired.(*vmopv1.VirtualMachine))
+	state, err := b.find(current)
+	if err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
+	}
+	if err := writable(state, desired); err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
+	}
+	next, changed, err := record(&state, current, desired)
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", operation, err, failure.Invalid)
 	}
@@ -94,7 +90,7 @@ func (b *Backend) Update(ctx context.Context, key string, current, desired runti
 	if err != nil {
 		return fmt.Errorf("%s: %w", operation, vanished(err))
 	}
-	err = b.await(ctx, state.ID, patience, func(s State, found bool) bool {
+	err = b.await(ctx, state.ID, func(s State, found bool) bool {
 		return !found || s.InstanceUUID != next.UID || s.MetadataError != nil ||
 			s.Metadata != nil && s.Metadata.Sequence >= next.Sequence
 	})
@@ -104,26 +100,26 @@ func (b *Backend) Update(ctx context.Context, key string, current, desired runti
 	return nil
 }
 
-// Delete implements livestore.Backend: it powers the machine off and destroys it, provided that its deletion was asked
+// Delete implements registry.Backend: it powers the machine off and destroys it, provided that its deletion was asked
 // for, is allowed, and that the machine is still what current was made from.
-func (b *Backend) Delete(ctx context.Context, key string, current runtime.Object) error {
+func (b *Backend) Delete(ctx context.Context, current *vmopv1.VirtualMachine) error {
 	ctx, cancel := b.bound(ctx)
 	defer cancel()
+	operation := fmt.Sprintf("destroy virtual machine %q", current.NamespacedName())
 	if err := b.Ready(); err != nil {
-		return fmt.Errorf("delete %s: %w", key, err)
+		return fmt.Errorf("%s: %w", operation, err)
 	}
-	state, err := b.find(key, current)
+	state, err := b.find(current)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", operation, err)
 	}
-	operation := fmt.Sprintf("destroy virtual machine %q", key[len(KeyPrefix):])
 	if err := destroyable(state); err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
 	still := func(now facts.Machine) error {
 		// That its folder was detached, say, vCenter does not tell.
-		if known, found := b.Projector.Find(key); !found || known.InstanceUUID != state.InstanceUUID || known.Object == nil ||
-			known.Object.DeletionTimestamp == nil {
+		known, found := b.Projector.Find(current.Namespace, current.Name)
+		if !found || known.InstanceUUID != state.InstanceUUID || known.Object == nil || known.Object.DeletionTimestamp == nil {
 			return fmt.Errorf("its deletion has ended meanwhile: %w", errMoved)
 		}
 		return unmoved(state)(now)
@@ -145,7 +141,7 @@ func (b *Backend) Delete(ctx context.Context, key string, current runtime.Object
 	if err != nil && !errors.Is(err, failure.NotFound) {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
-	err = b.await(ctx, state.ID, patience, func(s State, found bool) bool {
+	err = b.await(ctx, state.ID, func(s State, found bool) bool {
 		return !found || s.InstanceUUID != state.InstanceUUID
 	})
 	if err != nil {
@@ -156,17 +152,13 @@ func (b *Backend) Delete(ctx context.Context, key string, current runtime.Object
 
 // find returns what the Projector knows of the machine, provided that it stands where current does, and that vCenter
 // tells its configuration. Only then is the state the one that current was made from.
-func (b *Backend) find(key string, current runtime.Object) (State, error) {
-	vm, ok := current.(*vmopv1.VirtualMachine)
-	if !ok {
-		return State{}, fmt.Errorf("find %s: a %T is not a virtual machine", key, current)
-	}
-	state, found := b.Projector.Find(key)
-	if !found || state.InstanceUUID != string(vm.UID) || state.Object == nil || !same(state.Object, vm) {
-		return State{}, fmt.Errorf("virtual machine %s has changed: %w", key, failure.Conflict)
+func (b *Backend) find(current *vmopv1.VirtualMachine) (State, error) {
+	state, found := b.Projector.Find(current.Namespace, current.Name)
+	if !found || state.InstanceUUID != string(current.UID) || state.Object == nil || !projected.Same(state.Object, current) {
+		return State{}, fmt.Errorf("it has changed: %w", failure.Conflict)
 	}
 	if state.Recalled {
-		return State{}, fmt.Errorf("virtual machine %s: %w", key, untold())
+		return State{}, untold()
 	}
 	return state, nil
 }
@@ -240,27 +232,17 @@ func tryAgain(ctx context.Context, act func() error) error {
 	}
 }
 
-// await waits until the projection satisfies done. Where that takes longer than grace the machine is read anew.
-func (b *Backend) await(ctx context.Context, id facts.ID, grace time.Duration,
-	done func(State, bool) bool) error {
-	for {
-		wait, stop := ctx, context.CancelFunc(func() {})
-		if b.Refresher != nil {
-			wait, stop = context.WithTimeout(ctx, grace)
+// await waits until the projection satisfies done.
+func (b *Backend) await(ctx context.Context, id facts.ID, done func(State, bool) bool) error {
+	var read func(context.Context)
+	if b.Refresher != nil {
+		read = func(ctx context.Context) {
+			if err := b.Refresher.Refresh(ctx, id); err != nil {
+				b.Logger.V(2).Info("Cannot read a virtual machine after a write", "id", id.Value, "err", err)
+			}
 		}
-		err := b.Projector.Wait(wait, id, done)
-		stop()
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("%w: %w", failure.Timeout, ctx.Err())
-		}
-		if err := b.Refresher.Refresh(ctx, id); err != nil {
-			b.Logger.V(2).Info("Cannot read a virtual machine after a write", "id", id.Value, "err", err)
-		}
-		grace = max(patience, 2*grace)
 	}
+	return b.Projector.shown.Await(ctx, id.Value, read, func() bool { return done(b.Projector.stateOf(id)) })
 }
 
 func (b *Backend) bound(ctx context.Context) (context.Context, context.CancelFunc) {

@@ -55,7 +55,9 @@ func BenchmarkInitial10k(b *testing.B) {
 	for b.Loop() {
 		p := newFed(Config{Clock: testingclock.NewFakePassiveClock(now)})
 		p.Apply(initial(objects...))
-		if got := len(p.objects()); got != 10_000 {
+		all := &recorder{}
+		p.Machines().Attach(into(all))
+		if got := len(all.objects); got != 10_000 {
 			b.Fatalf("%d objects", got)
 		}
 	}
@@ -65,7 +67,7 @@ func BenchmarkOneChangeIn10k(b *testing.B) {
 	p := newFed(Config{Clock: testingclock.NewFakePassiveClock(now)})
 	objects := many(b, 10_000)
 	p.Apply(initial(objects...))
-	p.Attach(&recorder{})
+	p.Machines().Attach(into(&recorder{}))
 	states := []types.VirtualMachinePowerState{types.VirtualMachinePowerStatePoweredOff, types.VirtualMachinePowerStatePoweredOn}
 	i := 0
 	for b.Loop() {

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"time"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -74,10 +73,9 @@ func isNot(conditionType, reason, message string) metav1.Condition {
 	return metav1.Condition{Type: conditionType, Status: metav1.ConditionFalse, Reason: reason, Message: message}
 }
 
-// conditions tells what is true of the machine, without times, sorted by type. What a controller says in overlay stands in place of what is
-// computed, except that a power state in sync is in sync.
-func (v *view) conditions(overlay map[string]metav1.Condition) []metav1.Condition {
-	list := make([]metav1.Condition, 0, 6+len(overlay))
+// conditions tells what is true of the machine, without times, sorted by type.
+func (v *view) conditions() []metav1.Condition {
+	list := make([]metav1.Condition, 0, 6)
 	list = append(list, is(vmopv1.VirtualMachineConditionCreated))
 
 	switch v.live.Guest.Tools {
@@ -97,10 +95,9 @@ func (v *view) conditions(overlay map[string]metav1.Condition) []metav1.Conditio
 		list = append(list, isNot(ConfigurationReadableCondition, ConfigurationUnavailableReason, recalledText))
 	}
 
-	synced := false
 	if v.meta != nil && v.meta.Spec.PowerState != "" {
 		live := apiPowerState(v.live.PowerState)
-		if synced = live == v.meta.Spec.PowerState; synced {
+		if live == v.meta.Spec.PowerState {
 			list = append(list, is(vmopv1.VirtualMachinePowerStateSynced))
 		} else {
 			list = append(list, isNot(vmopv1.VirtualMachinePowerStateSynced, notSyncedReason,
@@ -128,13 +125,6 @@ func (v *view) conditions(overlay map[string]metav1.Condition) []metav1.Conditio
 		list = append(list, isNot(MetadataReadableCondition, MalformedMetadataReason, fmt.Sprintf(malformedRemedyText, v.metaErr)))
 	}
 
-	for conditionType, c := range overlay {
-		if conditionType == vmopv1.VirtualMachinePowerStateSynced && synced {
-			continue
-		}
-		list = slices.DeleteFunc(list, func(o metav1.Condition) bool { return o.Type == conditionType })
-		list = append(list, c)
-	}
 	slices.SortFunc(list, func(a, b metav1.Condition) int { return cmp.Compare(a.Type, b.Type) })
 	return list
 }
@@ -153,21 +143,4 @@ func (v *view) ready() metav1.Condition {
 		return isNot(vmopv1.VirtualMachineReconcileReady, ConfigurationUnavailableReason, untoldText)
 	}
 	return is(vmopv1.VirtualMachineReconcileReady)
-}
-
-// date sets the time of each condition's last transition: the one that it had before where its status did not change. A machine that was never
-// seen before takes the time of its creation, so that a restart of this process makes no news.
-func date(list, before []metav1.Condition, created, now time.Time) {
-	stamp := metav1.NewTime(now.UTC().Truncate(time.Second))
-	if before == nil && !created.IsZero() {
-		stamp = metav1.NewTime(created)
-	}
-	for i := range list {
-		list[i].LastTransitionTime = stamp
-		for j := range before {
-			if before[j].Type == list[i].Type && before[j].Status == list[i].Status {
-				list[i].LastTransitionTime = before[j].LastTransitionTime
-			}
-		}
-	}
 }

@@ -4,7 +4,6 @@ package projection
 
 import (
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	k8stypes "k8s.io/apimachinery/pkg/types"
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
@@ -21,8 +20,6 @@ type known struct {
 
 	meta    *Metadata // nil where there is no record that counts
 	metaErr error
-	// overlay are the conditions that controllers have set, by type.
-	overlay map[string]metav1.Condition
 	// arrives says that it came into the inventory while somebody followed that, and vCenter has not told its configuration
 	// since.
 	arrives bool
@@ -39,11 +36,7 @@ type known struct {
 
 	claim  claim
 	choice int    // which of the claim's names it has
-	key    string // the key of that name, empty while it is not served
-
-	// object is what the mirror has under published.
-	object    *vmopv1.VirtualMachine
-	published string
+	name   string // that name, empty while it is not served
 
 	dirty   bool
 	removed bool
@@ -53,9 +46,6 @@ type known struct {
 // changed.
 type State struct {
 	facts.Machine
-	// Key is the mirror's key, empty while the machine is not served: when it is a template, lies outside of every
-	// namespace or in a detached one.
-	Key string
 	// Installation is the one that writes records here.
 	Installation string
 	// Sequence is the highest that was seen of the machine's record.
@@ -68,7 +58,8 @@ type State struct {
 	MetadataError error
 	// Recalled says that vCenter tells no configuration: who the machine is was told before this process began.
 	Recalled bool
-	// Object is the API object, nil while the machine is not served.
+	// Object is the API object, nil while the machine is not served: when it is a template, lies outside of every
+	// namespace or in a detached one.
 	Object *vmopv1.VirtualMachine
 }
 
@@ -87,7 +78,7 @@ func (m *known) take(live *facts.Live, installation string, surveys surveys) {
 		return
 	}
 	if m.uid != uid {
-		m.overlay, m.void, m.newest, m.wentBack = nil, 0, 0, false
+		m.void, m.newest, m.wentBack = 0, 0, false
 	}
 	m.uid, m.meta, m.metaErr = uid, nil, nil
 	switch record := live.Record; {

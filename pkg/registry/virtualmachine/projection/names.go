@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"slices"
 
+	k8stypes "k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/openpacific/pacific/pkg/facts"
@@ -64,72 +65,64 @@ func (c *claim) compare(other *claim) int {
 // is kept up to date change by change: a machine waits for each name that it would rather have, and a better one that
 // comes later displaces the holder.
 type allotment struct {
-	names map[string]*allotted
+	holders map[k8stypes.NamespacedName]*known
+	waiting map[k8stypes.NamespacedName][]*known
 	// changed is called for each machine that got, lost or changed its name.
 	changed func(*known)
 }
 
-type allotted struct {
-	holder  *known
-	waiting []*known
+// choose is the i-th choice with its namespace.
+func (c *claim) choose(i int) k8stypes.NamespacedName {
+	return k8stypes.NamespacedName{Namespace: c.namespace, Name: c.name(i)}
 }
-
-// Key is the mirror's key of the machine that is served under a name.
-func Key(namespace, name string) string { return KeyPrefix + namespace + "/" + name }
 
 // enter gives a name to a machine whose claim is set, displacing others where it comes before them.
 func (a *allotment) enter(m *known) {
 	for choice := 0; ; choice++ {
-		k := Key(m.claim.namespace, m.claim.name(choice))
-		n := a.names[k]
-		if n == nil {
-			n = &allotted{}
-			a.names[k] = n
-		}
-		if n.holder == nil {
-			n.holder = m
-			a.assign(m, choice, k)
+		k := m.claim.choose(choice)
+		holder := a.holders[k]
+		if holder == nil {
+			a.holders[k] = m
+			a.assign(m, choice, k.Name)
 			return
 		}
-		if m.claim.compare(&n.holder.claim) < 0 {
-			displaced := n.holder
-			n.holder = m
-			a.assign(m, choice, k)
-			m, choice = displaced, displaced.choice
+		if m.claim.compare(&holder.claim) < 0 {
+			a.holders[k] = m
+			a.assign(m, choice, k.Name)
+			m, choice = holder, holder.choice
 		}
-		n.waiting = append(n.waiting, m)
+		a.waiting[k] = append(a.waiting[k], m)
 	}
 }
 
 // leave takes the name from a machine and lets those who waited for it move up.
 func (a *allotment) leave(m *known) {
 	a.withdraw(m, m.choice)
-	freed := m.key
+	freed := k8stypes.NamespacedName{Namespace: m.claim.namespace, Name: m.name}
 	a.assign(m, 0, "")
-	for freed != "" {
-		n := a.names[freed]
-		n.holder = nil
-		if len(n.waiting) == 0 {
-			delete(a.names, freed)
+	for freed.Name != "" {
+		waiting := a.waiting[freed]
+		if len(waiting) == 0 {
+			delete(a.holders, freed)
 			return
 		}
-		best := n.waiting[0]
-		for _, w := range n.waiting[1:] {
+		best := waiting[0]
+		for _, w := range waiting[1:] {
 			if w.claim.compare(&best.claim) < 0 {
 				best = w
 			}
 		}
 		choice := 0
-		for Key(best.claim.namespace, best.claim.name(choice)) != freed {
+		for best.claim.choose(choice) != freed {
 			choice++
 		}
 		// It no longer waits for this name, nor for those that it likes less, and frees the one that it had.
 		for i := choice; i < best.choice; i++ {
 			a.unwait(best, i)
 		}
-		next := best.key
-		n.holder = best
-		a.assign(best, choice, freed)
+		next := k8stypes.NamespacedName{Namespace: best.claim.namespace, Name: best.name}
+		a.holders[freed] = best
+		a.assign(best, choice, freed.Name)
 		freed = next
 	}
 }
@@ -141,11 +134,14 @@ func (a *allotment) withdraw(m *known, choices int) {
 }
 
 func (a *allotment) unwait(m *known, choice int) {
-	n := a.names[Key(m.claim.namespace, m.claim.name(choice))]
-	n.waiting = slices.DeleteFunc(n.waiting, func(w *known) bool { return w == m })
+	k := m.claim.choose(choice)
+	rest := slices.DeleteFunc(a.waiting[k], func(w *known) bool { return w == m })
+	if a.waiting[k] = rest; len(rest) == 0 {
+		delete(a.waiting, k)
+	}
 }
 
-func (a *allotment) assign(m *known, choice int, k string) {
-	m.choice, m.key = choice, k
+func (a *allotment) assign(m *known, choice int, name string) {
+	m.choice, m.name = choice, name
 	a.changed(m)
 }

@@ -18,12 +18,8 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 )
 
-const (
-	// ZoneLabel carries the zone in which the machine runs, where the user has set no other value.
-	ZoneLabel = corev1.LabelTopologyZone
-	// KeyPrefix begins every key of the mirror.
-	KeyPrefix = "/virtualmachines/"
-)
+// ZoneLabel carries the zone in which the machine runs, where the user has set no other value.
+const ZoneLabel = corev1.LabelTopologyZone
 
 // view is all that an object is made of.
 type view struct {

@@ -88,7 +88,7 @@ func changed(objects ...inventory.Object) inventory.Update {
 func newTestProjector() (*fed, *recorder) {
 	p := newFed(Config{Clock: testingclock.NewFakePassiveClock(now)})
 	r := &recorder{}
-	p.Attach(r)
+	p.Machines().Attach(into(r))
 	return p, r
 }
 

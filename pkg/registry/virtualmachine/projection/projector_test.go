@@ -21,8 +21,17 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/namespace"
+	"github.com/openpacific/pacific/pkg/registry"
+	"github.com/openpacific/pacific/pkg/registry/projected"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 )
+
+const keyPrefix = "/virtualmachines/"
+
+// into shows machines to a recorder under the keys that they have in a store.
+func into(r *recorder) projected.Sink[vmopv1.VirtualMachine] {
+	return registry.Into[vmopv1.VirtualMachine]{Mirror: r, Prefix: strings.TrimSuffix(keyPrefix, "/")}
+}
 
 // recorder is a Mirror that notes what it is told, a line per change.
 type recorder struct {
@@ -42,19 +51,19 @@ func (r *recorder) Apply(changes []livestore.Change) {
 	for _, c := range changes {
 		if c.Object == nil {
 			delete(r.objects, c.Key)
-			r.log = append(r.log, "- "+strings.TrimPrefix(c.Key, KeyPrefix))
+			r.log = append(r.log, "- "+strings.TrimPrefix(c.Key, keyPrefix))
 			continue
 		}
 		o := c.Object.(*vmopv1.VirtualMachine)
 		r.objects[c.Key] = o
-		r.log = append(r.log, fmt.Sprintf("+ %s %s", strings.TrimPrefix(c.Key, KeyPrefix), o.UID))
+		r.log = append(r.log, fmt.Sprintf("+ %s %s", strings.TrimPrefix(c.Key, keyPrefix), o.UID))
 	}
 }
 
 func (r *recorder) keys() []string {
 	var keys []string
 	for k := range r.objects {
-		keys = append(keys, strings.TrimPrefix(k, KeyPrefix))
+		keys = append(keys, strings.TrimPrefix(k, keyPrefix))
 	}
 	slices.Sort(keys)
 	return keys
@@ -135,7 +144,7 @@ func TestChanges(t *testing.T) {
 	}
 	second := &recorder{}
 	p.Apply(inventory.Update{NamespacesFolder: ref(TypeFolder, "root")})
-	p.Attach(second)
+	p.Machines().Attach(into(second))
 	if diff := cmp.Diff(mirror.objects, second.objects); diff != "" {
 		t.Errorf("a mirror attached late has something else (-first +second):\n%s", diff)
 	}
@@ -156,10 +165,10 @@ func TestClash(t *testing.T) {
 	if diff := cmp.Diff(want, mirror.keys()); diff != "" {
 		t.Fatalf("(-want +got):\n%s", diff)
 	}
-	if o := mirror.objects[KeyPrefix+"team-a/web"]; o.UID != "uid-vm-2" {
+	if o := mirror.objects[keyPrefix+"team-a/web"]; o.UID != "uid-vm-2" {
 		t.Errorf("the managed machine should have the name, but %s has", o.UID)
 	}
-	o := mirror.objects[KeyPrefix+"team-a/"+slug("web", "vm-1")]
+	o := mirror.objects[keyPrefix+"team-a/"+slug("web", "vm-1")]
 	i := slices.IndexFunc(o.Status.Conditions, func(c metav1.Condition) bool { return c.Type == NameUniqueCondition })
 	if i < 0 || o.Status.Conditions[i].Status != "False" || !strings.Contains(o.Status.Conditions[i].Message, `"web"`) {
 		t.Errorf("no condition that says so: %+v", o.Status.Conditions)
@@ -233,7 +242,7 @@ func TestConditionTimesAndOverlay(t *testing.T) {
 	p, mirror := newTestProjector()
 	p.Apply(initial(vm("vm-1", "web", "a")))
 	at := func(conditionType string) (metav1.ConditionStatus, time.Time) {
-		for _, c := range mirror.objects[KeyPrefix+"team-a/web"].Status.Conditions {
+		for _, c := range mirror.objects[keyPrefix+"team-a/web"].Status.Conditions {
 			if c.Type == conditionType {
 				return c.Status, c.LastTransitionTime.Time
 			}
@@ -253,11 +262,11 @@ func TestConditionTimesAndOverlay(t *testing.T) {
 
 	mirror.take()
 	failed := metav1.Condition{Type: vmopv1.VirtualMachinePowerStateSynced, Status: "False", Reason: "PowerOnFailed", Message: "no host"}
-	p.SetCondition(Key("team-a", "web"), "uid-vm-1", failed)
-	p.SetCondition(Key("team-a", "web"), "uid-vm-1", failed)
+	p.SetCondition("team-a", "web", "uid-vm-1", failed)
+	p.SetCondition("team-a", "web", "uid-vm-1", failed)
 	expect("overlay", vmopv1.VirtualMachinePowerStateSynced, "False", now)
-	p.ClearCondition(Key("team-a", "web"), "uid-vm-1", vmopv1.VirtualMachinePowerStateSynced)
-	p.ClearCondition(Key("team-a", "web"), "uid-vm-1", vmopv1.VirtualMachinePowerStateSynced)
+	p.ClearCondition("team-a", "web", "uid-vm-1", vmopv1.VirtualMachinePowerStateSynced)
+	p.ClearCondition("team-a", "web", "uid-vm-1", vmopv1.VirtualMachinePowerStateSynced)
 	expect("overlay cleared", vmopv1.VirtualMachinePowerStateSynced, "", time.Time{})
 	if diff := cmp.Diff([]string{"+ team-a/web uid-vm-1", "+ team-a/web uid-vm-1"}, mirror.take()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -76,8 +76,8 @@ func (p *Projector) note(m *known) {
 		return
 	case m.recalled != nil:
 		who = *m.recalled
-	case m.key != "":
-		who.Name = m.claim.name(m.choice)
+	case m.name != "":
+		who.Name = m.name
 	}
 	p.memory.Note(id, m.live.Place.Folder, who)
 }
@@ -105,7 +105,7 @@ func untold() error {
 func (p *Projector) Told(namespace, name string, uid k8stypes.UID) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if m := p.served(Key(namespace, name), uid); m != nil && m.recalled != nil {
+	if m := p.served(namespace, name, uid); m != nil && m.recalled != nil {
 		return untold()
 	}
 	return nil

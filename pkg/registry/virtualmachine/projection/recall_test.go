@@ -34,7 +34,7 @@ func newMemory() *identity.Memory {
 func restarted(memory Memory) (*fed, *recorder) {
 	p := newFed(Config{Clock: testingclock.NewFakePassiveClock(now), Memory: memory})
 	r := &recorder{}
-	p.Attach(r)
+	p.Machines().Attach(into(r))
 	return p, r
 }
 
@@ -104,7 +104,7 @@ func TestWhoIsRememberedIsServed(t *testing.T) {
 	after.Apply(changed(objects...))
 	var told []string
 	for key, object := range want {
-		told = append(told, "+ "+strings.TrimPrefix(key, KeyPrefix)+" "+string(object.UID))
+		told = append(told, "+ "+strings.TrimPrefix(key, keyPrefix)+" "+string(object.UID))
 	}
 	slices.Sort(told)
 	if diff := cmp.Diff(told, mirror.take()); diff != "" {

@@ -103,12 +103,12 @@ func (m *known) home() bool {
 	return place.Folder == m.meta.Folder && (!place.Detached || m.meta.Created)
 }
 
-// Withdraw ends the deletion of the machine that is served under a key, if it is the one of that uid: it does not count
+// Withdraw ends the deletion of the machine that is served under a name, if it is the one of that uid: it does not count
 // any more.
-func (p *Projector) Withdraw(key string, uid k8stypes.UID) {
+func (p *Projector) Withdraw(namespace, name string, uid k8stypes.UID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	m := p.served(key, uid)
+	m := p.served(namespace, name, uid)
 	if m == nil || m.meta == nil || m.meta.Deletion.IsZero() {
 		return
 	}

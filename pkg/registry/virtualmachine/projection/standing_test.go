@@ -50,7 +50,7 @@ func show(p *Projector, r *recorder) counting {
 		if o.UID != "uid-vm-1" {
 			continue
 		}
-		c.Served = strings.TrimPrefix(key, KeyPrefix)
+		c.Served = strings.TrimPrefix(key, keyPrefix)
 		c.Deleting = o.DeletionTimestamp != nil
 		c.Held = len(o.Finalizers) == 2
 		c.Owned = len(o.OwnerReferences) == 1
@@ -125,8 +125,8 @@ func TestARecordCountsWhereItWasWritten(t *testing.T) {
 			{"with", func(p *fed) { p.SetNames(namespace.Names{Granted: map[string]string{"a": "team-a"}}) }, all},
 		},
 		"called off": {
-			{"for another", func(p *fed) { p.Withdraw(Key("team-a", "web"), "uid-vm-2") }, all},
-			{"for it", func(p *fed) { p.Withdraw(Key("team-a", "web"), "uid-vm-1") }, over},
+			{"for another", func(p *fed) { p.Withdraw("team-a", "web", "uid-vm-2") }, all},
+			{"for it", func(p *fed) { p.Withdraw("team-a", "web", "uid-vm-1") }, over},
 			{"asked for again", apply(changed(here(again))), all},
 		},
 		"forgotten": {
@@ -162,10 +162,10 @@ func TestARecordCountsWhereItWasWritten(t *testing.T) {
 func TestWhatIsWrittenElsewhereIsWrittenThere(t *testing.T) {
 	p, mirror := newTestProjector()
 	p.Apply(initial(vm("vm-1", "web", "b", pathMetadata, encoded(t, asked(func(m *Metadata) { m.Created = true })))))
-	current := mirror.objects[Key("team-b", "web")]
+	current := mirror.objects[keyPrefix+"team-b/web"]
 	desired := current.DeepCopy()
 	desired.Labels = map[string]string{"app": "web"}
-	state, _ := p.Find(Key("team-b", "web"))
+	state, _ := p.Find("team-b", "web")
 	next, changed, err := record(&state, current, desired)
 	if err != nil || !changed {
 		t.Fatalf("changed %t, %v", changed, err)
@@ -191,8 +191,8 @@ func TestARecordThatWentBack(t *testing.T) {
 	alive := func(m *Metadata) { m.Deletion = time.Time{} }
 	type seen struct{ Deleting, Owned, WentBack, Condition bool }
 	look := func(p *fed, r *recorder) seen {
-		state, found := p.Find(Key("team-a", "web"))
-		o := r.objects[Key("team-a", "web")]
+		state, found := p.Find("team-a", "web")
+		o := r.objects[keyPrefix+"team-a/web"]
 		if !found || o == nil {
 			t.Fatalf("it is not served; there is %v", r.keys())
 		}
@@ -217,10 +217,10 @@ func TestARecordThatWentBack(t *testing.T) {
 				t.Errorf("gone back (-want +got):\n%s", diff)
 			}
 			// Any write of a user's decides, by what is shown.
-			current := mirror.objects[Key("team-a", "web")]
+			current := mirror.objects[keyPrefix+"team-a/web"]
 			desired := current.DeepCopy()
 			desired.Labels = map[string]string{"seen": "yes"}
-			state, _ := p.Find(Key("team-a", "web"))
+			state, _ := p.Find("team-a", "web")
 			next, written, err := record(&state, current, desired)
 			if err != nil || !written || next.Sequence != 6 || !next.Deletion.IsZero() || len(next.OwnerReferences) > 0 {
 				t.Fatalf("written %t, %v: %+v", written, err, next)
@@ -248,7 +248,7 @@ func TestAnotherInstallationsMachine(t *testing.T) {
 	theirs.Labels = map[string]string{"app": "theirs"}
 	theirs.Annotations = map[string]string{vsphere.ReclaimPolicyAnnotation: vsphere.ReclaimDelete}
 	p.Apply(initial(vm("vm-1", "web", "a", pathMetadata, encoded(t, theirs))))
-	o := mirror.objects[Key("team-a", "web")]
+	o := mirror.objects[keyPrefix+"team-a/web"]
 	if o == nil || o.Labels["app"] != "" || len(o.Annotations)+len(o.OwnerReferences) > 0 || o.DeletionTimestamp != nil ||
 		len(o.Finalizers) != 1 {
 		t.Fatalf("served as %+v", o)
@@ -268,7 +268,7 @@ func TestAnotherInstallationsMachine(t *testing.T) {
 	if len(p.Withdrawn()) > 0 {
 		t.Error("their deletion is to be withdrawn")
 	}
-	state, _ := p.Find(Key("team-a", "web"))
+	state, _ := p.Find("team-a", "web")
 	desired := o.DeepCopy()
 	for annotation, want := range map[string]bool{"": false, "ours": false, "theirs": true} {
 		desired.Annotations = map[string]string{vsphere.TakeOverAnnotation: annotation}

@@ -32,6 +32,7 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
@@ -109,14 +110,14 @@ func serveWith(t *testing.T, v *vcentertest.VCenter, memory projection.Memory) *
 		NewFunc:        func() runtime.Object { return &vmopv1.VirtualMachine{} },
 		NewListFunc:    func() runtime.Object { return &vmopv1.VirtualMachineList{} },
 		ResourcePrefix: "/virtualmachines",
-		Backend:        s.backend,
+		Backend:        registry.Written(s.backend),
 		Sequence:       livestore.NewSequence(uint64(time.Now().Unix())),
 		IsConflict:     func(err error) bool { return errors.Is(err, failure.Conflict) },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.projector.Attach(s.store)
+	s.projector.Machines().Attach(registry.Into[vmopv1.VirtualMachine]{Mirror: s.store, Prefix: "/virtualmachines"})
 
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -301,7 +302,8 @@ func TestEveryPathIsAnswered(t *testing.T) {
 
 func state(t *testing.T, s *server, name string) projection.State {
 	t.Helper()
-	st, found := s.projector.Find("/virtualmachines/" + name)
+	namespace, rest, _ := strings.Cut(name, "/")
+	st, found := s.projector.Find(namespace, rest)
 	if !found {
 		t.Fatalf("the projector does not know %s", name)
 	}
@@ -490,7 +492,7 @@ func TestStaleVersionIsRefusedAndTriedAgain(t *testing.T) {
 	current := s.get("team-a/web-1")
 	desired := current.DeepCopy()
 	desired.Labels["app"] = "other"
-	if err := s.backend.Update(ctx, "/virtualmachines/team-a/web-1", current, desired); !errors.Is(err, failure.Conflict) {
+	if err := s.backend.Update(ctx, current, desired); !errors.Is(err, failure.Conflict) {
 		t.Errorf("error %v, want a conflict", err)
 	}
 	v.ClearFaults()
@@ -501,7 +503,7 @@ func TestStaleVersionIsRefusedAndTriedAgain(t *testing.T) {
 	tasks := s.writer.started()
 	stale := current.DeepCopy()
 	stale.Labels["app"] = "never"
-	if err := s.backend.Update(t.Context(), "/virtualmachines/team-a/web-1", stale, desired); !errors.Is(err, failure.Conflict) {
+	if err := s.backend.Update(t.Context(), stale, desired); !errors.Is(err, failure.Conflict) {
 		t.Errorf("error %v, want a conflict", err)
 	}
 	if s.writer.started() != tasks {
@@ -540,7 +542,7 @@ func TestDeleteDestroysARunningMachine(t *testing.T) {
 	if _, err := s.update("team-a/web-1", func(*vmopv1.VirtualMachine) {}); !storage.IsNotFound(err) && !apierrors.IsNotFound(err) {
 		t.Errorf("an update of what is gone: %v", err)
 	}
-	if err := s.backend.Create(t.Context(), "/virtualmachines/team-a/new", &vmopv1.VirtualMachine{}); !errors.Is(err, failure.Forbidden) {
+	if err := s.backend.Create(t.Context(), &vmopv1.VirtualMachine{}); !errors.Is(err, failure.Forbidden) {
 		t.Errorf("create: %v", err)
 	}
 }
@@ -574,10 +576,10 @@ func TestVCenterHasTheLastWord(t *testing.T) {
 			record := a.option(vm, facts.RecordKey)
 			desired := current.DeepCopy()
 			desired.Labels = map[string]string{"app": "web"}
-			if err := s.backend.Update(t.Context(), "/virtualmachines/team-a/web-1", current, desired); !errors.Is(err, failure.Conflict) {
+			if err := s.backend.Update(t.Context(), current, desired); !errors.Is(err, failure.Conflict) {
 				t.Errorf("a label: %v", err)
 			}
-			if err := s.backend.Delete(t.Context(), "/virtualmachines/team-a/web-1", current); !errors.Is(err, failure.Conflict) {
+			if err := s.backend.Delete(t.Context(), current); !errors.Is(err, failure.Conflict) {
 				t.Errorf("a deletion: %v", err)
 			}
 			if got := a.option(vm, facts.RecordKey); got != record {
@@ -640,7 +642,7 @@ func TestADeletionEndsWhileItIsCarriedOut(t *testing.T) {
 			s.picture.SetDetached(map[string]bool{folder: true})
 		},
 		"it is withdrawn": func(s *server, vm *vmopv1.VirtualMachine, _ string) {
-			s.projector.Withdraw(projection.Key("team-a", "web-1"), vm.UID)
+			s.projector.Withdraw("team-a", "web-1", vm.UID)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -651,7 +653,7 @@ func TestADeletionEndsWhileItIsCarriedOut(t *testing.T) {
 			s.askDeletion("team-a/web-1")
 			vm, current := a.vm("team-a/web-1"), s.get("team-a/web-1")
 			s.backend.Verbs = poweringOff{s.verbs, func() { end(s, current, a.folder("team-a").Reference().Value) }}
-			if err := s.backend.Delete(t.Context(), projection.Key("team-a", "web-1"), current); !errors.Is(err, failure.Conflict) {
+			if err := s.backend.Delete(t.Context(), current); !errors.Is(err, failure.Conflict) {
 				t.Errorf("it is to stay: %v", err)
 			}
 			if state, err := vm.PowerState(t.Context()); err != nil || state != types.VirtualMachinePowerStatePoweredOff {

@@ -39,8 +39,8 @@ func TestNothingIsDoneWithoutAReignOrAnInventory(t *testing.T) {
 		verbs := &vcmachine.Verbs{Writer: writer, Root: s.projector.NamespacesFolder}
 		s.backend.Verbs, s.backend.Ready = verbs, writer.Ready
 		for verb, act := range map[string]func() error{
-			"update":   func() error { return s.backend.Update(t.Context(), "/virtualmachines/team-a/web-1", current, desired) },
-			"delete":   func() error { return s.backend.Delete(t.Context(), "/virtualmachines/team-a/web-1", current) },
+			"update":   func() error { return s.backend.Update(t.Context(), current, desired) },
+			"delete":   func() error { return s.backend.Delete(t.Context(), current) },
 			"on":       func() error { return verbs.PowerOn(t.Context(), id, wanted) },
 			"off":      func() error { return verbs.PowerOff(t.Context(), id, wanted) },
 			"suspend":  func() error { return verbs.Suspend(t.Context(), id, wanted) },
