@@ -119,6 +119,35 @@ func TestNoKindKnowsAnother(t *testing.T) {
 	}
 }
 
+// TestNoKindHoldsAStore keeps what is the frame's out of the kinds: an informer is the one thing that a controller has still.
+func TestNoKindHoldsAStore(t *testing.T) {
+	const frame = module + "pkg/registry"
+	forbidden := []string{module + "pkg/livestore", "k8s.io/apiserver/pkg/storage", "k8s.io/apiserver/pkg/registry"}
+	output, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`,
+		"./pkg/registry/...", "./pkg/vcenter/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	kinds := 0
+	for line := range strings.Lines(string(output)) {
+		fields := strings.Fields(line)
+		if importer := fields[0]; importer == frame || strings.HasPrefix(importer, frame+"/kindtest") {
+			continue
+		}
+		kinds++
+		for _, path := range fields[1:] {
+			for _, prefix := range forbidden {
+				if strings.HasPrefix(path, prefix) {
+					t.Errorf("%s imports %s: stores, keys and what is attached to them are the frame's", fields[0], path)
+				}
+			}
+		}
+	}
+	if kinds < 5 {
+		t.Errorf("go list found %d packages that are to be held to this", kinds)
+	}
+}
+
 // sameTree says whether a package lies in the tree that a pattern names: a
 // rule against our own packages does not mean the ruled ones.
 func sameTree(path, pattern string) bool {

@@ -55,7 +55,7 @@ type sources struct {
 	origins    virtualmachine.Origins
 	grants     virtualmachine.Grants
 	around     virtualmachine.Namespaces
-	namespaces livestore.Backend
+	namespaces registry.Backend[vspherev1.Namespace]
 	asked      vspherenamespace.Asked
 	access     topology.Access
 	// libraries says what of vCenter's content libraries cannot be read now.
@@ -69,7 +69,7 @@ func newKinds(frame *registry.Frame, s sources) (*kinds, error) {
 	if k.machines, err = registry.ServeLive(frame, virtualmachine.Kind(s.origins, s.grants, s.around), registry.Written(s.machines)); err != nil {
 		return nil, err
 	}
-	if k.namespaces, err = registry.ServeLive(frame, vspherenamespace.Kind(s.asked), s.namespaces); err != nil {
+	if k.namespaces, err = registry.ServeLive(frame, vspherenamespace.Kind(s.asked), registry.Written(s.namespaces)); err != nil {
 		return nil, err
 	}
 	if k.availabilityZones, err = registry.ServeReadOnly(frame, topology.AvailabilityZones(s.access)); err != nil {
@@ -123,7 +123,7 @@ func newNamespaceBackend(v *site, records *ledger.Ledger, folders *namespacecont
 
 // serve has a server serve the kinds of a site.
 func serve(server *genericapiserver.GenericAPIServer, frame *registry.Frame, v *site, c *cluster, reviewer *access.Reviewer,
-	config *genericapiserver.RecommendedConfig, namespaces livestore.Backend, records *ledger.Ledger, logger klog.Logger) (*kinds, error) {
+	config *genericapiserver.RecommendedConfig, namespaces *vnsvcenter.Backend, records *ledger.Ledger, logger klog.Logger) (*kinds, error) {
 	frame.Counts = config.StorageObjectCountTracker
 	k, err := newKinds(frame, sources{
 		machines: &vmprojection.Backend{
@@ -146,7 +146,9 @@ func serve(server *genericapiserver.GenericAPIServer, frame *registry.Frame, v *
 	k.availabilityZones.Project(v.zones.AvailabilityZones())
 	k.zones.Project(v.zones.Zones())
 	v.images.Attach(k.images, k.clusterImages)
-	v.namespaces.Attach(registry.Tee(k.namespaces.Feed(), v.zones.Namespaces(), v.images))
+	k.namespaces.Project(v.shownNamespaces)
+	v.shownNamespaces.Attach(v.zones.Namespaces())
+	v.shownNamespaces.Attach(v.images)
 	k.reigning = []task{(&virtualmachineclass.Controller{
 		Given: k.namespaces.Inside().ListerWatcher(), Classes: k.classes.Inside(), Namespaces: coreNamespaces{c.client.CoreV1()},
 		Notes: notes{&ledger.Documents{Ledger: records, Kind: "virtualmachineclasses"}}, Logger: logger.WithName("virtualmachineclasses"),

@@ -57,23 +57,6 @@ func (f *Feed) Apply(changes []livestore.Change) {
 	}
 }
 
-// Tee hands what it takes to several mirrors, one after the other.
-func Tee(mirrors ...livestore.Mirror) livestore.Mirror { return tee(mirrors) }
-
-type tee []livestore.Mirror
-
-func (t tee) Replace(objects map[string]runtime.Object) {
-	for _, mirror := range t {
-		mirror.Replace(objects)
-	}
-}
-
-func (t tee) Apply(changes []livestore.Change) {
-	for _, mirror := range t {
-		mirror.Apply(changes)
-	}
-}
-
 func (f *Feed) open() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -3,6 +3,7 @@
 package virtualmachineimage
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -10,13 +11,12 @@ import (
 	"github.com/google/uuid"
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 
 	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
-	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/registry/projected"
 )
 
 // Shown is where objects of a kind are shown; a registry.Resource is.
@@ -27,7 +27,7 @@ type Shown[T any] interface {
 }
 
 // Projection makes images of the items of content libraries, where those are given. It is told of the libraries by
-// SetLibraries, and of the vSphere Namespaces as a mirror of them, as their store is. Its methods may be called from any
+// SetLibraries, and of the vSphere Namespaces as they are shown. Its methods may be called from any
 // goroutine. Everywhere and Clock are set before use.
 type Projection struct {
 	// Everywhere are the names of the content libraries that count as given to all.
@@ -43,14 +43,14 @@ type Projection struct {
 	made map[*facts.Library][]*image
 	// ready are the conditions of the images, by the ids of their items.
 	ready map[string]metav1.Condition
-	// namespaces are by key. Nil: they are not known yet.
+	// namespaces are by name. Nil: they are not known yet.
 	namespaces map[string]*place
 	cluster    place
 	// begun says that all images were shown once.
 	begun bool
 }
 
-var _ livestore.Mirror = (*Projection)(nil)
+var _ projected.Sink[vspherev1.Namespace] = (*Projection)(nil)
 
 // place is where images show: a namespace, or the whole cluster.
 type place struct {
@@ -143,50 +143,53 @@ func (p *Projection) imagesOf(library *facts.Library) []*image {
 }
 
 // Replace takes all vSphere Namespaces.
-func (p *Projection) Replace(objects map[string]runtime.Object) {
+func (p *Projection) Replace(objects iter.Seq[*vspherev1.Namespace]) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, key := range slices.Sorted(maps.Keys(p.namespaces)) {
-		if _, there := objects[key]; !there {
-			p.change(key, nil)
+	there := map[string]*vspherev1.Namespace{}
+	for namespace := range objects {
+		there[namespace.Name] = namespace
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.namespaces)) {
+		if there[name] == nil {
+			p.change(name, nil)
 		}
 	}
 	if p.namespaces == nil {
-		p.namespaces = make(map[string]*place, len(objects))
+		p.namespaces = make(map[string]*place, len(there))
 	}
-	for _, key := range slices.Sorted(maps.Keys(objects)) {
-		p.change(key, objects[key])
+	for _, name := range slices.Sorted(maps.Keys(there)) {
+		p.change(name, there[name])
 	}
 	p.begin()
 }
 
 // Apply takes the vSphere Namespaces that changed. Most changes are of their usage, which is nothing to images.
-func (p *Projection) Apply(changes []livestore.Change) {
+func (p *Projection) Apply(changes []projected.Change[vspherev1.Namespace]) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.namespaces == nil {
 		return // Replace comes first
 	}
 	for _, change := range changes {
-		p.change(change.Key, change.Object)
+		p.change(change.Name, change.Object)
 	}
 }
 
 // change takes a vSphere Namespace, nil for one that is gone.
-func (p *Projection) change(key string, object runtime.Object) {
-	before := p.namespaces[key]
-	namespace, ok := object.(*vspherev1.Namespace)
-	if before != nil && (!ok || before.uid != string(namespace.UID)) {
+func (p *Projection) change(name string, namespace *vspherev1.Namespace) {
+	before := p.namespaces[name]
+	if before != nil && (namespace == nil || before.uid != string(namespace.UID)) {
 		before.given = nil
 		p.show(before)
-		delete(p.namespaces, key)
+		delete(p.namespaces, name)
 		before = nil
 	}
 	switch {
-	case !ok:
+	case namespace == nil:
 	case before == nil:
 		at := &place{namespace: namespace.Name, uid: string(namespace.UID), given: namespace.Spec.ContentLibraries}
-		p.namespaces[key] = at
+		p.namespaces[name] = at
 		p.show(at)
 	case !slices.Equal(before.given, namespace.Spec.ContentLibraries):
 		before.given = namespace.Spec.ContentLibraries

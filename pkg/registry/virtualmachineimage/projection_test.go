@@ -3,6 +3,7 @@
 package virtualmachineimage_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,13 +13,12 @@ import (
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5/common"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	testingclock "k8s.io/utils/clock/testing"
 
 	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
-	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/registry/projected"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachineimage"
 )
 
@@ -97,15 +97,11 @@ func vns(name, uid string, libraries ...string) *vspherev1.Namespace {
 }
 
 func (w *world) namespaces(all ...*vspherev1.Namespace) {
-	objects := map[string]runtime.Object{}
-	for _, namespace := range all {
-		objects["/namespaces/"+namespace.Name] = namespace
-	}
-	w.Replace(objects)
+	w.Replace(slices.Values(all))
 }
 
 func (w *world) changed(namespace *vspherev1.Namespace) {
-	w.Apply([]livestore.Change{{Key: "/namespaces/" + namespace.Name, Object: namespace}})
+	w.Apply([]projected.Change[vspherev1.Namespace]{{Name: namespace.Name, Object: namespace}})
 }
 
 func expect(t *testing.T, what string, want, got []string) {
@@ -155,7 +151,7 @@ func TestImagesShowWhereTheyAreGiven(t *testing.T) {
 	}
 	w.namespaces(vns("team-b", "2", "everybody's"))
 	expect(t, "gone", []string{"hide team-a/" + one, "hide team-a/" + two}, w.images.news())
-	w.Apply([]livestore.Change{{Key: "/namespaces/team-b"}})
+	w.Apply([]projected.Change[vspherev1.Namespace]{{Name: "team-b"}})
 	if len(w.images.shown) != 0 || w.Given("everybody's") != true || w.Given("ours") {
 		t.Errorf("left: %v", w.images.shown)
 	}

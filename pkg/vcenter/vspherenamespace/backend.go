@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -15,14 +14,12 @@ import (
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/types"
 	"k8s.io/apimachinery/pkg/api/equality"
-	"k8s.io/apimachinery/pkg/runtime"
 	k8stypes "k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
-	"github.com/openpacific/pacific/pkg/livestore"
 )
 
 // defaultTimeout bounds a write, below the 34 s that the API server gives a
@@ -103,8 +100,6 @@ type Backend struct {
 	turns  turns
 }
 
-var _ livestore.Backend = (*Backend)(nil)
-
 // Restore reads the records and shows them. It must have returned before anything
 // is served. instance is vCenter's own uuid.
 func (b *Backend) Restore(ctx context.Context, instance string) error {
@@ -126,14 +121,10 @@ func (b *Backend) Restore(ctx context.Context, instance string) error {
 	return nil
 }
 
-// Create implements livestore.Backend.
-func (b *Backend) Create(ctx context.Context, key string, obj runtime.Object) error {
+// Create implements registry.Backend.
+func (b *Backend) Create(ctx context.Context, object *v1alpha1.Namespace) error {
 	ctx, cancel := b.bound(ctx)
 	defer cancel()
-	object, ok := obj.(*v1alpha1.Namespace)
-	if !ok {
-		return fmt.Errorf("create %s: a %T is no vSphere Namespace", key, obj)
-	}
 	operation := fmt.Sprintf("create vSphere Namespace %q", object.Name)
 	if err := b.Writer.Ready(); err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
@@ -210,11 +201,10 @@ func (b *Backend) untouched(uid k8stypes.UID) bool {
 	return true
 }
 
-// Update implements livestore.Backend.
-func (b *Backend) Update(ctx context.Context, key string, current, desired runtime.Object) error {
+// Update implements registry.Backend.
+func (b *Backend) Update(ctx context.Context, before, object *v1alpha1.Namespace) error {
 	ctx, cancel := b.bound(ctx)
 	defer cancel()
-	before, object := current.(*v1alpha1.Namespace), desired.(*v1alpha1.Namespace)
 	operation := fmt.Sprintf("update vSphere Namespace %q", before.Name)
 	if err := b.Writer.Ready(); err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
@@ -232,7 +222,7 @@ func (b *Backend) Update(ctx context.Context, key string, current, desired runti
 		}
 	}
 	var previous *Record
-	err := b.change(ctx, key, before, func(s state) (*Record, error) {
+	err := b.change(ctx, before, func(s state) (*Record, error) {
 		record := &Record{}
 		if s.record != nil {
 			previous = s.record.Record
@@ -284,17 +274,16 @@ func (b *Backend) retract(ctx context.Context, uid k8stypes.UID, previous *Recor
 	})
 }
 
-// Delete implements livestore.Backend: the record goes. What there is in vCenter
+// Delete implements registry.Backend: the record goes. What there is in vCenter
 // has gone before, or stays and is not served any more.
-func (b *Backend) Delete(ctx context.Context, key string, current runtime.Object) error {
+func (b *Backend) Delete(ctx context.Context, object *v1alpha1.Namespace) error {
 	ctx, cancel := b.bound(ctx)
 	defer cancel()
-	object := current.(*v1alpha1.Namespace)
 	operation := fmt.Sprintf("delete vSphere Namespace %q", object.Name)
 	if err := b.Writer.Ready(); err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
-	s, err := b.current(key, object)
+	s, err := b.current(object)
 	if err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
@@ -314,22 +303,32 @@ func (b *Backend) Delete(ctx context.Context, key string, current runtime.Object
 
 // current returns what is known of a namespace, provided that it stands where
 // object does.
-func (b *Backend) current(key string, object *v1alpha1.Namespace) (state, error) {
-	s, found := b.Projector.find(strings.TrimPrefix(key, KeyPrefix))
+func (b *Backend) current(object *v1alpha1.Namespace) (state, error) {
+	s, found := b.Projector.find(object.Name)
 	if !found || s.object == nil || !same(s.object, object) {
 		return state{}, fmt.Errorf("it has changed: %w", failure.Conflict)
 	}
 	return s, nil
 }
 
+// same compares two objects but for their resourceVersion, which a store gives.
+func same(a, b *v1alpha1.Namespace) bool {
+	if a == b {
+		return true
+	}
+	x, y := *a, *b
+	x.ResourceVersion, y.ResourceVersion = "", ""
+	return equality.Semantic.DeepEqual(&x, &y)
+}
+
 // change writes the record of a namespace that stands where object does.
-func (b *Backend) change(ctx context.Context, key string, object *v1alpha1.Namespace, next func(state) (*Record, error)) error {
+func (b *Backend) change(ctx context.Context, object *v1alpha1.Namespace, next func(state) (*Record, error)) error {
 	b.writes.Lock()
 	defer b.writes.Unlock()
 	if err := b.settle(ctx); err != nil {
 		return err
 	}
-	s, err := b.current(key, object)
+	s, err := b.current(object)
 	if err != nil {
 		return err
 	}

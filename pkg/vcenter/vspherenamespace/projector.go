@@ -10,35 +10,39 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	k8stypes "k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
-	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/namespace"
 	"github.com/openpacific/pacific/pkg/vcenter/storagepolicy"
 )
 
-// KeyPrefix is what the keys of all objects start with; the name follows.
-const KeyPrefix = "/namespaces/"
-
 // usageInterval is how often usage is looked at.
 const usageInterval = 15 * time.Second
 
-// Projector follows the inventory and the records, and keeps a mirror at the API
-// objects that they make. Its methods may be called from any goroutine.
+// Shown is where vSphere Namespaces are shown, by their names; the frame's
+// projected.Objects is.
+type Shown interface {
+	Begin()
+	Set(name string, object *v1alpha1.Namespace)
+	Drop(name string)
+	Flush()
+	Get(name string) *v1alpha1.Namespace
+}
+
+// Projector follows the inventory and the records, and shows the API objects that
+// they make. Its methods may be called from any goroutine.
 type Projector struct {
 	clock  clock.WithTicker
 	logger klog.Logger
 	zones  namespace.Zones
+	shown  Shown
 
 	mu       sync.Mutex
-	mirror   livestore.Mirror
 	synced   bool
 	instance string
 	root     string // the namespaces folder
@@ -129,12 +133,13 @@ type Config struct {
 	Logger klog.Logger
 	// Zones are the clusters that are zones.
 	Zones namespace.Zones
+	Shown Shown
 }
 
 // NewProjector makes a Projector that knows nothing yet.
 func NewProjector(config Config) *Projector {
 	p := &Projector{
-		clock: config.Clock, logger: config.Logger, zones: config.Zones,
+		clock: config.Clock, logger: config.Logger, zones: config.Zones, shown: config.Shown,
 		records: map[k8stypes.UID]*stored{}, problems: map[k8stypes.UID]problem{}, births: map[string]metav1.Time{}, entries: map[string]*entry{},
 		changed: make(chan struct{}, 1), known: map[facts.ID]Sight{},
 	}
@@ -188,8 +193,7 @@ func (p *Projector) Take(step facts.Step) {
 		p.doubt()
 	}
 	if step.Initial {
-		p.replace()
-		return
+		p.shown.Begin() // reset has all of it looked at
 	}
 	p.publish()
 }
@@ -434,69 +438,23 @@ func (p *Projector) zonesOf(e *entry, path string, rooted map[place]*pool) []zon
 	return slices.CompactFunc(zones, func(a, b zone) bool { return a.name == b.name })
 }
 
-// publish brings the mirror to what there is.
+// publish shows what there is.
 func (p *Projector) publish() {
 	if p.stale {
 		p.arrange()
 	}
-	var changes []livestore.Change
+	delete(p.dirty, "")
 	for _, name := range slices.Sorted(maps.Keys(p.dirty)) {
-		if name == "" {
-			continue
-		}
 		e := p.entries[name]
 		if e == nil {
-			changes = append(changes, livestore.Change{Key: KeyPrefix + name})
+			p.shown.Drop(name)
 			continue
 		}
-		object := p.project(e)
-		if e.object != nil && same(e.object, object) {
-			continue
-		}
-		e.object = object
-		changes = append(changes, livestore.Change{Key: KeyPrefix + name, Object: object})
+		p.shown.Set(name, p.project(e))
+		e.object = p.shown.Get(name)
 	}
 	clear(p.dirty)
-	if p.mirror != nil && p.synced && len(changes) > 0 {
-		p.mirror.Apply(changes)
-	}
-}
-
-// same compares two objects but for their resourceVersion, which the mirror gives.
-func same(a, b *v1alpha1.Namespace) bool {
-	if a == b {
-		return true
-	}
-	x, y := *a, *b
-	x.ResourceVersion, y.ResourceVersion = "", ""
-	return equality.Semantic.DeepEqual(&x, &y)
-}
-
-// Attach hands everything to a mirror, and every change from here on.
-func (p *Projector) Attach(mirror livestore.Mirror) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.mirror = mirror
-	if p.synced {
-		p.replace()
-	}
-}
-
-// replace hands everything to the mirror.
-func (p *Projector) replace() {
-	mirror := p.mirror
-	p.mirror = nil
-	p.stale = true
-	p.publish()
-	p.mirror = mirror
-	if mirror == nil {
-		return
-	}
-	objects := make(map[string]runtime.Object, len(p.entries))
-	for name, e := range p.entries {
-		objects[KeyPrefix+name] = e.object
-	}
-	mirror.Replace(objects)
+	p.shown.Flush()
 }
 
 func (p *Projector) poke() {

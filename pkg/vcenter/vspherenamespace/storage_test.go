@@ -14,13 +14,12 @@ import (
 	"github.com/vmware/govmomi/pbm"
 	pbmtypes "github.com/vmware/govmomi/pbm/types"
 	"github.com/vmware/govmomi/vim25/types"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/klog/v2"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
-	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/registry/projected"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
 	"github.com/openpacific/pacific/pkg/vcenter/storagepolicy"
@@ -160,21 +159,6 @@ func TestStorageByPolicy(t *testing.T) {
 	s.until("the new name shows", func() bool { u := used(); return len(u) == 3 && u["Platinum"] != "" })
 }
 
-// mirrored is the one namespace that a Projector shows.
-type mirrored struct{ object *v1alpha1.Namespace }
-
-func (m *mirrored) Replace(objects map[string]runtime.Object) {
-	for _, object := range objects {
-		m.object = object.(*v1alpha1.Namespace)
-	}
-}
-
-func (m *mirrored) Apply(changes []livestore.Change) {
-	for _, change := range changes {
-		m.object = change.Object.(*v1alpha1.Namespace)
-	}
-}
-
 // What is counted, to the byte: everything under the home's policy, but for disks
 // of another one.
 func TestStorageIsSplit(t *testing.T) {
@@ -188,10 +172,9 @@ func TestStorageIsSplit(t *testing.T) {
 	machine := func(id string, committed int64) inventory.Object {
 		return object("VirtualMachine", id, map[string]any{"name": id, "parent": ref("Folder", "group-v2"), "summary.storage.committed": committed})
 	}
-	p := vspherenamespace.NewProjector(vspherenamespace.Config{Logger: klog.Background()})
+	shown := &projected.Objects[v1alpha1.Namespace]{}
+	p := vspherenamespace.NewProjector(vspherenamespace.Config{Logger: klog.Background(), Shown: shown})
 	feed := &picture.Picture{Followers: []facts.Follower{p}}
-	mirror := &mirrored{}
-	p.Attach(mirror)
 	update := inventory.Update{
 		Initial: true, NamespacesFolder: ref("Folder", "group-v1"),
 		Changed: []inventory.Object{
@@ -204,7 +187,7 @@ func TestStorageIsSplit(t *testing.T) {
 	shows := func(what string, want map[string]int64) {
 		t.Helper()
 		got := map[string]int64{}
-		for _, part := range mirror.object.Status.Usage.Storage {
+		for _, part := range shown.Get("team-a").Status.Usage.Storage {
 			got[part.Policy] = part.Used.Value() / unit
 		}
 		if diff := cmp.Diff(want, got); diff != "" {

@@ -28,6 +28,8 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/registry"
+	"github.com/openpacific/pacific/pkg/registry/projected"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
@@ -241,7 +243,10 @@ type server struct {
 // start starts a server that lives for so many steps; -1 is for ever.
 func (w *world) start(steps int) *server {
 	w.t.Helper()
-	s := &server{world: w, projector: vspherenamespace.NewProjector(vspherenamespace.Config{Logger: klog.Background(), Zones: w.zones})}
+	shown := &projected.Objects[v1alpha1.Namespace]{}
+	s := &server{world: w, projector: vspherenamespace.NewProjector(vspherenamespace.Config{
+		Logger: klog.Background(), Zones: w.zones, Shown: shown,
+	})}
 	s.picture = &picture.Picture{Followers: []facts.Follower{s.projector}}
 	collector := &inventory.Collector{Session: w.session, Handler: s.picture, Logger: klog.Background(), Kinds: picture.Kinds()}
 	alive := &life{steps: steps}
@@ -260,7 +265,7 @@ func (w *world) start(steps int) *server {
 		NewFunc:        func() runtime.Object { return &v1alpha1.Namespace{} },
 		NewListFunc:    func() runtime.Object { return &v1alpha1.NamespaceList{} },
 		ResourcePrefix: "/namespaces",
-		Backend:        s.backend,
+		Backend:        registry.Written(s.backend),
 		Sequence:       livestore.NewSequence(uint64(time.Now().Unix())),
 		IsConflict:     func(err error) bool { return errors.Is(err, failure.Conflict) },
 	})
@@ -272,7 +277,7 @@ func (w *world) start(steps int) *server {
 		w.t.Fatal(err)
 	}
 	s.picture.SetDetached(w.detached)
-	s.projector.Attach(s.store)
+	shown.Attach(registry.Into[v1alpha1.Namespace]{Mirror: s.store, Prefix: "/namespaces"})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = collector.Run(ctx) })

@@ -37,9 +37,9 @@ func TestNothingIsDoneWithoutAReignOrAnInventory(t *testing.T) {
 	} {
 		s.backend.Writer = writer
 		for verb, act := range map[string]func() error{
-			"create":    func() error { return s.backend.Create(t.Context(), "/namespaces/team-c", fresh("team-c")) },
-			"update":    func() error { return s.backend.Update(t.Context(), "/namespaces/made", current, desired) },
-			"delete":    func() error { return s.backend.Delete(t.Context(), "/namespaces/made", current) },
+			"create":    func() error { return s.backend.Create(t.Context(), fresh("team-c")) },
+			"update":    func() error { return s.backend.Update(t.Context(), current, desired) },
+			"delete":    func() error { return s.backend.Delete(t.Context(), current) },
 			"realise":   func() error { return s.backend.Realise(t.Context(), current.UID) },
 			"dismantle": func() error { return s.backend.Dismantle(t.Context(), current.UID) },
 		} {

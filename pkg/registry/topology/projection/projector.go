@@ -3,16 +3,14 @@
 package projection
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"sync"
 
-	"k8s.io/apimachinery/pkg/runtime"
-
 	"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1"
 	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
-	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/namespace"
 	"github.com/openpacific/pacific/pkg/registry/projected"
 )
@@ -33,7 +31,7 @@ type Projector struct {
 	clusters map[string]facts.Cluster
 	// pools are the ids of the pools' clusters by the pools'.
 	pools map[string]string
-	// namespaces are by key; nil until they were given.
+	// namespaces are by name; nil until they were given.
 	namespaces map[string]place
 	// members are the ids of the clusters of each zone, in order, and zone is the
 	// one of each cluster.
@@ -103,30 +101,27 @@ func (p *Projector) uses(pool string) bool {
 	return false
 }
 
-// Namespaces is where the vSphere Namespaces are handed in. It is a mirror of
-// them, as their store is.
+// Namespaces is where the vSphere Namespaces are handed in as they are shown.
 type Namespaces struct{ projector *Projector }
 
 // Namespaces returns where the vSphere Namespaces are handed in.
 func (p *Projector) Namespaces() Namespaces { return Namespaces{p} }
 
 // Replace takes all vSphere Namespaces.
-func (n Namespaces) Replace(objects map[string]runtime.Object) {
+func (n Namespaces) Replace(objects iter.Seq[*vspherev1.Namespace]) {
 	p := n.projector
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.namespaces = make(map[string]place, len(objects))
-	for key, object := range objects {
-		if namespace, ok := object.(*vspherev1.Namespace); ok {
-			p.namespaces[key] = placeOf(namespace)
-		}
+	p.namespaces = map[string]place{}
+	for namespace := range objects {
+		p.namespaces[namespace.Name] = placeOf(namespace)
 	}
 	p.replace()
 }
 
 // Apply takes the vSphere Namespaces that changed. Most changes are of their
 // usage, which is nothing to the zones.
-func (n Namespaces) Apply(changes []livestore.Change) {
+func (n Namespaces) Apply(changes []projected.Change[vspherev1.Namespace]) {
 	p := n.projector
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -135,13 +130,13 @@ func (n Namespaces) Apply(changes []livestore.Change) {
 	}
 	touched := map[string]struct{}{}
 	for _, change := range changes {
-		before := p.namespaces[change.Key]
+		before := p.namespaces[change.Name]
 		var after place
-		if object, ok := change.Object.(*vspherev1.Namespace); ok {
-			after = placeOf(object)
-			p.namespaces[change.Key] = after
+		if change.Object != nil {
+			after = placeOf(change.Object)
+			p.namespaces[change.Name] = after
 		} else {
-			delete(p.namespaces, change.Key)
+			delete(p.namespaces, change.Name)
 		}
 		if p.complete() && !before.equal(after) {
 			p.change(before, after, touched)

@@ -4,6 +4,7 @@ package projection_test
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -24,6 +25,7 @@ import (
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/namespace"
 	"github.com/openpacific/pacific/pkg/registry"
+	"github.com/openpacific/pacific/pkg/registry/projected"
 	"github.com/openpacific/pacific/pkg/registry/topology/projection"
 )
 
@@ -150,23 +152,21 @@ func vns(name string, pools ...string) *vspherev1.Namespace {
 	return object
 }
 
-func all(namespaces ...*vspherev1.Namespace) map[string]runtime.Object {
-	objects := map[string]runtime.Object{}
-	for _, namespace := range namespaces {
-		objects["/namespaces/"+namespace.Name] = namespace
-	}
-	return objects
+func all(namespaces ...*vspherev1.Namespace) iter.Seq[*vspherev1.Namespace] {
+	return slices.Values(namespaces)
 }
 
-func changed(namespaces ...*vspherev1.Namespace) []livestore.Change {
-	var changes []livestore.Change
+type change = projected.Change[vspherev1.Namespace]
+
+func changed(namespaces ...*vspherev1.Namespace) []change {
+	var changes []change
 	for _, namespace := range namespaces {
-		changes = append(changes, livestore.Change{Key: "/namespaces/" + namespace.Name, Object: namespace})
+		changes = append(changes, change{Name: namespace.Name, Object: namespace})
 	}
 	return changes
 }
 
-func gone(name string) []livestore.Change { return []livestore.Change{{Key: "/namespaces/" + name}} }
+func gone(name string) []change { return []change{{Name: name}} }
 
 func withoutDRS(id, name string) facts.Cluster {
 	c := cluster(id, name)
@@ -304,7 +304,7 @@ func TestChanges(t *testing.T) {
 	for _, test := range []struct {
 		name       string
 		clusters   []facts.Step
-		namespaces []livestore.Change
+		namespaces []change
 		want       []string
 	}{
 		{"a cluster is renamed", []facts.Step{step(cluster("domain-c1", "cluster-z"))}, changed(vns("team-a", "cluster-z=p1", "cluster-b=p2")),

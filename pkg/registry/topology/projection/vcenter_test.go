@@ -13,8 +13,9 @@ import (
 	"github.com/vmware/govmomi/object"
 	"k8s.io/klog/v2"
 
+	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
-	"github.com/openpacific/pacific/pkg/livestore"
+	"github.com/openpacific/pacific/pkg/registry/projected"
 	"github.com/openpacific/pacific/pkg/registry/topology/projection"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
@@ -25,7 +26,7 @@ import (
 
 const patience = 20 * time.Second
 
-var _ livestore.Mirror = projection.Namespaces{}
+var _ projected.Sink[vspherev1.Namespace] = projection.Namespaces{}
 
 // TestFollowsVCenter has a VI admin change clusters, pools and folders in the
 // vSphere Client.
@@ -36,14 +37,15 @@ func TestFollowsVCenter(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := newWorld(t)
-	namespaces := vspherenamespace.NewProjector(vspherenamespace.Config{Logger: klog.Background()})
+	shown := &projected.Objects[vspherev1.Namespace]{}
+	namespaces := vspherenamespace.NewProjector(vspherenamespace.Config{Logger: klog.Background(), Shown: shown})
 	handler := &picture.Picture{Followers: []facts.Follower{w.projector, namespaces}}
 	collector := &inventory.Collector{
 		Session: session, Handler: handler, Logger: klog.Background(),
 		Kinds: picture.Kinds(),
 	}
 	w.attach()
-	namespaces.Attach(w.projector.Namespaces())
+	shown.Attach(w.projector.Namespaces())
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = session.Run(ctx) })
