@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -216,5 +217,19 @@ func TestDescriptorsThatCannotBeRead(t *testing.T) {
 	w.has("images", "it was read", same("broken 3 3", "whole 2 2"))
 	if n := w.vcenter.DownloadSessions(); n != 0 {
 		t.Errorf("%d download sessions are left", n)
+	}
+}
+
+// What a parser has to say of a descriptor may be as long as that one: the problem is not.
+func TestProblemsAreShort(t *testing.T) {
+	w := newWorld(t, empty)
+	broken := `<Envelope><VirtualSystem id="vm"><Info/><VirtualHardwareSection><Info/><Item><ElementName>` +
+		strings.Repeat("ö", 100_000) + "</ElementName></Item></VirtualHardwareSection></VirtualSystem></Envelope>"
+	w.library("images", vcentertest.LibraryItem{Name: "broken", Type: library.ItemTypeOVF, Descriptor: broken})
+	told := w.has("images", "it is broken", func(l *facts.Library) bool {
+		return len(l.Items) == 1 && strings.Contains(l.Items[0].Problem, "cannot be used")
+	})
+	if got := told.Items[0].Problem; len(got) > 512 || !utf8.ValidString(got) {
+		t.Errorf("the problem has %d bytes: %.600q", len(got), got)
 	}
 }

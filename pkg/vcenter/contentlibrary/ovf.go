@@ -12,6 +12,49 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 )
 
+const (
+	// maxHardware and maxProperties bound what a descriptor may have of hardware items, of disks and of properties, those of
+	// all its configurations: the time in which the library understands it grows with the square of the first. A virtual
+	// machine has at most some 350 devices.
+	maxHardware   = 1000
+	maxProperties = 5000
+)
+
+// bounded says what a descriptor has too much of to be understood in a short time.
+func bounded(envelope *ovf.Envelope) error {
+	system := systemOf(envelope)
+	if system == nil {
+		return nil
+	}
+	// The library goes by the first.
+	if all := system.VirtualHardware; len(all) > 0 && len(all[0].Item) > maxHardware {
+		return fmt.Errorf("it has %d hardware items, and %d are possible", len(all[0].Item), maxHardware)
+	}
+	if envelope.Disk != nil && len(envelope.Disk.Disks) > maxHardware {
+		return fmt.Errorf("it has %d disks, and %d are possible", len(envelope.Disk.Disks), maxHardware)
+	}
+	products := system.Product
+	if all := envelope.VirtualSystemCollection; products == nil && envelope.VirtualSystem == nil {
+		products = all.Product
+	}
+	properties := 0
+	for _, product := range products {
+		properties += len(product.Property)
+	}
+	if properties > maxProperties {
+		return fmt.Errorf("it has %d properties, and %d are possible", properties, maxProperties)
+	}
+	return nil
+}
+
+// systemOf is the virtual system that the library goes by. Nil: there is none.
+func systemOf(envelope *ovf.Envelope) *ovf.VirtualSystem {
+	if all := envelope.VirtualSystemCollection; envelope.VirtualSystem == nil && all != nil && len(all.VirtualSystem) > 0 {
+		return &all.VirtualSystem[0]
+	}
+	return envelope.VirtualSystem
+}
+
 // imageOf is what a descriptor says of the machines that are made of it, as vm-operator understands it: by the
 // specification that the library makes of the default configuration.
 func imageOf(envelope *ovf.Envelope) (image *facts.Image, err error) {
@@ -21,6 +64,9 @@ func imageOf(envelope *ovf.Envelope) (image *facts.Image, err error) {
 			image, err = nil, fmt.Errorf("it is not understood: %v", cause)
 		}
 	}()
+	if err := bounded(envelope); err != nil {
+		return nil, err
+	}
 	spec, err := envelope.ToConfigSpec()
 	if err != nil {
 		return nil, err
@@ -50,10 +96,7 @@ func imageOf(envelope *ovf.Envelope) (image *facts.Image, err error) {
 
 // osVersion is what the descriptor says of the operating system's version, which is lost in the specification.
 func osVersion(envelope *ovf.Envelope) string {
-	system := envelope.VirtualSystem
-	if all := envelope.VirtualSystemCollection; system == nil && all != nil && len(all.VirtualSystem) > 0 {
-		system = &all.VirtualSystem[0]
-	}
+	system := systemOf(envelope)
 	if system == nil || system.OperatingSystem == nil || system.OperatingSystem.Version == nil {
 		return ""
 	}

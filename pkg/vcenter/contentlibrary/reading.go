@@ -36,6 +36,9 @@ const (
 	// enough is after how many failures in one reading no more descriptors are asked for: it is the library's storage, or
 	// what vCenter copies files with.
 	enough = 3
+	// maxProblem bounds what is told of a failure, in bytes: a parser's words may have all of a descriptor in them, and they
+	// become the message of a condition.
+	maxProblem = 512
 	// subscribed is the type of a library that is a copy of another one.
 	subscribed = "SUBSCRIBED"
 )
@@ -72,7 +75,7 @@ func (s *shelf) facts() *facts.Library {
 	}
 	told := &facts.Library{ID: s.id, Name: s.read.name, Problem: s.read.problem}
 	if s.failures >= doubted {
-		told.Problem = s.err.Error()
+		told.Problem = problem(s.err)
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.read.items)) {
 		if found := s.read.items[id]; found.fact.Type != "" {
@@ -80,6 +83,16 @@ func (s *shelf) facts() *facts.Library {
 		}
 	}
 	return told
+}
+
+// problem is what is told of a failure.
+func problem(err error) string {
+	const rest = "..."
+	text := err.Error()
+	if len(text) > maxProblem {
+		text = text[:maxProblem-len(rest)] + rest
+	}
+	return strings.ToValidUTF8(text, "") // it may have been cut within a character
 }
 
 // backoff is how long after so many failures in a row something is tried again.
@@ -221,7 +234,7 @@ func (r *reading) absent(operation string, err error) (*contents, error) {
 		return &contents{hidden: 1}, nil
 	}
 	hidden := *r.before
-	hidden.hidden, hidden.problem = 1, fmt.Sprintf("%s: %v", operation, err)
+	hidden.hidden, hidden.problem = 1, operation+": "+problem(err)
 	return &hidden, nil
 }
 
@@ -319,10 +332,10 @@ func (r *reading) describeNew(ctx context.Context, now *item) error {
 		now.fact.Image, now.fact.ImageVersion, now.fact.Problem = image, now.fact.Version, ""
 		now.unusable, now.failures, now.next = "", 0, time.Time{}
 	case errors.Is(err, errUnusable):
-		now.fact.Problem, now.unusable = err.Error(), now.fact.Version
+		now.fact.Problem, now.unusable = problem(err), now.fact.Version
 		now.failures, now.next = 0, time.Time{}
 	default:
-		now.fact.Problem = err.Error()
+		now.fact.Problem = problem(err)
 		now.failures++
 		now.next = r.clock.Now().Add(backoff(now.failures, r.interval))
 		r.mu.Lock()
