@@ -44,10 +44,18 @@ func TestAStandbyKnowsWhoTheLostMachinesAre(t *testing.T) {
 	machines := second.kinds.machines.Inside()
 	end := doomed{machines: machines, origins: second.site.machines}
 	_, all := end.DeleteAll(t.Context(), "team-a")
+	folders := map[string]bool{}
+	for _, n := range second.site.picture.Namespaces() {
+		folders[n.Folder.Value] = n.Name == "team-a"
+	}
+	second.site.picture.SetDetached(folders)
+	_, detached := end.DeleteAll(t.Context(), "team-a")
+	second.site.picture.SetDetached(nil)
 	for verb, err := range map[string]error{
-		"label":            second.label("team-a/web-1", "x"),
-		"delete":           machines.Delete(t.Context(), "team-a", "web-1", before.UID),
-		"delete all of it": all,
+		"label":             second.label("team-a/web-1", "x"),
+		"delete":            machines.Delete(t.Context(), "team-a", "web-1", before.UID),
+		"delete all of it":  all,
+		"and once detached": detached,
 	} {
 		if !unavailable(err) || !strings.Contains(err.Error(), "vCenter cannot read the virtual machine's conf") {
 			t.Errorf("%s: %v", verb, err)

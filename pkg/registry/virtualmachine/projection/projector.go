@@ -187,7 +187,7 @@ func (p *Projector) claim(m *known) (claim, bool) {
 	if m.live.Template || place.Namespace == "" {
 		return claim{}, false
 	}
-	if place.Detached && (m.meta == nil || !m.meta.Created) {
+	if m.hidden() {
 		return claim{}, false
 	}
 	if who := m.recalled; who != nil {

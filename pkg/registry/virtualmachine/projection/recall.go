@@ -65,11 +65,17 @@ func (p *Projector) look(m *known, live *facts.Live) {
 	m.take(live, p.installation, p.surveys)
 }
 
+// hidden says whether a machine stays in vCenter unserved, with its detached folder. One that Pacific made is to be
+// destroyed first, and its Namespace waits for that; so it does for one of which vCenter does not tell who made it.
+func (m *known) hidden() bool {
+	return m.live.Place.Detached && m.recalled == nil && (m.meta == nil || !m.meta.Created)
+}
+
 // note has it remembered who a machine is.
 func (p *Projector) note(m *known) {
 	id, who := m.live.ID, facts.Identity{UID: string(m.uid), Created: m.live.Created, Recorded: m.claim.managed}
 	switch {
-	case m.removed || m.live.Template:
+	case m.over():
 		p.memory.Note(id, facts.ID{}, facts.Identity{})
 		return
 	case m.uid == "":
@@ -82,11 +88,14 @@ func (p *Projector) note(m *known) {
 	p.memory.Note(id, m.live.Place.Folder, who)
 }
 
+// over says that nobody is to be told of a machine when vCenter does not tell of it.
+func (m *known) over() bool { return m.removed || m.live.Template || m.uid != "" && m.hidden() }
+
 // keep has nothing remembered of machines that are gone.
 func (p *Projector) keep() {
 	p.memory.Keep(func(id facts.ID) bool {
 		m := p.machines[id.Value]
-		return m != nil && m.live.ID == id
+		return m != nil && m.live.ID == id && !m.over()
 	})
 }
 

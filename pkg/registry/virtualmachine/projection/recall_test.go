@@ -230,3 +230,42 @@ func TestReminded(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The end of a Namespace waits for a machine of which vCenter does not tell whether Pacific made it. One that stays in
+// vCenter with its folder is not served again for a lack of knowledge.
+func TestRecalledInADetachedFolder(t *testing.T) {
+	detached := map[string]bool{"a": true}
+	made := vm("vm-1", "x", "a", pathMetadata,
+		encoded(t, Metadata{Head: facts.Head{UID: "uid-vm-1", Name: "made", Created: true}}))
+	found := vm("vm-2", "found", "a")
+	untold := []inventory.Object{veiled(made), veiled(found)}
+	both, one := []string{"team-a/found", "team-a/made"}, []string{"team-a/made"}
+
+	memory := newMemory()
+	before, _ := restarted(memory)
+	before.Apply(initial(made, found))
+	p, mirror := restarted(memory)
+	p.Apply(initial(untold...))
+	p.SetDetached(detached)
+	if diff := cmp.Diff(both, mirror.keys()); diff != "" {
+		t.Errorf("once the folder is detached (-want +got):\n%s", diff)
+	}
+	p, mirror = restarted(memory)
+	p.SetDetached(detached)
+	p.Apply(initial(untold...))
+	if diff := cmp.Diff(both, mirror.keys()); diff != "" {
+		t.Errorf("after another start (-want +got):\n%s", diff)
+	}
+	p.Apply(changed(made, found))
+	if diff := cmp.Diff(one, mirror.keys()); diff != "" || !p.Created("team-a", "made", "uid-vm-1") {
+		t.Errorf("once vCenter tells who made them (-want +got):\n%s", diff)
+	}
+	memory.Note(machineID("vm-2"), folderID("a"), facts.Identity{UID: "uid-vm-2", Name: "found"})
+	p.Remind() // of what was read late
+	p, mirror = restarted(memory)
+	p.SetDetached(detached)
+	p.Apply(initial(untold...))
+	if diff := cmp.Diff(one, mirror.keys()); diff != "" {
+		t.Errorf("after a start that follows on that (-want +got):\n%s", diff)
+	}
+}
