@@ -131,7 +131,9 @@ func (r *RESTSession) newClient(connection *Connection) *rest.Client {
 	client := rest.NewClient(connection.Client)
 	transport := connection.Client.DefaultTransport().Clone()
 	transport.MaxIdleConnsPerHost = restConnections
-	client.Client.Client.Transport = &restCaller{next: transport, session: r.Session, host: client.URL().Host}
+	client.Client.Client.Transport = &restCaller{next: transport, session: r.Session, vcenter: origin(client.URL())}
+	// An answer that points elsewhere is a failure: what a request carries is for vCenter alone.
+	client.Client.Client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	client.Client.Client.Timeout = r.Session.config.CallTimeout
 	return client
 }
@@ -185,6 +187,8 @@ const (
 	// restDownloadFile where vCenter is asked for one of them.
 	restDownload     = "/com/vmware/content/library/item/download-session"
 	restDownloadFile = "/com/vmware/content/library/item/downloadsession/file/"
+	// restFiles is where they are read: /cls/data/, and elsewhere in the simulator.
+	restFiles = "/data/"
 )
 
 // LoginEnded says whether err is vCenter's word that a login at its REST endpoints
@@ -192,18 +196,22 @@ const (
 func LoginEnded(err error) bool { return restStatus(err) == http.StatusUnauthorized }
 
 // restCaller measures calls, and lets through what reads, as a gate does. Nothing
-// goes to another host, wherever vCenter points: the login goes with each request.
+// goes anywhere else, nor without TLS, wherever vCenter points: the login goes with
+// each request.
 type restCaller struct {
 	next    *http.Transport
 	session *Session
-	host    string
+	vcenter string // its origin
 }
+
+// origin is who is spoken to.
+func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
 
 func (c *restCaller) RoundTrip(request *http.Request) (*http.Response, error) {
 	var refusal error
 	switch {
-	case request.URL.Host != c.host:
-		refusal = fmt.Errorf("vCenter points to another host, %s, to which its login does not go: %w", request.URL.Host, failure.Unavailable)
+	case origin(request.URL) != c.vcenter:
+		refusal = fmt.Errorf("vCenter points to %s, to which its login does not go: %w", origin(request.URL), failure.Unavailable)
 	case !restReading(request):
 		refusal = allow(request.Context(), restMethod(request))
 	}
@@ -226,8 +234,12 @@ func (c *restCaller) RoundTrip(request *http.Request) (*http.Response, error) {
 // CloseIdleConnections is what http.Client looks for.
 func (c *restCaller) CloseIdleConnections() { c.next.CloseIdleConnections() }
 
-// restMethod names a call without the identifiers in its path.
+// restMethod names a call without the identifiers in its path. That of a file has
+// the session of its download in it, and its name is whatever somebody gave it.
 func restMethod(request *http.Request) string {
+	if _, _, file := strings.Cut(request.URL.Path, restFiles); file {
+		return request.Method + " " + restFiles
+	}
 	parts := strings.Split(request.URL.Path, "/")
 	kept := parts[:0]
 	for _, part := range parts {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -232,5 +233,33 @@ func TestRESTSessionVerifies(t *testing.T) {
 	}
 	if diff := cmp.Diff(vcentertest.LoginCount{}, impostor.Logins()); diff != "" {
 		t.Errorf("the impostor was told a password (-want +got):\n%s", diff)
+	}
+}
+
+// TestRESTGoesNowhereElse: what a request to vCenter carries is for vCenter alone, whatever an answer points to.
+func TestRESTGoesNowhereElse(t *testing.T) {
+	var told atomic.Int32
+	plain := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { told.Add(1) }))
+	defer plain.Close()
+	v := vcentertest.Run(t, vcentertest.Options{Inventory: empty})
+	r := &vcenter.RESTSession{Session: run(t, configFor(t, v))}
+	err := r.Do(t.Context(), "ask", func(ctx context.Context, client *rest.Client) error {
+		for _, address := range []string{plain.URL, "http://" + client.URL().Host, "https://vcenter.example.com"} {
+			request, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/cls/data/x/y.ovf", nil)
+			if err != nil {
+				return err
+			}
+			err = client.Do(ctx, request, nil)
+			if !errors.Is(err, failure.Unavailable) || !strings.Contains(err.Error(), "vCenter points to "+address) {
+				t.Errorf("%s: %v", address, err)
+			}
+		}
+		if client.Client.Client.CheckRedirect(nil, nil) != http.ErrUseLastResponse {
+			t.Error("redirections are followed")
+		}
+		return nil
+	})
+	if err != nil || told.Load() > 0 {
+		t.Errorf("Do() = %v; another server was told %d requests", err, told.Load())
 	}
 }
