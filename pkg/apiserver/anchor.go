@@ -16,9 +16,7 @@ import (
 // another folder that gets its name in vCenter is not taken for it.
 type anchor struct {
 	documents *ledger.Documents
-	// chosen is the managed-object id that a flag names, in place of what is known.
-	chosen string
-	logger klog.Logger
+	logger    klog.Logger
 
 	mu       sync.Mutex
 	known    map[string]ledger.Document // By vCenter, as last read; nil as long as that never succeeded.
@@ -26,9 +24,9 @@ type anchor struct {
 	changed  chan struct{}
 }
 
-func newAnchor(records *ledger.Ledger, chosen string, logger klog.Logger) *anchor {
+func newAnchor(records *ledger.Ledger, logger klog.Logger) *anchor {
 	return &anchor{
-		documents: &ledger.Documents{Ledger: records, Kind: "namespacesfolders"}, chosen: chosen, logger: logger,
+		documents: &ledger.Documents{Ledger: records, Kind: "namespacesfolders"}, logger: logger,
 		changed: make(chan struct{}, 1),
 	}
 }
@@ -36,9 +34,6 @@ func newAnchor(records *ledger.Ledger, chosen string, logger klog.Logger) *ancho
 // served returns the id of the folder that was served so far in a vCenter. When etcd
 // is away, what was read before is good enough.
 func (a *anchor) served(ctx context.Context, vcenter string) (string, error) {
-	if a.chosen != "" {
-		return a.chosen, nil
-	}
 	documents, err := a.documents.List(ctx)
 	a.mu.Lock()
 	defer a.mu.Unlock()

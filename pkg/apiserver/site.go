@@ -76,7 +76,7 @@ func newSite(options *Options, installation string, records *ledger.Ledger, reig
 		session:         session,
 		rest:            &vcenter.RESTSession{Session: session},
 		there:           options.Inventory == nil,
-		anchor:          newAnchor(records, options.VCenter.NamespacesFolderID, logger.WithName("namespacesfolder")),
+		anchor:          newAnchor(records, logger.WithName("namespacesfolder")),
 		memory:          newMemory(records, realClock, logger.WithName("identities")),
 		namespaces:      vnsvcenter.NewProjector(vnsvcenter.Config{Clock: realClock, Logger: logger.WithName("vspherenamespaces"), Zones: options.VCenter.ZoneClusters, Shown: shown}),
 		shownNamespaces: shown,
@@ -89,7 +89,7 @@ func newSite(options *Options, installation string, records *ledger.Ledger, reig
 	if v.there {
 		v.source = &inventory.Collector{
 			Session: session, Kinds: picture.Kinds(), Handler: v.picture, NamespacesFolder: options.VCenter.NamespacesFolder,
-			Served: v.anchor.served,
+			NamespacesFolderID: options.VCenter.NamespacesFolderID, Served: v.anchor.served,
 			Logger: logger.WithName("inventory"), Clock: realClock, Metrics: inventory.NewMetrics(register),
 		}
 	} else {

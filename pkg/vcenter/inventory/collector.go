@@ -38,6 +38,9 @@ type Collector struct {
 	// datacenter, or a full inventory path like /DC0/vm/Namespaces. Empty:
 	// Namespaces.
 	NamespacesFolder string
+	// NamespacesFolderID is the managed-object id that it must have. Empty: that does
+	// not matter.
+	NamespacesFolderID string
 	// Served, if set, tells by its managed-object id which folder was the namespaces
 	// folder of that vCenter so far, "" for none. Another one that got its name is not
 	// followed as long as that one is there: all that lies in it would seem deleted.

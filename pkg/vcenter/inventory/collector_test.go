@@ -422,6 +422,18 @@ func TestNamespacesFolderIsNotTakenForAnother(t *testing.T) {
 	waittest.Eventually(t, "the new folder's content", func() bool { return followed() == "team-y true, team-z false" })
 }
 
+// TestNamespacesFolderHasAnotherID: an id that was mistyped, or was meant for another vCenter, stops everything.
+func TestNamespacesFolderHasAnotherID(t *testing.T) {
+	f := start(t, vcentertest.Run(t, vcentertest.Options{}), func(c *inventory.Collector) { c.NamespacesFolderID = "group-v99999" })
+	waittest.Eventually(t, "both ids are named", func() bool {
+		err := f.collector.Status().Err
+		return err != nil && strings.Contains(err.Error(), "--namespaces-folder-id says group-v99999") && errors.Is(err, failure.Unavailable)
+	})
+	if f.mirror.updates != 0 {
+		t.Error("something was told without the folder")
+	}
+}
+
 func TestRefresh(t *testing.T) {
 	f := start(t, vcentertest.Run(t, vcentertest.Options{}), nil)
 	f.synced()

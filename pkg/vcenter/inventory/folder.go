@@ -59,7 +59,11 @@ func findFolder(ctx context.Context, client *vim25.Client, configured string) (t
 // sameFolder refuses a folder that was found by its name, while the one that was
 // served so far is somewhere else.
 func (s *stream) sameFolder(ctx context.Context, found types.ManagedObjectReference) error {
-	if s.Served == nil {
+	switch {
+	case s.NamespacesFolderID != "" && s.NamespacesFolderID != found.Value:
+		return fmt.Errorf("the namespaces folder is %s in vCenter, and --namespaces-folder-id says %s: correct the flag, or leave it out: %w",
+			found.Value, s.NamespacesFolderID, failure.Unavailable)
+	case s.NamespacesFolderID != "" || s.Served == nil:
 		return nil
 	}
 	served, err := s.Served(ctx, s.client.ServiceContent.About.InstanceUuid)
