@@ -163,6 +163,9 @@ func TestNothingIsMadeForAFolderThatHasGone(t *testing.T) {
 		folders.set(called("team-b", "group-v2"), called("team-c", "group-v3"))
 		waittest.Eventually(t, "a third is served", func() bool { return folders.nameOf("group-v3") == "team-c" })
 		waittest.Eventually(t, "nothing is left", func() bool { return get(t, client, "team-a") == nil })
+		if name := folders.nameOf("group-v1"); name != "" {
+			t.Errorf("%s: the folder that went was granted the name %q, of which there is no Namespace", verb, name)
+		}
 	}
 }
 

@@ -200,10 +200,12 @@ func (c *Controller) make(ctx context.Context, name string, folder facts.ID, pen
 	return c.create(ctx, next)
 }
 
-// create makes the Namespace of a record. making is held.
+// create makes the Namespace of a record. making is held. One whose folder went meanwhile is not made, and is
+// failure.Unavailable: no name may be granted for it.
 func (c *Controller) create(ctx context.Context, next record) error {
+	gone := fmt.Errorf("the folder %s of Namespace %q went while that was made: %w", next.Folder, next.Namespace, failure.Unavailable)
 	if !c.wanted(next) {
-		return nil
+		return gone
 	}
 	annotations := map[string]string{vsphere.MarkAnnotation: next.Mark}
 	if !next.Folder.IsZero() {
@@ -230,7 +232,7 @@ func (c *Controller) create(ctx context.Context, next record) error {
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("remove Namespace %q, whose folder went while it was made: %w: %w", next.Namespace, failure.Unavailable, err)
 	}
-	return nil
+	return gone
 }
 
 // wanted says whether the Namespace of a record is still to be made. Who removes a
