@@ -95,13 +95,13 @@ func (s Store) Certificate(authority *Authority, name string, request Request) (
 }
 
 // Key returns a signing key without a certificate: <name>.key and its public half <name>.pub. It is made if there never was
-// one. The error is a *LostError when only the public half is there, and lost ones are not to be replaced.
-func (s Store) Key(name string, replace bool) (privateFile, publicFile string, err error) {
+// one. The error is a *LostError when it is lost: when its public half is there, or there was one.
+func (s Store) Key(name string, known Known) (privateFile, publicFile string, err error) {
 	privateFile, publicFile = filepath.Join(s.Dir, name+".key"), filepath.Join(s.Dir, name+".pub")
 	data, err := os.ReadFile(privateFile)
 	var key *ecdsa.PrivateKey
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && !replace && s.exists(publicFile):
+	case errors.Is(err, fs.ErrNotExist) && !known.Replace && (known.Lasting || s.exists(publicFile)):
 		return "", "", &LostError{Name: name, Reason: privateFile + " is missing"}
 	case errors.Is(err, fs.ErrNotExist):
 		if key, err = newKey(); err != nil {

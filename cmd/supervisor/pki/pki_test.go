@@ -225,7 +225,7 @@ func TestAuthorityIsKept(t *testing.T) {
 // TestSigningKeyIsKept: of a key whose public half is there, tokens may be about.
 func TestSigningKeyIsKept(t *testing.T) {
 	store := Store{Dir: t.TempDir(), Clock: clocktesting.NewFakePassiveClock(startOfTime())}
-	private, public, err := store.Key("service-account", false)
+	private, public, err := store.Key("service-account", Known{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,10 +237,19 @@ func TestSigningKeyIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	var lost *LostError
-	if _, _, err := store.Key("service-account", false); !errors.As(err, &lost) || !strings.Contains(err.Error(), private+" is missing") {
+	if _, _, err := store.Key("service-account", Known{}); !errors.As(err, &lost) || !strings.Contains(err.Error(), private+" is missing") {
 		t.Fatalf("got %v", err)
 	}
-	if _, _, err := store.Key("service-account", true); err != nil {
+	if err := os.Rename(public, public+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := store.Key("service-account", Known{Lasting: true}); !errors.As(err, &lost) {
+		t.Fatalf("with both halves lost: %v", err)
+	}
+	if err := os.Rename(public+".away", public); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := store.Key("service-account", Known{Replace: true}); err != nil {
 		t.Fatal(err)
 	}
 	if after, err := os.ReadFile(public); err != nil || bytes.Equal(after, before) {
@@ -252,7 +261,7 @@ func TestKeysAreForTheirOwnerAlone(t *testing.T) {
 	dir := t.TempDir()
 	makeBoth(t, dir, startOfTime(), request())
 	store := Store{Dir: dir, Clock: clocktesting.NewFakePassiveClock(startOfTime())}
-	private, public, err := store.Key("service-account", false)
+	private, public, err := store.Key("service-account", Known{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +269,7 @@ func TestKeysAreForTheirOwnerAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := store.Key("service-account", false); err != nil {
+	if _, _, err := store.Key("service-account", Known{}); err != nil {
 		t.Fatal(err)
 	}
 	after, err := os.ReadFile(private)

@@ -65,7 +65,7 @@ func openAuthorities(store pki.Store, dir datadir.Dir, replace bool) (a authorit
 			replaced = append(replaced, authority.name)
 		}
 	}
-	a.serviceAccountKey, a.serviceAccountPublicKey, err = store.Key("service-account", replace)
+	a.serviceAccountKey, a.serviceAccountPublicKey, err = store.Key("service-account", pki.Known{Lasting: exists(dir.Etcd()), Replace: replace})
 	var lost *pki.LostError
 	if errors.As(err, &lost) {
 		return authorities{}, nil, fmt.Errorf("signing key %w. Put it back from a backup, or start once with --new-authority to go on "+

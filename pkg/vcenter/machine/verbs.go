@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/types"
@@ -134,10 +133,22 @@ func (v *Verbs) Amend(ctx context.Context, id facts.ID, amend func(now facts.Mac
 	})
 }
 
-// record writes the record, and the name for other tools, that made gives.
+// record writes the record, and the name for other tools, that made gives. With the first one comes the notice, if vCenter
+// takes it.
 func (v *Verbs) record(ctx context.Context, verb string, id facts.ID,
 	made func(now reading) (record, name string, err error)) error {
-	_, err := v.Writer.RunTask(ctx, operation(verb, id), func(ctx context.Context, client *vim25.Client) (reference, error) {
+	noticed, err := v.reconfigure(ctx, verb, id, made, true)
+	if noticed && (errors.Is(err, failure.Forbidden) || errors.Is(err, failure.Invalid)) {
+		_, err = v.reconfigure(ctx, verb, id, made, false)
+	}
+	return err
+}
+
+// reconfigure writes what made gives, with the notice where there is none and it is wanted. noticed says that it was among
+// what vCenter was asked for.
+func (v *Verbs) reconfigure(ctx context.Context, verb string, id facts.ID,
+	made func(now reading) (record, name string, err error), notice bool) (noticed bool, err error) {
+	_, err = v.Writer.RunTask(ctx, operation(verb, id), func(ctx context.Context, client *vim25.Client) (reference, error) {
 		now, err := read(ctx, client, id, v.Root())
 		if err != nil {
 			return reference{}, err
@@ -150,25 +161,17 @@ func (v *Verbs) record(ctx context.Context, verb string, id facts.ID,
 			&types.OptionValue{Key: facts.RecordKey, Value: record},
 			&types.OptionValue{Key: NamespacedNameKey, Value: name},
 		}}
-		if now.Head == nil && now.HeadError == nil {
+		if notice && now.Head == nil && now.HeadError == nil {
 			spec.Annotation = now.notesWithNotice()
+			noticed = spec.Annotation != ""
 		}
-		return reconfigure(ctx, client, refer(id), spec)
+		response, err := methods.ReconfigVM_Task(ctx, client, &types.ReconfigVM_Task{This: refer(id), Spec: spec})
+		if err != nil {
+			return reference{}, err
+		}
+		return response.Returnval, nil
 	})
-	return err
-}
-
-// reconfigure changes a machine, without its notes where vCenter does not let the account change those.
-func reconfigure(ctx context.Context, client *vim25.Client, this reference, spec types.VirtualMachineConfigSpec) (reference, error) {
-	response, err := methods.ReconfigVM_Task(ctx, client, &types.ReconfigVM_Task{This: this, Spec: spec})
-	if spec.Annotation != "" && fault.Is(err, &types.NoPermission{}) {
-		spec.Annotation = ""
-		response, err = methods.ReconfigVM_Task(ctx, client, &types.ReconfigVM_Task{This: this, Spec: spec})
-	}
-	if err != nil {
-		return reference{}, err
-	}
-	return response.Returnval, nil
+	return noticed, err
 }
 
 // Destroy destroys a machine with its files. It has to be off.
