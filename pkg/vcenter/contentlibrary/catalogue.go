@@ -32,6 +32,9 @@ const (
 	// doubted is after how many failures in a row a library counts as one that cannot be read: one alone may be a hiccup,
 	// and a condition of all its images would come and go for it.
 	doubted = 2
+	// patience is how long after the first list what was read of the libraries is told at the latest. The first reading of
+	// large ones takes some minutes, and nobody sees an image before: one of them does not keep the others back for ever.
+	patience = 5 * time.Minute
 )
 
 // Session carries out calls with a login at vCenter's REST endpoints;
@@ -68,9 +71,10 @@ type Catalogue struct {
 	// err is why the libraries cannot be listed.
 	err error
 	// shelves are the libraries by their ids, and waiting those of the first list that were neither read yet nor count as
-	// ones that cannot be read. Nil: there was no list.
+	// ones that cannot be read. Nil: there was no list. They are waited for since the time of that list.
 	shelves map[string]*shelf
 	waiting map[string]bool
+	since   time.Time
 	asked   bool // that there is none of those was said
 	count   int  // of the libraries that the Handler was told of
 	images  int
@@ -144,6 +148,7 @@ func (c *Catalogue) list(ctx context.Context, turns chan struct{}) ([]*shelf, er
 	defer c.tell()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.goOn()
 	if c.err = err; err != nil {
 		return nil, err
 	}
@@ -156,7 +161,7 @@ func (c *Catalogue) list(ctx context.Context, turns chan struct{}) ([]*shelf, er
 		}
 	}
 	if c.waiting == nil {
-		c.waiting = map[string]bool{}
+		c.waiting, c.since = map[string]bool{}, c.clock().Now()
 		for id := range c.shelves {
 			c.waiting[id] = true
 		}
@@ -169,6 +174,23 @@ func (c *Catalogue) list(ctx context.Context, turns chan struct{}) ([]*shelf, er
 		}
 	}
 	return due, nil
+}
+
+// goOn ends the wait for libraries of the first list that are still not read after a long time. Until they are, it is not
+// said that all were. The caller holds mu.
+func (c *Catalogue) goOn() {
+	if len(c.waiting) == 0 || c.clock().Since(c.since) < patience {
+		return
+	}
+	for id := range c.waiting {
+		if s := c.shelves[id]; s.err == nil {
+			s.err = errors.New("it is being read for the first time")
+		}
+	}
+	c.Logger.Info("Some content libraries are still being read for the first time; the others are shown",
+		"libraries", len(c.waiting), "after", patience)
+	clear(c.waiting)
+	c.asked = true
 }
 
 // follow reads a library once.

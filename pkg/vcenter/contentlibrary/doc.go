@@ -22,8 +22,10 @@
 // Stale beats partial, for each library by itself: of one that cannot be read, what
 // was read last stands, with the reason, and it is tried again ever more rarely. The
 // others go on, since each is read on its own: no library has more than half of the
-// calls, each call has a deadline, and what is read shows before the others are. A library or
-// item that the account may not read from the start is not there; one that is
+// calls, each call has a deadline, and what is read shows before the others are. Only
+// the first reading is told as one, that nobody takes a part for the whole: once each
+// library was read or failed twice, or after 5 minutes without those that are still
+// being read. A library or item that the account may not read from the start is not there; one that is
 // hidden later is kept: vCenter is asked whether it is gone.
 //
 // The package knows neither namespaces nor who may use which library.
