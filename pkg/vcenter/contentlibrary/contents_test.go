@@ -233,3 +233,35 @@ func TestProblemsAreShort(t *testing.T) {
 		t.Errorf("the problem has %d bytes: %.600q", len(got), got)
 	}
 }
+
+// After a restore of vCenter, other contents may come under a version that was read before: as it is with contents that could
+// be used, so with those that could not.
+func TestAVersionThatComesAgain(t *testing.T) {
+	w := newWorld(t, empty)
+	id := vcentertest.LibraryItemID("images", "ubuntu")
+	w.library("images", vcentertest.LibraryItem{Name: "ubuntu", Type: library.ItemTypeOVF, Version: "24.04"})
+	restored := func(contents vcentertest.LibraryItem) {
+		t.Helper()
+		contents.Name, contents.Type = "ubuntu", library.ItemTypeOVF
+		w.vcenter.RefuseRESTOf(id, http.StatusServiceUnavailable) // nobody sees the version in between
+		w.admin(func(ctx context.Context, b *vcentertest.Builder, _ *library.Manager) error {
+			return b.UpdateLibraryItem(ctx, "images", contents)
+		})
+		w.vcenter.ChangeLibraryItem(id, func(i *library.Item) { i.ContentVersion = "2" })
+		w.vcenter.RefuseRESTOf(id, 0)
+	}
+	is := func(version string) func(*facts.Library) bool {
+		return func(l *facts.Library) bool {
+			return same("ubuntu 2 2")(l) && l.Items[0].Image.Product.Version == version
+		}
+	}
+	w.has("images", "it was read", is("24.04"))
+	restored(vcentertest.LibraryItem{Version: "26.04"})
+	w.has("images", "other contents", is("26.04"))
+	restored(vcentertest.LibraryItem{Descriptor: "<Envelope><VirtualSystem>"})
+	w.has("images", "contents that cannot be used", func(l *facts.Library) bool {
+		return len(l.Items) == 1 && strings.Contains(l.Items[0].Problem, "cannot be used")
+	})
+	restored(vcentertest.LibraryItem{Version: "28.04"})
+	w.has("images", "contents that can", is("28.04"))
+}

@@ -128,12 +128,22 @@ type item struct {
 	kind string
 	// fact is for the Handler. Its type is empty when no image is made of it.
 	fact facts.Item
-	// unusable is the version of the contents whose descriptor cannot be used: it is not read again.
-	unusable string
+	// described are the contents whose descriptor was read last, and unusable those whose descriptor cannot be used: it is
+	// not read again.
+	described, unusable edition
 	// failures is how often in a row its descriptor could not be read, and next when it is to be tried again.
 	failures int
 	next     time.Time
 }
+
+// edition says which contents an item has. The version alone does not: after vCenter was restored from a backup, it counts on
+// from what it was then, and gives numbers again that other contents had.
+type edition struct {
+	version  string
+	modified time.Time
+}
+
+func (i item) edition() edition { return edition{i.fact.Version, i.fact.Modified} }
 
 // reading is one reading on its way.
 type reading struct {
@@ -308,10 +318,10 @@ func timeOf(told *time.Time) time.Time {
 // describeNew reads the descriptor of an item whose contents are others than those that it was read of. It fails only when
 // the whole reading is to end.
 func (r *reading) describeNew(ctx context.Context, now *item) error {
-	if now.fact.Type != facts.ItemOVF || now.unusable == now.fact.Version || r.clock.Now().Before(now.next) {
+	if now.fact.Type != facts.ItemOVF || now.unusable == now.edition() || r.clock.Now().Before(now.next) {
 		return nil
 	}
-	if now.fact.Image != nil && now.fact.ImageVersion == now.fact.Version {
+	if now.fact.Image != nil && now.described == now.edition() {
 		return nil
 	}
 	r.mu.Lock()
@@ -330,9 +340,9 @@ func (r *reading) describeNew(ctx context.Context, now *item) error {
 		return err
 	case err == nil:
 		now.fact.Image, now.fact.ImageVersion, now.fact.Problem = image, now.fact.Version, ""
-		now.unusable, now.failures, now.next = "", 0, time.Time{}
+		now.described, now.unusable, now.failures, now.next = now.edition(), edition{}, 0, time.Time{}
 	case errors.Is(err, errUnusable):
-		now.fact.Problem, now.unusable = problem(err), now.fact.Version
+		now.fact.Problem, now.unusable = problem(err), now.edition()
 		now.failures, now.next = 0, time.Time{}
 	default:
 		now.fact.Problem = problem(err)

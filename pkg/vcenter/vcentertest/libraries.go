@@ -136,6 +136,18 @@ func (v *VCenter) ChangeLibrary(name string, change func(*library.Library)) bool
 	})
 }
 
+// ChangeLibraryItem changes what vCenter says of an item, such as the version of its contents, and says whether there is one.
+func (v *VCenter) ChangeLibraryItem(id string, change func(*library.Item)) bool {
+	endpoint, _ := v.service.ServeMux.Handler(httptest.NewRequest(http.MethodGet, "/rest/com/vmware/content/library", nil))
+	return inLibraries(endpoint, func(content reflect.Value) bool {
+		item := content.FieldByName("Item").MapIndex(reflect.ValueOf(id))
+		if item.IsValid() {
+			change(item.Elem().FieldByName("Item").Interface().(*library.Item))
+		}
+		return item.IsValid()
+	})
+}
+
 // DownloadSessions is how many sessions there are in which files of items are read.
 func (v *VCenter) DownloadSessions() int {
 	endpoint, _ := v.service.ServeMux.Handler(httptest.NewRequest(http.MethodGet, "/rest/com/vmware/content/library", nil))
