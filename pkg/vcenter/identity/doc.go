@@ -14,5 +14,6 @@
 // vCenter tells wins, always.
 //
 // A machine is remembered in its folder alone: what has its id in another one may be another machine, of a vCenter that
-// was restored. The package depends on facts alone; it knows neither vCenter nor etcd.
+// was restored. So one that was moved just before a process ended may be unknown to the next one. The package depends on
+// facts alone; it knows neither vCenter nor etcd.
 package identity

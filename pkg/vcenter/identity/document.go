@@ -79,11 +79,13 @@ type change struct {
 	folder facts.ID
 	id     string
 	value  []byte // nil: it goes
+	gained bool   // a machine has come into the folder
 }
 
 // changes are the documents of the folders in which something changed, which count as written from now on. Those of a
 // folder come in an order in which a machine that stays there is in one of them at any time: it changes to a document
-// with a higher number when there come to be more of them, and to one with a lower when they become fewer.
+// with a higher number when there come to be more of them, and to one with a lower when they become fewer. Folders that
+// gained a machine come before those that only lost some, so that one that moves is in two rather than in none.
 func (m *Memory) changes() []change {
 	m.mu.Lock()
 	rows := map[*folder][]row{}
@@ -97,18 +99,32 @@ func (m *Memory) changes() []change {
 			rows[known.folder] = append(rows[known.folder], rowOf(id, known.Identity))
 		}
 	}
+	for id, others := range m.others {
+		for _, known := range others {
+			if known.folder.dirty {
+				rows[known.folder] = append(rows[known.folder], rowOf(id, known.Identity))
+			}
+		}
+	}
+	gained := map[*folder]bool{}
 	for f := range rows {
-		f.dirty = false
+		gained[f], f.dirty, f.gained = f.gained, false, false
 		if f.machines == 0 {
 			delete(m.folders, f.id)
 		}
 	}
 	m.mu.Unlock()
-	var all []change
+	var first, then []change
 	for f, machines := range rows {
-		all = append(all, m.documentsOf(f.id, machines)...)
+		for _, c := range m.documentsOf(f.id, machines) {
+			if c.gained = gained[f]; c.gained {
+				first = append(first, c)
+			} else {
+				then = append(then, c)
+			}
+		}
 	}
-	return all
+	return append(first, then...)
 }
 
 // documentsOf are the documents of a folder in which these machines lie.
@@ -133,7 +149,7 @@ func (m *Memory) documentsOf(folder facts.ID, machines []row) []change {
 			m.logger.Error(err, "Cannot write down which virtual machine is which", "folder", folder)
 			return nil
 		}
-		all = append(all, change{folder, documentID(folder, number), value})
+		all = append(all, change{folder: folder, id: documentID(folder, number), value: value})
 	}
 	last := parts
 	for m.there(folder, last) {

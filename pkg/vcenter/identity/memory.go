@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -46,8 +47,11 @@ type Memory struct {
 
 	mu       sync.Mutex
 	machines map[facts.ID]remembered
-	folders  map[facts.ID]*folder
-	changed  chan struct{}
+	// others are what was read of machines in further folders: one was written as it moved. They count as much, until one
+	// of them is noted.
+	others  map[facts.ID][]remembered
+	folders map[facts.ID]*folder
+	changed chan struct{}
 
 	// stored are the documents as they were read or written last, by id; unsure says that others may be there. They
 	// belong to whoever runs Restore and then Run.
@@ -71,8 +75,8 @@ type folder struct {
 	id facts.ID
 	// machines is how many are remembered in it.
 	machines int
-	// dirty says that something in it differs from what was written last.
-	dirty bool
+	// dirty says that something in it differs from what was written last, and gained that a machine has come into it.
+	dirty, gained bool
 }
 
 type stored struct {
@@ -84,7 +88,8 @@ type stored struct {
 func New(documents Documents, clock clock.Clock, logger klog.Logger) *Memory {
 	return &Memory{
 		documents: documents, clock: clock, logger: logger,
-		machines: map[facts.ID]remembered{}, folders: map[facts.ID]*folder{}, changed: make(chan struct{}, 1),
+		machines: map[facts.ID]remembered{}, others: map[facts.ID][]remembered{},
+		folders: map[facts.ID]*folder{}, changed: make(chan struct{}, 1),
 	}
 }
 
@@ -92,11 +97,21 @@ func New(documents Documents, clock clock.Clock, logger klog.Logger) *Memory {
 func (m *Memory) Recall(id, folder facts.ID) (facts.Identity, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	known, found := m.machines[id]
-	if !found || known.folder.id != folder {
-		return facts.Identity{}, false
+	known, found := m.find(id, folder)
+	return known.Identity, found
+}
+
+// find returns what is remembered of a machine in a folder.
+func (m *Memory) find(id, folder facts.ID) (remembered, bool) {
+	if known, found := m.machines[id]; found && known.folder.id == folder {
+		return known, true
 	}
-	return known.Identity, true
+	for _, known := range m.others[id] {
+		if known.folder.id == folder {
+			return known, true
+		}
+	}
+	return remembered{}, false
 }
 
 // Note says who a machine is and in which folder it lies now. Where it is served under no name, what is remembered of
@@ -104,22 +119,24 @@ func (m *Memory) Recall(id, folder facts.ID) (facts.Identity, bool) {
 func (m *Memory) Note(id, folder facts.ID, who facts.Identity) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	before, known := m.machines[id]
+	before, known := m.find(id, folder)
 	switch {
-	case who.Name == "" && known && before.UID == who.UID && before.folder.id == folder:
+	case who.Name == "" && known && before.UID == who.UID:
+		who = before.Identity
 	case who.Name == "" || folder.IsZero():
 		m.forget(id)
-	default:
-		now := remembered{folder: m.folder(folder), Identity: who}
-		if known && before.same(now) {
-			m.machines[id] = now // whose text is the inventory's own
-			return
-		}
-		m.forget(id)
-		m.machines[id] = now
-		now.folder.machines++
-		m.mark(now.folder)
+		return
 	}
+	now := remembered{folder: m.folder(folder), Identity: who}
+	if known && before.same(now) && len(m.others[id]) == 0 {
+		m.machines[id] = now // whose text is the inventory's own
+		return
+	}
+	m.forget(id)
+	m.machines[id] = now
+	now.folder.machines++
+	now.folder.gained = now.folder.gained || !known
+	m.mark(now.folder)
 }
 
 // Keep forgets the machines that are not there.
@@ -134,11 +151,16 @@ func (m *Memory) Keep(there func(id facts.ID) bool) {
 }
 
 func (m *Memory) forget(id facts.ID) {
-	if known, found := m.machines[id]; found {
-		delete(m.machines, id)
-		known.folder.machines--
-		m.mark(known.folder)
+	known, found := m.machines[id]
+	if !found {
+		return
 	}
+	for _, r := range append(m.others[id], known) {
+		r.folder.machines--
+		m.mark(r.folder)
+	}
+	delete(m.machines, id)
+	delete(m.others, id)
 }
 
 func (m *Memory) folder(id facts.ID) *folder {
@@ -167,6 +189,7 @@ func (m *Memory) Restore(ctx context.Context, vcenter string) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	noted := maps.Clone(m.machines)
 	for id, document := range kept {
 		page, err := decode(document.Value)
 		if err != nil {
@@ -179,15 +202,28 @@ func (m *Memory) Restore(ctx context.Context, vcenter string) error {
 		f := m.folder(page.Folder)
 		for _, row := range page.Machines {
 			machine := row.machine(vcenter)
-			if _, noted := m.machines[machine]; noted {
+			if _, noted := noted[machine]; noted {
 				m.mark(f) // it may lie in another folder now
 				continue
 			}
-			m.machines[machine] = remembered{folder: f, Identity: row.identity()}
-			f.machines++
+			m.restore(machine, remembered{folder: f, Identity: row.identity()})
 		}
 	}
 	return nil
+}
+
+// restore takes in a machine as it was read.
+func (m *Memory) restore(id facts.ID, read remembered) {
+	if _, found := m.find(id, read.folder.id); found {
+		m.mark(read.folder) // it is in two documents
+		return
+	}
+	if _, found := m.machines[id]; found {
+		m.others[id] = append(m.others[id], read)
+	} else {
+		m.machines[id] = read
+	}
+	read.folder.machines++
 }
 
 // list reads all documents, and takes note of their states.
@@ -263,7 +299,9 @@ func (m *Memory) failed(changes []change) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, c := range changes {
-		m.mark(m.folder(c.folder))
+		f := m.folder(c.folder)
+		f.gained = f.gained || c.gained
+		m.mark(f)
 	}
 }
 

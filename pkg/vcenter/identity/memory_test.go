@@ -188,6 +188,8 @@ func TestManyChangesAreOneWrite(t *testing.T) {
 		t.Errorf("before anything was noted: %q", got)
 	}
 	r.pass(resting)
+	r.Note(machineID("vm-0"), folderID("a"), who("first"))
+	waittest.Eventually(t, "it is to be written", r.clock.HasWaiters) // so that those that follow ask for a write of their own
 	for i := range 1000 {
 		r.Note(machineID(fmt.Sprintf("vm-%d", i%10)), folderID("a"), who(fmt.Sprintf("name-%d", i)))
 		r.clock.Step(time.Millisecond)
