@@ -121,6 +121,7 @@ func TestContents(t *testing.T) {
 func TestADeadLibraryDiesAlone(t *testing.T) {
 	for name, status := range map[string]int{
 		"unavailable": http.StatusServiceUnavailable, "hidden": http.StatusForbidden, "silent": vcentertest.Silence,
+		"not found": http.StatusNotFound,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -149,6 +150,23 @@ func TestADeadLibraryDiesAlone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An item that vCenter does not find is kept as long as it is listed.
+func TestAnItemThatIsNotFound(t *testing.T) {
+	w := newWorld(t, empty)
+	w.library("images", ovf("image-1"), ovf("image-2"))
+	w.has("images", "it was read", same("image-1 2 2", "image-2 2 2"))
+	item := vcentertest.LibraryItemID("images", "image-1")
+	w.vcenter.RefuseRESTOf(item, http.StatusNotFound)
+	told := w.has("images", "something is different", func(l *facts.Library) bool {
+		return l.Problem != "" || len(l.Items) < 2
+	})
+	if !strings.Contains(told.Problem, item) || len(told.Items) != 2 {
+		t.Errorf("of an item that is listed, and is not found, is left: %q %v", told.Problem, items(told))
+	}
+	w.vcenter.RefuseRESTOf(item, 0)
+	w.has("images", "it is found again", same("image-1 2 2", "image-2 2 2"))
 }
 
 // A library that is dead from the start keeps nobody waiting, and nobody takes it for an empty one.

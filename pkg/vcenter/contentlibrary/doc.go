@@ -26,8 +26,11 @@
 // calls, each call has a deadline, and what is read shows before the others are. Only
 // the first reading is told as one, that nobody takes a part for the whole: once each
 // library was read or failed twice, or after 5 minutes without those that are still
-// being read. A library or item that the account may not read from the start is not there; one that is
-// hidden later is kept: vCenter is asked whether it is gone.
+// being read.
+//
+// A library or item that the account may not read from the start is not there; one
+// that is hidden later is kept. It is gone when vCenter does not find it, and does not
+// list it afterwards either.
 //
 // The package knows neither namespaces nor who may use which library.
 package contentlibrary

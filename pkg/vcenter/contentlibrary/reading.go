@@ -159,7 +159,8 @@ type reading struct {
 
 	mu       sync.Mutex // Guards what follows.
 	next     *contents
-	failures int // of descriptors
+	failures int      // of descriptors
+	missing  []string // items that were listed and not found
 }
 
 // call makes one call, in its turn and with a deadline.
@@ -195,7 +196,7 @@ func (r *reading) library(ctx context.Context, id string) (*contents, error) {
 		return err
 	})
 	if err != nil {
-		return r.absent("read its properties", err)
+		return r.absent(ctx, id, "read its properties", err)
 	}
 	r.next = &contents{name: found.Name, items: map[string]item{}}
 	if r.before != nil {
@@ -210,13 +211,9 @@ func (r *reading) library(ctx context.Context, id string) (*contents, error) {
 		}
 		return r.next, nil
 	}
-	var ids []string
-	err = r.call(ctx, func(ctx context.Context) (err error) {
-		ids, err = r.manager.ListLibraryItems(ctx, id)
-		return err
-	})
+	ids, err := r.listItems(ctx, id)
 	if err != nil {
-		return r.absent("list its items", err)
+		return r.absent(ctx, id, listItems, err)
 	}
 	r.each = r.before == nil || r.given == nil || r.given(found.Name) || !r.before.synced.Equal(r.next.synced)
 	group, bound := errgroup.WithContext(ctx)
@@ -224,7 +221,14 @@ func (r *reading) library(ctx context.Context, id string) (*contents, error) {
 	for _, id := range ids {
 		group.Go(func() error { return r.item(bound, id) })
 	}
-	if err := group.Wait(); err != nil {
+	err = group.Wait()
+	if err == nil && len(r.missing) > 0 {
+		if ids, err = r.listItems(ctx, id); err != nil {
+			return r.absent(ctx, id, listItems, err)
+		}
+		err = r.stillThere(ids)
+	}
+	if err != nil {
 		if r.before == nil { // nobody knows its name otherwise
 			err = fmt.Errorf("called %q: %w", found.Name, err)
 		}
@@ -233,11 +237,38 @@ func (r *reading) library(ctx context.Context, id string) (*contents, error) {
 	return r.next, nil
 }
 
+const listItems = "list its items"
+
+// listItems returns the ids of a library's items.
+func (r *reading) listItems(ctx context.Context, library string) (ids []string, err error) {
+	err = r.call(ctx, func(ctx context.Context) (err error) {
+		ids, err = r.manager.ListLibraryItems(ctx, library)
+		return err
+	})
+	return ids, err
+}
+
+// stillThere fails if an item that was not found is listed afterwards: see absent.
+func (r *reading) stillThere(ids []string) error {
+	for _, id := range r.missing {
+		if slices.Contains(ids, id) {
+			return fmt.Errorf("vCenter lists its item %s and does not find it: %w", id, failure.Unavailable)
+		}
+	}
+	return nil
+}
+
 // absent says what becomes of a library that is gone or hidden: of one that the account could read, what was read stands.
-func (r *reading) absent(operation string, err error) (*contents, error) {
+// vCenter finds nothing while the service is not there for a moment, as when it starts: what it lists afterwards is not
+// gone.
+func (r *reading) absent(ctx context.Context, id, operation string, err error) (*contents, error) {
 	switch {
 	case errors.Is(err, failure.NotFound):
-		return nil, nil
+		ids, failed := r.list(ctx)
+		if failed == nil && slices.Contains(ids, id) {
+			failed = fmt.Errorf("%s: vCenter lists it and does not find it: %w", operation, failure.Unavailable)
+		}
+		return nil, failed
 	case !errors.Is(err, failure.Forbidden):
 		return nil, fmt.Errorf("%s: %w", operation, err)
 	case r.before == nil || r.before.name == "":
@@ -262,6 +293,9 @@ func (r *reading) item(ctx context.Context, id string) error {
 		})
 		switch {
 		case errors.Is(err, failure.NotFound):
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.missing = append(r.missing, id)
 			return nil
 		case errors.Is(err, failure.Forbidden):
 			r.mu.Lock()
