@@ -11,9 +11,11 @@
 //
 // one for each folder that stands for a namespace, or several where more than a thousand machines lie in it. This is
 // the only copy of anything in vCenter; it is used where vCenter tells no configuration, and for nothing else. What
-// vCenter tells wins, always.
+// vCenter tells of a machine wins over what is remembered of it, always. Which of two machines has a name, one that is
+// told or one that is remembered, is decided as between told ones, by what is remembered; but one without a record that
+// is called otherwise by now comes last.
 //
 // A machine is remembered in its folder alone: what has its id in another one may be another machine, of a vCenter that
-// was restored. So one that was moved just before a process ended may be unknown to the next one. The package depends on
-// facts alone; it knows neither vCenter nor etcd.
+// was restored. So one that was moved just before a process ended may be unknown to the next one. The package depends
+// on facts alone; it knows neither vCenter nor etcd.
 package identity

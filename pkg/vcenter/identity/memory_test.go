@@ -189,7 +189,8 @@ func TestManyChangesAreOneWrite(t *testing.T) {
 	}
 	r.pass(resting)
 	r.Note(machineID("vm-0"), folderID("a"), who("first"))
-	waittest.Eventually(t, "it is to be written", r.clock.HasWaiters) // so that those that follow ask for a write of their own
+	// So that those that follow ask for a write of their own.
+	waittest.Eventually(t, "it is to be written", r.clock.HasWaiters)
 	for i := range 1000 {
 		r.Note(machineID(fmt.Sprintf("vm-%d", i%10)), folderID("a"), who(fmt.Sprintf("name-%d", i)))
 		r.clock.Step(time.Millisecond)

@@ -20,9 +20,10 @@ type claim struct {
 	base string
 	// plain says that the base itself may be the name. Else each candidate carries a hash.
 	plain bool
-	// managed, created and ref rank the claims to one name: machines with metadata first, then the older, then by
-	// managed-object id.
+	// managed, former, created and ref rank the claims to one name: machines with metadata first, those last whose
+	// former name it is, then the older, then by managed-object id.
 	managed bool
+	former  bool
 	created int64
 	ref     string
 }
@@ -53,6 +54,12 @@ func (c *claim) name(i int) string {
 func (c *claim) compare(other *claim) int {
 	if c.managed != other.managed {
 		if c.managed {
+			return -1
+		}
+		return 1
+	}
+	if c.former != other.former {
+		if other.former {
 			return -1
 		}
 		return 1

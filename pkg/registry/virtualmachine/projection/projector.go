@@ -191,10 +191,10 @@ func (p *Projector) claim(m *known) (claim, bool) {
 		return claim{}, false
 	}
 	if who := m.recalled; who != nil {
-		// It keeps the name that it had, whatever decided on that.
+		// It keeps the name that it had, whatever decided on that, unless it is known to be another's by now.
 		return claim{
 			namespace: place.Namespace, base: who.Name, plain: true,
-			managed: who.Recorded, created: who.Created.Unix(), ref: m.live.ID.Value,
+			managed: who.Recorded, former: m.renamed(), created: who.Created.Unix(), ref: m.live.ID.Value,
 		}, true
 	}
 	return claimFor(m.live.ID.Value, m.live.Name, m.live.Created.Unix(), place, m.meta), true

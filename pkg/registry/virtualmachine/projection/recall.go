@@ -4,6 +4,7 @@ package projection
 
 import (
 	"fmt"
+	"strings"
 
 	k8stypes "k8s.io/apimachinery/pkg/types"
 
@@ -69,6 +70,17 @@ func (p *Projector) look(m *known, live *facts.Live) {
 // destroyed first, and its Namespace waits for that; so it does for one of which vCenter does not tell who made it.
 func (m *known) hidden() bool {
 	return m.live.Place.Detached && m.recalled == nil && (m.meta == nil || !m.meta.Created)
+}
+
+// renamed says whether a machine that is served from memory is called otherwise by now, and so would have another name.
+// Of one that has a record, that does not decide. In place of a name vCenter may tell a path, in which there is a "/".
+func (m *known) renamed() bool {
+	who, live := m.recalled, m.live
+	if who.Recorded || live.Name == "" || strings.Contains(live.Name, "/") {
+		return false
+	}
+	now := claimFor(live.ID.Value, live.Name, 0, live.Place, nil)
+	return who.Name != now.name(0) && who.Name != now.name(1)
 }
 
 // note has it remembered who a machine is.
