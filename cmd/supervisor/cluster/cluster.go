@@ -31,7 +31,10 @@ const (
 type Cluster struct {
 	Client dynamic.Interface
 	// Documents lists what the API documents; a discovery client does.
-	Documents interface{ OpenAPIV3() openapi.Client }
+	Documents interface {
+		OpenAPIV3() openapi.Client
+		ServerResourcesForGroupVersion(groupVersion string) (*metav1.APIResourceList, error)
+	}
 }
 
 // Apply makes the objects what they should be, by server-side apply, and goes on trying until ctx is done: an API
@@ -90,6 +93,20 @@ func (c *Cluster) WaitDocumented(ctx context.Context, apiServices []*unstructure
 			version, group, _ := strings.Cut(apiService.GetName(), ".")
 			if _, found := listed["apis/"+group+"/"+version]; !found {
 				return fmt.Errorf("the OpenAPI document of %s/%s is not listed yet", group, version)
+			}
+		}
+		return nil
+	})
+}
+
+// WaitAnswered returns when the aggregator has passed a request on to each of the APIServices, or with why it does not when
+// ctx is done. It says that one is available a moment before it treats it so.
+func (c *Cluster) WaitAnswered(ctx context.Context, apiServices []*unstructured.Unstructured) error {
+	return retry(ctx, func(context.Context) error {
+		for _, apiService := range apiServices {
+			version, group, _ := strings.Cut(apiService.GetName(), ".")
+			if _, err := c.Documents.ServerResourcesForGroupVersion(group + "/" + version); err != nil {
+				return fmt.Errorf("ask for %s/%s: %w", group, version, err)
 			}
 		}
 		return nil

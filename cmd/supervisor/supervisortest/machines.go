@@ -70,23 +70,35 @@ func Version(t *testing.T, object metav1.Common) uint64 {
 }
 
 // Names are those of the machines that are served in a namespace.
-func (s *Supervisor) Names(t *testing.T, namespace string) (names []string) {
+func (s *Supervisor) Names(t *testing.T, namespace string) []string {
 	t.Helper()
-	list, err := s.Dynamic(t).Resource(Machines).Namespace(namespace).List(t.Context(), metav1.ListOptions{})
+	names, err := s.names(t, namespace)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return names
+}
+
+func (s *Supervisor) names(t *testing.T, namespace string) (names []string, err error) {
+	list, err := s.Dynamic(t).Resource(Machines).Namespace(namespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		return nil, err
 	}
 	for _, item := range list.Items {
 		names = append(names, item.GetName())
 	}
-	return names
+	return names, nil
 }
 
 // Serves waits until exactly these machines are served in a namespace.
 func (s *Supervisor) Serves(t *testing.T, namespace string, want ...string) {
 	t.Helper()
 	waittest.Within(t, 30*time.Second, "machines in "+namespace, func(context.Context) error {
-		if diff := cmp.Diff(want, s.Names(t, namespace)); diff != "" {
+		names, err := s.names(t, namespace)
+		if err != nil {
+			return err
+		}
+		if diff := cmp.Diff(want, names); diff != "" {
 			return fmt.Errorf("machines in %s (-want +got):\n%s", namespace, diff)
 		}
 		return nil

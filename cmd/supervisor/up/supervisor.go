@@ -382,6 +382,9 @@ func (s *Supervisor) awaitAvailable(ctx context.Context) error {
 		if err == nil {
 			err = s.cluster.WaitDocumented(waiting, s.register.APIServices)
 		}
+		if err == nil {
+			err = s.cluster.WaitAnswered(waiting, s.register.APIServices)
+		}
 		cancel()
 		switch {
 		case err == nil:
