@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/waittest"
@@ -43,17 +44,29 @@ func TestAStandbyKnowsWhoTheLostMachinesAre(t *testing.T) {
 	}
 	machines := second.kinds.machines.Inside()
 	end := doomed{machines: machines, origins: second.site.machines}
-	_, all := end.DeleteAll(t.Context(), "team-a")
+	// asked does what a client does that is told to come back: a cache that has just begun is not there yet.
+	asked := func(act func() error) (err error) {
+		waittest.Eventually(t, "the cache is there", func() bool {
+			err = act()
+			return !apierrors.IsTooManyRequests(err)
+		})
+		return err
+	}
+	deleteAll := func() error {
+		_, err := end.DeleteAll(t.Context(), "team-a")
+		return err
+	}
+	all := asked(deleteAll)
 	folders := map[string]bool{}
 	for _, n := range second.site.picture.Namespaces() {
 		folders[n.Folder.Value] = n.Name == "team-a"
 	}
 	second.site.picture.SetDetached(folders)
-	_, detached := end.DeleteAll(t.Context(), "team-a")
+	detached := asked(deleteAll)
 	second.site.picture.SetDetached(nil)
 	for verb, err := range map[string]error{
-		"label":             second.label("team-a/web-1", "x"),
-		"delete":            machines.Delete(t.Context(), "team-a", "web-1", before.UID),
+		"label":             asked(func() error { return second.label("team-a/web-1", "x") }),
+		"delete":            asked(func() error { return machines.Delete(t.Context(), "team-a", "web-1", before.UID) }),
 		"delete all of it":  all,
 		"and once detached": detached,
 	} {
