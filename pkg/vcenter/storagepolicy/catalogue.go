@@ -15,6 +15,7 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/vcenter"
 )
 
@@ -28,30 +29,6 @@ const (
 	jitter = 0.1
 )
 
-// Answer is what vCenter said at one time. It is never changed.
-type Answer struct {
-	Policies []Policy // By name.
-	// Machines are those that have a policy somewhere, by managed-object id.
-	Machines map[string]Machine
-}
-
-// Machine is what policies a machine has.
-type Machine struct {
-	// Home is the id of its home's policy, "" for none.
-	Home string
-	// Disks are those with a policy of their own, by key.
-	Disks []Disk
-}
-
-// Disk is a virtual disk with a policy.
-type Disk struct {
-	Key    int32
-	Policy string // Its id.
-	// Space is how many bytes its files take, all its snapshots' included. It is
-	// told only where the policy is another one than the home's.
-	Space int64
-}
-
 // Session keeps the login at vCenter; vcenter.Session does. Errors of Do come with
 // their failure kind.
 type Session interface {
@@ -61,7 +38,7 @@ type Session interface {
 
 // Handler is told what vCenter says, whenever that is something else than before.
 type Handler interface {
-	SetStoragePolicies(Answer)
+	SetStoragePolicies(facts.StoragePolicies)
 }
 
 // Catalogue follows vCenter's storage policies. Its fields are set before Run. Its
@@ -76,13 +53,13 @@ type Catalogue struct {
 	Logger  klog.Logger
 	Clock   clock.Clock // Nil: the real one.
 
-	mu      sync.Mutex // Guards what follows.
-	answer  *Answer    // Nil: nothing was read yet.
+	mu      sync.Mutex             // Guards what follows.
+	answer  *facts.StoragePolicies // Nil: nothing was read yet.
 	changed chan struct{}
 }
 
 // Policies returns the policies, by name, and whether they were read at all.
-func (c *Catalogue) Policies() ([]Policy, bool) {
+func (c *Catalogue) Policies() ([]facts.StoragePolicy, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.answer == nil {
@@ -92,11 +69,11 @@ func (c *Catalogue) Policies() ([]Policy, bool) {
 }
 
 // Answer returns all that was read last, and whether anything was.
-func (c *Catalogue) Answer() (Answer, bool) {
+func (c *Catalogue) Answer() (facts.StoragePolicies, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.answer == nil {
-		return Answer{}, false
+		return facts.StoragePolicies{}, false
 	}
 	return *c.answer, true
 }
@@ -166,7 +143,7 @@ func (c *Catalogue) rest(ctx context.Context, connection *vcenter.Connection, pa
 func (c *Catalogue) read(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout())
 	defer cancel()
-	var answer Answer
+	var answer facts.StoragePolicies
 	err := c.Session.Do(ctx, "read the storage policies", func(ctx context.Context, client *vim25.Client) (err error) {
 		answer, err = reading{client: client}.answer(ctx)
 		return err
@@ -179,7 +156,7 @@ func (c *Catalogue) read(ctx context.Context) error {
 }
 
 // keep makes an answer the one that counts, and tells whoever is to know.
-func (c *Catalogue) keep(answer Answer) {
+func (c *Catalogue) keep(answer facts.StoragePolicies) {
 	c.mu.Lock()
 	before := c.answer
 	if before != nil && reflect.DeepEqual(*before, answer) {

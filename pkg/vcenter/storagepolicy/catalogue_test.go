@@ -18,6 +18,7 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/klog/v2/textlogger"
 
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/storagepolicy"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
@@ -64,17 +65,17 @@ func (l *log) says(what string) bool {
 // told is what a Handler was told last.
 type told struct {
 	mu     sync.Mutex
-	answer storagepolicy.Answer
+	answer facts.StoragePolicies
 	times  int
 }
 
-func (h *told) SetStoragePolicies(answer storagepolicy.Answer) {
+func (h *told) SetStoragePolicies(answer facts.StoragePolicies) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.answer, h.times = answer, h.times+1
 }
 
-func (h *told) last() (storagepolicy.Answer, int) {
+func (h *told) last() (facts.StoragePolicies, int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.answer, h.times
@@ -156,14 +157,14 @@ func (w *world) until(what string, done func() bool) {
 }
 
 // named is the policy of a name.
-func (w *world) named(name string) (storagepolicy.Policy, bool) {
+func (w *world) named(name string) (facts.StoragePolicy, bool) {
 	policies, _ := w.catalogue.Policies()
 	for _, policy := range policies {
 		if policy.Name == name {
 			return policy, true
 		}
 	}
-	return storagepolicy.Policy{}, false
+	return facts.StoragePolicy{}, false
 }
 
 func (w *world) has(name string) func() bool {
@@ -186,7 +187,7 @@ func TestPolicies(t *testing.T) {
 	changed := w.catalogue.Changed()
 	id := w.policy("Gold Storage")
 	wait(t, changed, "a policy more")
-	want := storagepolicy.Policy{ID: id, Name: "Gold Storage", ClassName: "gold-storage"}
+	want := facts.StoragePolicy{ID: id, Name: "Gold Storage", ClassName: "gold-storage"}
 	w.until("it is there", w.has("Gold Storage"))
 	if got, _ := w.named("Gold Storage"); got != want {
 		t.Errorf("made: %+v", got)
@@ -224,7 +225,7 @@ func TestAssociations(t *testing.T) {
 	}
 	disks := devices.SelectByType((*types.VirtualDisk)(nil))
 	first, second := disks[0].GetVirtualDevice().Key, disks[1].GetVirtualDevice().Key
-	shows := func(what string, want map[string]storagepolicy.Machine) {
+	shows := func(what string, want map[string]facts.MachinePolicies) {
 		t.Helper()
 		w.until(what, func() bool {
 			answer, _ := w.told.last()
@@ -241,8 +242,8 @@ func TestAssociations(t *testing.T) {
 	}
 	w.until("the space of the disk apart is read", func() bool { return space() > 0 })
 	id := vm.Reference().Value
-	disk := storagepolicy.Disk{Key: second, Policy: bronze, Space: space()}
-	shows("created", map[string]storagepolicy.Machine{id: {Home: gold, Disks: []storagepolicy.Disk{{Key: first, Policy: gold}, disk}}})
+	disk := facts.DiskPolicy{Key: second, Policy: bronze, Space: space()}
+	shows("created", map[string]facts.MachinePolicies{id: {Home: gold, Disks: []facts.DiskPolicy{{Key: first, Policy: gold}, disk}}})
 
 	task, err := vm.Reconfigure(t.Context(), types.VirtualMachineConfigSpec{
 		VmProfile: []types.BaseVirtualMachineProfileSpec{&types.VirtualMachineEmptyProfileSpec{}},
@@ -256,14 +257,14 @@ func TestAssociations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shows("changed", map[string]storagepolicy.Machine{id: {Disks: []storagepolicy.Disk{disk}}})
+	shows("changed", map[string]facts.MachinePolicies{id: {Disks: []facts.DiskPolicy{disk}}})
 	if task, err = vm.Destroy(t.Context()); err == nil {
 		err = task.WaitEx(t.Context())
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	shows("destroyed", map[string]storagepolicy.Machine{})
+	shows("destroyed", map[string]facts.MachinePolicies{})
 }
 
 // While vCenter is away the last answer stands; with the next login there is a new

@@ -18,16 +18,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	pbmtypes "github.com/vmware/govmomi/pbm/types"
-)
 
-// Policy is a storage policy for virtual machines.
-type Policy struct {
-	ID   string
-	Name string
-	// ClassName is the name of its StorageClass: a DNS-1123 subdomain that no other
-	// policy has.
-	ClassName string
-}
+	"github.com/openpacific/pacific/pkg/facts"
+)
 
 // maxClassName leaves room for what a quota puts behind the name of a class.
 const maxClassName = 200
@@ -35,13 +28,13 @@ const maxClassName = 200
 var notCompliant = regexp.MustCompile(`[^a-z0-9.]+`)
 
 // policiesOf returns the policies that profiles are, by name.
-func policiesOf(profiles []pbmtypes.BasePbmProfile) []Policy {
+func policiesOf(profiles []pbmtypes.BasePbmProfile) []facts.StoragePolicy {
 	type candidate struct {
-		Policy
+		facts.StoragePolicy
 		created time.Time
 	}
 	var derived []candidate
-	var policies []Policy
+	var policies []facts.StoragePolicy
 	taken := map[string]bool{}
 	for _, base := range profiles {
 		capability, ok := base.(pbmtypes.BasePbmCapabilityProfile)
@@ -49,7 +42,7 @@ func policiesOf(profiles []pbmtypes.BasePbmProfile) []Policy {
 			continue
 		}
 		profile := capability.GetPbmCapabilityProfile()
-		policy := Policy{ID: profile.ProfileId.UniqueId, Name: profile.Name, ClassName: profile.K8sCompliantName}
+		policy := facts.StoragePolicy{ID: profile.ProfileId.UniqueId, Name: profile.Name, ClassName: profile.K8sCompliantName}
 		for _, reserved := range profile.OtherK8sCompliantNames {
 			taken[reserved] = true
 		}
@@ -73,9 +66,11 @@ func policiesOf(profiles []pbmtypes.BasePbmProfile) []Policy {
 			}
 		}
 		taken[c.ClassName] = true
-		policies = append(policies, c.Policy)
+		policies = append(policies, c.StoragePolicy)
 	}
-	slices.SortFunc(policies, func(a, b Policy) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(policies, func(a, b facts.StoragePolicy) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+	})
 	return policies
 }
 

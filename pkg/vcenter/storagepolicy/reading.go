@@ -19,6 +19,7 @@ import (
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 )
 
@@ -34,48 +35,48 @@ type reading struct {
 	client *vim25.Client
 }
 
-func (r reading) answer(ctx context.Context) (Answer, error) {
+func (r reading) answer(ctx context.Context) (facts.StoragePolicies, error) {
 	service, err := pbm.NewClient(ctx, r.client)
 	if err != nil {
-		return Answer{}, fmt.Errorf("connect to the policy service: %w", err)
+		return facts.StoragePolicies{}, fmt.Errorf("connect to the policy service: %w", err)
 	}
 	storage := pbmtypes.PbmProfileResourceType{ResourceType: string(pbmtypes.PbmProfileResourceTypeEnumSTORAGE)}
 	ids, err := service.QueryProfile(ctx, storage, string(pbmtypes.PbmProfileCategoryEnumREQUIREMENT))
 	switch {
 	case err != nil:
-		return Answer{}, fmt.Errorf("list: %w", err)
+		return facts.StoragePolicies{}, fmt.Errorf("list: %w", err)
 	case len(ids) == 0:
-		return Answer{}, errNone
+		return facts.StoragePolicies{}, errNone
 	}
 	var profiles []pbmtypes.BasePbmProfile
-	machines := map[string]Machine{}
+	machines := map[string]facts.MachinePolicies{}
 	for some := range slices.Chunk(ids, batch) {
 		contents, err := service.RetrieveContent(ctx, some)
 		if err != nil {
-			return Answer{}, fmt.Errorf("read: %w", err)
+			return facts.StoragePolicies{}, fmt.Errorf("read: %w", err)
 		}
 		profiles = append(profiles, contents...)
 		associations, err := service.QueryAssociatedEntities(ctx, some)
 		if err != nil {
-			return Answer{}, fmt.Errorf("ask who has them: %w", err)
+			return facts.StoragePolicies{}, fmt.Errorf("ask who has them: %w", err)
 		}
 		for _, association := range associations {
 			associate(machines, association)
 		}
 	}
 	for id, machine := range machines {
-		slices.SortFunc(machine.Disks, func(a, b Disk) int { return cmp.Compare(a.Key, b.Key) })
+		slices.SortFunc(machine.Disks, func(a, b facts.DiskPolicy) int { return cmp.Compare(a.Key, b.Key) })
 		machines[id] = machine
 	}
 	if err := r.measure(ctx, machines); err != nil {
-		return Answer{}, err
+		return facts.StoragePolicies{}, err
 	}
-	return Answer{Policies: policiesOf(profiles), Machines: machines}, nil
+	return facts.StoragePolicies{Policies: policiesOf(profiles), Machines: machines}, nil
 }
 
 // associate notes the policy of a machine's home or of a disk; anything else that
 // may have one is none of ours.
-func associate(machines map[string]Machine, association pbmtypes.PbmQueryProfileResult) {
+func associate(machines map[string]facts.MachinePolicies, association pbmtypes.PbmQueryProfileResult) {
 	if association.Fault != nil || len(association.ProfileId) == 0 {
 		return
 	}
@@ -92,17 +93,17 @@ func associate(machines map[string]Machine, association pbmtypes.PbmQueryProfile
 			return
 		}
 		machine := machines[id]
-		machine.Disks = append(machine.Disks, Disk{Key: int32(key), Policy: policy})
+		machine.Disks = append(machine.Disks, facts.DiskPolicy{Key: int32(key), Policy: policy})
 		machines[id] = machine
 	}
 }
 
 // measure finds out what the disks take that have another policy than their
 // machine's home.
-func (r reading) measure(ctx context.Context, machines map[string]Machine) error {
+func (r reading) measure(ctx context.Context, machines map[string]facts.MachinePolicies) error {
 	var asked []types.ManagedObjectReference
 	for id, machine := range machines {
-		if slices.ContainsFunc(machine.Disks, func(d Disk) bool { return d.Policy != machine.Home }) {
+		if slices.ContainsFunc(machine.Disks, func(d facts.DiskPolicy) bool { return d.Policy != machine.Home }) {
 			asked = append(asked, types.ManagedObjectReference{Type: "VirtualMachine", Value: id})
 		}
 	}

@@ -18,7 +18,6 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/namespace"
-	"github.com/openpacific/pacific/pkg/vcenter/storagepolicy"
 )
 
 // usageInterval is how often usage is looked at.
@@ -64,7 +63,7 @@ type Projector struct {
 	folders []facts.Namespace
 	// changed yields when folders has changed.
 	changed  chan struct{}
-	policies storagepolicy.Answer
+	policies facts.StoragePolicies
 	// policyNames are the names of storage policies by id. Nil: not read yet.
 	policyNames map[string]string
 	// stale: folders, pools, clusters or records are other ones than those the

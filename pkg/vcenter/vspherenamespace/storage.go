@@ -11,14 +11,14 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
-	"github.com/openpacific/pacific/pkg/vcenter/storagepolicy"
 )
 
 // StoragePolicies knows the storage policies of vCenter, by name, and whether they
 // were read at all; storagepolicy.Catalogue does.
 type StoragePolicies interface {
-	Policies() ([]storagepolicy.Policy, bool)
+	Policies() ([]facts.StoragePolicy, bool)
 }
 
 // givable checks the policies that object names and before did not: vCenter must
@@ -93,7 +93,7 @@ func (p *Projector) spaceOf(id string, m *machine) space {
 // its home, but for the files of disks that have another policy: those count under
 // theirs. A disk without a policy counts with the home; a policy that vCenter does
 // not name counts as none, which is "".
-func (p *Projector) SetStoragePolicies(answer storagepolicy.Answer) {
+func (p *Projector) SetStoragePolicies(answer facts.StoragePolicies) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	first := p.policyNames == nil

@@ -195,12 +195,12 @@ func TestStorageIsSplit(t *testing.T) {
 		}
 	}
 	shows("without policies", map[string]int64{"": 118})
-	answer := storagepolicy.Answer{
-		Policies: []storagepolicy.Policy{{ID: "b", Name: "Bronze"}, {ID: "g", Name: "Gold"}},
-		Machines: map[string]storagepolicy.Machine{
-			"vm-1": {Home: "g", Disks: []storagepolicy.Disk{{Key: 2000, Policy: "g"}, {Key: 2001, Policy: "b", Space: 30 * unit}, {Key: 2002, Policy: "b", Space: unit - 1}}},
-			"vm-2": {Disks: []storagepolicy.Disk{{Key: 2000, Policy: "b", Space: 4 * unit}}},
-			"vm-3": {Home: "b", Disks: []storagepolicy.Disk{{Key: 2000, Policy: "g", Space: 9 * unit}}}, // more than the machine takes
+	answer := facts.StoragePolicies{
+		Policies: []facts.StoragePolicy{{ID: "b", Name: "Bronze"}, {ID: "g", Name: "Gold"}},
+		Machines: map[string]facts.MachinePolicies{
+			"vm-1": {Home: "g", Disks: []facts.DiskPolicy{{Key: 2000, Policy: "g"}, {Key: 2001, Policy: "b", Space: 30 * unit}, {Key: 2002, Policy: "b", Space: unit - 1}}},
+			"vm-2": {Disks: []facts.DiskPolicy{{Key: 2000, Policy: "b", Space: 4 * unit}}},
+			"vm-3": {Home: "b", Disks: []facts.DiskPolicy{{Key: 2000, Policy: "g", Space: 9 * unit}}}, // more than the machine takes
 			"vm-4": {Home: "unknown"},
 			"vm-9": {Home: "g"},
 		},
@@ -209,13 +209,13 @@ func TestStorageIsSplit(t *testing.T) {
 	shows("by policy", map[string]int64{"": 6 + 5, "Bronze": 30 + 1 + 4, "Gold": 69 + 1 + 3})
 
 	moved := answer
-	moved.Machines = map[string]storagepolicy.Machine{"vm-1": {Home: "b"}}
+	moved.Machines = map[string]facts.MachinePolicies{"vm-1": {Home: "b"}}
 	p.SetStoragePolicies(moved)
 	shows("before the next look", map[string]int64{"": 6 + 5, "Bronze": 30 + 1 + 4, "Gold": 69 + 1 + 3})
 	p.Look()
 	shows("after it", map[string]int64{"": 18, "Bronze": 100})
 
-	moved.Policies = []storagepolicy.Policy{{ID: "b", Name: "Silver"}}
+	moved.Policies = []facts.StoragePolicy{{ID: "b", Name: "Silver"}}
 	p.SetStoragePolicies(moved)
 	shows("renamed", map[string]int64{"": 18, "Silver": 100})
 	feed.Apply(inventory.Update{NamespacesFolder: ref("Folder", "group-v1"), Removed: []types.ManagedObjectReference{ref("VirtualMachine", "vm-1")}})
