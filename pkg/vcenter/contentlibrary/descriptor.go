@@ -134,13 +134,14 @@ func read(client *http.Client, request *http.Request) (*facts.Image, error) {
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("download its descriptor: vCenter answered %s: %w", response.Status, failure.Unavailable)
 	}
-	body := &io.LimitedReader{R: response.Body, N: maxDescriptor + 1}
+	arriving := &arriving{Reader: response.Body}
+	body := &io.LimitedReader{R: arriving, N: maxDescriptor + 1}
 	envelope, err := ovf.Unmarshal(body)
 	switch {
 	case body.N <= 0:
 		return nil, fmt.Errorf("%w: it is larger than %d MiB", errUnusable, maxDescriptor>>20)
-	case request.Context().Err() != nil:
-		return nil, fmt.Errorf("download its descriptor: %w: %w", request.Context().Err(), failure.Unavailable)
+	case arriving.broken != nil:
+		return nil, fmt.Errorf("download its descriptor: %w: %w", arriving.broken, failure.Unavailable)
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", errUnusable, err)
 	}
@@ -149,4 +150,18 @@ func read(client *http.Client, request *http.Request) (*facts.Image, error) {
 		return nil, fmt.Errorf("%w: %w", errUnusable, err)
 	}
 	return image, nil
+}
+
+// arriving is an answer on its way. One that breaks off says nothing of what it is about.
+type arriving struct {
+	io.Reader
+	broken error
+}
+
+func (a *arriving) Read(into []byte) (int, error) {
+	n, err := a.Reader.Read(into)
+	if err != nil && !errors.Is(err, io.EOF) {
+		a.broken = err
+	}
+	return n, err
 }
