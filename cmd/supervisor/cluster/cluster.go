@@ -32,8 +32,8 @@ type Cluster struct {
 	Client dynamic.Interface
 	// Documents lists what the API documents; a discovery client does.
 	Documents interface {
-		OpenAPIV3() openapi.Client
-		ServerResourcesForGroupVersion(groupVersion string) (*metav1.APIResourceList, error)
+		OpenAPIV3WithContext(ctx context.Context) openapi.ClientWithContext
+		ServerResourcesForGroupVersionWithContext(ctx context.Context, groupVersion string) (*metav1.APIResourceList, error)
 	}
 }
 
@@ -84,8 +84,8 @@ func (c *Cluster) WaitAvailable(ctx context.Context, apiServices []*unstructured
 // WaitDocumented returns when the OpenAPI documents of all of the APIServices are listed, or with the one that is missing
 // when ctx is done.
 func (c *Cluster) WaitDocumented(ctx context.Context, apiServices []*unstructured.Unstructured) error {
-	return retry(ctx, func(context.Context) error {
-		listed, err := c.Documents.OpenAPIV3().Paths()
+	return retry(ctx, func(ctx context.Context) error {
+		listed, err := c.Documents.OpenAPIV3WithContext(ctx).PathsWithContext(ctx)
 		if err != nil {
 			return fmt.Errorf("list the OpenAPI documents: %w", err)
 		}
@@ -102,10 +102,10 @@ func (c *Cluster) WaitDocumented(ctx context.Context, apiServices []*unstructure
 // WaitAnswered returns when the aggregator has passed a request on to each of the APIServices, or with why it does not when
 // ctx is done. It says that one is available a moment before it treats it so.
 func (c *Cluster) WaitAnswered(ctx context.Context, apiServices []*unstructured.Unstructured) error {
-	return retry(ctx, func(context.Context) error {
+	return retry(ctx, func(ctx context.Context) error {
 		for _, apiService := range apiServices {
 			version, group, _ := strings.Cut(apiService.GetName(), ".")
-			if _, err := c.Documents.ServerResourcesForGroupVersion(group + "/" + version); err != nil {
+			if _, err := c.Documents.ServerResourcesForGroupVersionWithContext(ctx, group+"/"+version); err != nil {
 				return fmt.Errorf("ask for %s/%s: %w", group, version, err)
 			}
 		}
