@@ -6,14 +6,18 @@
 //
 // It owns the listener, the certificate, the sessions' life and death, the
 // builder of inventories and the samples, and the folders, machines and pools that
-// are stricter than the simulator's. It joins three packages that know nothing of
-// each other: single sign-on (directory), the property collector (collector) and
-// the storage policies (policy). It depends on govmomi and on these, and on nothing
+// are stricter than the simulator's. It joins packages that know nothing of
+// each other: single sign-on (directory), the property collector (collector), the
+// storage policies (policy) and what is looked at before a machine is made or changed
+// (admission). It depends on govmomi and on these, and on nothing
 // else of this project, so that the session, the inventory and the programs can be
 // tested against it.
 //
 // What is stricter than in govmomi's simulator:
 //
+//   - A request that names what is not there, such as a datastore, a network or a pool,
+//     fails with the fault that vCenter has for it and leaves nothing; the simulator ends
+//     the process. Whatever else panics in a task is a SystemError.
 //   - ReconfigVM_Task with a stale changeVersion fails with ConcurrentAccess.
 //   - Two virtual machines of one name in one folder are refused with
 //     DuplicateName, on create, clone, register, rename, reconfigure and move.

@@ -10,6 +10,7 @@ import (
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/admission"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/collector"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/policy"
 )
@@ -50,6 +51,10 @@ func (f *folder) CreateVMTask(ctx *simulator.Context, req *types.CreateVM_Task) 
 			body = &methods.CreateVM_TaskBody{Res: &types.CreateVM_TaskResponse{Returnval: failed(ctx, f.Folder, "createVm", fault)}}
 			return
 		}
+		if fault := admission.Create(ctx, f.Self, req); fault != nil {
+			body = &methods.CreateVM_TaskBody{Res: &types.CreateVM_TaskResponse{Returnval: failed(ctx, f.Folder, "createVm", fault)}}
+			return
+		}
 		if fault := f.policies.Knows(policy.ProfilesOf(&req.Config)...); fault != nil {
 			body = &methods.CreateVM_TaskBody{Res: &types.CreateVM_TaskResponse{Returnval: failed(ctx, f.Folder, "createVm", fault)}}
 			return
@@ -73,6 +78,10 @@ func (f *folder) RegisterVMTask(ctx *simulator.Context, req *types.RegisterVM_Ta
 	var body soap.HasFault
 	ctx.WithLock(f.Folder, func() {
 		if fault := f.duplicate(req.Name); req.Name != "" && fault != nil {
+			body = &methods.RegisterVM_TaskBody{Res: &types.RegisterVM_TaskResponse{Returnval: failed(ctx, f.Folder, "registerVM", fault)}}
+			return
+		}
+		if fault := admission.Register(ctx, f.Self, req); fault != nil {
 			body = &methods.RegisterVM_TaskBody{Res: &types.RegisterVM_TaskResponse{Returnval: failed(ctx, f.Folder, "registerVM", fault)}}
 			return
 		}

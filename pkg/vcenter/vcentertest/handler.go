@@ -9,6 +9,7 @@ import (
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/admission"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/collector"
 )
 
@@ -23,6 +24,7 @@ func (v *VCenter) tighten(registry *simulator.Registry) {
 	registry.AddHandler(v.gate)
 	registry.AddHandler(newGuests())
 	registry.AddHandler(uplinks{})
+	registry.AddHandler(lastResort{})
 	registry.Handler = v.override
 }
 
@@ -46,6 +48,11 @@ func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method) (mo
 	}
 	if v.tracker.Veiled(method.This) && needsFiles(method.Name) {
 		return nil, new(types.InvalidState)
+	}
+	if changes(method.Name) {
+		if fault := admission.References(ctx, method.Body); fault != nil {
+			return nil, fault
+		}
 	}
 	var wrapper mo.Reference
 	switch object := ctx.Map.Get(method.This).(type) {

@@ -14,6 +14,7 @@ import (
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/admission"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/collector"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/policy"
 )
@@ -50,6 +51,9 @@ func (vm *virtualMachine) ReconfigVMTask(ctx *simulator.Context, req *types.Reco
 	}
 	if vm.Config.Template && len(req.Spec.ExtraConfig)+len(req.Spec.DeviceChange) > 0 {
 		return fail(new(types.NotSupported))
+	}
+	if fault := admission.Reconfigure(ctx, vm.VirtualMachine, &req.Spec); fault != nil {
+		return fail(fault)
 	}
 	if fault := vm.policies.Knows(policy.ProfilesOf(&req.Spec)...); fault != nil {
 		return fail(fault)
@@ -108,6 +112,9 @@ func (vm *virtualMachine) CloneVMTask(ctx *simulator.Context, req *types.CloneVM
 	if other, ok := vm.tracker.ChildNamed(req.Folder, req.Name, types.ManagedObjectReference{}); ok {
 		return fail(&types.DuplicateName{Name: req.Name, Object: other})
 	}
+	if fault := admission.Clone(ctx, vm.VirtualMachine, req); fault != nil {
+		return fail(fault)
+	}
 	var config types.VirtualMachineConfigSpec
 	if req.Spec.Config != nil {
 		config = *req.Spec.Config
@@ -156,6 +163,9 @@ func (vm *virtualMachine) CloneVMTask(ctx *simulator.Context, req *types.CloneVM
 // as MoveIntoFolder_Task does, and leaves the rest to the simulator.
 func (vm *virtualMachine) RelocateVMTask(ctx *simulator.Context, req *types.RelocateVM_Task) soap.HasFault {
 	task := simulator.CreateTask(vm.VirtualMachine, "relocateVm", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+		if fault := admission.Relocate(ctx, vm.VirtualMachine, req); fault != nil {
+			return nil, fault
+		}
 		if target := req.Spec.Folder; target != nil {
 			if fault := moveInto(ctx, vm.tracker, vm.VirtualMachine, *target); fault != nil {
 				return nil, fault
