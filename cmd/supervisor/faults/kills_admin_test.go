@@ -13,8 +13,11 @@ import (
 	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/vim25/types"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/openpacific/pacific/cmd/supervisor/process"
+	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
@@ -98,33 +101,96 @@ func (k *killer) renameFolder() bool {
 		name = bystander
 	}
 	k.log.Printf("rename the folder %s to %s", s.name, name)
-	renamed := k.rename("/DC0/vm/Namespaces/"+s.name, name)
-	// What is renamed while nobody looks on is taken for another folder, until it is called as it was seen last.
-	waittest.Within(k.t, 3*time.Minute, "the folder is seen again as "+s.name, func(ctx context.Context) error { return k.seen(ctx, s.name) })
-	return renamed
+	if !k.rename("/DC0/vm/Namespaces/"+s.name, name) {
+		return false
+	}
+	waittest.Within(k.t, 3*time.Minute, "the folder is known again as "+s.name, func(ctx context.Context) error {
+		if err := k.caughtUp(ctx); err != nil {
+			return err
+		}
+		seen, err := k.seen(ctx, s.name)
+		if err != nil || seen == s.name {
+			return err
+		}
+		// It was renamed back while nobody looked on, and is taken for another folder until it is called as it was seen
+		// last: that is what a VI admin is told to do, before it is renamed once more.
+		k.log.Printf("the folder %s was seen last as %s", s.name, seen)
+		k.rename("/DC0/vm/Namespaces/"+s.name, seen)
+		return fmt.Errorf("it was seen as %s", seen)
+	})
+	return true
 }
 
-// seen says whether the folder of a namespace was seen last under its name.
-func (k *killer) seen(ctx context.Context, name string) error {
+// caughtUp says whether the server has seen what happened in vCenter until now: it has once it serves a change that was
+// made after that.
+func (k *killer) caughtUp(ctx context.Context) error {
+	var want types.VirtualMachinePowerState
+	var failure error
+	k.in(func(ctx context.Context, b *vcentertest.Builder) error {
+		want, failure = k.switchMarker(ctx, b)
+		return failure
+	})
+	if failure != nil {
+		return failure
+	}
+	return again(ctx, 20*time.Second, func(ctx context.Context) error {
+		served, err := k.others.machines.Resource(supervisortest.Machines).Namespace("team-a").Get(ctx, marker, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		got, _, err := unstructured.NestedString(served.Object, "status", "powerState")
+		if err == nil && !strings.EqualFold(got, string(want)) {
+			err = fmt.Errorf("the machine %s is %s, and is served as %s", marker, want, got)
+		}
+		return err
+	})
+}
+
+// switchMarker switches the machine by which one sees how far the server is, and returns how it is then.
+func (k *killer) switchMarker(ctx context.Context, b *vcentertest.Builder) (types.VirtualMachinePowerState, error) {
+	f, err := finder(ctx, b)
+	if err != nil {
+		return "", err
+	}
+	vm, err := f.VirtualMachine(ctx, "/DC0/vm/Namespaces/team-a/"+marker)
+	if err != nil {
+		return "", err
+	}
+	power, err := vm.PowerState(ctx)
+	if err != nil {
+		return "", err
+	}
+	if power == types.VirtualMachinePowerStatePoweredOn {
+		return types.VirtualMachinePowerStatePoweredOff, finish(ctx)(vm.PowerOff(ctx))
+	}
+	return types.VirtualMachinePowerStatePoweredOn, finish(ctx)(vm.PowerOn(ctx))
+}
+
+// seen is how the folder of a namespace was seen last, as it is written down; the name itself where nothing is.
+func (k *killer) seen(ctx context.Context, name string) (string, error) {
+	left, err := k.f.left(ctx, name)
+	if err != nil {
+		return "", err
+	}
 	records, done, err := k.f.records()
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer done()
 	documents, err := (&ledger.Documents{Ledger: records, Kind: "vspherenamespaces"}).List(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	for _, document := range documents {
 		record, err := vspherenamespace.Decode(document.Value)
 		if err != nil {
-			return err
+			return "", err
 		}
-		if seen, found := record.Seen[record.Folder]; found && record.Metadata.Name == name && seen.Name != name {
-			return fmt.Errorf("it was seen as %s", seen.Name)
+		if seen, found := record.Seen[record.Folder]; found && record.Folder.Value == left.folder {
+			return seen.Name, nil
 		}
 	}
-	return nil
+	return name, nil
 }
 
 // aSubject is one that lives and that nobody else does anything to until its worker's turn is given back.
