@@ -4,12 +4,13 @@ package facts
 
 // The types of managed object that facts are about, as vCenter names them.
 const (
-	TypeMachine = "VirtualMachine"
-	TypeFolder  = "Folder"
-	TypeHost    = "HostSystem"
-	TypeCluster = "ClusterComputeResource"
-	TypePool    = "ResourcePool"
-	TypeNetwork = "Network"
+	TypeMachine   = "VirtualMachine"
+	TypeFolder    = "Folder"
+	TypeHost      = "HostSystem"
+	TypeCluster   = "ClusterComputeResource"
+	TypePool      = "ResourcePool"
+	TypeNetwork   = "Network"
+	TypeDatastore = "Datastore"
 )
 
 // Folder is a folder below the namespaces folder.
@@ -37,6 +38,25 @@ type Host struct {
 	Name string
 	// Parent is the cluster that it is in. A host by itself lies in something else.
 	Parent ID
+	// Away says that vCenter does not reach it, or that it is in maintenance: nothing
+	// can be begun there.
+	Away bool
+}
+
+// Datastore is a datastore.
+type Datastore struct {
+	ID ID
+	// Name is its name as vCenter keeps it.
+	Name string
+	// URL is what vCenter tells it by wherever it is mounted, such as
+	// ds:///vmfs/volumes/<uuid>/.
+	URL string
+	// Away says that vCenter does not reach it, or that it is in maintenance.
+	Away bool
+	// Free is how many bytes are free, as vCenter saw it last.
+	Free int64
+	// Hosts are those that can write to it.
+	Hosts []ID
 }
 
 // Allocation is what a resource pool may take and what is kept for it, of CPU in

@@ -25,12 +25,13 @@ type Step struct {
 
 	// What is new or differs. A machine differs also when it is where it lies or
 	// runs that does.
-	Machines []*Live
-	Folders  []Folder
-	Clusters []Cluster
-	Hosts    []Host
-	Pools    []Pool
-	Networks []Network
+	Machines   []*Live
+	Folders    []Folder
+	Clusters   []Cluster
+	Hosts      []Host
+	Pools      []Pool
+	Networks   []Network
+	Datastores []Datastore
 
 	// Removed are the objects that are gone, or lie no longer where they are
 	// followed. They may be of types that the step has nothing else of.

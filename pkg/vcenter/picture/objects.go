@@ -29,6 +29,13 @@ const (
 	pathCPUUsage          = "runtime.cpu.overallUsage"
 	pathMemoryUsage       = "runtime.memory.overallUsage"
 	pathDRS               = "configuration.drsConfig.enabled"
+	pathHostState         = "runtime.connectionState"
+	pathHostMaintenance   = "runtime.inMaintenanceMode"
+	pathStoreURL          = "summary.url"
+	pathStoreAccessible   = "summary.accessible"
+	pathStoreMaintenance  = "summary.maintenanceMode"
+	pathStoreFree         = "summary.freeSpace"
+	pathStoreHosts        = "host"
 )
 
 // uplinkTag is on the port groups of a distributed switch that no machine may use.
@@ -39,7 +46,7 @@ func Kinds() []inventory.Kind {
 	return []inventory.Kind{
 		machineKind(),
 		{Type: facts.TypeFolder, Root: inventory.RootNamespaces, Paths: []string{pathName, pathParent}},
-		{Type: facts.TypeHost, Root: inventory.RootInventory, Paths: []string{pathName, pathParent}},
+		{Type: facts.TypeHost, Root: inventory.RootInventory, Paths: []string{pathName, pathParent, pathHostState, pathHostMaintenance}},
 		{Type: facts.TypeCluster, Root: inventory.RootInventory, Paths: []string{pathName, pathDRS}},
 		{Type: facts.TypePool, Root: inventory.RootInventory, Paths: []string{
 			pathName, pathParent, pathOwner,
@@ -47,6 +54,9 @@ func Kinds() []inventory.Kind {
 			pathCPUUsage, pathMemoryUsage,
 		}},
 		{Type: facts.TypeNetwork, Root: inventory.RootInventory, Paths: []string{pathName, pathTag}},
+		{Type: facts.TypeDatastore, Root: inventory.RootInventory, Paths: []string{
+			pathName, pathStoreURL, pathStoreAccessible, pathStoreMaintenance, pathStoreFree, pathStoreHosts,
+		}},
 	}
 }
 
@@ -59,7 +69,36 @@ func (d decoder) cluster(ref types.ManagedObjectReference, props properties) fac
 }
 
 func (d decoder) host(ref types.ManagedObjectReference, props properties) facts.Host {
-	return facts.Host{ID: d.id(ref), Name: props.text(pathName), Parent: d.id(props.ref(pathParent))}
+	state, _ := props[pathHostState].(types.HostSystemConnectionState)
+	maintenance, _ := props[pathHostMaintenance].(bool)
+	return facts.Host{
+		ID: d.id(ref), Name: props.text(pathName), Parent: d.id(props.ref(pathParent)),
+		Away: maintenance || state != "" && state != types.HostSystemConnectionStateConnected,
+	}
+}
+
+func (d decoder) datastore(ref types.ManagedObjectReference, props properties) facts.Datastore {
+	maintenance := props.text(pathStoreMaintenance)
+	store := facts.Datastore{
+		ID: d.id(ref), Name: props.text(pathName), URL: props.text(pathStoreURL), Free: props.int64(pathStoreFree, 0),
+		Away: props.no(pathStoreAccessible) || maintenance != "" && maintenance != string(types.DatastoreSummaryMaintenanceModeStateNormal),
+	}
+	mounts, _ := props[pathStoreHosts].([]types.DatastoreHostMount)
+	if array, ok := props[pathStoreHosts].(types.ArrayOfDatastoreHostMount); ok {
+		mounts = array.DatastoreHostMount
+	}
+	for _, mount := range mounts {
+		if writable(mount.MountInfo) {
+			store.Hosts = append(store.Hosts, d.id(mount.Key))
+		}
+	}
+	return store
+}
+
+// writable says whether a host can make files there. What vCenter does not tell is taken to be well.
+func writable(mount types.HostMountInfo) bool {
+	well := func(b *bool) bool { return b == nil || *b }
+	return well(mount.Mounted) && well(mount.Accessible) && mount.AccessMode != string(types.HostMountModeReadOnly)
 }
 
 func (d decoder) pool(ref types.ManagedObjectReference, props properties) facts.Pool {

@@ -166,6 +166,8 @@ func (t *take) change(object inventory.Object) {
 		t.step.Pools = append(t.step.Pools, t.pool(object.Ref, props))
 	case facts.TypeNetwork, typePortgroup, typeOpaqueNetwork:
 		t.step.Networks = append(t.step.Networks, t.network(object.Ref, props))
+	case facts.TypeDatastore:
+		t.step.Datastores = append(t.step.Datastores, t.datastore(object.Ref, props))
 	case facts.TypeMachine:
 		t.machine(object, props)
 	}

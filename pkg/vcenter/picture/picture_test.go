@@ -41,7 +41,8 @@ func TestOneStepReachesAll(t *testing.T) {
 	p.Apply(inventory.Update{Initial: true, VCenter: "vc", NamespacesFolder: ref("Folder", "root"), Changed: []inventory.Object{
 		{Ref: ref("Folder", "group-1"), Properties: map[string]any{"name": "team%2fa", "parent": ref("Folder", "root")}},
 		{Ref: ref("ClusterComputeResource", "domain-1"), Properties: map[string]any{"name": "cluster-a"}},
-		{Ref: ref("HostSystem", "host-1"), Properties: map[string]any{"name": "esx", "parent": ref("ClusterComputeResource", "domain-1")}},
+		{Ref: ref("HostSystem", "host-1"), Properties: map[string]any{"name": "esx", "parent": ref("ClusterComputeResource", "domain-1"),
+			"runtime.connectionState": types.HostSystemConnectionStateConnected, "runtime.inMaintenanceMode": true}},
 		{Ref: ref("ResourcePool", "pool-1"), Properties: map[string]any{
 			"name": "team-a", "parent": ref("ResourcePool", "root-1"), "owner": ref("ClusterComputeResource", "domain-1"),
 			"config.cpuAllocation.limit": int64(-1), "config.cpuAllocation.reservation": int64(100),
@@ -51,7 +52,16 @@ func TestOneStepReachesAll(t *testing.T) {
 		{Ref: ref("Network", "network-1"), Properties: map[string]any{"name": "lan"}},
 		{Ref: ref("DistributedVirtualPortgroup", "portgroup-1"), Properties: map[string]any{
 			"name": "up", "tag": types.ArrayOfTag{Tag: []types.Tag{{Key: "SYSTEM/DVS.UPLINKPG"}}}}},
-		{Ref: ref("Datastore", "datastore-1"), Properties: map[string]any{"name": "unknown here"}},
+		{Ref: ref("Datastore", "datastore-1"), Properties: map[string]any{
+			"name": "nfs", "summary.url": "ds:///vmfs/volumes/1/", "summary.accessible": true, "summary.maintenanceMode": "normal",
+			"summary.freeSpace": int64(7), "host": types.ArrayOfDatastoreHostMount{DatastoreHostMount: []types.DatastoreHostMount{
+				{Key: ref("HostSystem", "host-1"), MountInfo: types.HostMountInfo{AccessMode: "readWrite", Accessible: types.NewBool(true)}},
+				{Key: ref("HostSystem", "host-2"), MountInfo: types.HostMountInfo{AccessMode: "readOnly"}},
+				{Key: ref("HostSystem", "host-3"), MountInfo: types.HostMountInfo{AccessMode: "readWrite", Accessible: types.NewBool(false)}},
+			}}}},
+		{Ref: ref("Datastore", "datastore-2"), Properties: map[string]any{"name": "lost", "summary.accessible": false}},
+		{Ref: ref("Datastore", "datastore-3"), Properties: map[string]any{"name": "emptied", "summary.maintenanceMode": "inMaintenance"}},
+		{Ref: ref("StoragePod", "group-p1"), Properties: map[string]any{"name": "unknown here"}},
 	}})
 	p.Apply(inventory.Update{VCenter: "vc", NamespacesFolder: ref("Folder", "root"),
 		Removed: []types.ManagedObjectReference{ref("Folder", "group-1"), ref("Datastore", "datastore-1")}})
@@ -62,7 +72,7 @@ func TestOneStepReachesAll(t *testing.T) {
 				{Name: namespace.Slug("team/a", "folder", "group-1", 0, 63), Folder: id("Folder", "group-1"), Path: "team/a"}},
 			Folders:  []facts.Folder{{ID: id("Folder", "group-1"), Name: "team%2fa", Parent: id("Folder", "root")}},
 			Clusters: []facts.Cluster{{ID: id("ClusterComputeResource", "domain-1"), Name: "cluster-a"}},
-			Hosts:    []facts.Host{{ID: id("HostSystem", "host-1"), Name: "esx", Parent: id("ClusterComputeResource", "domain-1")}},
+			Hosts:    []facts.Host{{ID: id("HostSystem", "host-1"), Name: "esx", Parent: id("ClusterComputeResource", "domain-1"), Away: true}},
 			Pools: []facts.Pool{
 				{ID: id("ResourcePool", "pool-1"), Name: "team-a", Parent: id("ResourcePool", "root-1"), Owner: id("ClusterComputeResource", "domain-1"),
 					CPU: facts.Allocation{Limit: -1, Reservation: 100}, Memory: facts.Allocation{Limit: 2048}, UsedCPU: 7, UsedMemory: 1 << 20},
@@ -71,6 +81,11 @@ func TestOneStepReachesAll(t *testing.T) {
 			Networks: []facts.Network{
 				{ID: id("Network", "network-1"), Name: "lan"},
 				{ID: id("DistributedVirtualPortgroup", "portgroup-1"), Name: "up", Uplinks: true},
+			},
+			Datastores: []facts.Datastore{
+				{ID: id("Datastore", "datastore-1"), Name: "nfs", URL: "ds:///vmfs/volumes/1/", Free: 7, Hosts: []facts.ID{id("HostSystem", "host-1")}},
+				{ID: id("Datastore", "datastore-2"), Name: "lost", Away: true},
+				{ID: id("Datastore", "datastore-3"), Name: "emptied", Away: true},
 			},
 		},
 		{VCenter: "vc", Root: id("Folder", "root"), Removed: []facts.ID{id("Folder", "group-1"), id("Datastore", "datastore-1")}},
