@@ -7,6 +7,9 @@ type StoragePolicies struct {
 	Policies []StoragePolicy // By name.
 	// Machines are those that have a policy somewhere, by managed-object id.
 	Machines map[string]MachinePolicies
+	// Datastores are those that satisfy a policy, by its id, as managed-object ids in
+	// their order. A policy of which vCenter does not tell that is not among them.
+	Datastores map[string][]string
 }
 
 // StoragePolicy is a storage policy for virtual machines.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/pbm"
 	pbmtypes "github.com/vmware/govmomi/pbm/types"
@@ -212,6 +213,34 @@ func TestPolicies(t *testing.T) {
 	}
 	wait(t, changed, "a policy less")
 	w.until("it is gone", func() bool { return !w.has("Platinum")() })
+}
+
+func TestDatastores(t *testing.T) {
+	w := newWorld(t, 20*time.Millisecond)
+	t.Parallel()
+	for _, name := range []string{"fast", "bulk"} {
+		if err := w.builder.Datastore(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.builder.StoragePolicy(t.Context(), "Gold", "", "fast"); err != nil {
+		t.Fatal(err)
+	}
+	store, err := find.NewFinder(w.builder.Client.Client).Datastore(t.Context(), "/DC0/datastore/fast")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fast := store.Reference().Value
+	w.until("it is known where Gold is satisfied", func() bool {
+		answer, _ := w.told.last()
+		policy, _ := w.named("Gold")
+		return cmp.Equal([]string{fast}, answer.Datastores[policy.ID])
+	})
+	w.until("a policy without rules is satisfied everywhere", func() bool {
+		answer, _ := w.told.last()
+		policy, _ := w.named("VM Encryption Policy")
+		return len(answer.Datastores[policy.ID]) >= 2
+	})
 }
 
 func TestAssociations(t *testing.T) {

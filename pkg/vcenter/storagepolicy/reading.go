@@ -17,6 +17,7 @@ import (
 	"github.com/vmware/govmomi/property"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/openpacific/pacific/pkg/facts"
@@ -71,7 +72,35 @@ func (r reading) answer(ctx context.Context) (facts.StoragePolicies, error) {
 	if err := r.measure(ctx, machines); err != nil {
 		return facts.StoragePolicies{}, err
 	}
-	return facts.StoragePolicies{Policies: policiesOf(profiles), Machines: machines}, nil
+	answer := facts.StoragePolicies{Policies: policiesOf(profiles), Machines: machines}
+	answer.Datastores, err = datastores(ctx, service, answer.Policies)
+	return answer, err
+}
+
+// datastores asks where each policy is satisfied. A policy of which the service cannot say it, as of one whose rules are of a
+// provider that is away, does not keep the others from being known.
+func datastores(ctx context.Context, service *pbm.Client, policies []facts.StoragePolicy) (map[string][]string, error) {
+	satisfied := map[string][]string{}
+	for _, policy := range policies {
+		result, err := service.CheckRequirements(ctx, nil, nil, []pbmtypes.BasePbmPlacementRequirement{
+			&pbmtypes.PbmPlacementCapabilityProfileRequirement{ProfileId: pbmtypes.PbmProfileId{UniqueId: policy.ID}},
+		})
+		if err != nil {
+			if fault.Is(err, &pbmtypes.PbmFaultNoPermission{}) || !soap.IsSoapFault(err) {
+				return nil, fmt.Errorf("ask where the storage policy %q is satisfied: %w", policy.Name, err)
+			}
+			continue
+		}
+		ids := []string{}
+		for _, hub := range result.CompatibleDatastores() {
+			if hub.HubType == facts.TypeDatastore {
+				ids = append(ids, hub.HubId)
+			}
+		}
+		slices.Sort(ids)
+		satisfied[policy.ID] = ids
+	}
+	return satisfied, nil
 }
 
 // associate notes the policy of a machine's home or of a disk; anything else that

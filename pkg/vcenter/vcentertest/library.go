@@ -20,6 +20,8 @@ import (
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 	"github.com/vmware/govmomi/vmdk"
+
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/policy"
 )
 
 // LibraryItem is an item of a content library. Its files are as small as they
@@ -214,11 +216,11 @@ func (b *Builder) upload(ctx context.Context, manager *library.Manager, id strin
 }
 
 // profile is how a specification names a storage policy.
-func (b *Builder) profile(ctx context.Context, policy string) ([]types.BaseVirtualMachineProfileSpec, error) {
-	if policy == "" {
+func (b *Builder) profile(ctx context.Context, named string) ([]types.BaseVirtualMachineProfileSpec, error) {
+	if named == "" {
 		return nil, nil
 	}
-	id, err := lookup(b, "storage policy", policy, func(name string) (string, error) {
+	id, err := lookup(b, "storage policy", named, func(name string) (string, error) {
 		client, err := pbm.NewClient(ctx, b.Client.Client)
 		if err != nil {
 			return "", err
@@ -226,20 +228,21 @@ func (b *Builder) profile(ctx context.Context, policy string) ([]types.BaseVirtu
 		return client.ProfileIDByName(ctx, name)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("find storage policy %q: %w", policy, err)
+		return nil, fmt.Errorf("find storage policy %q: %w", named, err)
 	}
 	return []types.BaseVirtualMachineProfileSpec{&types.VirtualMachineDefinedProfileSpec{ProfileId: id}}, nil
 }
 
-// StoragePolicy makes a VM storage policy, beside those that every vCenter has.
-func (b *Builder) StoragePolicy(ctx context.Context, name, description string) error {
+// StoragePolicy makes a VM storage policy, beside those that every vCenter has, which these datastores satisfy; none is
+// that all do.
+func (b *Builder) StoragePolicy(ctx context.Context, name, description string, datastores ...string) error {
 	client, err := pbm.NewClient(ctx, b.Client.Client)
 	if err == nil {
 		_, err = client.CreateProfile(ctx, pbmtypes.PbmCapabilityProfileCreateSpec{
 			Name: name, Description: description,
 			Category:     string(pbmtypes.PbmProfileCategoryEnumREQUIREMENT),
 			ResourceType: pbmtypes.PbmProfileResourceType{ResourceType: string(pbmtypes.PbmProfileResourceTypeEnumSTORAGE)},
-			Constraints:  &pbmtypes.PbmCapabilitySubProfileConstraints{},
+			Constraints:  policy.SatisfiedBy(datastores...),
 		})
 	}
 	if err != nil {

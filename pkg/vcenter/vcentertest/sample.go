@@ -56,8 +56,10 @@ func Sample(ctx context.Context, b *Builder) error {
 		func() error { return b.Cluster(ctx, "cluster-b", hostB1, hostB2, hostB3) },
 		func() error { return b.Datastore(ctx, "nfs-fast") },
 		func() error { return b.Datastore(ctx, "nfs-bulk") },
-		func() error { return b.StoragePolicy(ctx, "Gold Storage", "Flash, for databases") },
-		func() error { return b.StoragePolicy(ctx, "Bronze Storage", "Capacity, for everything else") },
+		func() error { return b.StoragePolicy(ctx, "Gold Storage", "Flash, for databases", "nfs-fast") },
+		func() error {
+			return b.StoragePolicy(ctx, "Bronze Storage", "Capacity, for everything else", "nfs-bulk", "nfs-fast")
+		},
 		func() error { return b.Folder(ctx, teamA) },
 		func() error { return b.Folder(ctx, teamB) },
 		func() error { return b.Folder(ctx, "Infrastructure/Backup") },

@@ -18,6 +18,9 @@
 //     -Profiles answer by them. Clones have the policies that the request gives
 //     them, and no others; profiles in RelocateVM_Task are passed over.
 //
+//   - Which datastores satisfy a policy goes by its rules: PbmCheckRequirements
+//     knows rules that ask for tags, of which each datastore has one, its name.
+//
 // The storage policies of pbm/simulator are shared by every simulator of a process
 // and written to when one is made, which a mutex of this package guards; each
 // vCenter copies them.

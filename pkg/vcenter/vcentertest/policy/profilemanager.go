@@ -72,6 +72,8 @@ func New() (*ProfileManager, *simulator.Registry) {
 		}
 	}
 	registry.Put(p)
+	solving := types.ManagedObjectReference{Type: "PbmPlacementSolver", Value: "placementSolver"}
+	registry.Put(&solver{PlacementSolver: registry.Get(solving).(*pbmsim.PlacementSolver), policies: p})
 	return p, registry
 }
 
