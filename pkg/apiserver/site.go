@@ -102,7 +102,8 @@ func newSite(options *Options, installation string, records *ledger.Ledger, reig
 	}}
 	v.images = &virtualmachineimage.Projection{Everywhere: options.VCenter.ClusterLibraries, Clock: realClock}
 	v.libraries = &contentlibrary.Catalogue{
-		Session: v.rest, Handler: v.images, Given: v.images.Given, Logger: logger.WithName("contentlibraries"), Clock: realClock,
+		Session: v.rest, Handler: v.images, Given: v.images.Given, Keeps: virtualmachineimage.Keeps,
+		Logger: logger.WithName("contentlibraries"), Clock: realClock,
 	}
 	if !v.there {
 		v.images.SetLibraries(nil)

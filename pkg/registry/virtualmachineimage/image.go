@@ -121,6 +121,16 @@ func describe(status *v1alpha5.VirtualMachineImageStatus, told *facts.Image) {
 	}
 }
 
+// Keeps says whether an image shows anything of what a descriptor has under a key: of its options, and of those properties
+// that its user may not set.
+func Keeps(key string) bool {
+	switch key {
+	case vmoperator.CapabilitiesProperty, vmoperator.ImageLabelsOption, vmoperator.DeferCloudInitOption:
+		return true
+	}
+	return strings.HasPrefix(key, vmoperator.SystemPropertyPrefix)
+}
+
 // capabilities are those of a list, each once.
 func capabilities(list string) (all []string) {
 	seen := map[string]bool{}

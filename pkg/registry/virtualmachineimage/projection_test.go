@@ -277,3 +277,19 @@ func TestReady(t *testing.T) {
 		}
 	}
 }
+
+// TestKeeps: of a descriptor no more is held than is shown.
+func TestKeeps(t *testing.T) {
+	for key, want := range map[string]bool{
+		"capabilities.image.vmoperator.vmware.com": true,
+		"vmware-system.compatibilityoffering.type": true,
+		"vmservice.vmi.labels":                     true,
+		"guestinfo.vmservice.defer-cloud-init":     true,
+		"guestinfo.userdata":                       false,
+		"licence":                                  false,
+	} {
+		if got := virtualmachineimage.Keeps(key); got != want {
+			t.Errorf("%s: %v", key, got)
+		}
+	}
+}

@@ -58,6 +58,9 @@ type Catalogue struct {
 	// Given says whether anybody is given a library of that name: its items are looked at at each reading, those of
 	// others in their turn. Nil: all are.
 	Given func(library string) bool
+	// Keeps says whether somebody wants a property of an OVF, or an option of its ExtraConfig, of that key. Those properties
+	// that its user may set are kept in any case. Nil: all are.
+	Keeps func(key string) bool
 	// Interval is how long after a reading the next one begins. Zero: 20 s.
 	Interval time.Duration
 
@@ -196,16 +199,18 @@ func (c *Catalogue) goOn() {
 // follow reads a library once.
 func (c *Catalogue) follow(ctx context.Context, s *shelf, turns chan struct{}) {
 	c.mu.Lock()
-	before := s.read
+	before, misses := s.read, s.misses
 	c.mu.Unlock()
 	var next *contents
+	after := misses
 	operation := "read content library " + s.called(before)
 	err := c.Session.Do(ctx, operation, func(ctx context.Context, client *rest.Client) (err error) {
 		r := &reading{
 			manager: library.NewManager(client), turns: turns, clock: c.clock(), interval: c.interval(),
-			given: c.Given, before: before,
+			given: c.Given, keeps: c.Keeps, before: before, misses: misses,
 		}
 		next, err = r.library(ctx, s.id)
+		after = r.misses
 		return err
 	})
 	if ctx.Err() != nil {
@@ -214,7 +219,13 @@ func (c *Catalogue) follow(ctx context.Context, s *shelf, turns chan struct{}) {
 	defer c.tell()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.underWay = false
+	s.underWay, s.misses = false, after
+	for id, times := range after {
+		if times == borne && misses[id] < borne {
+			c.Logger.Info("vCenter goes on listing an item of a content library that it does not find; the others are read without it",
+				"library", s.called(next), "item", id)
+		}
+	}
 	switch {
 	case err != nil:
 		s.failures++

@@ -68,13 +68,14 @@ type world struct {
 type handed struct {
 	mu    sync.Mutex
 	last  []*facts.Library
+	all   [][]*facts.Library
 	times int
 }
 
 func (h *handed) SetLibraries(libraries []*facts.Library) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.last = libraries
+	h.last, h.all = libraries, append(h.all, libraries)
 	h.times++
 }
 
@@ -82,6 +83,13 @@ func (h *handed) now() []*facts.Library {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.last
+}
+
+// history is all that it was told.
+func (h *handed) history() [][]*facts.Library {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.all)
 }
 
 const (

@@ -152,21 +152,54 @@ func TestADeadLibraryDiesAlone(t *testing.T) {
 	}
 }
 
-// An item that vCenter does not find is kept as long as it is listed.
+// An item that vCenter does not find is kept as long as it is listed. For a while the library counts as one that cannot be
+// read; when that lasts, the item alone does, and what is new in the library shows.
 func TestAnItemThatIsNotFound(t *testing.T) {
 	w := newWorld(t, empty)
 	w.library("images", ovf("image-1"), ovf("image-2"))
 	w.has("images", "it was read", same("image-1 2 2", "image-2 2 2"))
 	item := vcentertest.LibraryItemID("images", "image-1")
+	before := len(w.handed.history())
 	w.vcenter.RefuseRESTOf(item, http.StatusNotFound)
-	told := w.has("images", "something is different", func(l *facts.Library) bool {
-		return l.Problem != "" || len(l.Items) < 2
-	})
-	if !strings.Contains(told.Problem, item) || len(told.Items) != 2 {
-		t.Errorf("of an item that is listed, and is not found, is left: %q %v", told.Problem, items(told))
+	const lost = "image-1 2 2 vCenter lists the item and does not find it"
+	w.has("images", "the others are read without it", same(lost, "image-2 2 2"))
+	doubted := false
+	for _, libraries := range w.handed.history()[before:] {
+		for _, told := range libraries {
+			doubted = doubted || strings.Contains(told.Problem, item)
+			if len(told.Items) < 2 {
+				t.Errorf("of an item that is listed, and is not found, was left: %q %v", told.Problem, items(told))
+			}
+		}
 	}
+	if !doubted {
+		t.Error("nobody was told that the library could not be read")
+	}
+	w.admin(func(ctx context.Context, b *vcentertest.Builder, _ *library.Manager) error {
+		return b.UpdateLibraryItem(ctx, "images", ovf("image-2"))
+	})
+	w.has("images", "another has new contents", same(lost, "image-2 3 3"))
 	w.vcenter.RefuseRESTOf(item, 0)
-	w.has("images", "it is found again", same("image-1 2 2", "image-2 2 2"))
+	w.has("images", "it is found again", same("image-1 2 2", "image-2 3 3"))
+}
+
+// One that was never found keeps nobody from the others of its library.
+func TestAnItemThatIsNeverFound(t *testing.T) {
+	w := newWorldOf(t, func(ctx context.Context, b *vcentertest.Builder) error {
+		if err := empty(ctx, b); err != nil {
+			return err
+		}
+		return b.Library(ctx, "images", datastore, ovf("image-1"), ovf("image-2"))
+	}, nil, func(v *vcentertest.VCenter) {
+		v.RefuseRESTOf(vcentertest.LibraryItemID("images", "image-1"), http.StatusNotFound)
+	})
+	w.has("images", "the others were read", same("image-2 2 2"))
+	w.synced()
+	if err := w.catalogue.Err(); err != nil {
+		t.Errorf("what cannot be read now: %v", err)
+	}
+	w.vcenter.RefuseRESTOf(vcentertest.LibraryItemID("images", "image-1"), 0)
+	w.has("images", "it is found", same("image-1 2 2", "image-2 2 2"))
 }
 
 // A library that is dead from the start keeps nobody waiting, and nobody takes it for an empty one.

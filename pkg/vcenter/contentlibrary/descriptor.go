@@ -114,14 +114,14 @@ func (r *reading) download(ctx context.Context, endpoint string) (image *facts.I
 			return fmt.Errorf("download its descriptor: %w", failure.Unavailable)
 		}
 		request.Header.Set("vmware-api-session-id", r.manager.SessionID())
-		image, err = read(&r.manager.Client.Client.Client, request)
+		image, err = read(&r.manager.Client.Client.Client, request, r.keeps)
 		return err
 	})
 	return image, err
 }
 
 // read gets a descriptor. Errors do not tell its place, in which vCenter puts a session.
-func read(client *http.Client, request *http.Request) (*facts.Image, error) {
+func read(client *http.Client, request *http.Request, keeps func(key string) bool) (*facts.Image, error) {
 	response, err := client.Do(request)
 	if err != nil {
 		var wrapped *url.Error
@@ -145,7 +145,7 @@ func read(client *http.Client, request *http.Request) (*facts.Image, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", errUnusable, err)
 	}
-	image, err := imageOf(envelope)
+	image, err := imageOf(envelope, keeps)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUnusable, err)
 	}

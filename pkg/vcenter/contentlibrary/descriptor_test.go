@@ -35,7 +35,7 @@ func TestAnAnswerThatBreaksOff(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := read(server.Client(), request); !errors.Is(err, failure.Unavailable) || errors.Is(err, errUnusable) {
+			if _, err := read(server.Client(), request, nil); !errors.Is(err, failure.Unavailable) || errors.Is(err, errUnusable) {
 				t.Errorf("got %v", err)
 			}
 		})

@@ -30,7 +30,10 @@
 //
 // A library or item that the account may not read from the start is not there; one
 // that is hidden later is kept. It is gone when vCenter does not find it, and does not
-// list it afterwards either.
+// list it afterwards either. An item that is listed for good and never found is shown as
+// one that cannot be read after some ten minutes, and the library goes on without it.
+//
+// Of a descriptor no more is held than somebody wants: Keeps says what.
 //
 // The package knows neither namespaces nor who may use which library.
 package contentlibrary

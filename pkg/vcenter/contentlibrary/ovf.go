@@ -56,8 +56,9 @@ func systemOf(envelope *ovf.Envelope) *ovf.VirtualSystem {
 }
 
 // imageOf is what a descriptor says of the machines that are made of it, as vm-operator understands it: by the
-// specification that the library makes of the default configuration.
-func imageOf(envelope *ovf.Envelope) (image *facts.Image, err error) {
+// specification that the library makes of the default configuration. Of its options and properties it has those that keeps
+// wants, all for nil, and the properties that its user may set.
+func imageOf(envelope *ovf.Envelope, keeps func(key string) bool) (image *facts.Image, err error) {
 	defer func() {
 		// Whoever may write to a library may put anything there, and the library's parser was not made for that.
 		if cause := recover(); cause != nil {
@@ -66,6 +67,9 @@ func imageOf(envelope *ovf.Envelope) (image *facts.Image, err error) {
 	}()
 	if err := bounded(envelope); err != nil {
 		return nil, err
+	}
+	if keeps == nil {
+		keeps = func(string) bool { return true }
 	}
 	spec, err := envelope.ToConfigSpec()
 	if err != nil {
@@ -79,7 +83,7 @@ func imageOf(envelope *ovf.Envelope) (image *facts.Image, err error) {
 		image.HardwareVersion = int32(version)
 	}
 	for _, option := range spec.ExtraConfig {
-		if value := option.GetOptionValue(); value != nil {
+		if value := option.GetOptionValue(); value != nil && keeps(value.Key) {
 			if text, ok := value.Value.(string); ok {
 				if image.Extra == nil {
 					image.Extra = map[string]string{}
@@ -89,7 +93,7 @@ func imageOf(envelope *ovf.Envelope) (image *facts.Image, err error) {
 		}
 	}
 	if spec.VAppConfig != nil {
-		describeVApp(image, spec.VAppConfig.GetVmConfigSpec())
+		describeVApp(image, spec.VAppConfig.GetVmConfigSpec(), keeps)
 	}
 	return image, nil
 }
@@ -103,7 +107,7 @@ func osVersion(envelope *ovf.Envelope) string {
 	return *system.OperatingSystem.Version
 }
 
-func describeVApp(image *facts.Image, config *types.VmConfigSpec) {
+func describeVApp(image *facts.Image, config *types.VmConfigSpec, keeps func(key string) bool) {
 	if config == nil {
 		return
 	}
@@ -116,10 +120,14 @@ func describeVApp(image *facts.Image, config *types.VmConfigSpec) {
 		}
 	}
 	for _, property := range config.Property {
-		if info := property.Info; info != nil {
+		info := property.Info
+		if info == nil {
+			continue
+		}
+		settable := info.UserConfigurable != nil && *info.UserConfigurable
+		if settable || keeps(info.Id) {
 			image.Properties = append(image.Properties, facts.Property{
-				Key: info.Id, Type: info.Type, Default: info.DefaultValue,
-				UserConfigurable: info.UserConfigurable != nil && *info.UserConfigurable,
+				Key: info.Id, Type: info.Type, Default: info.DefaultValue, UserConfigurable: settable,
 			})
 		}
 	}

@@ -7,7 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/vmware/govmomi/ovf"
+
+	"github.com/openpacific/pacific/pkg/facts"
 )
 
 // of makes a descriptor of a number of hardware items and properties.
@@ -43,10 +46,42 @@ func TestADescriptorIsBoundedInWhatItHas(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = imageOf(envelope)
+			_, err = imageOf(envelope, nil)
 			if (err != nil) != (test.want != "") || err != nil && !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
 		})
+	}
+}
+
+// TestOfADescriptorIsHeldWhatSomebodyWants: a descriptor may have megabytes of options that no one ever shows.
+func TestOfADescriptorIsHeldWhatSomebodyWants(t *testing.T) {
+	envelope, err := ovf.Unmarshal(strings.NewReader(`<Envelope xmlns:vmw="http://www.vmware.com/schema/ovf"><VirtualSystem id="vm"><Info/>
+		<ProductSection><Info/>
+			<Property key="wanted" type="string" value="1"/><Property key="unwanted" type="string" value="2"/>
+			<Property key="settable" type="string" userConfigurable="true" value="3"/>
+		</ProductSection>
+		<VirtualHardwareSection><Info/>
+			<vmw:ExtraConfig vmw:key="wanted" vmw:value="4"/><vmw:ExtraConfig vmw:key="unwanted" vmw:value="5"/>
+		</VirtualHardwareSection></VirtualSystem></Envelope>`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := imageOf(envelope, func(key string) bool { return key == "wanted" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"wanted": "4"}, image.Extra); diff != "" {
+		t.Errorf("options (-want +got):\n%s", diff)
+	}
+	want := []facts.Property{
+		{Key: "wanted", Type: "string", Default: "1"}, {Key: "settable", Type: "string", Default: "3", UserConfigurable: true},
+	}
+	if diff := cmp.Diff(want, image.Properties); diff != "" {
+		t.Errorf("properties (-want +got):\n%s", diff)
+	}
+	all, err := imageOf(envelope, nil)
+	if err != nil || len(all.Extra) != 2 || len(all.Properties) != 3 {
+		t.Errorf("all of it: %+v, %v", all, err)
 	}
 }

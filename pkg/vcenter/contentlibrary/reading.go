@@ -33,6 +33,9 @@ const (
 	callTimeout = 10 * time.Second
 	// rounds is how many readings it takes until each item of a library that nobody is given was looked at again.
 	rounds = 10
+	// borne is in how many readings in a row an item may be listed and not found until the others are read all the same: some
+	// ten minutes, in which vCenter has long started its services again.
+	borne = 5
 	// enough is after how many failures in one reading no more descriptors are asked for: it is the library's storage, or
 	// what vCenter copies files with.
 	enough = 3
@@ -54,6 +57,8 @@ type shelf struct {
 	failures int
 	err      error
 	next     time.Time
+	// misses are the items that were listed and not found, and in how many readings in a row. It is not changed any more.
+	misses map[string]int
 	// told is what the Handler was told of it last, nil for nothing, and untold says that there may be something else to
 	// tell.
 	told   *facts.Library
@@ -78,9 +83,14 @@ func (s *shelf) facts() *facts.Library {
 		told.Problem = problem(s.err)
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.read.items)) {
-		if found := s.read.items[id]; found.fact.Type != "" {
-			told.Items = append(told.Items, found.fact)
+		found := s.read.items[id]
+		if found.fact.Type == "" {
+			continue
 		}
+		if found.lost {
+			found.fact.Problem = "vCenter lists the item and does not find it"
+		}
+		told.Items = append(told.Items, found.fact)
 	}
 	return told
 }
@@ -134,6 +144,8 @@ type item struct {
 	// failures is how often in a row its descriptor could not be read, and next when it is to be tried again.
 	failures int
 	next     time.Time
+	// lost says that vCenter goes on listing it and does not find it: all else is as it was read last.
+	lost bool
 }
 
 // edition says which contents an item has. The version alone does not: after vCenter was restored from a backup, it counts on
@@ -152,7 +164,10 @@ type reading struct {
 	clock    clock.Clock
 	interval time.Duration
 	given    func(library string) bool
+	keeps    func(key string) bool
 	before   *contents // Nil: none.
+	// misses are those before, and after the reading those after it.
+	misses map[string]int
 
 	// each says that each item is looked at. Set before items are.
 	each bool
@@ -227,6 +242,8 @@ func (r *reading) library(ctx context.Context, id string) (*contents, error) {
 			return r.absent(ctx, id, listItems, err)
 		}
 		err = r.stillThere(ids)
+	} else if err == nil {
+		r.misses = nil
 	}
 	if err != nil {
 		if r.before == nil { // nobody knows its name otherwise
@@ -248,14 +265,25 @@ func (r *reading) listItems(ctx context.Context, library string) (ids []string, 
 	return ids, err
 }
 
-// stillThere fails if an item that was not found is listed afterwards: see absent.
-func (r *reading) stillThere(ids []string) error {
+// stillThere fails if an item that was not found is listed afterwards: see absent. One of which that is so again and again
+// fails no more: it stays as it was read before, and of one that never was there is nothing to tell.
+func (r *reading) stillThere(ids []string) (err error) {
+	misses := map[string]int{}
 	for _, id := range r.missing {
-		if slices.Contains(ids, id) {
-			return fmt.Errorf("vCenter lists its item %s and does not find it: %w", id, failure.Unavailable)
+		if !slices.Contains(ids, id) {
+			continue
+		}
+		misses[id] = r.misses[id] + 1
+		if misses[id] < borne {
+			err = fmt.Errorf("vCenter lists its item %s and does not find it: %w", id, failure.Unavailable)
+		} else if r.before != nil && r.before.items[id].kind != "" {
+			lost := r.before.items[id]
+			lost.lost = true
+			r.next.items[id] = lost
 		}
 	}
-	return nil
+	r.misses = misses
+	return err
 }
 
 // absent says what becomes of a library that is gone or hidden: of one that the account could read, what was read stands.
@@ -321,7 +349,7 @@ func (r *reading) item(ctx context.Context, id string) error {
 
 // due says whether an item is to be looked at in this reading.
 func (r *reading) due(id string, known item) bool {
-	if r.each || known.kind == "" { // one without a type may be about to get one
+	if r.each || known.kind == "" || known.lost { // one without a type may be about to get one
 		return true
 	}
 	digest := fnv.New32a()
@@ -331,7 +359,7 @@ func (r *reading) due(id string, known item) bool {
 
 // with is what is known of an item that was looked at.
 func (i item) with(found *library.Item) item {
-	i.kind = found.Type
+	i.kind, i.lost = found.Type, false
 	i.fact.ID, i.fact.Name, i.fact.Version = found.ID, found.Name, found.ContentVersion
 	i.fact.Type = ""
 	if kind := strings.ToLower(found.Type); kind == facts.ItemOVF || kind == facts.ItemISO {
