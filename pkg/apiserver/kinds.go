@@ -66,10 +66,10 @@ type sources struct {
 func newKinds(frame *registry.Frame, s sources) (*kinds, error) {
 	k := &kinds{}
 	var err error
-	if k.machines, err = registry.ServeLive(frame, virtualmachine.Kind(s.origins, s.grants, s.around), registry.Written(s.machines)); err != nil {
+	if k.machines, err = registry.ServeLive(frame, virtualmachine.Kind(s.origins, s.grants, s.around), s.machines); err != nil {
 		return nil, err
 	}
-	if k.namespaces, err = registry.ServeLive(frame, vspherenamespace.Kind(s.asked), registry.Written(s.namespaces)); err != nil {
+	if k.namespaces, err = registry.ServeLive(frame, vspherenamespace.Kind(s.asked), s.namespaces); err != nil {
 		return nil, err
 	}
 	if k.availabilityZones, err = registry.ServeReadOnly(frame, topology.AvailabilityZones(s.access)); err != nil {
@@ -145,7 +145,8 @@ func serve(server *genericapiserver.GenericAPIServer, frame *registry.Frame, v *
 	k.machines.Project(v.machines.Machines())
 	k.availabilityZones.Project(v.zones.AvailabilityZones())
 	k.zones.Project(v.zones.Zones())
-	v.images.Attach(k.images, k.clusterImages)
+	k.images.Project(v.images.Images())
+	k.clusterImages.Project(v.images.ClusterImages())
 	k.namespaces.Project(v.shownNamespaces)
 	v.shownNamespaces.Attach(v.zones.Namespaces())
 	v.shownNamespaces.Attach(v.images)

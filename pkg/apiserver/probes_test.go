@@ -16,11 +16,13 @@ import (
 	"k8s.io/klog/v2/ktesting"
 	"k8s.io/utils/clock"
 
+	topologyv1 "github.com/openpacific/pacific/pkg/apis/topology/v1alpha1"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/login"
 	"github.com/openpacific/pacific/pkg/login/token"
 	"github.com/openpacific/pacific/pkg/registry"
+	"github.com/openpacific/pacific/pkg/registry/kindtest"
 	"github.com/openpacific/pacific/pkg/registry/topology"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
@@ -104,8 +106,10 @@ func TestPolledKindsAreReadyByThemselves(t *testing.T) {
 			}
 		}
 	}
+	var zones kindtest.World[topologyv1.Zone]
+	kind.Project(zones.Shown())
 	kind.Open()
-	kind.ShowAll()
+	zones.ShowAll()
 	read.Store(true)
 	waittest.Eventually(t, "its own check is content", func() bool { return ask().Code == http.StatusOK })
 }

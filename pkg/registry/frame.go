@@ -64,8 +64,8 @@ func NewScheme(groups ...func(*runtime.Scheme)) *runtime.Scheme {
 // Resource is a kind that is served.
 type Resource[T, L any] struct {
 	kind *Kind[T, L]
-	feed *Feed // nil for a declared kind
-	// projected is what is shown once the kind is opened; nil for one that is not projected.
+	live livestore.Mirror // nil for a declared kind
+	// projected is what is shown once the kind is opened; nil for a declared kind.
 	projected *projected.Objects[T]
 
 	polled *poll                  // nil for a kind that is not polled
@@ -76,7 +76,7 @@ type Resource[T, L any] struct {
 
 // Served is a kind that is served, whatever its types.
 type Served interface {
-	// Open shows what the kind was fed, from now on.
+	// Open shows what the kind's projection does, from now on.
 	Open()
 	// ReadinessCheck says why it cannot be read yet.
 	ReadinessCheck() error
@@ -97,11 +97,11 @@ type Served interface {
 }
 
 // ServeLive serves a kind that vCenter holds and that can be written: the backend makes it so.
-func ServeLive[T, L any](frame *Frame, kind *Kind[T, L], backend livestore.Backend) (*Resource[T, L], error) {
+func ServeLive[T, L any](frame *Frame, kind *Kind[T, L], backend Backend[T]) (*Resource[T, L], error) {
 	if kind.Rules == nil {
 		return nil, fmt.Errorf("%s cannot be written: it has no rules", kind.Resource)
 	}
-	return serveLive(frame, kind, backend, frame.Unavailable)
+	return serveLive(frame, kind, Written(backend), frame.Unavailable)
 }
 
 // ServeReadOnly serves a kind that vCenter holds and that can be read only.
@@ -135,7 +135,7 @@ func serveLive[T, L any](frame *Frame, kind *Kind[T, L], backend livestore.Backe
 	if err != nil {
 		return nil, err
 	}
-	resource.feed = &Feed{to: live}
+	resource.live = live
 	return resource, nil
 }
 
@@ -201,19 +201,13 @@ func (r restOptions) GetRESTOptions(resource schema.GroupResource, _ runtime.Obj
 	}, nil
 }
 
-// Open shows what the kind was fed, from now on.
+// Open shows what the kind's projection does, from now on.
 func (r *Resource[T, L]) Open() {
-	if r.feed != nil {
-		r.feed.open()
-	}
 	if r.projected != nil {
-		r.projected.Attach(Into[T]{Mirror: r.feed, Prefix: r.kind.prefix()})
+		r.projected.Attach(Into[T]{Mirror: r.live, Prefix: r.kind.prefix()})
 		r.projected = nil
 	}
 }
-
-// Feed is where the kind is fed; nil for one that is declared.
-func (r *Resource[T, L]) Feed() livestore.Mirror { return r.feed }
 
 // ReadinessCheck says why the kind cannot be read yet.
 func (r *Resource[T, L]) ReadinessCheck() error {
@@ -234,7 +228,7 @@ func (r *Resource[T, L]) versions() []schema.GroupVersion { return r.kind.Versio
 // Polled says that the kind is one that is polled.
 func (r *Resource[T, L]) Polled() bool { return r.polled != nil }
 
-func (r *Resource[T, L]) fed() bool { return r.feed != nil && r.polled == nil }
+func (r *Resource[T, L]) fed() bool { return r.live != nil && r.polled == nil }
 
 func (r *Resource[T, L]) destroy() { r.store.Destroy() }
 

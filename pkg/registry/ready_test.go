@@ -26,35 +26,25 @@ func TestReadyWaitsForEveryKindThatIsFed(t *testing.T) {
 	first := serveReadOnly[v1alpha1.Zone, v1alpha1.ZoneList](t, frame, "zones", "zone")
 	second := serveReadOnly[v1alpha1.AvailabilityZone, v1alpha1.AvailabilityZoneList](t, frame, "availabilityzones", "availabilityzone")
 	t.Cleanup(func() { registry.Destroy(first, second) })
+	var zones kindtest.World[v1alpha1.Zone]
+	var availabilityZones kindtest.World[v1alpha1.AvailabilityZone]
+	first.Project(zones.Shown())
+	second.Project(availabilityZones.Shown())
 	frame.Sequence.Begin(1)
 	first.Open()
 	second.Open()
 
-	first.ShowAll()
+	zones.ShowAll()
 	waittest.Eventually(t, "the first can be read", func() bool { return first.ReadinessCheck() == nil })
 	if err := registry.Ready(first, second); err == nil || !strings.Contains(err.Error(), "availabilityzones") {
 		t.Errorf("before the second was fed: %v, want an error that names it", err)
 	}
-	second.ShowAll()
+	availabilityZones.ShowAll()
 	waittest.Eventually(t, "both can be read", func() bool { return registry.Ready(first, second) == nil })
 }
 
-// TestFedBeforeItIsOpened: what a standby hands in is shown when the kind is opened, though it began with nothing.
-func TestFedBeforeItIsOpened(t *testing.T) {
-	frame := kindtest.NewFrame(install.Install, clock.RealClock{})
-	served := serveReadOnly[v1alpha1.AvailabilityZone, v1alpha1.AvailabilityZoneList](t, frame, "availabilityzones", "availabilityzone")
-	t.Cleanup(func() { registry.Destroy(served) })
-	served.Feed().Replace(nil)
-	served.Show(&v1alpha1.AvailabilityZone{ObjectMeta: metav1.ObjectMeta{Name: "zone-a", UID: "a"}})
-	frame.Sequence.Begin(1)
-	served.Open()
-	waittest.Eventually(t, "it can be read", func() bool { return served.ReadinessCheck() == nil })
-	if zones, err := served.Inside().List(t.Context(), ""); err != nil || len(zones) != 1 || zones[0].Name != "zone-a" {
-		t.Errorf("served: %v, %v", zones, err)
-	}
-}
-
-// TestProjectedBeforeItIsOpened: so is what a projection shows, and then each of its steps, under the keys of the kind.
+// TestProjectedBeforeItIsOpened: what a projection of a standby shows is shown when the kind is opened, and then each of its
+// steps, under the keys of the kind.
 func TestProjectedBeforeItIsOpened(t *testing.T) {
 	frame := kindtest.NewFrame(install.Install, clock.RealClock{})
 	served := serveReadOnly[v1alpha1.AvailabilityZone, v1alpha1.AvailabilityZoneList](t, frame, "availabilityzones", "availabilityzone")

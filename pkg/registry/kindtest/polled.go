@@ -35,12 +35,14 @@ func unread[T, L any](t *testing.T, suite Suite[T, L]) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	world := &World[T]{}
+	served.Project(world.Shown())
 	server := serve(t, frame, served)
 	defer server.Close()
 	defer registry.Destroy(served)
 	served.Open()
 
-	c := &checked[T, L]{Suite: suite, T: t, kind: kind, served: served, server: server}
+	c := &checked[T, L]{Suite: suite, T: t, kind: kind, served: served, world: world, server: server}
 	namespace := c.namespaces()[0]
 	for _, path := range []string{
 		c.path(namespace, ""), c.path(namespace, "") + "?resourceVersion=0", c.path(namespace, "one"), c.path("", "") + "?watch=true",
@@ -61,7 +63,7 @@ func unread[T, L any](t *testing.T, suite Suite[T, L]) {
 		t.Errorf("the server waits for it: %v", err)
 	}
 
-	served.ShowAll(c.Object(namespace, "one"))
+	world.ShowAll(c.Object(namespace, "one"))
 	waittest.Eventually(t, "it can be read", func() bool { return server.Do("GET", c.path(namespace, "one"), nil).Code == http.StatusOK })
 	if err := served.ReadinessCheck(); !errors.Is(err, ruins) {
 		t.Errorf("what cannot be read now does not show in its own check: %v", err)

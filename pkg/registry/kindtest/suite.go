@@ -59,7 +59,7 @@ type checked[T, L any] struct {
 	*testing.T
 	kind   *registry.Kind[T, L]
 	served *registry.Resource[T, L]
-	world  *World // nil for a declared kind
+	world  *World[T] // nil for a declared kind
 	server *Server
 }
 
@@ -67,6 +67,9 @@ func newChecked[T, L any](t *testing.T, suite Suite[T, L]) *checked[T, L] {
 	t.Helper()
 	c := &checked[T, L]{Suite: suite, T: t, kind: suite.Kind()}
 	frame := NewFrame(suite.Install, clock.RealClock{})
+	if suite.Objects == nil {
+		c.world = &World[T]{}
+	}
 	var err error
 	switch {
 	case suite.Objects != nil:
@@ -77,17 +80,14 @@ func newChecked[T, L any](t *testing.T, suite Suite[T, L]) *checked[T, L] {
 	case c.kind.Rules == nil:
 		c.served, err = registry.ServeReadOnly(frame, c.kind)
 	default:
-		c.world = &World{}
 		c.served, err = registry.ServeLive(frame, c.kind, c.world)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	if c.world != nil {
-		c.world.Into(c.served.Feed())
-	}
-	if suite.Objects == nil {
-		c.served.ShowAll()
+		c.served.Project(c.world.Shown())
+		c.world.ShowAll()
 	}
 	c.server = Serve(t, frame, c.served)
 	return c
@@ -115,7 +115,7 @@ func (c *checked[T, L]) fill(names ...string) {
 func (c *checked[T, L]) put(object *T) {
 	c.Helper()
 	if c.Objects == nil {
-		c.served.Show(object)
+		c.world.Show(object)
 		return
 	}
 	if _, err := c.served.Inside().Create(c.Context(), object); err != nil {
@@ -142,7 +142,7 @@ func (c *checked[T, L]) touch(namespace, name, value string) {
 func (c *checked[T, L]) remove(namespace, name string) {
 	c.Helper()
 	if c.Objects == nil {
-		c.served.Hide(namespace, name)
+		c.world.Hide(namespace, name)
 		return
 	}
 	if got := c.server.Do("DELETE", c.path(namespace, name), nil); got.Code != 200 {

@@ -27,7 +27,6 @@ import (
 
 	"github.com/openpacific/pacific/pkg/apis/topology/install"
 	"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1"
-	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/registry/kindtest"
 )
@@ -82,8 +81,8 @@ type server struct {
 
 	t     *testing.T
 	sight *sight
-	zones livestore.Mirror
-	parts livestore.Mirror
+	zones kindtest.World[v1alpha1.AvailabilityZone]
+	parts kindtest.World[v1alpha1.Zone]
 }
 
 func newServer(t *testing.T) *server {
@@ -98,11 +97,12 @@ func newServer(t *testing.T) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	zones.ShowAll(zone("cluster-a", "team-a", "team-b"), zone("cluster-b", "team-b"), zone("cluster-c"))
-	parts.ShowAll(part("team-a", "cluster-a"), part("team-b", "cluster-a"))
+	zones.Project(s.zones.Shown())
+	parts.Project(s.parts.Shown())
+	s.zones.ShowAll(zone("cluster-a", "team-a", "team-b"), zone("cluster-b", "team-b"), zone("cluster-c"))
+	s.parts.ShowAll(part("team-a", "cluster-a"), part("team-b", "cluster-a"))
 	kindtest.Open(t, zones, parts)
 	s.AvailabilityZone, s.Zone = zones.Endpoints()["availabilityzones"].(endpoint), parts.Endpoints()["zones"].(endpoint)
-	s.zones, s.parts = zones.Feed(), parts.Feed()
 	return s
 }
 
@@ -253,8 +253,12 @@ func TestWatchByRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer events.Stop()
-	apply := func(name string, object runtime.Object) {
-		s.zones.Apply([]livestore.Change{{Key: "/availabilityzones/" + name, Object: object}})
+	apply := func(name string, object *v1alpha1.AvailabilityZone) {
+		if object == nil {
+			s.zones.Hide("", name)
+			return
+		}
+		s.zones.Show(object)
 	}
 	type seen struct {
 		Type       watch.EventType
@@ -263,7 +267,7 @@ func TestWatchByRights(t *testing.T) {
 	}
 	for _, step := range []struct {
 		name   string
-		object runtime.Object
+		object *v1alpha1.AvailabilityZone
 		want   seen
 	}{
 		{"cluster-b", zone("cluster-b", "team-a", "team-b"), seen{watch.Modified, "cluster-b", []string{"team-a"}}},
@@ -378,7 +382,8 @@ func TestZones(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer events.Stop()
-	s.parts.Apply([]livestore.Change{{Key: "/zones/team-b/cluster-a"}, {Key: "/zones/team-a/cluster-a"}})
+	s.parts.Hide("team-b", "cluster-a")
+	s.parts.Hide("team-a", "cluster-a")
 	event := next(t, events)
 	gone := event.Object
 	if wrapped, ok := gone.(runtime.CacheableObject); ok {

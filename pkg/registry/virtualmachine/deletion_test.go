@@ -168,7 +168,7 @@ func TestDeleteCollectionDeletesWhatWasListed(t *testing.T) {
 	server.world.BeforeFirst(func() {
 		other := last.DeepCopy()
 		other.UID, other.ResourceVersion = "other", ""
-		server.machines.Show(other)
+		server.world.Show(other)
 	})
 	got := server.do("DELETE", path("v1alpha5", ""), "", nil)
 	if deleted := len(decode[v1alpha5.VirtualMachineList](t, got).Items); got.code != http.StatusOK || deleted != len(machines) {

@@ -69,7 +69,7 @@ func (g *grants) Unread() string { return g.unread }
 type server struct {
 	*kindtest.Server
 	t        *testing.T
-	world    *kindtest.World
+	world    *kindtest.World[v1alpha5.VirtualMachine]
 	machines *registry.Resource[v1alpha5.VirtualMachine, v1alpha5.VirtualMachineList]
 	grants   *grants
 	around   *namespaces
@@ -83,17 +83,17 @@ func TestMain(m *testing.M) {
 
 func newServer(t *testing.T, machines ...*v1alpha5.VirtualMachine) *server {
 	t.Helper()
-	s := &server{t: t, world: &kindtest.World{}, grants: &grants{}, around: &namespaces{}}
+	s := &server{t: t, world: &kindtest.World[v1alpha5.VirtualMachine]{}, grants: &grants{}, around: &namespaces{}}
 	frame := kindtest.NewFrame(install.Install, kindtest.Clock{At: created.Add(50 * time.Hour)})
 	var err error
 	if s.machines, err = registry.ServeLive(frame, Kind(origins{}, s.grants, s.around), s.world); err != nil {
 		t.Fatal(err)
 	}
-	s.world.Into(s.machines.Feed())
+	s.machines.Project(s.world.Shown())
 	for _, vm := range machines {
 		vm.ResourceVersion = ""
 	}
-	s.machines.ShowAll(machines...)
+	s.world.ShowAll(machines...)
 	s.Server = kindtest.Serve(t, frame, s.machines)
 	return s
 }

@@ -48,14 +48,14 @@ func TestGenericRegistry(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			// They create what they read, as users will be able to later, and they
 			// watch from resourceVersion 1.
-			frame, outside := kindtest.NewFrame(install.Install, clock.RealClock{}), &kindtest.World{}
+			frame, outside := kindtest.NewFrame(install.Install, clock.RealClock{}), &kindtest.World[v1alpha5.VirtualMachine]{}
 			frame.Sequence = livestore.NewCounter(0)
 			machines, err := registry.ServeLive(frame, Kind(origins{}, &grants{}, &namespaces{}), outside)
 			if err != nil {
 				t.Fatal(err)
 			}
-			outside.Into(machines.Feed())
-			machines.ShowAll()
+			machines.Project(outside.Shown())
+			outside.ShowAll()
 			kindtest.Open(t, machines)
 			check(genericregistrytest.New(t, machines.Bare()))
 		})
@@ -86,7 +86,7 @@ func TestWatchByHost(t *testing.T) {
 	for _, host := range []string{"esx-2.example.com", "esx-1.example.com", "esx-2.example.com"} {
 		moved := machine("web-1")
 		moved.ResourceVersion, moved.Status.NodeName = "", host
-		server.machines.Show(moved)
+		server.world.Show(moved)
 		var event watch.Event
 		select {
 		case event = <-events.ResultChan():
@@ -111,7 +111,7 @@ func object(event watch.Event) runtime.Object {
 
 func TestFieldSelectors(t *testing.T) {
 	frame := kindtest.NewFrame(install.Install, clock.RealClock{})
-	machines, err := registry.ServeLive(frame, Kind(origins{}, &grants{}, &namespaces{}), &kindtest.World{})
+	machines, err := registry.ServeLive(frame, Kind(origins{}, &grants{}, &namespaces{}), &kindtest.World[v1alpha5.VirtualMachine]{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,24 +19,19 @@ import (
 	"github.com/openpacific/pacific/pkg/registry/projected"
 )
 
-// Shown is where objects of a kind are shown; a registry.Resource is.
-type Shown[T any] interface {
-	ShowAll(objects ...*T)
-	Show(objects ...*T)
-	Hide(namespace, name string)
-}
-
 // Projection makes images of the items of content libraries, where those are given. It is told of the libraries by
 // SetLibraries, and of the vSphere Namespaces as they are shown. Its methods may be called from any
-// goroutine. Everywhere and Clock are set before use.
+// goroutine. Everywhere and Clock are set before use. Nothing is shown before libraries and vSphere Namespaces are known:
+// half of them would be wrong.
 type Projection struct {
 	// Everywhere are the names of the content libraries that count as given to all.
 	Everywhere []string
 	Clock      clock.PassiveClock
 
-	mu            sync.Mutex
-	images        Shown[v1alpha5.VirtualMachineImage]
-	clusterImages Shown[v1alpha5.ClusterVirtualMachineImage]
+	images        projected.Objects[v1alpha5.VirtualMachineImage]        // by namespace and name
+	clusterImages projected.Objects[v1alpha5.ClusterVirtualMachineImage] // by name
+
+	mu sync.Mutex
 	// libraries are by name, several of one name in the order of their ids. Nil: nothing was read yet.
 	libraries map[string][]*facts.Library
 	// made are the images of each library.
@@ -60,14 +55,12 @@ type place struct {
 	shown     map[string]*image // by name
 }
 
-// Attach shows the images of namespaces and those of the whole cluster, from here on. Nothing is shown before libraries and
-// vSphere Namespaces are known: half of them would be wrong.
-func (p *Projection) Attach(images Shown[v1alpha5.VirtualMachineImage], clusterImages Shown[v1alpha5.ClusterVirtualMachineImage]) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.images, p.clusterImages = images, clusterImages
-	p.cluster.given = p.Everywhere
-	p.begin()
+// Images are what is shown of the images of namespaces.
+func (p *Projection) Images() *projected.Objects[v1alpha5.VirtualMachineImage] { return &p.images }
+
+// ClusterImages are what is shown of those of the whole cluster.
+func (p *Projection) ClusterImages() *projected.Objects[v1alpha5.ClusterVirtualMachineImage] {
+	return &p.clusterImages
 }
 
 // Given says whether a library of that name is given to anybody.
@@ -112,6 +105,13 @@ func (p *Projection) SetLibraries(all []*facts.Library) {
 	for _, key := range slices.Sorted(maps.Keys(p.namespaces)) {
 		p.refresh(p.namespaces[key], different)
 	}
+	p.flush()
+}
+
+// flush ends a step.
+func (p *Projection) flush() {
+	p.images.Flush()
+	p.clusterImages.Flush()
 }
 
 // imagesOf makes the images of a library. The time of a condition is when it came about, and of what was so from the start,
@@ -161,7 +161,9 @@ func (p *Projection) Replace(objects iter.Seq[*vspherev1.Namespace]) {
 	for _, name := range slices.Sorted(maps.Keys(there)) {
 		p.change(name, there[name])
 	}
-	p.begin()
+	if !p.begin() {
+		p.flush()
+	}
 }
 
 // Apply takes the vSphere Namespaces that changed. Most changes are of their usage, which is nothing to images.
@@ -174,6 +176,7 @@ func (p *Projection) Apply(changes []projected.Change[vspherev1.Namespace]) {
 	for _, change := range changes {
 		p.change(change.Name, change.Object)
 	}
+	p.flush()
 }
 
 // change takes a vSphere Namespace, nil for one that is gone.
@@ -199,24 +202,17 @@ func (p *Projection) change(name string, namespace *vspherev1.Namespace) {
 
 // begin shows everything, once everything is known. It says whether it did.
 func (p *Projection) begin() bool {
-	if p.begun || p.images == nil || p.libraries == nil || p.namespaces == nil {
+	if p.begun || p.libraries == nil || p.namespaces == nil {
 		return false
 	}
-	p.begun = true
-	var images []*v1alpha5.VirtualMachineImage
+	p.begun, p.cluster.given = true, p.Everywhere
+	p.images.Begin()
+	p.clusterImages.Begin()
+	p.show(&p.cluster)
 	for _, at := range p.namespaces {
-		at.shown = p.wanted(at)
-		for _, made := range at.shown {
-			images = append(images, made.object(at))
-		}
+		p.show(at)
 	}
-	p.cluster.shown = p.wanted(&p.cluster)
-	clusterImages := make([]*v1alpha5.ClusterVirtualMachineImage, 0, len(p.cluster.shown))
-	for _, made := range p.cluster.shown {
-		clusterImages = append(clusterImages, made.clusterObject())
-	}
-	p.images.ShowAll(images...)
-	p.clusterImages.ShowAll(clusterImages...)
+	p.flush()
 	return true
 }
 
@@ -251,18 +247,18 @@ func (p *Projection) show(at *place) {
 			continue
 		}
 		if at == &p.cluster {
-			p.clusterImages.Hide("", name)
+			p.clusterImages.Drop(name)
 		} else {
-			p.images.Hide(at.namespace, name)
+			p.images.Drop(at.namespace + "/" + name)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(wanted)) {
 		switch {
 		case at.shown[name] == wanted[name]:
 		case at == &p.cluster:
-			p.clusterImages.Show(wanted[name].clusterObject())
+			p.clusterImages.Set(name, wanted[name].clusterObject())
 		default:
-			p.images.Show(wanted[name].object(at))
+			p.images.Set(at.namespace+"/"+name, wanted[name].object(at))
 		}
 	}
 	at.shown = wanted

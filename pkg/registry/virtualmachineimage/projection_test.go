@@ -3,6 +3,7 @@
 package virtualmachineimage_test
 
 import (
+	"iter"
 	"slices"
 	"strings"
 	"testing"
@@ -29,33 +30,31 @@ type screen[T any] struct {
 	events []string
 }
 
-func keyOf[T any](object *T) string {
-	accessor := any(object).(metav1.Object)
-	return accessor.GetNamespace() + "/" + accessor.GetName()
-}
-
-func (s *screen[T]) ShowAll(objects ...*T) {
+func (s *screen[T]) Replace(objects iter.Seq[*T]) {
 	s.all, s.shown = true, map[string]*T{}
-	for _, object := range objects {
-		s.shown[keyOf(object)] = object
+	for object := range objects {
+		accessor := any(object).(metav1.Object)
+		s.shown[accessor.GetNamespace()+"/"+accessor.GetName()] = object
 	}
 }
 
-func (s *screen[T]) Show(objects ...*T) {
-	for _, object := range objects {
-		s.shown[keyOf(object)] = object
-		s.events = append(s.events, "show "+keyOf(object))
+func (s *screen[T]) Apply(changes []projected.Change[T]) {
+	for _, change := range changes {
+		key := change.Namespace + "/" + change.Name
+		if change.Object == nil {
+			delete(s.shown, key)
+			s.events = append(s.events, "hide "+key)
+			continue
+		}
+		s.shown[key] = change.Object
+		s.events = append(s.events, "show "+key)
 	}
 }
 
-func (s *screen[T]) Hide(namespace, name string) {
-	delete(s.shown, namespace+"/"+name)
-	s.events = append(s.events, "hide "+namespace+"/"+name)
-}
-
-// news are the events since it was asked last.
+// news are the events since it was asked last, sorted.
 func (s *screen[T]) news() []string {
 	defer func() { s.events = nil }()
+	slices.Sort(s.events)
 	return s.events
 }
 
@@ -69,7 +68,8 @@ type world struct {
 func newWorld(everywhere ...string) *world {
 	w := &world{clock: testingclock.NewFakePassiveClock(time.Unix(1_800_000_000, 0))}
 	w.Projection = &virtualmachineimage.Projection{Everywhere: everywhere, Clock: w.clock}
-	w.Attach(&w.images, &w.all)
+	w.Images().Attach(&w.images)
+	w.ClusterImages().Attach(&w.all)
 	return w
 }
 
@@ -139,13 +139,13 @@ func TestImagesShowWhereTheyAreGiven(t *testing.T) {
 
 	ours = library("ours", item(first, "a"), item(second, "b"))
 	w.SetLibraries([]*facts.Library{ours})
-	expect(t, "moved to another library", []string{"hide team-b/" + two, "show team-a/" + one, "show team-a/" + two}, sorted(w.images.news()))
+	expect(t, "moved to another library", []string{"hide team-b/" + two, "show team-a/" + two}, w.images.news())
 	expect(t, "of all", []string{"hide /" + two}, w.all.news())
 
 	// Another vSphere Namespace of the name has other images.
 	before := w.images.shown["team-a/"+one].UID
 	w.changed(vns("team-a", "3", "ours"))
-	expect(t, "made anew", []string{"hide team-a/" + one, "hide team-a/" + two, "show team-a/" + one, "show team-a/" + two}, w.images.news())
+	expect(t, "made anew", []string{"show team-a/" + one, "show team-a/" + two}, w.images.news())
 	if after := w.images.shown["team-a/"+one].UID; before == after {
 		t.Error("the images of another vSphere Namespace have the same uids")
 	}
@@ -155,18 +155,6 @@ func TestImagesShowWhereTheyAreGiven(t *testing.T) {
 	if len(w.images.shown) != 0 || w.Given("everybody's") != true || w.Given("ours") {
 		t.Errorf("left: %v", w.images.shown)
 	}
-}
-
-func sorted(events []string) []string {
-	var hidden, shown []string
-	for _, event := range events {
-		if strings.HasPrefix(event, "hide") {
-			hidden = append(hidden, event)
-		} else {
-			shown = append(shown, event)
-		}
-	}
-	return append(hidden, shown...)
 }
 
 // An image says of itself what its descriptor says, as vm-operator has it.

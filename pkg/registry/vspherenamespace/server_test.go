@@ -98,7 +98,7 @@ type server struct {
 	Namespace endpoint
 
 	t      *testing.T
-	store  livestore.Mirror
+	world  *kindtest.World[v1alpha1.Namespace]
 	grants *grants
 	clock  *testingclock.FakePassiveClock
 }
@@ -112,16 +112,15 @@ func newServer(t *testing.T, sequence *livestore.Sequence, namespaces ...*v1alph
 	}
 	frame := kindtest.NewFrame(install.Install, clock.RealClock{})
 	frame.Sequence = sequence
-	outside := &kindtest.World{}
+	s.world = &kindtest.World[v1alpha1.Namespace]{}
 	s.Resource, err = registry.ServeLive(frame, Kind(Asked{
 		Authorizer: s.grants, Reviewer: reviewer, Taken: func(name string) bool { return name == "monitoring" }, Clock: s.clock,
-	}), outside)
+	}), s.world)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.store = s.Feed()
-	outside.Into(s.store)
-	s.ShowAll(namespaces...)
+	s.Project(s.world.Shown())
+	s.world.ShowAll(namespaces...)
 	kindtest.Open(t, s.Resource)
 	s.Namespace = s.Endpoints()["namespaces"].(endpoint)
 	return s
@@ -498,11 +497,11 @@ func TestWatchTellsWhatWentBefore(t *testing.T) {
 				test.before(s)
 			}
 			// One is deleted, and the other is shown no more before it is.
-			s.store.Apply([]livestore.Change{{Key: "/namespaces/team-a"}})
+			s.world.Hide("", "team-a")
 			if err := s.update(s.as("admin"), "team-b", func(n *v1alpha1.Namespace) { n.Spec.Access = nil }); err != nil {
 				t.Fatal(err)
 			}
-			s.store.Apply([]livestore.Change{{Key: "/namespaces/team-b"}})
+			s.world.Hide("", "team-b")
 			if err := s.update(s.as("admin"), "team-z", func(n *v1alpha1.Namespace) { n.Spec.Description = "last" }); err != nil {
 				t.Fatal(err)
 			}
