@@ -30,6 +30,8 @@ import (
 	"github.com/openpacific/pacific/pkg/registry/virtualmachineclass"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachineimage"
 	"github.com/openpacific/pacific/pkg/registry/vspherenamespace"
+	"github.com/openpacific/pacific/pkg/vcenter/folder"
+	"github.com/openpacific/pacific/pkg/vcenter/pool"
 	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 	"github.com/openpacific/pacific/pkg/wirecache"
 )
@@ -113,8 +115,10 @@ func newFrame(unavailable func() error, records *ledger.Ledger, leads func() err
 
 // newNamespaceBackend is what makes vSphere Namespaces in vCenter.
 func newNamespaceBackend(v *site, records *ledger.Ledger, folders *namespacecontroller.Controller, logger klog.Logger) *vnsvcenter.Backend {
+	folderVerbs, pools := &folder.Verbs{Session: v.session, Writer: v.writer}, &pool.Verbs{Session: v.session, Writer: v.writer}
 	return &vnsvcenter.Backend{
-		Session: v.session, Writer: v.writer, Projector: v.namespaces, Refresher: v.source,
+		Ready: v.writer.Ready, Reachable: v.session.Reachable, FolderVerbs: folderVerbs, FolderReader: folderVerbs, PoolVerbs: pools, PoolReader: pools,
+		Projector: v.namespaces, Refresher: refresher{v.source},
 		Documents: documents{&ledger.Documents{Ledger: records, Kind: "vspherenamespaces"}},
 		Libraries: v.libraries, StoragePolicies: v.policies.Catalogue, Folders: folders,
 		Logger: logger.WithName("vspherenamespaces"),

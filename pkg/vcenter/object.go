@@ -40,7 +40,7 @@ func Entity(client *vim25.Client, read mo.ManagedEntity) facts.Entity {
 }
 
 // Child returns the child of a name of a folder or a resource pool. The error's kind is failure.NotFound when there is
-// none.
+// none of the same type as its parent.
 func Child(ctx context.Context, client *vim25.Client, parent facts.ID, name string) (types.ManagedObjectReference, error) {
 	ref, err := Refer(client, parent)
 	if err != nil {
@@ -50,7 +50,7 @@ func Child(ctx context.Context, client *vim25.Client, parent facts.ID, name stri
 	switch {
 	case err != nil:
 		return types.ManagedObjectReference{}, err
-	case found == nil:
+	case found == nil || found.Reference().Type != parent.Type:
 		return types.ManagedObjectReference{}, fmt.Errorf("there is none: %w", failure.NotFound)
 	}
 	return found.Reference(), nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/methods"
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/openpacific/pacific/pkg/failure"
@@ -302,4 +303,12 @@ func (s *Session) Do(ctx context.Context, operation string, f func(context.Conte
 		}
 		return fmt.Errorf("%s: %w", operation, Translate(err))
 	}
+}
+
+// Reachable returns nil when vCenter answers now: it is asked for its time.
+func (s *Session) Reachable(ctx context.Context) error {
+	return s.Do(ctx, "ask vCenter for its time", func(ctx context.Context, client *vim25.Client) error {
+		_, err := methods.GetCurrentTime(ctx, client)
+		return err
+	})
 }

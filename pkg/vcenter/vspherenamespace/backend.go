@@ -10,9 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/vmware/govmomi/vim25"
-	"github.com/vmware/govmomi/vim25/methods"
-	"github.com/vmware/govmomi/vim25/types"
 	"k8s.io/apimachinery/pkg/api/equality"
 	k8stypes "k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
@@ -29,25 +26,36 @@ const defaultTimeout = 30 * time.Second
 // reachableTimeout is how long vCenter may take to tell its time.
 const reachableTimeout = 3 * time.Second
 
-// Session carries out calls that read; vcenter.Session does. Errors come with
-// their failure kind.
-type Session interface {
-	Do(ctx context.Context, operation string, f func(context.Context, *vim25.Client) error) error
+// FolderVerbs act on one folder of vCenter each, if still says directly before that they are still to; folder.Verbs does.
+// Errors come with their failure kind.
+type FolderVerbs interface {
+	Create(ctx context.Context, parent facts.ID, name string) (facts.ID, error)
+	Move(ctx context.Context, id, into facts.ID, still func(facts.Lineage) error) error
+	Destroy(ctx context.Context, id facts.ID, still func(facts.Container) error) error
 }
 
-// Writer carries out calls that act; vcenter.Writer does. Errors come with their
-// failure kind.
-type Writer interface {
-	// Ready says why nothing may be changed now, nil when something may.
-	Ready() error
-	Do(ctx context.Context, operation string, f func(context.Context, *vim25.Client) error) error
-	RunTask(ctx context.Context, operation string, start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error)) (*types.TaskInfo, error)
+// FolderReader tells of folders what vCenter itself says at this moment; folder.Verbs does.
+type FolderReader interface {
+	Named(ctx context.Context, parent facts.ID, name string) (facts.Container, error)
+	Lineage(ctx context.Context, id facts.ID) (facts.Lineage, error)
 }
 
-// Refresher reads one object now and has the Projector see it before it returns;
-// inventory.Collector does.
+// PoolVerbs act on one resource pool of vCenter each, as FolderVerbs do on folders; pool.Verbs does.
+type PoolVerbs interface {
+	Create(ctx context.Context, parent facts.ID, name string, cpu, memory facts.Allocation) (facts.ID, error)
+	Limit(ctx context.Context, id facts.ID, cpu, memory facts.Allocation) error
+	Destroy(ctx context.Context, id facts.ID, still func(facts.Container) error) error
+}
+
+// PoolReader tells of resource pools what vCenter itself says at this moment; pool.Verbs does.
+type PoolReader interface {
+	Named(ctx context.Context, parent facts.ID, name string) (facts.Container, error)
+	Machines(ctx context.Context, id facts.ID) ([]facts.Entity, error)
+}
+
+// Refresher reads one object now and has the Projector see it before it returns.
 type Refresher interface {
-	Refresh(ctx context.Context, ref types.ManagedObjectReference) error
+	Refresh(ctx context.Context, id facts.ID) error
 }
 
 // Document is a record as it is kept.
@@ -81,12 +89,18 @@ type Folders interface {
 // Backend carries out what is written to the live store. Its fields are set
 // before use.
 type Backend struct {
-	Session   Session
-	Writer    Writer
-	Projector *Projector
-	Refresher Refresher
-	Documents Documents
-	Folders   Folders
+	// Ready says why nothing may be changed now, nil when something may.
+	Ready func() error
+	// Reachable returns nil when vCenter answers now.
+	Reachable    func(ctx context.Context) error
+	FolderVerbs  FolderVerbs
+	FolderReader FolderReader
+	PoolVerbs    PoolVerbs
+	PoolReader   PoolReader
+	Projector    *Projector
+	Refresher    Refresher
+	Documents    Documents
+	Folders      Folders
 	// Libraries are those that a namespace may be given. Nil, or not synced: any.
 	Libraries Libraries
 	// StoragePolicies are those that a namespace may be given. Nil: any.
@@ -126,7 +140,7 @@ func (b *Backend) Create(ctx context.Context, object *v1alpha1.Namespace) error 
 	ctx, cancel := b.bound(ctx)
 	defer cancel()
 	operation := fmt.Sprintf("create vSphere Namespace %q", object.Name)
-	if err := b.Writer.Ready(); err != nil {
+	if err := b.Ready(); err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
 	if err := b.reachable(ctx, operation); err != nil {
@@ -168,14 +182,14 @@ func (b *Backend) Create(ctx context.Context, object *v1alpha1.Namespace) error 
 func (b *Backend) reachable(ctx context.Context, operation string) error {
 	soon, cancel := context.WithTimeout(ctx, reachableTimeout)
 	defer cancel()
-	err := b.Session.Do(soon, operation, func(ctx context.Context, client *vim25.Client) error {
-		_, err := methods.GetCurrentTime(ctx, client)
-		return err
-	})
-	if err != nil && soon.Err() != nil && ctx.Err() == nil {
+	err := b.Reachable(soon)
+	switch {
+	case err == nil:
+		return nil
+	case soon.Err() != nil && ctx.Err() == nil:
 		return fmt.Errorf("%s: vCenter does not answer now, try again: %w", operation, failure.Unavailable)
 	}
-	return err
+	return fmt.Errorf("%s: %w", operation, err)
 }
 
 // refused says whether vCenter has said no for good.
@@ -206,7 +220,7 @@ func (b *Backend) Update(ctx context.Context, before, object *v1alpha1.Namespace
 	ctx, cancel := b.bound(ctx)
 	defer cancel()
 	operation := fmt.Sprintf("update vSphere Namespace %q", before.Name)
-	if err := b.Writer.Ready(); err != nil {
+	if err := b.Ready(); err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
 	if err := b.available(before, object); err != nil {
@@ -280,7 +294,7 @@ func (b *Backend) Delete(ctx context.Context, object *v1alpha1.Namespace) error 
 	ctx, cancel := b.bound(ctx)
 	defer cancel()
 	operation := fmt.Sprintf("delete vSphere Namespace %q", object.Name)
-	if err := b.Writer.Ready(); err != nil {
+	if err := b.Ready(); err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
 	s, err := b.current(object)

@@ -50,7 +50,7 @@ func TestADetachedFolderIsNotShownBeforeItIsAttached(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.until("the inventory knows that it has moved", func() bool {
-				err := s.backend.Refresher.Refresh(t.Context(), types.ManagedObjectReference{Type: "Folder", Value: folder})
+				err := s.backend.Refresher.Refresh(t.Context(), s.projector.ID(folder))
 				return errors.Is(err, failure.NotFound)
 			})
 		}

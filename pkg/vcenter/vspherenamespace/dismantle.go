@@ -8,15 +8,10 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/vmware/govmomi/vim25"
-	"github.com/vmware/govmomi/vim25/methods"
-	"github.com/vmware/govmomi/vim25/mo"
-	"github.com/vmware/govmomi/vim25/types"
 	k8stypes "k8s.io/apimachinery/pkg/types"
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
-	"github.com/openpacific/pacific/pkg/namespace"
 )
 
 // leaveZones lets go of the zones that are not wanted any more: the pools that
@@ -90,8 +85,8 @@ func (b *Backend) poolsMade(ctx context.Context, s state, zone string) ([]facts.
 		case errors.Is(err, failure.NotFound):
 		case err != nil:
 			return nil, err
-		case !slices.Contains(ids, b.Projector.poolID(named.id)):
-			ids = append(ids, b.Projector.poolID(named.id))
+		case !slices.Contains(ids, named.ID):
+			ids = append(ids, named.ID)
 		}
 	}
 	return slices.DeleteFunc(ids, s.record.kept), nil
@@ -100,7 +95,7 @@ func (b *Backend) poolsMade(ctx context.Context, s state, zone string) ([]facts.
 // Dismantle removes from vCenter what Pacific made for the namespace of a uid and
 // what is empty. The rest stays, detached. It may be called any number of times.
 func (b *Backend) Dismantle(ctx context.Context, uid k8stypes.UID) error {
-	if err := b.Writer.Ready(); err != nil {
+	if err := b.Ready(); err != nil {
 		return err
 	}
 	done, err := b.turns.take(ctx, uid)
@@ -167,75 +162,70 @@ func (b *Backend) writeDown(ctx context.Context, s state, folder facts.ID) (fact
 		if err != nil && !errors.Is(err, failure.NotFound) && !errors.Is(err, failure.AlreadyExists) {
 			return facts.ID{}, err
 		}
-		folder = b.Projector.ID(made)
+		folder = made
 	}
 	if folder.IsZero() {
 		return folder, nil
 	}
 	return folder, b.amend(ctx, s.record.uid(), func(record *Record) {
 		record.Folder, record.MakingFolder = folder, false
-		record.see(folder, Sight{Name: s.name, Parent: b.Projector.ID(b.Projector.namespacesFolder())})
+		record.see(folder, Sight{Name: s.name, Parent: b.Projector.namespacesFolder()})
 	})
 }
 
+// What keeps something from being destroyed, by what vCenter itself says directly before.
+var (
+	errOccupied = fmt.Errorf("something lies in it: %w", failure.Conflict)
+	errAnother  = fmt.Errorf("it is not what it was: %w", failure.Conflict)
+)
+
 // destroyPool destroys a pool in which nothing lies, and says whether it is gone.
 func (b *Backend) destroyPool(ctx context.Context, s state, zone string, id facts.ID) (bool, error) {
-	operation := fmt.Sprintf("remove the resource pool of vSphere Namespace %q in zone %q", s.name, zone)
 	if id != b.Projector.poolID(id.Value) {
 		return true, nil // it lies in another vCenter
 	}
-	ref := types.ManagedObjectReference{Type: TypeResourcePool, Value: id.Value}
-	switch pool, err := b.readPool(ctx, operation, id.Value); {
-	case errors.Is(err, failure.NotFound):
-		return true, b.forget(ctx, ref)
-	case err != nil:
-		return false, err
-	case !pool.empty():
+	var now facts.Container
+	switch err := b.PoolVerbs.Destroy(ctx, id, b.wanted(s, id, &now)); {
+	case errors.Is(err, errOccupied):
 		b.Logger.Info("A resource pool of a deleted vSphere Namespace stays in vCenter: something lies in it", "namespace", s.name, "zone", zone, "pool", id)
 		return false, nil
-	case !b.same(s, id, pool.sight):
-		return true, b.other(s, id, pool.sight)
+	case errors.Is(err, errAnother):
+		return true, b.other(s, id, sightOf(now.Entity))
+	case err != nil && !errors.Is(err, failure.NotFound):
+		return false, fmt.Errorf("zone %q: %w", zone, err)
 	}
-	// What comes into it in between moves to the pool above and keeps running.
-	return b.destroy(ctx, operation, ref, func(ctx context.Context, client *vim25.Client) (types.ManagedObjectReference, error) {
-		response, err := methods.Destroy_Task(ctx, client, &types.Destroy_Task{This: ref})
-		if err != nil {
-			return types.ManagedObjectReference{}, err
-		}
-		return response.Returnval, nil
-	})
+	return true, b.forget(ctx, id)
 }
 
 // destroyFolder destroys a folder in which nothing lies, and says whether it is
 // gone.
 func (b *Backend) destroyFolder(ctx context.Context, s state, id facts.ID) (bool, error) {
-	operation := fmt.Sprintf("remove the folder of vSphere Namespace %q", s.name)
-	ref := types.ManagedObjectReference{Type: TypeFolder, Value: id.Value}
-	var folder mo.Folder
-	err := b.retrieve(ctx, operation, ref, []string{pathName, pathParent, "childEntity"}, &folder)
-	sight := Sight{Name: namespace.Decode(folder.Name)}
-	if folder.Parent != nil {
-		sight.Parent = b.Projector.ID(folder.Parent.Value)
-	}
-	switch {
-	case errors.Is(err, failure.NotFound):
-		return true, b.forget(ctx, ref)
-	case err != nil:
-		return false, err
-	case len(folder.ChildEntity) > 0:
+	var now facts.Container
+	switch err := b.FolderVerbs.Destroy(ctx, id, b.wanted(s, id, &now)); {
+	case errors.Is(err, errOccupied):
 		b.Logger.Info("The folder of a deleted vSphere Namespace stays in vCenter, detached: something lies in it", "namespace", s.name, "folder", id)
 		return false, nil
-	case !b.same(s, id, sight):
-		return false, b.other(s, id, sight)
+	case errors.Is(err, errAnother):
+		return false, b.other(s, id, sightOf(now.Entity))
+	case err != nil && !errors.Is(err, failure.NotFound):
+		return false, err
 	}
-	// Not Destroy_Task: what comes into the folder in between keeps its files.
-	return b.destroy(ctx, operation, ref, func(ctx context.Context, client *vim25.Client) (types.ManagedObjectReference, error) {
-		response, err := methods.UnregisterAndDestroy_Task(ctx, client, &types.UnregisterAndDestroy_Task{This: ref})
-		if err != nil {
-			return types.ManagedObjectReference{}, err
+	return true, b.forget(ctx, id)
+}
+
+// wanted says that something is to be destroyed that is empty and is what the record means. What vCenter has it for is
+// noted in seen.
+func (b *Backend) wanted(s state, id facts.ID, seen *facts.Container) func(facts.Container) error {
+	return func(now facts.Container) error {
+		*seen = now
+		switch {
+		case !now.Empty():
+			return errOccupied
+		case !b.same(s, id, sightOf(now.Entity)):
+			return errAnother
 		}
-		return response.Returnval, nil
-	})
+		return nil
+	}
 }
 
 // same says whether what is to be destroyed is what the record means, by what vCenter
@@ -256,19 +246,10 @@ func (b *Backend) other(s state, id facts.ID, now Sight) error {
 	return nil
 }
 
-func (b *Backend) destroy(ctx context.Context, operation string, ref types.ManagedObjectReference,
-	start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error)) (bool, error) {
-	_, err := b.Writer.RunTask(ctx, operation, start)
-	if err != nil && !errors.Is(err, failure.NotFound) {
-		return false, err
-	}
-	return true, b.forget(ctx, ref)
-}
-
 // forget has the inventory know that an object is gone: who reads it next must not
 // take the object for one that is there and belongs to nobody.
-func (b *Backend) forget(ctx context.Context, ref types.ManagedObjectReference) error {
-	if err := b.Refresher.Refresh(ctx, ref); err != nil && !errors.Is(err, failure.NotFound) {
+func (b *Backend) forget(ctx context.Context, id facts.ID) error {
+	if err := b.Refresher.Refresh(ctx, id); err != nil && !errors.Is(err, failure.NotFound) {
 		return err
 	}
 	return nil

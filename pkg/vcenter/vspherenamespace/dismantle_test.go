@@ -198,12 +198,12 @@ type forgetful struct {
 	failed bool
 }
 
-func (f *forgetful) Refresh(ctx context.Context, ref types.ManagedObjectReference) error {
-	if ref.Type == vspherenamespace.TypeFolder && !f.failed {
+func (f *forgetful) Refresh(ctx context.Context, id facts.ID) error {
+	if id.Type == vspherenamespace.TypeFolder && !f.failed {
 		f.failed = true
 		return failure.Unavailable
 	}
-	return f.Refresher.Refresh(ctx, ref)
+	return f.Refresher.Refresh(ctx, id)
 }
 
 // A folder that is gone and that the inventory still has is not detached anew.

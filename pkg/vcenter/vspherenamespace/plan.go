@@ -52,15 +52,15 @@ func (b *Backend) planFolder(ctx context.Context, record *Record, object *v1alph
 	}
 	from := b.Projector.namespacesFolder()
 	if folder == "" {
-		lies, err := b.adoptable(ctx, object.Name, asked)
+		found, err := b.findAdoptable(ctx, object.Name, asked)
 		if err != nil {
 			return err
 		}
-		from = lies
+		from = found.Parent
 	}
 	record.Folder, record.Bring = b.Projector.ID(asked), true
 	record.Kept = append(record.Kept, record.Folder)
-	record.see(record.Folder, Sight{Name: object.Name, Parent: b.Projector.ID(from)})
+	record.see(record.Folder, Sight{Name: object.Name, Parent: from})
 	return nil
 }
 

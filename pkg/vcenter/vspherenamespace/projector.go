@@ -235,11 +235,8 @@ func (p *Projector) changePool(told *facts.Pool) {
 	next := &pool{
 		id: id, name: told.Name, parent: told.Parent.Value, cluster: told.Owner.Value,
 		root: told.Parent.Type == TypeCluster,
-		has: portion{
-			cpu:    allocation{limit: told.CPU.Limit, reservation: told.CPU.Reservation},
-			memory: allocation{limit: told.Memory.Limit, reservation: told.Memory.Reservation},
-		},
-		now: usage{mhz: told.UsedCPU, bytes: told.UsedMemory},
+		has:  portion{cpu: told.CPU, memory: told.Memory},
+		now:  usage{mhz: told.UsedCPU, bytes: told.UsedMemory},
 	}
 	before := p.pools[id]
 	if before == nil {

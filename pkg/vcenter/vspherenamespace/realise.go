@@ -9,14 +9,10 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/vmware/govmomi/object"
-	"github.com/vmware/govmomi/vim25"
-	"github.com/vmware/govmomi/vim25/methods"
-	"github.com/vmware/govmomi/vim25/mo"
-	"github.com/vmware/govmomi/vim25/types"
 	"k8s.io/apimachinery/pkg/api/equality"
 	k8stypes "k8s.io/apimachinery/pkg/types"
 
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 )
 
@@ -56,7 +52,7 @@ func (t *turns) take(ctx context.Context, uid k8stypes.UID) (func(), error) {
 // Realise makes in vCenter what the record of a uid wants and what is not there
 // yet. It may be called at any time and any number of times.
 func (b *Backend) Realise(ctx context.Context, uid k8stypes.UID) error {
-	if err := b.Writer.Ready(); err != nil {
+	if err := b.Ready(); err != nil {
 		return err
 	}
 	done, err := b.turns.take(ctx, uid)
@@ -125,13 +121,13 @@ func (b *Backend) realiseFolder(ctx context.Context, s state) error {
 		return err
 	}
 	err = b.amend(ctx, uid, func(record *Record) {
-		record.Folder, record.MakingFolder = b.Projector.ID(folder), false
-		record.see(record.Folder, Sight{Name: record.Metadata.Name, Parent: b.Projector.ID(b.Projector.namespacesFolder())})
+		record.Folder, record.MakingFolder = folder, false
+		record.see(record.Folder, Sight{Name: record.Metadata.Name, Parent: b.Projector.namespacesFolder()})
 	})
 	if err != nil {
 		return err
 	}
-	return b.Refresher.Refresh(ctx, types.ManagedObjectReference{Type: TypeFolder, Value: folder})
+	return b.Refresher.Refresh(ctx, folder)
 }
 
 // hasFolder says whether the folder of a record is there. Without an error, one that
@@ -142,7 +138,7 @@ func (b *Backend) hasFolder(ctx context.Context, record *stored) (bool, error) {
 		return false, fmt.Errorf("its folder %s lies in another vCenter, %s: nothing is made for it in this one: %w", id.Value, id.VCenter, failure.Unavailable)
 	}
 	if !b.Projector.knowsFolder(id.Value) {
-		err := b.Refresher.Refresh(ctx, types.ManagedObjectReference{Type: TypeFolder, Value: id.Value})
+		err := b.Refresher.Refresh(ctx, id)
 		if err != nil && !errors.Is(err, failure.NotFound) {
 			return false, err
 		}
@@ -163,28 +159,23 @@ func (b *Backend) hasFolder(ctx context.Context, record *stored) (bool, error) {
 // createFolder makes the folder of a namespace. One of its name that is there
 // already is its own only if an attempt before may have made it, and nothing lies
 // in it.
-func (b *Backend) createFolder(ctx context.Context, uid k8stypes.UID, name string) (string, error) {
-	root := types.ManagedObjectReference{Type: TypeFolder, Value: b.Projector.namespacesFolder()}
-	operation := fmt.Sprintf("create the folder of vSphere Namespace %q", name)
+func (b *Backend) createFolder(ctx context.Context, uid k8stypes.UID, name string) (facts.ID, error) {
 	again := false
 	err := b.amend(ctx, uid, func(record *Record) { again, record.MakingFolder = record.MakingFolder, true })
 	if err != nil {
-		return "", err
+		return facts.ID{}, err
 	}
-	var made string
-	err = b.Writer.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
-		response, err := methods.CreateFolder(ctx, client, &types.CreateFolder{This: root, Name: name})
-		if err == nil {
-			made = response.Returnval.Value
-		}
-		return err
-	})
+	made, err := b.FolderVerbs.Create(ctx, b.Projector.namespacesFolder(), name)
 	if again && errors.Is(err, failure.AlreadyExists) {
-		return b.folderMade(ctx, name)
+		found, failed := b.folderMade(ctx, name)
+		if errors.Is(failed, failure.NotFound) {
+			return facts.ID{}, err // something else has the name
+		}
+		return found, failed
 	}
 	if err != nil && b.refused(err) {
 		if undone := b.amend(context.WithoutCancel(ctx), uid, func(record *Record) { record.MakingFolder = false }); undone != nil {
-			return "", undone
+			return facts.ID{}, undone
 		}
 	}
 	return made, err
@@ -193,39 +184,16 @@ func (b *Backend) createFolder(ctx context.Context, uid k8stypes.UID, name strin
 // folderMade returns the folder that an attempt before has made. An error of the
 // kind failure.AlreadyExists says that something lies in it, so that it may well
 // be somebody else's; failure.NotFound that there is none.
-func (b *Backend) folderMade(ctx context.Context, name string) (string, error) {
-	root := types.ManagedObjectReference{Type: TypeFolder, Value: b.Projector.namespacesFolder()}
-	operation := fmt.Sprintf("look for the folder of vSphere Namespace %q", name)
-	id, err := b.child(ctx, operation, root, name)
+func (b *Backend) folderMade(ctx context.Context, name string) (facts.ID, error) {
+	folder, err := b.FolderReader.Named(ctx, b.Projector.namespacesFolder(), name)
 	if err != nil {
-		return "", err
+		return facts.ID{}, err
 	}
-	var folder mo.Folder
-	if err := b.retrieve(ctx, operation, types.ManagedObjectReference{Type: TypeFolder, Value: id}, []string{"childEntity"}, &folder); err != nil {
-		return "", err
+	if !folder.Empty() {
+		return facts.ID{}, fmt.Errorf("the namespaces folder of vCenter has a folder called %q already, %s, and something lies in it: "+
+			"delete the vSphere Namespace, or rename the folder: %w", name, folder.ID.Value, failure.AlreadyExists)
 	}
-	if len(folder.ChildEntity) > 0 {
-		return "", fmt.Errorf("the namespaces folder of vCenter has a folder called %q already, %s, and something lies in it: "+
-			"delete the vSphere Namespace, or rename the folder: %w", name, id, failure.AlreadyExists)
-	}
-	return id, nil
-}
-
-// child returns the child of a name. The error's kind is failure.NotFound when
-// there is none.
-func (b *Backend) child(ctx context.Context, operation string, parent types.ManagedObjectReference, name string) (string, error) {
-	var id string
-	err := b.Session.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
-		found, err := object.NewSearchIndex(client).FindChild(ctx, object.NewReference(client, parent), name)
-		if err == nil && found != nil {
-			id = found.Reference().Value
-		}
-		return err
-	})
-	if err == nil && id == "" {
-		err = fmt.Errorf("%s: there is none: %w", operation, failure.NotFound)
-	}
-	return id, err
+	return folder.ID, nil
 }
 
 func (b *Backend) realisePools(ctx context.Context, uid k8stypes.UID) error {
@@ -307,12 +275,13 @@ func (b *Backend) realisePool(ctx context.Context, s state, zone string, share p
 		if err != nil {
 			return err
 		}
-		have = pool{id: id}
+		have = pool{id: id.Value}
 		if fresh {
 			have.has = share
 		}
 	}
-	if id := b.Projector.poolID(have.id); s.record.Pools[zone] != id {
+	id := b.Projector.poolID(have.id)
+	if s.record.Pools[zone] != id {
 		err := b.amend(ctx, s.record.uid(), func(record *Record) {
 			record.setPool(zone, id)
 			record.see(id, Sight{Name: s.name, Parent: b.Projector.poolID(b.Projector.roots()[zone].pool)})
@@ -321,15 +290,14 @@ func (b *Backend) realisePool(ctx context.Context, s state, zone string, share p
 			return err
 		}
 	}
-	ref := types.ManagedObjectReference{Type: TypeResourcePool, Value: have.id}
 	limited := limit && have.has != share
 	if limited {
-		if err := b.limitPool(ctx, s.name, zone, ref, share); err != nil {
-			return err
+		if err := b.PoolVerbs.Limit(ctx, id, share.cpu, share.memory); err != nil {
+			return fmt.Errorf("zone %q: %w", zone, err)
 		}
 	}
 	if limited || !there {
-		return b.Refresher.Refresh(ctx, ref)
+		return b.Refresher.Refresh(ctx, id)
 	}
 	return nil
 }
@@ -337,11 +305,10 @@ func (b *Backend) realisePool(ctx context.Context, s state, zone string, share p
 // createPool makes the pool of a zone. fresh says that it has the limits already.
 // One of its name that is there already is the namespace's own only if an attempt
 // before may have made it, and nothing lies in it.
-func (b *Backend) createPool(ctx context.Context, s state, zone string, share portion) (id string, fresh bool, err error) {
-	operation := fmt.Sprintf("create the resource pool of vSphere Namespace %q in zone %q", s.name, zone)
+func (b *Backend) createPool(ctx context.Context, s state, zone string, share portion) (id facts.ID, fresh bool, err error) {
 	root, found := b.Projector.roots()[zone]
 	if !found {
-		return "", false, fmt.Errorf("%s: there is no such cluster any more: %w", operation, failure.Unavailable)
+		return facts.ID{}, false, fmt.Errorf("vCenter has no cluster any more that is the zone %q: %w", zone, failure.Unavailable)
 	}
 	uid, again := s.record.uid(), false
 	err = b.amend(ctx, uid, func(record *Record) {
@@ -350,45 +317,33 @@ func (b *Backend) createPool(ctx context.Context, s state, zone string, share po
 		}
 	})
 	if err != nil {
-		return "", false, err
+		return facts.ID{}, false, err
 	}
-	parent := types.ManagedObjectReference{Type: TypeResourcePool, Value: root.pool}
-	err = b.Writer.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
-		response, err := methods.CreateResourcePool(ctx, client, &types.CreateResourcePool{This: parent, Name: s.name, Spec: share.newSpec()})
-		if err == nil {
-			id, fresh = response.Returnval.Value, true
-		}
-		return err
-	})
-	if err == nil || !b.refused(err) {
-		return id, fresh, err
+	id, err = b.PoolVerbs.Create(ctx, b.Projector.poolID(root.pool), s.name, share.cpu, share.memory)
+	if err == nil {
+		return id, true, nil
+	}
+	err = fmt.Errorf("zone %q: %w", zone, err)
+	if !b.refused(err) {
+		return facts.ID{}, false, err
 	}
 	if errors.Is(err, failure.AlreadyExists) {
 		found, failed := b.poolNamed(ctx, s.name, zone)
 		switch {
+		case errors.Is(failed, failure.NotFound): // something else has the name
 		case failed != nil:
-			return "", false, failed
-		case again && found.empty():
-			return found.id, false, nil
+			return facts.ID{}, false, failed
+		case again && found.Empty():
+			return found.ID, false, nil
+		default:
+			err = occupied(s.name, zone, found.ID.Value)
 		}
-		err = occupied(s.name, zone, found.id)
 	}
 	if again {
-		return "", false, err
+		return facts.ID{}, false, err
 	}
 	if undone := b.amend(context.WithoutCancel(ctx), uid, func(record *Record) { record.made(zone) }); undone != nil {
-		return "", false, undone
+		return facts.ID{}, false, undone
 	}
-	return "", false, err
-}
-
-func (b *Backend) limitPool(ctx context.Context, name, zone string, ref types.ManagedObjectReference, share portion) error {
-	operation := fmt.Sprintf("set the limits of vSphere Namespace %q in zone %q", name, zone)
-	return b.Writer.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
-		_, err := methods.UpdateConfig(ctx, client, &types.UpdateConfig{
-			This:   ref,
-			Config: &types.ResourceConfigSpec{CpuAllocation: share.cpu.spec(), MemoryAllocation: share.memory.spec()},
-		})
-		return err
-	})
+	return facts.ID{}, false, err
 }

@@ -3,10 +3,10 @@
 package vspherenamespace
 
 import (
-	"github.com/vmware/govmomi/vim25/types"
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/facts"
 )
 
 const (
@@ -18,11 +18,8 @@ const (
 	byteStep = 64 * mebibyte
 )
 
-// allocation is what a pool may take and what is kept for it: MHz or MiB.
-type allocation struct{ limit, reservation int64 }
-
 // portion is what one pool may take.
-type portion struct{ cpu, memory allocation }
+type portion struct{ cpu, memory facts.Allocation }
 
 // share is what zone i of n gets: even parts, and what does not divide goes to
 // the first ones, so that the parts add up.
@@ -36,18 +33,18 @@ func share(total int64, i, n int) int64 {
 
 // portionOf returns what the pool of zone i of n is to have.
 func portionOf(r v1alpha1.NamespaceResources, i, n int) portion {
-	p := portion{cpu: allocation{limit: unlimited}, memory: allocation{limit: unlimited}}
+	p := portion{cpu: facts.Allocation{Limit: unlimited}, memory: facts.Allocation{Limit: unlimited}}
 	if r.CPULimitMHz != nil {
-		p.cpu.limit = share(*r.CPULimitMHz, i, n)
+		p.cpu.Limit = share(*r.CPULimitMHz, i, n)
 	}
 	if r.CPUReservationMHz != nil {
-		p.cpu.reservation = share(*r.CPUReservationMHz, i, n)
+		p.cpu.Reservation = share(*r.CPUReservationMHz, i, n)
 	}
 	if r.MemoryLimit != nil {
-		p.memory.limit = share(r.MemoryLimit.Value()/mebibyte, i, n)
+		p.memory.Limit = share(r.MemoryLimit.Value()/mebibyte, i, n)
 	}
 	if r.MemoryReservation != nil {
-		p.memory.reservation = share(r.MemoryReservation.Value()/mebibyte, i, n)
+		p.memory.Reservation = share(r.MemoryReservation.Value()/mebibyte, i, n)
 	}
 	return p
 }
@@ -59,48 +56,32 @@ func sum(pools []*pool) v1alpha1.NamespaceResources {
 	if len(pools) == 0 {
 		return r
 	}
-	var cpu, memory allocation
+	var cpu, memory facts.Allocation
 	for _, p := range pools {
-		cpu.add(p.has.cpu)
-		memory.add(p.has.memory)
+		cpu, memory = added(cpu, p.has.cpu), added(memory, p.has.memory)
 	}
-	if cpu.limit >= 0 {
-		r.CPULimitMHz = &cpu.limit
+	if cpu.Limit >= 0 {
+		r.CPULimitMHz = &cpu.Limit
 	}
-	if cpu.reservation > 0 {
-		r.CPUReservationMHz = &cpu.reservation
+	if cpu.Reservation > 0 {
+		r.CPUReservationMHz = &cpu.Reservation
 	}
-	if memory.limit >= 0 {
-		r.MemoryLimit = mebibytes(memory.limit)
+	if memory.Limit >= 0 {
+		r.MemoryLimit = mebibytes(memory.Limit)
 	}
-	if memory.reservation > 0 {
-		r.MemoryReservation = mebibytes(memory.reservation)
+	if memory.Reservation > 0 {
+		r.MemoryReservation = mebibytes(memory.Reservation)
 	}
 	return r
 }
 
-func (a *allocation) add(b allocation) {
-	a.reservation += b.reservation
-	if a.limit < 0 || b.limit < 0 {
-		a.limit = unlimited
-		return
+// added is what two pools may take together.
+func added(a, b facts.Allocation) facts.Allocation {
+	sum := facts.Allocation{Limit: a.Limit + b.Limit, Reservation: a.Reservation + b.Reservation}
+	if a.Limit < 0 || b.Limit < 0 {
+		sum.Limit = unlimited
 	}
-	a.limit += b.limit
-}
-
-func (a allocation) spec() types.ResourceAllocationInfo {
-	return types.ResourceAllocationInfo{Limit: &a.limit, Reservation: &a.reservation}
-}
-
-// newSpec is the spec of a pool that is made.
-func (p portion) newSpec() types.ResourceConfigSpec {
-	spec := types.ResourceConfigSpec{CpuAllocation: p.cpu.spec(), MemoryAllocation: p.memory.spec()}
-	for _, allocation := range []*types.ResourceAllocationInfo{&spec.CpuAllocation, &spec.MemoryAllocation} {
-		expandable := true
-		allocation.ExpandableReservation = &expandable
-		allocation.Shares = &types.SharesInfo{Level: types.SharesLevelNormal}
-	}
-	return spec
+	return sum
 }
 
 func mebibytes(n int64) *resource.Quantity {

@@ -263,10 +263,10 @@ func (p *Projector) Terminating() map[string]bool {
 	return ending
 }
 
-func (p *Projector) namespacesFolder() string {
+func (p *Projector) namespacesFolder() facts.ID {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.root
+	return p.id(p.root)
 }
 
 func (p *Projector) isSynced() bool {

@@ -245,3 +245,23 @@ func TestFoldersAreLookedAtAgainBeforeTheyAreMoved(t *testing.T) {
 		}
 	}
 }
+
+// Something else than a folder may have the name of one that is to be made: that is said, at each attempt.
+func TestAMachineHasTheName(t *testing.T) {
+	w := newWorld(t, twoClusters)
+	s := w.start(-1)
+	w.vcenter.AddFault(vcentertest.Fault{Method: "CreateFolder", Fault: &types.HostCommunication{}, Count: 1})
+	if err := s.create(fresh("erp")); err != nil {
+		t.Fatal(err)
+	}
+	b := w.builder()
+	vm := vcentertest.VM{Name: "erp", Folder: "Namespaces", Cluster: "cluster-a", GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024}
+	if err := errors.Join(b.In(t.Context(), "DC0"), second(b.VirtualMachine(t.Context(), vm))); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := s.backend.Realise(t.Context(), "uid-of-erp"); !errors.Is(err, failure.AlreadyExists) || !strings.Contains(err.Error(), "VirtualMachine vm-") {
+			t.Errorf("realise: %v", err)
+		}
+	}
+}

@@ -31,8 +31,10 @@ import (
 	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/registry/projected"
 	"github.com/openpacific/pacific/pkg/vcenter"
+	"github.com/openpacific/pacific/pkg/vcenter/folder"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
+	"github.com/openpacific/pacific/pkg/vcenter/pool"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
@@ -129,6 +131,18 @@ type life struct {
 	dead  bool
 }
 
+// take takes a step, unless the process dies before or after it.
+func (l *life) take(step func() error) error {
+	if !l.step() {
+		return errKilled
+	}
+	err := step()
+	if !l.step() {
+		return errKilled
+	}
+	return err
+}
+
 // step says whether it is alive still.
 func (l *life) step() bool {
 	l.mu.Lock()
@@ -141,37 +155,41 @@ func (l *life) step() bool {
 }
 
 type mortal struct {
-	vspherenamespace.Session
+	*vcenter.Session
 	life *life
 }
 
 func (m mortal) Do(ctx context.Context, operation string, f func(context.Context, *vim25.Client) error) error {
-	if !m.life.step() {
-		return errKilled
-	}
-	err := m.Session.Do(ctx, operation, f)
-	if !m.life.step() {
-		return errKilled
-	}
-	return err
+	return m.life.take(func() error { return m.Session.Do(ctx, operation, f) })
+}
+
+func (m mortal) Reachable(ctx context.Context) error {
+	return m.life.take(func() error { return m.Session.Reachable(ctx) })
 }
 
 type mortalWriter struct {
-	mortal
-	writer *vcenter.Writer
+	*vcenter.Writer
+	life *life
 }
 
-func (m mortalWriter) Ready() error { return m.writer.Ready() }
+func (m mortalWriter) Do(ctx context.Context, operation string, f func(context.Context, *vim25.Client) error) error {
+	return m.life.take(func() error { return m.Writer.Do(ctx, operation, f) })
+}
 
-func (m mortalWriter) RunTask(ctx context.Context, operation string, start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error)) (*types.TaskInfo, error) {
-	if !m.life.step() {
-		return nil, errKilled
-	}
-	info, err := m.writer.RunTask(ctx, operation, start)
-	if !m.life.step() {
-		return nil, errKilled
-	}
+func (m mortalWriter) RunTask(ctx context.Context, operation string,
+	start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error)) (info *types.TaskInfo, err error) {
+	err = m.life.take(func() error {
+		info, err = m.Writer.RunTask(ctx, operation, start)
+		return err
+	})
 	return info, err
+}
+
+// refresher reads what is named by an id.
+type refresher struct{ collector *inventory.Collector }
+
+func (r refresher) Refresh(ctx context.Context, id facts.ID) error {
+	return r.collector.Refresh(ctx, types.ManagedObjectReference{Type: id.Type, Value: id.Value})
 }
 
 type mortalDocuments struct {
@@ -179,26 +197,16 @@ type mortalDocuments struct {
 	life *life
 }
 
-func (m mortalDocuments) Put(ctx context.Context, id string, value []byte, revision int64) (int64, error) {
-	if !m.life.step() {
-		return 0, errKilled
-	}
-	revision, err := m.documents.Put(ctx, id, value, revision)
-	if !m.life.step() {
-		return 0, errKilled
-	}
-	return revision, err
+func (m mortalDocuments) Put(ctx context.Context, id string, value []byte, revision int64) (next int64, err error) {
+	err = m.life.take(func() error {
+		next, err = m.documents.Put(ctx, id, value, revision)
+		return err
+	})
+	return next, err
 }
 
 func (m mortalDocuments) Delete(ctx context.Context, id string, revision int64) error {
-	if !m.life.step() {
-		return errKilled
-	}
-	err := m.documents.Delete(ctx, id, revision)
-	if !m.life.step() {
-		return errKilled
-	}
-	return err
+	return m.life.take(func() error { return m.documents.Delete(ctx, id, revision) })
 }
 
 // world is what outlives a server.
@@ -236,6 +244,7 @@ type server struct {
 	projector *vspherenamespace.Projector
 	picture   *picture.Picture
 	backend   *vspherenamespace.Backend
+	writer    *vcenter.Writer
 	store     *livestore.Store
 	stop      func()
 }
@@ -250,10 +259,13 @@ func (w *world) start(steps int) *server {
 	s.picture = &picture.Picture{Followers: []facts.Follower{s.projector}}
 	collector := &inventory.Collector{Session: w.session, Handler: s.picture, Logger: klog.Background(), Kinds: picture.Kinds()}
 	alive := &life{steps: steps}
-	writer := &vcenter.Writer{Session: w.session, Reign: vcentertest.Reign{}, Following: vcentertest.Following}
+	session := mortal{w.session, alive}
+	s.writer = &vcenter.Writer{Session: w.session, Reign: vcentertest.Reign{}, Following: vcentertest.Following}
+	writer := mortalWriter{s.writer, alive}
+	verbs, pools := &folder.Verbs{Session: session, Writer: writer}, &pool.Verbs{Session: session, Writer: writer}
 	s.backend = &vspherenamespace.Backend{
-		Session: mortal{w.session, alive}, Writer: mortalWriter{mortal{writer, alive}, writer}, Projector: s.projector, Refresher: collector,
-		Documents: mortalDocuments{w.records, alive}, Logger: klog.Background(),
+		Ready: s.writer.Ready, Reachable: session.Reachable, FolderVerbs: verbs, FolderReader: verbs, PoolVerbs: pools, PoolReader: pools,
+		Projector: s.projector, Refresher: refresher{collector}, Documents: mortalDocuments{w.records, alive}, Logger: klog.Background(),
 		Folders: &folders{detached: w.detached, taken: w.taken, reserved: w.reserved, picture: s.picture, projector: s.projector},
 	}
 	scheme := runtime.NewScheme()
@@ -304,7 +316,8 @@ func (s *server) until(what string, done func() bool) {
 // knows waits until the inventory has an object.
 func (s *server) knows(ref types.ManagedObjectReference) {
 	s.t.Helper()
-	if err := s.backend.Refresher.Refresh(s.t.Context(), ref); err != nil {
+	id := facts.ID{VCenter: s.projector.ID(ref.Value).VCenter, Type: ref.Type, Value: ref.Value}
+	if err := s.backend.Refresher.Refresh(s.t.Context(), id); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/vcenter"
+	"github.com/openpacific/pacific/pkg/vcenter/folder"
+	"github.com/openpacific/pacific/pkg/vcenter/pool"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 )
 
@@ -35,7 +37,8 @@ func TestNothingIsDoneWithoutAReignOrAnInventory(t *testing.T) {
 		"no reign":     {Session: w.session, Reign: notReigning{}, Following: vcentertest.Following},
 		"no inventory": {Session: w.session, Reign: vcentertest.Reign{}, Following: func() error { return errors.New("the namespaces folder was renamed") }},
 	} {
-		s.backend.Writer = writer
+		verbs, pools := &folder.Verbs{Session: w.session, Writer: writer}, &pool.Verbs{Session: w.session, Writer: writer}
+		s.backend.Ready, s.backend.FolderVerbs, s.backend.PoolVerbs = writer.Ready, verbs, pools
 		for verb, act := range map[string]func() error{
 			"create":    func() error { return s.backend.Create(t.Context(), fresh("team-c")) },
 			"update":    func() error { return s.backend.Update(t.Context(), current, desired) },
