@@ -66,12 +66,11 @@ func TestImports(t *testing.T) {
 		}
 	}
 
-	// What is in vCenter is told in facts, whatever Kubernetes makes of it. The mapping of vSphere Namespaces still lies
-	// where they are made.
+	// What is in vCenter is told in facts, whatever Kubernetes makes of it.
 	for importer, imported := range dependencies(t, "./pkg/vcenter/...") {
 		for _, path := range imported {
 			for _, prefix := range []string{"k8s.io/api/", "k8s.io/apiserver", "github.com/vmware-tanzu", module + "pkg/apis", module + "pkg/livestore"} {
-				if strings.HasPrefix(path, prefix) && importer != module+"pkg/vcenter/vspherenamespace" {
+				if strings.HasPrefix(path, prefix) {
 					t.Errorf("%s is built from %s: pkg/vcenter speaks of what is in vCenter alone", importer, path)
 				}
 			}

@@ -23,7 +23,7 @@ import (
 	vmcontroller "github.com/openpacific/pacific/pkg/controller/virtualmachine"
 	vnscontroller "github.com/openpacific/pacific/pkg/controller/vspherenamespace"
 	"github.com/openpacific/pacific/pkg/ledger"
-	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
+	vnsrealisation "github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
 )
 
 const (
@@ -107,7 +107,7 @@ func newFolders(v *site, c *cluster, records *ledger.Ledger, logger klog.Logger)
 }
 
 // controllers are what keeps vCenter and Kubernetes as declared, in a reign.
-func controllers(v *site, k *kinds, backend *vnsvcenter.Backend, c *cluster, folders *namespacecontroller.Controller, logger klog.Logger) []task {
+func controllers(v *site, k *kinds, backend *vnsrealisation.Backend, c *cluster, folders *namespacecontroller.Controller, logger klog.Logger) []task {
 	realClock := clock.RealClock{}
 	classes := &storageclass.Controller{
 		Namespaces: k.namespaces.Inside().ListerWatcher(),

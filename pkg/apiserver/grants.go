@@ -6,13 +6,13 @@ import (
 	"slices"
 
 	vmregistry "github.com/openpacific/pacific/pkg/registry/virtualmachine"
+	vnsrealisation "github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
 	"github.com/openpacific/pacific/pkg/vcenter/contentlibrary"
-	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
 // grants tells the machines what their vSphere Namespaces were given.
 type grants struct {
-	namespaces *vnsvcenter.Projector
+	namespaces *vnsrealisation.Projector
 	policies   storagePolicies
 	libraries  *contentlibrary.Catalogue
 	// everywhere are the content libraries that count as given to all.

@@ -30,9 +30,9 @@ import (
 	"github.com/openpacific/pacific/pkg/registry/virtualmachineclass"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachineimage"
 	"github.com/openpacific/pacific/pkg/registry/vspherenamespace"
+	vnsrealisation "github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
 	"github.com/openpacific/pacific/pkg/vcenter/folder"
 	"github.com/openpacific/pacific/pkg/vcenter/pool"
-	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 	"github.com/openpacific/pacific/pkg/wirecache"
 )
 
@@ -114,9 +114,9 @@ func newFrame(unavailable func() error, records *ledger.Ledger, leads func() err
 }
 
 // newNamespaceBackend is what makes vSphere Namespaces in vCenter.
-func newNamespaceBackend(v *site, records *ledger.Ledger, folders *namespacecontroller.Controller, logger klog.Logger) *vnsvcenter.Backend {
+func newNamespaceBackend(v *site, records *ledger.Ledger, folders *namespacecontroller.Controller, logger klog.Logger) *vnsrealisation.Backend {
 	folderVerbs, pools := &folder.Verbs{Session: v.session, Writer: v.writer}, &pool.Verbs{Session: v.session, Writer: v.writer}
-	return &vnsvcenter.Backend{
+	return &vnsrealisation.Backend{
 		Ready: v.writer.Ready, Reachable: v.session.Reachable, FolderVerbs: folderVerbs, FolderReader: folderVerbs, PoolVerbs: pools, PoolReader: pools,
 		Projector: v.namespaces, Refresher: refresher{v.source},
 		Documents: documents{&ledger.Documents{Ledger: records, Kind: "vspherenamespaces"}},
@@ -127,7 +127,7 @@ func newNamespaceBackend(v *site, records *ledger.Ledger, folders *namespacecont
 
 // serve has a server serve the kinds of a site.
 func serve(server *genericapiserver.GenericAPIServer, frame *registry.Frame, v *site, c *cluster, reviewer *access.Reviewer,
-	config *genericapiserver.RecommendedConfig, namespaces *vnsvcenter.Backend, records *ledger.Ledger, logger klog.Logger) (*kinds, error) {
+	config *genericapiserver.RecommendedConfig, namespaces *vnsrealisation.Backend, records *ledger.Ledger, logger klog.Logger) (*kinds, error) {
 	frame.Counts = config.StorageObjectCountTracker
 	k, err := newKinds(frame, sources{
 		machines: &vmprojection.Backend{
@@ -180,7 +180,7 @@ func (n notes) Write(ctx context.Context, id string, value []byte, revision int6
 // begin shows what vCenter and the records hold under the versions of a term.
 // Nothing is served before the detached folders are hidden, and before it is known
 // under which names the others may be served.
-func (k *kinds) begin(ctx context.Context, frame *registry.Frame, term uint64, v *site, namespaces *vnsvcenter.Backend,
+func (k *kinds) begin(ctx context.Context, frame *registry.Frame, term uint64, v *site, namespaces *vnsrealisation.Backend,
 	folders *namespacecontroller.Controller, logger klog.Logger) error {
 	frame.Sequence.Begin(term)
 	const failing = "Cannot read the records of what is in vCenter, trying again"

@@ -14,21 +14,21 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/namespace"
+	vnsrealisation "github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
-	vnsvcenter "github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
 // documents keeps records of vSphere Namespaces in the ledger.
 type documents struct{ *ledger.Documents }
 
-func (d documents) List(ctx context.Context) (map[string]vnsvcenter.Document, error) {
+func (d documents) List(ctx context.Context) (map[string]vnsrealisation.Document, error) {
 	kept, err := d.Documents.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	documents := make(map[string]vnsvcenter.Document, len(kept))
+	documents := make(map[string]vnsrealisation.Document, len(kept))
 	for id, document := range kept {
-		documents[id] = vnsvcenter.Document{Value: document.Value, Revision: document.Revision}
+		documents[id] = vnsrealisation.Document{Value: document.Value, Revision: document.Revision}
 	}
 	return documents, nil
 }
@@ -49,7 +49,7 @@ func taken(namespaces coreinformers.NamespaceInformer) func(string) bool {
 // them.
 type folders struct {
 	picture    *picture.Picture
-	namespaces *vnsvcenter.Projector
+	namespaces *vnsrealisation.Projector
 }
 
 func (f folders) Folders() ([]namespacecontroller.Folder, bool) {
@@ -97,7 +97,7 @@ func (f folders) SetNames(names namespacecontroller.Names) {
 // are whose.
 type standing struct {
 	*namespacecontroller.Controller
-	namespaces *vnsvcenter.Projector
+	namespaces *vnsrealisation.Projector
 }
 
 func (s standing) Standing(namespace *corev1.Namespace, folder string) (held, made bool) {

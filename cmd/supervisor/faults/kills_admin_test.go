@@ -19,8 +19,8 @@ import (
 	"github.com/openpacific/pacific/cmd/supervisor/process"
 	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
 	"github.com/openpacific/pacific/pkg/ledger"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
-	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
@@ -182,7 +182,7 @@ func (k *killer) seen(ctx context.Context, name string) (string, error) {
 		return "", err
 	}
 	for _, document := range documents {
-		record, err := vspherenamespace.Decode(document.Value)
+		record, err := realisation.Decode(document.Value)
 		if err != nil {
 			return "", err
 		}

@@ -17,11 +17,11 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/registry/projected"
 	"github.com/openpacific/pacific/pkg/registry/topology/projection"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
-	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
 const patience = 20 * time.Second
@@ -38,7 +38,7 @@ func TestFollowsVCenter(t *testing.T) {
 	}
 	w := newWorld(t)
 	shown := &projected.Objects[vspherev1.Namespace]{}
-	namespaces := vspherenamespace.NewProjector(vspherenamespace.Config{Logger: klog.Background(), Shown: shown})
+	namespaces := realisation.NewProjector(realisation.Config{Logger: klog.Background(), Shown: shown})
 	handler := &picture.Picture{Followers: []facts.Follower{w.projector, namespaces}}
 	collector := &inventory.Collector{
 		Session: session, Handler: handler, Logger: klog.Background(),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package vspherenamespace_test
+package realisation_test
 
 import (
 	"context"
@@ -18,8 +18,8 @@ import (
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
-	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
 // withOldFolders is twoClusters and folders with machines that are not served.
@@ -88,7 +88,7 @@ func TestTakeOverAFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.until("it shows that the folder is gone", func() bool {
-		return s.get("billing").Status.Conditions[0].Reason == vspherenamespace.ReasonFolderMissing
+		return s.get("billing").Status.Conditions[0].Reason == realisation.ReasonFolderMissing
 	})
 	if err := s.backend.Realise(t.Context(), got.UID); !errors.Is(err, failure.Unavailable) {
 		t.Errorf("realise without its folder: %v", err)

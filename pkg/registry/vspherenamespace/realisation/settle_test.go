@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package vspherenamespace_test
+package realisation_test
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/failure"
-	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
 )
 
 // shaky are documents in an etcd that is killed after a write and before its
@@ -54,7 +54,7 @@ func (s *shaky) Put(ctx context.Context, id string, value []byte, revision int64
 	return stored, err
 }
 
-func (s *shaky) List(ctx context.Context) (map[string]vspherenamespace.Document, error) {
+func (s *shaky) List(ctx context.Context) (map[string]realisation.Document, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.unread > 0 {

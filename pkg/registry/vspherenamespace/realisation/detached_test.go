@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package vspherenamespace_test
+package realisation_test
 
 import (
 	"context"
@@ -14,12 +14,12 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
-	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
 )
 
 // looking are folders before each of which is attached somebody looks.
 type looking struct {
-	vspherenamespace.Folders
+	realisation.Folders
 	look func()
 }
 
@@ -100,7 +100,7 @@ func TestDeletedWhileItIsTakenOver(t *testing.T) {
 
 // dying are folders that are attached, and nobody hears of it.
 type dying struct {
-	vspherenamespace.Folders
+	realisation.Folders
 	died bool
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package vspherenamespace_test
+package realisation_test
 
 import (
 	"context"
@@ -20,11 +20,11 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/registry/projected"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
 	"github.com/openpacific/pacific/pkg/vcenter/storagepolicy"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
-	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
 // withPolicies is an inventory in which two of three machines have a policy.
@@ -173,7 +173,7 @@ func TestStorageIsSplit(t *testing.T) {
 		return object("VirtualMachine", id, map[string]any{"name": id, "parent": ref("Folder", "group-v2"), "summary.storage.committed": committed})
 	}
 	shown := &projected.Objects[v1alpha1.Namespace]{}
-	p := vspherenamespace.NewProjector(vspherenamespace.Config{Logger: klog.Background(), Shown: shown})
+	p := realisation.NewProjector(realisation.Config{Logger: klog.Background(), Shown: shown})
 	feed := &picture.Picture{Followers: []facts.Follower{p}}
 	update := inventory.Update{
 		Initial: true, NamespacesFolder: ref("Folder", "group-v1"),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package vspherenamespace_test
+package realisation_test
 
 import (
 	"encoding/json"
@@ -14,8 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
-	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
 // rewrite changes the one record there is, as if it had been written of something else.
@@ -70,7 +70,7 @@ func TestWhatHasTheIDOfAnother(t *testing.T) {
 			// Somebody deletes what the record says, with the folder out of the way of its name.
 			w.rename("/DC0/vm/Namespaces/mine", "theirs")
 			s.until("the record shows by itself", func() bool { return s.list()["mine"] != nil && s.get("mine").UID == "uid-of-mine" })
-			if c := readiness(s.get("mine")); c.Reason != vspherenamespace.ReasonFolderMissing {
+			if c := readiness(s.get("mine")); c.Reason != realisation.ReasonFolderMissing {
 				t.Errorf("condition: %+v", c)
 			}
 			if err := s.backend.Realise(t.Context(), "uid-of-mine"); err == nil {
@@ -171,7 +171,7 @@ func TestWhatHasTheIDOfAnotherAfterALoss(t *testing.T) {
 	if got := s.get("theirs"); got.UID == "uid-of-mine" || len(got.Spec.Access) > 0 {
 		t.Errorf("what was renamed unseen is served as the namespace: %+v", got)
 	}
-	if c := readiness(s.get("mine")); c.Reason != vspherenamespace.ReasonFolderMissing {
+	if c := readiness(s.get("mine")); c.Reason != realisation.ReasonFolderMissing {
 		t.Errorf("condition: %+v", c)
 	}
 	if err := s.remove("mine"); err != nil || len(w.things("theirs")) != 1 {
@@ -199,7 +199,7 @@ func TestDeletedAfterItsFolderWasMovedAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.until("the folder is gone from where it was", func() bool {
-		return readiness(s.get("mine")).Reason == vspherenamespace.ReasonFolderMissing
+		return readiness(s.get("mine")).Reason == realisation.ReasonFolderMissing
 	})
 	if err := s.remove("mine"); err != nil {
 		t.Error(err)

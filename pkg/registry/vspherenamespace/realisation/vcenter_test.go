@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package vspherenamespace_test
+package realisation_test
 
 import (
 	"errors"
@@ -15,8 +15,8 @@ import (
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
-	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
 // A folder that was made in the vSphere Client is a vSphere Namespace, with the
@@ -162,7 +162,7 @@ func TestMadeAgain(t *testing.T) {
 		now := s.get("team-c")
 		return now.Status.Phase == v1alpha1.NamespacePending && now.Status.Folder == "" && len(now.Status.Zones) == 1
 	})
-	if reason := s.get("team-c").Status.Conditions[0].Reason; reason != vspherenamespace.ReasonFolderMissing {
+	if reason := s.get("team-c").Status.Conditions[0].Reason; reason != realisation.ReasonFolderMissing {
 		t.Errorf("reason %s", reason)
 	}
 	if err := s.backend.Realise(t.Context(), before.UID); err != nil {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package vspherenamespace_test
+package realisation_test
 
 import (
 	"context"
@@ -17,8 +17,8 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
-	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
 // A zone that is given up while its pool is being made leaves none behind, at
@@ -148,7 +148,7 @@ func TestPoolsOfOthersStay(t *testing.T) {
 func (w *world) unwritten() {
 	w.t.Helper()
 	for id, document := range w.records.kept {
-		record, err := vspherenamespace.Decode(document.Value)
+		record, err := realisation.Decode(document.Value)
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -194,12 +194,12 @@ func TestDetachedBeforeItWasWrittenDown(t *testing.T) {
 
 // forgetful does not answer when a folder is looked at for the first time.
 type forgetful struct {
-	vspherenamespace.Refresher
+	realisation.Refresher
 	failed bool
 }
 
 func (f *forgetful) Refresh(ctx context.Context, id facts.ID) error {
-	if id.Type == vspherenamespace.TypeFolder && !f.failed {
+	if id.Type == realisation.TypeFolder && !f.failed {
 		f.failed = true
 		return failure.Unavailable
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package vspherenamespace maps vCenter's folders and resource pools to vSphere
+// Package realisation maps vCenter's folders and resource pools to vSphere
 // Namespaces, and carries out in vCenter what is asked of them.
 //
 // A folder directly below the namespaces folder is a vSphere Namespace, whoever
@@ -35,4 +35,4 @@
 // that only while it is empty.
 //
 // The package knows neither etcd nor the API server: it declares what it needs.
-package vspherenamespace
+package realisation

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package vspherenamespace_test
+package realisation_test
 
 import (
 	"context"
@@ -30,13 +30,13 @@ import (
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/registry/projected"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/folder"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
 	"github.com/openpacific/pacific/pkg/vcenter/pool"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
-	"github.com/openpacific/pacific/pkg/vcenter/vspherenamespace"
 )
 
 const patience = 20 * time.Second
@@ -45,11 +45,11 @@ const patience = 20 * time.Second
 // write they fail, as etcd does for a process that dies.
 type documents struct {
 	mu   sync.Mutex
-	kept map[string]vspherenamespace.Document
+	kept map[string]realisation.Document
 	next int64
 }
 
-func (d *documents) List(context.Context) (map[string]vspherenamespace.Document, error) {
+func (d *documents) List(context.Context) (map[string]realisation.Document, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return maps.Clone(d.kept), nil
@@ -62,10 +62,10 @@ func (d *documents) Put(_ context.Context, id string, value []byte, revision int
 		return 0, failure.Conflict
 	}
 	if d.kept == nil {
-		d.kept = map[string]vspherenamespace.Document{}
+		d.kept = map[string]realisation.Document{}
 	}
 	d.next++
-	d.kept[id] = vspherenamespace.Document{Value: value, Revision: d.next}
+	d.kept[id] = realisation.Document{Value: value, Revision: d.next}
 	return d.next, nil
 }
 
@@ -86,7 +86,7 @@ type folders struct {
 	// reserved and not released.
 	taken, reserved map[string]bool
 	picture         *picture.Picture
-	projector       *vspherenamespace.Projector
+	projector       *realisation.Projector
 }
 
 func (f *folders) Detach(_ context.Context, folder facts.ID, _ string) error {
@@ -241,9 +241,9 @@ func newWorld(t *testing.T, build vcentertest.Inventory) *world {
 // server is everything between vCenter and the registry.
 type server struct {
 	*world
-	projector *vspherenamespace.Projector
+	projector *realisation.Projector
 	picture   *picture.Picture
-	backend   *vspherenamespace.Backend
+	backend   *realisation.Backend
 	writer    *vcenter.Writer
 	store     *livestore.Store
 	stop      func()
@@ -253,7 +253,7 @@ type server struct {
 func (w *world) start(steps int) *server {
 	w.t.Helper()
 	shown := &projected.Objects[v1alpha1.Namespace]{}
-	s := &server{world: w, projector: vspherenamespace.NewProjector(vspherenamespace.Config{
+	s := &server{world: w, projector: realisation.NewProjector(realisation.Config{
 		Logger: klog.Background(), Zones: w.zones, Shown: shown,
 	})}
 	s.picture = &picture.Picture{Followers: []facts.Follower{s.projector}}
@@ -263,7 +263,7 @@ func (w *world) start(steps int) *server {
 	s.writer = &vcenter.Writer{Session: w.session, Reign: vcentertest.Reign{}, Following: vcentertest.Following}
 	writer := mortalWriter{s.writer, alive}
 	verbs, pools := &folder.Verbs{Session: session, Writer: writer}, &pool.Verbs{Session: session, Writer: writer}
-	s.backend = &vspherenamespace.Backend{
+	s.backend = &realisation.Backend{
 		Ready: s.writer.Ready, Reachable: session.Reachable, FolderVerbs: verbs, FolderReader: verbs, PoolVerbs: pools, PoolReader: pools,
 		Projector: s.projector, Refresher: refresher{collector}, Documents: mortalDocuments{w.records, alive}, Logger: klog.Background(),
 		Folders: &folders{detached: w.detached, taken: w.taken, reserved: w.reserved, picture: s.picture, projector: s.projector},
@@ -284,7 +284,7 @@ func (w *world) start(steps int) *server {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	restorer := &vspherenamespace.Backend{Projector: s.projector, Documents: w.records, Logger: klog.Background()}
+	restorer := &realisation.Backend{Projector: s.projector, Documents: w.records, Logger: klog.Background()}
 	if err := restorer.Restore(w.t.Context(), "vcenter-1"); err != nil {
 		w.t.Fatal(err)
 	}
