@@ -155,7 +155,7 @@ func serve(server *genericapiserver.GenericAPIServer, frame *registry.Frame, v *
 	v.shownNamespaces.Attach(v.zones.Namespaces())
 	v.shownNamespaces.Attach(v.images)
 	k.reigning = []task{(&virtualmachineclass.Controller{
-		Given: k.namespaces.Inside().ListerWatcher(), Classes: k.classes.Inside(), Namespaces: coreNamespaces{c.client.CoreV1()},
+		Given: v.shownNamespaces, Classes: k.classes.Inside(), Namespaces: coreNamespaces{c.client.CoreV1()},
 		Notes: notes{&ledger.Documents{Ledger: records, Kind: "virtualmachineclasses"}}, Logger: logger.WithName("virtualmachineclasses"),
 	}).Run}
 	return k, frame.Install(server, k.all...)

@@ -4,6 +4,7 @@ package projected
 
 import (
 	"iter"
+	"slices"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -47,9 +48,9 @@ type Objects[T any] struct {
 	// open says that a step has begun.
 	open  bool
 	step  step[T]
-	sinks []Sink[T]
+	sinks []*attached[T]
 	// joining are sinks that have been attached in the middle of a step.
-	joining []Sink[T]
+	joining []*attached[T]
 	waiters map[string]map[chan struct{}]struct{}
 }
 
@@ -59,18 +60,28 @@ type shown[T any] struct {
 	laid   map[string]metav1.Condition
 }
 
-// Attach hands everything to a sink, and every step from here on.
-func (o *Objects[T]) Attach(sink Sink[T]) {
+// attached is a sink.
+type attached[T any] struct{ Sink[T] }
+
+// Attach hands everything to a sink, and every step from here on, until it is detached.
+func (o *Objects[T]) Attach(sink Sink[T]) (detach func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	this := &attached[T]{sink}
 	if o.open {
-		o.joining = append(o.joining, sink)
-		return
+		o.joining = append(o.joining, this)
+	} else {
+		o.join(this)
 	}
-	o.join(sink)
+	return func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		is := func(other *attached[T]) bool { return other == this }
+		o.sinks, o.joining = slices.DeleteFunc(o.sinks, is), slices.DeleteFunc(o.joining, is)
+	}
 }
 
-func (o *Objects[T]) join(sink Sink[T]) {
+func (o *Objects[T]) join(sink *attached[T]) {
 	o.sinks = append(o.sinks, sink)
 	if o.whole {
 		sink.Replace(o.all)

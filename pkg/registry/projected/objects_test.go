@@ -170,10 +170,11 @@ func TestAttachLater(t *testing.T) {
 	o.Attach(sink)
 	sink.expect(t, "attached after all", "= ns/db u2", "= ns/web u1", "")
 
-	late := &told{}
+	late, never := &told{}, &told{}
 	o.Begin()
 	o.Set("1", a("u1", "web", "True"))
-	o.Attach(late)
+	detach := o.Attach(late)
+	o.Attach(never)()
 	late.expect(t, "attached in the middle of a whole truth")
 	o.Set("2", a("u2", "db", "True"))
 	o.Flush()
@@ -181,6 +182,11 @@ func TestAttachLater(t *testing.T) {
 	o.Drop("1")
 	o.Flush()
 	late.expect(t, "the next step", "- ns/web", "")
+	detach()
+	o.Drop("2")
+	o.Flush()
+	late.expect(t, "after it was detached")
+	never.expect(t, "detached before the step was over")
 }
 
 // said is what an object's condition of a type says, and since when.

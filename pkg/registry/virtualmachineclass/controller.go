@@ -7,24 +7,30 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/cache"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
 	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/controller"
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/registry/projected"
 )
 
 const (
 	syncTimeout = 30 * time.Second
 	workers     = 2
 )
+
+// Given are the vSphere Namespaces, each by its name; projected.Objects are.
+type Given interface {
+	Attach(projected.Sink[vspherev1.Namespace]) (detach func())
+	Get(name string) *vspherev1.Namespace
+}
 
 // Classes makes classes.
 type Classes interface {
@@ -48,7 +54,7 @@ type Notes interface {
 
 // Controller makes the Supervisor's own classes where they are given. Its fields are set before Run.
 type Controller struct {
-	Given      cache.ListerWatcher // the vSphere Namespaces
+	Given      Given
 	Classes    Classes
 	Namespaces Namespaces
 	Notes      Notes
@@ -58,43 +64,63 @@ type Controller struct {
 // Run works until ctx ends.
 func (c *Controller) Run(ctx context.Context) error {
 	queue := controller.NewQueue("virtualmachineclass", 200*time.Millisecond, time.Minute)
-	store, informer := cache.NewInformerWithOptions(cache.InformerOptions{
-		ListerWatcher: c.Given,
-		ObjectType:    &vspherev1.Namespace{},
-		Transform:     keepWhatMatters,
-		Handler:       controller.Enqueue(queue, metav1.Object.GetName),
-	})
-	var running sync.WaitGroup
-	running.Go(func() { informer.RunWithContext(ctx) })
+	defer c.Given.Attach(&news{queue: queue, known: map[string]given{}})()
 	controller.Worker{
 		Timeout: syncTimeout,
 		Failed: func(key string, err error) {
 			c.Logger.Error(err, "Cannot make the virtual machine classes that are given, trying again", "namespace", key)
 		},
 		Sync: func(ctx context.Context, key string) (time.Duration, error) {
-			object, found, err := store.GetByKey(key)
-			if err != nil || !found {
-				return 0, err
+			namespace := c.Given.Get(key)
+			if namespace == nil {
+				return 0, nil
 			}
-			return 0, c.sync(ctx, object.(*vspherev1.Namespace))
+			return 0, c.sync(ctx, namespace)
 		},
 	}.Work(ctx, queue, workers)
-	running.Wait()
 	return nil
 }
 
-// keepWhatMatters keeps of a vSphere Namespace what this controller looks at.
-func keepWhatMatters(object any) (any, error) {
-	namespace, ok := object.(*vspherev1.Namespace)
-	if !ok {
-		return object, nil
+// news queues the vSphere Namespaces in which something is different that matters here: most changes are of their usage.
+type news struct {
+	queue controller.Queue
+	known map[string]given // by name
+}
+
+// given is what matters of a vSphere Namespace.
+type given struct {
+	uid     types.UID
+	ends    bool
+	classes []string
+}
+
+// Replace implements projected.Sink.
+func (n *news) Replace(all iter.Seq[*vspherev1.Namespace]) {
+	known := n.known
+	n.known = make(map[string]given, len(known))
+	for namespace := range all {
+		n.see(namespace, known)
 	}
-	return &vspherev1.Namespace{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: namespace.Name, UID: namespace.UID, ResourceVersion: namespace.ResourceVersion, DeletionTimestamp: namespace.DeletionTimestamp,
-		},
-		Spec: vspherev1.NamespaceSpec{VirtualMachineClasses: namespace.Spec.VirtualMachineClasses},
-	}, nil
+}
+
+// Apply implements projected.Sink.
+func (n *news) Apply(changes []projected.Change[vspherev1.Namespace]) {
+	for _, change := range changes {
+		if change.Object == nil {
+			delete(n.known, change.Name)
+			continue
+		}
+		n.see(change.Object, n.known)
+	}
+}
+
+func (n *news) see(namespace *vspherev1.Namespace, known map[string]given) {
+	now := given{namespace.UID, namespace.DeletionTimestamp != nil, namespace.Spec.VirtualMachineClasses}
+	before := known[namespace.Name]
+	n.known[namespace.Name] = now
+	if before.uid != now.uid || before.ends != now.ends || !slices.Equal(before.classes, now.classes) {
+		n.queue.Add(namespace.Name)
+	}
 }
 
 // sync makes what was given and not made since.

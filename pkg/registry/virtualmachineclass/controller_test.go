@@ -13,17 +13,17 @@ import (
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	cachetesting "k8s.io/client-go/tools/cache/testing"
 	"k8s.io/klog/v2/ktesting"
 
 	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/registry/projected"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachineclass"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 // cluster is the outside of a Controller.
 type cluster struct {
-	source *cachetesting.FakeControllerSource
+	given projected.Objects[vspherev1.Namespace]
 
 	mu      sync.Mutex
 	classes map[string]int64 // CPUs by namespace/name
@@ -31,10 +31,24 @@ type cluster struct {
 	notes   map[string]string
 	failing error
 	failed  int
+	reads   int // of notes
 }
 
 func newCluster() *cluster {
-	return &cluster{source: cachetesting.NewFakeControllerSource(), classes: map[string]int64{}, gone: map[string]bool{}, notes: map[string]string{}}
+	return &cluster{classes: map[string]int64{}, gone: map[string]bool{}, notes: map[string]string{}}
+}
+
+// show is what vSphere Namespace there is.
+func (c *cluster) show(namespace *vspherev1.Namespace) {
+	c.given.Begin()
+	c.given.Set(namespace.Name, namespace)
+	c.given.Flush()
+}
+
+// change is what it becomes.
+func (c *cluster) change(namespace *vspherev1.Namespace) {
+	c.given.Set(namespace.Name, namespace)
+	c.given.Flush()
 }
 
 func (c *cluster) Create(_ context.Context, class *v1alpha5.VirtualMachineClass) (bool, error) {
@@ -61,6 +75,7 @@ func (c *cluster) Terminating(_ context.Context, name string) (bool, error) {
 func (c *cluster) Read(_ context.Context, id string) ([]byte, int64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.reads++
 	value, found := c.notes[id]
 	if !found {
 		return nil, 0, nil
@@ -96,7 +111,7 @@ func (c *cluster) run(t *testing.T) (stop func()) {
 	t.Helper()
 	logger, ctx := ktesting.NewTestContext(t)
 	ctx, cancel := context.WithCancel(ctx)
-	controller := &virtualmachineclass.Controller{Given: c.source, Classes: c, Namespaces: c, Notes: c, Logger: logger}
+	controller := &virtualmachineclass.Controller{Given: &c.given, Classes: c, Namespaces: c, Notes: c, Logger: logger}
 	done := make(chan error, 1)
 	go func() { done <- controller.Run(ctx) }()
 	stop = sync.OnceFunc(func() {
@@ -136,12 +151,12 @@ func TestClassesAreMadeOnce(t *testing.T) {
 	const small, large = "team-a/best-effort-small", "team-a/guaranteed-large"
 	c := newCluster()
 	stop := c.run(t)
-	c.source.Add(given("best-effort-small", "their-own"))
+	c.show(given("best-effort-small", "their-own"))
 	c.until(t, "the class is made, and the other is nobody's here", small)
 	c.settled(t, `["best-effort-small"]`)
 
 	c.set(func() { c.classes[small] = 64 })
-	c.source.Modify(given("best-effort-small", "guaranteed-large"))
+	c.change(given("best-effort-small", "guaranteed-large"))
 	c.until(t, "another is made", small, large)
 	c.settled(t, `["best-effort-small","guaranteed-large"]`)
 	c.set(func() {
@@ -153,17 +168,17 @@ func TestClassesAreMadeOnce(t *testing.T) {
 	stop()
 
 	stop = c.run(t)
-	c.source.Modify(given("best-effort-small", "guaranteed-large", "best-effort-xsmall"))
+	c.change(given("best-effort-small", "guaranteed-large", "best-effort-xsmall"))
 	c.until(t, "what was deleted stays away", small, "team-a/best-effort-xsmall")
 
-	c.source.Modify(given("best-effort-small"))
+	c.change(given("best-effort-small"))
 	c.settled(t, `["best-effort-small"]`)
-	c.source.Modify(given("best-effort-small", "guaranteed-large"))
+	c.change(given("best-effort-small", "guaranteed-large"))
 	c.until(t, "given anew, it is made anew", small, "team-a/best-effort-xsmall", large)
 
 	ending := given("best-effort-small")
 	ending.DeletionTimestamp = &metav1.Time{}
-	c.source.Modify(ending)
+	c.change(ending)
 	c.settled(t, "")
 	stop()
 	c.set(func() {
@@ -178,7 +193,7 @@ func TestAClassThatIsThereStays(t *testing.T) {
 	c := newCluster()
 	c.classes["team-a/best-effort-small"] = 64
 	c.run(t)
-	c.source.Add(given("best-effort-small"))
+	c.show(given("best-effort-small"))
 	c.settled(t, `["best-effort-small"]`)
 	c.set(func() {
 		if c.classes["team-a/best-effort-small"] != 64 {
@@ -192,7 +207,7 @@ func TestClassesAreMadeLater(t *testing.T) {
 	c := newCluster()
 	c.gone["team-a"], c.failing = true, errAway
 	c.run(t)
-	c.source.Add(given("best-effort-small"))
+	c.show(given("best-effort-small"))
 	c.set(func() { c.gone["team-a"] = false })
 	waittest.Eventually(t, "it is tried", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.failed > 0 })
 	if made := c.made(); len(made) > 0 {
@@ -200,4 +215,26 @@ func TestClassesAreMadeLater(t *testing.T) {
 	}
 	c.set(func() { c.failing = nil })
 	c.until(t, "the class is made", "team-a/best-effort-small")
+}
+
+// What a vSphere Namespace uses changes all the time, and says nothing of classes: nobody asks etcd for that.
+func TestUsageIsNoNews(t *testing.T) {
+	c := newCluster()
+	c.run(t)
+	c.show(given("best-effort-small"))
+	c.settled(t, `["best-effort-small"]`)
+	c.set(func() { c.reads = 0 })
+	for machines := range int32(100) {
+		used := given("best-effort-small")
+		used.Status.Usage.VirtualMachines = machines
+		c.change(used)
+	}
+	// Each before this one would have been looked at by now, or with it.
+	c.change(given("best-effort-small", "guaranteed-large"))
+	c.settled(t, `["best-effort-small","guaranteed-large"]`)
+	c.set(func() {
+		if c.reads != 1 {
+			t.Errorf("what was made before was read %d times", c.reads)
+		}
+	})
 }
