@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package placement
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/failure"
+)
+
+// Wish is what a machine needs of its place.
+type Wish struct {
+	// Pools are those that it may take from, each in another cluster.
+	Pools []facts.ID
+	// Policy is the name of the storage policy, and Datastores are the managed-object ids of those that satisfy it.
+	Policy     string
+	Datastores []string
+	// Space is how many bytes it is going to take.
+	Space int64
+}
+
+// Place is where a machine is to lie and to run.
+type Place struct {
+	Cluster facts.Cluster
+	Pool    facts.ID
+	// Host is zero where DRS chooses.
+	Host      facts.ID
+	Datastore facts.Datastore
+}
+
+// Chooser follows the inventory and chooses. Its methods may be called from any goroutine.
+type Chooser struct {
+	// Random tells equals apart. Nil: the runtime's own.
+	Random *rand.Rand
+
+	mu         sync.Mutex
+	clusters   map[facts.ID]facts.Cluster
+	hosts      map[facts.ID]facts.Host
+	pools      map[facts.ID]facts.Pool
+	datastores map[facts.ID]facts.Datastore
+	// promised is how many bytes were given away of what is free on a datastore since vCenter last told.
+	promised map[facts.ID]int64
+}
+
+// Take implements facts.Follower.
+func (c *Chooser) Take(step facts.Step) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if step.Initial || c.clusters == nil {
+		c.clusters, c.hosts = map[facts.ID]facts.Cluster{}, map[facts.ID]facts.Host{}
+		c.pools, c.datastores, c.promised = map[facts.ID]facts.Pool{}, map[facts.ID]facts.Datastore{}, map[facts.ID]int64{}
+	}
+	for _, cluster := range step.Clusters {
+		c.clusters[cluster.ID] = cluster
+	}
+	for _, host := range step.Hosts {
+		c.hosts[host.ID] = host
+	}
+	for _, pool := range step.Pools {
+		c.pools[pool.ID] = pool
+	}
+	for _, store := range step.Datastores {
+		c.datastores[store.ID] = store
+		delete(c.promised, store.ID)
+	}
+	for _, id := range step.Removed {
+		delete(c.clusters, id)
+		delete(c.hosts, id)
+		delete(c.pools, id)
+		delete(c.datastores, id)
+		delete(c.promised, id)
+	}
+}
+
+// Choose returns a place, on the datastore with the most free space of all that will do. Else the error, a
+// failure.ResourceExhausted, says of each cluster why there is none.
+func (c *Chooser) Choose(wish Wish) (Place, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var places []Place
+	var reasons []string
+	for _, id := range wish.Pools {
+		found, reason := c.in(id, wish)
+		places = append(places, found...)
+		if reason != "" {
+			reasons = append(reasons, reason)
+		}
+	}
+	if len(places) == 0 {
+		if len(wish.Pools) == 0 {
+			reasons = []string{"there is no resource pool for it"}
+		}
+		return Place{}, fmt.Errorf("%s: %w", strings.Join(reasons, "; "), failure.ResourceExhausted)
+	}
+	c.shuffle(places)
+	best := slices.MaxFunc(places, func(a, b Place) int { return cmp.Compare(c.free(a.Datastore), c.free(b.Datastore)) })
+	c.promised[best.Datastore.ID] += wish.Space
+	return best, nil
+}
+
+// Give takes back a promise of Choose: nothing was made there.
+func (c *Chooser) Give(place Place, space int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.promised[place.Datastore.ID] >= space {
+		c.promised[place.Datastore.ID] -= space
+	}
+}
+
+func (c *Chooser) shuffle(places []Place) {
+	swap := func(i, j int) { places[i], places[j] = places[j], places[i] }
+	if c.Random == nil {
+		rand.Shuffle(len(places), swap)
+		return
+	}
+	c.Random.Shuffle(len(places), swap)
+}
+
+// free is how many bytes can still be given away.
+func (c *Chooser) free(store facts.Datastore) int64 { return store.Free - c.promised[store.ID] }
+
+// in returns the places that a pool's cluster has, or why there is none.
+func (c *Chooser) in(id facts.ID, wish Wish) (places []Place, reason string) {
+	pool, found := c.pools[id]
+	if !found {
+		return nil, fmt.Sprintf("the resource pool %s is not in vCenter", id.Value)
+	}
+	cluster, found := c.clusters[pool.Owner]
+	if !found {
+		return nil, fmt.Sprintf("the resource pool %s is in no cluster", pool.Name)
+	}
+	var hosts []facts.ID
+	for host, facts := range c.hosts {
+		if facts.Parent == cluster.ID && !facts.Away {
+			hosts = append(hosts, host)
+		}
+	}
+	slices.SortFunc(hosts, func(a, b facts.ID) int { return cmp.Compare(a.Value, b.Value) })
+	if len(hosts) == 0 {
+		return nil, fmt.Sprintf("in the cluster %s no host is connected and out of maintenance", cluster.Name)
+	}
+	var full []string
+	for _, value := range wish.Datastores {
+		store, found := c.datastores[facts.ID{VCenter: id.VCenter, Type: facts.TypeDatastore, Value: value}]
+		if !found || store.Away {
+			continue
+		}
+		usable := slices.DeleteFunc(slices.Clone(hosts), func(host facts.ID) bool { return !slices.Contains(store.Hosts, host) })
+		if len(usable) == 0 {
+			continue
+		}
+		if c.free(store) < wish.Space {
+			full = append(full, fmt.Sprintf("%s has %s", store.Name, gigabytes(c.free(store))))
+			continue
+		}
+		place := Place{Cluster: cluster, Pool: id, Datastore: store}
+		if cluster.DRSOff {
+			place.Host = usable[c.number(len(usable))]
+		}
+		places = append(places, place)
+	}
+	switch {
+	case len(places) > 0:
+		return places, ""
+	case len(full) > 0:
+		slices.Sort(full)
+		return nil, fmt.Sprintf("it takes %s, and of the datastores that satisfy the storage policy %q and that the hosts of the cluster %s "+
+			"write to, none has that free: %s", gigabytes(wish.Space), wish.Policy, cluster.Name, strings.Join(full, ", "))
+	}
+	return nil, fmt.Sprintf("no datastore that satisfies the storage policy %q can be written to by the hosts of the cluster %s",
+		wish.Policy, cluster.Name)
+}
+
+func (c *Chooser) number(n int) int {
+	if c.Random == nil {
+		return rand.IntN(n)
+	}
+	return c.Random.IntN(n)
+}
+
+func gigabytes(bytes int64) string { return fmt.Sprintf("%.1f GiB", float64(max(0, bytes))/(1<<30)) }
+
+// Path is where a file lies as vCenter's file operations name it, such as "[nfs] folder/disk.vmdk", by the URL that begins
+// with its datastore's. found is false when there is no such datastore.
+func (c *Chooser) Path(url string) (path string, found bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, store := range c.datastores {
+		if base := strings.TrimSuffix(store.URL, "/"); base != "" {
+			if rest, ok := strings.CutPrefix(url, base+"/"); ok {
+				return "[" + store.Name + "] " + strings.TrimLeft(rest, "/"), true
+			}
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package placement_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/placement"
+)
+
+func id(kind, value string) facts.ID { return facts.ID{VCenter: "vc", Type: kind, Value: value} }
+
+// site has two clusters: a, whose DRS chooses hosts, and b, whose DRS is off. All hosts write to shared, those of a to
+// local besides.
+func site() facts.Step {
+	host := func(name, cluster string) facts.Host {
+		return facts.Host{ID: id(facts.TypeHost, name), Name: name, Parent: id(facts.TypeCluster, cluster)}
+	}
+	pool := func(name, cluster string) facts.Pool {
+		return facts.Pool{ID: id(facts.TypePool, name), Name: name, Owner: id(facts.TypeCluster, cluster)}
+	}
+	hosts := func(names ...string) (ids []facts.ID) {
+		for _, name := range names {
+			ids = append(ids, id(facts.TypeHost, name))
+		}
+		return ids
+	}
+	return facts.Step{
+		Initial:  true,
+		Clusters: []facts.Cluster{{ID: id(facts.TypeCluster, "a"), Name: "a"}, {ID: id(facts.TypeCluster, "b"), Name: "b", DRSOff: true}},
+		Hosts:    []facts.Host{host("a1", "a"), host("a2", "a"), host("b1", "b"), host("b2", "b")},
+		Pools:    []facts.Pool{pool("pool-a", "a"), pool("pool-b", "b")},
+		Datastores: []facts.Datastore{
+			{ID: id(facts.TypeDatastore, "shared"), Name: "shared", URL: "ds:///vmfs/volumes/1/", Free: 100 << 30, Hosts: hosts("a1", "a2", "b1")},
+			{ID: id(facts.TypeDatastore, "local"), Name: "local", URL: "ds:///vmfs/volumes/2/", Free: 50 << 30, Hosts: hosts("a2")},
+		},
+	}
+}
+
+func chooser(change func(*facts.Step)) *placement.Chooser {
+	c := &placement.Chooser{Random: rand.New(rand.NewPCG(1, 2))}
+	step := site()
+	if change != nil {
+		change(&step)
+	}
+	c.Take(step)
+	return c
+}
+
+func TestChoose(t *testing.T) {
+	both := []facts.ID{id(facts.TypePool, "pool-a"), id(facts.TypePool, "pool-b")}
+	anywhere := []string{"local", "shared"}
+	tests := []struct {
+		name      string
+		change    func(*facts.Step)
+		wish      placement.Wish
+		pool      string
+		host      string
+		datastore string
+	}{
+		{"the most free", nil, placement.Wish{Pools: both[:1], Datastores: anywhere, Space: 1 << 30}, "pool-a", "", "shared"},
+		{"the policy's", nil, placement.Wish{Pools: both, Datastores: []string{"local"}, Space: 1 << 30}, "pool-a", "", "local"},
+		{"DRS is off: a host that writes to it", nil, placement.Wish{Pools: both[1:], Datastores: anywhere}, "pool-b", "b1", "shared"},
+		{"a host in maintenance", func(s *facts.Step) { s.Hosts[0].Away, s.Hosts[1].Away = true, true },
+			placement.Wish{Pools: both, Datastores: anywhere}, "pool-b", "b1", "shared"},
+		{"a datastore that is away", func(s *facts.Step) { s.Datastores[0].Away = true },
+			placement.Wish{Pools: both, Datastores: anywhere}, "pool-a", "", "local"},
+		{"a datastore that is full", func(s *facts.Step) { s.Datastores[0].Free = 1 },
+			placement.Wish{Pools: both, Datastores: anywhere, Space: 2}, "pool-a", "", "local"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			place, err := chooser(test.change).Choose(test.wish)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := []string{place.Pool.Value, place.Host.Value, place.Datastore.Name}
+			if diff := cmp.Diff([]string{test.pool, test.host, test.datastore}, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestNoPlace(t *testing.T) {
+	a, b := id(facts.TypePool, "pool-a"), id(facts.TypePool, "pool-b")
+	tests := []struct {
+		name   string
+		change func(*facts.Step)
+		wish   placement.Wish
+		says   []string
+	}{
+		{"no pool", nil, placement.Wish{}, []string{"no resource pool"}},
+		{"a pool that is gone", nil, placement.Wish{Pools: []facts.ID{id(facts.TypePool, "gone")}}, []string{"gone is not in vCenter"}},
+		{"no host", func(s *facts.Step) { s.Hosts = s.Hosts[2:] }, placement.Wish{Pools: []facts.ID{a}, Datastores: []string{"shared"}},
+			[]string{"cluster a no host"}},
+		{"nothing satisfies the policy", nil, placement.Wish{Pools: []facts.ID{a, b}, Policy: "Gold"},
+			[]string{`policy "Gold"`, "cluster a", "cluster b"}},
+		{"the hosts do not write to it", nil, placement.Wish{Pools: []facts.ID{b}, Policy: "Gold", Datastores: []string{"local"}},
+			[]string{`policy "Gold" can be written to by the hosts of the cluster b`}},
+		{"all are full", nil, placement.Wish{Pools: []facts.ID{a}, Policy: "Gold", Datastores: []string{"local", "shared"}, Space: 200 << 30},
+			[]string{"takes 200.0 GiB", "local has 50.0 GiB, shared has 100.0 GiB"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := chooser(test.change).Choose(test.wish)
+			if !errors.Is(err, failure.ResourceExhausted) {
+				t.Fatalf("got %v", err)
+			}
+			for _, want := range test.says {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q does not say %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+// What was promised to others is not free, until vCenter tells anew what is.
+func TestPromises(t *testing.T) {
+	c := chooser(nil)
+	wish := placement.Wish{Pools: []facts.ID{id(facts.TypePool, "pool-a")}, Datastores: []string{"shared"}, Space: 60 << 30}
+	first, err := c.Choose(wish)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Choose(wish); !errors.Is(err, failure.ResourceExhausted) {
+		t.Errorf("the same space is given away twice: %v", err)
+	}
+	c.Give(first, wish.Space)
+	if _, err := c.Choose(wish); err != nil {
+		t.Errorf("after it was given back: %v", err)
+	}
+	c.Take(facts.Step{Datastores: site().Datastores[:1]})
+	if _, err := c.Choose(wish); err != nil {
+		t.Errorf("after vCenter told anew: %v", err)
+	}
+	c.Take(facts.Step{Removed: []facts.ID{id(facts.TypeDatastore, "shared")}})
+	if _, err := c.Choose(wish); !errors.Is(err, failure.ResourceExhausted) {
+		t.Errorf("a datastore that is gone: %v", err)
+	}
+}
+
+func TestPath(t *testing.T) {
+	c := chooser(nil)
+	for url, want := range map[string]string{
+		"ds:///vmfs/volumes/2/contentlib-1/2/disk-0.vmdk": "[local] contentlib-1/2/disk-0.vmdk",
+		"ds:///vmfs/volumes/1//x.iso":                     "[shared] x.iso",
+		"ds:///vmfs/volumes/3/x.iso":                      "",
+		"/tmp/x.iso":                                      "",
+	} {
+		if got, found := c.Path(url); got != want || found != (want != "") {
+			t.Errorf("%s is %q, %t", url, got, found)
+		}
+	}
+}
