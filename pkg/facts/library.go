@@ -48,6 +48,9 @@ type Item struct {
 	Image *Image
 	// ImageVersion is the version of the contents that Image is of.
 	ImageVersion string
+	// Files are where its files lie, by name: URLs that begin with that of a datastore.
+	// They are those of ImageVersion too, or of Version where there is no descriptor.
+	Files map[string]string
 	// Problem says why the descriptor of Version cannot be read. Empty: it was, or
 	// there is none.
 	Problem string
@@ -90,6 +93,8 @@ type ImageDisk struct {
 	Label string
 	// Capacity is in bytes.
 	Capacity int64
+	// File is the name of the file that it is made of, empty for one that begins empty.
+	File string
 	// Controller is the kind of controller that it is at, as of Controller, and Bus
 	// that one's number; empty and nil where the descriptor does not tell.
 	Controller string

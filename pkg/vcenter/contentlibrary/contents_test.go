@@ -89,18 +89,26 @@ func TestContents(t *testing.T) {
 				{Key: "hostname", Type: "string", Default: "localhost", UserConfigurable: true},
 				{Key: "user-data", Type: "string", UserConfigurable: true},
 			},
-			Disks: []facts.ImageDisk{{Label: "Hard disk 1", Capacity: 20 << 30, Controller: facts.ControllerSCSI, Bus: &bus, Unit: &unit}},
+			Disks: []facts.ImageDisk{{Label: "Hard disk 1", Capacity: 20 << 30, File: "disk-0.vmdk", Controller: facts.ControllerSCSI, Bus: &bus, Unit: &unit}},
 		},
 	}
 	images := w.has("images", "the descriptor was read", same("ubuntu 2 2"))
-	if diff := cmp.Diff(want, images.Items[0], cmpopts.IgnoreFields(facts.Item{}, "Created", "Modified")); diff != "" {
+	folder := "/contentlib-" + images.ID + "/" + want.ID + "/"
+	want.Files = map[string]string{"disk-0.vmdk": folder + "disk-0.vmdk", "ubuntu.ovf": folder + "ubuntu.ovf"}
+	onDatastore := cmp.Comparer(func(a, b string) bool {
+		onAny := func(path, url string) bool {
+			return strings.HasPrefix(path, folder) && strings.HasPrefix(url, "ds:///vmfs/volumes/") && strings.HasSuffix(url, path)
+		}
+		return a == b || onAny(a, b) || onAny(b, a)
+	})
+	if diff := cmp.Diff(want, images.Items[0], onDatastore, cmpopts.IgnoreFields(facts.Item{}, "Created", "Modified")); diff != "" {
 		t.Errorf("an OVF (-want +got):\n%s", diff)
 	}
 	if since := time.Since(images.Items[0].Created); since < 0 || since > time.Hour || images.Items[0].Modified.Before(images.Items[0].Created) {
 		t.Errorf("made %s, changed %s", images.Items[0].Created, images.Items[0].Modified)
 	}
 	discs := w.has("discs", "the other was read", same("netinst 2"))
-	if got := discs.Items[0]; got.Type != facts.ItemISO || got.Image != nil {
+	if got := discs.Items[0]; got.Type != facts.ItemISO || got.Image != nil || got.Files["netinst.iso"] == "" {
 		t.Errorf("an ISO image: %+v", got)
 	}
 

@@ -152,6 +152,9 @@ func disksOf(changes []types.BaseVirtualDeviceConfigSpec) (disks []facts.ImageDi
 			continue
 		}
 		told := facts.ImageDisk{Capacity: disk.CapacityInBytes, Unit: disk.UnitNumber}
+		if backing, ok := disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo); ok {
+			told.File = backing.FileName
+		}
 		if disk.DeviceInfo != nil {
 			told.Label = strings.TrimSpace(disk.DeviceInfo.GetDescription().Label)
 		}

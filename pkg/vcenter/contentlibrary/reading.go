@@ -138,8 +138,8 @@ type item struct {
 	kind string
 	// fact is for the Handler. Its type is empty when no image is made of it.
 	fact facts.Item
-	// described are the contents whose descriptor was read last, and unusable those whose descriptor cannot be used: it is
-	// not read again.
+	// described are the contents of which it was read last what there is to know, and unusable those whose descriptor cannot be
+	// used: it is not read again.
 	described, unusable edition
 	// failures is how often in a row its descriptor could not be read, and next when it is to be tried again.
 	failures int
@@ -377,13 +377,10 @@ func timeOf(told *time.Time) time.Time {
 	return told.UTC()
 }
 
-// describeNew reads the descriptor of an item whose contents are others than those that it was read of. It fails only when
-// the whole reading is to end.
+// describeNew reads what there is to know of an item whose contents are others than those that it was read of: its descriptor,
+// if it has one, and where its files lie. It fails only when the whole reading is to end.
 func (r *reading) describeNew(ctx context.Context, now *item) error {
-	if now.fact.Type != facts.ItemOVF || now.unusable == now.edition() || r.clock.Now().Before(now.next) {
-		return nil
-	}
-	if now.fact.Image != nil && now.described == now.edition() {
+	if now.fact.Type == "" || now.unusable == now.edition() || now.described == now.edition() || r.clock.Now().Before(now.next) {
 		return nil
 	}
 	r.mu.Lock()
@@ -394,14 +391,25 @@ func (r *reading) describeNew(ctx context.Context, now *item) error {
 			"its descriptor has not been read: those of other items of the library cannot be read now")
 		return nil
 	}
-	image, err := r.describe(ctx, now.fact.ID)
+	var image *facts.Image
+	var files map[string]string
+	var err error
+	if now.fact.Type == facts.ItemOVF {
+		image, err = r.describe(ctx, now.fact.ID)
+	}
+	if err == nil {
+		files, err = r.files(ctx, now.fact.ID)
+	}
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case vcenter.LoginEnded(err):
 		return err
 	case err == nil:
-		now.fact.Image, now.fact.ImageVersion, now.fact.Problem = image, now.fact.Version, ""
+		now.fact.Image, now.fact.Files, now.fact.Problem = image, files, ""
+		if image != nil {
+			now.fact.ImageVersion = now.fact.Version
+		}
 		now.described, now.unusable, now.failures, now.next = now.edition(), edition{}, 0, time.Time{}
 	case errors.Is(err, errUnusable):
 		now.fact.Problem, now.unusable = problem(err), now.edition()
@@ -415,4 +423,24 @@ func (r *reading) describeNew(ctx context.Context, now *item) error {
 		r.mu.Unlock()
 	}
 	return nil
+}
+
+// files asks where the files of an item lie.
+func (r *reading) files(ctx context.Context, item string) (map[string]string, error) {
+	var stored []library.Storage
+	err := r.call(ctx, func(ctx context.Context) (err error) {
+		stored, err = r.manager.ListLibraryItemStorage(ctx, item)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ask where its files lie: %w", err)
+	}
+	files := make(map[string]string, len(stored))
+	for _, file := range stored {
+		// Of one that is not there yet, as in a library that is a copy of another one, no place is told.
+		if len(file.StorageURIs) > 0 {
+			files[file.Name] = file.StorageURIs[0]
+		}
+	}
+	return files, nil
 }
