@@ -74,6 +74,10 @@ type Configuration struct {
 	PauseOption string
 	// Record is nil where there is none.
 	Record *Record
+	// Home is the folder of its files, such as "[nfs] web/".
+	Home string
+	// Build is what is left to be made of it, nil for nothing.
+	Build *Build
 }
 
 // Space is in bytes.
@@ -209,6 +213,7 @@ func (l *Live) Machine() Machine {
 		ID: l.ID, Name: l.Name, InstanceUUID: l.InstanceUUID, Template: l.Template, Folders: l.Folders, PauseOption: l.PauseOption,
 		PowerState: l.PowerState, Connected: l.Connection == "" || l.Connection == Connected,
 		ToolsRunning: l.Guest.Tools == ToolsRunning, Question: l.Question, ChangeVersion: l.ChangeVersion,
+		Home: l.Home, Build: l.Build,
 	}
 	if l.Record != nil {
 		if m.HeadError = l.Record.Err; m.HeadError == nil {

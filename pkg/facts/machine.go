@@ -4,6 +4,7 @@ package facts
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -40,6 +41,21 @@ type Machine struct {
 	Question string
 	// ChangeVersion is the version of the configuration.
 	ChangeVersion string
+
+	// Home is the folder of its files, such as "[nfs] web/".
+	Home string
+	// Build is what is left to be made of it, nil for nothing.
+	Build *Build
+}
+
+// DiskFile is where the file of a disk of that number lies that is being made for it.
+func (m Machine) DiskFile(number int) string {
+	name := m.Home[strings.LastIndex(strings.TrimSuffix(m.Home, "/"), "/")+1:]
+	name = strings.TrimSuffix(name[strings.LastIndex(name, " ")+1:], "/")
+	if number > 0 {
+		name += "_" + strconv.Itoa(number)
+	}
+	return m.Home + name + ".vmdk"
 }
 
 // Namespace is the folder directly below the namespaces folder that the machine lies in at any depth, zero when it lies

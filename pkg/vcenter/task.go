@@ -22,7 +22,14 @@ import (
 // of the reign and a lost login too, since tasks outlive both. When ctx ends first,
 // the task goes on in vCenter: the error's kind is failure.Timeout and the info
 // names the task. It is failure.Unavailable when vCenter has forgotten the task. The info is nil only when no task was started.
-func (w *Writer) RunTask(ctx context.Context, operation string, start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error)) (*types.TaskInfo, error) {
+func (w *Writer) RunTask(ctx context.Context, operation string,
+	start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error)) (*types.TaskInfo, error) {
+	return w.WatchTask(ctx, operation, start, func(int32) {})
+}
+
+// WatchTask is RunTask, and says how far the task is, in per cent, whenever it asks.
+func (w *Writer) WatchTask(ctx context.Context, operation string,
+	start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error), progress func(percent int32)) (*types.TaskInfo, error) {
 	if _, bounded := ctx.Deadline(); !bounded {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, w.Session.config.TaskTimeout)
@@ -50,6 +57,7 @@ func (w *Writer) RunTask(ctx context.Context, operation string, start func(conte
 		switch {
 		case err == nil:
 			info = &object.Info
+			progress(info.Progress)
 		case ctx.Err() == nil && (errors.Is(err, failure.Unavailable) || errors.Is(err, failure.Timeout)):
 			// vCenter is away; the task is not.
 		case ctx.Err() == nil && errors.Is(err, failure.NotFound):

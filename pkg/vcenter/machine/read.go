@@ -28,6 +28,8 @@ const (
 	pathToolsRunning    = "guest.toolsRunningStatus"
 	pathQuestion        = "runtime.question.text"
 	pathNotes           = "config.annotation"
+	pathBuild           = `config.extraConfig["` + facts.BuildKey + `"]`
+	pathFile            = "config.files.vmPathName"
 )
 
 // notice is what a VI admin reads in the notes of a machine that Pacific has written something to.
@@ -65,7 +67,8 @@ func read(ctx context.Context, client *vim25.Client, id, root facts.ID) (reading
 		SpecSet: []types.PropertyFilterSpec{{
 			PropSet: []types.PropertySpec{
 				{Type: facts.TypeMachine, PathSet: []string{pathName, pathParent, pathInstanceUUID, pathTemplate, pathChangeVersion,
-					pathRecord, pathPause, pathPowerState, pathConnectionState, pathToolsRunning, pathQuestion, pathNotes}},
+					pathRecord, pathPause, pathPowerState, pathConnectionState, pathToolsRunning, pathQuestion, pathNotes,
+					pathBuild, pathFile}},
 				{Type: facts.TypeFolder, PathSet: []string{pathParent}},
 			},
 			ObjectSet: []types.ObjectSpec{{
@@ -104,6 +107,8 @@ func read(ctx context.Context, client *vim25.Client, id, root facts.ID) (reading
 		Question:      text(machine[pathQuestion]),
 		ChangeVersion: text(machine[pathChangeVersion]),
 		Folders:       folders(refOf(machine[pathParent]), parents, root),
+		Home:          Home(text(machine[pathFile])),
+		Build:         DecodeBuild(option(machine[pathBuild])),
 	}}
 	if value := option(machine[pathRecord]); value != "" {
 		head, body, err := DecodeRecord(value)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/methods"
@@ -20,6 +21,9 @@ type Writer interface {
 	Do(ctx context.Context, operation string, f func(context.Context, *vim25.Client) error) error
 	RunTask(ctx context.Context, operation string,
 		start func(context.Context, *vim25.Client) (task reference, err error)) (*types.TaskInfo, error)
+	// WatchTask is RunTask, and says how far the task is.
+	WatchTask(ctx context.Context, operation string,
+		start func(context.Context, *vim25.Client) (task reference, err error), progress func(percent int32)) (*types.TaskInfo, error)
 }
 
 type reference = types.ManagedObjectReference
@@ -34,6 +38,9 @@ type (
 // Its error ends the act, and is what comes of it; it should have a failure kind.
 type Still = func(now facts.Machine) error
 
+// errUnfinished says that files were copied for a machine that are not its disks yet.
+var errUnfinished = fmt.Errorf("it was not made to its end: %w", failure.Conflict)
+
 // Verbs act on one virtual machine each. Its fields are set before use. Errors have a failure kind: NotFound when the
 // machine is not in vCenter any more, that of still's error when it refused, Unavailable when nothing may be changed
 // now.
@@ -47,6 +54,9 @@ type Verbs struct {
 	// Asks returns what a machine asks as soon as it waits for somebody's answer in vCenter, and "" when ctx ends first. Nil:
 	// nobody knows.
 	Asks func(ctx context.Context, id facts.ID) string
+
+	mu          sync.Mutex
+	datacenters map[facts.ID]reference // guarded by mu; by the namespaces folder
 }
 
 // PowerOn powers a machine on. One that is on by then is no failure.
@@ -174,15 +184,32 @@ func (v *Verbs) reconfigure(ctx context.Context, verb string, id facts.ID,
 	return noticed, err
 }
 
-// Destroy destroys a machine with its files. It has to be off.
+// Destroy destroys a machine with its files, also with those that were copied for it and are not its disks yet. It has to be
+// off.
 func (v *Verbs) Destroy(ctx context.Context, id facts.ID, still Still) error {
-	return v.task(ctx, "destroy", id, still, func(ctx context.Context, client *vim25.Client, this reference) (reference, error) {
+	discarded := false
+	undone := func(now facts.Machine) error {
+		if err := still(now); err != nil || now.Build == nil || discarded {
+			return err
+		}
+		return errUnfinished
+	}
+	destroy := func(ctx context.Context, client *vim25.Client, this reference) (reference, error) {
 		response, err := methods.Destroy_Task(ctx, client, &types.Destroy_Task{This: this})
 		if err != nil {
 			return reference{}, err
 		}
 		return response.Returnval, nil
-	})
+	}
+	err := v.task(ctx, "destroy", id, undone, destroy)
+	if !errors.Is(err, errUnfinished) {
+		return err
+	}
+	if err := v.discard(ctx, id, still); err != nil {
+		return err
+	}
+	discarded = true
+	return v.task(ctx, "destroy", id, undone, destroy)
 }
 
 // power runs a power operation. That somebody else was faster is no failure.

@@ -134,12 +134,12 @@ func TestStillSeesWhatThereIs(t *testing.T) {
 	vm := l.vm("/DC0/vm/Namespaces/team-a/web-1")
 	id, root := l.id(vm.Reference()), l.folder("/DC0/vm/Namespaces")
 	got := l.now(id)
-	if got.InstanceUUID == "" || got.ChangeVersion == "" {
-		t.Errorf("it has no instanceUuid or changeVersion: %+v", got)
+	if got.InstanceUUID == "" || got.ChangeVersion == "" || got.Home != "[datastore-1] web-1/" {
+		t.Errorf("it has no instanceUuid, changeVersion or home: %+v", got)
 	}
 	want := facts.Machine{ID: id, Name: "web-1", Folders: []facts.ID{l.folder("/DC0/vm/Namespaces/team-a"), root},
 		PowerState: facts.PoweredOn, Connected: true, ToolsRunning: true}
-	plain := cmpopts.IgnoreFields(facts.Machine{}, "InstanceUUID", "ChangeVersion")
+	plain := cmpopts.IgnoreFields(facts.Machine{}, "InstanceUUID", "ChangeVersion", "Home")
 	if diff := cmp.Diff(want, got, plain); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -33,6 +33,8 @@ const (
 	pathChangeTracking     = "config.changeTrackingEnabled"
 	pathRecord             = `config.extraConfig["` + facts.RecordKey + `"]`
 	pathPause              = `config.extraConfig["` + facts.PauseKey + `"]`
+	pathBuild              = `config.extraConfig["` + facts.BuildKey + `"]`
+	pathFile               = "config.files.vmPathName"
 	pathToolsRunning       = "guest.toolsRunningStatus"
 	pathGuestHostName      = "guest.hostName"
 	pathGuestIP            = "guest.ipAddress"
@@ -60,7 +62,7 @@ func machineKind() inventory.Kind {
 			pathPowerState, pathHost, pathConnectionState, pathQuestion,
 			pathInstanceUUID, pathBIOSUUID, pathCreateDate, pathChangeVersion, pathGuestID, pathGuestFullName, pathVersion, pathTemplate,
 			pathCPUs, pathMemoryMB, pathDevices, pathCPUReservation, pathMemoryReservation, pathChangeTracking,
-			pathRecord, pathPause,
+			pathRecord, pathPause, pathBuild, pathFile,
 			pathToolsRunning, pathGuestHostName, pathGuestIP, pathGuestNet, pathGuestGuestID, pathGuestGuestFullName,
 			pathCommitted, pathUncommitted, pathCurrentSnapshot,
 		},
@@ -127,10 +129,17 @@ func reduce(path string, value any) any {
 		return interfaces(v.GuestNicInfo)
 	case types.OptionValue:
 		text, _ := v.Value.(string)
-		if path == pathRecord {
+		switch path {
+		case pathRecord:
 			return record(text)
+		case pathBuild:
+			return machine.DecodeBuild(text)
 		}
 		return text
+	case string:
+		if path == pathFile {
+			return machine.Home(v)
+		}
 	}
 	return value
 }
@@ -165,6 +174,7 @@ func (d decoder) live(object inventory.Object, props properties) *facts.Live {
 			CPUReservation: props.int64(pathCPUReservation, 0), MemoryReservation: props.int64(pathMemoryReservation, 0),
 			ChangeTracking: props.bool(pathChangeTracking),
 			PauseOption:    text(pathPause),
+			Home:           text(pathFile),
 		},
 		PowerState: text(pathPowerState), Connection: text(pathConnectionState), Question: props.text(pathQuestion),
 		Snapshot: props.ref(pathCurrentSnapshot) != (types.ManagedObjectReference{}),
@@ -178,6 +188,7 @@ func (d decoder) live(object inventory.Object, props properties) *facts.Live {
 	}
 	m.Hardware, _ = get(pathDevices).(*facts.Hardware)
 	m.Record, _ = get(pathRecord).(*facts.Record)
+	m.Build, _ = get(pathBuild).(*facts.Build)
 	if nics, ok := get(pathGuestNet).(*[]facts.Interface); ok {
 		m.Guest.Interfaces = *nics
 	}

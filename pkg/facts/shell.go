@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package facts
+
+// BuildKey is the key of a virtual machine's ExtraConfig that holds what is left to be made of it.
+const BuildKey = "pacific.build"
+
+// Shell is a virtual machine without disks, as it is to be made.
+type Shell struct {
+	// Name is what it is called in vCenter.
+	Name         string
+	Folder, Pool ID
+	// Host is zero where vCenter chooses.
+	Host ID
+	// Datastore is the name of the one that its files are to lie on.
+	Datastore string
+	// Policy is the id of the storage policy of its files, empty for none.
+	Policy string
+
+	InstanceUUID, BIOSUUID string
+	// GuestID, Firmware and HardwareVersion, such as vmx-21, are vCenter's to choose where they are empty.
+	GuestID, Firmware, HardwareVersion string
+	CPUs                               int32
+	MemoryMB                           int64
+	// CPU, in MHz, and Memory, in MiB, are what it may take and what is kept for it.
+	CPU, Memory Allocation
+	// Networks are those that its network cards are at, a card each.
+	Networks []Network
+	// Build is what is left to be made of it then.
+	Build Build
+}
+
+// Build is what is left to be made of a virtual machine after its shell. It lies in the machine until that is done, so that
+// whoever comes next can go on.
+type Build struct {
+	// Policy is the id of the storage policy of its disks, empty for none.
+	Policy string `json:"policy,omitempty"`
+	// Disks are those that it is to have, in their order.
+	Disks []BuildDisk `json:"disks,omitempty"`
+}
+
+// BuildDisk is a disk that a machine is to have.
+type BuildDisk struct {
+	// From is the file that it is a copy of, such as "[nfs] folder/disk.vmdk"; empty for one that begins empty.
+	From string `json:"from,omitempty"`
+	// Capacity is how many bytes it is to have, 0 for as many as the file has.
+	Capacity int64 `json:"capacity,omitempty"`
+}
+
+// Attachment is a disk whose file is there, as it is to become part of a machine.
+type Attachment struct {
+	// File is such as "[nfs] web/web.vmdk".
+	File string
+	// Create says that it is empty and yet to be made, of Capacity bytes.
+	Create   bool
+	Capacity int64
+	// Controller is the key of the controller that it comes to, and Unit its place there.
+	Controller, Unit int32
+}

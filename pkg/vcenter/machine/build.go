@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package machine
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/vmware/govmomi/property"
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/failure"
+)
+
+const (
+	buildVersion = "v1:"
+	// cancelTimeout bounds the canceling of a task that nobody waits for any more.
+	cancelTimeout = 10 * time.Second
+)
+
+// EncodeBuild gives the value of ExtraConfig for what is left to be made: JSON in base64, so that nothing in it means
+// something to the file that the machine's configuration is kept in.
+func EncodeBuild(build facts.Build) (string, error) {
+	said, err := json.Marshal(build)
+	if err != nil {
+		return "", fmt.Errorf("encode what is to be made of a virtual machine: %w", err)
+	}
+	return buildVersion + base64.StdEncoding.EncodeToString(said), nil
+}
+
+// DecodeBuild reads a value of ExtraConfig. Nil: there is nothing left, or what is there is not understood.
+func DecodeBuild(value string) *facts.Build {
+	packed, found := strings.CutPrefix(value, buildVersion)
+	if !found {
+		return nil
+	}
+	said, err := base64.StdEncoding.DecodeString(packed)
+	if err != nil {
+		return nil
+	}
+	build := &facts.Build{}
+	if json.Unmarshal(said, build) != nil {
+		return nil
+	}
+	return build
+}
+
+// Home is the folder that a machine's own file, such as "[nfs] web/web.vmx", lies in.
+func Home(file string) string { return file[:strings.LastIndex(file, "/")+1] }
+
+// CopyDisk copies a file to be a disk of a machine that is being made, and has it grow to a capacity, in bytes, where that is
+// not 0. What was left there by an attempt before goes first. progress is told how far it is, in per cent. When ctx ends, the
+// copying is canceled.
+func (v *Verbs) CopyDisk(ctx context.Context, id facts.ID, number int, progress func(percent int32), still Still) error {
+	what := fmt.Sprintf("copy disk %d of", number)
+	disk, file, err := v.left(ctx, id, what, number, still)
+	if err != nil {
+		return err
+	}
+	start := func(ctx context.Context, client *vim25.Client) (reference, error) {
+		datacenter, err := v.datacenter(ctx, client)
+		if err != nil {
+			return reference{}, err
+		}
+		response, err := methods.CopyVirtualDisk_Task(ctx, client, &types.CopyVirtualDisk_Task{
+			This: *client.ServiceContent.VirtualDiskManager, SourceName: disk.From, SourceDatacenter: &datacenter,
+			DestName: file, DestDatacenter: &datacenter,
+		})
+		if err != nil {
+			return reference{}, err
+		}
+		return response.Returnval, nil
+	}
+	err = v.watch(ctx, operation(what, id), start, progress)
+	if errors.Is(err, failure.AlreadyExists) {
+		// An attempt before got that far, and nobody knows whether to its end.
+		if err := v.deleteDisk(ctx, id, file); err != nil {
+			return err
+		}
+		err = v.watch(ctx, operation(what, id), start, progress)
+	}
+	if err != nil || disk.Capacity == 0 {
+		return err
+	}
+	return v.extend(ctx, id, file, disk.Capacity)
+}
+
+// left reads a machine that is being made and returns one of the disks that it is yet to have, and where its file is to lie.
+func (v *Verbs) left(ctx context.Context, id facts.ID, verb string, number int, still Still) (facts.BuildDisk, string, error) {
+	var now reading
+	err := v.Writer.Do(ctx, operation(verb, id), func(ctx context.Context, client *vim25.Client) (err error) {
+		if now, err = read(ctx, client, id, v.Root()); err != nil {
+			return err
+		}
+		return still(now.Machine)
+	})
+	switch {
+	case err != nil:
+		return facts.BuildDisk{}, "", err
+	case now.Build == nil || number >= len(now.Build.Disks) || now.Home == "":
+		return facts.BuildDisk{}, "", fmt.Errorf("%s: it is not to have that disk any more: %w", operation(verb, id), failure.Conflict)
+	}
+	return now.Build.Disks[number], now.DiskFile(number), nil
+}
+
+// watch runs a task, and cancels it when ctx ends.
+func (v *Verbs) watch(ctx context.Context, operation string, start func(context.Context, *vim25.Client) (reference, error),
+	progress func(int32)) error {
+	info, err := v.Writer.WatchTask(ctx, operation, start, progress)
+	if err == nil || ctx.Err() == nil || info == nil {
+		return err
+	}
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
+	defer stop()
+	_ = v.Writer.Do(ctx, "cancel a task", func(ctx context.Context, client *vim25.Client) error {
+		_, err := methods.CancelTask(ctx, client, &types.CancelTask{This: info.Task})
+		return err
+	})
+	return err
+}
+
+func (v *Verbs) extend(ctx context.Context, id facts.ID, file string, capacity int64) error {
+	_, err := v.Writer.RunTask(ctx, operation("extend a disk of", id), func(ctx context.Context, client *vim25.Client) (reference, error) {
+		datacenter, err := v.datacenter(ctx, client)
+		if err != nil {
+			return reference{}, err
+		}
+		response, err := methods.ExtendVirtualDisk_Task(ctx, client, &types.ExtendVirtualDisk_Task{
+			This: *client.ServiceContent.VirtualDiskManager, Name: file, Datacenter: &datacenter,
+			NewCapacityKb: capacity >> 10, EagerZero: types.NewBool(false),
+		})
+		if err != nil {
+			return reference{}, err
+		}
+		return response.Returnval, nil
+	})
+	return err
+}
+
+// deleteDisk deletes a disk that belongs to no machine. One that is not there is no failure.
+func (v *Verbs) deleteDisk(ctx context.Context, id facts.ID, file string) error {
+	_, err := v.Writer.RunTask(ctx, operation("delete a disk of", id), func(ctx context.Context, client *vim25.Client) (reference, error) {
+		datacenter, err := v.datacenter(ctx, client)
+		if err != nil {
+			return reference{}, err
+		}
+		response, err := methods.DeleteVirtualDisk_Task(ctx, client, &types.DeleteVirtualDisk_Task{
+			This: *client.ServiceContent.VirtualDiskManager, Name: file, Datacenter: &datacenter,
+		})
+		if err != nil {
+			return reference{}, err
+		}
+		return response.Returnval, nil
+	})
+	if errors.Is(err, failure.NotFound) {
+		return nil
+	}
+	return err
+}
+
+// discard deletes what was copied for a machine that is not to be made to its end.
+func (v *Verbs) discard(ctx context.Context, id facts.ID, still Still) error {
+	var now reading
+	err := v.Writer.Do(ctx, operation("see what is left of", id), func(ctx context.Context, client *vim25.Client) (err error) {
+		if now, err = read(ctx, client, id, v.Root()); err != nil {
+			return err
+		}
+		return still(now.Machine)
+	})
+	if err != nil || now.Build == nil || now.Home == "" {
+		return err
+	}
+	for number := range now.Build.Disks {
+		if err := v.deleteDisk(ctx, id, now.DiskFile(number)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Finish gives a machine that is being made its disks and its guest's configuration, which are options of ExtraConfig, in one
+// change, with which nothing is left to be made of it.
+func (v *Verbs) Finish(ctx context.Context, id facts.ID, disks []facts.Attachment, guest map[string]string, still Still) error {
+	_, err := v.Writer.RunTask(ctx, operation("finish", id), func(ctx context.Context, client *vim25.Client) (reference, error) {
+		now, err := read(ctx, client, id, v.Root())
+		if err != nil {
+			return reference{}, err
+		}
+		if err := still(now.Machine); err != nil {
+			return reference{}, err
+		}
+		if now.Build == nil {
+			return reference{}, fmt.Errorf("nothing is left to be made of it: %w", failure.Conflict)
+		}
+		spec := types.VirtualMachineConfigSpec{
+			ChangeVersion: now.ChangeVersion, ExtraConfig: append(options(guest), &types.OptionValue{Key: facts.BuildKey, Value: ""}),
+		}
+		for number, disk := range disks {
+			spec.DeviceChange = append(spec.DeviceChange, attach(disk, int32(-100-number), now.Build.Policy))
+		}
+		response, err := methods.ReconfigVM_Task(ctx, client, &types.ReconfigVM_Task{This: refer(id), Spec: spec})
+		if err != nil {
+			return reference{}, err
+		}
+		return response.Returnval, nil
+	})
+	return err
+}
+
+func attach(disk facts.Attachment, key int32, policy string) *types.VirtualDeviceConfigSpec {
+	unit := disk.Unit
+	change := &types.VirtualDeviceConfigSpec{
+		Operation: types.VirtualDeviceConfigSpecOperationAdd, Profile: profile(policy),
+		Device: &types.VirtualDisk{
+			CapacityInBytes: disk.Capacity, CapacityInKB: disk.Capacity >> 10,
+			VirtualDevice: types.VirtualDevice{Key: key, ControllerKey: disk.Controller, UnitNumber: &unit,
+				Backing: &types.VirtualDiskFlatVer2BackingInfo{
+					VirtualDeviceFileBackingInfo: types.VirtualDeviceFileBackingInfo{FileName: disk.File},
+					DiskMode:                     string(types.VirtualDiskModePersistent), ThinProvisioned: types.NewBool(true),
+				}},
+		},
+	}
+	if disk.Create {
+		change.FileOperation = types.VirtualDeviceConfigSpecFileOperationCreate
+	}
+	return change
+}
+
+// datacenter is the one that the namespaces folder lies in: paths of files are told by it.
+func (v *Verbs) datacenter(ctx context.Context, client *vim25.Client) (reference, error) {
+	root := v.Root()
+	v.mu.Lock()
+	known, found := v.datacenters[root]
+	v.mu.Unlock()
+	if found {
+		return known, nil
+	}
+	ancestors, err := mo.Ancestors(ctx, client, property.DefaultCollector(client).Reference(), refer(root))
+	if err != nil {
+		return reference{}, err
+	}
+	for _, ancestor := range ancestors {
+		if ancestor.Self.Type == "Datacenter" {
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			if v.datacenters == nil {
+				v.datacenters = map[facts.ID]reference{}
+			}
+			v.datacenters[root] = ancestor.Self
+			return ancestor.Self, nil
+		}
+	}
+	return reference{}, fmt.Errorf("the namespaces folder %s lies in no datacenter: %w", root.Value, failure.NotFound)
+}

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package machine_test
+
+import (
+	"errors"
+	"path"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
+)
+
+// shell is one in team-a, with a disk that is a copy of db-1's.
+func (l *lab) shell(name string) (facts.Shell, facts.Head) {
+	l.t.Helper()
+	pool, err := l.finder.ResourcePool(l.t.Context(), "/DC0/host/cluster-a/Resources/team-a")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	network, err := l.finder.Network(l.t.Context(), "/DC0/network/VM Network")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	shell := facts.Shell{
+		Name: name, Folder: l.folder("/DC0/vm/Namespaces/team-a"), Pool: l.id(pool.Reference()), Datastore: "datastore-1",
+		InstanceUUID: uuid.NewString(), BIOSUUID: uuid.NewString(), GuestID: "ubuntu64Guest", Firmware: "efi",
+		CPUs: 2, MemoryMB: 2048, CPU: facts.Allocation{Limit: -1}, Memory: facts.Allocation{Limit: 2048, Reservation: 1024},
+		Networks: []facts.Network{{ID: l.id(network.Reference()), Name: "VM Network"}},
+		Build:    facts.Build{Disks: []facts.BuildDisk{{From: l.disk("/DC0/vm/Namespaces/team-a/db-1")}, {Capacity: 1 << 30}}},
+	}
+	head := facts.Head{Installation: "here", UID: shell.InstanceUUID, Sequence: 1, Created: true, Namespace: "team-a", Name: name, Folder: shell.Folder}
+	return shell, head
+}
+
+// disk is the file of a machine's first disk.
+func (l *lab) disk(path string) string {
+	l.t.Helper()
+	devices, err := l.vm(path).Device(l.t.Context())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return devices.SelectByType((*types.VirtualDisk)(nil))[0].(*types.VirtualDisk).Backing.(*types.VirtualDiskFlatVer2BackingInfo).FileName
+}
+
+func (l *lab) config(id facts.ID) *types.VirtualMachineConfigInfo {
+	l.t.Helper()
+	element, err := l.finder.ObjectReference(l.t.Context(), types.ManagedObjectReference{Type: id.Type, Value: id.Value})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	vm := element.(*object.VirtualMachine)
+	var found mo.VirtualMachine
+	if err := vm.Properties(l.t.Context(), vm.Reference(), []string{"config"}, &found); err != nil {
+		l.t.Fatal(err)
+	}
+	return found.Config
+}
+
+// files are those in a folder of the datastore.
+func (l *lab) files(folder string) (names []string) {
+	l.t.Helper()
+	store, err := l.finder.Datastore(l.t.Context(), "/DC0/datastore/datastore-1")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	browser, err := store.Browser(l.t.Context())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	task, err := browser.SearchDatastore(l.t.Context(), store.Path(folder), &types.HostDatastoreBrowserSearchSpec{MatchPattern: []string{"*"}})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	info, err := task.WaitForResult(l.t.Context())
+	if err != nil {
+		return nil
+	}
+	for _, file := range info.Result.(types.HostDatastoreBrowserSearchResults).File {
+		names = append(names, path.Base(file.GetFileInfo().Path))
+	}
+	return names
+}
+
+func whatever(facts.Machine) error { return nil }
+
+func TestCreate(t *testing.T) {
+	l := newLab(t)
+	shell, head := l.shell("made-1")
+	id, err := l.verbs.Create(t.Context(), shell, head, []byte(`{}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := l.config(id)
+	type made struct {
+		Name, UUID, BIOS, Guest, Firmware string
+		CPUs                              int32
+		Memory                            int64
+		Annotation                        bool
+	}
+	want := made{"made-1", shell.InstanceUUID, shell.BIOSUUID, "ubuntu64Guest", "efi", 2, 2048, true}
+	got := made{config.Name, config.InstanceUuid, config.Uuid, config.GuestId, config.Firmware, config.Hardware.NumCPU,
+		int64(config.Hardware.MemoryMB), strings.Contains(config.Annotation, "Pacific")}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("what was made (-want +got):\n%s", diff)
+	}
+	devices := object.VirtualDeviceList(config.Hardware.Device)
+	if cards, disks := devices.SelectByType((*types.VirtualVmxnet3)(nil)), devices.SelectByType((*types.VirtualDisk)(nil)); len(cards) != 1 || len(disks) != 0 {
+		t.Errorf("it has %d network cards and %d disks", len(cards), len(disks))
+	}
+	// Whoever comes next knows what is left to be made.
+	var seen facts.Machine
+	stop := errors.New("enough")
+	if err := l.verbs.PowerOn(t.Context(), id, func(now facts.Machine) error { seen = now; return stop }); !errors.Is(err, stop) {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(&shell.Build, seen.Build); diff != "" || seen.Head == nil || !seen.Head.Equal(head) {
+		t.Errorf("record %+v; what is left (-want +got):\n%s", seen.Head, diff)
+	}
+
+	// The same again, as after an answer that was lost, is the same machine. Another one's name is taken.
+	again, err := l.verbs.Create(t.Context(), shell, head, []byte(`{}`))
+	if err != nil || again != id {
+		t.Errorf("again: %v, %v", again, err)
+	}
+	other, otherHead := l.shell("made-1")
+	if _, err := l.verbs.Create(t.Context(), other, otherHead, []byte(`{}`)); !errors.Is(err, failure.AlreadyExists) {
+		t.Errorf("another one of that name: %v", err)
+	}
+}
+
+func TestBuild(t *testing.T) {
+	l := newLab(t)
+	ctx := t.Context()
+	shell, head := l.shell("made-2")
+	id, err := l.verbs.Create(ctx, shell, head, []byte(`{}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Two attempts, of which the first got nobody knows how far.
+	for range 2 {
+		if err := l.verbs.CopyDisk(ctx, id, 0, func(int32) {}, whatever); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.verbs.CopyDisk(ctx, id, 7, func(int32) {}, whatever); !errors.Is(err, failure.Conflict) {
+		t.Errorf("a disk that it is not to have: %v", err)
+	}
+	controller := object.VirtualDeviceList(l.config(id).Hardware.Device).SelectByType((*types.ParaVirtualSCSIController)(nil))[0]
+	key := controller.GetVirtualDevice().Key
+	attachments := []facts.Attachment{
+		{File: "[datastore-1] made-2/made-2.vmdk", Controller: key},
+		{File: "[datastore-1] made-2/made-2_1.vmdk", Controller: key, Unit: 1, Create: true, Capacity: 1 << 30},
+	}
+	if err := l.verbs.Finish(ctx, id, attachments, map[string]string{"guestinfo.userdata": "x"}, whatever); err != nil {
+		t.Fatal(err)
+	}
+	config := l.config(id)
+	disks := object.VirtualDeviceList(config.Hardware.Device).SelectByType((*types.VirtualDisk)(nil))
+	if len(disks) != 2 {
+		t.Fatalf("it has %d disks", len(disks))
+	}
+	for number, device := range disks {
+		backing := device.GetVirtualDevice().Backing.(*types.VirtualDiskFlatVer2BackingInfo)
+		if want := (facts.Machine{Home: "[datastore-1] made-2/"}).DiskFile(number); backing.FileName != want {
+			t.Errorf("disk %d is %s, want %s", number, backing.FileName, want)
+		}
+	}
+	values := map[string]any{}
+	for _, option := range config.ExtraConfig {
+		values[option.GetOptionValue().Key] = option.GetOptionValue().Value
+	}
+	if values["guestinfo.userdata"] != "x" || values[facts.BuildKey] != nil {
+		t.Errorf("its options: %v", values)
+	}
+	if err := l.verbs.Finish(ctx, id, nil, nil, whatever); !errors.Is(err, failure.Conflict) {
+		t.Errorf("it is finished twice: %v", err)
+	}
+}
+
+// What was copied for a machine goes with it, also when it never became its disk.
+func TestDestroyUnfinished(t *testing.T) {
+	l := newLab(t)
+	ctx := t.Context()
+	shell, head := l.shell("made-3")
+	id, err := l.verbs.Create(ctx, shell, head, []byte(`{}`))
+	if err == nil {
+		err = l.verbs.CopyDisk(ctx, id, 0, func(int32) {}, whatever)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(l.files("made-3"), " "); !strings.Contains(got, "made-3.vmdk") {
+		t.Fatalf("its files: %s", got)
+	}
+	refused := errors.New("not any more")
+	if err := l.verbs.Destroy(ctx, id, func(facts.Machine) error { return refused }); !errors.Is(err, refused) {
+		t.Errorf("destroyed although it is not to be: %v", err)
+	}
+	if got := strings.Join(l.files("made-3"), " "); !strings.Contains(got, "made-3.vmdk") {
+		t.Errorf("its disk is gone although it is not to be destroyed: %s", got)
+	}
+	if err := l.verbs.Destroy(ctx, id, whatever); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.files("made-3"); len(got) > 0 {
+		t.Errorf("left: %v", got)
+	}
+}
+
+func TestBuildAsText(t *testing.T) {
+	build := facts.Build{Policy: "p", Disks: []facts.BuildDisk{{From: `[a "b"] c/d.vmdk`, Capacity: 5}}}
+	text, err := machine.EncodeBuild(build)
+	if err != nil || strings.ContainsAny(text, "\"\n ") {
+		t.Fatalf("%q, %v", text, err)
+	}
+	if diff := cmp.Diff(&build, machine.DecodeBuild(text)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, other := range []string{"", "v2:e30=", "v1:!", "v1:W10="} {
+		if got := machine.DecodeBuild(other); got != nil {
+			t.Errorf("%q is %+v", other, got)
+		}
+	}
+}
