@@ -19,7 +19,7 @@ import (
 	"github.com/openpacific/pacific/cmd/supervisor/process"
 	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
 	"github.com/openpacific/pacific/pkg/ledger"
-	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
+	vnsrecords "github.com/openpacific/pacific/pkg/registry/vspherenamespace/records"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
@@ -182,7 +182,7 @@ func (k *killer) seen(ctx context.Context, name string) (string, error) {
 		return "", err
 	}
 	for _, document := range documents {
-		record, err := realisation.Decode(document.Value)
+		record, err := vnsrecords.Decode(document.Value)
 		if err != nil {
 			return "", err
 		}

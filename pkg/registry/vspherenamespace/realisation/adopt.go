@@ -11,6 +11,7 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/namespace"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/records"
 )
 
 // adoptable refuses a folder that cannot become the vSphere Namespace of a name. One that can is moved from where it
@@ -55,7 +56,7 @@ func (b *Backend) findAdoptable(ctx context.Context, name, id string) (facts.Lin
 
 // bringFolder moves the folder of a record that is to be taken over to where
 // vSphere Namespaces lie, and attaches it if it was one before.
-func (b *Backend) bringFolder(ctx context.Context, record *Record) error {
+func (b *Backend) bringFolder(ctx context.Context, record *records.Record) error {
 	if record.Folder != b.Projector.ID(record.Folder.Value) {
 		return fmt.Errorf("spec.folder: %s lies in another vCenter, %s: delete the vSphere Namespace: %w", record.Folder.Value, record.Folder.VCenter, failure.Invalid)
 	}
@@ -70,9 +71,9 @@ func (b *Backend) bringFolder(ctx context.Context, record *Record) error {
 	if err := b.Refresher.Refresh(ctx, record.Folder); err != nil {
 		return err
 	}
-	return b.amend(ctx, record.uid(), func(record *Record) {
+	return b.amend(ctx, record.UID(), func(record *records.Record) {
 		record.Bring = false
-		record.see(record.Folder, Sight{Name: record.Metadata.Name, Parent: b.Projector.namespacesFolder()})
+		record.See(record.Folder, records.Sight{Name: record.Metadata.Name, Parent: b.Projector.namespacesFolder()})
 	})
 }
 
@@ -81,7 +82,7 @@ var errThere = fmt.Errorf("the folder has been moved: %w", failure.Conflict)
 
 // moveFolder looks at everything anew that was looked at when the folder was asked
 // for: that may be long ago.
-func (b *Backend) moveFolder(ctx context.Context, record *Record) error {
+func (b *Backend) moveFolder(ctx context.Context, record *records.Record) error {
 	name, id, root := record.Metadata.Name, record.Folder, b.Projector.namespacesFolder()
 	home, err := b.FolderReader.Lineage(ctx, root)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/records"
 )
 
 // defaultTimeout bounds a write, below the 34 s that the API server gives a
@@ -121,17 +122,17 @@ func (b *Backend) Restore(ctx context.Context, instance string) error {
 	if err != nil {
 		return err
 	}
-	records := make(map[k8stypes.UID]*stored, len(documents))
+	kept := make(map[k8stypes.UID]*records.Stored, len(documents))
 	for id, document := range documents {
-		record, err := Decode(document.Value)
+		record, err := records.Decode(document.Value)
 		if err != nil {
 			// The others are to be served all the same.
 			b.Logger.Error(err, "Cannot read the record of a vSphere Namespace, it is shown without", "record", id)
 			continue
 		}
-		records[record.uid()] = &stored{Record: record, revision: document.Revision}
+		kept[record.UID()] = &records.Stored{Record: record, Revision: document.Revision}
 	}
-	b.Projector.restore(records, instance)
+	b.Projector.restore(kept, instance)
 	return nil
 }
 
@@ -149,12 +150,12 @@ func (b *Backend) Create(ctx context.Context, object *v1alpha1.Namespace) error 
 	if err := b.available(&v1alpha1.Namespace{}, object); err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
-	record := &Record{}
-	record.take(object)
+	record := &records.Record{}
+	record.Take(object)
 	if err := b.plan(ctx, record, object); err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
-	uid := record.uid()
+	uid := record.UID()
 	if err := b.put(ctx, record, 0); err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
@@ -208,7 +209,7 @@ func (b *Backend) untouched(uid k8stypes.UID) bool {
 		return false
 	}
 	for _, id := range record.Pools {
-		if !record.kept(id) {
+		if !record.Keeps(id) {
 			return false
 		}
 	}
@@ -235,22 +236,22 @@ func (b *Backend) Update(ctx context.Context, before, object *v1alpha1.Namespace
 			return fmt.Errorf("%s: %w", operation, err)
 		}
 	}
-	var previous *Record
-	err := b.change(ctx, before, func(s state) (*Record, error) {
-		record := &Record{}
+	var previous *records.Record
+	err := b.change(ctx, before, func(s state) (*records.Record, error) {
+		record := &records.Record{}
 		if s.record != nil {
 			previous = s.record.Record
-			record = previous.clone()
+			record = previous.Clone()
 		} else {
 			record.Folder = b.Projector.ID(s.folder)
 			record.Kept = []facts.ID{record.Folder}
 		}
 		if sight, there := b.Projector.sight(record.Folder); there && s.folder != "" {
-			record.see(record.Folder, sight)
+			record.See(record.Folder, sight)
 		}
-		record.take(object)
+		record.Take(object)
 		if reshare {
-			record.settle(b.Projector.poolIDs(s.pools))
+			record.Settle(b.Projector.poolIDs(s.pools))
 			record.Resources = object.Spec.Resources.DeepCopy()
 			return record, b.planPools(record, object, zones)
 		}
@@ -277,13 +278,13 @@ func (b *Backend) Update(ctx context.Context, before, object *v1alpha1.Namespace
 
 // retract takes back limits and zones that vCenter refused. What it did take of
 // them stays as it is, and shows.
-func (b *Backend) retract(ctx context.Context, uid k8stypes.UID, previous *Record) error {
+func (b *Backend) retract(ctx context.Context, uid k8stypes.UID, previous *records.Record) error {
 	if previous == nil {
-		previous = &Record{}
+		previous = &records.Record{}
 	}
-	return b.amend(ctx, uid, func(record *Record) {
-		maps.DeleteFunc(record.Pools, func(zone string, id facts.ID) bool { return record.kept(id) && previous.Pools[zone] != id })
-		record.want(previous.Zones)
+	return b.amend(ctx, uid, func(record *records.Record) {
+		maps.DeleteFunc(record.Pools, func(zone string, id facts.ID) bool { return record.Keeps(id) && previous.Pools[zone] != id })
+		record.Want(previous.Zones)
 		record.Resources, record.Spec.ResourcePools = previous.Resources, previous.Spec.ResourcePools
 	})
 }
@@ -336,7 +337,7 @@ func same(a, b *v1alpha1.Namespace) bool {
 }
 
 // change writes the record of a namespace that stands where object does.
-func (b *Backend) change(ctx context.Context, object *v1alpha1.Namespace, next func(state) (*Record, error)) error {
+func (b *Backend) change(ctx context.Context, object *v1alpha1.Namespace, next func(state) (*records.Record, error)) error {
 	b.writes.Lock()
 	defer b.writes.Unlock()
 	if err := b.settle(ctx); err != nil {
@@ -348,7 +349,7 @@ func (b *Backend) change(ctx context.Context, object *v1alpha1.Namespace, next f
 	}
 	var revision int64
 	if s.record != nil {
-		revision = s.record.revision
+		revision = s.record.Revision
 	}
 	record, err := next(s)
 	if err != nil {
@@ -358,7 +359,7 @@ func (b *Backend) change(ctx context.Context, object *v1alpha1.Namespace, next f
 }
 
 // amend changes the record of a uid, if there is one.
-func (b *Backend) amend(ctx context.Context, uid k8stypes.UID, amend func(*Record)) error {
+func (b *Backend) amend(ctx context.Context, uid k8stypes.UID, amend func(*records.Record)) error {
 	b.writes.Lock()
 	defer b.writes.Unlock()
 	if err := b.settle(ctx); err != nil {
@@ -368,15 +369,15 @@ func (b *Backend) amend(ctx context.Context, uid k8stypes.UID, amend func(*Recor
 	if current == nil {
 		return fmt.Errorf("the vSphere Namespace of uid %s is gone: %w", uid, failure.NotFound)
 	}
-	next := current.clone()
+	next := current.Clone()
 	amend(next)
 	if equality.Semantic.DeepEqual(current.Record, next) {
 		return nil
 	}
-	return b.write(ctx, next, current.revision)
+	return b.write(ctx, next, current.Revision)
 }
 
-func (b *Backend) put(ctx context.Context, record *Record, revision int64) error {
+func (b *Backend) put(ctx context.Context, record *records.Record, revision int64) error {
 	b.writes.Lock()
 	defer b.writes.Unlock()
 	if err := b.settle(ctx); err != nil {
@@ -385,7 +386,7 @@ func (b *Backend) put(ctx context.Context, record *Record, revision int64) error
 	return b.write(ctx, record, revision)
 }
 
-func (b *Backend) write(ctx context.Context, record *Record, revision int64) error {
+func (b *Backend) write(ctx context.Context, record *records.Record, revision int64) error {
 	value, err := record.Encode()
 	if err != nil {
 		return err
@@ -395,9 +396,9 @@ func (b *Backend) write(ctx context.Context, record *Record, revision int64) err
 	}
 	// It does not end with ctx: a write that is given up while it is under way
 	// may still arrive, after whoever asks what became of it.
-	next, err := b.Documents.Put(context.WithoutCancel(ctx), string(record.uid()), value, revision)
+	next, err := b.Documents.Put(context.WithoutCancel(ctx), string(record.UID()), value, revision)
 	if err == nil {
-		b.Projector.setRecord(record.uid(), &stored{Record: record, revision: next})
+		b.Projector.setRecord(record.UID(), &records.Stored{Record: record, Revision: next})
 		return nil
 	}
 	if b.settled(ctx, record, value, revision) {
@@ -416,12 +417,12 @@ func (b *Backend) drop(ctx context.Context, uid k8stypes.UID) error {
 	if current == nil {
 		return nil
 	}
-	err := b.Documents.Delete(context.WithoutCancel(ctx), string(uid), current.revision)
+	err := b.Documents.Delete(context.WithoutCancel(ctx), string(uid), current.Revision)
 	if err == nil {
 		b.Projector.setRecord(uid, nil)
 		return nil
 	}
-	if b.dropped(ctx, uid, current.revision) {
+	if b.dropped(ctx, uid, current.Revision) {
 		return nil
 	}
 	return transient(err)

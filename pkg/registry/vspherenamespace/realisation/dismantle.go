@@ -12,13 +12,14 @@ import (
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/records"
 )
 
 // leaveZones lets go of the zones that are not wanted any more: the pools that
 // Pacific made go once nothing lies in them, the others are nothing to the namespace
 // any more once none of its machines is in them.
 func (b *Backend) leaveZones(ctx context.Context, s state) error {
-	for _, zone := range s.record.touched() {
+	for _, zone := range s.record.Touched() {
 		if slices.Contains(s.record.Zones, zone) {
 			continue
 		}
@@ -29,10 +30,10 @@ func (b *Backend) leaveZones(ctx context.Context, s state) error {
 		if !gone {
 			continue
 		}
-		err = b.amend(ctx, s.record.uid(), func(record *Record) {
+		err = b.amend(ctx, s.record.UID(), func(record *records.Record) {
 			delete(record.Pools, zone)
 			record.Leaving = slices.DeleteFunc(record.Leaving, func(left string) bool { return left == zone })
-			record.made(zone)
+			record.Made(zone)
 		})
 		if err != nil {
 			return err
@@ -44,7 +45,7 @@ func (b *Backend) leaveZones(ctx context.Context, s state) error {
 // leaveZone says whether nothing of the namespace is left in a zone.
 func (b *Backend) leaveZone(ctx context.Context, s state, zone string) (bool, error) {
 	gone, err := b.destroyPools(ctx, s, zone)
-	if id := s.record.Pools[zone]; err != nil || !gone || !s.record.kept(id) || id != b.Projector.poolID(id.Value) {
+	if id := s.record.Pools[zone]; err != nil || !gone || !s.record.Keeps(id) || id != b.Projector.poolID(id.Value) {
 		return gone, err
 	}
 	found, err := b.dwellersOf(ctx, s, s.record.Pools[zone].Value)
@@ -80,7 +81,7 @@ func (b *Backend) poolsMade(ctx context.Context, s state, zone string) ([]facts.
 		ids = append(ids, recorded)
 	}
 	// Without an object another vSphere Namespace has the name, and the pools.
-	if s.object != nil && s.record.making(zone) {
+	if s.object != nil && s.record.IsMaking(zone) {
 		switch named, err := b.poolNamed(ctx, s.name, zone); {
 		case errors.Is(err, failure.NotFound):
 		case err != nil:
@@ -89,7 +90,7 @@ func (b *Backend) poolsMade(ctx context.Context, s state, zone string) ([]facts.
 			ids = append(ids, named.ID)
 		}
 	}
-	return slices.DeleteFunc(ids, s.record.kept), nil
+	return slices.DeleteFunc(ids, s.record.Keeps), nil
 }
 
 // Dismantle removes from vCenter what Pacific made for the namespace of a uid and
@@ -123,7 +124,7 @@ func (b *Backend) Dismantle(ctx context.Context, uid k8stypes.UID) error {
 			return fmt.Errorf("detach folder %s: %w: %w", folder, failure.Unavailable, err)
 		}
 	}
-	for _, zone := range s.record.touched() {
+	for _, zone := range s.record.Touched() {
 		if _, err := b.destroyPools(ctx, s, zone); err != nil {
 			return err
 		}
@@ -140,7 +141,7 @@ func (b *Backend) Dismantle(ctx context.Context, uid k8stypes.UID) error {
 		return nil
 	}
 	gone := false
-	if s.record.kept(folder) {
+	if s.record.Keeps(folder) {
 		gone = s.folder == ""
 	} else if gone, err = b.destroyFolder(ctx, s, folder); err != nil {
 		return err
@@ -167,9 +168,9 @@ func (b *Backend) writeDown(ctx context.Context, s state, folder facts.ID) (fact
 	if folder.IsZero() {
 		return folder, nil
 	}
-	return folder, b.amend(ctx, s.record.uid(), func(record *Record) {
+	return folder, b.amend(ctx, s.record.UID(), func(record *records.Record) {
 		record.Folder, record.MakingFolder = folder, false
-		record.see(folder, Sight{Name: s.name, Parent: b.Projector.namespacesFolder()})
+		record.See(folder, records.Sight{Name: s.name, Parent: b.Projector.namespacesFolder()})
 	})
 }
 
@@ -230,14 +231,14 @@ func (b *Backend) wanted(s state, id facts.ID, seen *facts.Container) func(facts
 
 // same says whether what is to be destroyed is what the record means, by what vCenter
 // itself says at this moment. What was made and not written down was found by name.
-func (b *Backend) same(s state, id facts.ID, now Sight) bool {
-	return !slices.Contains(s.record.things(), id) || b.Projector.expected(s.record, id) == now
+func (b *Backend) same(s state, id facts.ID, now records.Sight) bool {
+	return !slices.Contains(s.record.Things(), id) || b.Projector.expected(s.record, id) == now
 }
 
 // other says that something is not what the record means. Where it was a moment ago,
 // it has been renamed or moved, and the inventory will tell: then it is an error, and
 // it is decided anew. Else it is another thing, and is left alone.
-func (b *Backend) other(s state, id facts.ID, now Sight) error {
+func (b *Backend) other(s state, id facts.ID, now records.Sight) error {
 	if _, there := b.Projector.sight(id); there && b.Projector.isKnown(id) {
 		return fmt.Errorf("%s of vSphere Namespace %q has been renamed or moved just now: %w", id.Value, s.name, failure.Unavailable)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/records"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 )
 
@@ -148,7 +149,7 @@ func TestPoolsOfOthersStay(t *testing.T) {
 func (w *world) unwritten() {
 	w.t.Helper()
 	for id, document := range w.records.kept {
-		record, err := realisation.Decode(document.Value)
+		record, err := records.Decode(document.Value)
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -9,11 +9,12 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/namespace"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/records"
 )
 
 // sightOf is how something was called and where it lay when vCenter told of it.
-func sightOf(now facts.Entity) Sight {
-	return Sight{Name: namespace.Decode(now.Name), Parent: now.Parent}
+func sightOf(now facts.Entity) records.Sight {
+	return records.Sight{Name: namespace.Decode(now.Name), Parent: now.Parent}
 }
 
 // poolNamed returns the pool of a name directly below the root pool of a zone. The

@@ -14,11 +14,12 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/records"
 )
 
 // plan decides what a new namespace starts from. What is there in vCenter already
 // is taken over only where the object names it.
-func (b *Backend) plan(ctx context.Context, record *Record, object *v1alpha1.Namespace) error {
+func (b *Backend) plan(ctx context.Context, record *records.Record, object *v1alpha1.Namespace) error {
 	if err := b.planFolder(ctx, record, object); err != nil {
 		return err
 	}
@@ -35,7 +36,7 @@ func (b *Backend) plan(ctx context.Context, record *Record, object *v1alpha1.Nam
 	return nil
 }
 
-func (b *Backend) planFolder(ctx context.Context, record *Record, object *v1alpha1.Namespace) error {
+func (b *Backend) planFolder(ctx context.Context, record *records.Record, object *v1alpha1.Namespace) error {
 	folder, detached := b.Projector.folderNamed(object.Name)
 	asked := object.Spec.Folder
 	switch {
@@ -60,7 +61,7 @@ func (b *Backend) planFolder(ctx context.Context, record *Record, object *v1alph
 	}
 	record.Folder, record.Bring = b.Projector.ID(asked), true
 	record.Kept = append(record.Kept, record.Folder)
-	record.see(record.Folder, Sight{Name: object.Name, Parent: from})
+	record.See(record.Folder, records.Sight{Name: object.Name, Parent: from})
 	return nil
 }
 
@@ -99,7 +100,7 @@ func drsOff(zone string) string {
 // planPools sets the zones of a record, and the pools that are there already in
 // those that it had not before. Another one of the namespace's name is somebody
 // else's: limits for the namespace would throttle what runs in it.
-func (b *Backend) planPools(record *Record, object *v1alpha1.Namespace, zones []string) error {
+func (b *Backend) planPools(record *records.Record, object *v1alpha1.Namespace, zones []string) error {
 	taken, err := b.takenPools(record, object.Name, zones, object.Spec.ResourcePools)
 	if err != nil {
 		return err
@@ -113,19 +114,19 @@ func (b *Backend) planPools(record *Record, object *v1alpha1.Namespace, zones []
 			continue
 		case named[zone].IsZero():
 			continue
-		case !record.kept(named[zone]):
+		case !record.Keeps(named[zone]):
 			return occupied(object.Name, zone, named[zone].Value)
 		default: // it was this namespace's before it gave up the zone
 			id = named[zone]
 		}
-		record.keepPool(zone, id)
+		record.KeepPool(zone, id)
 	}
 	for _, id := range record.Pools {
 		if sight, there := b.Projector.sight(id); there {
-			record.see(id, sight)
+			record.See(id, sight)
 		}
 	}
-	record.want(zones)
+	record.Want(zones)
 	return nil
 }
 
@@ -139,7 +140,7 @@ func occupied(name, zone, id string) error {
 
 // takenPools returns the resource pools that spec.resourcePools names and the
 // record does not have yet, by zone.
-func (b *Backend) takenPools(record *Record, name string, zones, asked []string) (map[string]facts.ID, error) {
+func (b *Backend) takenPools(record *records.Record, name string, zones, asked []string) (map[string]facts.ID, error) {
 	taken := map[string]facts.ID{}
 	for _, value := range asked {
 		id := b.Projector.poolID(value)
@@ -149,7 +150,7 @@ func (b *Backend) takenPools(record *Record, name string, zones, asked []string)
 		found, refusal := b.Projector.takeablePool(value, name)
 		if refusal == "" {
 			switch other := record.Pools[found]; {
-			case !slices.Contains(zones, found) && record.kept(id):
+			case !slices.Contains(zones, found) && record.Keeps(id):
 				continue // the namespace has given up the zone
 			case !slices.Contains(zones, found):
 				refusal = fmt.Sprintf("it lies in zone %q, which is not among spec.zones", found)

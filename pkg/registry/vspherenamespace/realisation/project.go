@@ -15,6 +15,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/records"
 )
 
 // The reasons of the condition Ready.
@@ -35,6 +36,14 @@ const ReasonNameTaken = "NameTaken"
 // problem is why something could not be done.
 type problem struct{ message string }
 
+const (
+	// cpuStep and byteStep are what usage is rounded to: MHz and bytes.
+	cpuStep  = 10
+	byteStep = 64 << 20
+)
+
+func roundUp(n, step int64) int64 { return (n + step - 1) / step * step }
+
 // uidOf is the uid of a namespace that nobody ever wrote to.
 func uidOf(instance, folder string) k8stypes.UID {
 	return k8stypes.UID(uuid.NewSHA1(uuid.NameSpaceURL, []byte("vsphere://"+instance+"/Folder/"+folder)).String())
@@ -43,16 +52,17 @@ func uidOf(instance, folder string) k8stypes.UID {
 // project makes the object of an entry.
 func (p *Projector) project(e *entry) *v1alpha1.Namespace {
 	object := &v1alpha1.Namespace{}
-	var pools, asked []*pool
+	var pools []*pool
+	var asked []records.Portion
 	var live []string
 	for _, zone := range e.zones {
 		leaving := e.leaves(zone)
-		if leaving && e.record.kept(p.idOfPool(zone.pool.id)) && p.within(e, zone.pool) == 0 {
+		if leaving && e.record.Keeps(p.idOfPool(zone.pool.id)) && p.within(e, zone.pool) == 0 {
 			continue // it is let go
 		}
 		pools = append(pools, zone.pool)
 		if !leaving {
-			asked, live = append(asked, zone.pool), append(live, zone.name)
+			asked, live = append(asked, zone.pool.has), append(live, zone.name)
 		}
 		object.Status.Zones = append(object.Status.Zones, v1alpha1.NamespaceZoneStatus{Name: zone.name, ResourcePool: zone.pool.id, Leaving: leaving})
 	}
@@ -62,7 +72,7 @@ func (p *Projector) project(e *entry) *v1alpha1.Namespace {
 		object.Finalizers = []string{v1alpha1.NamespaceFinalizer}
 		object.Spec.Zones = live
 	} else {
-		record := e.record.clone()
+		record := e.record.Clone()
 		object.ObjectMeta, object.Spec = record.Metadata, record.Spec
 		object.Spec.Zones = record.Zones
 		if len(record.Zones) == 0 {
@@ -73,7 +83,7 @@ func (p *Projector) project(e *entry) *v1alpha1.Namespace {
 	if object.CreationTimestamp.IsZero() {
 		object.CreationTimestamp = p.births[e.folder]
 	}
-	object.Spec.Resources = sum(asked)
+	object.Spec.Resources = records.Sum(asked)
 	if e.record != nil && e.record.Resources != nil {
 		object.Spec.Resources = *e.record.Resources.DeepCopy()
 	}
@@ -93,7 +103,7 @@ func (p *Projector) project(e *entry) *v1alpha1.Namespace {
 // for it.
 func (p *Projector) owns(e *entry) bool {
 	switch {
-	case e.record == nil || e.record.deleting():
+	case e.record == nil || e.record.Deleting():
 		return true
 	case e.record.Folder.IsZero():
 		return p.detached[p.id(e.folder)]
@@ -103,7 +113,7 @@ func (p *Projector) owns(e *entry) bool {
 
 // leaves says whether a zone is not asked for any more.
 func (e *entry) leaves(z zone) bool {
-	return e.record != nil && !e.record.live() && !slices.Contains(e.record.Zones, z.name)
+	return e.record != nil && !e.record.Live() && !slices.Contains(e.record.Zones, z.name)
 }
 
 // within counts the machines of a namespace that are in a pool, or in one in it.
@@ -123,7 +133,7 @@ func (p *Projector) within(e *entry, pool *pool) (count int) {
 }
 
 // missing says what has become of the folder of a record.
-func (p *Projector) missing(record *stored) string {
+func (p *Projector) missing(record *records.Stored) string {
 	id, was := record.Folder, record.Seen[record.Folder]
 	now, there := p.see(id)
 	switch {
@@ -188,7 +198,7 @@ func (p *Projector) usage(e *entry, pools []*pool) v1alpha1.NamespaceUsage {
 func (p *Projector) conclude(e *entry, object *v1alpha1.Namespace) {
 	ready := metav1.Condition{Type: v1alpha1.NamespaceConditionReady, Status: metav1.ConditionFalse, ObservedGeneration: object.Generation}
 	switch {
-	case e.record != nil && e.record.deleting():
+	case e.record != nil && e.record.Deleting():
 		object.Status.Phase = v1alpha1.NamespaceTerminating
 		ready.Reason, ready.Message = ReasonTerminating, "It is being deleted: first what lies in it, then what Pacific made for it in vCenter."
 	case e.record != nil && e.folder == "" && !e.record.Folder.IsZero() && !e.record.Bring:

@@ -18,6 +18,7 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/namespace"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/records"
 )
 
 // usageInterval is how often usage is looked at.
@@ -52,13 +53,13 @@ type Projector struct {
 	pools    map[string]*pool
 	machines map[string]*machine
 	members  map[string]map[*machine]struct{} // by the folder of the namespace
-	records  map[k8stypes.UID]*stored
+	records  map[k8stypes.UID]*records.Stored
 	detached map[facts.ID]bool
 	problems map[k8stypes.UID]problem
 	births   map[string]metav1.Time // by folder
 	// known are the folders and pools of records that were recognised, as they were
 	// seen last.
-	known map[facts.ID]Sight
+	known map[facts.ID]records.Sight
 	// folders are those that stand for namespaces.
 	folders []facts.Namespace
 	// changed yields when folders has changed.
@@ -75,19 +76,13 @@ type Projector struct {
 	byFolder map[string]string   // and by folder
 }
 
-// stored is a record and the state of the document that it is kept in.
-type stored struct {
-	*Record
-	revision int64
-}
-
 // pool is a resource pool.
 type pool struct {
 	id, name, parent string
 	cluster          string
 	// root: it is the one that holds everything in its cluster.
 	root bool
-	has  portion
+	has  records.Portion
 	// now is the usage as vCenter tells it, shown the one at the last look.
 	now, shown usage
 }
@@ -116,7 +111,7 @@ type entry struct {
 	folder string // empty: not there
 	// refused is the folder's own name, where it may not have that.
 	refused string
-	record  *stored
+	record  *records.Stored
 	zones   []zone // by name
 	object  *v1alpha1.Namespace
 }
@@ -139,8 +134,8 @@ type Config struct {
 func NewProjector(config Config) *Projector {
 	p := &Projector{
 		clock: config.Clock, logger: config.Logger, zones: config.Zones, shown: config.Shown,
-		records: map[k8stypes.UID]*stored{}, problems: map[k8stypes.UID]problem{}, births: map[string]metav1.Time{}, entries: map[string]*entry{},
-		changed: make(chan struct{}, 1), known: map[facts.ID]Sight{},
+		records: map[k8stypes.UID]*records.Stored{}, problems: map[k8stypes.UID]problem{}, births: map[string]metav1.Time{}, entries: map[string]*entry{},
+		changed: make(chan struct{}, 1), known: map[facts.ID]records.Sight{},
 	}
 	if p.clock == nil {
 		p.clock = clock.RealClock{}
@@ -235,7 +230,7 @@ func (p *Projector) changePool(told *facts.Pool) {
 	next := &pool{
 		id: id, name: told.Name, parent: told.Parent.Value, cluster: told.Owner.Value,
 		root: told.Parent.Type == TypeCluster,
-		has:  portion{cpu: told.CPU, memory: told.Memory},
+		has:  records.Portion{CPU: told.CPU, Memory: told.Memory},
 		now:  usage{mhz: told.UsedCPU, bytes: told.UsedMemory},
 	}
 	before := p.pools[id]
@@ -325,7 +320,7 @@ func (p *Projector) remove(gone facts.ID) {
 func (p *Projector) arrange() {
 	before := p.entries
 	p.entries, p.byPool, p.byFolder = map[string]*entry{}, map[string]string{}, map[string]string{}
-	byFolder, byName := map[string]*stored{}, map[string][]*stored{}
+	byFolder, byName := map[string]*records.Stored{}, map[string][]*records.Stored{}
 	for _, uid := range slices.Sorted(maps.Keys(p.records)) {
 		record := p.records[uid]
 		if folder := p.recognised(record, record.Folder); folder != "" {
@@ -334,7 +329,7 @@ func (p *Projector) arrange() {
 			byName[record.Metadata.Name] = append(byName[record.Metadata.Name], record)
 		}
 	}
-	linked := map[*stored]bool{}
+	linked := map[*records.Stored]bool{}
 	paths := map[string]string{}
 	folders := slices.Clone(p.folders)
 	slices.SortStableFunc(folders, func(a, b facts.Namespace) int { return cmp.Compare(b.Name, a.Name) }) // those without a name last
@@ -420,7 +415,7 @@ func (p *Projector) zonesOf(e *entry, path string, rooted map[place]*pool) []zon
 				found = recorded
 			}
 		}
-		if found == nil && (e.record == nil || e.record.live()) {
+		if found == nil && (e.record == nil || e.record.Live()) {
 			found = rooted[place{id, path}]
 		}
 		if found != nil {

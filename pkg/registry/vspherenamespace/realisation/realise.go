@@ -14,6 +14,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/records"
 )
 
 // turns lets one at a time work on a namespace.
@@ -64,7 +65,7 @@ func (b *Backend) Realise(ctx context.Context, uid k8stypes.UID) error {
 		return err
 	}
 	s, found := b.Projector.findUID(uid)
-	if !found || s.record == nil || s.record.deleting() {
+	if !found || s.record == nil || s.record.Deleting() {
 		return nil
 	}
 	if !b.Projector.isSynced() {
@@ -85,17 +86,17 @@ func (b *Backend) Realise(ctx context.Context, uid k8stypes.UID) error {
 
 // lookAgain writes down how folder and pools are called and where they lie by now.
 func (b *Backend) lookAgain(ctx context.Context, s state) error {
-	return b.amend(ctx, s.record.uid(), func(record *Record) {
-		for _, id := range record.things() {
+	return b.amend(ctx, s.record.UID(), func(record *records.Record) {
+		for _, id := range record.Things() {
 			if now, there := b.Projector.sight(id); there && b.Projector.isKnown(id) && !record.Bring {
-				record.see(id, now)
+				record.See(id, now)
 			}
 		}
 	})
 }
 
 func (b *Backend) realiseFolder(ctx context.Context, s state) error {
-	record, uid := s.record, s.record.uid()
+	record, uid := s.record, s.record.UID()
 	if record.Folder.IsZero() && s.folder == "" || record.Bring {
 		// Before there is a folder of that name: none is served in a Kubernetes
 		// Namespace that is somebody else's, not even for a moment. One that was made
@@ -120,9 +121,9 @@ func (b *Backend) realiseFolder(ctx context.Context, s state) error {
 	if err != nil {
 		return err
 	}
-	err = b.amend(ctx, uid, func(record *Record) {
+	err = b.amend(ctx, uid, func(record *records.Record) {
 		record.Folder, record.MakingFolder = folder, false
-		record.see(record.Folder, Sight{Name: record.Metadata.Name, Parent: b.Projector.namespacesFolder()})
+		record.See(record.Folder, records.Sight{Name: record.Metadata.Name, Parent: b.Projector.namespacesFolder()})
 	})
 	if err != nil {
 		return err
@@ -132,7 +133,7 @@ func (b *Backend) realiseFolder(ctx context.Context, s state) error {
 
 // hasFolder says whether the folder of a record is there. Without an error, one that
 // is not is to be made again.
-func (b *Backend) hasFolder(ctx context.Context, record *stored) (bool, error) {
+func (b *Backend) hasFolder(ctx context.Context, record *records.Stored) (bool, error) {
 	id := record.Folder
 	if id != b.Projector.ID(id.Value) {
 		return false, fmt.Errorf("its folder %s lies in another vCenter, %s: nothing is made for it in this one: %w", id.Value, id.VCenter, failure.Unavailable)
@@ -144,7 +145,7 @@ func (b *Backend) hasFolder(ctx context.Context, record *stored) (bool, error) {
 		}
 	}
 	switch {
-	case !b.Projector.knowsFolder(id.Value) && record.kept(id):
+	case !b.Projector.knowsFolder(id.Value) && record.Keeps(id):
 		return false, fmt.Errorf("its folder %s, which Pacific did not make, does not lie in the namespaces folder of vCenter any more: "+
 			"move it back, or delete the vSphere Namespace: %w", id.Value, failure.Unavailable)
 	case !b.Projector.knowsFolder(id.Value):
@@ -161,7 +162,7 @@ func (b *Backend) hasFolder(ctx context.Context, record *stored) (bool, error) {
 // in it.
 func (b *Backend) createFolder(ctx context.Context, uid k8stypes.UID, name string) (facts.ID, error) {
 	again := false
-	err := b.amend(ctx, uid, func(record *Record) { again, record.MakingFolder = record.MakingFolder, true })
+	err := b.amend(ctx, uid, func(record *records.Record) { again, record.MakingFolder = record.MakingFolder, true })
 	if err != nil {
 		return facts.ID{}, err
 	}
@@ -174,7 +175,7 @@ func (b *Backend) createFolder(ctx context.Context, uid k8stypes.UID, name strin
 		return found, failed
 	}
 	if err != nil && b.refused(err) {
-		if undone := b.amend(context.WithoutCancel(ctx), uid, func(record *Record) { record.MakingFolder = false }); undone != nil {
+		if undone := b.amend(context.WithoutCancel(ctx), uid, func(record *records.Record) { record.MakingFolder = false }); undone != nil {
 			return facts.ID{}, undone
 		}
 	}
@@ -201,7 +202,7 @@ func (b *Backend) realisePools(ctx context.Context, uid k8stypes.UID) error {
 	if !found || s.record == nil {
 		return nil
 	}
-	record := s.record.clone()
+	record := s.record.Clone()
 	if err := b.possible(s, record); err != nil {
 		return err
 	}
@@ -209,14 +210,14 @@ func (b *Backend) realisePools(ctx context.Context, uid k8stypes.UID) error {
 		return err
 	}
 	for i, zone := range record.Zones {
-		if err := b.realisePool(ctx, s, zone, record.portion(i), record.Resources != nil); err != nil {
+		if err := b.realisePool(ctx, s, zone, record.Portion(i), record.Resources != nil); err != nil {
 			return err
 		}
 	}
 	if err := b.leaveZones(ctx, s); err != nil {
 		return err
 	}
-	return b.amend(ctx, uid, func(now *Record) {
+	return b.amend(ctx, uid, func(now *records.Record) {
 		// Unless other limits have come in between.
 		if equality.Semantic.DeepEqual(now.Resources, record.Resources) && slices.Equal(now.Zones, record.Zones) {
 			if now.Resources != nil {
@@ -229,7 +230,7 @@ func (b *Backend) realisePools(ctx context.Context, uid k8stypes.UID) error {
 
 // possible says why a pool that is to be made cannot be, before any is: nothing is
 // left half made.
-func (b *Backend) possible(s state, record *Record) error {
+func (b *Backend) possible(s state, record *records.Record) error {
 	roots := b.Projector.roots()
 	for _, zone := range record.Zones {
 		root, found := roots[zone]
@@ -246,13 +247,13 @@ func (b *Backend) possible(s state, record *Record) error {
 
 // undisturbed refuses limits for pools that were there before, that nobody has
 // taken over by name, and in which somebody else's machines run.
-func (b *Backend) undisturbed(ctx context.Context, s state, record *Record) error {
+func (b *Backend) undisturbed(ctx context.Context, s state, record *records.Record) error {
 	if record.Resources == nil {
 		return nil
 	}
 	for i, zone := range record.Zones {
 		have, there := s.pools[zone]
-		if !there || !record.kept(b.Projector.poolID(have.id)) || slices.Contains(record.Spec.ResourcePools, have.id) || have.has == record.portion(i) {
+		if !there || !record.Keeps(b.Projector.poolID(have.id)) || slices.Contains(record.Spec.ResourcePools, have.id) || have.has == record.Portion(i) {
 			continue
 		}
 		found, err := b.dwellersOf(ctx, s, have.id)
@@ -268,7 +269,7 @@ func (b *Backend) undisturbed(ctx context.Context, s state, record *Record) erro
 }
 
 // realisePool makes the pool of one zone, and when limit is set gives it its part.
-func (b *Backend) realisePool(ctx context.Context, s state, zone string, share portion, limit bool) error {
+func (b *Backend) realisePool(ctx context.Context, s state, zone string, share records.Portion, limit bool) error {
 	have, there := s.pools[zone]
 	if !there {
 		id, fresh, err := b.createPool(ctx, s, zone, share)
@@ -282,9 +283,9 @@ func (b *Backend) realisePool(ctx context.Context, s state, zone string, share p
 	}
 	id := b.Projector.poolID(have.id)
 	if s.record.Pools[zone] != id {
-		err := b.amend(ctx, s.record.uid(), func(record *Record) {
-			record.setPool(zone, id)
-			record.see(id, Sight{Name: s.name, Parent: b.Projector.poolID(b.Projector.roots()[zone].pool)})
+		err := b.amend(ctx, s.record.UID(), func(record *records.Record) {
+			record.SetPool(zone, id)
+			record.See(id, records.Sight{Name: s.name, Parent: b.Projector.poolID(b.Projector.roots()[zone].pool)})
 		})
 		if err != nil {
 			return err
@@ -292,7 +293,7 @@ func (b *Backend) realisePool(ctx context.Context, s state, zone string, share p
 	}
 	limited := limit && have.has != share
 	if limited {
-		if err := b.PoolVerbs.Limit(ctx, id, share.cpu, share.memory); err != nil {
+		if err := b.PoolVerbs.Limit(ctx, id, share.CPU, share.Memory); err != nil {
 			return fmt.Errorf("zone %q: %w", zone, err)
 		}
 	}
@@ -305,21 +306,21 @@ func (b *Backend) realisePool(ctx context.Context, s state, zone string, share p
 // createPool makes the pool of a zone. fresh says that it has the limits already.
 // One of its name that is there already is the namespace's own only if an attempt
 // before may have made it, and nothing lies in it.
-func (b *Backend) createPool(ctx context.Context, s state, zone string, share portion) (id facts.ID, fresh bool, err error) {
+func (b *Backend) createPool(ctx context.Context, s state, zone string, share records.Portion) (id facts.ID, fresh bool, err error) {
 	root, found := b.Projector.roots()[zone]
 	if !found {
 		return facts.ID{}, false, fmt.Errorf("vCenter has no cluster any more that is the zone %q: %w", zone, failure.Unavailable)
 	}
-	uid, again := s.record.uid(), false
-	err = b.amend(ctx, uid, func(record *Record) {
-		if again = record.making(zone); !again {
+	uid, again := s.record.UID(), false
+	err = b.amend(ctx, uid, func(record *records.Record) {
+		if again = record.IsMaking(zone); !again {
 			record.MakingPools = append(record.MakingPools, zone)
 		}
 	})
 	if err != nil {
 		return facts.ID{}, false, err
 	}
-	id, err = b.PoolVerbs.Create(ctx, b.Projector.poolID(root.pool), s.name, share.cpu, share.memory)
+	id, err = b.PoolVerbs.Create(ctx, b.Projector.poolID(root.pool), s.name, share.CPU, share.Memory)
 	if err == nil {
 		return id, true, nil
 	}
@@ -342,7 +343,7 @@ func (b *Backend) createPool(ctx context.Context, s state, zone string, share po
 	if again {
 		return facts.ID{}, false, err
 	}
-	if undone := b.amend(context.WithoutCancel(ctx), uid, func(record *Record) { record.made(zone) }); undone != nil {
+	if undone := b.amend(context.WithoutCancel(ctx), uid, func(record *records.Record) { record.Made(zone) }); undone != nil {
 		return facts.ID{}, false, undone
 	}
 	return facts.ID{}, false, err

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/records"
 )
 
 const (
@@ -23,15 +24,15 @@ const (
 
 // settled says whether a record whose write failed is stored all the same: etcd
 // may have taken what it did not confirm. The lock of writes is held.
-func (b *Backend) settled(ctx context.Context, record *Record, value []byte, revision int64) bool {
-	id := string(record.uid())
+func (b *Backend) settled(ctx context.Context, record *records.Record, value []byte, revision int64) bool {
+	id := string(record.UID())
 	if !b.resolve(ctx, id, func(ctx context.Context) error {
 		_, err := b.Documents.Put(ctx, id, value, revision)
 		return err
 	}) {
 		return false
 	}
-	current := b.Projector.record(record.uid())
+	current := b.Projector.record(record.UID())
 	if current == nil {
 		return false
 	}
@@ -97,13 +98,13 @@ func (b *Backend) settle(ctx context.Context) error {
 		document, found := documents[uid]
 		switch {
 		case !found && current != nil:
-			b.Projector.setRecord(current.uid(), nil)
-		case found && (current == nil || current.revision != document.Revision):
-			record, err := Decode(document.Value)
+			b.Projector.setRecord(current.UID(), nil)
+		case found && (current == nil || current.Revision != document.Revision):
+			record, err := records.Decode(document.Value)
 			if err != nil {
 				return err
 			}
-			b.Projector.setRecord(record.uid(), &stored{Record: record, revision: document.Revision})
+			b.Projector.setRecord(record.UID(), &records.Stored{Record: record, Revision: document.Revision})
 		}
 		delete(b.unsure, uid)
 	}

@@ -13,13 +13,14 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/namespace"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/records"
 )
 
 // state is what is known of a vSphere Namespace that is served.
 type state struct {
 	name   string
 	folder string
-	record *stored // nil: nobody ever wrote to it
+	record *records.Stored // nil: nobody ever wrote to it
 	pools  map[string]pool
 	object *v1alpha1.Namespace
 }
@@ -56,7 +57,7 @@ func (p *Projector) findUID(uid k8stypes.UID) (state, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range p.entries {
-		if e.record != nil && e.record.uid() == uid {
+		if e.record != nil && e.record.UID() == uid {
 			return e.state(), true
 		}
 	}
@@ -128,29 +129,29 @@ func (p *Projector) poolIDs(pools map[string]pool) map[string]facts.ID {
 }
 
 // sight returns how a folder or a pool is called and where it lies, if it is there.
-func (p *Projector) sight(id facts.ID) (Sight, bool) {
+func (p *Projector) sight(id facts.ID) (records.Sight, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.see(id)
 }
 
-func (p *Projector) see(id facts.ID) (Sight, bool) {
+func (p *Projector) see(id facts.ID) (records.Sight, bool) {
 	if id.VCenter != p.instance {
-		return Sight{}, false
+		return records.Sight{}, false
 	}
 	switch id.Type {
 	case TypeFolder:
 		for _, folder := range p.folders {
 			if folder.Folder == id {
-				return Sight{Name: folder.Path, Parent: p.id(p.root)}, true
+				return records.Sight{Name: folder.Path, Parent: p.id(p.root)}, true
 			}
 		}
 	case TypeResourcePool:
 		if pool := p.pools[id.Value]; pool != nil {
-			return Sight{Name: namespace.Decode(pool.name), Parent: p.idOfPool(pool.parent)}, true
+			return records.Sight{Name: namespace.Decode(pool.name), Parent: p.idOfPool(pool.parent)}, true
 		}
 	}
-	return Sight{}, false
+	return records.Sight{}, false
 }
 
 // isKnown says whether what a record names was recognised.
@@ -163,7 +164,7 @@ func (p *Projector) isKnown(id facts.ID) bool {
 
 // expected is how something that a record names has to be called and where it has to
 // lie for it to be destroyed.
-func (p *Projector) expected(record *stored, id facts.ID) Sight {
+func (p *Projector) expected(record *records.Stored, id facts.ID) records.Sight {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	_, known := p.known[id]
@@ -177,7 +178,7 @@ func (p *Projector) expected(record *stored, id facts.ID) Sight {
 // is what it was: of this vCenter, and called as it was and where it was when it was
 // seen last. Once recognised, it may be renamed and moved before everybody's eyes.
 // Empty: it is not.
-func (p *Projector) recognised(record *stored, id facts.ID) string {
+func (p *Projector) recognised(record *records.Stored, id facts.ID) string {
 	now, there := p.see(id)
 	if !there {
 		return ""
@@ -206,7 +207,7 @@ func (p *Projector) Awaited(name string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, record := range p.records {
-		if _, there := p.see(record.Folder); record.Metadata.Name == name && (!there || record.Bring) && !record.deleting() {
+		if _, there := p.see(record.Folder); record.Metadata.Name == name && (!there || record.Bring) && !record.Deleting() {
 			return true
 		}
 	}
@@ -256,7 +257,7 @@ func (p *Projector) Terminating() map[string]bool {
 	defer p.mu.Unlock()
 	ending := map[string]bool{}
 	for _, e := range p.entries {
-		if e.folder != "" && e.record != nil && e.record.deleting() {
+		if e.folder != "" && e.record != nil && e.record.Deleting() {
 			ending[e.folder] = true
 		}
 	}
@@ -339,7 +340,7 @@ func (p *Projector) poolsNamed(name string) map[string]facts.ID {
 }
 
 // setRecord shows a record from here on; nil takes it away.
-func (p *Projector) setRecord(uid k8stypes.UID, record *stored) {
+func (p *Projector) setRecord(uid k8stypes.UID, record *records.Stored) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if record == nil {
@@ -348,8 +349,8 @@ func (p *Projector) setRecord(uid k8stypes.UID, record *stored) {
 	} else {
 		// What this process writes down it has just looked at.
 		before := p.records[uid]
-		for _, id := range record.things() {
-			if before == nil || !slices.Contains(before.things(), id) {
+		for _, id := range record.Things() {
+			if before == nil || !slices.Contains(before.Things(), id) {
 				p.known[id] = record.Seen[id]
 				if now, there := p.see(id); there {
 					p.known[id] = now
@@ -362,17 +363,17 @@ func (p *Projector) setRecord(uid k8stypes.UID, record *stored) {
 	p.publish()
 }
 
-func (p *Projector) record(uid k8stypes.UID) *stored {
+func (p *Projector) record(uid k8stypes.UID) *records.Stored {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.records[uid]
 }
 
 // restore takes in all records and the identity of vCenter.
-func (p *Projector) restore(records map[k8stypes.UID]*stored, instance string) {
+func (p *Projector) restore(kept map[k8stypes.UID]*records.Stored, instance string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.records, p.instance = records, instance
+	p.records, p.instance = kept, instance
 	p.stale = true
 	p.publish()
 }

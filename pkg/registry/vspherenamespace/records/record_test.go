@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package realisation
+package records
 
 import (
 	"testing"
@@ -15,13 +15,13 @@ import (
 // A record that can be read is written and read again as the same; everything
 // else is refused without a panic.
 func FuzzDecode(f *testing.F) {
-	folder := facts.ID{VCenter: "vc", Type: TypeFolder, Value: "group-v1"}
+	folder := facts.ID{VCenter: "vc", Type: facts.TypeFolder, Value: "group-v1"}
 	record := &Record{
 		Version: 2, Metadata: metav1.ObjectMeta{Name: "team-a", UID: "u", Labels: map[string]string{"a": "b"}},
 		Spec:  v1alpha1.NamespaceSpec{Description: "d", Access: []v1alpha1.NamespaceAccess{{Kind: "User", Name: "a@b", Role: "View"}}},
 		Zones: []string{"cluster-a"}, Resources: &v1alpha1.NamespaceResources{MemoryLimit: mebibytes(5)},
-		Folder: folder, Pools: map[string]facts.ID{"cluster-a": {VCenter: "vc", Type: TypeResourcePool, Value: "resgroup-1"}}, Kept: []facts.ID{folder},
-		Seen: map[facts.ID]Sight{folder: {Name: "team-a", Parent: facts.ID{VCenter: "vc", Type: TypeFolder, Value: "group-v0"}}},
+		Folder: folder, Pools: map[string]facts.ID{"cluster-a": {VCenter: "vc", Type: facts.TypePool, Value: "resgroup-1"}}, Kept: []facts.ID{folder},
+		Seen: map[facts.ID]Sight{folder: {Name: "team-a", Parent: facts.ID{VCenter: "vc", Type: facts.TypeFolder, Value: "group-v0"}}},
 	}
 	data, err := record.Encode()
 	if err != nil {
@@ -59,11 +59,11 @@ func TestSharesAddUp(t *testing.T) {
 	for _, zones := range []int{1, 2, 3, 7} {
 		resources := v1alpha1.NamespaceResources{CPULimitMHz: new(int64), MemoryLimit: mebibytes(1000)}
 		*resources.CPULimitMHz = 10_001
-		var pools []*pool
+		var pools []Portion
 		for i := range zones {
-			pools = append(pools, &pool{has: portionOf(resources, i, zones)})
+			pools = append(pools, portionOf(resources, i, zones))
 		}
-		if diff := cmp.Diff(resources, sum(pools)); diff != "" {
+		if diff := cmp.Diff(resources, Sum(pools)); diff != "" {
 			t.Errorf("%d zones (-want +got):\n%s", zones, diff)
 		}
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package realisation
+package records
 
 import (
 	"encoding/json"
@@ -17,6 +17,12 @@ import (
 
 // recordVersion is the one version of records there is.
 const recordVersion = 2
+
+// Stored is a record and the revision of the document that it is kept in.
+type Stored struct {
+	*Record
+	Revision int64
+}
 
 // Record is what vCenter cannot carry of a vSphere Namespace.
 type Record struct {
@@ -64,8 +70,8 @@ type Sight struct {
 	Parent facts.ID `json:"parent,omitzero"`
 }
 
-// things are the folder and the pools.
-func (r *Record) things() []facts.ID {
+// Things are the folder and the pools.
+func (r *Record) Things() []facts.ID {
 	things := slices.Collect(maps.Values(r.Pools))
 	if !r.Folder.IsZero() {
 		things = append(things, r.Folder)
@@ -73,13 +79,13 @@ func (r *Record) things() []facts.ID {
 	return things
 }
 
-// see notes how something was seen. What is not the record's is forgotten.
-func (r *Record) see(id facts.ID, sight Sight) {
+// See notes how something was seen. What is not the record's is forgotten.
+func (r *Record) See(id facts.ID, sight Sight) {
 	if r.Seen == nil {
 		r.Seen = map[facts.ID]Sight{}
 	}
 	r.Seen[id] = sight
-	things := r.things()
+	things := r.Things()
 	maps.DeleteFunc(r.Seen, func(id facts.ID, _ Sight) bool { return !slices.Contains(things, id) })
 }
 
@@ -107,7 +113,8 @@ func Decode(data []byte) (*Record, error) {
 	return record, nil
 }
 
-func (r *Record) clone() *Record {
+// Clone is a deep copy.
+func (r *Record) Clone() *Record {
 	c := *r
 	c.Metadata = *r.Metadata.DeepCopy()
 	c.Spec = *r.Spec.DeepCopy()
@@ -118,15 +125,18 @@ func (r *Record) clone() *Record {
 	return &c
 }
 
-func (r *Record) uid() types.UID { return r.Metadata.UID }
+// UID is the one of the namespace.
+func (r *Record) UID() types.UID { return r.Metadata.UID }
 
-func (r *Record) kept(id facts.ID) bool { return slices.Contains(r.Kept, id) }
+// Keeps says whether something was there before Pacific had anything to do with it.
+func (r *Record) Keeps(id facts.ID) bool { return slices.Contains(r.Kept, id) }
 
-func (r *Record) deleting() bool { return r.Metadata.DeletionTimestamp != nil }
+// Deleting says whether its deletion was asked for.
+func (r *Record) Deleting() bool { return r.Metadata.DeletionTimestamp != nil }
 
-// portion is what the pool of the i-th zone is to have: its part of the limits
+// Portion is what the pool of the i-th zone is to have: its part of the limits
 // that are on their way, or of those that reached the pools last.
-func (r *Record) portion(i int) portion {
+func (r *Record) Portion(i int) Portion {
 	switch {
 	case r.Resources != nil:
 		return portionOf(*r.Resources, i, len(r.Zones))
@@ -136,66 +146,66 @@ func (r *Record) portion(i int) portion {
 	return portionOf(v1alpha1.NamespaceResources{}, i, len(r.Zones))
 }
 
-// live says whether the zones are those in which there is a pool of the
+// Live says whether the zones are those in which there is a pool of the
 // namespace's name, whoever made it: nobody has declared others.
-func (r *Record) live() bool { return len(r.Zones) == 0 }
+func (r *Record) Live() bool { return len(r.Zones) == 0 }
 
-// settle writes down the pools of a namespace whose zones nobody has declared
+// Settle writes down the pools of a namespace whose zones nobody has declared
 // before.
-func (r *Record) settle(there map[string]facts.ID) {
-	if !r.live() {
+func (r *Record) Settle(there map[string]facts.ID) {
+	if !r.Live() {
 		return
 	}
 	for _, zone := range slices.Sorted(maps.Keys(there)) {
 		if r.Pools[zone].IsZero() {
-			r.keepPool(zone, there[zone])
+			r.KeepPool(zone, there[zone])
 		}
 	}
 }
 
-// making says whether Pacific may have made a pool in a zone without having
+// IsMaking says whether Pacific may have made a pool in a zone without having
 // written it down.
-func (r *Record) making(zone string) bool { return slices.Contains(r.MakingPools, zone) }
+func (r *Record) IsMaking(zone string) bool { return slices.Contains(r.MakingPools, zone) }
 
-// keepPool takes a pool for the namespace's in its zone that Pacific did not make.
-func (r *Record) keepPool(zone string, id facts.ID) {
-	r.setPool(zone, id)
-	if !r.kept(id) {
+// KeepPool takes a pool for the namespace's in its zone that Pacific did not make.
+func (r *Record) KeepPool(zone string, id facts.ID) {
+	r.SetPool(zone, id)
+	if !r.Keeps(id) {
 		r.Kept = append(r.Kept, id)
 	}
 }
 
-// setPool writes down the pool of a zone.
-func (r *Record) setPool(zone string, id facts.ID) {
+// SetPool writes down the pool of a zone.
+func (r *Record) SetPool(zone string, id facts.ID) {
 	if r.Pools == nil {
 		r.Pools = map[string]facts.ID{}
 	}
 	r.Pools[zone] = id
-	r.made(zone)
+	r.Made(zone)
 }
 
-// made takes back that a pool in a zone may have been made.
-func (r *Record) made(zone string) {
+// Made takes back that a pool in a zone may have been made.
+func (r *Record) Made(zone string) {
 	r.MakingPools = slices.DeleteFunc(r.MakingPools, func(making string) bool { return making == zone })
 }
 
-// want sets the zones.
-func (r *Record) want(zones []string) {
-	left := r.touched()
+// Want sets the zones.
+func (r *Record) Want(zones []string) {
+	left := r.Touched()
 	r.Zones = slices.Clone(zones)
 	r.Leaving = slices.DeleteFunc(left, func(zone string) bool { return slices.Contains(zones, zone) })
 }
 
-// touched are the zones in which the namespace has a pool or may have one, in
+// Touched are the zones in which the namespace has a pool or may have one, in
 // order.
-func (r *Record) touched() []string {
+func (r *Record) Touched() []string {
 	zones := slices.Concat(r.Zones, r.Leaving, r.MakingPools, slices.Collect(maps.Keys(r.Pools)))
 	slices.Sort(zones)
 	return slices.Compact(zones)
 }
 
-// take takes over what an object declares.
-func (r *Record) take(object *v1alpha1.Namespace) {
+// Take takes over what an object declares.
+func (r *Record) Take(object *v1alpha1.Namespace) {
 	r.Version = recordVersion
 	r.Metadata = *object.ObjectMeta.DeepCopy()
 	r.Metadata.ResourceVersion, r.Metadata.SelfLink, r.Metadata.GenerateName = "", "", ""

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package realisation
+package records
 
 import (
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -13,13 +13,10 @@ const (
 	mebibyte = 1 << 20
 	// unlimited is vCenter's way to say that there is no limit.
 	unlimited = -1
-	// cpuStep and byteStep are what usage is rounded to.
-	cpuStep  = 10
-	byteStep = 64 * mebibyte
 )
 
-// portion is what one pool may take.
-type portion struct{ cpu, memory facts.Allocation }
+// Portion is what one pool may take, of CPU in MHz and of memory in MiB.
+type Portion struct{ CPU, Memory facts.Allocation }
 
 // share is what zone i of n gets: even parts, and what does not divide goes to
 // the first ones, so that the parts add up.
@@ -32,33 +29,33 @@ func share(total int64, i, n int) int64 {
 }
 
 // portionOf returns what the pool of zone i of n is to have.
-func portionOf(r v1alpha1.NamespaceResources, i, n int) portion {
-	p := portion{cpu: facts.Allocation{Limit: unlimited}, memory: facts.Allocation{Limit: unlimited}}
+func portionOf(r v1alpha1.NamespaceResources, i, n int) Portion {
+	p := Portion{CPU: facts.Allocation{Limit: unlimited}, Memory: facts.Allocation{Limit: unlimited}}
 	if r.CPULimitMHz != nil {
-		p.cpu.Limit = share(*r.CPULimitMHz, i, n)
+		p.CPU.Limit = share(*r.CPULimitMHz, i, n)
 	}
 	if r.CPUReservationMHz != nil {
-		p.cpu.Reservation = share(*r.CPUReservationMHz, i, n)
+		p.CPU.Reservation = share(*r.CPUReservationMHz, i, n)
 	}
 	if r.MemoryLimit != nil {
-		p.memory.Limit = share(r.MemoryLimit.Value()/mebibyte, i, n)
+		p.Memory.Limit = share(r.MemoryLimit.Value()/mebibyte, i, n)
 	}
 	if r.MemoryReservation != nil {
-		p.memory.Reservation = share(r.MemoryReservation.Value()/mebibyte, i, n)
+		p.Memory.Reservation = share(r.MemoryReservation.Value()/mebibyte, i, n)
 	}
 	return p
 }
 
-// sum returns what all pools together may take: one pool without a limit, and
+// Sum returns what all pools together may take: one pool without a limit, and
 // there is none.
-func sum(pools []*pool) v1alpha1.NamespaceResources {
+func Sum(pools []Portion) v1alpha1.NamespaceResources {
 	var r v1alpha1.NamespaceResources
 	if len(pools) == 0 {
 		return r
 	}
 	var cpu, memory facts.Allocation
 	for _, p := range pools {
-		cpu, memory = added(cpu, p.has.cpu), added(memory, p.has.memory)
+		cpu, memory = added(cpu, p.CPU), added(memory, p.Memory)
 	}
 	if cpu.Limit >= 0 {
 		r.CPULimitMHz = &cpu.Limit
@@ -87,5 +84,3 @@ func added(a, b facts.Allocation) facts.Allocation {
 func mebibytes(n int64) *resource.Quantity {
 	return resource.NewQuantity(n*mebibyte, resource.BinarySI)
 }
-
-func roundUp(n, step int64) int64 { return (n + step - 1) / step * step }
