@@ -17,6 +17,7 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/registry/projected"
 	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/records"
 )
 
@@ -320,20 +321,10 @@ func (b *Backend) Delete(ctx context.Context, object *v1alpha1.Namespace) error 
 // object does.
 func (b *Backend) current(object *v1alpha1.Namespace) (state, error) {
 	s, found := b.Projector.find(object.Name)
-	if !found || s.object == nil || !same(s.object, object) {
+	if !found || s.object == nil || !projected.Same(s.object, object) {
 		return state{}, fmt.Errorf("it has changed: %w", failure.Conflict)
 	}
 	return s, nil
-}
-
-// same compares two objects but for their resourceVersion, which a store gives.
-func same(a, b *v1alpha1.Namespace) bool {
-	if a == b {
-		return true
-	}
-	x, y := *a, *b
-	x.ResourceVersion, y.ResourceVersion = "", ""
-	return equality.Semantic.DeepEqual(&x, &y)
 }
 
 // change writes the record of a namespace that stands where object does.
