@@ -6,13 +6,13 @@ import (
 	"slices"
 
 	vmregistry "github.com/openpacific/pacific/pkg/registry/virtualmachine"
-	vnsrealisation "github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
+	vnsprojection "github.com/openpacific/pacific/pkg/registry/vspherenamespace/projection"
 	"github.com/openpacific/pacific/pkg/vcenter/contentlibrary"
 )
 
 // grants tells the machines what their vSphere Namespaces were given.
 type grants struct {
-	namespaces *vnsrealisation.Projector
+	namespaces *vnsprojection.Projector
 	policies   storagePolicies
 	libraries  *contentlibrary.Catalogue
 	// everywhere are the content libraries that count as given to all.

@@ -17,7 +17,7 @@ import (
 	topologyprojection "github.com/openpacific/pacific/pkg/registry/topology/projection"
 	vmprojection "github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachineimage"
-	vnsrealisation "github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
+	vnsprojection "github.com/openpacific/pacific/pkg/registry/vspherenamespace/projection"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/contentlibrary"
 	"github.com/openpacific/pacific/pkg/vcenter/identity"
@@ -41,7 +41,7 @@ type site struct {
 	picture    *picture.Picture
 	memory     *identity.Memory
 	machines   *vmprojection.Projector
-	namespaces *vnsrealisation.Projector
+	namespaces *vnsprojection.Projector
 	// shownNamespaces are what the projection of vSphere Namespaces shows.
 	shownNamespaces *projected.Objects[vspherev1.Namespace]
 	zones           *topologyprojection.Projector
@@ -78,7 +78,7 @@ func newSite(options *Options, installation string, records *ledger.Ledger, reig
 		there:           options.Inventory == nil,
 		anchor:          newAnchor(records, logger.WithName("namespacesfolder")),
 		memory:          newMemory(records, realClock, logger.WithName("identities")),
-		namespaces:      vnsrealisation.NewProjector(vnsrealisation.Config{Clock: realClock, Logger: logger.WithName("vspherenamespaces"), Zones: options.VCenter.ZoneClusters, Shown: shown}),
+		namespaces:      vnsprojection.NewProjector(vnsprojection.Config{Clock: realClock, Logger: logger.WithName("vspherenamespaces"), Zones: options.VCenter.ZoneClusters, Shown: shown}),
 		shownNamespaces: shown,
 		zones:           &topologyprojection.Projector{Clusters: options.VCenter.ZoneClusters},
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/namespace"
+	vnsprojection "github.com/openpacific/pacific/pkg/registry/vspherenamespace/projection"
 	vnsrealisation "github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
 )
@@ -49,7 +50,7 @@ func taken(namespaces coreinformers.NamespaceInformer) func(string) bool {
 // them.
 type folders struct {
 	picture    *picture.Picture
-	namespaces *vnsrealisation.Projector
+	namespaces *vnsprojection.Projector
 }
 
 func (f folders) Folders() ([]namespacecontroller.Folder, bool) {
@@ -97,7 +98,7 @@ func (f folders) SetNames(names namespacecontroller.Names) {
 // are whose.
 type standing struct {
 	*namespacecontroller.Controller
-	namespaces *vnsrealisation.Projector
+	namespaces *vnsprojection.Projector
 }
 
 func (s standing) Standing(namespace *corev1.Namespace, folder string) (held, made bool) {

@@ -17,7 +17,7 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/registry/projected"
 	"github.com/openpacific/pacific/pkg/registry/topology/projection"
-	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
+	vnsprojection "github.com/openpacific/pacific/pkg/registry/vspherenamespace/projection"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
@@ -38,7 +38,7 @@ func TestFollowsVCenter(t *testing.T) {
 	}
 	w := newWorld(t)
 	shown := &projected.Objects[vspherev1.Namespace]{}
-	namespaces := realisation.NewProjector(realisation.Config{Logger: klog.Background(), Shown: shown})
+	namespaces := vnsprojection.NewProjector(vnsprojection.Config{Logger: klog.Background(), Shown: shown})
 	handler := &picture.Picture{Followers: []facts.Follower{w.projector, namespaces}}
 	collector := &inventory.Collector{
 		Session: session, Handler: handler, Logger: klog.Background(),

@@ -47,7 +47,7 @@ func (b *Backend) findAdoptable(ctx context.Context, name, id string) (facts.Lin
 	case err != nil:
 		return facts.Lineage{}, err
 	}
-	home, err := b.FolderReader.Lineage(ctx, b.Projector.namespacesFolder())
+	home, err := b.FolderReader.Lineage(ctx, b.Projector.NamespacesFolder())
 	if err != nil {
 		return facts.Lineage{}, err
 	}
@@ -63,7 +63,7 @@ func (b *Backend) bringFolder(ctx context.Context, record *records.Record) error
 	if err := b.moveFolder(ctx, record); err != nil {
 		return err
 	}
-	if b.Projector.isDetached(record.Folder.Value) {
+	if b.Projector.Detached(record.Folder.Value) {
 		if err := b.Folders.Attach(ctx, record.Folder); err != nil {
 			return fmt.Errorf("attach folder %s: %w: %w", record.Folder, failure.Unavailable, err)
 		}
@@ -73,7 +73,7 @@ func (b *Backend) bringFolder(ctx context.Context, record *records.Record) error
 	}
 	return b.amend(ctx, record.UID(), func(record *records.Record) {
 		record.Bring = false
-		record.See(record.Folder, records.Sight{Name: record.Metadata.Name, Parent: b.Projector.namespacesFolder()})
+		record.See(record.Folder, records.Sight{Name: record.Metadata.Name, Parent: b.Projector.NamespacesFolder()})
 	})
 }
 
@@ -83,7 +83,7 @@ var errThere = fmt.Errorf("the folder has been moved: %w", failure.Conflict)
 // moveFolder looks at everything anew that was looked at when the folder was asked
 // for: that may be long ago.
 func (b *Backend) moveFolder(ctx context.Context, record *records.Record) error {
-	name, id, root := record.Metadata.Name, record.Folder, b.Projector.namespacesFolder()
+	name, id, root := record.Metadata.Name, record.Folder, b.Projector.NamespacesFolder()
 	home, err := b.FolderReader.Lineage(ctx, root)
 	if err != nil {
 		return err

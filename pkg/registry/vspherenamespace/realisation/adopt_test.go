@@ -18,7 +18,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/failure"
-	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/projection"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 )
 
@@ -88,7 +88,7 @@ func TestTakeOverAFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.until("it shows that the folder is gone", func() bool {
-		return s.get("billing").Status.Conditions[0].Reason == realisation.ReasonFolderMissing
+		return s.get("billing").Status.Conditions[0].Reason == projection.ReasonFolderMissing
 	})
 	if err := s.backend.Realise(t.Context(), got.UID); !errors.Is(err, failure.Unavailable) {
 		t.Errorf("realise without its folder: %v", err)

@@ -18,6 +18,7 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/registry/projected"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/projection"
 	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/records"
 )
 
@@ -99,7 +100,7 @@ type Backend struct {
 	FolderReader FolderReader
 	PoolVerbs    PoolVerbs
 	PoolReader   PoolReader
-	Projector    *Projector
+	Projector    *projection.Projector
 	Refresher    Refresher
 	Documents    Documents
 	Folders      Folders
@@ -133,7 +134,7 @@ func (b *Backend) Restore(ctx context.Context, instance string) error {
 		}
 		kept[record.UID()] = &records.Stored{Record: record, Revision: document.Revision}
 	}
-	b.Projector.restore(kept, instance)
+	b.Projector.Restore(kept, instance)
 	return nil
 }
 
@@ -205,7 +206,7 @@ func (b *Backend) refused(err error) bool {
 
 // untouched says whether nothing was made in vCenter for a record.
 func (b *Backend) untouched(uid k8stypes.UID) bool {
-	record := b.Projector.record(uid)
+	record := b.Projector.Record(uid)
 	if record == nil || !record.Folder.IsZero() && !record.Bring || record.MakingFolder || len(record.MakingPools) > 0 {
 		return false
 	}
@@ -238,21 +239,21 @@ func (b *Backend) Update(ctx context.Context, before, object *v1alpha1.Namespace
 		}
 	}
 	var previous *records.Record
-	err := b.change(ctx, before, func(s state) (*records.Record, error) {
+	err := b.change(ctx, before, func(s projection.State) (*records.Record, error) {
 		record := &records.Record{}
-		if s.record != nil {
-			previous = s.record.Record
+		if s.Record != nil {
+			previous = s.Record.Record
 			record = previous.Clone()
 		} else {
-			record.Folder = b.Projector.ID(s.folder)
+			record.Folder = b.Projector.ID(s.Folder)
 			record.Kept = []facts.ID{record.Folder}
 		}
-		if sight, there := b.Projector.sight(record.Folder); there && s.folder != "" {
+		if sight, there := b.Projector.Sight(record.Folder); there && s.Folder != "" {
 			record.See(record.Folder, sight)
 		}
 		record.Take(object)
 		if reshare {
-			record.Settle(b.Projector.poolIDs(s.pools))
+			record.Settle(s.PoolIDs())
 			record.Resources = object.Spec.Resources.DeepCopy()
 			return record, b.planPools(record, object, zones)
 		}
@@ -303,12 +304,12 @@ func (b *Backend) Delete(ctx context.Context, object *v1alpha1.Namespace) error 
 	if err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
-	if s.folder != "" && !b.Projector.isDetached(s.folder) {
-		if err := b.Folders.Detach(ctx, b.Projector.ID(s.folder), s.name); err != nil {
+	if s.Folder != "" && !b.Projector.Detached(s.Folder) {
+		if err := b.Folders.Detach(ctx, b.Projector.ID(s.Folder), s.Name); err != nil {
 			return fmt.Errorf("%s: %w: %w", operation, failure.Unavailable, err)
 		}
 	}
-	if s.record == nil {
+	if s.Record == nil {
 		return nil
 	}
 	if err := b.drop(ctx, object.UID); err != nil {
@@ -319,16 +320,16 @@ func (b *Backend) Delete(ctx context.Context, object *v1alpha1.Namespace) error 
 
 // current returns what is known of a namespace, provided that it stands where
 // object does.
-func (b *Backend) current(object *v1alpha1.Namespace) (state, error) {
-	s, found := b.Projector.find(object.Name)
-	if !found || s.object == nil || !projected.Same(s.object, object) {
-		return state{}, fmt.Errorf("it has changed: %w", failure.Conflict)
+func (b *Backend) current(object *v1alpha1.Namespace) (projection.State, error) {
+	s, found := b.Projector.State(object.Name)
+	if !found || s.Object == nil || !projected.Same(s.Object, object) {
+		return projection.State{}, fmt.Errorf("it has changed: %w", failure.Conflict)
 	}
 	return s, nil
 }
 
 // change writes the record of a namespace that stands where object does.
-func (b *Backend) change(ctx context.Context, object *v1alpha1.Namespace, next func(state) (*records.Record, error)) error {
+func (b *Backend) change(ctx context.Context, object *v1alpha1.Namespace, next func(projection.State) (*records.Record, error)) error {
 	b.writes.Lock()
 	defer b.writes.Unlock()
 	if err := b.settle(ctx); err != nil {
@@ -339,8 +340,8 @@ func (b *Backend) change(ctx context.Context, object *v1alpha1.Namespace, next f
 		return err
 	}
 	var revision int64
-	if s.record != nil {
-		revision = s.record.Revision
+	if s.Record != nil {
+		revision = s.Record.Revision
 	}
 	record, err := next(s)
 	if err != nil {
@@ -356,7 +357,7 @@ func (b *Backend) amend(ctx context.Context, uid k8stypes.UID, amend func(*recor
 	if err := b.settle(ctx); err != nil {
 		return err
 	}
-	current := b.Projector.record(uid)
+	current := b.Projector.Record(uid)
 	if current == nil {
 		return fmt.Errorf("the vSphere Namespace of uid %s is gone: %w", uid, failure.NotFound)
 	}
@@ -389,7 +390,7 @@ func (b *Backend) write(ctx context.Context, record *records.Record, revision in
 	// may still arrive, after whoever asks what became of it.
 	next, err := b.Documents.Put(context.WithoutCancel(ctx), string(record.UID()), value, revision)
 	if err == nil {
-		b.Projector.setRecord(record.UID(), &records.Stored{Record: record, Revision: next})
+		b.Projector.SetRecord(record.UID(), &records.Stored{Record: record, Revision: next})
 		return nil
 	}
 	if b.settled(ctx, record, value, revision) {
@@ -404,13 +405,13 @@ func (b *Backend) drop(ctx context.Context, uid k8stypes.UID) error {
 	if err := b.settle(ctx); err != nil {
 		return err
 	}
-	current := b.Projector.record(uid)
+	current := b.Projector.Record(uid)
 	if current == nil {
 		return nil
 	}
 	err := b.Documents.Delete(context.WithoutCancel(ctx), string(uid), current.Revision)
 	if err == nil {
-		b.Projector.setRecord(uid, nil)
+		b.Projector.SetRecord(uid, nil)
 		return nil
 	}
 	if b.dropped(ctx, uid, current.Revision) {

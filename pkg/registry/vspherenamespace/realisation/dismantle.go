@@ -12,15 +12,16 @@ import (
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/projection"
 	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/records"
 )
 
 // leaveZones lets go of the zones that are not wanted any more: the pools that
 // Pacific made go once nothing lies in them, the others are nothing to the namespace
 // any more once none of its machines is in them.
-func (b *Backend) leaveZones(ctx context.Context, s state) error {
-	for _, zone := range s.record.Touched() {
-		if slices.Contains(s.record.Zones, zone) {
+func (b *Backend) leaveZones(ctx context.Context, s projection.State) error {
+	for _, zone := range s.Record.Touched() {
+		if slices.Contains(s.Record.Zones, zone) {
 			continue
 		}
 		gone, err := b.leaveZone(ctx, s, zone)
@@ -30,7 +31,7 @@ func (b *Backend) leaveZones(ctx context.Context, s state) error {
 		if !gone {
 			continue
 		}
-		err = b.amend(ctx, s.record.UID(), func(record *records.Record) {
+		err = b.amend(ctx, s.Record.UID(), func(record *records.Record) {
 			delete(record.Pools, zone)
 			record.Leaving = slices.DeleteFunc(record.Leaving, func(left string) bool { return left == zone })
 			record.Made(zone)
@@ -43,12 +44,12 @@ func (b *Backend) leaveZones(ctx context.Context, s state) error {
 }
 
 // leaveZone says whether nothing of the namespace is left in a zone.
-func (b *Backend) leaveZone(ctx context.Context, s state, zone string) (bool, error) {
+func (b *Backend) leaveZone(ctx context.Context, s projection.State, zone string) (bool, error) {
 	gone, err := b.destroyPools(ctx, s, zone)
-	if id := s.record.Pools[zone]; err != nil || !gone || !s.record.Keeps(id) || id != b.Projector.poolID(id.Value) {
+	if id := s.Record.Pools[zone]; err != nil || !gone || !s.Record.Keeps(id) || id != b.Projector.PoolID(id.Value) {
 		return gone, err
 	}
-	found, err := b.dwellersOf(ctx, s, s.record.Pools[zone].Value)
+	found, err := b.dwellersOf(ctx, s, s.Record.Pools[zone])
 	if errors.Is(err, failure.NotFound) {
 		return true, nil
 	}
@@ -57,7 +58,7 @@ func (b *Backend) leaveZone(ctx context.Context, s state, zone string) (bool, er
 
 // destroyPools destroys the pools that Pacific made in a zone and in which nothing
 // lies, and says whether none of them is left.
-func (b *Backend) destroyPools(ctx context.Context, s state, zone string) (bool, error) {
+func (b *Backend) destroyPools(ctx context.Context, s projection.State, zone string) (bool, error) {
 	ids, err := b.poolsMade(ctx, s, zone)
 	if err != nil {
 		return false, err
@@ -75,14 +76,14 @@ func (b *Backend) destroyPools(ctx context.Context, s state, zone string) (bool,
 
 // poolsMade returns the pools that Pacific made in a zone: the one that is written
 // down, and one that may have been made and not written down.
-func (b *Backend) poolsMade(ctx context.Context, s state, zone string) ([]facts.ID, error) {
+func (b *Backend) poolsMade(ctx context.Context, s projection.State, zone string) ([]facts.ID, error) {
 	var ids []facts.ID
-	if recorded := s.record.Pools[zone]; !recorded.IsZero() {
+	if recorded := s.Record.Pools[zone]; !recorded.IsZero() {
 		ids = append(ids, recorded)
 	}
 	// Without an object another vSphere Namespace has the name, and the pools.
-	if s.object != nil && s.record.IsMaking(zone) {
-		switch named, err := b.poolNamed(ctx, s.name, zone); {
+	if s.Object != nil && s.Record.IsMaking(zone) {
+		switch named, err := b.poolNamed(ctx, s.Name, zone); {
 		case errors.Is(err, failure.NotFound):
 		case err != nil:
 			return nil, err
@@ -90,7 +91,7 @@ func (b *Backend) poolsMade(ctx context.Context, s state, zone string) ([]facts.
 			ids = append(ids, named.ID)
 		}
 	}
-	return slices.DeleteFunc(ids, s.record.Keeps), nil
+	return slices.DeleteFunc(ids, s.Record.Keeps), nil
 }
 
 // Dismantle removes from vCenter what Pacific made for the namespace of a uid and
@@ -107,33 +108,33 @@ func (b *Backend) Dismantle(ctx context.Context, uid k8stypes.UID) error {
 	if err := b.catchUp(ctx); err != nil {
 		return err
 	}
-	s, found := b.Projector.findUID(uid)
-	if !found || s.record == nil {
+	s, found := b.Projector.StateOfUID(uid)
+	if !found || s.Record == nil {
 		return nil
 	}
-	if !b.Projector.isSynced() {
+	if !b.Projector.Synced() {
 		return fmt.Errorf("the inventory has not been read yet: %w", failure.Unavailable)
 	}
 	// Before anything else, so that a kill cannot bring back what was deleted.
-	folder := b.Projector.ID(s.folder)
-	if s.folder == "" {
-		folder = s.record.Folder
+	folder := b.Projector.ID(s.Folder)
+	if s.Folder == "" {
+		folder = s.Record.Folder
 	}
-	if s.folder != "" && !b.Projector.isDetached(s.folder) {
-		if err := b.Folders.Detach(ctx, folder, s.name); err != nil {
+	if s.Folder != "" && !b.Projector.Detached(s.Folder) {
+		if err := b.Folders.Detach(ctx, folder, s.Name); err != nil {
 			return fmt.Errorf("detach folder %s: %w: %w", folder, failure.Unavailable, err)
 		}
 	}
-	for _, zone := range s.record.Touched() {
+	for _, zone := range s.Record.Touched() {
 		if _, err := b.destroyPools(ctx, s, zone); err != nil {
 			return err
 		}
 	}
-	if s.record.Folder.IsZero() && s.record.MakingFolder {
+	if s.Record.Folder.IsZero() && s.Record.MakingFolder {
 		if folder, err = b.writeDown(ctx, s, folder); err != nil {
 			return err
 		}
-		if s, found = b.Projector.findUID(uid); !found || s.record == nil {
+		if s, found = b.Projector.StateOfUID(uid); !found || s.Record == nil {
 			return nil
 		}
 	}
@@ -141,12 +142,12 @@ func (b *Backend) Dismantle(ctx context.Context, uid k8stypes.UID) error {
 		return nil
 	}
 	gone := false
-	if s.record.Keeps(folder) {
-		gone = s.folder == ""
+	if s.Record.Keeps(folder) {
+		gone = s.Folder == ""
 	} else if gone, err = b.destroyFolder(ctx, s, folder); err != nil {
 		return err
 	}
-	if gone && b.Projector.isDetached(folder.Value) {
+	if gone && b.Projector.Detached(folder.Value) {
 		if err := b.Folders.Attach(ctx, folder); err != nil {
 			return fmt.Errorf("forget folder %s: %w: %w", folder, failure.Unavailable, err)
 		}
@@ -157,9 +158,9 @@ func (b *Backend) Dismantle(ctx context.Context, uid k8stypes.UID) error {
 // writeDown notes in the record which folder was made for it, before that is
 // destroyed: whoever comes after a kill has to know of which folder it is recorded
 // that it is detached. folder is the one that the inventory has, if any.
-func (b *Backend) writeDown(ctx context.Context, s state, folder facts.ID) (facts.ID, error) {
-	if folder.IsZero() && s.object != nil {
-		made, err := b.folderMade(ctx, s.name)
+func (b *Backend) writeDown(ctx context.Context, s projection.State, folder facts.ID) (facts.ID, error) {
+	if folder.IsZero() && s.Object != nil {
+		made, err := b.folderMade(ctx, s.Name)
 		if err != nil && !errors.Is(err, failure.NotFound) && !errors.Is(err, failure.AlreadyExists) {
 			return facts.ID{}, err
 		}
@@ -168,9 +169,9 @@ func (b *Backend) writeDown(ctx context.Context, s state, folder facts.ID) (fact
 	if folder.IsZero() {
 		return folder, nil
 	}
-	return folder, b.amend(ctx, s.record.UID(), func(record *records.Record) {
+	return folder, b.amend(ctx, s.Record.UID(), func(record *records.Record) {
 		record.Folder, record.MakingFolder = folder, false
-		record.See(folder, records.Sight{Name: s.name, Parent: b.Projector.namespacesFolder()})
+		record.See(folder, records.Sight{Name: s.Name, Parent: b.Projector.NamespacesFolder()})
 	})
 }
 
@@ -181,14 +182,14 @@ var (
 )
 
 // destroyPool destroys a pool in which nothing lies, and says whether it is gone.
-func (b *Backend) destroyPool(ctx context.Context, s state, zone string, id facts.ID) (bool, error) {
-	if id != b.Projector.poolID(id.Value) {
+func (b *Backend) destroyPool(ctx context.Context, s projection.State, zone string, id facts.ID) (bool, error) {
+	if id != b.Projector.PoolID(id.Value) {
 		return true, nil // it lies in another vCenter
 	}
 	var now facts.Container
 	switch err := b.PoolVerbs.Destroy(ctx, id, b.wanted(s, id, &now)); {
 	case errors.Is(err, errOccupied):
-		b.Logger.Info("A resource pool of a deleted vSphere Namespace stays in vCenter: something lies in it", "namespace", s.name, "zone", zone, "pool", id)
+		b.Logger.Info("A resource pool of a deleted vSphere Namespace stays in vCenter: something lies in it", "namespace", s.Name, "zone", zone, "pool", id)
 		return false, nil
 	case errors.Is(err, errAnother):
 		return true, b.other(s, id, sightOf(now.Entity))
@@ -200,11 +201,11 @@ func (b *Backend) destroyPool(ctx context.Context, s state, zone string, id fact
 
 // destroyFolder destroys a folder in which nothing lies, and says whether it is
 // gone.
-func (b *Backend) destroyFolder(ctx context.Context, s state, id facts.ID) (bool, error) {
+func (b *Backend) destroyFolder(ctx context.Context, s projection.State, id facts.ID) (bool, error) {
 	var now facts.Container
 	switch err := b.FolderVerbs.Destroy(ctx, id, b.wanted(s, id, &now)); {
 	case errors.Is(err, errOccupied):
-		b.Logger.Info("The folder of a deleted vSphere Namespace stays in vCenter, detached: something lies in it", "namespace", s.name, "folder", id)
+		b.Logger.Info("The folder of a deleted vSphere Namespace stays in vCenter, detached: something lies in it", "namespace", s.Name, "folder", id)
 		return false, nil
 	case errors.Is(err, errAnother):
 		return false, b.other(s, id, sightOf(now.Entity))
@@ -216,7 +217,7 @@ func (b *Backend) destroyFolder(ctx context.Context, s state, id facts.ID) (bool
 
 // wanted says that something is to be destroyed that is empty and is what the record means. What vCenter has it for is
 // noted in seen.
-func (b *Backend) wanted(s state, id facts.ID, seen *facts.Container) func(facts.Container) error {
+func (b *Backend) wanted(s projection.State, id facts.ID, seen *facts.Container) func(facts.Container) error {
 	return func(now facts.Container) error {
 		*seen = now
 		switch {
@@ -231,19 +232,19 @@ func (b *Backend) wanted(s state, id facts.ID, seen *facts.Container) func(facts
 
 // same says whether what is to be destroyed is what the record means, by what vCenter
 // itself says at this moment. What was made and not written down was found by name.
-func (b *Backend) same(s state, id facts.ID, now records.Sight) bool {
-	return !slices.Contains(s.record.Things(), id) || b.Projector.expected(s.record, id) == now
+func (b *Backend) same(s projection.State, id facts.ID, now records.Sight) bool {
+	return !slices.Contains(s.Record.Things(), id) || b.Projector.Expected(s.Record, id) == now
 }
 
 // other says that something is not what the record means. Where it was a moment ago,
 // it has been renamed or moved, and the inventory will tell: then it is an error, and
 // it is decided anew. Else it is another thing, and is left alone.
-func (b *Backend) other(s state, id facts.ID, now records.Sight) error {
-	if _, there := b.Projector.sight(id); there && b.Projector.isKnown(id) {
-		return fmt.Errorf("%s of vSphere Namespace %q has been renamed or moved just now: %w", id.Value, s.name, failure.Unavailable)
+func (b *Backend) other(s projection.State, id facts.ID, now records.Sight) error {
+	if _, there := b.Projector.Sight(id); there && b.Projector.Recognised(id) {
+		return fmt.Errorf("%s of vSphere Namespace %q has been renamed or moved just now: %w", id.Value, s.Name, failure.Unavailable)
 	}
-	b.Logger.Info("Something stays in vCenter: it has the id of what Pacific made, but is called otherwise or lies elsewhere", "namespace", s.name,
-		"id", id, "called", now.Name, "parent", now.Parent, "was", s.record.Seen[id])
+	b.Logger.Info("Something stays in vCenter: it has the id of what Pacific made, but is called otherwise or lies elsewhere", "namespace", s.Name,
+		"id", id, "called", now.Name, "parent", now.Parent, "was", s.Record.Seen[id])
 	return nil
 }
 

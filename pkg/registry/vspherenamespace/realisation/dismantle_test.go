@@ -200,7 +200,7 @@ type forgetful struct {
 }
 
 func (f *forgetful) Refresh(ctx context.Context, id facts.ID) error {
-	if id.Type == realisation.TypeFolder && !f.failed {
+	if id.Type == facts.TypeFolder && !f.failed {
 		f.failed = true
 		return failure.Unavailable
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/namespace"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/projection"
 	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/records"
 )
 
@@ -20,11 +21,11 @@ func sightOf(now facts.Entity) records.Sight {
 // poolNamed returns the pool of a name directly below the root pool of a zone. The
 // error's kind is failure.NotFound when there is none.
 func (b *Backend) poolNamed(ctx context.Context, name, zone string) (facts.Container, error) {
-	root, found := b.Projector.roots()[zone]
+	root, found := b.Projector.Roots()[zone]
 	if !found {
 		return facts.Container{}, fmt.Errorf("look for resource pool %q in zone %q: there is no such cluster any more: %w", name, zone, failure.NotFound)
 	}
-	return b.PoolReader.Named(ctx, b.Projector.poolID(root.pool), name)
+	return b.PoolReader.Named(ctx, root.Pool, name)
 }
 
 // dwellers are the virtual machines in a resource pool, and in those in it.
@@ -36,14 +37,14 @@ type dwellers struct {
 }
 
 // dwellersOf asks vCenter itself what is in a pool.
-func (b *Backend) dwellersOf(ctx context.Context, s state, pool string) (dwellers, error) {
-	machines, err := b.PoolReader.Machines(ctx, b.Projector.poolID(pool))
+func (b *Backend) dwellersOf(ctx context.Context, s projection.State, pool facts.ID) (dwellers, error) {
+	machines, err := b.PoolReader.Machines(ctx, pool)
 	if err != nil {
 		return dwellers{}, err
 	}
 	var found dwellers
 	for _, machine := range machines {
-		if !machine.Parent.IsZero() && b.Projector.liesIn(machine.Parent.Value, s.folder) {
+		if !machine.Parent.IsZero() && b.Projector.LiesIn(machine.Parent.Value, s.Folder) {
 			found.own++
 		} else {
 			found.stranger = machine.Name

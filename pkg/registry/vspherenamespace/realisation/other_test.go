@@ -14,7 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
-	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/projection"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 )
 
@@ -70,7 +70,7 @@ func TestWhatHasTheIDOfAnother(t *testing.T) {
 			// Somebody deletes what the record says, with the folder out of the way of its name.
 			w.rename("/DC0/vm/Namespaces/mine", "theirs")
 			s.until("the record shows by itself", func() bool { return s.list()["mine"] != nil && s.get("mine").UID == "uid-of-mine" })
-			if c := readiness(s.get("mine")); c.Reason != realisation.ReasonFolderMissing {
+			if c := readiness(s.get("mine")); c.Reason != projection.ReasonFolderMissing {
 				t.Errorf("condition: %+v", c)
 			}
 			if err := s.backend.Realise(t.Context(), "uid-of-mine"); err == nil {
@@ -171,7 +171,7 @@ func TestWhatHasTheIDOfAnotherAfterALoss(t *testing.T) {
 	if got := s.get("theirs"); got.UID == "uid-of-mine" || len(got.Spec.Access) > 0 {
 		t.Errorf("what was renamed unseen is served as the namespace: %+v", got)
 	}
-	if c := readiness(s.get("mine")); c.Reason != realisation.ReasonFolderMissing {
+	if c := readiness(s.get("mine")); c.Reason != projection.ReasonFolderMissing {
 		t.Errorf("condition: %+v", c)
 	}
 	if err := s.remove("mine"); err != nil || len(w.things("theirs")) != 1 {
@@ -199,7 +199,7 @@ func TestDeletedAfterItsFolderWasMovedAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.until("the folder is gone from where it was", func() bool {
-		return readiness(s.get("mine")).Reason == realisation.ReasonFolderMissing
+		return readiness(s.get("mine")).Reason == projection.ReasonFolderMissing
 	})
 	if err := s.remove("mine"); err != nil {
 		t.Error(err)

@@ -14,6 +14,7 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/projection"
 	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/records"
 )
 
@@ -37,7 +38,7 @@ func (b *Backend) plan(ctx context.Context, record *records.Record, object *v1al
 }
 
 func (b *Backend) planFolder(ctx context.Context, record *records.Record, object *v1alpha1.Namespace) error {
-	folder, detached := b.Projector.folderNamed(object.Name)
+	folder, detached := b.Projector.FolderNamed(object.Name)
 	asked := object.Spec.Folder
 	switch {
 	case folder != "" && !detached:
@@ -51,7 +52,7 @@ func (b *Backend) planFolder(ctx context.Context, record *records.Record, object
 	case asked == "":
 		return nil
 	}
-	from := b.Projector.namespacesFolder()
+	from := b.Projector.NamespacesFolder()
 	if folder == "" {
 		found, err := b.findAdoptable(ctx, object.Name, asked)
 		if err != nil {
@@ -68,9 +69,9 @@ func (b *Backend) planFolder(ctx context.Context, record *records.Record, object
 // zones checks the names of zones. None are all that can have a resource pool.
 // before are those that are not new: they are taken as they are.
 func (b *Backend) zones(asked, before []string) ([]string, error) {
-	known := b.Projector.roots()
+	known := b.Projector.Roots()
 	usable := maps.Clone(known)
-	maps.DeleteFunc(usable, func(_ string, r root) bool { return r.drsOff })
+	maps.DeleteFunc(usable, func(_ string, r projection.Root) bool { return r.DRSOff })
 	names := slices.Sorted(maps.Keys(usable))
 	if len(asked) == 0 && len(names) > 0 {
 		return names, nil
@@ -83,7 +84,7 @@ func (b *Backend) zones(asked, before []string) ([]string, error) {
 		case slices.Contains(before, zone):
 		case !found:
 			return nil, fmt.Errorf("spec.zones: there is no zone %q; there are: %s: %w", zone, strings.Join(names, ", "), failure.Invalid)
-		case r.drsOff:
+		case r.DRSOff:
 			return nil, fmt.Errorf("spec.zones: %s: %w", drsOff(zone), failure.Invalid)
 		}
 	}
@@ -105,7 +106,7 @@ func (b *Backend) planPools(record *records.Record, object *v1alpha1.Namespace, 
 	if err != nil {
 		return err
 	}
-	named := b.Projector.poolsNamed(object.Name)
+	named := b.Projector.PoolsNamed(object.Name)
 	for _, zone := range zones {
 		id := taken[zone]
 		switch {
@@ -122,7 +123,7 @@ func (b *Backend) planPools(record *records.Record, object *v1alpha1.Namespace, 
 		record.KeepPool(zone, id)
 	}
 	for _, id := range record.Pools {
-		if sight, there := b.Projector.sight(id); there {
+		if sight, there := b.Projector.Sight(id); there {
 			record.See(id, sight)
 		}
 	}
@@ -143,11 +144,11 @@ func occupied(name, zone, id string) error {
 func (b *Backend) takenPools(record *records.Record, name string, zones, asked []string) (map[string]facts.ID, error) {
 	taken := map[string]facts.ID{}
 	for _, value := range asked {
-		id := b.Projector.poolID(value)
+		id := b.Projector.PoolID(value)
 		if slices.Contains(slices.Collect(maps.Values(record.Pools)), id) {
 			continue
 		}
-		found, refusal := b.Projector.takeablePool(value, name)
+		found, refusal := b.Projector.TakeablePool(value, name)
 		if refusal == "" {
 			switch other := record.Pools[found]; {
 			case !slices.Contains(zones, found) && record.Keeps(id):

@@ -14,6 +14,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/projection"
 	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/records"
 )
 
@@ -64,11 +65,11 @@ func (b *Backend) Realise(ctx context.Context, uid k8stypes.UID) error {
 	if err := b.catchUp(ctx); err != nil {
 		return err
 	}
-	s, found := b.Projector.findUID(uid)
-	if !found || s.record == nil || s.record.Deleting() {
+	s, found := b.Projector.StateOfUID(uid)
+	if !found || s.Record == nil || s.Record.Deleting() {
 		return nil
 	}
-	if !b.Projector.isSynced() {
+	if !b.Projector.Synced() {
 		return fmt.Errorf("the inventory has not been read yet: %w", failure.Unavailable)
 	}
 	if err := b.lookAgain(ctx, s); err != nil {
@@ -85,19 +86,19 @@ func (b *Backend) Realise(ctx context.Context, uid k8stypes.UID) error {
 }
 
 // lookAgain writes down how folder and pools are called and where they lie by now.
-func (b *Backend) lookAgain(ctx context.Context, s state) error {
-	return b.amend(ctx, s.record.UID(), func(record *records.Record) {
+func (b *Backend) lookAgain(ctx context.Context, s projection.State) error {
+	return b.amend(ctx, s.Record.UID(), func(record *records.Record) {
 		for _, id := range record.Things() {
-			if now, there := b.Projector.sight(id); there && b.Projector.isKnown(id) && !record.Bring {
+			if now, there := b.Projector.Sight(id); there && b.Projector.Recognised(id) && !record.Bring {
 				record.See(id, now)
 			}
 		}
 	})
 }
 
-func (b *Backend) realiseFolder(ctx context.Context, s state) error {
-	record, uid := s.record, s.record.UID()
-	if record.Folder.IsZero() && s.folder == "" || record.Bring {
+func (b *Backend) realiseFolder(ctx context.Context, s projection.State) error {
+	record, uid := s.Record, s.Record.UID()
+	if record.Folder.IsZero() && s.Folder == "" || record.Bring {
 		// Before there is a folder of that name: none is served in a Kubernetes
 		// Namespace that is somebody else's, not even for a moment. One that was made
 		// and not written down has been granted the name, and the Namespace is its own.
@@ -113,7 +114,7 @@ func (b *Backend) realiseFolder(ctx context.Context, s state) error {
 			return err
 		}
 	}
-	if folder, detached := b.Projector.folderNamed(record.Metadata.Name); detached && folder != "" && record.MakingFolder {
+	if folder, detached := b.Projector.FolderNamed(record.Metadata.Name); detached && folder != "" && record.MakingFolder {
 		// Made for it, and detached before that could be written down.
 		return fmt.Errorf("its Kubernetes Namespace was deleted, and so will it be: %w", failure.Unavailable)
 	}
@@ -123,7 +124,7 @@ func (b *Backend) realiseFolder(ctx context.Context, s state) error {
 	}
 	err = b.amend(ctx, uid, func(record *records.Record) {
 		record.Folder, record.MakingFolder = folder, false
-		record.See(record.Folder, records.Sight{Name: record.Metadata.Name, Parent: b.Projector.namespacesFolder()})
+		record.See(record.Folder, records.Sight{Name: record.Metadata.Name, Parent: b.Projector.NamespacesFolder()})
 	})
 	if err != nil {
 		return err
@@ -138,19 +139,19 @@ func (b *Backend) hasFolder(ctx context.Context, record *records.Stored) (bool, 
 	if id != b.Projector.ID(id.Value) {
 		return false, fmt.Errorf("its folder %s lies in another vCenter, %s: nothing is made for it in this one: %w", id.Value, id.VCenter, failure.Unavailable)
 	}
-	if !b.Projector.knowsFolder(id.Value) {
+	if !b.Projector.KnowsFolder(id.Value) {
 		err := b.Refresher.Refresh(ctx, id)
 		if err != nil && !errors.Is(err, failure.NotFound) {
 			return false, err
 		}
 	}
 	switch {
-	case !b.Projector.knowsFolder(id.Value) && record.Keeps(id):
+	case !b.Projector.KnowsFolder(id.Value) && record.Keeps(id):
 		return false, fmt.Errorf("its folder %s, which Pacific did not make, does not lie in the namespaces folder of vCenter any more: "+
 			"move it back, or delete the vSphere Namespace: %w", id.Value, failure.Unavailable)
-	case !b.Projector.knowsFolder(id.Value):
+	case !b.Projector.KnowsFolder(id.Value):
 		return false, nil
-	case !b.Projector.isKnown(id):
+	case !b.Projector.Recognised(id):
 		return false, fmt.Errorf("the folder %s of vCenter is not called as its folder was when it was seen last, and is taken for another one: %w",
 			id.Value, failure.Unavailable)
 	}
@@ -166,7 +167,7 @@ func (b *Backend) createFolder(ctx context.Context, uid k8stypes.UID, name strin
 	if err != nil {
 		return facts.ID{}, err
 	}
-	made, err := b.FolderVerbs.Create(ctx, b.Projector.namespacesFolder(), name)
+	made, err := b.FolderVerbs.Create(ctx, b.Projector.NamespacesFolder(), name)
 	if again && errors.Is(err, failure.AlreadyExists) {
 		found, failed := b.folderMade(ctx, name)
 		if errors.Is(failed, failure.NotFound) {
@@ -186,7 +187,7 @@ func (b *Backend) createFolder(ctx context.Context, uid k8stypes.UID, name strin
 // kind failure.AlreadyExists says that something lies in it, so that it may well
 // be somebody else's; failure.NotFound that there is none.
 func (b *Backend) folderMade(ctx context.Context, name string) (facts.ID, error) {
-	folder, err := b.FolderReader.Named(ctx, b.Projector.namespacesFolder(), name)
+	folder, err := b.FolderReader.Named(ctx, b.Projector.NamespacesFolder(), name)
 	if err != nil {
 		return facts.ID{}, err
 	}
@@ -198,11 +199,11 @@ func (b *Backend) folderMade(ctx context.Context, name string) (facts.ID, error)
 }
 
 func (b *Backend) realisePools(ctx context.Context, uid k8stypes.UID) error {
-	s, found := b.Projector.findUID(uid)
-	if !found || s.record == nil {
+	s, found := b.Projector.StateOfUID(uid)
+	if !found || s.Record == nil {
 		return nil
 	}
-	record := s.record.Clone()
+	record := s.Record.Clone()
 	if err := b.possible(s, record); err != nil {
 		return err
 	}
@@ -230,15 +231,15 @@ func (b *Backend) realisePools(ctx context.Context, uid k8stypes.UID) error {
 
 // possible says why a pool that is to be made cannot be, before any is: nothing is
 // left half made.
-func (b *Backend) possible(s state, record *records.Record) error {
-	roots := b.Projector.roots()
+func (b *Backend) possible(s projection.State, record *records.Record) error {
+	roots := b.Projector.Roots()
 	for _, zone := range record.Zones {
 		root, found := roots[zone]
-		switch _, there := s.pools[zone]; {
+		switch _, there := s.Pools[zone]; {
 		case there:
 		case !found:
 			return fmt.Errorf("vCenter has no cluster any more that is the zone %q and that the account may see: give the zone up: %w", zone, failure.Unavailable)
-		case root.drsOff:
+		case root.DRSOff:
 			return fmt.Errorf("%s: %w", drsOff(zone), failure.Unavailable)
 		}
 	}
@@ -247,51 +248,51 @@ func (b *Backend) possible(s state, record *records.Record) error {
 
 // undisturbed refuses limits for pools that were there before, that nobody has
 // taken over by name, and in which somebody else's machines run.
-func (b *Backend) undisturbed(ctx context.Context, s state, record *records.Record) error {
+func (b *Backend) undisturbed(ctx context.Context, s projection.State, record *records.Record) error {
 	if record.Resources == nil {
 		return nil
 	}
 	for i, zone := range record.Zones {
-		have, there := s.pools[zone]
-		if !there || !record.Keeps(b.Projector.poolID(have.id)) || slices.Contains(record.Spec.ResourcePools, have.id) || have.has == record.Portion(i) {
+		have, there := s.Pools[zone]
+		if !there || !record.Keeps(have.ID) || slices.Contains(record.Spec.ResourcePools, have.ID.Value) || have.Has == record.Portion(i) {
 			continue
 		}
-		found, err := b.dwellersOf(ctx, s, have.id)
+		found, err := b.dwellersOf(ctx, s, have.ID)
 		if err != nil {
 			return err
 		}
 		if found.stranger != "" {
 			return fmt.Errorf("the virtual machine %s runs in the resource pool %s of zone %q and does not lie in the folder of the namespace: "+
-				"to limit it too, take the pool over by adding %q to spec.resourcePools: %w", found.stranger, have.id, zone, have.id, failure.AlreadyExists)
+				"to limit it too, take the pool over by adding %q to spec.resourcePools: %w", found.stranger, have.ID.Value, zone, have.ID.Value, failure.AlreadyExists)
 		}
 	}
 	return nil
 }
 
 // realisePool makes the pool of one zone, and when limit is set gives it its part.
-func (b *Backend) realisePool(ctx context.Context, s state, zone string, share records.Portion, limit bool) error {
-	have, there := s.pools[zone]
+func (b *Backend) realisePool(ctx context.Context, s projection.State, zone string, share records.Portion, limit bool) error {
+	have, there := s.Pools[zone]
 	if !there {
 		id, fresh, err := b.createPool(ctx, s, zone, share)
 		if err != nil {
 			return err
 		}
-		have = pool{id: id.Value}
+		have = projection.Pool{ID: id}
 		if fresh {
-			have.has = share
+			have.Has = share
 		}
 	}
-	id := b.Projector.poolID(have.id)
-	if s.record.Pools[zone] != id {
-		err := b.amend(ctx, s.record.UID(), func(record *records.Record) {
+	id := have.ID
+	if s.Record.Pools[zone] != id {
+		err := b.amend(ctx, s.Record.UID(), func(record *records.Record) {
 			record.SetPool(zone, id)
-			record.See(id, records.Sight{Name: s.name, Parent: b.Projector.poolID(b.Projector.roots()[zone].pool)})
+			record.See(id, records.Sight{Name: s.Name, Parent: b.Projector.Roots()[zone].Pool})
 		})
 		if err != nil {
 			return err
 		}
 	}
-	limited := limit && have.has != share
+	limited := limit && have.Has != share
 	if limited {
 		if err := b.PoolVerbs.Limit(ctx, id, share.CPU, share.Memory); err != nil {
 			return fmt.Errorf("zone %q: %w", zone, err)
@@ -306,12 +307,12 @@ func (b *Backend) realisePool(ctx context.Context, s state, zone string, share r
 // createPool makes the pool of a zone. fresh says that it has the limits already.
 // One of its name that is there already is the namespace's own only if an attempt
 // before may have made it, and nothing lies in it.
-func (b *Backend) createPool(ctx context.Context, s state, zone string, share records.Portion) (id facts.ID, fresh bool, err error) {
-	root, found := b.Projector.roots()[zone]
+func (b *Backend) createPool(ctx context.Context, s projection.State, zone string, share records.Portion) (id facts.ID, fresh bool, err error) {
+	root, found := b.Projector.Roots()[zone]
 	if !found {
 		return facts.ID{}, false, fmt.Errorf("vCenter has no cluster any more that is the zone %q: %w", zone, failure.Unavailable)
 	}
-	uid, again := s.record.UID(), false
+	uid, again := s.Record.UID(), false
 	err = b.amend(ctx, uid, func(record *records.Record) {
 		if again = record.IsMaking(zone); !again {
 			record.MakingPools = append(record.MakingPools, zone)
@@ -320,7 +321,7 @@ func (b *Backend) createPool(ctx context.Context, s state, zone string, share re
 	if err != nil {
 		return facts.ID{}, false, err
 	}
-	id, err = b.PoolVerbs.Create(ctx, b.Projector.poolID(root.pool), s.name, share.CPU, share.Memory)
+	id, err = b.PoolVerbs.Create(ctx, root.Pool, s.Name, share.CPU, share.Memory)
 	if err == nil {
 		return id, true, nil
 	}
@@ -329,7 +330,7 @@ func (b *Backend) createPool(ctx context.Context, s state, zone string, share re
 		return facts.ID{}, false, err
 	}
 	if errors.Is(err, failure.AlreadyExists) {
-		found, failed := b.poolNamed(ctx, s.name, zone)
+		found, failed := b.poolNamed(ctx, s.Name, zone)
 		switch {
 		case errors.Is(failed, failure.NotFound): // something else has the name
 		case failed != nil:
@@ -337,7 +338,7 @@ func (b *Backend) createPool(ctx context.Context, s state, zone string, share re
 		case again && found.Empty():
 			return found.ID, false, nil
 		default:
-			err = occupied(s.name, zone, found.ID.Value)
+			err = occupied(s.Name, zone, found.ID.Value)
 		}
 	}
 	if again {

@@ -32,7 +32,7 @@ func (b *Backend) settled(ctx context.Context, record *records.Record, value []b
 	}) {
 		return false
 	}
-	current := b.Projector.record(record.UID())
+	current := b.Projector.Record(record.UID())
 	if current == nil {
 		return false
 	}
@@ -45,7 +45,7 @@ func (b *Backend) settled(ctx context.Context, record *records.Record, value []b
 func (b *Backend) dropped(ctx context.Context, uid k8stypes.UID, revision int64) bool {
 	return b.resolve(ctx, string(uid), func(ctx context.Context) error {
 		return b.Documents.Delete(ctx, string(uid), revision)
-	}) && b.Projector.record(uid) == nil
+	}) && b.Projector.Record(uid) == nil
 }
 
 // resolve finds out what became of a write that failed, and shows what is stored.
@@ -94,17 +94,17 @@ func (b *Backend) settle(ctx context.Context) error {
 		return fmt.Errorf("find out what became of the last write: %w: %w", failure.Unavailable, err)
 	}
 	for uid := range b.unsure {
-		current := b.Projector.record(k8stypes.UID(uid))
+		current := b.Projector.Record(k8stypes.UID(uid))
 		document, found := documents[uid]
 		switch {
 		case !found && current != nil:
-			b.Projector.setRecord(current.UID(), nil)
+			b.Projector.SetRecord(current.UID(), nil)
 		case found && (current == nil || current.Revision != document.Revision):
 			record, err := records.Decode(document.Value)
 			if err != nil {
 				return err
 			}
-			b.Projector.setRecord(record.UID(), &records.Stored{Record: record, Revision: document.Revision})
+			b.Projector.SetRecord(record.UID(), &records.Stored{Record: record, Revision: document.Revision})
 		}
 		delete(b.unsure, uid)
 	}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/failure"
-	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/projection"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 )
 
@@ -162,7 +162,7 @@ func TestMadeAgain(t *testing.T) {
 		now := s.get("team-c")
 		return now.Status.Phase == v1alpha1.NamespacePending && now.Status.Folder == "" && len(now.Status.Zones) == 1
 	})
-	if reason := s.get("team-c").Status.Conditions[0].Reason; reason != realisation.ReasonFolderMissing {
+	if reason := s.get("team-c").Status.Conditions[0].Reason; reason != projection.ReasonFolderMissing {
 		t.Errorf("reason %s", reason)
 	}
 	if err := s.backend.Realise(t.Context(), before.UID); err != nil {

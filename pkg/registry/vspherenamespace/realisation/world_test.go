@@ -30,6 +30,7 @@ import (
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/registry/projected"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/projection"
 	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/folder"
@@ -86,7 +87,7 @@ type folders struct {
 	// reserved and not released.
 	taken, reserved map[string]bool
 	picture         *picture.Picture
-	projector       *realisation.Projector
+	projector       *projection.Projector
 }
 
 func (f *folders) Detach(_ context.Context, folder facts.ID, _ string) error {
@@ -241,7 +242,7 @@ func newWorld(t *testing.T, build vcentertest.Inventory) *world {
 // server is everything between vCenter and the registry.
 type server struct {
 	*world
-	projector *realisation.Projector
+	projector *projection.Projector
 	picture   *picture.Picture
 	backend   *realisation.Backend
 	writer    *vcenter.Writer
@@ -253,7 +254,7 @@ type server struct {
 func (w *world) start(steps int) *server {
 	w.t.Helper()
 	shown := &projected.Objects[v1alpha1.Namespace]{}
-	s := &server{world: w, projector: realisation.NewProjector(realisation.Config{
+	s := &server{world: w, projector: projection.NewProjector(projection.Config{
 		Logger: klog.Background(), Zones: w.zones, Shown: shown,
 	})}
 	s.picture = &picture.Picture{Followers: []facts.Follower{s.projector}}

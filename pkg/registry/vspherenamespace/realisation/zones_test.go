@@ -14,7 +14,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/failure"
-	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/projection"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 )
 
@@ -86,7 +86,7 @@ func TestZonesThatHoldMachinesAreGivenUp(t *testing.T) {
 			if len(got.Status.Zones) != 2 || got.Status.Zones[0].Leaving || !got.Status.Zones[1].Leaving {
 				t.Errorf("zones: %+v", got.Status.Zones)
 			}
-			if c := readiness(got); c.Status != metav1.ConditionFalse || c.Reason != realisation.ReasonZoneInUse || !strings.Contains(c.Message, `zone "cluster-b"`) {
+			if c := readiness(got); c.Status != metav1.ConditionFalse || c.Reason != projection.ReasonZoneInUse || !strings.Contains(c.Message, `zone "cluster-b"`) {
 				t.Errorf("condition: %+v", c)
 			}
 			if diff := cmp.Diff([2]int64{4000, 8192}, w.limits(w.pool("/DC0/host/cluster-a/Resources/"+name))); diff != "" {
@@ -177,7 +177,7 @@ func TestFoldersWithoutPools(t *testing.T) {
 		return errors.Join(twoClusters(ctx, b), b.Folder(ctx, "Namespaces/bare"))
 	})
 	s := w.start(-1)
-	if c := readiness(s.get("bare")); c.Status != metav1.ConditionFalse || c.Reason != realisation.ReasonNoResourcePool {
+	if c := readiness(s.get("bare")); c.Status != metav1.ConditionFalse || c.Reason != projection.ReasonNoResourcePool {
 		t.Errorf("without pools: %+v", c)
 	}
 	if err := s.update("bare", func(o *v1alpha1.Namespace) { o.Spec.Resources.CPULimitMHz = ptr[int64](500) }); err != nil {

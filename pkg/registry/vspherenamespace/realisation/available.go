@@ -4,14 +4,12 @@ package realisation
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
-	"github.com/openpacific/pacific/pkg/namespace"
 )
 
 // namesInError is how many names an error lists.
@@ -24,21 +22,36 @@ type Libraries interface {
 	Synced() bool
 }
 
-// changeNetwork takes in a network, a port group or an opaque network.
-func (p *Projector) changeNetwork(told facts.Network) {
-	if told.Uplinks {
-		delete(p.networks, told.ID.Value)
-		return
-	}
-	p.networks[told.ID.Value] = namespace.Decode(told.Name)
+// StoragePolicies knows the storage policies of vCenter, by name, and whether they
+// were read at all; storagepolicy.Catalogue does.
+type StoragePolicies interface {
+	Policies() ([]facts.StoragePolicy, bool)
 }
 
-// Networks returns the names of the networks and port groups that machines may
-// use, sorted. Several of one name, in different datacenters, are one.
-func (p *Projector) Networks() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Compact(slices.Sorted(maps.Values(p.networks)))
+// givable checks the policies that object names and before did not: vCenter must
+// have them. One that was named before and is gone is shown in a condition.
+func (b *Backend) givable(before, object *v1alpha1.Namespace) error {
+	old, asked := policyNames(before), policyNames(object)
+	if b.StoragePolicies == nil || !slices.ContainsFunc(asked, func(name string) bool { return !slices.Contains(old, name) }) {
+		return nil
+	}
+	policies, read := b.StoragePolicies.Policies()
+	if !read {
+		return fmt.Errorf("spec.storagePolicies: vCenter's storage policies have not been read yet, so that it cannot be checked: try again: %w", failure.Unavailable)
+	}
+	known := make([]string, len(policies))
+	for i, policy := range policies {
+		known[i] = policy.Name
+	}
+	return named("spec.storagePolicies", "storage policy", old, asked, known)
+}
+
+func policyNames(object *v1alpha1.Namespace) []string {
+	names := make([]string, len(object.Spec.StoragePolicies))
+	for i, policy := range object.Spec.StoragePolicies {
+		names[i] = policy.Name
+	}
+	return names
 }
 
 // available checks that vCenter has the content libraries, networks and storage

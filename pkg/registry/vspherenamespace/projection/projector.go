@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package realisation
+package projection
 
 import (
 	"cmp"
@@ -229,7 +229,7 @@ func (p *Projector) changePool(told *facts.Pool) {
 	id := told.ID.Value
 	next := &pool{
 		id: id, name: told.Name, parent: told.Parent.Value, cluster: told.Owner.Value,
-		root: told.Parent.Type == TypeCluster,
+		root: told.Parent.Type == facts.TypeCluster,
 		has:  records.Portion{CPU: told.CPU, Memory: told.Memory},
 		now:  usage{mhz: told.UsedCPU, bytes: told.UsedMemory},
 	}
@@ -295,17 +295,17 @@ func (p *Projector) mark(folder string) {
 func (p *Projector) remove(gone facts.ID) {
 	id := gone.Value
 	switch gone.Type {
-	case TypeFolder:
+	case facts.TypeFolder:
 		delete(p.parents, id)
-	case TypeCluster:
+	case facts.TypeCluster:
 		delete(p.clusters, id)
 		p.stale = true
-	case TypeNetwork, typePortgroup, typeOpaqueNetwork:
+	case facts.TypeNetwork, typePortgroup, typeOpaqueNetwork:
 		delete(p.networks, id)
-	case TypeResourcePool:
+	case facts.TypePool:
 		delete(p.pools, id)
 		p.stale = true
-	case TypeVirtualMachine:
+	case facts.TypeMachine:
 		if m := p.machines[id]; m != nil {
 			delete(p.machines, id)
 			p.leave(m.folder, m)
@@ -323,7 +323,7 @@ func (p *Projector) arrange() {
 	byFolder, byName := map[string]*records.Stored{}, map[string][]*records.Stored{}
 	for _, uid := range slices.Sorted(maps.Keys(p.records)) {
 		record := p.records[uid]
-		if folder := p.recognised(record, record.Folder); folder != "" {
+		if folder := p.recognise(record, record.Folder); folder != "" {
 			byFolder[folder] = record
 		} else if record.Folder.IsZero() && record.MakingFolder {
 			byName[record.Metadata.Name] = append(byName[record.Metadata.Name], record)
@@ -366,7 +366,7 @@ func (p *Projector) arrange() {
 	recorded := map[string]bool{}
 	for _, record := range p.records {
 		for _, id := range record.Pools {
-			if value := p.recognised(record, id); value != "" {
+			if value := p.recognise(record, id); value != "" {
 				recorded[value] = true
 			}
 		}
@@ -387,46 +387,6 @@ func (p *Projector) arrange() {
 		p.dirty[name] = struct{}{}
 	}
 	p.stale = false
-}
-
-// place is a name in a cluster.
-type place struct{ cluster, name string }
-
-// rooted returns the pools that lie directly in the root pool of their cluster.
-func (p *Projector) rooted() map[place]*pool {
-	rooted := map[place]*pool{}
-	for _, pool := range p.pools {
-		if parent := p.pools[pool.parent]; parent != nil && parent.root {
-			rooted[place{pool.cluster, namespace.Decode(pool.name)}] = pool
-		}
-	}
-	return rooted
-}
-
-// zonesOf finds the pools of a namespace: those that are written down, and where
-// nobody has declared zones those of its name.
-func (p *Projector) zonesOf(e *entry, path string, rooted map[place]*pool) []zone {
-	var zones []zone
-	for id, cluster := range p.clusters {
-		name := namespace.Label(cluster.name, "zone", id)
-		var found *pool
-		if e.record != nil {
-			if recorded := p.pools[p.recognised(e.record, e.record.Pools[name])]; recorded != nil && recorded.cluster == id {
-				found = recorded
-			}
-		}
-		if found == nil && (e.record == nil || e.record.Live()) {
-			found = rooted[place{id, path}]
-		}
-		if found != nil {
-			zones = append(zones, zone{name: name, pool: found})
-		}
-	}
-	slices.SortFunc(zones, func(a, b zone) int {
-		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.pool.id, b.pool.id))
-	})
-	// Clusters of one name in two datacenters are one zone to us: the first is it.
-	return slices.CompactFunc(zones, func(a, b zone) bool { return a.name == b.name })
 }
 
 // publish shows what there is.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package realisation
+package projection
 
 import (
 	"cmp"
@@ -12,40 +12,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
-	"github.com/openpacific/pacific/pkg/failure"
 )
-
-// StoragePolicies knows the storage policies of vCenter, by name, and whether they
-// were read at all; storagepolicy.Catalogue does.
-type StoragePolicies interface {
-	Policies() ([]facts.StoragePolicy, bool)
-}
-
-// givable checks the policies that object names and before did not: vCenter must
-// have them. One that was named before and is gone is shown in a condition.
-func (b *Backend) givable(before, object *v1alpha1.Namespace) error {
-	old, asked := policyNames(before), policyNames(object)
-	if b.StoragePolicies == nil || !slices.ContainsFunc(asked, func(name string) bool { return !slices.Contains(old, name) }) {
-		return nil
-	}
-	policies, read := b.StoragePolicies.Policies()
-	if !read {
-		return fmt.Errorf("spec.storagePolicies: vCenter's storage policies have not been read yet, so that it cannot be checked: try again: %w", failure.Unavailable)
-	}
-	known := make([]string, len(policies))
-	for i, policy := range policies {
-		known[i] = policy.Name
-	}
-	return named("spec.storagePolicies", "storage policy", old, asked, known)
-}
-
-func policyNames(object *v1alpha1.Namespace) []string {
-	names := make([]string, len(object.Spec.StoragePolicies))
-	for i, policy := range object.Spec.StoragePolicies {
-		names[i] = policy.Name
-	}
-	return names
-}
 
 // space is what the files of a machine take, by the id of a storage policy: its
 // home's, and those of the disks that have another one.
