@@ -24,6 +24,7 @@ import (
 	vnscontroller "github.com/openpacific/pacific/pkg/controller/vspherenamespace"
 	"github.com/openpacific/pacific/pkg/ledger"
 	vnsrealisation "github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
 const (
@@ -146,6 +147,8 @@ func controllers(v *site, k *kinds, backend *vnsrealisation.Backend, c *cluster,
 		Machines:   k.machines.Inside().ListerWatcher(),
 		Namespaces: k.namespaces.Inside().ListerWatcher(),
 		Recorder:   c.recorder,
+		History:    history{v.machines, &machine.History{Session: v.session, Clock: realClock}},
+		Clock:      realClock,
 		Logger:     logger.WithName("events"),
 	}
 	return append(k.reigning,

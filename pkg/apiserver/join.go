@@ -10,6 +10,7 @@ import (
 	govmomi "github.com/vmware/govmomi/vim25/types"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	vmcontroller "github.com/openpacific/pacific/pkg/controller/virtualmachine"
@@ -18,6 +19,7 @@ import (
 	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine"
 	vmprojection "github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
 // refresher has the inventory read an object anew.
@@ -37,6 +39,24 @@ func (m machines) Find(namespace, name string) (vmcontroller.Machine, bool) {
 	}
 	made := state.Metadata != nil && state.Metadata.Created
 	return vmcontroller.Machine{Object: state.Object, Facts: state.Machine, Made: made, WentBack: state.WentBack}, true
+}
+
+// history knows who did something to the projection's machines.
+type history struct {
+	machines *vmprojection.Projector
+	events   *machine.History
+}
+
+func (h history) Powered(ctx context.Context, namespace, name string, uid types.UID, state vmopv1.VirtualMachinePowerState) (string, error) {
+	known, found := h.machines.Find(namespace, name)
+	if !found || known.InstanceUUID != string(uid) {
+		return "", nil
+	}
+	states := map[vmopv1.VirtualMachinePowerState]string{
+		vmopv1.VirtualMachinePowerStateOn: facts.PoweredOn, vmopv1.VirtualMachinePowerStateOff: facts.PoweredOff,
+		vmopv1.VirtualMachinePowerStateSuspended: facts.Suspended,
+	}
+	return h.events.Powered(ctx, known.ID, states[state])
 }
 
 // coreNamespaces are Kubernetes' Namespaces, as kube-apiserver has them at the moment

@@ -321,7 +321,8 @@ func TestOverrulingIsTold(t *testing.T) {
 	switchPower(t, v, "team-a/web-1", true)
 	waittest.Eventually(t, "the overruling is told", func() bool {
 		told := reasons()[event.ReasonOverruled]
-		return strings.HasPrefix(told, "VirtualMachine web-1: ") && strings.Contains(told, vmopv1.PauseVMExtraConfigKey)
+		return strings.HasPrefix(told, "VirtualMachine web-1: ") && strings.Contains(told, `in vCenter by VSPHERE.LOCAL\administrator, not`) &&
+			strings.Contains(told, vmopv1.PauseVMExtraConfigKey)
 	})
 	r.powered("team-a/web-1", vmopv1.VirtualMachinePowerStateOff)
 }

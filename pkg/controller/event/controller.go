@@ -6,14 +6,18 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 )
@@ -35,45 +39,121 @@ type Recorder interface {
 	Event(object runtime.Object, eventtype, reason, message string)
 }
 
+// History knows who did something in vCenter.
+type History interface {
+	// Powered names who brought the machine of that uid to a power state just now, empty where nobody knows.
+	Powered(ctx context.Context, namespace, name string, uid types.UID, state vmopv1.VirtualMachinePowerState) (string, error)
+}
+
+const (
+	// settling is how long vCenter is given to note who did something.
+	settling = 2 * time.Second
+	// patience is how long it may take to say so, and waiting how many may wait for that.
+	patience = 5 * time.Second
+	waiting  = 10
+	// often is how often in a second it is asked at most, and atOnce how often when it was not for a while. What comes more
+	// often, as when somebody switches off all machines of a host, is told without a name.
+	often, atOnce = 1, 10
+)
+
 // Controller tells. Its fields are set before Run and not changed afterwards.
 type Controller struct {
 	Machines   cache.ListerWatcher // as the API serves them
 	Namespaces cache.ListerWatcher // vSphere Namespaces, all of them
 	Recorder   Recorder
-	Logger     klog.Logger
+	// History names who overruled what was declared. Nil: nobody is named.
+	History History
+	Clock   clock.Clock
+	Logger  klog.Logger
 }
 
 // news is one thing to tell of.
-type news struct{ eventtype, reason, message string }
+type news struct {
+	eventtype, reason, message string
+	// became is the power state that somebody brought a machine to, empty for anything else. Who that was belongs between
+	// message and rest.
+	became vmopv1.VirtualMachinePowerState
+	rest   string
+}
+
+// question is news of a machine of which it is asked who is behind it.
+type question struct {
+	vm   *vmopv1.VirtualMachine
+	news news
+	at   time.Time
+}
 
 // Run tells until ctx ends.
 func (c *Controller) Run(ctx context.Context) error {
+	questions := make(chan question, waiting)
+	limit := flowcontrol.NewTokenBucketPassiveRateLimiterWithClock(often, atOnce, c.Clock)
 	_, machines := cache.NewInformerWithOptions(cache.InformerOptions{
 		ListerWatcher: c.Machines, ObjectType: &vmopv1.VirtualMachine{}, Transform: keepMachine,
 		Handler: cache.ResourceEventHandlerFuncs{UpdateFunc: func(old, now any) {
 			vm := now.(*vmopv1.VirtualMachine)
-			c.tell(vm, vm.Namespace, vm.Name, ofMachine(old.(*vmopv1.VirtualMachine), vm))
+			for _, n := range ofMachine(old.(*vmopv1.VirtualMachine), vm) {
+				if n.became != "" && c.History != nil && limit.TryAccept() {
+					select {
+					case questions <- question{vm, n, c.Clock.Now()}:
+						continue
+					default:
+					}
+				}
+				c.tell(vm, vm.Namespace, vm.Name, n)
+			}
 		}},
 	})
 	_, namespaces := cache.NewInformerWithOptions(cache.InformerOptions{
 		ListerWatcher: c.Namespaces, ObjectType: &v1alpha1.Namespace{}, Transform: keepNamespace,
 		Handler: cache.ResourceEventHandlerFuncs{UpdateFunc: func(old, now any) {
 			namespace := now.(*v1alpha1.Namespace)
-			c.tell(namespace, "", namespace.Name, ofNamespace(old.(*v1alpha1.Namespace), namespace))
+			c.tell(namespace, "", namespace.Name, ofNamespace(old.(*v1alpha1.Namespace), namespace)...)
 		}},
 	})
 	var running sync.WaitGroup
 	running.Go(func() { machines.RunWithContext(ctx) })
 	running.Go(func() { namespaces.RunWithContext(ctx) })
+	running.Go(func() { c.ask(ctx, questions) })
 	running.Wait()
 	return nil
 }
 
-func (c *Controller) tell(object runtime.Object, namespace, name string, all []news) {
+// ask asks who is behind news, and tells them. Nobody waits for it: it takes a call to vCenter each.
+func (c *Controller) ask(ctx context.Context, questions <-chan question) {
+	for {
+		var q question
+		select {
+		case q = <-questions:
+		case <-ctx.Done():
+			return
+		}
+		timer := c.Clock.NewTimer(settling - c.Clock.Since(q.at))
+		select {
+		case <-timer.C():
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+		vm := q.vm
+		limited, cancel := context.WithTimeout(ctx, patience)
+		who, err := c.History.Powered(limited, vm.Namespace, vm.Name, vm.UID, q.news.became)
+		cancel()
+		if err != nil {
+			c.Logger.V(2).Info("Cannot read who changed a power state in vCenter", "virtualMachine", klog.KObj(vm), "err", err.Error())
+		}
+		if who != "" {
+			q.news.message += " by " + who
+		}
+		c.tell(vm, vm.Namespace, vm.Name, q.news)
+	}
+}
+
+func (c *Controller) tell(object runtime.Object, namespace, name string, all ...news) {
 	kind := object.GetObjectKind().GroupVersionKind().Kind
 	for _, n := range all {
-		c.Logger.Info("Told of an object", "kind", kind, "object", klog.KRef(namespace, name), "reason", n.reason, "message", n.message)
-		c.Recorder.Event(object, n.eventtype, n.reason, n.message)
+		message := n.message + n.rest
+		c.Logger.Info("Told of an object", "kind", kind, "object", klog.KRef(namespace, name), "reason", n.reason, "message", message)
+		c.Recorder.Event(object, n.eventtype, n.reason, message)
 	}
 }
 
@@ -121,7 +201,8 @@ func ofMachine(old, now *vmopv1.VirtualMachine) []news {
 	}
 	var all []news
 	if now.DeletionTimestamp != nil && old.DeletionTimestamp == nil {
-		all = append(all, news{corev1.EventTypeNormal, ReasonDeleting, "It is switched off, and then destroyed in vCenter with its disks"})
+		all = append(all, news{eventtype: corev1.EventTypeNormal, reason: ReasonDeleting,
+			message: "It is switched off, and then destroyed in vCenter with its disks"})
 	}
 	if now.DeletionTimestamp == nil {
 		all = append(all, ofPower(old, now)...)
@@ -147,20 +228,24 @@ func ofPower(old, now *vmopv1.VirtualMachine) []news {
 	case declared == "" || before == "" || before == is || old.Spec.PowerState != declared:
 		return nil // an undeclared one is what vCenter has, always
 	case is == declared:
-		return []news{{corev1.EventTypeNormal, ReasonPowerState, fmt.Sprintf("It is %s, as declared", is)}}
+		return []news{{eventtype: corev1.EventTypeNormal, reason: ReasonPowerState, message: fmt.Sprintf("It is %s, as declared", is)}}
 	case before != declared:
 		return nil // it was on its way
 	}
 	const leaveAlone = "To have it left alone, annotate it with " + vmopv1.PauseAnnotation + ", or set " + vmopv1.PauseVMExtraConfigKey +
 		" to true in its advanced configuration parameters in vCenter"
+	undone := news{message: fmt.Sprintf("It became %s in vCenter", is), became: is}
 	for _, condition := range now.Status.Conditions {
 		if condition.Type == vmopv1.VirtualMachineReconcileReady && paused(condition) {
-			return []news{{corev1.EventTypeNormal, vmopv1.VirtualMachineReconcilePausedReason,
-				fmt.Sprintf("It became %s in vCenter, where %s is declared, and is left so since it is paused", is, declared)}}
+			undone.eventtype, undone.reason = corev1.EventTypeNormal, vmopv1.VirtualMachineReconcilePausedReason
+			undone.rest = fmt.Sprintf(", where %s is declared, and is left so since it is paused", declared)
+			return []news{undone}
 		}
 	}
-	return []news{{corev1.EventTypeWarning, ReasonOverruled,
-		fmt.Sprintf("It became %s in vCenter, not through this API. Since %s is declared (spec.powerState), it is brought back to that. %s", is, declared, leaveAlone)}}
+	undone.eventtype, undone.reason = corev1.EventTypeWarning, ReasonOverruled
+	undone.rest = fmt.Sprintf(", not through this API. Since %s is declared (spec.powerState), it is brought back to that. %s",
+		declared, leaveAlone)
+	return []news{undone}
 }
 
 func paused(condition metav1.Condition) bool {
@@ -175,10 +260,12 @@ func ofNamespace(old, now *v1alpha1.Namespace) []news {
 	var all []news
 	switch {
 	case now.DeletionTimestamp != nil && old.DeletionTimestamp == nil:
-		all = append(all, news{corev1.EventTypeNormal, ReasonDeleting,
-			"The virtual machines that Pacific made in it are destroyed, and then its folder and resource pools, as far as Pacific made them and nothing lies in them"})
+		all = append(all, news{eventtype: corev1.EventTypeNormal, reason: ReasonDeleting,
+			message: "The virtual machines that Pacific made in it are destroyed, and then its folder and resource pools, " +
+				"as far as Pacific made them and nothing lies in them"})
 	case now.Status.Phase == v1alpha1.NamespaceRunning && old.Status.Phase == v1alpha1.NamespacePending:
-		all = append(all, news{corev1.EventTypeNormal, ReasonRunning, "Its folder and resource pools are there in vCenter"})
+		all = append(all, news{eventtype: corev1.EventTypeNormal, reason: ReasonRunning,
+			message: "Its folder and resource pools are there in vCenter"})
 	}
 	return append(all, ofConditions(old.Status.Conditions, now.Status.Conditions, func(condition metav1.Condition) bool {
 		// That it is not ready yet, or not any more, is its way; what stands in that way changes the message.
@@ -197,10 +284,11 @@ func ofConditions(old, now []metav1.Condition, counts func(metav1.Condition) boo
 		}
 		known := false
 		for _, before := range old {
-			known = known || before.Type == condition.Type && before.Status == condition.Status && before.Reason == condition.Reason && before.Message == condition.Message
+			known = known || before.Type == condition.Type && before.Status == condition.Status &&
+				before.Reason == condition.Reason && before.Message == condition.Message
 		}
 		if !known {
-			all = append(all, news{corev1.EventTypeWarning, condition.Reason, condition.Message})
+			all = append(all, news{eventtype: corev1.EventTypeWarning, reason: condition.Reason, message: condition.Message})
 		}
 	}
 	return all

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	fcache "k8s.io/client-go/tools/cache/testing"
 	"k8s.io/klog/v2/ktesting"
+	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/waittest"
@@ -134,7 +135,7 @@ func TestRun(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = (&Controller{Machines: machines, Namespaces: namespaces, Recorder: events, Logger: logger}).Run(ctx)
+		_ = (&Controller{Machines: machines, Namespaces: namespaces, Recorder: events, Clock: clock.RealClock{}, Logger: logger}).Run(ctx)
 	}()
 	changed := namespace.DeepCopy()
 	waittest.Eventually(t, "the first Event", func() bool {

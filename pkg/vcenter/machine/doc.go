@@ -7,5 +7,7 @@
 // vCenter. And it owns the form of the record that a machine carries in its ExtraConfig: a head, which says what may be
 // done to the machine, and a body, whose meaning is that of whoever wrote it.
 //
+// It reads from vCenter's events who did something to a machine.
+//
 // It knows no API object, and why something is done is not its business.
 package machine

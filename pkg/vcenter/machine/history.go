@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package machine
+
+import (
+	"cmp"
+	"context"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/types"
+	"k8s.io/utils/clock"
+
+	"github.com/openpacific/pacific/pkg/facts"
+)
+
+const (
+	// recent is how old an event may be to tell of what has just happened, by the clocks of two machines.
+	recent = 5 * time.Minute
+	// maxEvents bounds what vCenter is asked for, and maxAccount an account's name in bytes.
+	maxEvents  = 100
+	maxAccount = 256
+)
+
+// powerEvents are the types of vCenter's events that tell of a machine's power, each with the state that it leads to.
+var powerEvents = map[string]string{
+	"VmStartingEvent": facts.PoweredOn, "VmPoweredOnEvent": facts.PoweredOn, "DrsVmPoweredOnEvent": facts.PoweredOn,
+	"VmResumingEvent":      facts.PoweredOn,
+	"VmGuestShutdownEvent": facts.PoweredOff, "VmStoppingEvent": facts.PoweredOff, "VmPoweredOffEvent": facts.PoweredOff,
+	"VmGuestStandbyEvent": facts.Suspended, "VmSuspendingEvent": facts.Suspended, "VmSuspendedEvent": facts.Suspended,
+}
+
+// Session carries out calls that read; vcenter.Session does.
+type Session interface {
+	Do(ctx context.Context, operation string, f func(context.Context, *vim25.Client) error) error
+}
+
+// History reads in vCenter's events who did something. Its fields are set before use.
+type History struct {
+	Session Session
+	Clock   clock.PassiveClock
+}
+
+// Powered names the account that brought a machine to a power state last, by vCenter's events of the last minutes, in one
+// call. It is empty where they name none, as when the guest shut itself down.
+func (h *History) Powered(ctx context.Context, id facts.ID, state string) (account string, err error) {
+	since := h.Clock.Now().Add(-recent)
+	filter := types.EventFilterSpec{
+		Entity:             &types.EventFilterSpecByEntity{Entity: refer(id), Recursion: types.EventFilterSpecRecursionOptionSelf},
+		Time:               &types.EventFilterSpecByTime{BeginTime: &since},
+		DisableFullMessage: types.NewBool(true),
+		MaxCount:           maxEvents,
+	}
+	for eventType := range powerEvents {
+		filter.EventTypeId = append(filter.EventTypeId, eventType)
+	}
+	slices.Sort(filter.EventTypeId)
+	err = h.Session.Do(ctx, operation("read the events of", id), func(ctx context.Context, client *vim25.Client) error {
+		if client.ServiceContent.EventManager == nil || client.ServiceContent.About.InstanceUuid != id.VCenter {
+			return nil
+		}
+		answer, err := methods.QueryEvents(ctx, client, &types.QueryEvents{This: *client.ServiceContent.EventManager, Filter: filter})
+		if err == nil {
+			account = doer(answer.Returnval, state)
+		}
+		return err
+	})
+	return account, err
+}
+
+// doer is who brought a machine to a power state last: the last one who is named by the events that led to it. Somebody may
+// have brought it to another one since.
+func doer(events []types.BaseEvent, state string) string {
+	leadsTo := func(event types.BaseEvent) string {
+		return powerEvents[reflect.Indirect(reflect.ValueOf(event)).Type().Name()]
+	}
+	events = slices.DeleteFunc(slices.Clone(events), func(event types.BaseEvent) bool { return leadsTo(event) == "" })
+	slices.SortStableFunc(events, func(a, b types.BaseEvent) int {
+		x, y := a.GetEvent(), b.GetEvent()
+		return cmp.Or(x.CreatedTime.Compare(y.CreatedTime), cmp.Compare(x.Key, y.Key))
+	})
+	led := false
+	for _, event := range slices.Backward(events) {
+		switch {
+		case leadsTo(event) != state:
+			if led {
+				return ""
+			}
+		case event.GetEvent().UserName != "":
+			return printable(event.GetEvent().UserName)
+		default:
+			led = true
+		}
+	}
+	return ""
+}
+
+// printable is a name of somebody else's making as people may be shown it.
+func printable(name string) string {
+	name = name[:min(len(name), maxAccount)]
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(name, ""))
+}
