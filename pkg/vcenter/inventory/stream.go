@@ -30,6 +30,7 @@ var (
 	errNoFullSet     = errors.New("vCenter gave no full set")
 	errFolderGone    = errors.New("the namespaces folder is gone from vCenter, or the account may no longer see it")
 	errFolderChanged = errors.New("the namespaces folder was renamed or moved in vCenter")
+	errShifted       = errors.New("what the account may see in vCenter changed while the inventory was read")
 	errSilent        = errors.New("vCenter neither answered nor failed a wait for updates")
 )
 
@@ -39,6 +40,7 @@ type stream struct {
 	connection *vcenter.Connection
 	client     *vim25.Client
 	folder     types.ManagedObjectReference
+	children   map[types.ManagedObjectReference]bool // of folder, before anything was followed
 	collector  *types.ManagedObjectReference
 	views      []types.ManagedObjectReference
 	// kinds tells which of Collector.Kinds a filter is for.
@@ -93,6 +95,9 @@ func (s *stream) build(ctx context.Context) error {
 			return err
 		}
 		s.folder = folder
+		if s.children, err = s.listed(ctx); err != nil {
+			return err
+		}
 	}
 	made, err := methods.CreatePropertyCollector(ctx, s.client, &types.CreatePropertyCollector{This: s.client.ServiceContent.PropertyCollector})
 	if err != nil {

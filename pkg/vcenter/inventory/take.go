@@ -79,6 +79,11 @@ func (s *stream) take(ctx context.Context, gathered []types.PropertyFilterUpdate
 			return err
 		}
 	}
+	if full {
+		if err := s.complete(ctx, gathered); err != nil {
+			return err
+		}
+	}
 	read := answers{contents: map[types.ManagedObjectReference]reread{}, found: map[types.ManagedObjectReference]found{}}
 	late := s.clock().Since(s.checked) >= recheck
 	for {
