@@ -15,23 +15,6 @@ import (
 	"github.com/openpacific/pacific/pkg/failure"
 )
 
-const (
-	pathName            = "name"
-	pathParent          = "parent"
-	pathInstanceUUID    = "config.instanceUuid"
-	pathTemplate        = "config.template"
-	pathChangeVersion   = "config.changeVersion"
-	pathRecord          = `config.extraConfig["` + facts.RecordKey + `"]`
-	pathPause           = `config.extraConfig["` + facts.PauseKey + `"]`
-	pathPowerState      = "runtime.powerState"
-	pathConnectionState = "runtime.connectionState"
-	pathToolsRunning    = "guest.toolsRunningStatus"
-	pathQuestion        = "runtime.question.text"
-	pathNotes           = "config.annotation"
-	pathBuild           = `config.extraConfig["` + facts.BuildKey + `"]`
-	pathFile            = "config.files.vmPathName"
-)
-
 // notice is what a VI admin reads in the notes of a machine that Pacific has written something to.
 const notice = "Kubernetes keeps labels and settings of this virtual machine, by Pacific. To have it left alone, set " +
 	facts.PauseKey + " to true in its advanced configuration parameters."
@@ -66,16 +49,16 @@ func read(ctx context.Context, client *vim25.Client, id, root facts.ID) (reading
 		This: client.ServiceContent.PropertyCollector,
 		SpecSet: []types.PropertyFilterSpec{{
 			PropSet: []types.PropertySpec{
-				{Type: facts.TypeMachine, PathSet: []string{pathName, pathParent, pathInstanceUUID, pathTemplate, pathChangeVersion,
-					pathRecord, pathPause, pathPowerState, pathConnectionState, pathToolsRunning, pathQuestion, pathNotes,
-					pathBuild, pathFile}},
-				{Type: facts.TypeFolder, PathSet: []string{pathParent}},
+				{Type: facts.TypeMachine, PathSet: []string{PathName, PathParent, PathInstanceUUID, PathTemplate, PathChangeVersion,
+					PathRecord, PathPause, PathPowerState, PathConnectionState, PathToolsRunning, PathQuestion, PathNotes,
+					PathBuild, PathFile}},
+				{Type: facts.TypeFolder, PathSet: []string{PathParent}},
 			},
 			ObjectSet: []types.ObjectSpec{{
 				Obj: types.ManagedObjectReference{Type: id.Type, Value: id.Value},
 				SelectSet: []types.BaseSelectionSpec{
-					&types.TraversalSpec{Type: facts.TypeMachine, Path: pathParent, SelectSet: []types.BaseSelectionSpec{up}},
-					&types.TraversalSpec{SelectionSpec: *up, Type: facts.TypeFolder, Path: pathParent, SelectSet: []types.BaseSelectionSpec{up}},
+					&types.TraversalSpec{Type: facts.TypeMachine, Path: PathParent, SelectSet: []types.BaseSelectionSpec{up}},
+					&types.TraversalSpec{SelectionSpec: *up, Type: facts.TypeFolder, Path: PathParent, SelectSet: []types.BaseSelectionSpec{up}},
 				},
 			}},
 		}},
@@ -92,25 +75,25 @@ func read(ctx context.Context, client *vim25.Client, id, root facts.ID) (reading
 			case object.Obj.Type == id.Type && object.Obj.Value == id.Value:
 				machine = properties(object)
 			case object.Obj.Type == facts.TypeFolder:
-				parents[object.Obj.Value] = refOf(properties(object)[pathParent])
+				parents[object.Obj.Value] = refOf(properties(object)[PathParent])
 			}
 		}
 	}
 	if machine == nil {
 		return reading{}, fmt.Errorf("the virtual machine %s is not in vCenter any more: %w", id.Value, failure.NotFound)
 	}
-	found := reading{notes: text(machine[pathNotes]), Machine: facts.Machine{
-		ID: id, Name: text(machine[pathName]), InstanceUUID: text(machine[pathInstanceUUID]),
-		Template: machine[pathTemplate] == true, PauseOption: option(machine[pathPause]),
-		PowerState: text(machine[pathPowerState]), Connected: connected(text(machine[pathConnectionState])),
-		ToolsRunning:  text(machine[pathToolsRunning]) == string(types.VirtualMachineToolsRunningStatusGuestToolsRunning),
-		Question:      text(machine[pathQuestion]),
-		ChangeVersion: text(machine[pathChangeVersion]),
-		Folders:       folders(refOf(machine[pathParent]), parents, root),
-		Home:          Home(text(machine[pathFile])),
-		Build:         DecodeBuild(option(machine[pathBuild])),
+	found := reading{notes: text(machine[PathNotes]), Machine: facts.Machine{
+		ID: id, Name: text(machine[PathName]), InstanceUUID: text(machine[PathInstanceUUID]),
+		Template: machine[PathTemplate] == true, PauseOption: option(machine[PathPause]),
+		PowerState: text(machine[PathPowerState]), Connected: connected(text(machine[PathConnectionState])),
+		ToolsRunning:  text(machine[PathToolsRunning]) == string(types.VirtualMachineToolsRunningStatusGuestToolsRunning),
+		Question:      text(machine[PathQuestion]),
+		ChangeVersion: text(machine[PathChangeVersion]),
+		Folders:       folders(refOf(machine[PathParent]), parents, root),
+		Home:          Home(text(machine[PathFile])),
+		Build:         DecodeBuild(option(machine[PathBuild])),
 	}}
-	if value := option(machine[pathRecord]); value != "" {
+	if value := option(machine[PathRecord]); value != "" {
 		head, body, err := DecodeRecord(value)
 		if found.body, found.HeadError = body, err; err == nil {
 			found.Head = &head

@@ -13,39 +13,6 @@ import (
 	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
-const (
-	pathPowerState         = "runtime.powerState"
-	pathHost               = "runtime.host"
-	pathPool               = "resourcePool"
-	pathConnectionState    = "runtime.connectionState"
-	pathQuestion           = "runtime.question.text"
-	pathInstanceUUID       = "config.instanceUuid"
-	pathBIOSUUID           = "config.uuid"
-	pathCreateDate         = "config.createDate"
-	pathChangeVersion      = "config.changeVersion"
-	pathGuestID            = "config.guestId"
-	pathGuestFullName      = "config.guestFullName"
-	pathVersion            = "config.version"
-	pathTemplate           = "config.template"
-	pathCPUs               = "config.hardware.numCPU"
-	pathMemoryMB           = "config.hardware.memoryMB"
-	pathDevices            = "config.hardware.device"
-	pathChangeTracking     = "config.changeTrackingEnabled"
-	pathRecord             = `config.extraConfig["` + facts.RecordKey + `"]`
-	pathPause              = `config.extraConfig["` + facts.PauseKey + `"]`
-	pathBuild              = `config.extraConfig["` + facts.BuildKey + `"]`
-	pathFile               = "config.files.vmPathName"
-	pathToolsRunning       = "guest.toolsRunningStatus"
-	pathGuestHostName      = "guest.hostName"
-	pathGuestIP            = "guest.ipAddress"
-	pathGuestNet           = "guest.net"
-	pathGuestGuestID       = "guest.guestId"
-	pathGuestGuestFullName = "guest.guestFullName"
-	pathCommitted          = "summary.storage.committed"
-	pathUncommitted        = "summary.storage.uncommitted"
-	pathCurrentSnapshot    = "snapshot.currentSnapshot"
-)
-
 // machineKind is what has to be followed for the facts about machines: leaves
 // wherever vCenter has one, so that a change costs its own size. Left out on
 // purpose are summary.quickStats and guest.ipStack, which change all the time, and
@@ -58,13 +25,13 @@ func machineKind() inventory.Kind {
 	return inventory.Kind{
 		Type: facts.TypeMachine, Root: inventory.RootNamespaces,
 		Paths: []string{
-			pathName, pathParent, pathPool,
-			pathPowerState, pathHost, pathConnectionState, pathQuestion,
-			pathInstanceUUID, pathBIOSUUID, pathCreateDate, pathChangeVersion, pathGuestID, pathGuestFullName, pathVersion, pathTemplate,
-			pathCPUs, pathMemoryMB, pathDevices, pathCPUReservation, pathMemoryReservation, pathChangeTracking,
-			pathRecord, pathPause, pathBuild, pathFile,
-			pathToolsRunning, pathGuestHostName, pathGuestIP, pathGuestNet, pathGuestGuestID, pathGuestGuestFullName,
-			pathCommitted, pathUncommitted, pathCurrentSnapshot,
+			pathName, pathParent, machine.PathPool,
+			machine.PathPowerState, machine.PathHost, machine.PathConnectionState, machine.PathQuestion,
+			machine.PathInstanceUUID, machine.PathBIOSUUID, machine.PathCreateDate, machine.PathChangeVersion, machine.PathGuestID, machine.PathGuestFullName, machine.PathVersion, machine.PathTemplate,
+			machine.PathCPUs, machine.PathMemoryMB, machine.PathDevices, pathCPUReservation, pathMemoryReservation, machine.PathChangeTracking,
+			machine.PathRecord, machine.PathPause, machine.PathBuild, machine.PathFile,
+			machine.PathToolsRunning, machine.PathGuestHostName, machine.PathGuestIP, machine.PathGuestNet, machine.PathGuestGuestID, machine.PathGuestGuestFullName,
+			machine.PathCommitted, machine.PathUncommitted, machine.PathCurrentSnapshot,
 		},
 		Reduce: newCommon().reduce,
 	}
@@ -90,8 +57,8 @@ func (c *common) reduce(path string, value any) any {
 	switch kept := reduce(path, value).(type) {
 	case string:
 		switch path {
-		case pathPowerState, pathConnectionState, pathGuestID, pathGuestFullName, pathVersion, pathToolsRunning, pathGuestGuestID,
-			pathGuestGuestFullName:
+		case machine.PathPowerState, machine.PathConnectionState, machine.PathGuestID, machine.PathGuestFullName, machine.PathVersion, machine.PathToolsRunning, machine.PathGuestGuestID,
+			machine.PathGuestGuestFullName:
 			return share(c.words, kept, any(kept))
 		}
 		return kept
@@ -130,14 +97,14 @@ func reduce(path string, value any) any {
 	case types.OptionValue:
 		text, _ := v.Value.(string)
 		switch path {
-		case pathRecord:
+		case machine.PathRecord:
 			return record(text)
-		case pathBuild:
+		case machine.PathBuild:
 			return machine.DecodeBuild(text)
 		}
 		return text
 	case string:
-		if path == pathFile {
+		if path == machine.PathFile {
 			return machine.Home(v)
 		}
 	}
@@ -165,35 +132,35 @@ func (d decoder) live(object inventory.Object, props properties) *facts.Live {
 		return s
 	}
 	m := &facts.Live{
-		ID: d.id(object.Ref), Name: props.text(pathName), Hidden: object.Hidden, Pool: d.id(props.ref(pathPool)),
+		ID: d.id(object.Ref), Name: props.text(pathName), Hidden: object.Hidden, Pool: d.id(props.ref(machine.PathPool)),
 		Configuration: facts.Configuration{
-			InstanceUUID: props.text(pathInstanceUUID), BIOSUUID: props.text(pathBIOSUUID), Created: props.created(),
-			ChangeVersion: props.text(pathChangeVersion),
-			GuestID:       props.text(pathGuestID), GuestName: props.text(pathGuestFullName), HardwareVersion: props.text(pathVersion),
-			CPUs: props.int32(pathCPUs), MemoryMB: props.int32(pathMemoryMB),
+			InstanceUUID: props.text(machine.PathInstanceUUID), BIOSUUID: props.text(machine.PathBIOSUUID), Created: props.created(),
+			ChangeVersion: props.text(machine.PathChangeVersion),
+			GuestID:       props.text(machine.PathGuestID), GuestName: props.text(machine.PathGuestFullName), HardwareVersion: props.text(machine.PathVersion),
+			CPUs: props.int32(machine.PathCPUs), MemoryMB: props.int32(machine.PathMemoryMB),
 			CPUReservation: props.int64(pathCPUReservation, 0), MemoryReservation: props.int64(pathMemoryReservation, 0),
-			ChangeTracking: props.bool(pathChangeTracking),
-			PauseOption:    text(pathPause),
-			Home:           text(pathFile),
+			ChangeTracking: props.bool(machine.PathChangeTracking),
+			PauseOption:    text(machine.PathPause),
+			Home:           text(machine.PathFile),
 		},
-		PowerState: text(pathPowerState), Connection: text(pathConnectionState), Question: props.text(pathQuestion),
-		Snapshot: props.ref(pathCurrentSnapshot) != (types.ManagedObjectReference{}),
+		PowerState: text(machine.PathPowerState), Connection: text(machine.PathConnectionState), Question: props.text(machine.PathQuestion),
+		Snapshot: props.ref(machine.PathCurrentSnapshot) != (types.ManagedObjectReference{}),
 		Guest: facts.Guest{
-			Tools: props.text(pathToolsRunning), ID: props.text(pathGuestGuestID), Name: props.text(pathGuestGuestFullName),
-			HostName: props.text(pathGuestHostName), Address: props.text(pathGuestIP),
+			Tools: props.text(machine.PathToolsRunning), ID: props.text(machine.PathGuestGuestID), Name: props.text(machine.PathGuestGuestFullName),
+			HostName: props.text(machine.PathGuestHostName), Address: props.text(machine.PathGuestIP),
 		},
 	}
-	if template := props.bool(pathTemplate); template != nil {
+	if template := props.bool(machine.PathTemplate); template != nil {
 		m.Template = *template
 	}
-	m.Hardware, _ = get(pathDevices).(*facts.Hardware)
-	m.Record, _ = get(pathRecord).(*facts.Record)
-	m.Build, _ = get(pathBuild).(*facts.Build)
-	if nics, ok := get(pathGuestNet).(*[]facts.Interface); ok {
+	m.Hardware, _ = get(machine.PathDevices).(*facts.Hardware)
+	m.Record, _ = get(machine.PathRecord).(*facts.Record)
+	m.Build, _ = get(machine.PathBuild).(*facts.Build)
+	if nics, ok := get(machine.PathGuestNet).(*[]facts.Interface); ok {
 		m.Guest.Interfaces = *nics
 	}
-	if committed := props.int64(pathCommitted, -1); committed >= 0 {
-		m.Space = &facts.Space{Committed: committed, Uncommitted: props.int64(pathUncommitted, 0)}
+	if committed := props.int64(machine.PathCommitted, -1); committed >= 0 {
+		m.Space = &facts.Space{Committed: committed, Uncommitted: props.int64(machine.PathUncommitted, 0)}
 	}
 	return m
 }
@@ -219,7 +186,7 @@ func (p properties) bool(path string) *bool {
 // for older machines.
 func (p properties) created() time.Time {
 	var created time.Time
-	switch v := p[pathCreateDate].(type) {
+	switch v := p[machine.PathCreateDate].(type) {
 	case time.Time:
 		created = v
 	case *time.Time:

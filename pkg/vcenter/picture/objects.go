@@ -9,6 +9,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
 // The types that derive from facts.TypeNetwork: whoever follows that one sees them too.
@@ -18,14 +19,14 @@ const (
 )
 
 const (
-	pathName              = "name"
-	pathParent            = "parent"
+	pathName              = machine.PathName
+	pathParent            = machine.PathParent
 	pathTag               = "tag"
 	pathOwner             = "owner"
 	pathCPULimit          = "config.cpuAllocation.limit"
-	pathCPUReservation    = "config.cpuAllocation.reservation"
+	pathCPUReservation    = machine.PathCPUReservation
 	pathMemoryLimit       = "config.memoryAllocation.limit"
-	pathMemoryReservation = "config.memoryAllocation.reservation"
+	pathMemoryReservation = machine.PathMemoryReservation
 	pathCPUUsage          = "runtime.cpu.overallUsage"
 	pathMemoryUsage       = "runtime.memory.overallUsage"
 	pathDRS               = "configuration.drsConfig.enabled"

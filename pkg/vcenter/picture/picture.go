@@ -13,6 +13,7 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/namespace"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
 // Picture is the inventory.Handler that decodes. Its methods may be called from any
@@ -193,7 +194,7 @@ func (t *take) machine(object inventory.Object, props properties) {
 		// files are unreadable.
 		live.Configuration = m.Configuration
 	}
-	folder, host := props.ref(pathParent).Value, props.ref(pathHost).Value
+	folder, host := props.ref(pathParent).Value, props.ref(machine.PathHost).Value
 	t.byFolder.move(id, m.folder, folder)
 	t.byHost.move(id, m.host, host)
 	m.Live, m.folder, m.host = live, folder, host

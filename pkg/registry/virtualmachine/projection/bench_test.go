@@ -13,6 +13,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
 )
 
@@ -26,9 +27,9 @@ func many(tb testing.TB, n int) []inventory.Object {
 		o := vm(id, fmt.Sprintf("machine-%d", i), []string{"a", "b", "deep"}[i%3])
 		p := maps.Clone(rich.Properties)
 		maps.Copy(p, o.Properties)
-		p[pathGuestIP] = fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255)
+		p[machine.PathGuestIP] = fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255)
 		if i%2 == 0 {
-			p[pathMetadata] = encoded(tb, Metadata{Head: facts.Head{UID: "uid-" + id, Name: fmt.Sprintf("machine-%d", i)},
+			p[machine.PathRecord] = encoded(tb, Metadata{Head: facts.Head{UID: "uid-" + id, Name: fmt.Sprintf("machine-%d", i)},
 				Body: Body{Generation: 1, Labels: map[string]string{"app": "web", "tier": "front"}}})
 		}
 		for path, value := range p {
@@ -73,7 +74,7 @@ func BenchmarkOneChangeIn10k(b *testing.B) {
 	for b.Loop() {
 		o := objects[i%10_000]
 		properties := maps.Clone(o.Properties)
-		properties[pathPowerState] = reduced(pathPowerState, states[i/10_000%2])
+		properties[machine.PathPowerState] = reduced(machine.PathPowerState, states[i/10_000%2])
 		i++
 		p.Apply(changed(inventory.Object{Ref: o.Ref, Properties: properties}))
 	}

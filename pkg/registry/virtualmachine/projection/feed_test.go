@@ -15,37 +15,6 @@ const (
 	TypeFolder         = facts.TypeFolder
 	TypeHost           = facts.TypeHost
 	TypeCluster        = facts.TypeCluster
-
-	pathName               = "name"
-	pathParent             = "parent"
-	pathPowerState         = "runtime.powerState"
-	pathHost               = "runtime.host"
-	pathConnectionState    = "runtime.connectionState"
-	pathInstanceUUID       = "config.instanceUuid"
-	pathBiosUUID           = "config.uuid"
-	pathCreateDate         = "config.createDate"
-	pathChangeVersion      = "config.changeVersion"
-	pathGuestID            = "config.guestId"
-	pathGuestFullName      = "config.guestFullName"
-	pathVersion            = "config.version"
-	pathTemplate           = "config.template"
-	pathCPUs               = "config.hardware.numCPU"
-	pathMemoryMB           = "config.hardware.memoryMB"
-	pathDevices            = "config.hardware.device"
-	pathCPUReservation     = "config.cpuAllocation.reservation"
-	pathMemoryReservation  = "config.memoryAllocation.reservation"
-	pathChangeTracking     = "config.changeTrackingEnabled"
-	pathMetadata           = `config.extraConfig["` + facts.RecordKey + `"]`
-	pathPause              = `config.extraConfig["` + facts.PauseKey + `"]`
-	pathToolsRunning       = "guest.toolsRunningStatus"
-	pathGuestHostName      = "guest.hostName"
-	pathGuestIP            = "guest.ipAddress"
-	pathGuestNet           = "guest.net"
-	pathGuestGuestID       = "guest.guestId"
-	pathGuestGuestFullName = "guest.guestFullName"
-	pathCommitted          = "summary.storage.committed"
-	pathUncommitted        = "summary.storage.uncommitted"
-	pathCurrentSnapshot    = "snapshot.currentSnapshot"
 )
 
 // fed is a Projector with the picture that it follows.

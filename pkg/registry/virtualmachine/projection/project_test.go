@@ -17,6 +17,7 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
 var (
@@ -31,22 +32,22 @@ func ref(kind, id string) types.ManagedObjectReference {
 func vmRef(id string) types.ManagedObjectReference { return ref(TypeVirtualMachine, id) }
 
 func folder(id, name, parent string) inventory.Object {
-	return inventory.Object{Ref: ref(TypeFolder, id), Properties: map[string]any{pathName: name, pathParent: ref(TypeFolder, parent)}}
+	return inventory.Object{Ref: ref(TypeFolder, id), Properties: map[string]any{machine.PathName: name, machine.PathParent: ref(TypeFolder, parent)}}
 }
 
 // vm makes a machine of the inventory. more are pairs of path and value; a nil value takes the path away.
 func vm(id, name, parent string, more ...any) inventory.Object {
 	p := map[string]any{
-		pathName:            name,
-		pathParent:          ref(TypeFolder, parent),
-		pathPowerState:      types.VirtualMachinePowerStatePoweredOn,
-		pathHost:            ref(TypeHost, "host-1"),
-		pathConnectionState: types.VirtualMachineConnectionStateConnected,
-		pathInstanceUUID:    "uid-" + id,
-		pathBiosUUID:        "bios-" + id,
-		pathCreateDate:      created,
-		pathChangeVersion:   "1",
-		pathTemplate:        false,
+		machine.PathName:            name,
+		machine.PathParent:          ref(TypeFolder, parent),
+		machine.PathPowerState:      types.VirtualMachinePowerStatePoweredOn,
+		machine.PathHost:            ref(TypeHost, "host-1"),
+		machine.PathConnectionState: types.VirtualMachineConnectionStateConnected,
+		machine.PathInstanceUUID:    "uid-" + id,
+		machine.PathBIOSUUID:        "bios-" + id,
+		machine.PathCreateDate:      created,
+		machine.PathChangeVersion:   "1",
+		machine.PathTemplate:        false,
 	}
 	for i := 0; i < len(more); i += 2 {
 		if more[i+1] == nil {
@@ -71,9 +72,9 @@ func encoded(t testing.TB, m Metadata) types.OptionValue {
 func surroundings() []inventory.Object {
 	return []inventory.Object{
 		folder("a", "team-a", "root"), folder("b", "team-b", "root"), folder("deep", "Deep", "a"),
-		{Ref: ref(TypeCluster, "domain-c1"), Properties: map[string]any{pathName: "Zone One"}},
-		{Ref: ref(TypeHost, "host-1"), Properties: map[string]any{pathName: "esx-1.example.com", pathParent: ref(TypeCluster, "domain-c1")}},
-		{Ref: ref(TypeHost, "host-2"), Properties: map[string]any{pathName: "esx-2.example.com", pathParent: ref(TypeCluster, "domain-c1")}},
+		{Ref: ref(TypeCluster, "domain-c1"), Properties: map[string]any{machine.PathName: "Zone One"}},
+		{Ref: ref(TypeHost, "host-1"), Properties: map[string]any{machine.PathName: "esx-1.example.com", machine.PathParent: ref(TypeCluster, "domain-c1")}},
+		{Ref: ref(TypeHost, "host-2"), Properties: map[string]any{machine.PathName: "esx-2.example.com", machine.PathParent: ref(TypeCluster, "domain-c1")}},
 	}
 }
 
@@ -94,13 +95,13 @@ func newTestProjector() (*fed, *recorder) {
 
 func richVM() inventory.Object {
 	return vm("vm-1", "web", "a",
-		pathGuestID, "ubuntu64Guest", pathGuestFullName, "Ubuntu Linux (64-bit)", pathVersion, "vmx-19",
-		pathCPUs, int32(4), pathMemoryMB, int32(8192), pathCPUReservation, int64(500), pathMemoryReservation, int64(1024),
-		pathChangeTracking, true,
-		pathToolsRunning, "guestToolsRunning", pathGuestHostName, "web.local", pathGuestIP, "10.0.0.5",
-		pathGuestGuestID, "ubuntu64Guest", pathGuestGuestFullName, "Ubuntu 22.04",
-		pathCommitted, int64(6<<30), pathUncommitted, int64(16<<30),
-		pathDevices, types.ArrayOfVirtualDevice{VirtualDevice: []types.BaseVirtualDevice{
+		machine.PathGuestID, "ubuntu64Guest", machine.PathGuestFullName, "Ubuntu Linux (64-bit)", machine.PathVersion, "vmx-19",
+		machine.PathCPUs, int32(4), machine.PathMemoryMB, int32(8192), machine.PathCPUReservation, int64(500), machine.PathMemoryReservation, int64(1024),
+		machine.PathChangeTracking, true,
+		machine.PathToolsRunning, "guestToolsRunning", machine.PathGuestHostName, "web.local", machine.PathGuestIP, "10.0.0.5",
+		machine.PathGuestGuestID, "ubuntu64Guest", machine.PathGuestGuestFullName, "Ubuntu 22.04",
+		machine.PathCommitted, int64(6<<30), machine.PathUncommitted, int64(16<<30),
+		machine.PathDevices, types.ArrayOfVirtualDevice{VirtualDevice: []types.BaseVirtualDevice{
 			&types.VirtualIDEController{VirtualController: types.VirtualController{VirtualDevice: types.VirtualDevice{Key: 200}}},
 			&types.ParaVirtualSCSIController{VirtualSCSIController: types.VirtualSCSIController{
 				VirtualController: types.VirtualController{VirtualDevice: types.VirtualDevice{Key: 1000}, BusNumber: 0}}},
@@ -114,7 +115,7 @@ func richVM() inventory.Object {
 			&types.VirtualVmxnet3{VirtualVmxnet: types.VirtualVmxnet{VirtualEthernetCard: types.VirtualEthernetCard{
 				VirtualDevice: types.VirtualDevice{Key: 4000}, MacAddress: "00:50:56:AA:BB:CC"}}},
 		}},
-		pathGuestNet, types.ArrayOfGuestNicInfo{GuestNicInfo: []types.GuestNicInfo{
+		machine.PathGuestNet, types.ArrayOfGuestNicInfo{GuestNicInfo: []types.GuestNicInfo{
 			{DeviceConfigId: -1, MacAddress: "02:42:00:00:00:01", IpAddress: []string{"172.17.0.1"}},
 			{DeviceConfigId: 4000, MacAddress: "00:50:56:aa:bb:cc",
 				DnsConfig: &types.NetDnsConfigInfo{Dhcp: true, HostName: "web", DomainName: "local", IpAddress: []string{"10.0.0.1"}},
@@ -217,61 +218,61 @@ func TestProjectDetails(t *testing.T) {
 		get  func(object) any
 		want any
 	}{
-		{"powered off: no addresses", vm("vm-1", "web", "a", pathPowerState, types.VirtualMachinePowerStatePoweredOff, pathGuestIP, "10.0.0.5"),
+		{"powered off: no addresses", vm("vm-1", "web", "a", machine.PathPowerState, types.VirtualMachinePowerStatePoweredOff, machine.PathGuestIP, "10.0.0.5"),
 			func(o object) any { return o.Status.Network }, (*vmopv1.VirtualMachineNetworkStatus)(nil)},
-		{"loopback is no address", vm("vm-1", "web", "a", pathGuestIP, "127.0.0.1"),
+		{"loopback is no address", vm("vm-1", "web", "a", machine.PathGuestIP, "127.0.0.1"),
 			func(o object) any { return o.Status.Network }, (*vmopv1.VirtualMachineNetworkStatus)(nil)},
-		{"primary IPv6", vm("vm-1", "web", "a", pathGuestIP, "2001:db8::1"),
+		{"primary IPv6", vm("vm-1", "web", "a", machine.PathGuestIP, "2001:db8::1"),
 			func(o object) any { return o.Status.Network.PrimaryIP6 }, "2001:db8::1"},
-		{"suspended", vm("vm-1", "web", "a", pathPowerState, types.VirtualMachinePowerStateSuspended),
+		{"suspended", vm("vm-1", "web", "a", machine.PathPowerState, types.VirtualMachinePowerStateSuspended),
 			func(o object) any { return o.Spec.PowerState }, vmopv1.VirtualMachinePowerStateSuspended},
-		{"made before vCenter kept that", vm("vm-1", "web", "a", pathCreateDate, time.Unix(0, 0)),
+		{"made before vCenter kept that", vm("vm-1", "web", "a", machine.PathCreateDate, time.Unix(0, 0)),
 			func(o object) any { return o.CreationTimestamp.IsZero() }, true},
-		{"unknown host", vm("vm-1", "web", "a", pathHost, ref(TypeHost, "host-9")),
+		{"unknown host", vm("vm-1", "web", "a", machine.PathHost, ref(TypeHost, "host-9")),
 			func(o object) any { return o.Status.NodeName + o.Status.Zone + o.Labels[ZoneLabel] }, ""},
 		{"declared power state, not synced",
-			vm("vm-1", "web", "a", pathMetadata, with(func(m *Metadata) { m.Spec.PowerState = vmopv1.VirtualMachinePowerStateOff })),
+			vm("vm-1", "web", "a", machine.PathRecord, with(func(m *Metadata) { m.Spec.PowerState = vmopv1.VirtualMachinePowerStateOff })),
 			func(o object) any {
 				return []string{string(o.Spec.PowerState), string(o.Status.PowerState), condition(o, vmopv1.VirtualMachinePowerStateSynced)}
 			},
 			[]string{"PoweredOff", "PoweredOn", "False NotSynced"}},
 		{"declared power state, synced",
-			vm("vm-1", "web", "a", pathMetadata, with(func(m *Metadata) { m.Spec.PowerState = vmopv1.VirtualMachinePowerStateOn })),
+			vm("vm-1", "web", "a", machine.PathRecord, with(func(m *Metadata) { m.Spec.PowerState = vmopv1.VirtualMachinePowerStateOn })),
 			func(o object) any { return condition(o, vmopv1.VirtualMachinePowerStateSynced) }, "True True"},
 		{"paused by annotation",
-			vm("vm-1", "web", "a", pathMetadata, with(func(m *Metadata) { m.Annotations = map[string]string{vmopv1.PauseAnnotation: ""} })),
+			vm("vm-1", "web", "a", machine.PathRecord, with(func(m *Metadata) { m.Annotations = map[string]string{vmopv1.PauseAnnotation: ""} })),
 			func(o object) any { return condition(o, vmopv1.VirtualMachineReconcileReady) }, "False VirtualMachineReconcilePaused"},
-		{"paused by ExtraConfig", vm("vm-1", "web", "a", pathPause, types.OptionValue{Value: "TRUE"}),
+		{"paused by ExtraConfig", vm("vm-1", "web", "a", machine.PathPause, types.OptionValue{Value: "TRUE"}),
 			func(o object) any { return condition(o, vmopv1.VirtualMachineReconcileReady) }, "False VirtualMachineReconcilePaused"},
-		{"paused, by a label", vm("vm-1", "web", "a", pathPause, types.OptionValue{Value: "true"}),
+		{"paused, by a label", vm("vm-1", "web", "a", machine.PathPause, types.OptionValue{Value: "true"}),
 			func(o object) any { return o.Labels[vmopv1.PausedVMLabelKey] }, "admin"},
-		{"paused by both, by a label", vm("vm-1", "web", "a", pathPause, types.OptionValue{Value: "true"},
-			pathMetadata, with(func(m *Metadata) { m.Annotations = map[string]string{vmopv1.PauseAnnotation: ""} })),
+		{"paused by both, by a label", vm("vm-1", "web", "a", machine.PathPause, types.OptionValue{Value: "true"},
+			machine.PathRecord, with(func(m *Metadata) { m.Annotations = map[string]string{vmopv1.PauseAnnotation: ""} })),
 			func(o object) any { return o.Labels[vmopv1.PausedVMLabelKey] }, "both"},
 		{"a label is not a pause", vm("vm-1", "web", "a",
-			pathMetadata, with(func(m *Metadata) { m.Labels = map[string]string{vmopv1.PausedVMLabelKey: "devops"} })),
+			machine.PathRecord, with(func(m *Metadata) { m.Labels = map[string]string{vmopv1.PausedVMLabelKey: "devops"} })),
 			func(o object) any {
 				return o.Labels[vmopv1.PausedVMLabelKey] + condition(o, vmopv1.VirtualMachineReconcileReady)
 			}, "True True"},
-		{"disconnected", vm("vm-1", "web", "a", pathConnectionState, types.VirtualMachineConnectionStateDisconnected),
+		{"disconnected", vm("vm-1", "web", "a", machine.PathConnectionState, types.VirtualMachineConnectionStateDisconnected),
 			func(o object) any { return condition(o, vmopv1.VirtualMachineReconcileReady) }, "False VirtualMachineDisconnected"},
-		{"tools not running", vm("vm-1", "web", "a", pathToolsRunning, "guestToolsNotRunning"),
+		{"tools not running", vm("vm-1", "web", "a", machine.PathToolsRunning, "guestToolsNotRunning"),
 			func(o object) any { return condition(o, vmopv1.VirtualMachineToolsCondition) }, "False VirtualMachineToolsNotRunning"},
 		{"tools unknown", vm("vm-1", "web", "a"),
 			func(o object) any { return condition(o, vmopv1.VirtualMachineToolsCondition) }, "Unknown NoGuestInfo"},
-		{"zone label of the user's own", vm("vm-1", "web", "a", pathMetadata, with(func(m *Metadata) { m.Labels = map[string]string{ZoneLabel: "mine"} })),
+		{"zone label of the user's own", vm("vm-1", "web", "a", machine.PathRecord, with(func(m *Metadata) { m.Labels = map[string]string{ZoneLabel: "mine"} })),
 			func(o object) any { return o.Labels }, map[string]string{ZoneLabel: "mine"}},
-		{"finalizers", vm("vm-1", "web", "a", pathMetadata, with(func(m *Metadata) { m.Finalizers = []string{"x/y"} })),
+		{"finalizers", vm("vm-1", "web", "a", machine.PathRecord, with(func(m *Metadata) { m.Finalizers = []string{"x/y"} })),
 			func(o object) any { return o.Finalizers }, []string{"x/y", vmoperator.MachineFinalizer}},
-		{"metadata of another machine does not count", vm("vm-1", "web", "a", pathMetadata, encoded(t, clone)),
+		{"metadata of another machine does not count", vm("vm-1", "web", "a", machine.PathRecord, encoded(t, clone)),
 			func(o object) any { return o.Name + condition(o, MetadataReadableCondition) }, "web"},
-		{"malformed metadata", vm("vm-1", "web", "a", pathMetadata, types.OptionValue{Value: "v2:garbage"}),
+		{"malformed metadata", vm("vm-1", "web", "a", machine.PathRecord, types.OptionValue{Value: "v2:garbage"}),
 			func(o object) any { return o.Name + " " + condition(o, MetadataReadableCondition) }, "web False MalformedMetadata"},
-		{"metadata of a newer version", vm("vm-1", "web", "a", pathMetadata, types.OptionValue{Value: "v9:x"}),
+		{"metadata of a newer version", vm("vm-1", "web", "a", machine.PathRecord, types.OptionValue{Value: "v9:x"}),
 			func(o object) any { return condition(o, MetadataReadableCondition) }, "False MalformedMetadata"},
-		{"snapshot", vm("vm-1", "web", "a", pathCurrentSnapshot, ref("VirtualMachineSnapshot", "snapshot-1")),
+		{"snapshot", vm("vm-1", "web", "a", machine.PathCurrentSnapshot, ref("VirtualMachineSnapshot", "snapshot-1")),
 			func(o object) any { return o.Status.CurrentSnapshot }, &vmopv1.VirtualMachineSnapshotReference{Type: "Unmanaged"}},
-		{"odd hardware version", vm("vm-1", "web", "a", pathVersion, "esx-9"),
+		{"odd hardware version", vm("vm-1", "web", "a", machine.PathVersion, "esx-9"),
 			func(o object) any { return o.Status.HardwareVersion }, int32(0)},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -24,6 +24,7 @@ import (
 	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/registry/projected"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
 const keyPrefix = "/virtualmachines/"
@@ -80,12 +81,12 @@ func slug(name, id string) string { return namespace.Slug(name, "vm", id, 0, 253
 
 func TestNames(t *testing.T) {
 	long, longer := strings.Repeat("a", 253), strings.Repeat("a", 254)
-	template := vm("vm-9", "template", "a", pathTemplate, true)
+	template := vm("vm-9", "template", "a", machine.PathTemplate, true)
 	p, mirror := newTestProjector()
 	p.Apply(initial(
 		vm("vm-1", "web", "a"), vm("vm-2", "Web Server", "a"), vm("vm-3", "web", "deep"), vm("vm-4", "web.example.com", "b"),
 		vm("vm-5", long, "b"), vm("vm-6", longer, "b"), vm("vm-7", "日本語", "b"), vm("vm-8", "a%2fb", "b"),
-		template, vm("vm-10", "outside", "elsewhere"), vm("vm-11", "in-the-root", "root"), vm("vm-12", "no-uuid", "a", pathInstanceUUID, nil),
+		template, vm("vm-10", "outside", "elsewhere"), vm("vm-11", "in-the-root", "root"), vm("vm-12", "no-uuid", "a", machine.PathInstanceUUID, nil),
 	))
 	want := []string{
 		"team-a/web", "team-a/" + slug("Web Server", "vm-2"), "team-a/" + slug("web", "vm-3"), "team-b/web.example.com",
@@ -100,21 +101,21 @@ func TestNames(t *testing.T) {
 // TestChanges follows one inventory through what happens to it.
 func TestChanges(t *testing.T) {
 	p, mirror := newTestProjector()
-	p.Apply(initial(vm("vm-1", "web", "a"), vm("vm-2", "db", "a"), vm("vm-3", "deep-one", "deep"), vm("vm-4", "other", "b", pathHost, ref(TypeHost, "host-2"))))
+	p.Apply(initial(vm("vm-1", "web", "a"), vm("vm-2", "db", "a"), vm("vm-3", "deep-one", "deep"), vm("vm-4", "other", "b", machine.PathHost, ref(TypeHost, "host-2"))))
 	mirror.take()
 	deep := slug("deep-one", "vm-3")
 	removed := func(kind, id string) inventory.Update {
 		return inventory.Update{Removed: []types.ManagedObjectReference{ref(kind, id)}}
 	}
-	host := inventory.Object{Ref: ref(TypeHost, "host-2"), Properties: map[string]any{pathName: "renamed", pathParent: ref(TypeCluster, "domain-c1")}}
-	cluster := inventory.Object{Ref: ref(TypeCluster, "domain-c1"), Properties: map[string]any{pathName: "zone-1"}}
+	host := inventory.Object{Ref: ref(TypeHost, "host-2"), Properties: map[string]any{machine.PathName: "renamed", machine.PathParent: ref(TypeCluster, "domain-c1")}}
+	cluster := inventory.Object{Ref: ref(TypeCluster, "domain-c1"), Properties: map[string]any{machine.PathName: "zone-1"}}
 	for _, step := range []struct {
 		name   string
 		update inventory.Update
 		want   []string
 	}{
-		{"nothing visible", changed(vm("vm-1", "web", "a", pathChangeVersion, "2")), nil},
-		{"power", changed(vm("vm-1", "web", "a", pathPowerState, types.VirtualMachinePowerStatePoweredOff)), []string{"+ team-a/web uid-vm-1"}},
+		{"nothing visible", changed(vm("vm-1", "web", "a", machine.PathChangeVersion, "2")), nil},
+		{"power", changed(vm("vm-1", "web", "a", machine.PathPowerState, types.VirtualMachinePowerStatePoweredOff)), []string{"+ team-a/web uid-vm-1"}},
 		{"rename", changed(vm("vm-1", "www", "a")), []string{"+ team-a/www uid-vm-1", "- team-a/web"}},
 		{"swap of names", changed(vm("vm-1", "db", "a"), vm("vm-2", "www", "a")), []string{"+ team-a/db uid-vm-1", "+ team-a/www uid-vm-2"}},
 		{"move to another namespace", changed(vm("vm-2", "www", "b")), []string{"+ team-b/www uid-vm-2", "- team-a/www"}},
@@ -127,12 +128,12 @@ func TestChanges(t *testing.T) {
 			[]string{"+ team-c/" + deep + " uid-vm-3", "+ team-c/other uid-vm-4", "- team-b/" + deep, "- team-b/other"}},
 		{"folder moved out", changed(folder("b", "team-c", "elsewhere")), []string{"- team-c/" + deep, "- team-c/other"}},
 		{"folder back", changed(folder("b", "team-b", "root")), []string{"+ team-b/" + deep + " uid-vm-3", "+ team-b/other uid-vm-4"}},
-		{"made a template", changed(vm("vm-1", "db", "a", pathTemplate, true)), []string{"- team-a/db"}},
+		{"made a template", changed(vm("vm-1", "db", "a", machine.PathTemplate, true)), []string{"- team-a/db"}},
 		{"and a machine again", changed(vm("vm-1", "db", "a")), []string{"+ team-a/db uid-vm-1"}},
-		{"another uid", changed(vm("vm-1", "db", "a", pathInstanceUUID, "new")), []string{"+ team-a/db new"}},
+		{"another uid", changed(vm("vm-1", "db", "a", machine.PathInstanceUUID, "new")), []string{"+ team-a/db new"}},
 		{"host gone", removed(TypeHost, "host-2"), []string{"+ team-b/other uid-vm-4"}},
 		{"configuration unreadable", changed(inventory.Object{Ref: vmRef("vm-4"), Properties: map[string]any{
-			pathName: "other", pathParent: ref(TypeFolder, "b"), pathConnectionState: types.VirtualMachineConnectionStateInaccessible}}),
+			machine.PathName: "other", machine.PathParent: ref(TypeFolder, "b"), machine.PathConnectionState: types.VirtualMachineConnectionStateInaccessible}}),
 			[]string{"+ team-b/other uid-vm-4"}},
 		{"namespaces folder replaced", inventory.Update{NamespacesFolder: ref(TypeFolder, "root2")}, []string{"- team-a/db", "- team-b/" + deep, "- team-b/other"}},
 	} {
@@ -155,8 +156,8 @@ func TestClash(t *testing.T) {
 		m := Metadata{Head: facts.Head{UID: "uid-" + id, Name: "web"}}
 		return encoded(t, m)
 	}
-	old := vm("vm-1", "web", "a", pathCreateDate, created.Add(-time.Hour))
-	managed := vm("vm-2", "Something", "a", pathMetadata, meta("vm-2"))
+	old := vm("vm-1", "web", "a", machine.PathCreateDate, created.Add(-time.Hour))
+	managed := vm("vm-2", "Something", "a", machine.PathRecord, meta("vm-2"))
 	other := vm("vm-3", "web", "a")
 	p, mirror := newTestProjector()
 	p.Apply(initial(old, managed, other))
@@ -195,9 +196,9 @@ func TestNamesDependOnTheSetAlone(t *testing.T) {
 			p.Apply(inventory.Update{Removed: []types.ManagedObjectReference{vmRef(id)}})
 		} else {
 			o := vm(id, names[random.IntN(len(names))], []string{"a", "a", "deep", "b"}[random.IntN(4)],
-				pathCreateDate, created.Add(time.Duration(random.IntN(3))*time.Hour))
+				machine.PathCreateDate, created.Add(time.Duration(random.IntN(3))*time.Hour))
 			if random.IntN(3) == 0 {
-				o.Properties[pathMetadata] = encoded(t, Metadata{Head: facts.Head{UID: "uid-" + id, Name: names[[]int{0, 1, 3, 4, 5}[random.IntN(5)]]}})
+				o.Properties[machine.PathRecord] = encoded(t, Metadata{Head: facts.Head{UID: "uid-" + id, Name: names[[]int{0, 1, 3, 4, 5}[random.IntN(5)]]}})
 			}
 			live[id] = o
 			p.Apply(changed(o))
@@ -225,7 +226,7 @@ func TestDetached(t *testing.T) {
 	ours := Metadata{Head: facts.Head{UID: "uid-vm-2", Name: "made", Created: true}}
 	p, mirror := newTestProjector()
 	p.SetDetached(map[string]bool{"b": true})
-	p.Apply(initial(vm("vm-1", "found", "a"), vm("vm-2", "made", "a", pathMetadata, encoded(t, ours)), vm("vm-3", "hidden", "b")))
+	p.Apply(initial(vm("vm-1", "found", "a"), vm("vm-2", "made", "a", machine.PathRecord, encoded(t, ours)), vm("vm-3", "hidden", "b")))
 	if diff := cmp.Diff([]string{"team-a/found", "team-a/made"}, mirror.keys()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -256,7 +257,7 @@ func TestConditionTimesAndOverlay(t *testing.T) {
 		}
 	}
 	start := created.Truncate(time.Second)
-	p.Apply(changed(vm("vm-1", "web", "a", pathToolsRunning, "guestToolsRunning")))
+	p.Apply(changed(vm("vm-1", "web", "a", machine.PathToolsRunning, "guestToolsRunning")))
 	expect("tools started", vmopv1.VirtualMachineToolsCondition, "True", now)
 	expect("tools started", vmopv1.VirtualMachineConditionCreated, "True", start)
 
@@ -282,7 +283,7 @@ func TestWait(t *testing.T) {
 	go func() {
 		result <- p.Wait(ctx, facts.ID{Type: TypeVirtualMachine, Value: "vm-1"}, func(s State, found bool) bool { return found && s.ChangeVersion == "2" })
 	}()
-	go p.Apply(changed(vm("vm-1", "web", "a", pathChangeVersion, "2")))
+	go p.Apply(changed(vm("vm-1", "web", "a", machine.PathChangeVersion, "2")))
 	if err := <-result; err != nil {
 		t.Errorf("wait for a version: %v", err)
 	}

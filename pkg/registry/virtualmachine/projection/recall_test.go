@@ -20,6 +20,7 @@ import (
 	"github.com/openpacific/pacific/pkg/namespace"
 	"github.com/openpacific/pacific/pkg/vcenter/identity"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
 func machineID(value string) facts.ID { return facts.ID{Type: TypeVirtualMachine, Value: value} }
@@ -46,7 +47,7 @@ func veiled(o inventory.Object) inventory.Object {
 			told.Properties[path] = value
 		}
 	}
-	told.Properties[pathConnectionState] = types.VirtualMachineConnectionStateInaccessible
+	told.Properties[machine.PathConnectionState] = types.VirtualMachineConnectionStateInaccessible
 	return told
 }
 
@@ -66,10 +67,10 @@ func population(t *testing.T) []inventory.Object {
 	}
 	return []inventory.Object{
 		vm("vm-1", "web", "a"), vm("vm-2", "Web Server", "a"), vm("vm-3", "web", "deep"),
-		vm("vm-4", "called otherwise", "a", pathMetadata, recorded("vm-4", "recorded")),
-		vm("vm-5", "db", "b", pathCreateDate, older),
-		vm("vm-6", "wants-db", "b", pathMetadata, recorded("vm-6", "db")),
-		vm("vm-7", "old", "b", pathCreateDate, nil),
+		vm("vm-4", "called otherwise", "a", machine.PathRecord, recorded("vm-4", "recorded")),
+		vm("vm-5", "db", "b", machine.PathCreateDate, older),
+		vm("vm-6", "wants-db", "b", machine.PathRecord, recorded("vm-6", "db")),
+		vm("vm-7", "old", "b", machine.PathCreateDate, nil),
 	}
 }
 
@@ -142,7 +143,7 @@ func TestWhatVCenterTellsWins(t *testing.T) {
 		"it is gone": {"a", []inventory.Update{removed}, []string{"- team-a/web"}, nil},
 		"it is gone, and comes again": {"a", []inventory.Update{removed, untold("web", "a")},
 			[]string{"- team-a/web"}, nil},
-		"its power changes": {"a", []inventory.Update{untold("web", "a", pathPowerState, off)},
+		"its power changes": {"a", []inventory.Update{untold("web", "a", machine.PathPowerState, off)},
 			[]string{"+ team-a/web uid-vm-1"}, inA},
 		"it is renamed": {"a", []inventory.Update{untold("other", "a")}, nil, inA},
 		"it is renamed, and told then": {"a", []inventory.Update{untold("other", "a"), told("other", "a")},
@@ -164,16 +165,16 @@ func TestWhatVCenterTellsWins(t *testing.T) {
 			[]string{"+ team-b/web uid-vm-1"}, inB},
 		"it was moved, and comes back": {"b", []inventory.Update{untold("web", "a")},
 			[]string{"+ team-a/web uid-vm-1"}, inA},
-		"another machine has its id": {"a", []inventory.Update{told("new", "a", pathInstanceUUID, "another")},
+		"another machine has its id": {"a", []inventory.Update{told("new", "a", machine.PathInstanceUUID, "another")},
 			[]string{"+ team-a/new another", "- team-a/web"}, map[string]string{"a": "new"}},
-		"another machine has its id and name": {"a", []inventory.Update{told("web", "a", pathInstanceUUID, "another")},
+		"another machine has its id and name": {"a", []inventory.Update{told("web", "a", machine.PathInstanceUUID, "another")},
 			[]string{"+ team-a/web another"}, inA},
-		"it is a template": {"a", []inventory.Update{told("web", "a", pathTemplate, true)},
+		"it is a template": {"a", []inventory.Update{told("web", "a", machine.PathTemplate, true)},
 			[]string{"- team-a/web"}, nil},
 		"it is told, and untold again": {"a", []inventory.Update{told("web", "a"), untold("web", "a")},
 			[]string{"+ team-a/web uid-vm-1", "+ team-a/web uid-vm-1"}, inA},
 		"one with a record takes its name": {"a",
-			[]inventory.Update{changed(vm("vm-2", "x", "a", pathMetadata, taking))},
+			[]inventory.Update{changed(vm("vm-2", "x", "a", machine.PathRecord, taking))},
 			[]string{"+ team-a/" + slug("web", "vm-1") + " uid-vm-1", "+ team-a/web uid-vm-2"}, inA},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -245,7 +246,7 @@ func TestReminded(t *testing.T) {
 // vCenter with its folder is not served again for a lack of knowledge.
 func TestRecalledInADetachedFolder(t *testing.T) {
 	detached := map[string]bool{"a": true}
-	made := vm("vm-1", "x", "a", pathMetadata,
+	made := vm("vm-1", "x", "a", machine.PathRecord,
 		encoded(t, Metadata{Head: facts.Head{UID: "uid-vm-1", Name: "made", Created: true}}))
 	found := vm("vm-2", "found", "a")
 	untold := []inventory.Object{veiled(made), veiled(found)}

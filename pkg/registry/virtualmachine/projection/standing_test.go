@@ -17,6 +17,7 @@ import (
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/namespace"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
 func inFolder(id string) facts.ID { return facts.ID{Type: TypeFolder, Value: id} }
@@ -65,9 +66,9 @@ func show(p *Projector, r *recorder) counting {
 
 // TestARecordCountsWhereItWasWritten follows one machine, whose deletion was asked for in team-a, through vCenter.
 func TestARecordCountsWhereItWasWritten(t *testing.T) {
-	here := func(m Metadata) inventory.Object { return vm("vm-1", "web", "a", pathMetadata, encoded(t, m)) }
+	here := func(m Metadata) inventory.Object { return vm("vm-1", "web", "a", machine.PathRecord, encoded(t, m)) }
 	in := func(folder string, more ...any) inventory.Object {
-		return vm("vm-1", "web", folder, append([]any{pathMetadata, encoded(t, asked(nil))}, more...)...)
+		return vm("vm-1", "web", folder, append([]any{machine.PathRecord, encoded(t, asked(nil))}, more...)...)
 	}
 	gone := inventory.Update{NamespacesFolder: ref(TypeFolder, "root"), Removed: []types.ManagedObjectReference{vmRef("vm-1")}}
 	renamed := changed(folder("a", "team-x", "root"))
@@ -104,7 +105,7 @@ func TestARecordCountsWhereItWasWritten(t *testing.T) {
 			{"told", apply(changed(in("a"))), over},
 		},
 		"made a template, and a machine again": {
-			{"template", apply(changed(in("a", pathTemplate, true))), counting{}},
+			{"template", apply(changed(in("a", machine.PathTemplate, true))), counting{}},
 			{"machine", apply(changed(in("a"))), over},
 		},
 		"detached, and attached": {
@@ -135,7 +136,7 @@ func TestARecordCountsWhereItWasWritten(t *testing.T) {
 			{"back", apply(changed(in("a"))), over},
 		},
 		"another machine of its id": {
-			{"another uid", apply(changed(vm("vm-1", "web", "a", pathInstanceUUID, "uid-vm-1", pathMetadata, encoded(t, asked(func(m *Metadata) { m.UID = "other" }))))), counting{Served: "team-a/web"}},
+			{"another uid", apply(changed(vm("vm-1", "web", "a", machine.PathInstanceUUID, "uid-vm-1", machine.PathRecord, encoded(t, asked(func(m *Metadata) { m.UID = "other" }))))), counting{Served: "team-a/web"}},
 		},
 		"another folder of the same name": {
 			{"made anew", apply(changed(folder("a", "old", "elsewhere"), folder("a2", "team-a", "root"), in("a2"))),
@@ -161,7 +162,7 @@ func TestARecordCountsWhereItWasWritten(t *testing.T) {
 // TestWhatIsWrittenElsewhereIsWrittenThere: a write takes what is shown, and so drops what does not count.
 func TestWhatIsWrittenElsewhereIsWrittenThere(t *testing.T) {
 	p, mirror := newTestProjector()
-	p.Apply(initial(vm("vm-1", "web", "b", pathMetadata, encoded(t, asked(func(m *Metadata) { m.Created = true })))))
+	p.Apply(initial(vm("vm-1", "web", "b", machine.PathRecord, encoded(t, asked(func(m *Metadata) { m.Created = true })))))
 	current := mirror.objects[keyPrefix+"team-b/web"]
 	desired := current.DeepCopy()
 	desired.Labels = map[string]string{"app": "web"}
@@ -186,7 +187,7 @@ func TestARecordThatWentBack(t *testing.T) {
 		if change != nil {
 			change(&m)
 		}
-		return vm("vm-1", "web", "a", pathMetadata, encoded(t, m))
+		return vm("vm-1", "web", "a", machine.PathRecord, encoded(t, m))
 	}
 	alive := func(m *Metadata) { m.Deletion = time.Time{} }
 	type seen struct{ Deleting, Owned, WentBack, Condition bool }
@@ -225,7 +226,7 @@ func TestARecordThatWentBack(t *testing.T) {
 			if err != nil || !written || next.Sequence != 6 || !next.Deletion.IsZero() || len(next.OwnerReferences) > 0 {
 				t.Fatalf("written %t, %v: %+v", written, err, next)
 			}
-			p.Apply(changed(vm("vm-1", "web", "a", pathMetadata, encoded(t, *next))))
+			p.Apply(changed(vm("vm-1", "web", "a", machine.PathRecord, encoded(t, *next))))
 			if diff := cmp.Diff(seen{}, look(p, mirror)); diff != "" {
 				t.Errorf("decided (-want +got):\n%s", diff)
 			}
@@ -247,7 +248,7 @@ func TestAnotherInstallationsMachine(t *testing.T) {
 	theirs := asked(func(m *Metadata) { m.Installation, m.Created = "theirs", true })
 	theirs.Labels = map[string]string{"app": "theirs"}
 	theirs.Annotations = map[string]string{vsphere.ReclaimPolicyAnnotation: vsphere.ReclaimDelete}
-	p.Apply(initial(vm("vm-1", "web", "a", pathMetadata, encoded(t, theirs))))
+	p.Apply(initial(vm("vm-1", "web", "a", machine.PathRecord, encoded(t, theirs))))
 	o := mirror.objects[keyPrefix+"team-a/web"]
 	if o == nil || o.Labels["app"] != "" || len(o.Annotations)+len(o.OwnerReferences) > 0 || o.DeletionTimestamp != nil ||
 		len(o.Finalizers) != 1 {
