@@ -5,8 +5,6 @@ package realisation_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -14,7 +12,6 @@ import (
 	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/vim25/types"
-	k8stypes "k8s.io/apimachinery/pkg/types"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/failure"
@@ -128,45 +125,4 @@ func TestFoldersThatCannotBeTakenOver(t *testing.T) {
 	if len(w.records.kept) > 0 || s.list()["billing"] != nil || len(w.things("billing")) > 0 {
 		t.Errorf("left over: records %v, served %v, vCenter %v", w.records.kept, s.list()["billing"], w.things("billing"))
 	}
-}
-
-// A server that dies at any step of taking over is finished by the next one.
-func TestKilledWhileTakingOver(t *testing.T) {
-	const enough = 30
-	names := make([]string, enough)
-	for i := range names {
-		names[i] = fmt.Sprintf("old-%d", i)
-	}
-	w := newWorld(t, withOldFolders(names...))
-	for acts, name := range names {
-		steps := 2 * acts // To die before the next act is to leave what dying after the last one leaves.
-		old := w.folder("/DC0/vm/Old/" + name)
-		dying := w.start(steps)
-		_ = dying.create(taking(name, old))
-		seen := dying.list()[name]
-		finished := seen != nil && seen.Status.Phase == v1alpha1.NamespaceRunning
-		dying.stop()
-		next := w.start(-1)
-		if err := next.backend.Realise(t.Context(), k8stypes.UID("uid-of-"+name)); err != nil {
-			t.Fatalf("killed after %d steps: %v", steps, err)
-		}
-		switch things := w.things(name); {
-		case len(w.records.kept) == 0 && len(things) == 0: // It was never promised.
-		case !cmp.Equal(made(name), things):
-			t.Errorf("killed after %d steps: vCenter has %v", steps, things)
-		case next.get(name).Status.Phase != v1alpha1.NamespaceRunning || next.get(name).Status.Folder != old.Reference().Value:
-			t.Errorf("killed after %d steps: %+v", steps, next.get(name).Status)
-		}
-		if err := next.remove(name); err != nil {
-			t.Fatal(err)
-		}
-		if left := w.things(name); len(left) > 0 && !slices.Equal(left, made(name)[2:]) {
-			t.Errorf("killed after %d steps: left of it is %v", steps, left)
-		}
-		next.stop()
-		if finished {
-			return
-		}
-	}
-	t.Fatalf("taking over takes more than %d acts", enough)
 }

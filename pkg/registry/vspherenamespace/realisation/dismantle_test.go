@@ -5,14 +5,11 @@ package realisation_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vmware/govmomi/vim25/types"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
@@ -21,44 +18,6 @@ import (
 	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/records"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 )
-
-// A zone that is given up while its pool is being made leaves none behind, at
-// whichever step of making it the server died.
-func TestGivenUpZones(t *testing.T) {
-	w := newWorld(t, twoClusters)
-	const enough = 100
-	for steps := 0; ; steps++ {
-		if steps == enough {
-			t.Fatalf("creating takes more than %d steps", enough)
-		}
-		name := fmt.Sprintf("zones-%d", steps)
-		dying := w.start(steps)
-		_ = dying.create(fresh(name))
-		seen := dying.list()[name]
-		finished := seen != nil && seen.Status.Phase == v1alpha1.NamespaceRunning
-		dying.stop()
-		next := w.start(-1)
-		if next.list()[name] != nil {
-			if err := next.update(name, func(o *v1alpha1.Namespace) { o.Spec.Zones = []string{"cluster-a"} }); err != nil {
-				t.Fatalf("killed after %d steps: %v", steps, err)
-			}
-			want := []string{"/DC0/host/cluster-a/Resources/" + name, "/DC0/vm/Namespaces/" + name}
-			if diff := cmp.Diff(want, w.things(name)); diff != "" {
-				t.Errorf("killed after %d steps: vCenter with one zone less (-want +got):\n%s", steps, diff)
-			}
-		}
-		if err := next.remove(name); err != nil {
-			t.Fatalf("killed after %d steps: %v", steps, err)
-		}
-		if things := w.things(name); len(things) > 0 || len(w.records.kept) > 0 {
-			t.Errorf("killed after %d steps: left over %v, records %v", steps, things, w.records.kept)
-		}
-		next.stop()
-		if finished {
-			return
-		}
-	}
-}
 
 // What was made and is neither written down nor in the inventory yet goes with
 // its namespace. What Pacific did not begin to make is not its own, whatever it is
@@ -224,47 +183,5 @@ func TestDismantledTwice(t *testing.T) {
 	}
 	if things := w.things("slow"); len(things) > 0 || len(w.records.kept) > 0 || len(w.detached) > 0 {
 		t.Errorf("left over: %v, records %v, detached %v", things, w.records.kept, w.detached)
-	}
-}
-
-// One that is deleted before the folder that was made for it could be written down is shown with the folder, by which the
-// controller knows its Kubernetes Namespace; and nothing is left of it, at whichever step of removing it the server died.
-func TestDeletedBeforeItWasWrittenDown(t *testing.T) {
-	w := newWorld(t, twoClusters)
-	const enough = 100
-	for steps := 0; ; steps++ {
-		if steps == enough {
-			t.Fatalf("removing takes more than %d steps", enough)
-		}
-		name := fmt.Sprintf("brief-%d", steps)
-		maker := w.start(-1)
-		if err := maker.create(fresh(name)); err != nil {
-			t.Fatal(err)
-		}
-		folder := maker.get(name).Status.Folder
-		maker.stop()
-		w.unwritten()
-		deleter := w.start(-1)
-		if err := deleter.update(name, func(o *v1alpha1.Namespace) { o.DeletionTimestamp = &metav1.Time{Time: time.Unix(2e9, 0)} }); err != nil {
-			t.Fatal(err)
-		}
-		if shown := deleter.get(name).Status.Folder; shown != folder {
-			t.Errorf("folder %q instead of %s", shown, folder)
-		}
-		deleter.stop()
-		dying := w.start(steps)
-		finished := dying.remove(name) == nil
-		dying.stop()
-		next := w.start(-1)
-		if err := next.remove(name); err != nil {
-			t.Fatalf("killed after %d steps: %v", steps, err)
-		}
-		if things := w.things(name); len(things) > 0 || len(w.records.kept) > 0 || len(w.detached) > 0 {
-			t.Errorf("killed after %d steps: left over %v, records %v, detached %v", steps, things, w.records.kept, w.detached)
-		}
-		next.stop()
-		if finished {
-			return
-		}
 	}
 }

@@ -4,14 +4,12 @@ package realisation_test
 
 import (
 	"errors"
-	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/vim25/types"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	k8stypes "k8s.io/apimachinery/pkg/types"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/failure"
@@ -231,68 +229,5 @@ func TestRefusedAndDelayed(t *testing.T) {
 	}
 	if got := s.get("team-c"); got.Status.Phase != v1alpha1.NamespaceRunning {
 		t.Errorf("at last: %+v", got.Status)
-	}
-}
-
-// A server that dies at any step of creating is finished by the next one, and
-// the same with deleting: nothing is left over, nothing is there twice.
-func TestKilledAtEachStep(t *testing.T) {
-	w := newWorld(t, twoClusters)
-	const enough = 100
-	for steps := 0; ; steps++ {
-		if steps == enough {
-			t.Fatalf("creating takes more than %d steps", enough)
-		}
-		name := fmt.Sprintf("create-%d", steps)
-		dying := w.start(steps)
-		_ = dying.create(fresh(name))
-		seen := dying.list()[name]
-		finished := seen != nil && seen.Status.Phase == v1alpha1.NamespaceRunning
-		dying.stop()
-		next := w.start(-1)
-		if err := next.backend.Realise(t.Context(), k8stypes.UID("uid-of-"+name)); err != nil {
-			t.Fatalf("killed after %d steps: %v", steps, err)
-		}
-		switch things := w.things(name); {
-		case len(w.records.kept) == 0 && len(things) == 0: // It was never promised.
-		case !cmp.Equal(made(name), things):
-			t.Errorf("killed after %d steps: vCenter has %v", steps, things)
-		case next.get(name).Status.Phase != v1alpha1.NamespaceRunning:
-			t.Errorf("killed after %d steps: %+v", steps, next.get(name).Status)
-		case !cmp.Equal(next.get(name).Spec.Resources, fresh(name).Spec.Resources):
-			t.Errorf("killed after %d steps: %+v", steps, next.get(name).Spec.Resources)
-		}
-		if err := next.remove(name); err != nil {
-			t.Fatal(err)
-		}
-		next.stop()
-		if finished {
-			break
-		}
-	}
-	for steps := 0; ; steps++ {
-		if steps == enough {
-			t.Fatalf("deleting takes more than %d steps", enough)
-		}
-		name := fmt.Sprintf("delete-%d", steps)
-		maker := w.start(-1)
-		if err := maker.create(fresh(name)); err != nil {
-			t.Fatal(err)
-		}
-		maker.stop()
-		dying := w.start(steps)
-		finished := dying.remove(name) == nil
-		dying.stop()
-		next := w.start(-1)
-		if err := next.remove(name); err != nil {
-			t.Fatalf("killed after %d steps: %v", steps, err)
-		}
-		if things := w.things(name); len(things) > 0 || len(w.records.kept) > 0 || len(w.detached) > 0 {
-			t.Errorf("killed after %d steps: left over %v, records %v, detached %v", steps, things, w.records.kept, w.detached)
-		}
-		next.stop()
-		if finished {
-			return
-		}
 	}
 }
