@@ -15,8 +15,8 @@ import (
 	"github.com/openpacific/pacific/pkg/failure"
 )
 
-// Refer makes of an id what vCenter's methods take. An id of another vCenter is a failure.Conflict: in this one it may be
-// that of anything.
+// Refer makes of an id what vCenter's methods take. An id of another vCenter is a failure.Conflict: in this one it may
+// be that of anything.
 func Refer(client *vim25.Client, id facts.ID) (types.ManagedObjectReference, error) {
 	if here := client.ServiceContent.About.InstanceUuid; id.VCenter != here {
 		return types.ManagedObjectReference{}, fmt.Errorf("%s %s is one of the vCenter %s, and this is %s: %w",
@@ -41,17 +41,18 @@ func Entity(client *vim25.Client, read mo.ManagedEntity) facts.Entity {
 
 // Child returns the child of a name of a folder or a resource pool. The error's kind is failure.NotFound when there is
 // none of the same type as its parent.
-func Child(ctx context.Context, client *vim25.Client, parent facts.ID, name string) (types.ManagedObjectReference, error) {
+func Child(ctx context.Context, client *vim25.Client, parent facts.ID,
+	name string) (child types.ManagedObjectReference, err error) {
 	ref, err := Refer(client, parent)
 	if err != nil {
-		return types.ManagedObjectReference{}, err
+		return child, err
 	}
 	found, err := object.NewSearchIndex(client).FindChild(ctx, object.NewReference(client, ref), name)
 	switch {
 	case err != nil:
-		return types.ManagedObjectReference{}, err
+		return child, err
 	case found == nil || found.Reference().Type != parent.Type:
-		return types.ManagedObjectReference{}, fmt.Errorf("there is none: %w", failure.NotFound)
+		return child, fmt.Errorf("there is none: %w", failure.NotFound)
 	}
 	return found.Reference(), nil
 }

@@ -81,10 +81,11 @@ func (v *Verbs) Move(ctx context.Context, id, into facts.ID, still func(now fact
 	return err
 }
 
-// Destroy takes a folder away, if still says directly before that it is to: its error ends the act, and is what comes of
-// it. Virtual machines that come into the folder in between are unregistered, and keep their files.
+// Destroy takes a folder away, if still says directly before that it is to: its error ends the act, and is what comes
+// of it. Virtual machines that come into the folder in between are unregistered, and keep their files.
 func (v *Verbs) Destroy(ctx context.Context, id facts.ID, still func(now facts.Container) error) error {
-	_, err := v.Writer.RunTask(ctx, "destroy folder "+id.Value, func(ctx context.Context, client *vim25.Client) (reference, error) {
+	operation := "destroy folder " + id.Value
+	_, err := v.Writer.RunTask(ctx, operation, func(ctx context.Context, client *vim25.Client) (reference, error) {
 		this, err := vcenter.Refer(client, id)
 		if err != nil {
 			return reference{}, err

@@ -94,7 +94,10 @@ func (l *lab) move(path, into string) {
 	}
 }
 
-const namespaces = "/DC0/vm/Namespaces"
+const (
+	namespaces = "/DC0/vm/Namespaces"
+	backup     = "/DC0/vm/Infrastructure/Backup"
+)
 
 // What there is in vCenter is told as it is, whatever anybody knew before.
 func TestWhatThereIs(t *testing.T) {
@@ -102,8 +105,8 @@ func TestWhatThereIs(t *testing.T) {
 	root := l.id(namespaces)
 	now, err := l.verbs.Named(t.Context(), l.id("/DC0/vm/Infrastructure"), "Backup")
 	want := facts.Container{
-		Entity: facts.Entity{ID: l.id("/DC0/vm/Infrastructure/Backup"), Name: "Backup", Parent: l.id("/DC0/vm/Infrastructure")},
-		Inside: []facts.ID{l.id("/DC0/vm/Infrastructure/Backup/backup-proxy")},
+		Entity: facts.Entity{ID: l.id(backup), Name: "Backup", Parent: l.id("/DC0/vm/Infrastructure")},
+		Inside: []facts.ID{l.id(backup + "/backup-proxy")},
 	}
 	if diff := cmp.Diff(want, now); diff != "" || err != nil {
 		t.Errorf("%v, contents (-want +got):\n%s", err, diff)
@@ -122,7 +125,8 @@ func TestWhatThereIs(t *testing.T) {
 	if hosts, err := l.verbs.Lineage(t.Context(), l.id("/DC0/host")); hosts.HoldsMachines || err != nil {
 		t.Errorf("a folder of hosts: %+v, %v", hosts, err)
 	}
-	if _, err := l.verbs.Lineage(t.Context(), facts.ID{VCenter: l.about, Type: facts.TypeFolder, Value: "group-v4711"}); !errors.Is(err, failure.NotFound) {
+	nowhere := facts.ID{VCenter: l.about, Type: facts.TypeFolder, Value: "group-v4711"}
+	if _, err := l.verbs.Lineage(t.Context(), nowhere); !errors.Is(err, failure.NotFound) {
 		t.Errorf("where a folder lies that is not there: %v", err)
 	}
 }
@@ -142,16 +146,17 @@ func TestCreate(t *testing.T) {
 func TestStill(t *testing.T) {
 	l := newLab(t)
 	changed := errors.New("changed")
-	id, root := l.id("/DC0/vm/Infrastructure/Backup"), l.id(namespaces)
+	id, root := l.id(backup), l.id(namespaces)
 	var seen facts.Lineage
 	err := l.verbs.Move(t.Context(), id, root, func(now facts.Lineage) error {
 		seen = now
 		return changed
 	})
-	if !errors.Is(err, changed) || seen.Name != "Backup" || len(seen.Above) != 2 || !l.here("/DC0/vm/Infrastructure/Backup") {
+	if !errors.Is(err, changed) || seen.Name != "Backup" || len(seen.Above) != 2 || !l.here(backup) {
 		t.Errorf("not moved: %v, seen %+v", err, seen)
 	}
-	if err := l.verbs.Move(t.Context(), id, root, func(facts.Lineage) error { return nil }); err != nil || !l.here(namespaces+"/Backup") {
+	err = l.verbs.Move(t.Context(), id, root, func(facts.Lineage) error { return nil })
+	if err != nil || !l.here(namespaces+"/Backup") {
 		t.Errorf("moved: %v", err)
 	}
 	var inside facts.Container
@@ -186,7 +191,8 @@ func TestDestroyKeepsWhatComesIn(t *testing.T) {
 			t.Errorf("%d calls of %s, want %d", got, method, want)
 		}
 	}
-	if err := l.verbs.Destroy(t.Context(), id, func(facts.Container) error { return nil }); !errors.Is(err, failure.NotFound) {
+	err = l.verbs.Destroy(t.Context(), id, func(facts.Container) error { return nil })
+	if !errors.Is(err, failure.NotFound) {
 		t.Errorf("once more: %v", err)
 	}
 }
@@ -211,7 +217,7 @@ func TestNothingIsDone(t *testing.T) {
 		}
 	}
 	elsewhere := func(id facts.ID) facts.ID { return facts.ID{VCenter: "another", Type: id.Type, Value: id.Value} }
-	id := l.id("/DC0/vm/Infrastructure/Backup")
+	id := l.id(backup)
 	calls := l.vcenter.Calls()
 	act(failure.Conflict, elsewhere(root), elsewhere(id))
 	l.writer.Following = func() error { return errors.New("the namespaces folder was renamed") }

@@ -83,6 +83,7 @@ func contents(ctx context.Context, client *vim25.Client, ref reference) (facts.C
 
 func retrieve(ctx context.Context, client *vim25.Client, ref reference) (mo.ResourcePool, error) {
 	var pool mo.ResourcePool
-	err := property.DefaultCollector(client).RetrieveOne(ctx, ref, []string{pathName, pathParent, pathMachines, pathPools}, &pool)
+	paths := []string{pathName, pathParent, pathMachines, pathPools}
+	err := property.DefaultCollector(client).RetrieveOne(ctx, ref, paths, &pool)
 	return pool, err
 }

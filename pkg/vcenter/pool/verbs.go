@@ -28,9 +28,9 @@ type Writer interface {
 		start func(context.Context, *vim25.Client) (task reference, err error)) (*types.TaskInfo, error)
 }
 
-// Verbs act on one resource pool each, or tell of it. Its fields are set before use. Errors have a failure kind: NotFound
-// when the pool is not in vCenter any more, that of still's error when it refused, Unavailable when nothing may be
-// changed now.
+// Verbs act on one resource pool each, or tell of it. Its fields are set before use. Errors have a failure kind:
+// NotFound when the pool is not in vCenter any more, that of still's error when it refused, Unavailable when nothing may
+// be changed now.
 type Verbs struct {
 	Session Session
 	Writer  Writer
@@ -38,7 +38,8 @@ type Verbs struct {
 
 // Create makes a pool in another, with normal shares, which may borrow from that. The error's kind is
 // failure.AlreadyExists when that has something of the name.
-func (v *Verbs) Create(ctx context.Context, parent facts.ID, name string, cpu, memory facts.Allocation) (id facts.ID, err error) {
+func (v *Verbs) Create(ctx context.Context, parent facts.ID, name string,
+	cpu, memory facts.Allocation) (id facts.ID, err error) {
 	operation := fmt.Sprintf("create resource pool %q in %s", name, parent.Value)
 	err = v.Writer.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
 		this, err := vcenter.Refer(client, parent)

@@ -169,7 +169,8 @@ func TestStill(t *testing.T) {
 		seen = now
 		return changed
 	})
-	if !errors.Is(err, changed) || seen.Entity != (facts.Entity{ID: id, Name: "team-c", Parent: l.id(root)}) || l.id(root+"/team-c") != id {
+	want := facts.Entity{ID: id, Name: "team-c", Parent: l.id(root)}
+	if !errors.Is(err, changed) || seen.Entity != want || l.id(root+"/team-c") != id {
 		t.Errorf("not destroyed: %v, seen %+v", err, seen)
 	}
 	wanted := func(facts.Container) error { return nil }
