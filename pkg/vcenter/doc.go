@@ -29,6 +29,7 @@
 // not to be had over SOAP, and only with credentials that the Session's login
 // stands on.
 //
-// The package knows nothing of our APIs, of Kubernetes objects or of the
-// inventory. Packages below it do; it imports none of them.
+// The package knows nothing of the inventory. Packages below it do; it imports none
+// of them. Neither knows our APIs nor Kubernetes' objects: things are named by the
+// ids of package facts.
 package vcenter

@@ -15,6 +15,9 @@
 // whole cluster. Giving somebody a role takes what RBAC asks of whoever binds it:
 // the verb bind on the role, in that Namespace.
 //
+// What is shown is made by package projection, and what is asked for is made in vCenter by package realisation, both by
+// what package records has of it.
+//
 // It knows nothing of vSphere. Nothing here is allowed by default: with nobody to
 // ask, everything is refused.
 package vspherenamespace
