@@ -151,11 +151,12 @@ func serve(server *genericapiserver.GenericAPIServer, frame *registry.Frame, v *
 	k.zones.Project(v.zones.Zones())
 	k.images.Project(v.images.Images())
 	k.clusterImages.Project(v.images.ClusterImages())
-	k.namespaces.Project(v.shownNamespaces)
-	v.shownNamespaces.Attach(v.zones.Namespaces())
-	v.shownNamespaces.Attach(v.images)
+	shown := v.namespaces.Namespaces()
+	k.namespaces.Project(shown)
+	shown.Attach(v.zones.Namespaces())
+	shown.Attach(v.images)
 	k.reigning = []task{(&virtualmachineclass.Controller{
-		Given: v.shownNamespaces, Classes: k.classes.Inside(), Namespaces: coreNamespaces{c.client.CoreV1()},
+		Given: shown, Classes: k.classes.Inside(), Namespaces: coreNamespaces{c.client.CoreV1()},
 		Notes: notes{&ledger.Documents{Ledger: records, Kind: "virtualmachineclasses"}}, Logger: logger.WithName("virtualmachineclasses"),
 	}).Run}
 	return k, frame.Install(server, k.all...)

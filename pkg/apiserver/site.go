@@ -10,10 +10,8 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
-	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/ledger"
-	"github.com/openpacific/pacific/pkg/registry/projected"
 	topologyprojection "github.com/openpacific/pacific/pkg/registry/topology/projection"
 	vmprojection "github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachineimage"
@@ -42,12 +40,10 @@ type site struct {
 	memory     *identity.Memory
 	machines   *vmprojection.Projector
 	namespaces *vnsprojection.Projector
-	// shownNamespaces are what the projection of vSphere Namespaces shows.
-	shownNamespaces *projected.Objects[vspherev1.Namespace]
-	zones           *topologyprojection.Projector
-	policies        storagePolicies
-	libraries       *contentlibrary.Catalogue
-	images          *virtualmachineimage.Projection
+	zones      *topologyprojection.Projector
+	policies   storagePolicies
+	libraries  *contentlibrary.Catalogue
+	images     *virtualmachineimage.Projection
 }
 
 // newSite registers metrics by register.
@@ -71,16 +67,14 @@ func newSite(options *Options, installation string, records *ledger.Ledger, reig
 	if err != nil {
 		return nil, err
 	}
-	shown := &projected.Objects[vspherev1.Namespace]{}
 	v := &site{
-		session:         session,
-		rest:            &vcenter.RESTSession{Session: session},
-		there:           options.Inventory == nil,
-		anchor:          newAnchor(records, logger.WithName("namespacesfolder")),
-		memory:          newMemory(records, realClock, logger.WithName("identities")),
-		namespaces:      vnsprojection.NewProjector(vnsprojection.Config{Clock: realClock, Logger: logger.WithName("vspherenamespaces"), Zones: options.VCenter.ZoneClusters, Shown: shown}),
-		shownNamespaces: shown,
-		zones:           &topologyprojection.Projector{Clusters: options.VCenter.ZoneClusters},
+		session:    session,
+		rest:       &vcenter.RESTSession{Session: session},
+		there:      options.Inventory == nil,
+		anchor:     newAnchor(records, logger.WithName("namespacesfolder")),
+		memory:     newMemory(records, realClock, logger.WithName("identities")),
+		namespaces: vnsprojection.NewProjector(vnsprojection.Config{Clock: realClock, Logger: logger.WithName("vspherenamespaces"), Zones: options.VCenter.ZoneClusters}),
+		zones:      &topologyprojection.Projector{Clusters: options.VCenter.ZoneClusters},
 	}
 	v.machines = vmprojection.NewProjector(vmprojection.Config{
 		Installation: installation, Memory: v.memory, Clock: realClock, Logger: logger.WithName("projection"),

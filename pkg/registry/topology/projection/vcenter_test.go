@@ -37,15 +37,14 @@ func TestFollowsVCenter(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := newWorld(t)
-	shown := &projected.Objects[vspherev1.Namespace]{}
-	namespaces := vnsprojection.NewProjector(vnsprojection.Config{Logger: klog.Background(), Shown: shown})
+	namespaces := vnsprojection.NewProjector(vnsprojection.Config{Logger: klog.Background()})
 	handler := &picture.Picture{Followers: []facts.Follower{w.projector, namespaces}}
 	collector := &inventory.Collector{
 		Session: session, Handler: handler, Logger: klog.Background(),
 		Kinds: picture.Kinds(),
 	}
 	w.attach()
-	shown.Attach(w.projector.Namespaces())
+	namespaces.Namespaces().Attach(w.projector.Namespaces())
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = session.Run(ctx) })

@@ -18,29 +18,21 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/namespace"
+	"github.com/openpacific/pacific/pkg/registry/projected"
 	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/records"
 )
 
 // usageInterval is how often usage is looked at.
 const usageInterval = 15 * time.Second
 
-// Shown is where vSphere Namespaces are shown, by their names; the frame's
-// projected.Objects is.
-type Shown interface {
-	Begin()
-	Set(name string, object *v1alpha1.Namespace)
-	Drop(name string)
-	Flush()
-	Get(name string) *v1alpha1.Namespace
-}
-
 // Projector follows the inventory and the records, and shows the API objects that
 // they make. Its methods may be called from any goroutine.
 type Projector struct {
+	shown projected.Objects[v1alpha1.Namespace] // by name
+
 	clock  clock.WithTicker
 	logger klog.Logger
 	zones  namespace.Zones
-	shown  Shown
 
 	mu       sync.Mutex
 	synced   bool
@@ -127,13 +119,12 @@ type Config struct {
 	Logger klog.Logger
 	// Zones are the clusters that are zones.
 	Zones namespace.Zones
-	Shown Shown
 }
 
 // NewProjector makes a Projector that knows nothing yet.
 func NewProjector(config Config) *Projector {
 	p := &Projector{
-		clock: config.Clock, logger: config.Logger, zones: config.Zones, shown: config.Shown,
+		clock: config.Clock, logger: config.Logger, zones: config.Zones,
 		records: map[k8stypes.UID]*records.Stored{}, problems: map[k8stypes.UID]problem{}, births: map[string]metav1.Time{}, entries: map[string]*entry{},
 		changed: make(chan struct{}, 1), known: map[facts.ID]records.Sight{},
 	}
@@ -143,6 +134,9 @@ func NewProjector(config Config) *Projector {
 	p.reset()
 	return p
 }
+
+// Namespaces are what is shown of vSphere Namespaces.
+func (p *Projector) Namespaces() *projected.Objects[v1alpha1.Namespace] { return &p.shown }
 
 func (p *Projector) reset() {
 	p.parents = map[string]string{}

@@ -9,9 +9,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 	"k8s.io/klog/v2"
 
-	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
-	"github.com/openpacific/pacific/pkg/registry/projected"
 	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/projection"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
@@ -30,8 +28,7 @@ func TestStorageIsSplit(t *testing.T) {
 	machine := func(id string, committed int64) inventory.Object {
 		return object("VirtualMachine", id, map[string]any{"name": id, "parent": ref("Folder", "group-v2"), "summary.storage.committed": committed})
 	}
-	shown := &projected.Objects[v1alpha1.Namespace]{}
-	p := projection.NewProjector(projection.Config{Logger: klog.Background(), Shown: shown})
+	p := projection.NewProjector(projection.Config{Logger: klog.Background()})
 	feed := &picture.Picture{Followers: []facts.Follower{p}}
 	update := inventory.Update{
 		Initial: true, NamespacesFolder: ref("Folder", "group-v1"),
@@ -45,7 +42,7 @@ func TestStorageIsSplit(t *testing.T) {
 	shows := func(what string, want map[string]int64) {
 		t.Helper()
 		got := map[string]int64{}
-		for _, part := range shown.Get("team-a").Status.Usage.Storage {
+		for _, part := range p.Namespaces().Get("team-a").Status.Usage.Storage {
 			got[part.Policy] = part.Used.Value() / unit
 		}
 		if diff := cmp.Diff(want, got); diff != "" {

@@ -120,8 +120,9 @@ func TestGivenUpZones(t *testing.T) {
 	})
 }
 
-// One that is deleted before the folder that was made for it could be written down is shown with the folder, by which the
-// controller knows its Kubernetes Namespace; and nothing is left of it, at whichever step of removing it the server died.
+// One that is deleted before the folder that was made for it could be written down is shown with the folder, by which
+// the controller knows its Kubernetes Namespace; and nothing is left of it, at whichever step of removing it the server
+// died.
 func TestDeletedBeforeItWasWrittenDown(t *testing.T) {
 	w := newWorld(t, twoClusters)
 	longer(t, func(steps int) bool {
@@ -134,7 +135,8 @@ func TestDeletedBeforeItWasWrittenDown(t *testing.T) {
 		maker.stop()
 		w.unwritten()
 		deleter := w.start(-1)
-		if err := deleter.update(name, func(o *v1alpha1.Namespace) { o.DeletionTimestamp = &metav1.Time{Time: time.Unix(2e9, 0)} }); err != nil {
+		err := deleter.update(name, func(o *v1alpha1.Namespace) { o.DeletionTimestamp = &metav1.Time{Time: time.Unix(2e9, 0)} })
+		if err != nil {
 			t.Fatal(err)
 		}
 		if shown := deleter.get(name).Status.Folder; shown != folder {
@@ -165,7 +167,8 @@ func TestKilledWhileTakingOver(t *testing.T) {
 		case len(w.records.kept) == 0 && len(things) == 0: // It was never promised.
 		case !cmp.Equal(made(name), things):
 			t.Errorf("killed after %d steps: vCenter has %v", steps, things)
-		case next.get(name).Status.Phase != v1alpha1.NamespaceRunning || next.get(name).Status.Folder != old.Reference().Value:
+		case next.get(name).Status.Phase != v1alpha1.NamespaceRunning,
+			next.get(name).Status.Folder != old.Reference().Value:
 			t.Errorf("killed after %d steps: %+v", steps, next.get(name).Status)
 		}
 		if err := next.remove(name); err != nil {

@@ -29,7 +29,6 @@ import (
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/registry"
-	"github.com/openpacific/pacific/pkg/registry/projected"
 	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/projection"
 	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
 	"github.com/openpacific/pacific/pkg/vcenter"
@@ -253,9 +252,8 @@ type server struct {
 // start starts a server that lives for so many steps; -1 is for ever.
 func (w *world) start(steps int) *server {
 	w.t.Helper()
-	shown := &projected.Objects[v1alpha1.Namespace]{}
 	s := &server{world: w, projector: projection.NewProjector(projection.Config{
-		Logger: klog.Background(), Zones: w.zones, Shown: shown,
+		Logger: klog.Background(), Zones: w.zones,
 	})}
 	s.picture = &picture.Picture{Followers: []facts.Follower{s.projector}}
 	collector := &inventory.Collector{Session: w.session, Handler: s.picture, Logger: klog.Background(), Kinds: picture.Kinds()}
@@ -290,7 +288,7 @@ func (w *world) start(steps int) *server {
 		w.t.Fatal(err)
 	}
 	s.picture.SetDetached(w.detached)
-	shown.Attach(registry.Into[v1alpha1.Namespace]{Mirror: s.store, Prefix: "/namespaces"})
+	s.projector.Namespaces().Attach(registry.Into[v1alpha1.Namespace]{Mirror: s.store, Prefix: "/namespaces"})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = collector.Run(ctx) })
