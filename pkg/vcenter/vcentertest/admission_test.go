@@ -50,11 +50,14 @@ func controllerOf(disk types.BaseVirtualDevice) []types.BaseVirtualDevice {
 // kindOf returns the type of a fault, for tables.
 func kindOf(err error) string {
 	kind := "nothing"
+	if err == nil {
+		return kind
+	}
 	fault.In(err, func(f types.BaseMethodFault, _ string, _ []types.LocalizableMessage) bool {
 		kind = reflect.TypeOf(f).Elem().Name()
 		return true
 	})
-	if kind == "nothing" && err != nil {
+	if kind == "nothing" {
 		kind = err.Error()
 	}
 	return kind

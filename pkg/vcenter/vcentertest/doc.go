@@ -8,8 +8,8 @@
 // builder of inventories and the samples, and the folders, machines and pools that
 // are stricter than the simulator's. It joins packages that know nothing of
 // each other: single sign-on (directory), the property collector (collector), the
-// storage policies (policy) and what is looked at before a machine is made or changed
-// (admission). It depends on govmomi and on these, and on nothing
+// storage policies (policy), what is looked at before a machine is made or changed
+// (admission), which calls go wrong (fault) and tasks that take their time (slow). It depends on govmomi and on these, and on nothing
 // else of this project, so that the session, the inventory and the programs can be
 // tested against it.
 //
@@ -18,6 +18,9 @@
 //   - A request that names what is not there, such as a datastore, a network or a pool,
 //     fails with the fault that vCenter has for it and leaves nothing; the simulator ends
 //     the process. Whatever else panics in a task is a SystemError.
+//   - A task can take its time: it has progress, holds no lock and can be cancelled, and
+//     what else would change its machine meanwhile fails with TaskInProgress. A task that
+//     cannot be cancelled says so.
 //   - ReconfigVM_Task with a stale changeVersion fails with ConcurrentAccess.
 //   - Two virtual machines of one name in one folder are refused with
 //     DuplicateName, on create, clone, register, rename, reconfigure and move.

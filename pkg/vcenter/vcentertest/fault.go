@@ -3,111 +3,86 @@
 package vcentertest
 
 import (
-	"slices"
-	"sync"
+	"maps"
+	"strings"
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/fault"
 )
 
-// Fault is a rule by which calls fail, or take longer.
-type Fault struct {
-	// Method is the SOAP name, such as PowerOffVM_Task; "*" is every method.
-	Method string
-	// Object restricts the rule to the entity of that name.
-	Object string
-	// Fault is what the caller gets; nil is a SystemError.
-	Fault types.BaseMethodFault
-	// Skip lets so many calls pass first; Count fails only so many, 0 all.
-	Skip, Count int
-	// Delay holds the fault back.
-	Delay time.Duration
-}
+// Fault is a rule by which calls go wrong, or take longer.
+type Fault = fault.Rule
 
 // AddFault arms a rule. The first one that matches a call decides.
-func (v *VCenter) AddFault(f Fault) { v.faults.add(f) }
+func (v *VCenter) AddFault(f Fault) { v.faults.Add(f) }
 
 // ClearFaults disarms every rule.
-func (v *VCenter) ClearFaults() { v.faults.clear() }
+func (v *VCenter) ClearFaults() { v.faults.Clear() }
 
-// faults are the rules. The simulator has its own, and counts in them while it holds a lock for reading.
-type faults struct {
-	mu    sync.Mutex
-	rules []*rule
+// Calls is how often each SOAP method was called since the start, whatever came of it, so that a test can prove that
+// something was not asked for.
+func (v *VCenter) Calls() map[string]int {
+	counts := v.journal.Counts()
+	maps.DeleteFunc(counts, func(method string, _ int) bool { return strings.Contains(method, " ") })
+	return counts
 }
 
-type rule struct {
-	Fault
-	matched int
+// RESTCalls is how often each method of the REST endpoints was called since the start, by its path with "id" for identifiers,
+// whatever came of it.
+func (v *VCenter) RESTCalls() map[string]int {
+	counts := v.journal.Counts()
+	maps.DeleteFunc(counts, func(method string, _ int) bool { return !strings.Contains(method, " ") })
+	return counts
 }
 
-func (f *faults) add(fault Fault) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.rules = append(f.rules, &rule{Fault: fault})
-}
+// Record notes the calls from now on, so that a test can have each of them go wrong when the same happens again.
+func (v *VCenter) Record() *fault.Recording { return v.journal.Record() }
 
-func (f *faults) clear() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.rules = nil
-}
+// handle is how a call is answered by something else than what the simulator has for it.
+type handle func(ctx *simulator.Context, method *simulator.Method, call *arrival) (mo.Reference, types.BaseMethodFault)
 
-// before has a registry's handler asked only for calls that no rule fails.
-func (f *faults) before(registry *simulator.Registry) {
-	next := registry.Handler
+// before has a registry's calls answered by next, unless a rule refuses them.
+func (v *VCenter) before(registry *simulator.Registry, next handle) {
+	v.arrivals.pair(registry)
 	registry.Handler = func(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
-		if fault := f.of(ctx, method); fault != nil {
-			return nil, fault
+		call := v.arrivals.of(ctx)
+		if call.rule != nil && refuses(call.rule.Shape, method.Name) {
+			call.then()
+			return nil, call.rule.Reason()
 		}
-		if next == nil {
+		return next(ctx, method, call)
+	}
+}
+
+// asBefore has a registry's calls answered as they were before.
+func asBefore(registry *simulator.Registry) handle {
+	own := registry.Handler
+	return func(ctx *simulator.Context, method *simulator.Method, _ *arrival) (mo.Reference, types.BaseMethodFault) {
+		if own == nil {
 			return nil, nil
 		}
-		return next(ctx, method)
+		return own(ctx, method)
 	}
 }
 
-// of returns the fault of a call, nil for none, once its time has come.
-func (f *faults) of(ctx *simulator.Context, method *simulator.Method) types.BaseMethodFault {
-	object := ""
-	if entity, ok := ctx.Map.Get(method.This).(mo.Entity); ok && f.namesObjects(method.Name) {
-		ctx.WithLock(entity, func() { object = entity.Entity().Name })
-	}
-	found := f.match(method.Name, object)
-	switch {
-	case found == nil:
-		return nil
-	case found.Delay > 0:
-		time.Sleep(found.Delay)
-	}
-	if found.Fault.Fault == nil {
-		return &types.SystemError{Reason: "the test wants it"}
-	}
-	return found.Fault.Fault
+// ofTask says whether it is the task of a call that goes wrong in a shape, or takes its time.
+func ofTask(shape fault.Shape) bool {
+	return shape == fault.TaskFails || shape == fault.TaskFailsHalfway || shape == fault.Slow
 }
 
-// namesObjects says whether it matters of what object a method is called.
-func (f *faults) namesObjects(method string) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.ContainsFunc(f.rules, func(r *rule) bool { return r.Object != "" && r.about(method) })
+// refuses says whether a call itself fails by a rule of a shape.
+func refuses(shape fault.Shape, method string) bool {
+	return shape == fault.Refused || shape != fault.Slow && ofTask(shape) && !hasTask(method)
 }
 
-func (r *rule) about(method string) bool { return r.Method == "*" || r.Method == method }
-
-func (f *faults) match(method, object string) *rule {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, r := range f.rules {
-		if !r.about(method) || r.Object != "" && r.Object != object {
-			continue
-		}
-		r.matched++
-		if r.matched > r.Skip && (r.Count == 0 || r.matched <= r.Skip+r.Count) {
-			return r
-		}
+// late is how long the answer of a call is held back by a rule.
+func late(rule *fault.Rule, method string) time.Duration {
+	if rule == nil || ofTask(rule.Shape) && hasTask(method) {
+		return 0
 	}
-	return nil
+	return rule.Delay
 }

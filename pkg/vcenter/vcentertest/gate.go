@@ -3,9 +3,6 @@
 package vcentertest
 
 import (
-	"bytes"
-	"encoding/xml"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -28,31 +25,16 @@ type gate struct {
 
 func newGate() *gate { return &gate{running: map[types.ManagedObjectReference]bool{}} }
 
-// serve hands on a request that is not for the gate, or when its turn has come.
-func (g *gate) serve(next http.Handler, w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodPost {
+// serve hands on a call that is not for the gate, or when its turn has come.
+func (g *gate) serve(call *arrival, next http.Handler, w http.ResponseWriter, r *http.Request) {
+	rest := isREST(r.URL.Path)
+	if rest && (r.Method != http.MethodPost || !deploys(r.URL.Path)) || !rest && !call.Changes {
 		next.ServeHTTP(w, r)
 		return
 	}
-	if strings.HasPrefix(r.URL.Path, "/sdk") {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		method := calledMethod(body)
-		if !changes(method) {
-			next.ServeHTTP(w, r)
-			return
-		}
-		if licensed(method) {
-			licence.RLock()
-			defer licence.RUnlock()
-		}
-	} else if !deploys(r.URL.Path) {
-		next.ServeHTTP(w, r)
-		return
+	if licensed(call.Method) {
+		licence.RLock()
+		defer licence.RUnlock()
 	}
 	g.enter(func() {
 		next.ServeHTTP(w, r)
@@ -114,25 +96,6 @@ func (g *gate) UpdateObject(_ *simulator.Context, o mo.Reference, _ []types.Prop
 
 // RemoveObject implements simulator.RegisterObject.
 func (*gate) RemoveObject(*simulator.Context, types.ManagedObjectReference) {}
-
-// calledMethod is the name of the method that a SOAP request calls, "" for what is not one.
-func calledMethod(request []byte) string {
-	decoder := xml.NewDecoder(bytes.NewReader(request))
-	body := false
-	for {
-		token, err := decoder.RawToken()
-		if err != nil {
-			return ""
-		}
-		start, ok := token.(xml.StartElement)
-		switch {
-		case ok && body:
-			return start.Name.Local
-		case ok && start.Name.Local == "Body":
-			body = true
-		}
-	}
-}
 
 // changes says whether a method changes the inventory or what belongs to it. What it says no to reads, or changes what
 // is the session's own.

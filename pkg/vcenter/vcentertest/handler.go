@@ -25,15 +25,13 @@ func (v *VCenter) tighten(registry *simulator.Registry) {
 	registry.AddHandler(newGuests())
 	registry.AddHandler(uplinks{})
 	registry.AddHandler(lastResort{})
-	registry.Handler = v.override
 }
 
 // override answers a call with an object of ours where one of its methods is
 // stricter. The simulator prefers an object of the session's registry over any
 // other, and hands out a copy of the session for each call: so the wrapper is
 // all that the call's copy of the session knows.
-func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
-	v.calls.add(method.Name)
+func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method, call *arrival) (mo.Reference, types.BaseMethodFault) {
 	if method.Name == "LoginByToken" {
 		// The simulator takes any assertion that names somebody.
 		if _, ok := v.directory.IssuedTo(ctx.Header); !ok {
@@ -54,46 +52,24 @@ func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method) (mo
 			return nil, fault
 		}
 	}
-	var wrapper mo.Reference
-	switch object := ctx.Map.Get(method.This).(type) {
-	case *simulator.VirtualMachine:
-		switch method.Name {
-		case "ReconfigVM_Task", "Rename_Task", "CloneVM_Task", "RelocateVM_Task", "ShutdownGuest", "StandbyGuest",
-			"PowerOnVM_Task", "PowerOffVM_Task", "SuspendVM_Task", "AnswerVM", "ResetVM_Task", "AcquireTicket", "RevertToCurrentSnapshot_Task",
-			"MarkAsTemplate", "MarkAsVirtualMachine":
-			wrapper = &virtualMachine{VirtualMachine: object, tracker: v.tracker, policies: v.policies, questions: v.questions, gate: v.gate}
+	object := ctx.Map.Get(method.This)
+	wrapper := v.stricter(ctx, object, method.Name)
+	if busy, found := v.tasks.On(method.This); found && method.This.Type == "VirtualMachine" && changes(method.Name) {
+		why := &types.TaskInProgress{Task: busy}
+		if !hasTask(method.Name) {
+			return nil, why
 		}
-	case *simulator.VirtualMachineSnapshot:
-		switch method.Name {
-		case "RevertToSnapshot_Task", "RemoveSnapshot_Task":
-			wrapper = &snapshot{VirtualMachineSnapshot: object}
+		v.refuseByTask(ctx, method, why)
+		return nil, nil
+	}
+	if object != nil && hasTask(method.Name) && call.rule != nil && ofTask(call.rule.Shape) {
+		handler := wrapper
+		if handler == nil {
+			handler = object
 		}
-	case *simulator.Folder:
-		switch method.Name {
-		case "CreateVM_Task", "RegisterVM_Task", "MoveIntoFolder_Task", "Rename_Task", "Destroy_Task", "UnregisterAndDestroy_Task":
-			wrapper = &folder{Folder: object, tracker: v.tracker, policies: v.policies}
-		}
-	case *simulator.ResourcePool:
-		switch method.Name {
-		case "UpdateConfig", "CreateResourcePool":
-			wrapper = &resourcePool{ResourcePool: object, tracker: v.tracker}
-		}
-	case *simulator.ClusterComputeResource:
-		if method.Name == "ReconfigureComputeResource_Task" {
-			wrapper = &cluster{ClusterComputeResource: object}
-		}
-	case *simulator.AuthorizationManager:
-		switch method.Name {
-		case "SetEntityPermissions", "RemoveEntityPermission":
-			wrapper = &authorizationManager{AuthorizationManager: object, tracker: v.tracker}
-		}
-	case *simulator.SearchIndex:
-		if method.Name == "FindByInventoryPath" {
-			wrapper = &searchIndex{SearchIndex: object, tracker: v.tracker}
-		}
-	case *simulator.ViewManager:
-		if method.Name == "CreateContainerView" {
-			wrapper = &collector.ViewManager{ViewManager: object, Session: ctx.Session.Registry}
+		if implemented(handler, method.Name).IsValid() {
+			v.byTask(ctx, method, handler, call.rule)
+			return nil, nil
 		}
 	}
 	if wrapper == nil {
@@ -103,6 +79,56 @@ func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method) (mo
 	ctx.WithLock(method.This, func() { only.Put(wrapper) })
 	ctx.Session.Registry = only
 	return nil, nil
+}
+
+// stricter is an object of this package that has a method in place of the simulator's, nil where the simulator's will do.
+func (v *VCenter) stricter(ctx *simulator.Context, object mo.Reference, method string) mo.Reference {
+	switch object := object.(type) {
+	case *simulator.VirtualMachine:
+		switch method {
+		case "ReconfigVM_Task", "Rename_Task", "CloneVM_Task", "RelocateVM_Task", "ShutdownGuest", "StandbyGuest",
+			"PowerOnVM_Task", "PowerOffVM_Task", "SuspendVM_Task", "AnswerVM", "ResetVM_Task", "AcquireTicket", "RevertToCurrentSnapshot_Task",
+			"MarkAsTemplate", "MarkAsVirtualMachine":
+			return &virtualMachine{VirtualMachine: object, tracker: v.tracker, policies: v.policies, questions: v.questions, gate: v.gate}
+		}
+	case *simulator.VirtualMachineSnapshot:
+		switch method {
+		case "RevertToSnapshot_Task", "RemoveSnapshot_Task":
+			return &snapshot{VirtualMachineSnapshot: object}
+		}
+	case *simulator.Folder:
+		switch method {
+		case "CreateVM_Task", "RegisterVM_Task", "MoveIntoFolder_Task", "Rename_Task", "Destroy_Task", "UnregisterAndDestroy_Task":
+			return &folder{Folder: object, tracker: v.tracker, policies: v.policies}
+		}
+	case *simulator.ResourcePool:
+		switch method {
+		case "UpdateConfig", "CreateResourcePool":
+			return &resourcePool{ResourcePool: object, tracker: v.tracker}
+		}
+	case *simulator.ClusterComputeResource:
+		if method == "ReconfigureComputeResource_Task" {
+			return &cluster{ClusterComputeResource: object}
+		}
+	case *simulator.AuthorizationManager:
+		switch method {
+		case "SetEntityPermissions", "RemoveEntityPermission":
+			return &authorizationManager{AuthorizationManager: object, tracker: v.tracker}
+		}
+	case *simulator.Task:
+		if method == "CancelTask" {
+			return &taskControl{Task: object, tasks: v.tasks}
+		}
+	case *simulator.SearchIndex:
+		if method == "FindByInventoryPath" {
+			return &searchIndex{SearchIndex: object, tracker: v.tracker}
+		}
+	case *simulator.ViewManager:
+		if method == "CreateContainerView" {
+			return &collector.ViewManager{ViewManager: object, Session: ctx.Session.Registry}
+		}
+	}
+	return nil
 }
 
 // failed is a task that ends with a fault.

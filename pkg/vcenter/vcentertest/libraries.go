@@ -195,14 +195,6 @@ func (v *VCenter) RefuseRESTOf(text string, status int) {
 	v.rest.refusals = refusals
 }
 
-// RESTCalls is how often each method of the REST endpoints was called since the start, by its path with "id" for identifiers,
-// whatever came of it.
-func (v *VCenter) RESTCalls() map[string]int {
-	v.rest.calls.mu.Lock()
-	defer v.rest.calls.mu.Unlock()
-	return maps.Clone(v.rest.calls.counts)
-}
-
 // refuses answers a request that is refused.
 func (s *restSessions) refuses(w http.ResponseWriter, r *http.Request) bool {
 	s.mu.Lock()

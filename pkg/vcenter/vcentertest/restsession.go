@@ -26,8 +26,6 @@ type restSessions struct {
 	items   libraryItems
 	content libraryContent
 
-	calls calls
-
 	mu        sync.Mutex // Guards what follows.
 	ids       []string
 	refusal   int
@@ -37,12 +35,8 @@ type restSessions struct {
 
 // watch serves a request and notes the session that it begins or ends, if it does.
 func (s *restSessions) watch(next *http.ServeMux, w http.ResponseWriter, r *http.Request) {
-	endpoint := strings.HasPrefix(r.URL.Path, "/rest/") || r.URL.Path == "/api" || strings.HasPrefix(r.URL.Path, "/api/")
-	if endpoint {
-		s.calls.add(r.Method + " " + identifiers.ReplaceAllString(strings.TrimPrefix(r.URL.Path, "/rest"), "/id"))
-	}
 	switch {
-	case endpoint && s.refuses(w, r):
+	case isREST(r.URL.Path) && s.refuses(w, r):
 		return
 	case r.URL.Path == "/api":
 		// JSON-RPC, by which the simulator lets everybody in.
@@ -93,12 +87,20 @@ func (s *restSessions) forget(id string) {
 // end logs every session out.
 func (s *restSessions) end(handler http.Handler) {
 	s.mu.Lock()
-	ids := s.ids
-	s.ids = nil
+	ids := slices.Clone(s.ids)
 	s.mu.Unlock()
 	for _, id := range ids {
-		request := httptest.NewRequest(http.MethodDelete, restSessionPath, nil)
-		request.Header.Set(restSessionHeader, id)
-		handler.ServeHTTP(httptest.NewRecorder(), request)
+		s.endOne(handler, id)
 	}
+}
+
+// endOne logs a session out, if there is one.
+func (s *restSessions) endOne(handler http.Handler, id string) {
+	if id == "" {
+		return
+	}
+	s.forget(id)
+	request := httptest.NewRequest(http.MethodDelete, restSessionPath, nil)
+	request.Header.Set(restSessionHeader, id)
+	handler.ServeHTTP(httptest.NewRecorder(), request)
 }

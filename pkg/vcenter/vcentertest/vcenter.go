@@ -28,10 +28,13 @@ import (
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
+	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/collector"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/directory"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/fault"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/policy"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/slow"
 )
 
 // The account that a simulated vCenter knows when Options names none.
@@ -62,6 +65,8 @@ type Options struct {
 	Groups []directory.Group
 	// Inventory is what there is at the start. The default is Small.
 	Inventory Inventory
+	// Clock is for what takes its time: slow tasks, answers that are held back, guests. The default is the real one.
+	Clock clock.WithTicker
 }
 
 // VCenter is a simulated vCenter. Its methods may be called at the same time.
@@ -79,8 +84,11 @@ type VCenter struct {
 	rest               restSessions
 	gate               *gate
 	questions          *questions
-	faults             faults
-	calls              calls
+	faults             fault.Rules
+	journal            fault.Journal
+	arrivals           arrivals
+	clock              clock.WithTicker
+	tasks              *slow.Tasks
 
 	mu       sync.Mutex
 	server   *http.Server
@@ -106,7 +114,10 @@ func Run(t testing.TB, opts Options) *VCenter {
 
 // Start builds the inventory and serves it. The caller must Close what it gets.
 func Start(opts Options) (*VCenter, error) {
-	v := &VCenter{username: opts.Username, password: opts.Password, addr: opts.Addr, renewed: opts.Renewed}
+	v := &VCenter{username: opts.Username, password: opts.Password, addr: opts.Addr, renewed: opts.Renewed, clock: opts.Clock}
+	if v.clock == nil {
+		v.clock = clock.RealClock{}
+	}
 	if v.username == "" {
 		v.username = DefaultUsername
 	}
@@ -205,7 +216,7 @@ func (v *VCenter) newService() {
 		&types.OptionValue{Key: "vcsim.home", Value: v.dir},
 	}})
 
-	v.tracker, v.gate, v.questions = collector.NewTracker(), newGate(), newQuestions()
+	v.tracker, v.gate, v.questions, v.tasks = collector.NewTracker(), newGate(), newQuestions(), slow.New(v.clock)
 	v.rest.content.datastores = v.datastores
 	v.tracker.Show("Datastore", showURL)
 	v.tighten(registry)
@@ -214,8 +225,9 @@ func (v *VCenter) newService() {
 	policies, policyService := policy.New()
 	v.policies = policies
 	administration := directory.NewAdministration(registry, endpoint, v.directory)
-	for _, service := range []*simulator.Registry{registry, policyService, administration} {
-		v.faults.before(service)
+	v.before(registry, v.override)
+	for _, service := range []*simulator.Registry{policyService, administration} {
+		v.before(service, asBefore(service))
 	}
 	v.service.RegisterSDK(policyService)
 	v.service.RegisterSDK(administration)
@@ -281,9 +293,17 @@ func (v *VCenter) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
-	v.gate.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	call, err := v.arrived(r)
+	switch {
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	case call == nil:
 		v.rest.watch(v.service.ServeMux, w, r)
-	}), w, r)
+	default:
+		v.serveCall(call, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			v.gate.serve(call, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { v.rest.watch(v.service.ServeMux, w, r) }), w, r)
+		}), w, r)
+	}
 }
 
 // Stop takes vCenter down as a crash of its service does: the port is closed,
@@ -342,6 +362,7 @@ func (v *VCenter) Close() {
 	v.mu.Unlock()
 	if v.questions != nil {
 		v.questions.close()
+		v.tasks.Close()
 	}
 	_ = os.RemoveAll(v.dir)
 }
@@ -469,5 +490,12 @@ func (v *VCenter) TerminateSessions() {
 		_ = manager.TerminateSession(ctx, &types.TerminateSession{SessionId: []string{s.Key}})
 	}
 	v.rest.end(v.service.ServeMux)
+	v.tracker.Wake()
+}
+
+// endSession ends one session.
+func (v *VCenter) endSession(key string) {
+	ctx := v.service.Context
+	_ = ctx.Map.SessionManager().TerminateSession(ctx, &types.TerminateSession{SessionId: []string{key}})
 	v.tracker.Wake()
 }
