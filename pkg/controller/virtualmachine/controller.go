@@ -186,6 +186,12 @@ func powerIsAsDeclared(vm *vmopv1.VirtualMachine) bool {
 // sync makes one step and returns after how long to come again.
 func (c *Controller) sync(ctx context.Context, m Machine) (time.Duration, error) {
 	vm := m.Object
+	if vm.DeletionTimestamp == nil && powerIsAsDeclared(vm) {
+		// Also on one that is paused: a failure of before is over, and it does not come here again.
+		c.forget(vm.UID)
+		c.Machines.ClearCondition(vm.Namespace, vm.Name, vm.UID, vmopv1.VirtualMachinePowerStateSynced)
+		return 0, nil
+	}
 	if m.Facts.Paused() {
 		c.forget(vm.UID)
 		return 0, nil
@@ -196,11 +202,6 @@ func (c *Controller) sync(ctx context.Context, m Machine) (time.Duration, error)
 	}
 	if vm.DeletionTimestamp != nil {
 		return c.end(ctx, m)
-	}
-	if powerIsAsDeclared(vm) {
-		c.forget(vm.UID)
-		c.Machines.ClearCondition(vm.Namespace, vm.Name, vm.UID, vmopv1.VirtualMachinePowerStateSynced)
-		return 0, nil
 	}
 	mode := vm.Spec.PowerOffMode
 	if vm.Spec.PowerState == vmopv1.VirtualMachinePowerStateSuspended {

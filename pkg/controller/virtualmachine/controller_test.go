@@ -551,6 +551,27 @@ func TestAFailureIsShownAndTriedAgain(t *testing.T) {
 	})
 }
 
+// TestAFailureIsOverWithItsCause: also on a machine that is left alone when nothing is declared any more, for nobody looks at it
+// again when that ends.
+func TestAFailureIsOverWithItsCause(t *testing.T) {
+	for name, leave := range map[string]func(*vmopv1.VirtualMachine){
+		"as it is": nil,
+		"paused":   func(vm *vmopv1.VirtualMachine) { vm.Annotations = map[string]string{vmopv1.PauseAnnotation: "true"} },
+	} {
+		vm := machine("vm", off, off, leave)
+		w := &world{machines: map[string]*vmopv1.VirtualMachine{"vm": vm},
+			conditions: map[string]metav1.Condition{"vm": {Type: vmopv1.VirtualMachinePowerStateSynced, Reason: "PowerChangeFailed"}}}
+		c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, asked: map[types.UID]asking{}}
+		m, _ := w.Find("team-a", "vm")
+		if again, err := c.sync(t.Context(), m); err != nil || again != 0 {
+			t.Errorf("%s: come again after %s, %v", name, again, err)
+		}
+		if acts, _, conditions := w.read(); len(acts) != 0 || conditions != 0 {
+			t.Errorf("%s: done %v, and %d conditions are left", name, acts, conditions)
+		}
+	}
+}
+
 // TestDeletionsThatAreOverAreTakenOut of the records of machines, wherever they lie now.
 func TestDeletionsThatAreOverAreTakenOut(t *testing.T) {
 	id := func(name string) facts.ID { return facts.ID{Type: "VirtualMachine", Value: name} }
