@@ -16,7 +16,8 @@ const module = "github.com/openpacific/pacific/"
 // from, without their tests, by importing package.
 func dependencies(t *testing.T, pattern string) map[string][]string {
 	t.Helper()
-	output, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{.ImportPath}}{{range .Deps}} {{.}}{{end}}`, pattern).Output()
+	output, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{.ImportPath}}{{range .Deps}} {{.}}{{end}}`,
+		pattern).Output()
 	if err != nil {
 		t.Fatalf("go list %s: %v", pattern, err)
 	}
@@ -38,20 +39,32 @@ func TestImports(t *testing.T) {
 		forbidden []string
 		why       string
 	}{
-		{"./pkg/livestore/...", []string{govmomi, module, "github.com/vmware-tanzu"}, "the live store knows neither vSphere nor our API"},
+		{"./pkg/livestore/...", []string{govmomi, module, "github.com/vmware-tanzu"},
+			"the live store knows neither vSphere nor our API"},
 		{"./pkg/wirecache/...", []string{govmomi, module}, "it works for any type"},
 		{"./pkg/failure/...", []string{module, "k8s.io", govmomi}, "everybody imports the kinds of failure"},
-		{"./pkg/facts/...", []string{module, "k8s.io", govmomi}, "it is the language between packages that do not know each other"},
-		{"./pkg/namespace/...", []string{module, "k8s.io/api/", "k8s.io/apiserver", govmomi}, "it knows names, of both sides, and nothing else"},
-		{"./pkg/ledger/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry"}, "a folder is a string to the ledger"},
-		{"./pkg/registry/...", []string{govmomi, module + "pkg/vcenter"}, "the registry declares what it needs, pkg/apiserver joins"},
-		{"./pkg/registry/projected/...", []string{module + "pkg/registry", module + "pkg/livestore", module + "pkg/apis", "k8s.io/apiserver"}, "what is shown is told without stores, and of any kind"},
-		{"./pkg/controller/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry"}, "a controller declares what it needs, pkg/apiserver joins"},
-		{"./pkg/access/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry", module + "pkg/controller"}, "whoever cuts a list down to somebody's rights asks it"},
-		{"./pkg/vcenter/...", []string{module + "pkg/registry", module + "pkg/controller", module + "pkg/apiserver"}, "vCenter does not know who asks"},
-		{"./plugin/...", []string{govmomi, "k8s.io/apiserver", module + "pkg"}, "every developer runs the plugin, and it starts with every kubectl"},
-		{"./cmd/kubectl-vsphere", []string{govmomi, "k8s.io/apiserver", module + "pkg"}, "every developer runs the plugin, and it starts with every kubectl"},
-		{"./pkg/login/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry"}, "the login service declares what it needs, pkg/apiserver joins"},
+		{"./pkg/facts/...", []string{module, "k8s.io", govmomi},
+			"it is the language between packages that do not know each other"},
+		{"./pkg/namespace/...", []string{module, "k8s.io/api/", "k8s.io/apiserver", govmomi},
+			"it knows names, of both sides, and nothing else"},
+		{"./pkg/ledger/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry"},
+			"a folder is a string to the ledger"},
+		{"./pkg/registry/...", []string{govmomi, module + "pkg/vcenter"},
+			"the registry declares what it needs, pkg/apiserver joins"},
+		{"./pkg/registry/projected/...", []string{module + "pkg/registry", module + "pkg/livestore", module + "pkg/apis",
+			"k8s.io/apiserver"}, "what is shown is told without stores, and of any kind"},
+		{"./pkg/controller/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry"},
+			"a controller declares what it needs, pkg/apiserver joins"},
+		{"./pkg/access/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry", module + "pkg/controller"},
+			"whoever cuts a list down to somebody's rights asks it"},
+		{"./pkg/vcenter/...", []string{module + "pkg/registry", module + "pkg/controller", module + "pkg/apiserver"},
+			"vCenter does not know who asks"},
+		{"./plugin/...", []string{govmomi, "k8s.io/apiserver", module + "pkg"},
+			"every developer runs the plugin, and it starts with every kubectl"},
+		{"./cmd/kubectl-vsphere", []string{govmomi, "k8s.io/apiserver", module + "pkg"},
+			"every developer runs the plugin, and it starts with every kubectl"},
+		{"./pkg/login/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry"},
+			"the login service declares what it needs, pkg/apiserver joins"},
 		{"./pkg/apis/...", []string{govmomi, module + "pkg/vcenter", module + "pkg/registry"}, "types are for clients too"},
 	}
 	for _, test := range tests {
@@ -69,7 +82,8 @@ func TestImports(t *testing.T) {
 	// What is in vCenter is told in facts, whatever Kubernetes makes of it.
 	for importer, imported := range dependencies(t, "./pkg/vcenter/...") {
 		for _, path := range imported {
-			for _, prefix := range []string{"k8s.io/api/", "k8s.io/apiserver", "github.com/vmware-tanzu", module + "pkg/apis", module + "pkg/livestore"} {
+			for _, prefix := range []string{"k8s.io/api/", "k8s.io/apiserver", "github.com/vmware-tanzu", module + "pkg/apis",
+				module + "pkg/livestore"} {
 				if strings.HasPrefix(path, prefix) {
 					t.Errorf("%s is built from %s: pkg/vcenter speaks of what is in vCenter alone", importer, path)
 				}
@@ -121,7 +135,8 @@ func TestNoKindKnowsAnother(t *testing.T) {
 // TestNoKindHoldsAStore keeps what is the frame's out of the kinds, informers too.
 func TestNoKindHoldsAStore(t *testing.T) {
 	const frame = module + "pkg/registry"
-	forbidden := []string{module + "pkg/livestore", "k8s.io/apiserver/pkg/storage", "k8s.io/apiserver/pkg/registry", "k8s.io/client-go/tools/cache"}
+	forbidden := []string{module + "pkg/livestore", "k8s.io/apiserver/pkg/storage", "k8s.io/apiserver/pkg/registry",
+		"k8s.io/client-go/tools/cache"}
 	output, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`,
 		"./pkg/registry/...", "./pkg/vcenter/...").Output()
 	if err != nil {

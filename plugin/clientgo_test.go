@@ -40,7 +40,8 @@ func TestClientGo(t *testing.T) {
 			} {
 				t.Setenv(name, value)
 			}
-			command := login(t, world, home, "10.0.1.10", "--auth="+auth, "--certificate-authority="+ca, "--insecure-skip-tls-verify=false")
+			command := login(t, world, home, "10.0.1.10", "--auth="+auth, "--certificate-authority="+ca,
+				"--insecure-skip-tls-verify=false")
 			if auth == "exec" {
 				command.Args = append(command.Args, "--token-cache=file")
 			}

@@ -18,14 +18,17 @@ import (
 // login returns a login at a host, not yet started.
 func login(t *testing.T, world *wcptest.World, home, host string, arguments ...string) *exec.Cmd {
 	t.Helper()
-	command := exec.Command("kubectl-vsphere", append([]string{"login", "--server=" + host, "-u=dev@vsphere.local", "--insecure-skip-tls-verify"}, arguments...)...)
-	command.Env = append(os.Environ(), "HOME="+home, "XDG_CONFIG_HOME="+home, "AppData="+home, "KUBECONFIG="+filepath.Join(home, "kubeconfig"),
+	command := exec.Command("kubectl-vsphere", append([]string{"login", "--server=" + host, "-u=dev@vsphere.local",
+		"--insecure-skip-tls-verify"}, arguments...)...)
+	command.Env = append(os.Environ(), "HOME="+home, "XDG_CONFIG_HOME="+home, "AppData="+home,
+		"KUBECONFIG="+filepath.Join(home, "kubeconfig"),
 		"HTTPS_PROXY="+world.Proxy(), "NO_PROXY=", "KUBECTL_VSPHERE_PASSWORD="+password)
 	return command
 }
 
 // serve serves a Supervisor and the API server beside it.
-func serve(t *testing.T, world *wcptest.World, host string, authority *wcptest.Authority, supervisor *wcptest.Supervisor) *wcptest.API {
+func serve(t *testing.T, world *wcptest.World, host string, authority *wcptest.Authority,
+	supervisor *wcptest.Supervisor) *wcptest.API {
 	t.Helper()
 	api := &wcptest.API{Supervisor: supervisor}
 	world.Serve(host+":443", authority.Issue(t, host), supervisor)
@@ -62,7 +65,8 @@ func TestLoginsAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(config.Contexts) != 20 || len(config.Clusters) != 10 || len(config.Users) != 10 {
-		t.Errorf("%d contexts, %d clusters, %d users; want 20, 10, 10", len(config.Contexts), len(config.Clusters), len(config.Users))
+		t.Errorf("%d contexts, %d clusters, %d users; want 20, 10, 10", len(config.Contexts), len(config.Clusters),
+			len(config.Users))
 	}
 }
 

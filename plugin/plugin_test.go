@@ -100,7 +100,8 @@ type sceneKey struct{}
 
 // supervisor adds a login service and nothing beside it.
 func (s *scene) supervisor(host string, certificate tls.Certificate, workloads string) *wcptest.Supervisor {
-	added := &wcptest.Supervisor{Users: map[string]string{"dev@vsphere.local": password}, Workloads: workloads, Expires: tokensExpire}
+	added := &wcptest.Supervisor{Users: map[string]string{"dev@vsphere.local": password}, Workloads: workloads,
+		Expires: tokensExpire}
 	s.supervisors[host], s.asked[host] = added, added
 	s.world.Serve(host+":443", certificate, added)
 	return added
@@ -208,7 +209,8 @@ func (s *scene) addBroken() {
 		},
 		"federated.example.com": func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusForbidden)
-			fmt.Fprint(w, `{"reason":"FederatedDomain","message":"the people of corp.test log in to vCenter at an identity provider"}`)
+			fmt.Fprint(w,
+				`{"reason":"FederatedDomain","message":"the people of corp.test log in to vCenter at an identity provider"}`)
 		},
 		"busy.example.com": func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusTooManyRequests)
@@ -233,10 +235,12 @@ func (s *scene) addBroken() {
 // nothing about the login service's.
 func (s *scene) addOthersAPIs() {
 	login := func(host string) *wcptest.Supervisor {
-		return s.supervisor(host, s.authority.Issue(s.t, host), fmt.Sprintf(`[{"namespace":"team-k","master_host":%q}]`, host))
+		return s.supervisor(host, s.authority.Issue(s.t, host),
+			fmt.Sprintf(`[{"namespace":"team-k","master_host":%q}]`, host))
 	}
 	certificate := func(host string) tls.Certificate { return s.other.Issue(s.t, host) }
-	telling := s.supervisor("10.0.1.50", wcptest.Alone(s.authority.Issue(s.t, "10.0.1.50")), `[{"namespace":"team-k","master_host":"10.0.1.50"}]`)
+	telling := s.supervisor("10.0.1.50", wcptest.Alone(s.authority.Issue(s.t, "10.0.1.50")),
+		`[{"namespace":"team-k","master_host":"10.0.1.50"}]`)
 	telling.Authorities = s.other.PEM()
 	s.api("10.0.1.50:6443", telling, wcptest.Alone(certificate("10.0.1.50")))
 	s.api("10.0.1.51:6443", login("10.0.1.51"), certificate("10.0.1.51"))
@@ -265,7 +269,8 @@ func requests(ts *testscript.TestScript, _ bool, arguments []string) {
 // replace 10.0.1.10.
 func replaceCertificate(ts *testscript.TestScript, _ bool, arguments []string) {
 	s := sceneOf(ts)
-	s.world.Serve(arguments[0]+":443", wcptest.NewAuthority(s.t, "CA").Issue(s.t, arguments[0]), s.supervisors[arguments[0]])
+	s.world.Serve(arguments[0]+":443", wcptest.NewAuthority(s.t, "CA").Issue(s.t, arguments[0]),
+		s.supervisors[arguments[0]])
 }
 
 // expireTokens lets a host give out tokens that have expired, or good ones again:

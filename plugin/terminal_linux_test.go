@@ -19,7 +19,8 @@ func start(t *testing.T, terminal *shelltest.Terminal, world *wcptest.World, arg
 	t.Helper()
 	command := exec.Command("kubectl-vsphere", arguments...)
 	home := t.TempDir()
-	command.Env = append(os.Environ(), "HOME="+home, "XDG_CONFIG_HOME="+home, "KUBECONFIG="+filepath.Join(home, "kubeconfig"),
+	command.Env = append(os.Environ(), "HOME="+home, "XDG_CONFIG_HOME="+home,
+		"KUBECONFIG="+filepath.Join(home, "kubeconfig"),
 		"HTTPS_PROXY="+world.Proxy(), "NO_PROXY=", "KUBECTL_VSPHERE_PASSWORD=")
 	terminal.Start(command)
 	return command
@@ -76,7 +77,8 @@ func TestTerminal(t *testing.T) {
 func TestInterruptedPassword(t *testing.T) {
 	world, terminal := wcptest.NewWorld(t), shelltest.New(t)
 	supervisor, _ := newSupervisor(t, world)
-	command := start(t, terminal, world, "login", "--server=10.0.1.10", "--vsphere-username=dev@vsphere.local", "--insecure-skip-tls-verify")
+	command := start(t, terminal, world, "login", "--server=10.0.1.10", "--vsphere-username=dev@vsphere.local",
+		"--insecure-skip-tls-verify")
 	terminal.Expect("Password: ")
 	terminal.AwaitEcho(false)
 	terminal.Type(password[:4] + "\x03")

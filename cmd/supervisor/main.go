@@ -25,9 +25,12 @@ func main() {
 		kubectl.Run(os.Args[1:])
 		return
 	}
-	root := &cobra.Command{Use: "supervisor", Short: "A Supervisor in one program: the Kubernetes API of a vCenter", SilenceErrors: true, SilenceUsage: true}
-	pflag.CommandLine.VisitAll(func(flag *pflag.Flag) { flag.Hidden = true }) // the libraries' own, which mean nothing here
-	root.AddCommand(up.NewCommand(), bench.NewCommand(), status.NewCommand(), kubectl.NewCommand(), vcenter.NewCommand(), version.NewCommand(), component.NewCommand(component.Components()))
+	root := &cobra.Command{Use: "supervisor", Short: "A Supervisor in one program: the Kubernetes API of a vCenter",
+		SilenceErrors: true, SilenceUsage: true}
+	// the libraries' own, which mean nothing here
+	pflag.CommandLine.VisitAll(func(flag *pflag.Flag) { flag.Hidden = true })
+	root.AddCommand(up.NewCommand(), bench.NewCommand(), status.NewCommand(), kubectl.NewCommand(), vcenter.NewCommand(),
+		version.NewCommand(), component.NewCommand(component.Components()))
 	err := root.Execute()
 	var coded interface{ ExitCode() int }
 	if errors.As(err, &coded) {

@@ -29,7 +29,8 @@ type Reviewer struct {
 // RoleBindings, to whose informer it adds an index. Somebody else starts the
 // informer, before or after; as long as nobody does, the Reviewer asks for each
 // Namespace.
-func NewReviewer(authorizer authorizer.UnconditionalAuthorizer, bindings rbacinformers.RoleBindingInformer) (*Reviewer, error) {
+func NewReviewer(authorizer authorizer.UnconditionalAuthorizer,
+	bindings rbacinformers.RoleBindingInformer) (*Reviewer, error) {
 	informer := bindings.Informer()
 	if err := informer.AddIndexers(cache.Indexers{bySubject: subjects}); err != nil {
 		return nil, fmt.Errorf("index RoleBindings by subject: %w", err)
@@ -82,7 +83,8 @@ func (r *Reviewer) Sees(ctx context.Context, who user.Info, namespaces []string)
 // review asks the authorizer about one Namespace, or about all at once.
 func (r *Reviewer) review(ctx context.Context, who user.Info, namespace string) (bool, error) {
 	decision, _, err := r.authorizer.Authorize(ctx, authorizer.AttributesRecord{
-		User: who, Verb: "get", APIGroup: "vmoperator.vmware.com", APIVersion: "*", Resource: "virtualmachines", Namespace: namespace, ResourceRequest: true,
+		User: who, Verb: "get", APIGroup: "vmoperator.vmware.com", APIVersion: "*", Resource: "virtualmachines",
+		Namespace: namespace, ResourceRequest: true,
 	})
 	if decision == authorizer.DecisionAllow {
 		return true, nil // as kube-apiserver has it: an error beside it is of an authorizer that had no say
@@ -90,7 +92,8 @@ func (r *Reviewer) review(ctx context.Context, who user.Info, namespace string) 
 	if err != nil {
 		// Not wrapped: kube-apiserver's status is an answer to this server, and
 		// would be taken for the one to the user.
-		return false, fmt.Errorf("cannot find out where %q may read virtual machines: %w: %v", who.GetName(), failure.Unavailable, err)
+		return false, fmt.Errorf("cannot find out where %q may read virtual machines: %w: %v", who.GetName(),
+			failure.Unavailable, err)
 	}
 	return false, nil
 }

@@ -37,7 +37,8 @@ type cluster struct {
 }
 
 func (c *cluster) Authorize(_ context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
-	if a.GetVerb() != "get" || a.GetAPIGroup() != "vmoperator.vmware.com" || a.GetResource() != "virtualmachines" || !a.IsResourceRequest() || a.GetName() != "" {
+	if a.GetVerb() != "get" || a.GetAPIGroup() != "vmoperator.vmware.com" || a.GetResource() != "virtualmachines" ||
+		!a.IsResourceRequest() || a.GetName() != "" {
 		return authorizer.DecisionDeny, "", fmt.Errorf("a foreign question: %+v", a)
 	}
 	c.mu.Lock()
@@ -66,14 +67,16 @@ func (c *cluster) questions() []string {
 }
 
 func binding(namespace, name string, subjects ...rbacv1.Subject) *rbacv1.RoleBinding {
-	return &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Subjects: subjects, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: "view"}}
+	return &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Subjects: subjects,
+		RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: "view"}}
 }
 
 func subject(kind, name string) rbacv1.Subject { return rbacv1.Subject{Kind: kind, Name: name} }
 
 // newReviewer returns one over the RoleBindings, filled, and the client by which
 // they change.
-func newReviewer(t *testing.T, authorizer authorizer.UnconditionalAuthorizer, bindings ...runtime.Object) (*Reviewer, *fake.Clientset) {
+func newReviewer(t *testing.T, authorizer authorizer.UnconditionalAuthorizer,
+	bindings ...runtime.Object) (*Reviewer, *fake.Clientset) {
 	t.Helper()
 	client := fake.NewClientset(bindings...)
 	factory := informers.NewSharedInformerFactory(client, 0)
@@ -122,14 +125,17 @@ func TestSees(t *testing.T) {
 		questions []string
 	}{
 		{"an administrator", &user.DefaultInfo{Name: "admin"}, []bool{true, true, true, true}, []string{""}},
-		{"a developer", &user.DefaultInfo{Name: "sso:dev"}, []bool{true, false, false, false}, []string{"", "team-a", "team-c"}},
+		{"a developer", &user.DefaultInfo{Name: "sso:dev"}, []bool{true, false, false, false},
+			[]string{"", "team-a", "team-c"}},
 		{"a developer by group too", &user.DefaultInfo{Name: "sso:dev", Groups: []string{"sso:devs", "system:authenticated"}},
 			[]bool{true, true, false, false}, []string{"", "team-a", "team-b", "team-c"}},
-		{"a service account", &user.DefaultInfo{Name: "system:serviceaccount:ci:robot", Groups: []string{"system:serviceaccounts", "system:serviceaccounts:ci"}},
+		{"a service account", &user.DefaultInfo{Name: "system:serviceaccount:ci:robot",
+			Groups: []string{"system:serviceaccounts", "system:serviceaccounts:ci"}},
 			[]bool{false, false, false, true}, []string{"", "team-d"}},
 		{"a service account of the binding's Namespace", &user.DefaultInfo{Name: "system:serviceaccount:team-b:robot"},
 			[]bool{false, true, false, false}, []string{"", "team-b"}},
-		{"nobody", &user.DefaultInfo{Name: "nobody", Groups: []string{"system:authenticated"}}, []bool{false, false, false, false}, []string{""}},
+		{"nobody", &user.DefaultInfo{Name: "nobody", Groups: []string{"system:authenticated"}},
+			[]bool{false, false, false, false}, []string{""}},
 		// What another authorizer than RBAC allows in one Namespace is not found.
 		{"somebody by webhook", &user.DefaultInfo{Name: "webhook"}, []bool{false, false, false, false}, []string{""}},
 	} {
@@ -206,11 +212,13 @@ func TestRolesComeAndGo(t *testing.T) {
 	}
 	until(false)
 	bindings := client.RbacV1().RoleBindings("team-a")
-	if _, err := bindings.Create(t.Context(), binding("team-a", "dev", subject("User", "dev")), metav1.CreateOptions{}); err != nil {
+	if _, err := bindings.Create(t.Context(), binding("team-a", "dev", subject("User", "dev")),
+		metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	until(true)
-	if _, err := bindings.Update(t.Context(), binding("team-a", "dev", subject("User", "other")), metav1.UpdateOptions{}); err != nil {
+	if _, err := bindings.Update(t.Context(), binding("team-a", "dev", subject("User", "other")),
+		metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	until(false)
@@ -219,7 +227,8 @@ func TestRolesComeAndGo(t *testing.T) {
 // Before the index is filled, nothing is passed over, and nobody waits for it.
 func TestEachIsAskedBeforeTheIndexIsFilled(t *testing.T) {
 	asked := &cluster{allowed: map[string][]string{"dev": {"team-b"}}}
-	reviewer, err := NewReviewer(asked, informers.NewSharedInformerFactory(fake.NewClientset(), 0).Rbac().V1().RoleBindings())
+	reviewer, err := NewReviewer(asked, informers.NewSharedInformerFactory(fake.NewClientset(),
+		0).Rbac().V1().RoleBindings())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,10 +246,12 @@ func TestEachIsAskedBeforeTheIndexIsFilled(t *testing.T) {
 
 // When the authorizer cannot be asked, nothing is seen and nothing is guessed.
 func TestNoAnswerIsAnError(t *testing.T) {
-	away := apierrors.NewForbidden(rbacv1.Resource("subjectaccessreviews"), "", errors.New("kube-apiserver does not know this server"))
+	away := apierrors.NewForbidden(rbacv1.Resource("subjectaccessreviews"), "",
+		errors.New("kube-apiserver does not know this server"))
 	for _, failing := range []string{"", "team-b"} {
 		asked := &cluster{allowed: map[string][]string{"dev": {"team-a"}}, failing: map[string]error{failing: away}}
-		reviewer, _ := newReviewer(t, asked, binding("team-a", "dev", subject("User", "dev")), binding("team-b", "dev", subject("User", "dev")))
+		reviewer, _ := newReviewer(t, asked, binding("team-a", "dev", subject("User", "dev")),
+			binding("team-b", "dev", subject("User", "dev")))
 		seen, err := reviewer.Sees(t.Context(), &user.DefaultInfo{Name: "dev"}, teams)
 		if seen != nil || !errors.Is(err, failure.Unavailable) {
 			t.Errorf("with no answer about %q: %v, %v", failing, seen, err)
@@ -258,7 +269,8 @@ func TestNoAnswerIsAnError(t *testing.T) {
 	// An error beside an answer that allows is of somebody who had no say.
 	asked = &cluster{allowed: map[string][]string{"admin": {""}}, failing: map[string]error{"": away}}
 	reviewer, _ = newReviewer(t, asked)
-	if seen, err := reviewer.Sees(t.Context(), &user.DefaultInfo{Name: "admin"}, teams[:1]); !cmp.Equal([]bool{true}, seen) || err != nil {
+	if seen, err := reviewer.Sees(t.Context(), &user.DefaultInfo{Name: "admin"}, teams[:1]); !cmp.Equal([]bool{true},
+		seen) || err != nil {
 		t.Errorf("allowed in spite of an error elsewhere: %v, %v", seen, err)
 	}
 }

@@ -62,7 +62,8 @@ func (a *anchor) Take(step facts.Step) {
 // run writes down what is followed, in a reign.
 func (a *anchor) run(ctx context.Context) error {
 	for {
-		if err := untilDone(ctx, a.logger, "Cannot write down which folder is the namespaces folder, trying again", a.write); err != nil {
+		if err := untilDone(ctx, a.logger, "Cannot write down which folder is the namespaces folder, trying again",
+			a.write); err != nil {
 			return nil
 		}
 		select {
@@ -90,7 +91,8 @@ func (a *anchor) write(ctx context.Context) error {
 	}
 	_, err = a.documents.Put(ctx, followed.VCenter, []byte(followed.Value), kept.Revision)
 	if err == nil {
-		a.logger.Info("Wrote down which folder is the namespaces folder", "folder", followed.Value, "before", string(kept.Value))
+		a.logger.Info("Wrote down which folder is the namespaces folder", "folder", followed.Value, "before",
+			string(kept.Value))
 	}
 	return err
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
-// TestAnotherNamespacesFolderIsNotServed: the namespaces folder was renamed, and another one has its name. A server that
-// begins then shows nothing, in place of showing that everything was deleted, and says what to do.
+// TestAnotherNamespacesFolderIsNotServed: the namespaces folder was renamed, and another one has its name. A server
+// that begins then shows nothing, in place of showing that everything was deleted, and says what to do.
 func TestAnotherNamespacesFolderIsNotServed(t *testing.T) {
 	w := newWorld(t)
 	v := vcentertest.Run(t, vcentertest.Options{})
@@ -25,7 +25,8 @@ func TestAnotherNamespacesFolderIsNotServed(t *testing.T) {
 	}
 	waittest.Eventually(t, "it is written down which folder is served", func() bool {
 		documents, err := w.etcd.Client().Get(t.Context(), "/pacific/namespacesfolders/", clientv3.WithPrefix())
-		return err == nil && documents.Count == 1 && string(documents.Kvs[0].Value) == first.site.machines.NamespacesFolder().Value
+		return err == nil && documents.Count == 1 &&
+			string(documents.Kvs[0].Value) == first.site.machines.NamespacesFolder().Value
 	})
 	first.stop()
 	if err := first.ended(); err != nil {

@@ -30,8 +30,8 @@ func NewCommandFor(ctx context.Context, options *Options) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "vsphere-apiserver",
 		Short: "Serve vSphere's resources as a Kubernetes API, with vCenter as the storage",
-		Long: "vsphere-apiserver is an aggregated API server: kube-apiserver forwards the groups of vSphere's resources to it, " +
-			"and it answers from vCenter's own inventory, live. It keeps no copy of what vCenter knows.",
+		Long: "vsphere-apiserver is an aggregated API server: kube-apiserver forwards the groups of vSphere's resources to " +
+			"it, and it answers from vCenter's own inventory, live. It keeps no copy of what vCenter knows.",
 		Args:         cobra.NoArgs,
 		SilenceUsage: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {

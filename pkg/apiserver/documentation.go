@@ -24,7 +24,8 @@ func Documentation(version string) (http.Handler, error) {
 	frame := newFrame(nil, nil, nil)
 	config := genericapiserver.NewConfig(frame.Codecs)
 	config.OpenAPIConfig, config.OpenAPIV3Config = openapi.Config(frame.Scheme, "Pacific", version)
-	config.EffectiveVersion = compatibility.DefaultComponentGlobalsRegistry.EffectiveVersionFor(basecompatibility.DefaultKubeComponent)
+	config.EffectiveVersion = compatibility.DefaultComponentGlobalsRegistry.EffectiveVersionFor(
+		basecompatibility.DefaultKubeComponent)
 	config.ExternalAddress = "localhost:443"
 	config.PublicAddress = net.IPv4(127, 0, 0, 1)
 	config.LoopbackClientConfig = &restclient.Config{}

@@ -71,7 +71,8 @@ func TestALeaseLostAndWonAgain(t *testing.T) {
 	if err := (probes{leadership: r.leadership}).leaderReady(nil); err == nil {
 		t.Error("it says that it is ready")
 	}
-	if after := v.Calls(); after["PowerOffVM_Task"] != calls["PowerOffVM_Task"] || after["ShutdownGuest"] != calls["ShutdownGuest"] {
+	if after := v.Calls(); after["PowerOffVM_Task"] != calls["PowerOffVM_Task"] ||
+		after["ShutdownGuest"] != calls["ShutdownGuest"] {
 		t.Errorf("the machine was switched off without the lead: %v, before %v", after, calls)
 	}
 
@@ -110,7 +111,8 @@ func TestTwoReplicasNeverBothWrite(t *testing.T) {
 		return errors.Join(vcentertest.Small(ctx, b), b.StoragePolicy(ctx, "Bronze Storage", ""))
 	}})
 	classes := func() []string {
-		list, err := w.client("test", vcentertest.Reign{}).StorageV1().StorageClasses().List(t.Context(), metav1.ListOptions{})
+		list, err := w.client("test", vcentertest.Reign{}).StorageV1().StorageClasses().List(t.Context(),
+			metav1.ListOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +134,8 @@ func TestTwoReplicasNeverBothWrite(t *testing.T) {
 
 	second := w.start("second", none, nil)
 	waittest.Eventually(t, "the second stands by", func() bool {
-		candidates, err := w.etcd.Client().Get(t.Context(), "/pacific/leader", clientv3.WithPrefix(), clientv3.WithCountOnly())
+		candidates, err := w.etcd.Client().Get(t.Context(), "/pacific/leader", clientv3.WithPrefix(),
+			clientv3.WithCountOnly())
 		return err == nil && candidates.Count == 2 && second.site.source.Status().Synced
 	})
 	if err := second.label("team-a/web-1", "refused"); err == nil {
@@ -321,7 +324,8 @@ func TestOverrulingIsTold(t *testing.T) {
 	switchPower(t, v, "team-a/web-1", true)
 	waittest.Eventually(t, "the overruling is told", func() bool {
 		told := reasons()[event.ReasonOverruled]
-		return strings.HasPrefix(told, "VirtualMachine web-1: ") && strings.Contains(told, `in vCenter by VSPHERE.LOCAL\administrator, not`) &&
+		return strings.HasPrefix(told, "VirtualMachine web-1: ") &&
+			strings.Contains(told, `in vCenter by VSPHERE.LOCAL\administrator, not`) &&
 			strings.Contains(told, vmopv1.PauseVMExtraConfigKey)
 	})
 	r.powered("team-a/web-1", vmopv1.VirtualMachinePowerStateOff)
@@ -332,8 +336,9 @@ func TestLifecycle(t *testing.T) {
 	w := newWorld(t)
 	logger, ctx := ktesting.NewTestContext(t)
 	leadership := &ledger.Leadership{
-		Ledger: &ledger.Ledger{Client: w.etcd.Client(), Prefix: "/pacific", Clock: clock.RealClock{}}, Identity: "only", LeaseSeconds: testLease,
-		Backoff: wait.Backoff{Duration: 10 * time.Millisecond, Factor: 2, Steps: 5}, Logger: logger,
+		Ledger: &ledger.Ledger{Client: w.etcd.Client(), Prefix: "/pacific", Clock: clock.RealClock{}}, Identity: "only",
+		LeaseSeconds: testLease,
+		Backoff:      wait.Backoff{Duration: 10 * time.Millisecond, Factor: 2, Steps: 5}, Logger: logger,
 	}
 	var mu sync.Mutex
 	var said []string
@@ -404,7 +409,8 @@ func TestLifecycle(t *testing.T) {
 		t.Errorf("%q is what came last", last)
 	}
 	slices.Sort(said)
-	want := []string{"always", "always ended", "begin", "ground", "ground ended", "reigning", "reigning", "reigning ended", "reigning ended", "serving", "serving ended"}
+	want := []string{"always", "always ended", "begin", "ground", "ground ended", "reigning", "reigning", "reigning ended",
+		"reigning ended", "serving", "serving ended"}
 	if !slices.Equal(said, want) {
 		t.Errorf("ran %v, want %v", said, want)
 	}

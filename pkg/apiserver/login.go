@@ -38,7 +38,8 @@ const electionPatience = 2 * time.Second
 
 // newLogins makes the login service and what it runs as, neither when there is to be
 // none. It answers on every replica.
-func newLogins(options *Options, config *genericapiserver.RecommendedConfig, v *site, records *ledger.Ledger, reviewer reviewer,
+func newLogins(options *Options, config *genericapiserver.RecommendedConfig, v *site, records *ledger.Ledger,
+	reviewer reviewer,
 	logger klog.Logger) (*login.Service, []task) {
 	if options.Login.Port == 0 {
 		return nil, nil
@@ -48,7 +49,8 @@ func newLogins(options *Options, config *genericapiserver.RecommendedConfig, v *
 	}
 	realClock := clock.RealClock{}
 	keys := &token.Keys{
-		Store: signingKeys{ledger.Documents{Ledger: records, Kind: "login"}}, Rand: rand.Reader, Clock: realClock, Logger: logger,
+		Store: signingKeys{ledger.Documents{Ledger: records, Kind: "login"}}, Rand: rand.Reader, Clock: realClock,
+		Logger: logger,
 	}
 	aliases := options.Login.domainAliases()
 	prover := &sso.Prover{

@@ -48,8 +48,8 @@ func (o *LoginOptions) addFlags(flags *pflag.FlagSet) {
 		issuer = "issuer of the tokens: the URL, with a path, at which kube-apiserver reaches the login service, " +
 			"such as https://login.example.com/openidconnect/vsphere.local"
 		host = "address of the Kubernetes API that clients are told; what they called the login service by, if not set"
-		ca   = "PEM file with the authorities of the certificate that the Kubernetes API shows to clients, which are told to them; " +
-			"those by which this server knows kube-apiserver, if not set"
+		ca   = "PEM file with the authorities of the certificate that the Kubernetes API shows to clients, which are told " +
+			"to them; those by which this server knows kube-apiserver, if not set"
 		serve   = "forward all other requests to kube-apiserver, so that one address serves login and the API"
 		aliases = "other names of domains, as CORP=corp.example.com: whoever gives one is of the domain, " +
 			"and failed logins are counted together"
@@ -85,7 +85,8 @@ func (o LoginOptions) validate() []error {
 	if err != nil || issuer.Scheme != "https" || issuer.Host == "" ||
 		strings.Trim(issuer.Path, "/") == "" || strings.HasSuffix(o.Issuer, "/") {
 		mistakes = append(mistakes, fmt.Errorf("--login-issuer %q: "+
-			"give the https URL at which kube-apiserver reaches the login service, with a path and without a slash at its end", o.Issuer))
+			"give the https URL at which kube-apiserver reaches the login service, with a path and without a slash at its end",
+			o.Issuer))
 	}
 	mistakes = append(mistakes, readable("--login-kube-api-ca", o.KubeAPICAFile)...)
 	real := map[string]string{}
@@ -93,7 +94,8 @@ func (o LoginOptions) validate() []error {
 		name, domain := strings.ToLower(alias), strings.ToLower(o.DomainAliases[alias])
 		switch before, twice := real[name]; {
 		case !isDomain(name) || !isDomain(domain):
-			mistakes = append(mistakes, fmt.Errorf("--login-domain-aliases %s=%s: give an alias and a domain, as CORP=corp.example.com",
+			mistakes = append(mistakes, fmt.Errorf("--login-domain-aliases %s=%s: give an alias and a domain, as "+
+				"CORP=corp.example.com",
 				alias, o.DomainAliases[alias]))
 		case twice && before != domain:
 			mistakes = append(mistakes, fmt.Errorf("--login-domain-aliases: %s is the alias of two domains, %s and %s: drop one",

@@ -97,23 +97,45 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	o.Login.addFlags(flags)
 
 	flags.StringVar(&o.VCenter.URL, "vcenter", o.VCenter.URL, "URL of vCenter, such as https://vcenter.example.com")
-	flags.StringVar(&o.VCenter.CredentialsFile, "vcenter-credentials", o.VCenter.CredentialsFile, "YAML file with the keys username and password; read again when it changes")
-	flags.StringVar(&o.VCenter.CAFile, "vcenter-ca", o.VCenter.CAFile, "PEM file with the authorities that may have signed vCenter's certificate; the system's if not set")
-	flags.StringVar(&o.VCenter.Thumbprint, "vcenter-thumbprint", o.VCenter.Thumbprint, "SHA-256 of vCenter's certificate in hexadecimal: that certificate is trusted and no other")
-	flags.BoolVar(&o.VCenter.InsecureSkipTLSVerify, "vcenter-insecure-skip-tls-verify", o.VCenter.InsecureSkipTLSVerify, "accept any certificate of vCenter; whoever can intercept the connection then learns the password")
-	flags.StringVar(&o.VCenter.NamespacesFolder, "namespaces-folder", o.VCenter.NamespacesFolder, "the VM folder whose child folders are the namespaces: a name in the only datacenter's VM folder, or an inventory path such as /DC0/vm/Namespaces")
-	flags.StringVar(&o.VCenter.NamespacesFolderID, "namespaces-folder-id", o.VCenter.NamespacesFolderID, "the managed-object id, such as group-v42, of the namespaces folder. Give it to serve a folder that got the name of the one that was served so far, which is refused without it as long as that one is there")
-	flags.StringSliceVar(&o.VCenter.ZoneClusters, "zone-clusters", o.VCenter.ZoneClusters, "names of the clusters that are zones, in which vSphere Namespaces get resource pools; all that the account sees if not set. Management clusters are better left out")
-	flags.StringArrayVar(&o.VCenter.ClusterLibraries, "cluster-content-library", o.VCenter.ClusterLibraries, "name of a content library whose images everybody may use, in all vSphere Namespaces: they show as ClusterVirtualMachineImages. Give it once for each; none if not set")
+	flags.StringVar(&o.VCenter.CredentialsFile, "vcenter-credentials", o.VCenter.CredentialsFile,
+		"YAML file with the keys username and password; read again when it changes")
+	flags.StringVar(&o.VCenter.CAFile, "vcenter-ca", o.VCenter.CAFile,
+		"PEM file with the authorities that may have signed vCenter's certificate; the system's if not set")
+	flags.StringVar(&o.VCenter.Thumbprint, "vcenter-thumbprint", o.VCenter.Thumbprint,
+		"SHA-256 of vCenter's certificate in hexadecimal: that certificate is trusted and no other")
+	flags.BoolVar(&o.VCenter.InsecureSkipTLSVerify, "vcenter-insecure-skip-tls-verify", o.VCenter.InsecureSkipTLSVerify,
+		"accept any certificate of vCenter; whoever can intercept the connection then learns the password")
+	flags.StringVar(&o.VCenter.NamespacesFolder, "namespaces-folder", o.VCenter.NamespacesFolder,
+		"the VM folder whose child folders are the namespaces: a name in the only datacenter's VM folder, or an inventory "+
+			"path such as /DC0/vm/Namespaces")
+	flags.StringVar(&o.VCenter.NamespacesFolderID, "namespaces-folder-id", o.VCenter.NamespacesFolderID,
+		"the managed-object id, such as group-v42, of the namespaces folder. Give it to serve a folder that got the name "+
+			"of the one that was served so far, which is refused without it as long as that one is there")
+	flags.StringSliceVar(&o.VCenter.ZoneClusters, "zone-clusters", o.VCenter.ZoneClusters,
+		"names of the clusters that are zones, in which vSphere Namespaces get resource pools; all that the account sees "+
+			"if not set. Management clusters are better left out")
+	flags.StringArrayVar(&o.VCenter.ClusterLibraries, "cluster-content-library", o.VCenter.ClusterLibraries,
+		"name of a content library whose images everybody may use, in all vSphere Namespaces: they show as "+
+			"ClusterVirtualMachineImages. Give it once for each; none if not set")
 
-	flags.StringSliceVar(&o.Records.Servers, "etcd-servers", o.Records.Servers, "endpoints of an etcd for terms, leadership and detached folders; several replicas need one. Without it, an etcd inside this process keeps its files in --data-dir")
-	flags.StringVar(&o.Records.CAFile, "etcd-cafile", o.Records.CAFile, "PEM file with the authorities that signed etcd's certificates")
-	flags.StringVar(&o.Records.CertFile, "etcd-certfile", o.Records.CertFile, "PEM file with the client certificate for etcd")
-	flags.StringVar(&o.Records.KeyFile, "etcd-keyfile", o.Records.KeyFile, "PEM file with the key of the client certificate for etcd")
+	flags.StringSliceVar(&o.Records.Servers, "etcd-servers", o.Records.Servers,
+		"endpoints of an etcd for terms, leadership and detached folders; several replicas need one. Without it, an etcd "+
+			"inside this process keeps its files in --data-dir")
+	flags.StringVar(&o.Records.CAFile, "etcd-cafile", o.Records.CAFile,
+		"PEM file with the authorities that signed etcd's certificates")
+	flags.StringVar(&o.Records.CertFile, "etcd-certfile", o.Records.CertFile,
+		"PEM file with the client certificate for etcd")
+	flags.StringVar(&o.Records.KeyFile, "etcd-keyfile", o.Records.KeyFile,
+		"PEM file with the key of the client certificate for etcd")
 	flags.StringVar(&o.Records.Prefix, "etcd-prefix", o.Records.Prefix, "key under which everything lies in etcd")
-	flags.StringVar(&o.Records.Installation, "installation-id", o.Records.Installation, "the UUID by which this installation knows its own records in vCenter, for an etcd that holds none yet: give it after etcd was lost, or machines that Pacific made count as another installation's. A new one is made, if not set")
-	flags.BoolVar(&o.Records.LeaderElect, "leader-elect", o.Records.LeaderElect, "with --etcd-servers: serve and write only while this replica leads. Set it to false where there is only one replica: its restart then need not wait for the lease of the one before")
-	flags.StringVar(&o.Records.DataDir, "data-dir", o.Records.DataDir, "folder of the etcd inside this process; it must outlive the process")
+	flags.StringVar(&o.Records.Installation, "installation-id", o.Records.Installation,
+		"the UUID by which this installation knows its own records in vCenter, for an etcd that holds none yet: give it "+
+			"after etcd was lost, or machines that Pacific made count as another installation's. A new one is made, if not set")
+	flags.BoolVar(&o.Records.LeaderElect, "leader-elect", o.Records.LeaderElect,
+		"with --etcd-servers: serve and write only while this replica leads. Set it to false where there is only one "+
+			"replica: its restart then need not wait for the lease of the one before")
+	flags.StringVar(&o.Records.DataDir, "data-dir", o.Records.DataDir,
+		"folder of the etcd inside this process; it must outlive the process")
 }
 
 // Validate returns every mistake at once, each with its flag and remedy.
@@ -131,20 +153,24 @@ func (o *Options) Validate() error {
 func (o VCenterOptions) validate() []error {
 	var mistakes []error
 	if o.URL == "" {
-		mistakes = append(mistakes, fmt.Errorf("--vcenter is not set: give the URL of vCenter, such as https://vcenter.example.com"))
+		mistakes = append(mistakes, fmt.Errorf("--vcenter is not set: give the URL of vCenter, such as "+
+			"https://vcenter.example.com"))
 	} else if _, err := o.url(); err != nil {
 		mistakes = append(mistakes, err)
 	}
 	if o.CredentialsFile == "" {
-		mistakes = append(mistakes, fmt.Errorf("--vcenter-credentials is not set: give a YAML file with the keys username and password"))
+		mistakes = append(mistakes, fmt.Errorf("--vcenter-credentials is not set: give a YAML file with the keys username "+
+			"and password"))
 	}
 	mistakes = append(mistakes, readable("--vcenter-credentials", o.CredentialsFile)...)
 	mistakes = append(mistakes, readable("--vcenter-ca", o.CAFile)...)
 	if o.InsecureSkipTLSVerify && (o.CAFile != "" || o.Thumbprint != "") {
-		mistakes = append(mistakes, fmt.Errorf("--vcenter-insecure-skip-tls-verify contradicts --vcenter-ca and --vcenter-thumbprint: drop one"))
+		mistakes = append(mistakes, fmt.Errorf("--vcenter-insecure-skip-tls-verify contradicts --vcenter-ca and "+
+			"--vcenter-thumbprint: drop one"))
 	}
 	if o.NamespacesFolder == "" {
-		mistakes = append(mistakes, fmt.Errorf("--namespaces-folder is empty: give the VM folder whose child folders are the namespaces"))
+		mistakes = append(mistakes, fmt.Errorf("--namespaces-folder is empty: give the VM folder whose child folders are "+
+			"the namespaces"))
 	}
 	return mistakes
 }
@@ -155,7 +181,8 @@ func (o VCenterOptions) url() (*url.URL, error) {
 	case err != nil || parsed.Host == "":
 		return nil, fmt.Errorf("--vcenter is not a URL: give one such as https://vcenter.example.com")
 	case parsed.User != nil:
-		return nil, fmt.Errorf("--vcenter must not hold a user or password, which any user of this machine could read: put them into the file of --vcenter-credentials")
+		return nil, fmt.Errorf("--vcenter must not hold a user or password, which any user of this machine could read: put " +
+			"them into the file of --vcenter-credentials")
 	case parsed.Scheme != "https":
 		return nil, fmt.Errorf("--vcenter %q: the scheme must be https", o.URL)
 	}
@@ -165,7 +192,8 @@ func (o VCenterOptions) url() (*url.URL, error) {
 func (o RecordsOptions) validate() []error {
 	var mistakes []error
 	if len(o.Servers) == 0 && o.DataDir == "" {
-		mistakes = append(mistakes, fmt.Errorf("neither --etcd-servers nor --data-dir is set: give the endpoints of an etcd, or a folder on a volume for an etcd inside this process"))
+		mistakes = append(mistakes, fmt.Errorf("neither --etcd-servers nor --data-dir is set: give the endpoints of an "+
+			"etcd, or a folder on a volume for an etcd inside this process"))
 	}
 	if len(o.Servers) > 0 && o.DataDir != "" {
 		mistakes = append(mistakes, fmt.Errorf("--etcd-servers and --data-dir exclude each other: drop one"))

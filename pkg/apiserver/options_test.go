@@ -41,10 +41,15 @@ func TestVCenterOptions(t *testing.T) {
 			"--vcenter-credentials is not set: give a YAML file with the keys username and password",
 			"--namespaces-folder is empty: give the VM folder whose child folders are the namespaces",
 		}},
-		"a password in the URL": {options: with(func(o *VCenterOptions) { o.URL = "https://user:secret@vcenter.example.com" }), want: []string{
-			"--vcenter must not hold a user or password, which any user of this machine could read: put them into the file of --vcenter-credentials",
+		"a password in the URL": {options: with(func(o *VCenterOptions) {
+			o.URL = "https://user:secret@vcenter.example.com"
+		}), want: []string{
+			"--vcenter must not hold a user or password, which any user of this machine could read: put them into the file of " +
+				"--vcenter-credentials",
 		}},
-		"an unreadable URL with a password": {options: with(func(o *VCenterOptions) { o.URL = "https://user:secret@vcenter.example.com:port" }), want: []string{
+		"an unreadable URL with a password": {options: with(func(o *VCenterOptions) {
+			o.URL = "https://user:secret@vcenter.example.com:port"
+		}), want: []string{
 			"--vcenter is not a URL: give one such as https://vcenter.example.com",
 		}},
 		"plain HTTP": {options: with(func(o *VCenterOptions) { o.URL = "http://vcenter.example.com" }), want: []string{
@@ -53,9 +58,10 @@ func TestVCenterOptions(t *testing.T) {
 		"a missing file": {options: with(func(o *VCenterOptions) { o.CAFile = missing }), want: []string{
 			"--vcenter-ca: open " + missing + ": no such file or directory",
 		}},
-		"insecure and a CA": {options: with(func(o *VCenterOptions) { o.InsecureSkipTLSVerify, o.Thumbprint = true, "ab" }), want: []string{
-			"--vcenter-insecure-skip-tls-verify contradicts --vcenter-ca and --vcenter-thumbprint: drop one",
-		}},
+		"insecure and a CA": {options: with(func(o *VCenterOptions) { o.InsecureSkipTLSVerify, o.Thumbprint = true, "ab" }),
+			want: []string{
+				"--vcenter-insecure-skip-tls-verify contradicts --vcenter-ca and --vcenter-thumbprint: drop one",
+			}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -75,7 +81,8 @@ func TestRecordsOptions(t *testing.T) {
 		"inside the process": {options: RecordsOptions{DataDir: "/data"}},
 		"external":           {options: RecordsOptions{Servers: []string{"https://etcd:2379"}}},
 		"neither": {options: RecordsOptions{}, want: []string{
-			"neither --etcd-servers nor --data-dir is set: give the endpoints of an etcd, or a folder on a volume for an etcd inside this process",
+			"neither --etcd-servers nor --data-dir is set: give the endpoints of an etcd, or a folder on a volume for an etcd " +
+				"inside this process",
 		}},
 		"both": {options: RecordsOptions{DataDir: "/data", Servers: []string{"https://etcd:2379"}}, want: []string{
 			"--etcd-servers and --data-dir exclude each other: drop one",
@@ -95,7 +102,8 @@ func TestRecordsOptions(t *testing.T) {
 }
 
 func TestLoginOptions(t *testing.T) {
-	good := LoginOptions{BindAddress: "0.0.0.0", Port: 443, Issuer: "https://login.example.com/openidconnect/vsphere.local"}
+	good := LoginOptions{BindAddress: "0.0.0.0", Port: 443,
+		Issuer: "https://login.example.com/openidconnect/vsphere.local"}
 	with := func(change func(*LoginOptions)) LoginOptions {
 		options := good
 		change(&options)
@@ -117,7 +125,8 @@ func TestLoginOptions(t *testing.T) {
 			"--login-kube-api-ca: open " + missing + ": no such file or directory",
 		}},
 		"aliases": {options: with(func(o *LoginOptions) {
-			o.DomainAliases = map[string]string{"CORP": "corp.example.com", "corp": "Corp.example.com", "example.com": "corp.example.com"}
+			o.DomainAliases = map[string]string{"CORP": "corp.example.com", "corp": "Corp.example.com",
+				"example.com": "corp.example.com"}
 		})},
 		"broken aliases": {options: with(func(o *LoginOptions) {
 			o.DomainAliases = map[string]string{"": "a.test", "B": "", `C\d`: "c.test", "E": "e.test", "e": "other.test"}
@@ -127,8 +136,13 @@ func TestLoginOptions(t *testing.T) {
 			`--login-domain-aliases C\d=c.test: give an alias and a domain, as CORP=corp.example.com`,
 			"--login-domain-aliases: e is the alias of two domains, e.test and other.test: drop one",
 		}},
-		"proxies": {options: with(func(o *LoginOptions) { o.TrustedProxies = []string{"10.0.0.0/8", "192.0.2.1", "2001:db8::/32", "::1"} })},
-		"broken proxies": {options: with(func(o *LoginOptions) { o.TrustedProxies = []string{"proxy.example.com", "10.0.0.0/99"} }), want: []string{
+		"proxies": {options: with(func(o *LoginOptions) {
+			o.TrustedProxies = []string{"10.0.0.0/8", "192.0.2.1",
+				"2001:db8::/32", "::1"}
+		})},
+		"broken proxies": {options: with(func(o *LoginOptions) {
+			o.TrustedProxies = []string{"proxy.example.com", "10.0.0.0/99"}
+		}), want: []string{
 			`--login-trusted-proxies "proxy.example.com": give addresses or CIDRs, as 10.0.0.0/8`,
 			`--login-trusted-proxies "10.0.0.0/99": give addresses or CIDRs, as 10.0.0.0/8`,
 		}},

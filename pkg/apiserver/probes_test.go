@@ -37,7 +37,8 @@ func TestReadinessCountsLogins(t *testing.T) {
 	}
 	defer etcd.Close()
 	records := &ledger.Ledger{Client: etcd.Client(), Prefix: "/pacific", Clock: clock.RealClock{}}
-	keys := &token.Keys{Store: signingKeys{ledger.Documents{Ledger: records, Kind: "login"}}, Rand: rand.Reader, Clock: clock.RealClock{}, Logger: logger}
+	keys := &token.Keys{Store: signingKeys{ledger.Documents{Ledger: records, Kind: "login"}}, Rand: rand.Reader,
+		Clock: clock.RealClock{}, Logger: logger}
 
 	checks := map[string]healthz.HealthChecker{}
 	for _, check := range (probes{login: &login.Service{Tokens: &token.Issuer{Keys: keys}}}).readiness() {
@@ -68,8 +69,8 @@ func TestReadinessCountsLogins(t *testing.T) {
 	}
 }
 
-// TestPolledKindsAreReadyByThemselves has a kind that cannot be read: it has a check of its own, and the server's does not
-// look at it.
+// TestPolledKindsAreReadyByThemselves has a kind that cannot be read: it has a check of its own, and the server's does
+// not look at it.
 func TestPolledKindsAreReadyByThemselves(t *testing.T) {
 	prepared()
 	frame := newFrame(nil, nil, nil)

@@ -101,10 +101,12 @@ func Run(ctx context.Context, options *Options) error {
 }
 
 // newServer configures an API server for kinds that are not installed yet.
-func newServer(options *genericoptions.RecommendedOptions, frame *registry.Frame) (*genericapiserver.GenericAPIServer, *genericapiserver.RecommendedConfig, error) {
+func newServer(options *genericoptions.RecommendedOptions,
+	frame *registry.Frame) (*genericapiserver.GenericAPIServer, *genericapiserver.RecommendedConfig, error) {
 	config := genericapiserver.NewRecommendedConfig(frame.Codecs)
 	config.OpenAPIConfig, config.OpenAPIV3Config = openapi.Config(frame.Scheme, "Pacific", componentversion.Get().String())
-	config.EffectiveVersion = compatibility.DefaultComponentGlobalsRegistry.EffectiveVersionFor(basecompatibility.DefaultKubeComponent)
+	config.EffectiveVersion = compatibility.DefaultComponentGlobalsRegistry.EffectiveVersionFor(
+		basecompatibility.DefaultKubeComponent)
 	if err := options.ApplyTo(config); err != nil {
 		return nil, nil, fmt.Errorf("configure the API server: %w", err)
 	}
@@ -121,18 +123,20 @@ func newServer(options *genericoptions.RecommendedOptions, frame *registry.Frame
 
 // identify returns the id of this installation. Without it nothing can be told that
 // lies in vCenter, so etcd is waited for, though not for ever.
-func identify(ctx context.Context, records *ledger.Ledger, options RecordsOptions, logger klog.Logger) (installation string, err error) {
+func identify(ctx context.Context, records *ledger.Ledger, options RecordsOptions,
+	logger klog.Logger) (installation string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, recordsPatience)
 	defer cancel()
 	var invalid error
-	ended := untilDone(ctx, logger, "Cannot read the id of this installation, trying again", func(ctx context.Context) error {
-		installation, err = records.Installation(ctx, options.Installation)
-		if errors.Is(err, failure.Invalid) {
-			invalid = fmt.Errorf("--installation-id: %w: drop the flag, or give another --etcd-prefix", err)
-			return nil
-		}
-		return err
-	})
+	ended := untilDone(ctx, logger, "Cannot read the id of this installation, trying again",
+		func(ctx context.Context) error {
+			installation, err = records.Installation(ctx, options.Installation)
+			if errors.Is(err, failure.Invalid) {
+				invalid = fmt.Errorf("--installation-id: %w: drop the flag, or give another --etcd-prefix", err)
+				return nil
+			}
+			return err
+		})
 	switch {
 	case invalid != nil:
 		return "", invalid
@@ -161,7 +165,8 @@ func openRecords(ctx context.Context, options RecordsOptions) (*ledger.Ledger, f
 		return &ledger.Ledger{Client: client, Prefix: options.Prefix, Clock: clock.RealClock{}}
 	}
 	if len(options.Servers) > 0 {
-		client, err := ledger.Dial(ledger.Server{Endpoints: options.Servers, CAFile: options.CAFile, CertFile: options.CertFile, KeyFile: options.KeyFile})
+		client, err := ledger.Dial(ledger.Server{Endpoints: options.Servers, CAFile: options.CAFile,
+			CertFile: options.CertFile, KeyFile: options.KeyFile})
 		if err != nil {
 			return nil, nil, err
 		}

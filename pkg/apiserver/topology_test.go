@@ -36,7 +36,8 @@ func TestZonesAsDiscovered(t *testing.T) {
 		list.APIResources[i].StorageVersionHash = ""
 	}
 	want := []metav1.APIResource{
-		{Name: "availabilityzones", SingularName: "availabilityzone", Kind: "AvailabilityZone", Verbs: metav1.Verbs{"get", "list", "watch"}, ShortNames: []string{"az"}},
+		{Name: "availabilityzones", SingularName: "availabilityzone", Kind: "AvailabilityZone",
+			Verbs: metav1.Verbs{"get", "list", "watch"}, ShortNames: []string{"az"}},
 		{Name: "zones", SingularName: "zone", Kind: "Zone", Namespaced: true, Verbs: metav1.Verbs{"get", "list", "watch"}},
 	}
 	if diff := cmp.Diff(want, list.APIResources); diff != "" {

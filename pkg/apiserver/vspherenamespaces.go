@@ -40,7 +40,8 @@ func (d documents) List(ctx context.Context) (map[string]vnsrealisation.Document
 func taken(namespaces coreinformers.NamespaceInformer) func(string) bool {
 	return func(name string) bool {
 		namespace, err := namespaces.Lister().Get(name)
-		return err == nil && !slices.ContainsFunc([]string{vsphere.FolderAnnotation, vsphere.ClaimAnnotation, vsphere.MarkAnnotation},
+		return err == nil && !slices.ContainsFunc([]string{vsphere.FolderAnnotation, vsphere.ClaimAnnotation,
+			vsphere.MarkAnnotation},
 			func(key string) bool { return namespace.Annotations[key] != "" })
 	}
 }
@@ -91,7 +92,8 @@ func (f folders) SetNames(names namespacecontroller.Names) {
 		}
 		return values
 	}
-	f.picture.SetNames(namespace.Names{Granted: here(names.Granted), Reserved: names.Reserved, Refused: here(names.Refused)})
+	f.picture.SetNames(namespace.Names{Granted: here(names.Granted), Reserved: names.Reserved,
+		Refused: here(names.Refused)})
 }
 
 // standing tells the controller of vSphere Namespaces which Kubernetes Namespaces

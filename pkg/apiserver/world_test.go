@@ -198,11 +198,13 @@ func (w *world) start(name string, v *vcentertest.VCenter, tune func(*ledger.Lea
 }
 
 // server is one that does not listen.
-func (w *world) server(frame *registry.Frame) (*genericapiserver.GenericAPIServer, *genericapiserver.RecommendedConfig) {
+func (w *world) server(frame *registry.Frame) (*genericapiserver.GenericAPIServer,
+	*genericapiserver.RecommendedConfig) {
 	w.t.Helper()
 	config := genericapiserver.NewRecommendedConfig(frame.Codecs)
 	config.OpenAPIConfig, config.OpenAPIV3Config = openapi.Config(frame.Scheme, "Pacific", "test")
-	config.EffectiveVersion = compatibility.DefaultComponentGlobalsRegistry.EffectiveVersionFor(basecompatibility.DefaultKubeComponent)
+	config.EffectiveVersion = compatibility.DefaultComponentGlobalsRegistry.EffectiveVersionFor(
+		basecompatibility.DefaultKubeComponent)
 	config.ExternalAddress, config.PublicAddress = "localhost:443", net.IPv4(127, 0, 0, 1)
 	config.LoopbackClientConfig = &restclient.Config{}
 	config.Authorization.Authorizer = authorizerfactory.NewAlwaysAllowAuthorizer()

@@ -61,7 +61,8 @@ func TestWork(t *testing.T) {
 			t.Error("the queue is not shut down")
 		}
 		want := []string{
-			"a failed: not yet after 0s", "a failed: not yet after 1s", "a failed: not yet after 3s", "a failed: not yet after 6s",
+			"a failed: not yet after 0s", "a failed: not yet after 1s", "a failed: not yet after 3s",
+			"a failed: not yet after 6s",
 			"a goes on after 9s", "a failed: once more after 19s", "a is done after 20s",
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -81,13 +82,14 @@ func TestWorkWaits(t *testing.T) {
 			<-inside
 			cancel()
 		}()
-		Worker{Timeout: time.Minute, Failed: func(string, error) {}, Sync: func(ctx context.Context, _ string) (time.Duration, error) {
-			close(inside)
-			<-ctx.Done()
-			time.Sleep(time.Second)
-			ended = true
-			return 0, ctx.Err()
-		}}.Work(ctx, queue, 1)
+		Worker{Timeout: time.Minute, Failed: func(string, error) {},
+			Sync: func(ctx context.Context, _ string) (time.Duration, error) {
+				close(inside)
+				<-ctx.Done()
+				time.Sleep(time.Second)
+				ended = true
+				return 0, ctx.Err()
+			}}.Work(ctx, queue, 1)
 		if !ended {
 			t.Error("it returned before its call")
 		}

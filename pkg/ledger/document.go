@@ -39,7 +39,8 @@ func (d *Documents) List(ctx context.Context) (map[string]Document, error) {
 	}
 	documents := make(map[string]Document, len(response.Kvs))
 	for _, record := range response.Kvs {
-		documents[strings.TrimPrefix(string(record.Key), prefix)] = Document{Value: record.Value, Revision: record.ModRevision}
+		documents[strings.TrimPrefix(string(record.Key), prefix)] = Document{Value: record.Value,
+			Revision: record.ModRevision}
 	}
 	return documents, nil
 }

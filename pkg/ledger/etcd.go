@@ -36,7 +36,8 @@ func Dial(server Server) (*clientv3.Client, error) {
 		Logger:               zap.NewNop(), // every failure also comes back as an error, and is reported there
 	}
 	if server.CAFile != "" || server.CertFile != "" {
-		tls, err := transport.TLSInfo{TrustedCAFile: server.CAFile, CertFile: server.CertFile, KeyFile: server.KeyFile}.ClientConfig()
+		tls, err := transport.TLSInfo{TrustedCAFile: server.CAFile, CertFile: server.CertFile,
+			KeyFile: server.KeyFile}.ClientConfig()
 		if err != nil {
 			return nil, fmt.Errorf("read the certificates for etcd: %w", err)
 		}
@@ -79,7 +80,8 @@ func Embed(ctx context.Context, folder string) (_ *Embedded, err error) {
 	config.Name = "pacific"
 	config.Dir = folder
 	config.Logger = "zap"
-	config.LogLevel = "fatal" // its errors reach whoever calls it; what it logs besides is the noise of its sockets closing
+	// its errors reach whoever calls it; what it logs besides is the noise of its sockets closing
+	config.LogLevel = "fatal"
 	config.LogOutputs = []string{"stderr"}
 	config.AutoCompactionMode = embed.CompactorModePeriodic
 	config.AutoCompactionRetention = "1h"

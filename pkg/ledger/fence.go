@@ -17,7 +17,8 @@ import (
 // after it and whether the conditions held. The error's kind is failure.Unavailable
 // when this process may not write, and when etcd does not answer; then the change
 // may have come to pass all the same.
-func (l *Ledger) write(ctx context.Context, change clientv3.Op, conditions ...clientv3.Cmp) (revision int64, held bool, err error) {
+func (l *Ledger) write(ctx context.Context, change clientv3.Op,
+	conditions ...clientv3.Cmp) (revision int64, held bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	term := l.term.Load()

@@ -39,7 +39,8 @@ func (l *Ledger) Installation(ctx context.Context, wanted string) (string, error
 	}
 	stored := string(response.Responses[0].GetResponseRange().Kvs[0].Value)
 	if wanted != "" && stored != wanted {
-		return "", fmt.Errorf("etcd holds the records of installation %s below %s, and %s is wanted: %w", stored, l.Prefix, wanted, failure.Invalid)
+		return "", fmt.Errorf("etcd holds the records of installation %s below %s, and %s is wanted: %w", stored, l.Prefix,
+			wanted, failure.Invalid)
 	}
 	return stored, nil
 }

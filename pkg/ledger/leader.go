@@ -159,7 +159,8 @@ func (e *endedError) Error() string { return e.cause.Error() }
 
 // stand stands for election once and reigns when elected. It never returns nil
 // before ctx ends.
-func (l *Leadership) stand(ctx context.Context, end context.CancelCauseFunc, begun func(uint64), during func(context.Context) error) error {
+func (l *Leadership) stand(ctx context.Context, end context.CancelCauseFunc, begun func(uint64),
+	during func(context.Context) error) error {
 	var lease *concurrency.Session
 	r := &reign{}
 	if !l.Alone {
@@ -201,7 +202,8 @@ func (l *Leadership) campaign(ctx context.Context, lease *concurrency.Session) (
 }
 
 // rule has during run for as long as a reign lasts, and returns why it ended.
-func (l *Leadership) rule(ctx context.Context, r *reign, lease *concurrency.Session, during func(context.Context) error) error {
+func (l *Leadership) rule(ctx context.Context, r *reign, lease *concurrency.Session,
+	during func(context.Context) error) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	r.ctx = ctx
@@ -216,7 +218,8 @@ func (l *Leadership) rule(ctx context.Context, r *reign, lease *concurrency.Sess
 	<-ctx.Done()
 	l.reign.Store(nil)
 	running.Wait()
-	l.Logger.Info("Not leading any more", "identity", l.Identity, "term", l.term.Load(), "reason", context.Cause(ctx).Error())
+	l.Logger.Info("Not leading any more", "identity", l.Identity, "term", l.term.Load(), "reason",
+		context.Cause(ctx).Error())
 	return context.Cause(ctx)
 }
 
@@ -284,7 +287,8 @@ func (l *Leadership) newSession(ctx context.Context) (*concurrency.Session, erro
 		return nil, fmt.Errorf("take a lease from etcd: %w", err)
 	}
 	// Close revokes the lease under the session's own context, which must not have ended with ctx by then.
-	session, err := concurrency.NewSession(l.Ledger.Client, concurrency.WithLease(lease.ID), concurrency.WithTTL(l.leaseSeconds()),
+	session, err := concurrency.NewSession(l.Ledger.Client, concurrency.WithLease(lease.ID),
+		concurrency.WithTTL(l.leaseSeconds()),
 		concurrency.WithContext(context.WithoutCancel(ctx)))
 	if err != nil {
 		return nil, fmt.Errorf("keep a lease of etcd alive: %w", err)

@@ -51,7 +51,8 @@ func newReplica(t *testing.T, ledger *Ledger, identity string, leaseSeconds int)
 			Ledger: ledger, Identity: identity, LeaseSeconds: leaseSeconds, Logger: logger,
 			Backoff: wait.Backoff{Duration: 10 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 8, Cap: time.Second},
 		},
-		terms: make(chan uint64, 2), reigns: make(chan context.Context, 9), linger: make(chan struct{}), done: make(chan error, 1), stop: stop,
+		terms: make(chan uint64, 2), reigns: make(chan context.Context, 9), linger: make(chan struct{}),
+		done: make(chan error, 1), stop: stop,
 	}
 	r.release = sync.OnceFunc(func() { close(r.linger) })
 	r.run = func() {
@@ -172,7 +173,8 @@ func TestALostLeaseKeepsTheTermUnlessSomebodyElseLed(t *testing.T) {
 		t.Errorf("the term became %d, want %d still", current, term)
 	}
 
-	if _, err := newLedger(etcd.Client(), time.Unix(1_800_000_000, 0)).NewTerm(t.Context()); err != nil { // as another leader would
+	// as another leader would
+	if _, err := newLedger(etcd.Client(), time.Unix(1_800_000_000, 0)).NewTerm(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	revokeAll(t, etcd.Client())
@@ -317,7 +319,8 @@ func TestNoTermWithoutTheLead(t *testing.T) {
 	etcd := startEtcd(t, t.TempDir())
 	defer etcd.Close()
 	ledger := newLedger(etcd.Client(), time.Unix(1_800_000_000, 0))
-	if _, err := ledger.NewTerm(t.Context(), clientv3.Compare(clientv3.CreateRevision("/pacific/leader/1"), "=", 5)); err == nil {
+	if _, err := ledger.NewTerm(t.Context(), clientv3.Compare(clientv3.CreateRevision("/pacific/leader/1"), "=",
+		5)); err == nil {
 		t.Error("a term was taken")
 	}
 	if current, err := ledger.CurrentTerm(t.Context()); err != nil || current != 0 {

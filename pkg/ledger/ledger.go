@@ -65,7 +65,8 @@ func (l *Ledger) NewTerm(ctx context.Context, conditions ...clientv3.Cmp) (uint6
 		}
 		before = revision
 		term := max(last+1, uint64(l.Clock.Now().Unix()))
-		taken, err := l.storeTerm(ctx, term, append(conditions, clientv3.Compare(clientv3.ModRevision(l.termKey()), "=", revision)))
+		taken, err := l.storeTerm(ctx, term, append(conditions,
+			clientv3.Compare(clientv3.ModRevision(l.termKey()), "=", revision)))
 		if err != nil {
 			return 0, err
 		}

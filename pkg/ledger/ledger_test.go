@@ -117,8 +117,9 @@ func TestWritesAreFencedByTheTerm(t *testing.T) {
 		_, put := kept(ledger).Put(t.Context(), "a", []byte("2"), revision)
 		_, putNew := kept(ledger).Put(t.Context(), "b", []byte("2"), 0)
 		for verb, err := range map[string]error{
-			"detach": ledger.Detach(t.Context(), Detachment{Folder: "group-v2"}), "attach": ledger.Attach(t.Context(), "group-v1"),
-			"put": put, "put something new": putNew, "delete": kept(ledger).Delete(t.Context(), "a", revision),
+			"detach": ledger.Detach(t.Context(), Detachment{Folder: "group-v2"}),
+			"attach": ledger.Attach(t.Context(), "group-v1"),
+			"put":    put, "put something new": putNew, "delete": kept(ledger).Delete(t.Context(), "a", revision),
 		} {
 			if !errors.Is(err, failure.Unavailable) {
 				t.Errorf("%s by %s ended with %v, want %v", verb, name, err, failure.Unavailable)
@@ -153,7 +154,8 @@ func TestWritesAreFencedByTheTerm(t *testing.T) {
 	if err := kept(second).Delete(t.Context(), "a", revision); !errors.Is(err, failure.Conflict) {
 		t.Errorf("a removal of what was written since ended with %v, want %v", err, failure.Conflict)
 	}
-	if err := errors.Join(kept(second).Delete(t.Context(), "nothing", 0), kept(second).Delete(t.Context(), "nothing", revision)); err != nil {
+	if err := errors.Join(kept(second).Delete(t.Context(), "nothing", 0),
+		kept(second).Delete(t.Context(), "nothing", revision)); err != nil {
 		t.Error(err)
 	}
 }

@@ -22,12 +22,13 @@ func benchWorld(node string) map[string]apiruntime.Object {
 	objects := make(map[string]apiruntime.Object, benchObjects)
 	for i := range benchObjects {
 		pod := &example.Pod{ObjectMeta: metav1.ObjectMeta{
-			Namespace:   fmt.Sprintf("namespace-%02d", i%100),
-			Name:        fmt.Sprintf("machine-%05d", i),
-			UID:         types.UID(fmt.Sprintf("5012d6a4-0000-4000-8000-%012d", i)),
-			Labels:      map[string]string{"app": fmt.Sprint("app-", i%10), "tier": "backend", "index": fmt.Sprint(i)},
-			Annotations: map[string]string{"description": fmt.Sprintf("machine %d of the benchmark, with a text of ordinary length", i)},
-			Finalizers:  []string{"example.com/machine"},
+			Namespace: fmt.Sprintf("namespace-%02d", i%100),
+			Name:      fmt.Sprintf("machine-%05d", i),
+			UID:       types.UID(fmt.Sprintf("5012d6a4-0000-4000-8000-%012d", i)),
+			Labels:    map[string]string{"app": fmt.Sprint("app-", i%10), "tier": "backend", "index": fmt.Sprint(i)},
+			Annotations: map[string]string{"description": fmt.Sprintf(
+				"machine %d of the benchmark, with a text of ordinary length", i)},
+			Finalizers: []string{"example.com/machine"},
 		}}
 		pod.Spec.NodeName = node
 		objects[podKey(pod)] = pod
@@ -70,7 +71,8 @@ func BenchmarkGetList(b *testing.B) {
 		benchList(b, benchStore(b), "/pods/namespace-42", storage.ListOptions{}, benchObjects/100)
 	})
 	b.Run("selector", func(b *testing.B) {
-		predicate := storage.SelectionPredicate{Label: metav1Selector("app=app-7"), Field: storage.Everything.Field, GetAttrs: podAttrs}
+		predicate := storage.SelectionPredicate{Label: metav1Selector("app=app-7"), Field: storage.Everything.Field,
+			GetAttrs: podAttrs}
 		benchList(b, benchStore(b), "/pods", storage.ListOptions{Predicate: predicate}, benchObjects/10)
 	})
 	b.Run("exact,1000 changes ago", func(b *testing.B) {
@@ -78,7 +80,8 @@ func BenchmarkGetList(b *testing.B) {
 		for i := range 1000 {
 			s.Apply([]Change{{"/pods/namespace-00/machine-00000", simplePod("x", onNode(fmt.Sprint(i)))}})
 		}
-		benchList(b, s, "/pods", storage.ListOptions{ResourceVersion: "1", ResourceVersionMatch: metav1.ResourceVersionMatchExact}, benchObjects)
+		benchList(b, s, "/pods", storage.ListOptions{ResourceVersion: "1",
+			ResourceVersionMatch: metav1.ResourceVersionMatchExact}, benchObjects)
 	})
 	b.Run("cached", func(b *testing.B) {
 		benchList(b, cachedWorldOver(b, benchStore(b)), "/pods", storage.ListOptions{}, benchObjects)
@@ -89,7 +92,8 @@ func BenchmarkGet(b *testing.B) {
 	s := benchStore(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := s.Get(context.Background(), "/pods/namespace-42/machine-00042", storage.GetOptions{}, &example.Pod{}); err != nil {
+		if err := s.Get(context.Background(), "/pods/namespace-42/machine-00042", storage.GetOptions{},
+			&example.Pod{}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -173,7 +177,8 @@ func BenchmarkMemory(b *testing.B) {
 
 func benchOnce(b *testing.B, s storage.Interface) {
 	list := &example.PodList{}
-	if err := s.GetList(context.Background(), "/pods", storage.ListOptions{Recursive: true, Predicate: storage.Everything}, list); err != nil || len(list.Items) != benchObjects {
+	if err := s.GetList(context.Background(), "/pods", storage.ListOptions{Recursive: true, Predicate: storage.Everything},
+		list); err != nil || len(list.Items) != benchObjects {
 		b.Fatalf("%d items: %v", len(list.Items), err)
 	}
 }

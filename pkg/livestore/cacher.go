@@ -21,11 +21,14 @@ import (
 // Decorator returns what a registry's RESTOptions need to have the upstream cache, and the store below it, as storage.
 // The cache shares its objects with the store.
 func (s *Store) Decorator() generic.StorageDecorator {
-	return func(config *storagebackend.ConfigForResource, resourcePrefix string, keyFunc func(runtime.Object) (string, error),
-		newFunc, newListFunc func() runtime.Object, getAttrs storage.AttrFunc, triggers storage.IndexerFuncs, indexers *cache.Indexers,
+	return func(config *storagebackend.ConfigForResource, resourcePrefix string,
+		keyFunc func(runtime.Object) (string, error),
+		newFunc, newListFunc func() runtime.Object, getAttrs storage.AttrFunc, triggers storage.IndexerFuncs,
+		indexers *cache.Indexers,
 	) (storage.Interface, factory.DestroyFunc, error) {
 		if strings.TrimSuffix(resourcePrefix, "/")+"/" != s.prefix {
-			return nil, func() {}, fmt.Errorf("cache %s: the registry keeps it under %q, the live store under %q", config.GroupResource, resourcePrefix, s.prefix)
+			return nil, func() {}, fmt.Errorf("cache %s: the registry keeps it under %q, the live store under %q",
+				config.GroupResource, resourcePrefix, s.prefix)
 		}
 		return Cached(s)(config, resourcePrefix, keyFunc, newFunc, newListFunc, getAttrs, triggers, indexers)
 	}
@@ -88,9 +91,10 @@ func decorate(below storage.Interface, config cacher.Config) (storage.Interface,
 	return delegator, destroy, nil
 }
 
-// FeatureSupport returns a checker that knows that stores of this package answer requests for watch progress, and leaves
-// the rest to the next one. Without it the upstream cache takes the storage below for an etcd it has not met yet, refuses
-// watches with initial events, and reads every consistent list from below. A process calls it once, before it serves:
+// FeatureSupport returns a checker that knows that stores of this package answer requests for watch progress, and
+// leaves the rest to the next one. Without it the upstream cache takes the storage below for an etcd it has not met
+// yet, refuses watches with initial events, and reads every consistent list from below. A process calls it once, before
+// it serves:
 //
 //	feature.DefaultFeatureSupportChecker = livestore.FeatureSupport(feature.DefaultFeatureSupportChecker)
 func FeatureSupport(next feature.FeatureSupportChecker) feature.FeatureSupportChecker {

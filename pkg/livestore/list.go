@@ -32,8 +32,8 @@ const (
 // checkEvery is how many objects a list looks at between two looks at its context.
 const checkEvery = 1024
 
-// GetList implements storage.Interface. Before the first Replace it waits as long as its context allows. The items share
-// what is below their fields with the store, as those of the upstream cache do.
+// GetList implements storage.Interface. Before the first Replace it waits as long as its context allows. The items
+// share what is below their fields with the store, as those of the upstream cache do.
 func (s *Store) GetList(ctx context.Context, key string, opts storage.ListOptions, listObj runtime.Object) error {
 	prefix, err := storage.PrepareKey(s.prefix, key, opts.Recursive)
 	if err != nil {
@@ -64,7 +64,8 @@ func (s *Store) GetList(ctx context.Context, key string, opts storage.ListOption
 }
 
 // stateFor returns the state that the options ask for: at an exact revision, or the present one once it is new enough.
-func (s *Store) stateFor(ctx context.Context, prefix string, exact uint64, continueKey string, opts storage.ListOptions) (*btree.BTreeG[*entry], uint64, error) {
+func (s *Store) stateFor(ctx context.Context, prefix string, exact uint64, continueKey string,
+	opts storage.ListOptions) (*btree.BTreeG[*entry], uint64, error) {
 	if exact == 0 {
 		if continueKey == "" {
 			if err := s.waitFresh(ctx, opts.ResourceVersion); err != nil {
@@ -97,7 +98,8 @@ func expiredContinue(continueKey, prefix string) error {
 	return expired
 }
 
-func (s *Store) listOne(tree *btree.BTreeG[*entry], key string, revision uint64, opts storage.ListOptions, listObj runtime.Object, items reflect.Value) error {
+func (s *Store) listOne(tree *btree.BTreeG[*entry], key string, revision uint64, opts storage.ListOptions,
+	listObj runtime.Object, items reflect.Value) error {
 	var found []*entry
 	if e, ok := tree.Get(&entry{key: key}); ok && matches(opts.Predicate, e.object) {
 		found = append(found, e)
@@ -105,7 +107,8 @@ func (s *Store) listOne(tree *btree.BTreeG[*entry], key string, revision uint64,
 	return s.finishList(listObj, items, found, opts, revision, "", nil)
 }
 
-func (s *Store) listAll(ctx context.Context, tree *btree.BTreeG[*entry], prefix string, revision uint64, continueKey string, opts storage.ListOptions, listObj runtime.Object, items reflect.Value) error {
+func (s *Store) listAll(ctx context.Context, tree *btree.BTreeG[*entry], prefix string, revision uint64,
+	continueKey string, opts storage.ListOptions, listObj runtime.Object, items reflect.Value) error {
 	limit := opts.Predicate.Limit
 	everything := opts.Predicate.Empty()
 	var found []*entry
@@ -149,7 +152,8 @@ func (s *Store) listAll(ctx context.Context, tree *btree.BTreeG[*entry], prefix 
 	return s.finishList(listObj, items, found, opts, revision, token, remaining)
 }
 
-func (s *Store) finishList(listObj runtime.Object, items reflect.Value, found []*entry, opts storage.ListOptions, revision uint64, token string, remaining *int64) error {
+func (s *Store) finishList(listObj runtime.Object, items reflect.Value, found []*entry, opts storage.ListOptions,
+	revision uint64, token string, remaining *int64) error {
 	// The size is known by now, which matters: growing a list copies whole objects.
 	items.Set(reflect.MakeSlice(items.Type(), len(found), len(found)))
 	for i, e := range found {

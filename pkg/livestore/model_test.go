@@ -62,8 +62,8 @@ type fact struct {
 	state map[string]thing
 }
 
-// model is an outside world whose changes reach the store late and in batches, and a log of what the store has to make of
-// them.
+// model is an outside world whose changes reach the store late and in batches, and a log of what the store has to make
+// of them.
 type model struct {
 	t     *testing.T
 	store *Store
@@ -426,13 +426,14 @@ func (m *model) write(ctx context.Context, through storage.Interface, random *ra
 	case 1:
 		err = through.Delete(ctx, key, out, nil, storage.ValidateAllObjectFunc, nil, storage.DeleteOptions{})
 	default:
-		err = through.GuaranteedUpdate(ctx, key, out, false, nil, storage.SimpleUpdate(func(obj runtime.Object) (runtime.Object, error) {
-			o := thingOf(obj)
-			o.Count++
-			next := o.pod(key)
-			next.ResourceVersion = obj.(*example.Pod).ResourceVersion
-			return next, nil
-		}), nil)
+		err = through.GuaranteedUpdate(ctx, key, out, false, nil,
+			storage.SimpleUpdate(func(obj runtime.Object) (runtime.Object, error) {
+				o := thingOf(obj)
+				o.Count++
+				next := o.pod(key)
+				next.ResourceVersion = obj.(*example.Pod).ResourceVersion
+				return next, nil
+			}), nil)
 	}
 	switch {
 	case storage.IsNotFound(err), storage.IsExist(err), isConflict(err), ctx.Err() != nil:
@@ -454,7 +455,8 @@ func (m *model) write(ctx context.Context, through storage.Interface, random *ra
 }
 
 // list reads a list in one of many ways and compares it with the model. It returns what it has read.
-func (m *model) list(ctx context.Context, from storage.Interface, s scope, random *rand.Rand) (map[string]thing, uint64, error) {
+func (m *model) list(ctx context.Context, from storage.Interface, s scope,
+	random *rand.Rand) (map[string]thing, uint64, error) {
 	m.mu.Lock()
 	before := m.revision()
 	some := m.base + uint64(random.Int63n(int64(before-m.base)+1))

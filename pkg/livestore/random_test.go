@@ -43,8 +43,8 @@ func isConflict(err error) bool { return apierrors.IsConflict(err) }
 // isExpired recognises a 410.
 func isExpired(err error) bool { return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) }
 
-// TestRandomised lets writers, an outside world, reconnections, lists and watches loose on a store and on the cache above
-// it, over several terms, and holds everything that is read against a model.
+// TestRandomised lets writers, an outside world, reconnections, lists and watches loose on a store and on the cache
+// above it, over several terms, and holds everything that is read against a model.
 func TestRandomised(t *testing.T) {
 	seed := *seedFlag
 	if seed == 0 {
@@ -52,7 +52,8 @@ func TestRandomised(t *testing.T) {
 	}
 	t.Logf("seed: -livestore.seed=%d", seed)
 	random := rand.New(rand.NewSource(seed))
-	m := &model{t: t, outside: map[string]thing{}, told: map[string]thing{}, moved: make(chan struct{}), taken: map[string]bool{}, counts: &counts{}}
+	m := &model{t: t, outside: map[string]thing{}, told: map[string]thing{}, moved: make(chan struct{}),
+		taken: map[string]bool{}, counts: &counts{}}
 	last := uint64(0)
 	// A history of few events makes readers fall out of it; one of many never does.
 	for term, historySize := range []int{16384, 1, 400} {
@@ -91,7 +92,8 @@ func TestRandomised(t *testing.T) {
 
 func expectExpired(t *testing.T, s storage.Interface, revision uint64) {
 	t.Helper()
-	w, err := s.Watch(t.Context(), "/pods/", storage.ListOptions{ResourceVersion: fmt.Sprint(revision), Predicate: storage.Everything, Recursive: true})
+	w, err := s.Watch(t.Context(), "/pods/", storage.ListOptions{ResourceVersion: fmt.Sprint(revision),
+		Predicate: storage.Everything, Recursive: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,14 +137,16 @@ func runTerm(t *testing.T, m *model, w *world, random *rand.Rand) {
 	for _, through := range sources {
 		loop(&workers, func(random *rand.Rand) error { return m.write(working, through, random) })
 	}
-	scopes := []scope{{prefix: "/pods/"}, {prefix: "/pods/", evenOnly: true}, {prefix: "/pods/ns-1/"}, {prefix: "/pods/ns-2/", evenOnly: true}}
+	scopes := []scope{{prefix: "/pods/"}, {prefix: "/pods/", evenOnly: true}, {prefix: "/pods/ns-1/"},
+		{prefix: "/pods/ns-2/", evenOnly: true}}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for _, from := range sources {
 		for _, s := range scopes {
 			loop(&workers, func(random *rand.Rand) error {
 				_, _, err := m.list(working, from, s, random)
-				if working.Err() != nil || isExpired(err) || apierrors.IsTooManyRequests(err) || storage.IsTooLargeResourceVersion(err) {
+				if working.Err() != nil || isExpired(err) || apierrors.IsTooManyRequests(err) ||
+					storage.IsTooLargeResourceVersion(err) {
 					return nil
 				}
 				return err

@@ -138,7 +138,8 @@ func TestFeeding(t *testing.T) {
 			name: "what changes nothing is no event",
 			feed: func(s *Store) {
 				s.Apply([]Change{{key("a"), simplePod("a", onNode("1"))}, {key("gone"), nil}})
-				s.Apply([]Change{{key("a"), simplePod("a", onNode("1"), func(p *example.Pod) { p.ResourceVersion = "77"; p.Labels = map[string]string{} })}})
+				s.Apply([]Change{{key("a"), simplePod("a", onNode("1"),
+					func(p *example.Pod) { p.ResourceVersion = "77"; p.Labels = map[string]string{} })}})
 				s.Apply(nil)
 				s.Apply([]Change{{key("a"), simplePod("a", onNode("2"))}})
 			},
@@ -167,7 +168,8 @@ func TestFeeding(t *testing.T) {
 				s.Replace(map[string]runtime.Object{key("c"): simplePod("c"), key("b"): simplePod("b", onNode("2"))})
 				s.Replace(map[string]runtime.Object{key("c"): simplePod("c"), key("b"): simplePod("b", onNode("3"))})
 			},
-			want: []seen{{watch.Deleted, "a", "1", "2"}, {watch.Modified, "b", "2", "3"}, {watch.Added, "c", "", "4"}, {watch.Modified, "b", "3", "5"}},
+			want: []seen{{watch.Deleted, "a", "1", "2"}, {watch.Modified, "b", "2", "3"}, {watch.Added, "c", "", "4"},
+				{watch.Modified, "b", "3", "5"}},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -216,11 +218,12 @@ func TestBeforeTheFirstReplace(t *testing.T) {
 	soon, cancel := context.WithCancel(ctx)
 	cancel()
 	for name, err := range map[string]error{
-		"get":      s.Get(ctx, "/pods/ns/a", storage.GetOptions{}, pod),
-		"create":   s.Create(ctx, "/pods/ns/a", simplePod("a"), pod, 0),
-		"update":   s.GuaranteedUpdate(ctx, "/pods/ns/a", pod, true, nil, noUpdate, nil),
-		"delete":   s.Delete(ctx, "/pods/ns/a", pod, nil, storage.ValidateAllObjectFunc, nil, storage.DeleteOptions{}),
-		"list":     s.GetList(soon, "/pods", storage.ListOptions{Recursive: true, Predicate: storage.Everything}, &example.PodList{}),
+		"get":    s.Get(ctx, "/pods/ns/a", storage.GetOptions{}, pod),
+		"create": s.Create(ctx, "/pods/ns/a", simplePod("a"), pod, 0),
+		"update": s.GuaranteedUpdate(ctx, "/pods/ns/a", pod, true, nil, noUpdate, nil),
+		"delete": s.Delete(ctx, "/pods/ns/a", pod, nil, storage.ValidateAllObjectFunc, nil, storage.DeleteOptions{}),
+		"list": s.GetList(soon, "/pods", storage.ListOptions{Recursive: true, Predicate: storage.Everything},
+			&example.PodList{}),
 		"revision": revisionErr,
 		"stats":    statsErr,
 	} {
@@ -232,7 +235,8 @@ func TestBeforeTheFirstReplace(t *testing.T) {
 		t.Error("the store says that it is ready")
 	}
 
-	initial := watchAll(t, s, storage.ListOptions{SendInitialEvents: ptr.To(true), Predicate: storage.SelectionPredicate{AllowWatchBookmarks: true}})
+	initial := watchAll(t, s, storage.ListOptions{SendInitialEvents: ptr.To(true),
+		Predicate: storage.SelectionPredicate{AllowWatchBookmarks: true}})
 	later := watchAll(t, s, storage.ListOptions{SendInitialEvents: ptr.To(false)})
 	listed := make(chan error, 1)
 	list := &example.PodList{}
@@ -256,7 +260,8 @@ func TestBeforeTheFirstReplace(t *testing.T) {
 
 func TestDefaultUnavailable(t *testing.T) {
 	s := newStore(t, podConfig(t))
-	if err := s.Get(t.Context(), "/pods/ns/a", storage.GetOptions{}, &example.Pod{}); !apierrors.IsServiceUnavailable(err) {
+	if err := s.Get(t.Context(), "/pods/ns/a", storage.GetOptions{},
+		&example.Pod{}); !apierrors.IsServiceUnavailable(err) {
 		t.Errorf("got %v, want 503", err)
 	}
 }
@@ -277,7 +282,8 @@ func TestReadsOfTheFuture(t *testing.T) {
 	if err := s.GetList(ctx, "/pods", opts, &example.PodList{}); !storage.IsTooLargeResourceVersion(err) {
 		t.Errorf("list of the future: %v", err)
 	}
-	if err := s.Get(ctx, "/pods/ns/a", storage.GetOptions{ResourceVersion: "99"}, &example.Pod{}); !storage.IsTooLargeResourceVersion(err) {
+	if err := s.Get(ctx, "/pods/ns/a", storage.GetOptions{ResourceVersion: "99"},
+		&example.Pod{}); !storage.IsTooLargeResourceVersion(err) {
 		t.Errorf("get of the future: %v", err)
 	}
 	for _, initial := range []*bool{nil, ptr.To(true)} {
@@ -397,7 +403,8 @@ func TestSlowWatcher(t *testing.T) {
 	t.Error("the slow watcher has never been told that it is too slow")
 }
 
-// conflicting refuses as often as it is told to, and changes the object by the hand of another each time if it is to move.
+// conflicting refuses as often as it is told to, and changes the object by the hand of another each time if it is to
+// move.
 type conflicting struct {
 	directBackend
 	mu      sync.Mutex
@@ -462,12 +469,13 @@ func TestConflicts(t *testing.T) {
 			s, b := setup()
 			out := &example.Pod{}
 			var inputs []string
-			err := s.GuaranteedUpdate(t.Context(), key, out, false, nil, storage.SimpleUpdate(func(obj runtime.Object) (runtime.Object, error) {
-				pod := obj.(*example.Pod)
-				inputs = append(inputs, pod.Spec.NodeName)
-				pod.Labels = map[string]string{"mine": "yes"}
-				return pod, nil
-			}), nil)
+			err := s.GuaranteedUpdate(t.Context(), key, out, false, nil,
+				storage.SimpleUpdate(func(obj runtime.Object) (runtime.Object, error) {
+					pod := obj.(*example.Pod)
+					inputs = append(inputs, pod.Spec.NodeName)
+					pod.Labels = map[string]string{"mine": "yes"}
+					return pod, nil
+				}), nil)
 			if !test.want(err) {
 				t.Errorf("update: %v", err)
 			}
@@ -483,7 +491,8 @@ func TestConflicts(t *testing.T) {
 			}
 
 			s, _ = setup()
-			if err := s.Delete(t.Context(), key, out, nil, storage.ValidateAllObjectFunc, nil, storage.DeleteOptions{}); !test.want(err) {
+			if err := s.Delete(t.Context(), key, out, nil, storage.ValidateAllObjectFunc, nil,
+				storage.DeleteOptions{}); !test.want(err) {
 				t.Errorf("delete: %v", err)
 			}
 		})
@@ -512,7 +521,8 @@ func TestWritesThatEndOtherwise(t *testing.T) {
 		obj.(*example.Pod).Labels = map[string]string{"touched": "yes"}
 		return obj, nil
 	})
-	if err := s.GuaranteedUpdate(t.Context(), "/pods/ns/a", &example.Pod{}, false, nil, touch, nil); !storage.IsNotFound(err) {
+	if err := s.GuaranteedUpdate(t.Context(), "/pods/ns/a", &example.Pod{}, false, nil, touch,
+		nil); !storage.IsNotFound(err) {
 		t.Errorf("an update that ends the object: %v", err)
 	}
 	if err := s.Create(t.Context(), "/pods/ns/b", simplePod("b"), &example.Pod{}, 0); err != errRefused {
@@ -542,10 +552,11 @@ func TestWhatCallersGetIsTheirs(t *testing.T) {
 	}
 	spoil(out)
 	refuse := errors.New("no")
-	_ = s.GuaranteedUpdate(t.Context(), "/pods/ns/a", out, false, nil, storage.SimpleUpdate(func(obj runtime.Object) (runtime.Object, error) {
-		spoil(obj.(*example.Pod))
-		return nil, refuse
-	}), nil)
+	_ = s.GuaranteedUpdate(t.Context(), "/pods/ns/a", out, false, nil,
+		storage.SimpleUpdate(func(obj runtime.Object) (runtime.Object, error) {
+			spoil(obj.(*example.Pod))
+			return nil, refuse
+		}), nil)
 	_ = s.Delete(t.Context(), "/pods/ns/a", out, nil, func(_ context.Context, obj runtime.Object) error {
 		spoil(obj.(*example.Pod))
 		return refuse
@@ -560,7 +571,9 @@ func TestDecorator(t *testing.T) {
 	decorate := func(prefix string) (storage.Interface, func(), error) {
 		var decorator generic.StorageDecorator = s.Decorator()
 		config := storagebackend.NewDefaultConfig("/registry", s.config.Codec).ForResource(podResource)
-		above, destroy, err := decorator(config, prefix, func(obj runtime.Object) (string, error) { return storage.NamespaceKeyFunc("/pods/", obj) },
+		above, destroy, err := decorator(config, prefix, func(obj runtime.Object) (string, error) {
+			return storage.NamespaceKeyFunc("/pods/", obj)
+		},
 			s.config.NewFunc, s.config.NewListFunc, podAttrs, nil, nil)
 		return above, destroy, err
 	}
@@ -577,6 +590,7 @@ func TestDecorator(t *testing.T) {
 	}
 	s.Replace(map[string]runtime.Object{"/pods/ns/a": simplePod("a")})
 	waitReady(t, above)
-	w := watchAll(t, above, storage.ListOptions{SendInitialEvents: ptr.To(true), Predicate: storage.SelectionPredicate{AllowWatchBookmarks: true}})
+	w := watchAll(t, above, storage.ListOptions{SendInitialEvents: ptr.To(true),
+		Predicate: storage.SelectionPredicate{AllowWatchBookmarks: true}})
 	expectEvents(t, w, seen{watch.Added, "a", "", "1"}, seen{watch.Bookmark, "", "", "1"})
 }

@@ -131,8 +131,8 @@ func (w *world) compactionWrite(ctx context.Context, t *testing.T, resourceVersi
 	w.store.advance()
 }
 
-// compactionOfWatches lets go the history of the store, and makes the cache lose its own by expiring its watch: it lists
-// anew, and knows nothing from before that.
+// compactionOfWatches lets go the history of the store, and makes the cache lose its own by expiring its watch: it
+// lists anew, and knows nothing from before that.
 func (w *world) compactionOfWatches(ctx context.Context, t *testing.T, resourceVersion string) {
 	w.compaction(ctx, t, resourceVersion)
 	if w.cached {
@@ -153,14 +153,15 @@ func (p patient) Create(ctx context.Context, key string, obj, out runtime.Object
 	if err := p.world.Create(ctx, key, obj, out, ttl); err != nil {
 		return err
 	}
-	return wait.PollUntilContextTimeout(ctx, 5*time.Millisecond, wait.ForeverTestTimeout, true, func(ctx context.Context) (bool, error) {
-		cached := &example.Pod{}
-		err := p.Get(ctx, key, storage.GetOptions{ResourceVersion: "0"}, cached)
-		if storage.IsNotFound(err) {
-			return false, nil
-		}
-		return err == nil && equality.Semantic.DeepEqual(cached, out), err
-	})
+	return wait.PollUntilContextTimeout(ctx, 5*time.Millisecond, wait.ForeverTestTimeout, true,
+		func(ctx context.Context) (bool, error) {
+			cached := &example.Pod{}
+			err := p.Get(ctx, key, storage.GetOptions{ResourceVersion: "0"}, cached)
+			if storage.IsNotFound(err) {
+				return false, nil
+			}
+			return err == nil && equality.Semantic.DeepEqual(cached, out), err
+		})
 }
 
 func TestSuites(t *testing.T) {
@@ -191,16 +192,20 @@ func TestSuites(t *testing.T) {
 		{name: "DeleteWithSuggestionAndConflict", run: plain(storagetesting.RunTestDeleteWithSuggestionAndConflict)},
 		{name: "DeleteWithSuggestionOfDeletedObject", run: plain(storagetesting.RunTestDeleteWithSuggestionOfDeletedObject)},
 		{name: "ValidateDeletionWithSuggestion", run: plain(storagetesting.RunTestValidateDeletionWithSuggestion)},
-		{name: "ValidateDeletionWithOnlySuggestionValid", run: plain(storagetesting.RunTestValidateDeletionWithOnlySuggestionValid)},
+		{name: "ValidateDeletionWithOnlySuggestionValid", run: plain(
+			storagetesting.RunTestValidateDeletionWithOnlySuggestionValid)},
 		{name: "DeleteWithConflict", run: plain(storagetesting.RunTestDeleteWithConflict)},
 		{name: "PreconditionalDeleteWithSuggestion", run: plain(storagetesting.RunTestPreconditionalDeleteWithSuggestion)},
-		{name: "PreconditionalDeleteWithOnlySuggestionPass", run: plain(storagetesting.RunTestPreconditionalDeleteWithOnlySuggestionPass)},
-		{name: "DeleteWithSuggestionAndMissingExpectedTransformOrDecodeError", run: func(ctx context.Context, t *testing.T, w *world) {
-			storagetesting.RunTestDeleteWithSuggestionAndMissingExpectedTransformOrDecodeError(ctx, t, w)
-		}},
-		{name: "DeleteWithConflictAndMissingExpectedTransformOrDecodeError", run: func(ctx context.Context, t *testing.T, w *world) {
-			storagetesting.RunTestDeleteWithConflictAndMissingExpectedTransformOrDecodeError(ctx, t, w, func(bool) {})
-		}},
+		{name: "PreconditionalDeleteWithOnlySuggestionPass", run: plain(
+			storagetesting.RunTestPreconditionalDeleteWithOnlySuggestionPass)},
+		{name: "DeleteWithSuggestionAndMissingExpectedTransformOrDecodeError",
+			run: func(ctx context.Context, t *testing.T, w *world) {
+				storagetesting.RunTestDeleteWithSuggestionAndMissingExpectedTransformOrDecodeError(ctx, t, w)
+			}},
+		{name: "DeleteWithConflictAndMissingExpectedTransformOrDecodeError",
+			run: func(ctx context.Context, t *testing.T, w *world) {
+				storagetesting.RunTestDeleteWithConflictAndMissingExpectedTransformOrDecodeError(ctx, t, w, func(bool) {})
+			}},
 		{name: "ListPaging", run: plain(storagetesting.RunTestListPaging)},
 		{name: "List", run: func(ctx context.Context, t *testing.T, w *world) {
 			storagetesting.RunTestList(ctx, t, w, w.compactionWrite, w.cached, w.recorder)
@@ -227,7 +232,8 @@ func TestSuites(t *testing.T) {
 		}},
 		{name: "ListInconsistentContinuation", run: func(ctx context.Context, t *testing.T, w *world) {
 			storagetesting.RunTestListInconsistentContinuation(ctx, t, w, w.compaction)
-		}, bareOnly: "the cache ignores the limit of a list at version 0, so there is nothing to continue; upstream leaves it out too"},
+		}, bareOnly: "the cache ignores the limit of a list at version 0, so there is nothing to continue; upstream leaves " +
+			"it out too"},
 		{name: "ListResourceVersionMatch", run: func(ctx context.Context, t *testing.T, w *world) {
 			storagetesting.RunTestListResourceVersionMatch(ctx, t, w)
 		}},
@@ -236,7 +242,8 @@ func TestSuites(t *testing.T) {
 			storagetesting.RunTestGuaranteedUpdate(ctx, t, w, w.checkStored)
 		}},
 		{name: "GuaranteedUpdateWithConflict", run: plain(storagetesting.RunTestGuaranteedUpdateWithConflict)},
-		{name: "GuaranteedUpdateWithSuggestionAndConflict", run: plain(storagetesting.RunTestGuaranteedUpdateWithSuggestionAndConflict)},
+		{name: "GuaranteedUpdateWithSuggestionAndConflict", run: plain(
+			storagetesting.RunTestGuaranteedUpdateWithSuggestionAndConflict)},
 		{name: "Stats", run: func(ctx context.Context, t *testing.T, w *world) {
 			if !w.cached {
 				if err := w.EnableResourceSizeEstimation(func(context.Context) ([]string, error) { return nil, nil }); err != nil {
@@ -250,8 +257,10 @@ func TestSuites(t *testing.T) {
 		}},
 
 		{name: "Watch", run: plain(storagetesting.RunTestWatch)},
-		{name: "ClusterScopedWatch", run: plain(storagetesting.RunTestClusterScopedWatch), options: []cacheOption{clusterScoped, indexed}},
-		{name: "NamespaceScopedWatch", run: plain(storagetesting.RunTestNamespaceScopedWatch), options: []cacheOption{indexed}},
+		{name: "ClusterScopedWatch", run: plain(storagetesting.RunTestClusterScopedWatch),
+			options: []cacheOption{clusterScoped, indexed}},
+		{name: "NamespaceScopedWatch", run: plain(storagetesting.RunTestNamespaceScopedWatch),
+			options: []cacheOption{indexed}},
 		{name: "DeleteTriggerWatch", run: plain(storagetesting.RunTestDeleteTriggerWatch)},
 		{name: "WatchFromZero", run: func(ctx context.Context, t *testing.T, w *world) {
 			storagetesting.RunTestWatchFromZero(ctx, t, w, w.compactionOfWatches)
@@ -259,7 +268,8 @@ func TestSuites(t *testing.T) {
 		{name: "WatchFromNonZero", run: plain(storagetesting.RunTestWatchFromNonZero)},
 		{name: "DelayedWatchDelivery", run: plain(storagetesting.RunTestDelayedWatchDelivery)},
 		{name: "WatchContextCancel", run: plain(storagetesting.RunTestWatchContextCancel),
-			bareOnly: "the cache waits for its freshness under the canceled context and answers with an error event; upstream leaves it out too"},
+			bareOnly: "the cache waits for its freshness under the canceled context and answers with an error event; upstream " +
+				"leaves it out too"},
 		{name: "WatcherTimeout", run: plain(storagetesting.RunTestWatcherTimeout)},
 		{name: "WatchDeleteEventObjectHaveLatestRV", run: plain(storagetesting.RunTestWatchDeleteEventObjectHaveLatestRV)},
 		{name: "WatchInitializationSignal", run: plain(storagetesting.RunTestWatchInitializationSignal)},
@@ -273,9 +283,11 @@ func TestSuites(t *testing.T) {
 		{name: "WatchDispatchBookmarkEvents", run: func(ctx context.Context, t *testing.T, w *world) {
 			storagetesting.RunTestWatchDispatchBookmarkEvents(ctx, t, w, w.cached)
 		}},
-		{name: "WatchBookmarksWithCorrectResourceVersion", run: plain(storagetesting.RunTestOptionalWatchBookmarksWithCorrectResourceVersion),
+		{name: "WatchBookmarksWithCorrectResourceVersion", run: plain(
+			storagetesting.RunTestOptionalWatchBookmarksWithCorrectResourceVersion),
 			cacheOnly: "bookmarks before the end of a watch are made by the cache"},
-		{name: "SendInitialEventsBackwardCompatibility", run: plain(storagetesting.RunSendInitialEventsBackwardCompatibility)},
+		{name: "SendInitialEventsBackwardCompatibility", run: plain(
+			storagetesting.RunSendInitialEventsBackwardCompatibility)},
 		{name: "WatchSemantics", run: func(ctx context.Context, t *testing.T, w *world) {
 			storagetesting.RunWatchSemantics(ctx, t, patient{w})
 		}},
@@ -369,7 +381,8 @@ func (b *belowCache) Watch(ctx context.Context, key string, opts storage.ListOpt
 					return
 				}
 			case <-expired:
-				status := metav1.Status{Status: metav1.StatusFailure, Code: 410, Reason: metav1.StatusReasonExpired, Message: watchExpired}
+				status := metav1.Status{Status: metav1.StatusFailure, Code: 410, Reason: metav1.StatusReasonExpired,
+					Message: watchExpired}
 				e = watch.Event{Type: watch.Error, Object: &status}
 			case <-outer.StopChan():
 				return

@@ -149,7 +149,8 @@ func (s *Store) GuaranteedUpdate(ctx context.Context, key string, destination ru
 }
 
 // desire asks what the object should become, and whether that is a change at all.
-func (s *Store) desire(key string, current *entry, preconditions *storage.Preconditions, tryUpdate storage.UpdateFunc) (runtime.Object, bool, error) {
+func (s *Store) desire(key string, current *entry, preconditions *storage.Preconditions,
+	tryUpdate storage.UpdateFunc) (runtime.Object, bool, error) {
 	input := s.config.NewFunc()
 	response := storage.ResponseMeta{}
 	var before []byte
@@ -178,7 +179,8 @@ func (s *Store) desire(key string, current *entry, preconditions *storage.Precon
 }
 
 // create makes a new object. moved says that the key has one already.
-func (s *Store) create(ctx context.Context, key string, desired runtime.Object) (created *entry, moved bool, err error) {
+func (s *Store) create(ctx context.Context, key string,
+	desired runtime.Object) (created *entry, moved bool, err error) {
 	moved, err = s.whileCurrent(ctx, key, nil, func() error {
 		before := s.mirror.current()
 		if err := s.config.Backend.Create(ctx, key, desired); err != nil {
@@ -193,10 +195,12 @@ func (s *Store) create(ctx context.Context, key string, desired runtime.Object) 
 }
 
 // whileCurrent does a write unless the key has moved on since the entry was read. Writes to one key take turns.
-func (s *Store) whileCurrent(ctx context.Context, key string, current *entry, write func() error) (moved bool, err error) {
+func (s *Store) whileCurrent(ctx context.Context, key string, current *entry,
+	write func() error) (moved bool, err error) {
 	unlock, err := s.writers.lock(ctx, key)
 	if err != nil {
-		return false, apierrors.NewTimeoutError(fmt.Sprintf("another write to %s %q did not end in time", s.config.GroupResource, path.Base(key)), 1)
+		return false, apierrors.NewTimeoutError(fmt.Sprintf("another write to %s %q did not end in time",
+			s.config.GroupResource, path.Base(key)), 1)
 	}
 	defer unlock()
 	if s.mirror.get(key) != current {
@@ -231,8 +235,8 @@ func (s *Store) attempts() *attempts {
 	}
 }
 
-// again returns nil when the write is worth another try after the error of the backend. By then the mirror has moved, if
-// it did within bounds.
+// again returns nil when the write is worth another try after the error of the backend. By then the mirror has moved,
+// if it did within bounds.
 func (a *attempts) again(ctx context.Context, key string, current *entry, err error) error {
 	s := a.store
 	if !s.config.IsConflict(err) {

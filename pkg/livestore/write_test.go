@@ -82,10 +82,11 @@ func TestConcurrentUpdatesLoseNothing(t *testing.T) {
 	for range writers {
 		group.Go(func() {
 			for range updates {
-				err := s.GuaranteedUpdate(t.Context(), "/pods/ns/a", &example.Pod{}, false, nil, storage.SimpleUpdate(func(obj runtime.Object) (runtime.Object, error) {
-					obj.(*example.Pod).Generation++
-					return obj, nil
-				}), nil)
+				err := s.GuaranteedUpdate(t.Context(), "/pods/ns/a", &example.Pod{}, false, nil,
+					storage.SimpleUpdate(func(obj runtime.Object) (runtime.Object, error) {
+						obj.(*example.Pod).Generation++
+						return obj, nil
+					}), nil)
 				if err != nil {
 					t.Error(err)
 				}
@@ -94,7 +95,8 @@ func TestConcurrentUpdatesLoseNothing(t *testing.T) {
 	}
 	group.Wait()
 	out := &example.Pod{}
-	if err := s.Get(t.Context(), "/pods/ns/a", storage.GetOptions{}, out); err != nil || out.Generation != writers*updates {
+	if err := s.Get(t.Context(), "/pods/ns/a", storage.GetOptions{}, out); err != nil ||
+		out.Generation != writers*updates {
 		t.Errorf("%d of %d updates are there (%v)", out.Generation, writers*updates, err)
 	}
 	if want := fmt.Sprint(2 + writers*updates); out.ResourceVersion != want {
@@ -120,7 +122,8 @@ func TestCreateReturnsWhatWasCreated(t *testing.T) {
 	b.store = s
 	s.Replace(nil)
 	out := &example.Pod{}
-	if err := s.Create(t.Context(), "/pods/ns/a", simplePod("a"), out, 0); err != nil || out.Name != "a" || out.ResourceVersion != "2" {
+	if err := s.Create(t.Context(), "/pods/ns/a", simplePod("a"), out, 0); err != nil || out.Name != "a" ||
+		out.ResourceVersion != "2" {
 		t.Errorf("created %+v, %v", out.ObjectMeta, err)
 	}
 }
@@ -142,7 +145,8 @@ func TestBackendThatReturnsTooEarly(t *testing.T) {
 	if err := s.Create(t.Context(), "/pods/ns/b", simplePod("b"), out, 0); !storage.IsInternalError(err) {
 		t.Errorf("a creation without effect: %v", err)
 	}
-	if err := s.Delete(t.Context(), "/pods/ns/a", out, nil, storage.ValidateAllObjectFunc, nil, storage.DeleteOptions{}); err != nil || out.Name != "a" || out.ResourceVersion != "1" {
+	if err := s.Delete(t.Context(), "/pods/ns/a", out, nil, storage.ValidateAllObjectFunc, nil,
+		storage.DeleteOptions{}); err != nil || out.Name != "a" || out.ResourceVersion != "1" {
 		t.Errorf("a deletion that goes on: %+v, %v", out.ObjectMeta, err)
 	}
 }

@@ -60,12 +60,14 @@ func defaults(known *accounts) func(*Service) {
 
 func TestAllNamesOfAnAccountAreCountedTogether(t *testing.T) {
 	known := &accounts{known: map[string]string{
-		"jdoe@corp": "jdoe@corp.example.com", "jdoe@corp.example.com": "jdoe@corp.example.com", "john.doe@example.com": "jdoe@corp.example.com",
-		"dev@vsphere.local": "dev@vsphere.local",
+		"jdoe@corp": "jdoe@corp.example.com", "jdoe@corp.example.com": "jdoe@corp.example.com",
+		"john.doe@example.com": "jdoe@corp.example.com",
+		"dev@vsphere.local":    "dev@vsphere.local",
 	}}
 	f := newFixture(t, defaults(known))
 	if diff := cmp.Diff([]int{401, 401, 401, 429, 429, 429, 429},
-		f.statuses(`CORP\jdoe`, "john.doe@example.com", "JDoe@corp.example.com", `corp\JDOE`, "jdoe@corp", "John.Doe@Example.com", "jdoe@CORP.example.com")); diff != "" {
+		f.statuses(`CORP\jdoe`, "john.doe@example.com", "JDoe@corp.example.com", `corp\JDOE`, "jdoe@corp",
+			"John.Doe@Example.com", "jdoe@CORP.example.com")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if got := f.login("dev@vsphere.local", rightPassword, ""); got.Status != 200 {
@@ -81,7 +83,8 @@ func TestAllNamesOfAnAccountAreCountedTogether(t *testing.T) {
 func TestNamesThatMeanNobody(t *testing.T) {
 	f := newFixture(t, defaults(&accounts{}))
 	if diff := cmp.Diff([]int{401, 401, 401, 429, 401, 401, 401, 429},
-		f.statuses("a@x.test", "a@x.test", "A@X.test", "a@x.test", "a@y.test", `Y.test\a`, "a@y.test", "a@y.test")); diff != "" {
+		f.statuses("a@x.test", "a@x.test", "A@X.test", "a@x.test", "a@y.test", `Y.test\a`, "a@y.test",
+			"a@y.test")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -91,7 +94,8 @@ func TestNamesThatMeanNobody(t *testing.T) {
 func TestNamesOfWhichNobodyCanTell(t *testing.T) {
 	f := newFixture(t, defaults(&accounts{err: failure.Forbidden}))
 	if diff := cmp.Diff([]int{401, 401, 429, 429, 401, 401, 429, 401},
-		f.statuses(`CORP\jdoe`, "jdoe@corp.example.com", "jdoe@CORP", "JDOE@example.com", "john.doe@example.com", "john.doe@corp", "john.doe@x.test", "else@corp")); diff != "" {
+		f.statuses(`CORP\jdoe`, "jdoe@corp.example.com", "jdoe@CORP", "JDOE@example.com", "john.doe@example.com",
+			"john.doe@corp", "john.doe@x.test", "else@corp")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	// A success under one name, of whoever it is, gives no more attempts for the other.
@@ -172,8 +176,9 @@ func TestFederatedDomain(t *testing.T) {
 			return "", nil, fmt.Errorf("prove: %w", elsewhere{failure.Unauthenticated})
 		})
 	})
-	want := answer{403, `{"reason":"FederatedDomain","message":"the people of corp.example.com log in to vCenter at an identity provider, ` +
-		`which takes no password here: log in as a user of another domain, such as vsphere.local"}` + "\n", header()}
+	want := answer{403,
+		`{"reason":"FederatedDomain","message":"the people of corp.example.com log in to vCenter at an identity provider, ` +
+			`which takes no password here: log in as a user of another domain, such as vsphere.local"}` + "\n", header()}
 	for _, name := range []string{"jdoe@corp.example.com", "nobody-at-all@corp.example.com"} {
 		if diff := cmp.Diff(want, f.login(name, wrongPassword, "")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)

@@ -37,8 +37,10 @@ func TestHeaderTricks(t *testing.T) {
 		{"no scheme", []string{"Authorization", good[6:]}, 400},
 		{"not base64", []string{"Authorization", "Basic !!!!"}, 400},
 		{"base64 with bits to spare", []string{"Authorization", "Basic YTpC="}, 400},
-		{"no colon", []string{"Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte("dev@vsphere.local"))}, 400},
-		{"not UTF-8", []string{"Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte("d\xff@vsphere.local:x"))}, 400},
+		{"no colon", []string{"Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte("dev@vsphere.local"))},
+			400},
+		{"not UTF-8", []string{"Authorization", "Basic " + base64.StdEncoding.EncodeToString(
+			[]byte("d\xff@vsphere.local:x"))}, 400},
 		{"too long", []string{"Authorization", basic("dev@vsphere.local", strings.Repeat("x", 4096))}, 431},
 		{"too many bytes of others", []string{"Authorization", good, "X-Padding", strings.Repeat("x", 17<<10)}, 431},
 		{"an encoded body", []string{"Authorization", good, "Content-Encoding", "gzip"}, 400},
@@ -106,9 +108,11 @@ func TestSpellingsOfOneAccountAreCountedTogether(t *testing.T) {
 			t.Fatalf("attempt %d: %+v", i, got)
 		}
 	}
-	for _, user := range []string{"victim@vsphere.local", "VICTIM@VMWAREM", `vmwarem\victim`, "v\u0131ctim@vsphere.local"} {
+	for _, user := range []string{"victim@vsphere.local", "VICTIM@VMWAREM", `vmwarem\victim`,
+		"v\u0131ctim@vsphere.local"} {
 		got := f.login(user, rightPassword, "")
-		want := answer{429, `{"reason":"TooManyAttempts","message":"too many failed attempts: try again later"}` + "\n", header("Retry-After", got.Header.Get("Retry-After"))}
+		want := answer{429, `{"reason":"TooManyAttempts","message":"too many failed attempts: try again later"}` + "\n",
+			header("Retry-After", got.Header.Get("Retry-After"))}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", user, diff)
 		}
@@ -268,7 +272,8 @@ func TestProofsUnderWayAreBounded(t *testing.T) {
 	})
 	held.proofs <- struct{}{}
 	got := held.login("dev@vsphere.local", rightPassword, "")
-	want := answer{503, `{"reason":"Busy","message":"too many logins are under way: try again"}` + "\n", header("Retry-After", "2")}
+	want := answer{503, `{"reason":"Busy","message":"too many logins are under way: try again"}` + "\n",
+		header("Retry-After", "2")}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -291,7 +296,8 @@ func TestSecretsDoNotLeak(t *testing.T) {
 	})
 	var answers []string
 	var tokens []string
-	for _, user := range []string{"dev@vsphere.local", "stranger@vsphere.local", "dev", "away@vsphere.local", "odd@vsphere.local", "shut@vsphere.local", "panic@vsphere.local", "leaky@vsphere.local"} {
+	for _, user := range []string{"dev@vsphere.local", "stranger@vsphere.local", "dev", "away@vsphere.local",
+		"odd@vsphere.local", "shut@vsphere.local", "panic@vsphere.local", "leaky@vsphere.local"} {
 		for _, password := range []string{rightPassword, wrongPassword} {
 			for _, body := range []string{"", "[", `{"guest_cluster_name":"x"}`} {
 				got := f.login(user, password, body)
@@ -316,18 +322,21 @@ func TestSecretsDoNotLeak(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secrets := []string{rightPassword, wrongPassword, basic("dev@vsphere.local", rightPassword)[6:], base64.StdEncoding.EncodeToString([]byte(rightPassword))[:12]}
+	secrets := []string{rightPassword, wrongPassword, basic("dev@vsphere.local", rightPassword)[6:],
+		base64.StdEncoding.EncodeToString([]byte(rightPassword))[:12]}
 	for _, text := range tokens {
 		secrets = append(secrets, text, strings.Split(text, ".")[1], strings.Split(text, ".")[2])
 	}
-	for where, text := range map[string]string{"the log": f.log.String(), "an answer": strings.Join(answers, "\n"), "a metric": fmt.Sprint(families)} {
+	for where, text := range map[string]string{"the log": f.log.String(), "an answer": strings.Join(answers, "\n"),
+		"a metric": fmt.Sprint(families)} {
 		for _, secret := range secrets {
 			if strings.Contains(text, secret) {
 				t.Errorf("%s holds %q", where, secret)
 			}
 		}
 	}
-	if log := f.log.String(); !strings.Contains(log, "A login request ended in a panic") || !strings.Contains(log, `[redacted]`) {
+	if log := f.log.String(); !strings.Contains(log, "A login request ended in a panic") ||
+		!strings.Contains(log, `[redacted]`) {
 		t.Errorf("the log tells nothing of the panic or the leak:\n%s", log)
 	}
 }

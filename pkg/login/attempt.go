@@ -137,7 +137,8 @@ func (s *Service) answer(w http.ResponseWriter, r *http.Request, a attempt, atte
 		attempted.Done(guard.Failed)
 		s.end(a, forbidden, "the domain's people log in at an identity provider")
 		s.pad(r, a)
-		refuse(w, http.StatusForbidden, "FederatedDomain", "the people of "+elsewhere.FederatedDomain()+" log in to vCenter at an "+
+		refuse(w, http.StatusForbidden, "FederatedDomain", "the people of "+elsewhere.FederatedDomain()+
+			" log in to vCenter at an "+
 			"identity provider, which takes no password here: log in as a user of another domain, such as vsphere.local")
 	case errors.Is(err, failure.Unauthenticated):
 		attempted.Done(guard.Failed)

@@ -73,7 +73,8 @@ func (f workloadsFunc) Of(ctx context.Context, user Identity) ([]Workload, error
 var roles = workloadsFunc(func(_ context.Context, user Identity) ([]Workload, error) {
 	switch user.Name() {
 	case "dev@vsphere.local":
-		return []Workload{{Namespace: "team-b", Host: "10.0.0.7", Port: "7443", DNSNames: []string{"api.test"}}, {Namespace: "team-a"}}, nil
+		return []Workload{{Namespace: "team-b", Host: "10.0.0.7", Port: "7443", DNSNames: []string{"api.test"}},
+			{Namespace: "team-a"}}, nil
 	case "ops@corp.test":
 		return nil, errors.New("not synced yet")
 	}
@@ -201,7 +202,8 @@ func (f *fixture) attempts() map[string]float64 {
 }
 
 func header(pairs ...string) http.Header {
-	h := http.Header{"Cache-Control": {"no-store"}, "X-Content-Type-Options": {"nosniff"}, "Content-Type": {"application/json"}}
+	h := http.Header{"Cache-Control": {"no-store"}, "X-Content-Type-Options": {"nosniff"},
+		"Content-Type": {"application/json"}}
 	for i := 0; i < len(pairs); i += 2 {
 		h.Set(pairs[i], pairs[i+1])
 	}

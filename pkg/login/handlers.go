@@ -53,7 +53,8 @@ func (s *Service) protect(next http.HandlerFunc) http.Handler {
 				if cause == http.ErrAbortHandler {
 					panic(cause)
 				}
-				s.Logger.Error(nil, "A login request ended in a panic", "type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
+				s.Logger.Error(nil, "A login request ended in a panic", "type", fmt.Sprintf("%T", cause), "stack",
+					string(debug.Stack()))
 				refuse(w, http.StatusInternalServerError, "Internal", "internal server error")
 			}
 		}()
@@ -223,7 +224,8 @@ func (s *Service) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
 		Algorithms    []string `json:"id_token_signing_alg_values_supported"`
 		Claims        []string `json:"claims_supported"`
 	}{
-		s.Tokens.URL, cmp.Or(s.JWKSURL, s.Tokens.URL+jwksPath), []string{"id_token"}, []string{"public"}, []string{string(jose.RS256)},
+		s.Tokens.URL, cmp.Or(s.JWKSURL, s.Tokens.URL+jwksPath), []string{"id_token"}, []string{"public"},
+		[]string{string(jose.RS256)},
 		[]string{"sub", "aud", "domain", "username", "iss", "group_names", "exp", "iat", "jti"},
 	})
 }

@@ -68,7 +68,8 @@ func printable(text string) bool {
 // canBePassword refuses what cannot be sent to vCenter as it is, so what no
 // password can be there.
 func canBePassword(text string) bool {
-	return text != "" && len(text) <= maxPassword && utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
+	return text != "" && len(text) <= maxPassword && utf8.ValidString(text) &&
+		!strings.ContainsFunc(text, unicode.IsControl)
 }
 
 // parseIdentity reads the name that a Prover vouched for.

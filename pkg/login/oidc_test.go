@@ -133,7 +133,8 @@ func TestKubernetesTrustsTheTokensAndNoOthers(t *testing.T) {
 	if err != nil || !ok {
 		t.Fatalf("our own token: %v, %v", ok, err)
 	}
-	want := &user.DefaultInfo{Name: "sso:dev@vsphere.local", Groups: []string{"sso:Everyone@vsphere.local", "sso:odd, \"group\" ümlaut@vsphere.local"}}
+	want := &user.DefaultInfo{Name: "sso:dev@vsphere.local",
+		Groups: []string{"sso:Everyone@vsphere.local", "sso:odd, \"group\" ümlaut@vsphere.local"}}
 	got := &user.DefaultInfo{Name: response.User.GetName(), Groups: response.User.GetGroups()}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -207,8 +208,9 @@ func TestKubernetesTrustsTheTokensAndNoOthers(t *testing.T) {
 
 	none := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","kid":"`+kid+`"}`)) + "." + parts[1] + "."
 	for name, text := range map[string]string{
-		"forged":                     sign(jose.RS256, stranger, nil),
-		"changed":                    parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(strings.Replace(string(payload), "dev", "ops", 1))) + "." + parts[2],
+		"forged": sign(jose.RS256, stranger, nil),
+		"changed": parts[0] + "." + base64.RawURLEncoding.EncodeToString(
+			[]byte(strings.Replace(string(payload), "dev", "ops", 1))) + "." + parts[2],
 		"expired":                    expired,
 		"alg none":                   none,
 		"key confusion":              confused,
@@ -223,8 +225,10 @@ func TestKubernetesTrustsTheTokensAndNoOthers(t *testing.T) {
 		})
 	}
 	// Not even a signed claim makes a Kubernetes identity.
-	response, ok, err = authenticator.AuthenticateToken(t.Context(), sign(jose.RS256, ours, map[string]any{"sub": "system:admin", "group_names": []string{"system:masters"}}))
-	if err != nil || !ok || response.User.GetName() != "sso:system:admin" || !cmp.Equal(response.User.GetGroups(), []string{"sso:system:masters"}) {
+	response, ok, err = authenticator.AuthenticateToken(t.Context(),
+		sign(jose.RS256, ours, map[string]any{"sub": "system:admin", "group_names": []string{"system:masters"}}))
+	if err != nil || !ok || response.User.GetName() != "sso:system:admin" ||
+		!cmp.Equal(response.User.GetGroups(), []string{"sso:system:masters"}) {
 		t.Errorf("without the prefix: %+v, %v, %v", response, ok, err)
 	}
 }

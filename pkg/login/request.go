@@ -63,7 +63,8 @@ func takeCredentials(r *http.Request) (username, password string, refused *probl
 		return "", "", &errNoCredentials
 	}
 	if len(header) > maxAuthorization {
-		return "", "", &problem{http.StatusRequestHeaderFieldsTooLarge, "HeaderTooLarge", "the Authorization header is too large"}
+		return "", "", &problem{http.StatusRequestHeaderFieldsTooLarge, "HeaderTooLarge",
+			"the Authorization header is too large"}
 	}
 	malformed := &problem{http.StatusBadRequest, "BadHeader",
 		"the Authorization header is not `Basic` and the base64 of user:password"}

@@ -11,7 +11,8 @@ import (
 
 // Whatever the body is, it is refused or read as every other reader would.
 func FuzzReadGuest(f *testing.F) {
-	for _, seed := range []string{"", "{}", `{"guest_cluster_name":"a","guest_cluster_namespace":"b"}`, `{"a":1}`, "[]", `{"guest_cluster_name":"\ud800"}`, " { } ", "{}{}"} {
+	for _, seed := range []string{"", "{}", `{"guest_cluster_name":"a","guest_cluster_namespace":"b"}`, `{"a":1}`, "[]",
+		`{"guest_cluster_name":"\ud800"}`, " { } ", "{}{}"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, body string) {

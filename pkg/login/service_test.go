@@ -35,21 +35,26 @@ func TestBanner(t *testing.T) {
 func TestWorkloads(t *testing.T) {
 	f := newFixture(t, nil)
 	host := "127.0.0.1"
-	want := answer{200, `[{"namespace":"team-a","master_host":"` + host + `","control_plane_api_server_port":"6443","conrol_plane_api_server_port":"6443","control_plane_DNS_names":[]},` +
+	want := answer{200, `[{"namespace":"team-a","master_host":"` + host +
+		`","control_plane_api_server_port":"6443","conrol_plane_api_server_port":"6443","control_plane_DNS_names":[]},` +
 		`{"namespace":"team-b","master_host":"10.0.0.7","control_plane_api_server_port":"7443","conrol_plane_api_server_port":"7443","control_plane_DNS_names":["api.test"]}]` + "\n", header()}
-	if diff := cmp.Diff(want, f.send("GET", "/wcp/workloads", "", "Authorization", basic("dev@vsphere.local", rightPassword))); diff != "" {
+	if diff := cmp.Diff(want, f.send("GET", "/wcp/workloads", "", "Authorization",
+		basic("dev@vsphere.local", rightPassword))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	want = answer{200, "[]\n", header()}
-	if diff := cmp.Diff(want, f.send("GET", "/wcp/workloads", "", "Authorization", basic("nobody@vsphere.local", rightPassword))); diff != "" {
+	if diff := cmp.Diff(want, f.send("GET", "/wcp/workloads", "", "Authorization",
+		basic("nobody@vsphere.local", rightPassword))); diff != "" {
 		t.Errorf("of a user without any role (-want +got):\n%s", diff)
 	}
-	if got := f.send("GET", "/wcp/workloads", "", "Authorization", basic("ops@corp.test", rightPassword)); got.Status != 503 {
+	if got := f.send("GET", "/wcp/workloads", "", "Authorization",
+		basic("ops@corp.test", rightPassword)); got.Status != 503 {
 		t.Errorf("while the roles are not known: %+v", got)
 	}
 	f.Host, f.Port = "api.lab.test", "443"
 	got := f.send("GET", "/wcp/workloads", "", "Authorization", basic("dev@vsphere.local", rightPassword))
-	if !strings.Contains(got.Body, `"namespace":"team-a","master_host":"api.lab.test","control_plane_api_server_port":"443"`) {
+	if !strings.Contains(got.Body,
+		`"namespace":"team-a","master_host":"api.lab.test","control_plane_api_server_port":"443"`) {
 		t.Errorf("with an address of its own: %s", got.Body)
 	}
 }
@@ -58,8 +63,11 @@ func TestLogin(t *testing.T) {
 	f := newFixture(t, nil)
 	const noGuest = "there is no such guest cluster, or you have no access to it"
 	for body, wantError := range map[string]string{
-		"": "", "  \n": "", "{}": "", `{"guest_cluster_namespace":"team-a"}`: "", `{"guest_cluster_name":""}`: "", `{"client":{"a":1,"a":2},"x":null}`: "",
-		`{"guest_cluster_name":"c1"}`: noGuest, `{"guest_cluster_name":"c1","guest_cluster_namespace":"team-a"}`: noGuest, `{"guest_cluster_name":"../../x\u0000"}`: noGuest,
+		"": "", "  \n": "", "{}": "", `{"guest_cluster_namespace":"team-a"}`: "", `{"guest_cluster_name":""}`: "",
+		`{"client":{"a":1,"a":2},"x":null}`:                              "",
+		`{"guest_cluster_name":"c1"}`:                                    noGuest,
+		`{"guest_cluster_name":"c1","guest_cluster_namespace":"team-a"}`: noGuest,
+		`{"guest_cluster_name":"../../x\u0000"}`:                         noGuest,
 	} {
 		got := f.login("dev@vsphere.local", rightPassword, body)
 		var answer struct {
@@ -69,15 +77,18 @@ func TestLogin(t *testing.T) {
 			Error   string  `json:"error"`
 		}
 		decode(t, got.Body, &answer)
-		if got.Status != 200 || answer.Server == nil || *answer.Server != "" || answer.CA == nil || answer.Error != wantError {
+		if got.Status != 200 || answer.Server == nil || *answer.Server != "" || answer.CA == nil ||
+			answer.Error != wantError {
 			t.Errorf("body %q: %d %s", body, got.Status, got.Body)
 		}
 		claims, err := f.Tokens.Verify(answer.Session, token.Audience)
 		if err != nil {
 			t.Errorf("body %q: %v", body, err)
 		}
-		want := token.Claims{Subject: "dev@vsphere.local", Audience: token.Audience, Domain: "vsphere.local", Username: "dev", Issuer: f.Tokens.URL,
-			Groups: []string{"Everyone@vsphere.local", "odd, \"group\" ümlaut@vsphere.local"}, Expires: claims.IssuedAt + 36000, IssuedAt: claims.IssuedAt, ID: claims.ID}
+		want := token.Claims{Subject: "dev@vsphere.local", Audience: token.Audience, Domain: "vsphere.local", Username: "dev",
+			Issuer: f.Tokens.URL,
+			Groups: []string{"Everyone@vsphere.local", "odd, \"group\" ümlaut@vsphere.local"}, Expires: claims.IssuedAt + 36000,
+			IssuedAt: claims.IssuedAt, ID: claims.ID}
 		if diff := cmp.Diff(want, claims); diff != "" {
 			t.Errorf("claims (-want +got):\n%s", diff)
 		}
@@ -87,10 +98,12 @@ func TestLogin(t *testing.T) {
 func TestDiscovery(t *testing.T) {
 	f := newFixture(t, nil)
 	url := f.Tokens.URL
-	want := answer{200, `{"issuer":"` + url + `","jwks_uri":"` + url + `/jwks","response_types_supported":["id_token"],"subject_types_supported":["public"],` +
+	want := answer{200, `{"issuer":"` + url + `","jwks_uri":"` + url +
+		`/jwks","response_types_supported":["id_token"],"subject_types_supported":["public"],` +
 		`"id_token_signing_alg_values_supported":["RS256"],"claims_supported":["sub","aud","domain","username","iss","group_names","exp","iat","jti"]}` + "\n",
 		header("Cache-Control", "public, max-age=300")}
-	if diff := cmp.Diff(want, f.send("GET", "/openidconnect/vsphere.local/.well-known/openid-configuration", "")); diff != "" {
+	if diff := cmp.Diff(want, f.send("GET", "/openidconnect/vsphere.local/.well-known/openid-configuration",
+		"")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	var set struct{ Keys []map[string]any }
@@ -107,7 +120,8 @@ func TestDiscovery(t *testing.T) {
 		t.Errorf("a key shows (-want +got):\n%s", diff)
 	}
 	f.JWKSURL = "https://elsewhere.test/keys"
-	if got := f.send("GET", "/openidconnect/vsphere.local/.well-known/openid-configuration", ""); !strings.Contains(got.Body, `"jwks_uri":"https://elsewhere.test/keys"`) {
+	if got := f.send("GET", "/openidconnect/vsphere.local/.well-known/openid-configuration",
+		""); !strings.Contains(got.Body, `"jwks_uri":"https://elsewhere.test/keys"`) {
 		t.Errorf("with keys elsewhere: %s", got.Body)
 	}
 }
@@ -172,7 +186,8 @@ func TestMethods(t *testing.T) {
 	f := newFixture(t, nil)
 	allowed := map[string]string{
 		"/wcp/loginbanner": "GET, HEAD", "/wcp/workloads": "GET", "/wcp/login": "POST",
-		"/openidconnect/vsphere.local/.well-known/openid-configuration": "GET, HEAD", "/openidconnect/vsphere.local/jwks": "GET, HEAD",
+		"/openidconnect/vsphere.local/.well-known/openid-configuration": "GET, HEAD",
+		"/openidconnect/vsphere.local/jwks":                             "GET, HEAD",
 	}
 	for path, methods := range allowed {
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"} {
@@ -185,9 +200,11 @@ func TestMethods(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/", "/wcp", "/wcp/", "/wcp/login/", "/wcp/Login", "/wcp/helloworld", "/.well-known/openid-configuration"} {
+	for _, path := range []string{"/", "/wcp", "/wcp/", "/wcp/login/", "/wcp/Login", "/wcp/helloworld",
+		"/.well-known/openid-configuration"} {
 		want := answer{404, `{"reason":"NotFound","message":"there is nothing at this path"}` + "\n", header()}
-		if diff := cmp.Diff(want, f.send("POST", path, "", "Authorization", basic("dev@vsphere.local", rightPassword))); diff != "" {
+		if diff := cmp.Diff(want, f.send("POST", path, "", "Authorization",
+			basic("dev@vsphere.local", rightPassword))); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", path, diff)
 		}
 	}
@@ -201,16 +218,23 @@ func TestRefusals(t *testing.T) {
 		name, user, password string
 		want                 answer
 	}{
-		{"a wrong password", "dev@vsphere.local", wrongPassword, answer{401, constantBody, header("WWW-Authenticate", challenge)}},
-		{"an unknown user", "stranger@vsphere.local", rightPassword, answer{401, constantBody, header("WWW-Authenticate", challenge)}},
+		{"a wrong password", "dev@vsphere.local", wrongPassword,
+			answer{401, constantBody, header("WWW-Authenticate", challenge)}},
+		{"an unknown user", "stranger@vsphere.local", rightPassword,
+			answer{401, constantBody, header("WWW-Authenticate", challenge)}},
 		{"no password", "dev@vsphere.local", "", answer{401, constantBody, header("WWW-Authenticate", challenge)}},
-		{"a password that cannot be sent", "dev@vsphere.local", "a\x00b", answer{401, constantBody, header("WWW-Authenticate", challenge)}},
-		{"a very long password", "dev@vsphere.local", strings.Repeat("x", 1025), answer{401, constantBody, header("WWW-Authenticate", challenge)}},
+		{"a password that cannot be sent", "dev@vsphere.local", "a\x00b",
+			answer{401, constantBody, header("WWW-Authenticate", challenge)}},
+		{"a very long password", "dev@vsphere.local", strings.Repeat("x", 1025),
+			answer{401, constantBody, header("WWW-Authenticate", challenge)}},
 		{"no domain", "dev", rightPassword, answer{401, constantBody, header("WWW-Authenticate", challenge)}},
 		{"no user", "@vsphere.local", rightPassword, answer{401, constantBody, header("WWW-Authenticate", challenge)}},
-		{"a line break", "dev\r\n@vsphere.local", rightPassword, answer{401, constantBody, header("WWW-Authenticate", challenge)}},
-		{"a space at the end", "dev@vsphere.local ", rightPassword, answer{401, constantBody, header("WWW-Authenticate", challenge)}},
-		{"may not log in", "shut@vsphere.local", wrongPassword, answer{403, `{"reason":"Forbidden","message":"this user may not log in here"}` + "\n", header()}},
+		{"a line break", "dev\r\n@vsphere.local", rightPassword,
+			answer{401, constantBody, header("WWW-Authenticate", challenge)}},
+		{"a space at the end", "dev@vsphere.local ", rightPassword,
+			answer{401, constantBody, header("WWW-Authenticate", challenge)}},
+		{"may not log in", "shut@vsphere.local", wrongPassword,
+			answer{403, `{"reason":"Forbidden","message":"this user may not log in here"}` + "\n", header()}},
 		{"vCenter is away", "away@vsphere.local", rightPassword, away},
 		{"vCenter is slow", "slow@vsphere.local", rightPassword, away},
 		{"an error of no kind", "odd@vsphere.local", rightPassword, away},
@@ -221,7 +245,8 @@ func TestRefusals(t *testing.T) {
 		f := newFixture(t, nil)
 		for _, test := range tests {
 			t.Run(path+" "+test.name, func(t *testing.T) {
-				if diff := cmp.Diff(test.want, f.send(method, path, "", "Authorization", basic(test.user, test.password))); diff != "" {
+				if diff := cmp.Diff(test.want, f.send(method, path, "", "Authorization",
+					basic(test.user, test.password))); diff != "" {
 					t.Errorf("(-want +got):\n%s", diff)
 				}
 			})
@@ -229,7 +254,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-var away = answer{503, `{"reason":"Unavailable","message":"vCenter's single sign-on cannot be asked now: try again, and tell the administrator if it lasts"}` + "\n", header("Retry-After", "5")}
+var away = answer{503,
+	`{"reason":"Unavailable","message":"vCenter's single sign-on cannot be asked now: try again, and tell the administrator if it lasts"}` + "\n", header("Retry-After", "5")}
 
 func TestEveryAttemptIsRecorded(t *testing.T) {
 	f := newFixture(t, func(s *Service) {
@@ -246,7 +272,8 @@ func TestEveryAttemptIsRecorded(t *testing.T) {
 	from("nonsense", "no-domain", wrongPassword)
 	f.send("GET", "/wcp/workloads", "", "Authorization", basic("shut@vsphere.local", wrongPassword))
 	f.send("GET", "/wcp/workloads", "")
-	want := map[string]float64{"login accepted": 1, "login refused": 2, "login limited": 1, "login unavailable": 1, "workloads forbidden": 1, "workloads malformed": 1}
+	want := map[string]float64{"login accepted": 1, "login refused": 2, "login limited": 1, "login unavailable": 1,
+		"workloads forbidden": 1, "workloads malformed": 1}
 	if diff := cmp.Diff(want, f.attempts()); diff != "" {
 		t.Errorf("metrics (-want +got):\n%s", diff)
 	}
@@ -278,8 +305,10 @@ func TestForwardedForIsBelievedOfProxiesOnly(t *testing.T) {
 	}{
 		{"nobody is trusted", "198.51.100.1:5", "192.0.2.1", "198.51.100.1", nil},
 		{"a proxy", "10.0.0.1:5", "192.0.2.1", "192.0.2.1", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
-		{"what the client wrote before the proxy did", "10.0.0.1:5", "1.2.3.4, 192.0.2.1", "192.0.2.1", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
-		{"two proxies", "10.0.0.1:5", "192.0.2.1, 10.9.9.9", "192.0.2.1", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
+		{"what the client wrote before the proxy did", "10.0.0.1:5", "1.2.3.4, 192.0.2.1", "192.0.2.1",
+			[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
+		{"two proxies", "10.0.0.1:5", "192.0.2.1, 10.9.9.9", "192.0.2.1",
+			[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
 		{"nonsense", "10.0.0.1:5", "me", "10.0.0.1", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
 		{"no peer", "@", "", "invalid IP", nil},
 	}
@@ -297,7 +326,8 @@ func TestForwardedForIsBelievedOfProxiesOnly(t *testing.T) {
 
 func TestServer(t *testing.T) {
 	f := newFixture(t, nil)
-	server := NewServer(f.Handler(), &tls.Config{Certificates: f.server.TLS.Certificates, MinVersion: tls.VersionTLS10}, f.log.Logger())
+	server := NewServer(f.Handler(), &tls.Config{Certificates: f.server.TLS.Certificates, MinVersion: tls.VersionTLS10},
+		f.log.Logger())
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", server.TLSConfig)
 	if err != nil {
 		t.Fatal(err)
@@ -308,8 +338,10 @@ func TestServer(t *testing.T) {
 		_ = server.Close()
 		<-done
 	}()
-	for version, works := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
-		connection, err := tls.Dial("tcp", listener.Addr().String(), &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version})
+	for version, works := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true,
+		tls.VersionTLS13: true} {
+		connection, err := tls.Dial("tcp", listener.Addr().String(),
+			&tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version})
 		if (err == nil) != works {
 			t.Errorf("%s: %v", tls.VersionName(version), err)
 		}

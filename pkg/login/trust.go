@@ -38,8 +38,9 @@ func AuthenticationConfiguration(issuer, discoveryURL string, ca []byte) []byte 
 // clusterInfo is a kubeconfig that says how to reach a Kubernetes API, and nothing
 // of who asks.
 func clusterInfo(server string, authorities []byte) []byte {
-	return []byte("apiVersion: v1\nkind: Config\npreferences: {}\ncurrent-context: \"\"\nclusters:\n- name: \"\"\n  cluster:\n" +
-		"    server: " + quote(server) + "\n    certificate-authority-data: " + base64.StdEncoding.EncodeToString(authorities) + "\n" +
+	return []byte("apiVersion: v1\nkind: Config\npreferences: {}\ncurrent-context: \"\"\nclusters:\n- name: \"\"\n  " +
+		"cluster:\n    server: " + quote(server) + "\n    certificate-authority-data: " +
+		base64.StdEncoding.EncodeToString(authorities) + "\n" +
 		"contexts: []\nusers: []\n")
 }
 

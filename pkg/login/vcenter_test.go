@@ -27,7 +27,8 @@ func withVCenter(t *testing.T, limits guard.Limits) (*fixture, *vcentertest.VCen
 	v := vcentertest.Run(t, vcentertest.Options{
 		Inventory: func(context.Context, *vcentertest.Builder) error { return nil },
 		Users: append(vcentertest.SampleUsers(), directory.User{
-			Name: "jdoe@corp.example.com", Alias: "jdoe@corp", PrincipalName: "john.doe@example.com", Password: vcentertest.SamplePassword,
+			Name: "jdoe@corp.example.com", Alias: "jdoe@corp", PrincipalName: "john.doe@example.com",
+			Password: vcentertest.SamplePassword,
 		}),
 		Groups: vcentertest.SampleGroups(),
 	})
@@ -100,7 +101,8 @@ func TestPeopleOfASimulatedVCenter(t *testing.T) {
 		t.Errorf("odd characters: %+v", got)
 	}
 	d.Leave("team-a-viewers@vsphere.local", "viewer@vsphere.local")
-	if claims, _ := f.claimsOf("VIEWER@vsphere.local"); !cmp.Equal(claims.Groups, []string{"Everyone@vsphere.local"}) || claims.Subject != "viewer@vsphere.local" {
+	if claims, _ := f.claimsOf("VIEWER@vsphere.local"); !cmp.Equal(claims.Groups, []string{"Everyone@vsphere.local"}) ||
+		claims.Subject != "viewer@vsphere.local" {
 		t.Errorf("out of the group: %+v", claims)
 	}
 	if err := d.Disable("dev-a@vsphere.local", true); err != nil {
@@ -113,7 +115,8 @@ func TestPeopleOfASimulatedVCenter(t *testing.T) {
 		}
 	}
 	d.Forge("administrator@vsphere.local")
-	if claims, _ := f.claimsOf("nobody@vsphere.local"); claims.Subject != "nobody@vsphere.local" || len(claims.Groups) != 0 {
+	if claims, _ := f.claimsOf("nobody@vsphere.local"); claims.Subject != "nobody@vsphere.local" ||
+		len(claims.Groups) != 0 {
 		t.Errorf("with a canned assertion: %+v", claims)
 	}
 	v.Stop()
@@ -133,7 +136,8 @@ func TestGuessingDoesNotLockTheAccountInVCenter(t *testing.T) {
 	counts := map[int]int{}
 	var mu sync.Mutex
 	var all sync.WaitGroup
-	for _, user := range []string{"viewer@vsphere.local", "Viewer@VSPHERE.LOCAL", `vsphere.local\VIEWER`, "viewer@vsphere.local"} {
+	for _, user := range []string{"viewer@vsphere.local", "Viewer@VSPHERE.LOCAL", `vsphere.local\VIEWER`,
+		"viewer@vsphere.local"} {
 		all.Go(func() {
 			for range 10 {
 				got := f.login(user, "guess", "")
@@ -190,7 +194,8 @@ func TestGuessingUnderSeveralNamesDoesNotLockTheAccount(t *testing.T) {
 func TestAFederatedDomainSaysSo(t *testing.T) {
 	f, v := withVCenter(t, guard.Limits{})
 	v.SetIdentityProviders(vcentertest.IdentityProvider{Name: "Okta", Type: "Oidc", Domains: []string{"federated.test"}})
-	if got := f.login("jdoe@federated.test", rightPassword, ""); got.Status != 403 || !strings.Contains(got.Body, `"reason":"FederatedDomain"`) {
+	if got := f.login("jdoe@federated.test", rightPassword, ""); got.Status != 403 ||
+		!strings.Contains(got.Body, `"reason":"FederatedDomain"`) {
 		t.Errorf("%+v", got)
 	}
 	if got := f.login("viewer@vsphere.local", wrongPassword, ""); got.Status != 401 || got.Body != constantBody {

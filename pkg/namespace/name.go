@@ -10,15 +10,16 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// alphabet has no vowels, so that no hash is a word, and no characters that look alike: the one of Kubernetes' generated names.
+// alphabet has no vowels, so that no hash is a word, and no characters that look alike: the one of Kubernetes'
+// generated names.
 const alphabet = "bcdfghjklmnpqrstvwxz2456789"
 
 // hashLengths are the lengths of the hash in the first, second and every later attempt at a name that is free. Six
 // characters of a 27 letter alphabet tell 387 million ids apart.
 var hashLengths = [...]int{6, 10, 16}
 
-// Decode undoes the escapes that vCenter puts into inventory names for the three characters that its paths give a meaning:
-// slash, backslash and percent.
+// Decode undoes the escapes that vCenter puts into inventory names for the three characters that its paths give a
+// meaning: slash, backslash and percent.
 func Decode(name string) string {
 	if !strings.Contains(name, "%") {
 		return name
@@ -47,8 +48,8 @@ func Decode(name string) string {
 	return b.String()
 }
 
-// Hash is a short, stable fingerprint of a managed-object id. Attempt 0 is the usual one; a higher attempt gives another and
-// longer one, for the case that the name made from it is taken.
+// Hash is a short, stable fingerprint of a managed-object id. Attempt 0 is the usual one; a higher attempt gives
+// another and longer one, for the case that the name made from it is taken.
 func Hash(id string, attempt int) string {
 	length := hashLengths[min(attempt, len(hashLengths)-1)]
 	if attempt >= len(hashLengths) {
@@ -62,9 +63,9 @@ func Hash(id string, attempt int) string {
 	return string(text)
 }
 
-// Slug makes a DNS-1123 label of at most limit characters out of any name: its letters and digits in lower case, each run of
-// other characters as one hyphen, then a hyphen and the hash of the id, so that no two objects of vCenter get the same.
-// A name without any letter or digit of ASCII becomes fallback and the hash.
+// Slug makes a DNS-1123 label of at most limit characters out of any name: its letters and digits in lower case, each
+// run of other characters as one hyphen, then a hyphen and the hash of the id, so that no two objects of vCenter get
+// the same. A name without any letter or digit of ASCII becomes fallback and the hash.
 func Slug(name, fallback, id string, attempt, limit int) string {
 	hash := Hash(id, attempt)
 	room := limit - len(hash) - 1
@@ -95,15 +96,15 @@ func Slug(name, fallback, id string, attempt, limit int) string {
 	return slug + "-" + hash
 }
 
-// Reserved reports whether a namespace of that name belongs to Kubernetes or to the Supervisor, so that no folder may stand
-// for it.
+// Reserved reports whether a namespace of that name belongs to Kubernetes or to the Supervisor, so that no folder may
+// stand for it.
 func Reserved(name string) bool {
 	return name == "default" || name == "pacific-system" ||
 		strings.HasPrefix(name, "kube-") || strings.HasPrefix(name, "vmware-system-")
 }
 
-// Label gives the name itself where it is a DNS-1123 label already, else its slug. It names what vCenter keeps unique by itself,
-// such as the cluster that stands for a zone.
+// Label gives the name itself where it is a DNS-1123 label already, else its slug. It names what vCenter keeps unique
+// by itself, such as the cluster that stands for a zone.
 func Label(name, fallback, id string) string {
 	decoded := Decode(name)
 	if len(validation.IsDNS1123Label(decoded)) == 0 {
@@ -112,8 +113,8 @@ func Label(name, fallback, id string) string {
 	return Slug(decoded, fallback, id, 0, validation.DNS1123LabelMaxLength)
 }
 
-// Candidates are the names under which a folder may be served that is called so in vCenter, the most wanted first: its own, where
-// Kubernetes accepts that, and then longer and longer hashes of its id.
+// Candidates are the names under which a folder may be served that is called so in vCenter, the most wanted first: its
+// own, where Kubernetes accepts that, and then longer and longer hashes of its id.
 func Candidates(path, id string) []string {
 	names := make([]string, len(hashLengths)+1)
 	for attempt := range names {

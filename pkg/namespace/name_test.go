@@ -96,7 +96,8 @@ func TestNamespaceNames(t *testing.T) {
 	} {
 		tree := NewTree("root")
 		tree.Set("group-v1", test.name, "root")
-		if diff := cmp.Diff([]Namespace{{Name: test.want, Folder: "group-v1", Path: Decode(test.name)}}, tree.Namespaces()); diff != "" {
+		if diff := cmp.Diff([]Namespace{{Name: test.want, Folder: "group-v1", Path: Decode(test.name)}},
+			tree.Namespaces()); diff != "" {
 			t.Errorf("folder %q (-want +got):\n%s", test.name, diff)
 		}
 		if Reserved(test.want) || len(validation.IsDNS1123Label(test.want)) > 0 {

@@ -22,7 +22,8 @@ type Namespace struct {
 
 // Place is where an object lies.
 type Place struct {
-	// Namespace is the namespace's name, empty for an object outside of every namespace, and where the folder has been granted none.
+	// Namespace is the namespace's name, empty for an object outside of every namespace, and where the folder has been
+	// granted none.
 	Namespace string
 	// Folder is the id of the folder that stands for the namespace, empty for an object outside of every one.
 	Folder string
@@ -43,7 +44,8 @@ type Tree struct {
 
 // Names say which folders have which names.
 type Names struct {
-	// Granted are names by folder. A folder keeps its name here when it is renamed in vCenter, until it is granted another.
+	// Granted are names by folder. A folder keeps its name here when it is renamed in vCenter, until it is granted
+	// another.
 	Granted map[string]string
 	// Reserved are names without a folder. One that comes to be called so in vCenter, and was granted no name, has it.
 	Reserved map[string]bool
@@ -62,7 +64,8 @@ type folder struct {
 
 // NewTree makes an empty tree. root is the id of the namespaces folder.
 func NewTree(root string) *Tree {
-	return &Tree{root: root, folders: map[string]*folder{}, below: map[string]map[string]struct{}{}, names: map[string]string{}}
+	return &Tree{root: root, folders: map[string]*folder{}, below: map[string]map[string]struct{}{},
+		names: map[string]string{}}
 }
 
 // Root is the id of the namespaces folder.
@@ -79,16 +82,16 @@ func (t *Tree) SetRoot(root string) []string {
 	return slices.Collect(maps.Keys(t.folders))
 }
 
-// SetNames says which folders have which names: from then on no other has any. It returns the ids of the folders for whose contents
-// Locate may give another answer than before. A tree that was never told gives each folder its own name, or a hash of it: what is
-// called so in Kubernetes may be somebody else's.
+// SetNames says which folders have which names: from then on no other has any. It returns the ids of the folders for
+// whose contents Locate may give another answer than before. A tree that was never told gives each folder its own name,
+// or a hash of it: what is called so in Kubernetes may be somebody else's.
 func (t *Tree) SetNames(names Names) []string {
 	t.granted = names.clone()
 	return t.rename()
 }
 
-// Set adds a folder or takes note of its new name or parent. It returns the ids of the folders for whose contents Locate may
-// give another answer than before.
+// Set adds a folder or takes note of its new name or parent. It returns the ids of the folders for whose contents
+// Locate may give another answer than before.
 func (t *Tree) Set(id, name, parent string) []string {
 	if id == t.root {
 		return nil
@@ -141,8 +144,8 @@ func (t *Tree) unlink(id, parent string) {
 	}
 }
 
-// rename gives every folder directly below the root its namespace name, and returns all folders below those whose name is another now.
-// The outcome depends on the set of folders alone and not on the order in which they were seen.
+// rename gives every folder directly below the root its namespace name, and returns all folders below those whose name
+// is another now. The outcome depends on the set of folders alone and not on the order in which they were seen.
 func (t *Tree) rename() []string {
 	tops := slices.Sorted(maps.Keys(t.below[t.root]))
 	var names map[string]string

@@ -4,7 +4,8 @@ package namespace
 
 import "slices"
 
-// Zones are the names of the clusters that are zones, as the vSphere Client shows them. None at all: each cluster is one.
+// Zones are the names of the clusters that are zones, as the vSphere Client shows them. None at all: each cluster is
+// one.
 type Zones []string
 
 // Has says whether a cluster with that name in vCenter is a zone.

@@ -30,14 +30,14 @@ import (
 )
 
 // Asked wraps an update so that whoever asks for a value owns it, also where it is the value already. The API machinery
-// gives an update what it changes, and a value that an object has from vCenter would go on belonging to nobody: it would be
-// read from vCenter, though somebody said what it is to be. What is asked for is
+// gives an update what it changes, and a value that an object has from vCenter would go on belonging to nobody: it
+// would be read from vCenter, though somebody said what it is to be. What is asked for is
 //
 //   - what the body of a patch gives a value below spec, whatever that is now; a JSON patch's tests ask for nothing;
 //   - what the manifest of a client-side apply names, when the annotation that keeps it changes.
 //
-// What a server-side apply names belongs to its manager already. A PUT gives all values, most of them as they were read,
-// so that only what it changes is asked for.
+// What a server-side apply names belongs to its manager already. A PUT gives all values, most of them as they were
+// read, so that only what it changes is asked for.
 type Asked struct {
 	rest.UpdatedObjectInfo
 	// Group is the API group of the object, Manager the field manager that the request names, if any.
@@ -96,7 +96,8 @@ func (a Asked) own(object metav1.Object, manager string, version schema.GroupVer
 	if i < 0 {
 		i = len(entries)
 		entries = append(entries, metav1.ManagedFieldsEntry{
-			Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: version.String(), FieldsType: "FieldsV1",
+			Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: version.String(),
+			FieldsType: "FieldsV1",
 		})
 	} else if fields := entries[i].FieldsV1; fields != nil {
 		if err := owned.FromJSON(fields.GetRawReader()); err != nil {
@@ -231,8 +232,8 @@ func (n *noted) namedByOperations() (*fieldpath.Set, error) {
 	return named, nil
 }
 
-// pointer takes a JSON pointer apart, as far as it names fields: from an element of a list on, the list counts. Of a value for
-// more than the spec it returns the spec's.
+// pointer takes a JSON pointer apart, as far as it names fields: from an element of a list on, the list counts. Of a
+// value for more than the spec it returns the spec's.
 func pointer(text string, value any) (fieldpath.Path, any) {
 	var path fieldpath.Path
 	for i, segment := range strings.Split(text, "/") {

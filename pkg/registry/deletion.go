@@ -20,8 +20,8 @@ import (
 // collectionWorkers bounds how many deletions of a collection are under way at once. Each may be a task in vCenter.
 const collectionWorkers = 8
 
-// guarded puts the guard before a validation. Both see the object that the write is then made conditional upon, so nobody
-// slips an annotation in between.
+// guarded puts the guard before a validation. Both see the object that the write is then made conditional upon, so
+// nobody slips an annotation in between.
 func (k *Kind[T, L]) guarded(validation rest.ValidateObjectFunc) rest.ValidateObjectFunc {
 	return func(ctx context.Context, obj runtime.Object) error {
 		object, err := k.object(obj)
@@ -69,9 +69,10 @@ type collecting[T, L any] struct{ writing[T, L] }
 
 var _ rest.StandardStorage = collecting[metav1.PartialObjectMetadata, metav1.PartialObjectMetadataList]{}
 
-// DeleteCollection implements rest.CollectionDeleter. What a guard keeps is passed over and is missing from the list that
-// is returned.
-func (c collecting[T, L]) DeleteCollection(ctx context.Context, validation rest.ValidateObjectFunc, options *metav1.DeleteOptions,
+// DeleteCollection implements rest.CollectionDeleter. What a guard keeps is passed over and is missing from the list
+// that is returned.
+func (c collecting[T, L]) DeleteCollection(ctx context.Context, validation rest.ValidateObjectFunc,
+	options *metav1.DeleteOptions,
 	listOptions *metainternalversion.ListOptions) (runtime.Object, error) {
 	listed, err := c.List(ctx, listOptions)
 	if err != nil {
@@ -104,7 +105,8 @@ func (c collecting[T, L]) DeleteCollection(ctx context.Context, validation rest.
 	return listed, nil
 }
 
-func (c collecting[T, L]) deleteEach(ctx context.Context, items []*T, validation rest.ValidateObjectFunc, options *metav1.DeleteOptions) (deleted []bool, errs []error) {
+func (c collecting[T, L]) deleteEach(ctx context.Context, items []*T, validation rest.ValidateObjectFunc,
+	options *metav1.DeleteOptions) (deleted []bool, errs []error) {
 	deleted, errs = make([]bool, len(items)), make([]error, len(items))
 	next := make(chan int)
 	var workers sync.WaitGroup
@@ -127,15 +129,17 @@ func (c collecting[T, L]) deleteEach(ctx context.Context, items []*T, validation
 	return deleted, errs
 }
 
-// deleteItem deletes one object of a collection. One that is gone counts as deleted, also where another has its name now,
-// which stays; one that came under the guard since it was listed is passed over.
-func (c collecting[T, L]) deleteItem(ctx context.Context, item *T, validation rest.ValidateObjectFunc, options *metav1.DeleteOptions) (bool, error) {
+// deleteItem deletes one object of a collection. One that is gone counts as deleted, also where another has its name
+// now, which stays; one that came under the guard since it was listed is passed over.
+func (c collecting[T, L]) deleteItem(ctx context.Context, item *T, validation rest.ValidateObjectFunc,
+	options *metav1.DeleteOptions) (bool, error) {
 	listed := metaOf(item)
 	uid := listed.GetUID()
 	preconditions := metav1.Preconditions{UID: &uid}
 	if asked := options.Preconditions; asked != nil {
 		if asked.UID != nil && *asked.UID != uid {
-			return false, StatusError(fmt.Errorf("the uid is %s, not %s: %w", uid, *asked.UID, failure.Conflict), c.kind.GroupResource(), listed.GetName())
+			return false, StatusError(fmt.Errorf("the uid is %s, not %s: %w", uid, *asked.UID, failure.Conflict),
+				c.kind.GroupResource(), listed.GetName())
 		}
 		preconditions.ResourceVersion = asked.ResourceVersion
 	}

@@ -16,6 +16,6 @@
 // controllers of this process (Inside). A Served stands for a kind where its types do not matter: in the one list of
 // all, for documents and for readiness.
 //
-// It knows nothing of vSphere and nothing of any kind; packages below it, one for each, hold the descriptors. The package
-// kindtest holds what every kind is held to.
+// It knows nothing of vSphere and nothing of any kind; packages below it, one for each, hold the descriptors. The
+// package kindtest holds what every kind is held to.
 package registry

@@ -54,8 +54,8 @@ func (r *reading[T, L]) NewList() runtime.Object { return r.store.NewList() }
 // Destroy implements rest.Storage.
 func (r *reading[T, L]) Destroy() { r.store.Destroy() }
 
-// ReadinessCheck implements rest.StorageWithReadiness. The whole process is not ready before all of these are, so that a
-// polled kind is left out.
+// ReadinessCheck implements rest.StorageWithReadiness. The whole process is not ready before all of these are, so that
+// a polled kind is left out.
 func (r *reading[T, L]) ReadinessCheck() error {
 	if r.polled != nil {
 		return nil
@@ -84,7 +84,8 @@ func (r *reading[T, L]) GetSingularName() string { return r.kind.Singular }
 func (r *reading[T, L]) ShortNames() []string { return r.kind.ShortNames }
 
 // ConvertToTable implements rest.TableConvertor.
-func (r *reading[T, L]) ConvertToTable(ctx context.Context, object, tableOptions runtime.Object) (*metav1.Table, error) {
+func (r *reading[T, L]) ConvertToTable(ctx context.Context, object,
+	tableOptions runtime.Object) (*metav1.Table, error) {
 	return r.store.ConvertToTable(ctx, object, tableOptions)
 }
 
@@ -159,7 +160,8 @@ func (w writing[T, L]) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set 
 func (w writing[T, L]) DeleteReturnsDeletedObject() bool { return w.store.DeleteReturnsDeletedObject() }
 
 // Create implements rest.Creater.
-func (w writing[T, L]) Create(ctx context.Context, obj runtime.Object, validation rest.ValidateObjectFunc, options *metav1.CreateOptions) (runtime.Object, error) {
+func (w writing[T, L]) Create(ctx context.Context, obj runtime.Object, validation rest.ValidateObjectFunc,
+	options *metav1.CreateOptions) (runtime.Object, error) {
 	name := ""
 	if object, err := w.kind.object(obj); err == nil {
 		name = metaOf(object).GetName()
@@ -171,10 +173,12 @@ func (w writing[T, L]) Create(ctx context.Context, obj runtime.Object, validatio
 	return created, nil
 }
 
-// Update implements rest.Updater, and with Get rest.Patcher. Whoever may apply to a name that is not there needs the right
-// to create besides, which the endpoint asks for.
-func (w writing[T, L]) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo, createValidation rest.ValidateObjectFunc,
-	updateValidation rest.ValidateObjectUpdateFunc, forceAllowCreate bool, options *metav1.UpdateOptions) (runtime.Object, bool, error) {
+// Update implements rest.Updater, and with Get rest.Patcher. Whoever may apply to a name that is not there needs the
+// right to create besides, which the endpoint asks for.
+func (w writing[T, L]) Update(ctx context.Context, name string, info rest.UpdatedObjectInfo,
+	createValidation rest.ValidateObjectFunc,
+	updateValidation rest.ValidateObjectUpdateFunc, forceAllowCreate bool,
+	options *metav1.UpdateOptions) (runtime.Object, bool, error) {
 	if w.kind.Sight != nil {
 		// Before the update is looked at: an error of it must not tell what is there.
 		if _, err := w.Get(ctx, name, &metav1.GetOptions{}); err != nil && !(apierrors.IsNotFound(err) && forceAllowCreate) {
@@ -194,8 +198,10 @@ func (w writing[T, L]) Update(ctx context.Context, name string, info rest.Update
 	obj, created, err := w.store.Update(ctx, name, info, createValidation, updateValidation, forceAllowCreate, options)
 	if number := (*strconv.NumError)(nil); errors.As(err, &number) {
 		// The generic store parses the version before anything validates it, and would answer with 500.
-		err = apierrors.NewInvalid(w.kind.Versions[0].WithKind(reflect.TypeFor[T]().Name()).GroupKind(), name, field.ErrorList{field.Invalid(
-			field.NewPath("metadata", "resourceVersion"), number.Num, "is not a version: give the one that was read, or leave it out")})
+		err = apierrors.NewInvalid(w.kind.Versions[0].WithKind(reflect.TypeFor[T]().Name()).GroupKind(), name,
+			field.ErrorList{field.Invalid(
+				field.NewPath("metadata", "resourceVersion"), number.Num,
+				"is not a version: give the one that was read, or leave it out")})
 	}
 	if err != nil {
 		return nil, false, StatusError(err, w.kind.GroupResource(), name)
@@ -203,9 +209,10 @@ func (w writing[T, L]) Update(ctx context.Context, name string, info rest.Update
 	return obj, created, nil
 }
 
-// Delete implements rest.GracefulDeleter. Where every object carries the finalizer, the store sets the deletion timestamp,
-// and the controller does the rest.
-func (w writing[T, L]) Delete(ctx context.Context, name string, validation rest.ValidateObjectFunc, options *metav1.DeleteOptions) (runtime.Object, bool, error) {
+// Delete implements rest.GracefulDeleter. Where every object carries the finalizer, the store sets the deletion
+// timestamp, and the controller does the rest.
+func (w writing[T, L]) Delete(ctx context.Context, name string, validation rest.ValidateObjectFunc,
+	options *metav1.DeleteOptions) (runtime.Object, bool, error) {
 	if w.kind.Sight != nil || w.kind.Rights.Delete != nil {
 		obj, err := w.Get(ctx, name, &metav1.GetOptions{})
 		if err != nil {
@@ -237,18 +244,21 @@ func (s statusEndpoint[T, L]) New() runtime.Object { return s.reads.New() }
 func (s statusEndpoint[T, L]) Destroy() {}
 
 // Get implements rest.Getter.
-func (s statusEndpoint[T, L]) Get(ctx context.Context, name string, options *metav1.GetOptions) (runtime.Object, error) {
+func (s statusEndpoint[T, L]) Get(ctx context.Context, name string,
+	options *metav1.GetOptions) (runtime.Object, error) {
 	return s.reads.Get(ctx, name, options)
 }
 
 // ConvertToTable implements rest.TableConvertor.
-func (s statusEndpoint[T, L]) ConvertToTable(ctx context.Context, object, tableOptions runtime.Object) (*metav1.Table, error) {
+func (s statusEndpoint[T, L]) ConvertToTable(ctx context.Context, object,
+	tableOptions runtime.Object) (*metav1.Table, error) {
 	return s.reads.ConvertToTable(ctx, object, tableOptions)
 }
 
-// Update refuses a PUT and every kind of patch, in so many words: without the method, clients would be told no more than
-// that it is missing.
-func (s statusEndpoint[T, L]) Update(_ context.Context, name string, _ rest.UpdatedObjectInfo, _ rest.ValidateObjectFunc,
+// Update refuses a PUT and every kind of patch, in so many words: without the method, clients would be told no more
+// than that it is missing.
+func (s statusEndpoint[T, L]) Update(_ context.Context, name string, _ rest.UpdatedObjectInfo,
+	_ rest.ValidateObjectFunc,
 	_ rest.ValidateObjectUpdateFunc, _ bool, _ *metav1.UpdateOptions) (runtime.Object, bool, error) {
 	status := apierrors.NewMethodNotSupported(s.reads.kind.GroupResource(), "update of status")
 	status.ErrStatus.Details.Name = name

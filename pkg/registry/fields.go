@@ -111,7 +111,8 @@ func (k *Kind[T, L]) labels(version schema.GroupVersion) runtime.FieldLabelConve
 		field, found := known[label]
 		switch {
 		case !found:
-			return "", "", fmt.Errorf("field selector %q is not supported for %s: use one of %s", label, k.Title, strings.Join(supported, ", "))
+			return "", "", fmt.Errorf("field selector %q is not supported for %s: use one of %s", label, k.Title,
+				strings.Join(supported, ", "))
 		case field == nil:
 			return label, value, nil
 		case field.Spelling != nil:

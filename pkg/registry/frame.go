@@ -42,8 +42,8 @@ type Frame struct {
 	Clock  clock.Clock
 }
 
-// NewScheme has the types of all kinds, each of the groups registered by its own function, and what every API server speaks
-// besides.
+// NewScheme has the types of all kinds, each of the groups registered by its own function, and what every API server
+// speaks besides.
 func NewScheme(groups ...func(*runtime.Scheme)) *runtime.Scheme {
 	scheme := runtime.NewScheme()
 	for _, install := range groups {
@@ -112,7 +112,8 @@ func ServeReadOnly[T, L any](frame *Frame, kind *Kind[T, L]) (*Resource[T, L], e
 	return serveLive(frame, kind, nil, frame.Unavailable)
 }
 
-func serveLive[T, L any](frame *Frame, kind *Kind[T, L], backend livestore.Backend, unavailable func() error) (*Resource[T, L], error) {
+func serveLive[T, L any](frame *Frame, kind *Kind[T, L], backend livestore.Backend,
+	unavailable func() error) (*Resource[T, L], error) {
 	if err := kind.check(); err != nil {
 		return nil, err
 	}
@@ -163,7 +164,8 @@ func serve[T, L any](frame *Frame, kind *Kind[T, L], decorator generic.StorageDe
 	}
 	if kind.Rules != nil {
 		rules := kind.Strategy(frame.Scheme)
-		store.CreateStrategy, store.UpdateStrategy, store.DeleteStrategy, store.ResetFieldsStrategy = rules, rules, rules, rules
+		store.CreateStrategy, store.UpdateStrategy, store.DeleteStrategy, store.ResetFieldsStrategy = rules, rules, rules,
+			rules
 	}
 	getter := restOptions{codec: frame.codec(kind.Versions[0]), decorator: decorator, counts: frame.Counts}
 	if err := store.CompleteWithOptions(kind.storeOptions(getter)); err != nil {
@@ -304,18 +306,19 @@ func (f *Frame) group(name string, kinds []Served) (*genericapiserver.APIGroupIn
 }
 
 // withoutProtobuf does not offer protobuf, which vm-operator's types cannot speak. Offered, it would be taken by every
-// client that prefers it, the controllers of Kubernetes among them, and then fail at each object: a Namespace could not be
-// deleted.
+// client that prefers it, the controllers of Kubernetes among them, and then fail at each object: a Namespace could not
+// be deleted.
 type withoutProtobuf struct{ runtime.NegotiatedSerializer }
 
 func (w withoutProtobuf) SupportedMediaTypes() []runtime.SerializerInfo {
-	return slices.DeleteFunc(slices.Clone(w.NegotiatedSerializer.SupportedMediaTypes()), func(info runtime.SerializerInfo) bool {
-		return info.MediaType == runtime.ContentTypeProtobuf
-	})
+	return slices.DeleteFunc(slices.Clone(w.NegotiatedSerializer.SupportedMediaTypes()),
+		func(info runtime.SerializerInfo) bool {
+			return info.MediaType == runtime.ContentTypeProtobuf
+		})
 }
 
-// Ready says which of the kinds that the inventory feeds cannot be read yet, and why. The others say so by themselves: an
-// etcd that is away, or a dead content library, does not take the machines with it.
+// Ready says which of the kinds that the inventory feeds cannot be read yet, and why. The others say so by themselves:
+// an etcd that is away, or a dead content library, does not take the machines with it.
 func Ready(kinds ...Served) error {
 	var errs []error
 	for _, kind := range kinds {

@@ -23,8 +23,8 @@ import (
 	"github.com/openpacific/pacific/pkg/failure"
 )
 
-// Inside is the way in for the controllers of this process, and for other kinds: everything is seen, and nobody's rights are
-// asked for. Guards refuse as they do for clients.
+// Inside is the way in for the controllers of this process, and for other kinds: everything is seen, and nobody's
+// rights are asked for. Guards refuse as they do for clients.
 type Inside[T, L any] struct {
 	kind   *Kind[T, L]
 	direct *genericregistry.Store
@@ -33,8 +33,8 @@ type Inside[T, L any] struct {
 // Inside is the way in for this process.
 func (r *Resource[T, L]) Inside() Inside[T, L] { return Inside[T, L]{kind: r.kind, direct: r.direct} }
 
-// Get returns an object, as it is now. It wraps failure.NotFound where there is none. The namespace is "" for what lies in
-// none.
+// Get returns an object, as it is now. It wraps failure.NotFound where there is none. The namespace is "" for what lies
+// in none.
 func (i Inside[T, L]) Get(ctx context.Context, namespace, name string) (*T, error) {
 	obj, err := i.direct.Get(request.WithNamespace(ctx, namespace), name, &metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -70,7 +70,8 @@ func (i Inside[T, L]) Update(ctx context.Context, namespace, name string, change
 		return any(object).(runtime.Object), nil
 	})
 	_, _, err := i.direct.Update(request.WithNamespace(ctx, namespace), name, info,
-		rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{FieldManager: vsphere.FieldManager})
+		rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false,
+		&metav1.UpdateOptions{FieldManager: vsphere.FieldManager})
 	return StatusError(err, i.kind.GroupResource(), name)
 }
 
@@ -96,20 +97,22 @@ func (i Inside[T, L]) Create(ctx context.Context, object *T) (created bool, err 
 	return err == nil, StatusError(err, i.kind.GroupResource(), accessor.GetName())
 }
 
-// Release removes the kind's finalizer from the object of that uid, so that it goes if it was the last. Nobody else can. It
-// is not an error when the object or the finalizer is gone.
+// Release removes the kind's finalizer from the object of that uid, so that it goes if it was the last. Nobody else
+// can. It is not an error when the object or the finalizer is gone.
 func (i Inside[T, L]) Release(ctx context.Context, namespace, name string, uid types.UID) error {
 	without := func(_ context.Context, object, _ runtime.Object) (runtime.Object, error) {
 		accessor, err := meta.Accessor(object)
 		if err != nil {
 			return nil, fmt.Errorf("remove a finalizer: %w", err)
 		}
-		accessor.SetFinalizers(slices.DeleteFunc(accessor.GetFinalizers(), func(f string) bool { return f == i.kind.Finalizer }))
+		accessor.SetFinalizers(slices.DeleteFunc(accessor.GetFinalizers(),
+			func(f string) bool { return f == i.kind.Finalizer }))
 		return object, nil
 	}
 	ctx = context.WithValue(request.WithNamespace(ctx, namespace), releasing{}, true)
 	_, _, err := i.direct.Update(ctx, name, rest.WrapUpdatedObjectInfo(sameUID{uid}, without),
-		rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{FieldManager: vsphere.FieldManager})
+		rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false,
+		&metav1.UpdateOptions{FieldManager: vsphere.FieldManager})
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -159,7 +162,8 @@ func withoutCache(event watch.Event) (watch.Event, bool) {
 
 func internalOptions(options metav1.ListOptions) (*metainternalversion.ListOptions, error) {
 	internal := &metainternalversion.ListOptions{}
-	if err := metainternalversion.Convert_v1_ListOptions_To_internalversion_ListOptions(&options, internal, nil); err != nil {
+	if err := metainternalversion.Convert_v1_ListOptions_To_internalversion_ListOptions(&options, internal,
+		nil); err != nil {
 		return nil, fmt.Errorf("convert list options: %w", err)
 	}
 	return internal, nil

@@ -16,8 +16,8 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// Kind says what there is to know of a kind of object: its descriptor, one struct literal. T and L are the structs of an
-// object and of a list at the hub, the version that all code here sees.
+// Kind says what there is to know of a kind of object: its descriptor, one struct literal. T and L are the structs of
+// an object and of a list at the hub, the version that all code here sees.
 type Kind[T, L any] struct {
 	// Resource is the name in paths, such as "virtualmachines", Singular that of one, and Title what people call several.
 	Resource, Singular, Title string
@@ -48,8 +48,9 @@ type Kind[T, L any] struct {
 	Status error
 }
 
-// Rules are what becomes of an object on its way in, and what is wrong with it. What the frame does for every kind comes
-// before: status is kept, the finalizer stays until it is released, generation counts the changes of spec. Each may be nil.
+// Rules are what becomes of an object on its way in, and what is wrong with it. What the frame does for every kind
+// comes before: status is kept, the finalizer stays until it is released, generation counts the changes of spec. Each
+// may be nil.
 type Rules[T any] struct {
 	PrepareCreate  func(ctx context.Context, object *T)
 	PrepareUpdate  func(ctx context.Context, object, before *T)
@@ -58,8 +59,8 @@ type Rules[T any] struct {
 	Warnings       func(ctx context.Context, object, before *T) []string // of an update
 }
 
-// Refusals say why something is refused, before anything else is found wrong with it. Each may be nil, and returns an API
-// status or an error of a kind of failure.
+// Refusals say why something is refused, before anything else is found wrong with it. Each may be nil, and returns an
+// API status or an error of a kind of failure.
 type Refusals[T any] struct {
 	// Create is given an object that has no namespace yet: the context has it.
 	Create func(ctx context.Context, object *T) error
@@ -72,9 +73,9 @@ type Refusals[T any] struct {
 // Sight decides what of an object somebody is shown: the object itself, a copy that has less, or nil for nothing. An
 // error is told to who asks, and ends a watch.
 //
-// A watch goes on from what its client has: the state at the version that it names, as far as the caller sees it now or was
-// shown it by this process. So the end of what went in between is told, even where all that said that the caller may see it
-// has gone too. A version out of reach is answered with 410, and the client lists anew.
+// A watch goes on from what its client has: the state at the version that it names, as far as the caller sees it now or
+// was shown it by this process. So the end of what went in between is told, even where all that said that the caller
+// may see it has gone too. A version out of reach is answered with 410, and the client lists anew.
 type Sight[T any] struct {
 	// Each decides on many at once, One on one that is asked for by its name. Without One, Each does.
 	Each func(ctx context.Context, who user.Info, objects []*T) ([]*T, error)

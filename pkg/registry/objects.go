@@ -52,7 +52,8 @@ func ServeDeclared[T, L any](frame *Frame, kind *Kind[T, L]) (*Resource[T, L], e
 func (o *Objects) decorator(resource schema.GroupResource, codec runtime.Codec) generic.StorageDecorator {
 	return func(
 		config *storagebackend.ConfigForResource, resourcePrefix string, keyFunc func(obj runtime.Object) (string, error),
-		newFunc, newListFunc func() runtime.Object, getAttrs storage.AttrFunc, triggers storage.IndexerFuncs, indexers *cache.Indexers,
+		newFunc, newListFunc func() runtime.Object, getAttrs storage.AttrFunc, triggers storage.IndexerFuncs,
+		indexers *cache.Indexers,
 	) (storage.Interface, factory.DestroyFunc, error) {
 		client := &kubernetes.Client{Client: o.Client}
 		client.Kubernetes = client
@@ -60,11 +61,13 @@ func (o *Objects) decorator(resource schema.GroupResource, codec runtime.Codec) 
 		// The groups of two kinds may have resources of one name.
 		prefix := path.Join(o.Prefix, resource.Group)
 		kept, err := etcd3.New(client, nil, codec, newFunc, newListFunc, prefix, resourcePrefix, resource,
-			identity.NewEncryptCheckTransformer(), etcd3.NewDefaultLeaseManagerConfig(), etcd3.NewDefaultDecoder(codec, versioner), versioner)
+			identity.NewEncryptCheckTransformer(), etcd3.NewDefaultLeaseManagerConfig(),
+			etcd3.NewDefaultDecoder(codec, versioner), versioner)
 		if err != nil {
 			return nil, func() {}, fmt.Errorf("store %s in etcd: %w", resource, err)
 		}
-		return livestore.Cached(leading{kept, o.Leads})(config, resourcePrefix, keyFunc, newFunc, newListFunc, getAttrs, triggers, indexers)
+		return livestore.Cached(leading{kept, o.Leads})(config, resourcePrefix, keyFunc, newFunc, newListFunc, getAttrs,
+			triggers, indexers)
 	}
 }
 

@@ -19,9 +19,9 @@ import (
 const serverManager = "vsphere-apiserver"
 
 // Unowned wraps an update so that the values that an object has from vCenter belong to nobody. An object without
-// managedFields otherwise counts as one from before server-side apply, all of whose fields belong to "before-first-apply":
-// the first to declare the power state of a machine that was made in vCenter would be told of a conflict with nobody he
-// could ask.
+// managedFields otherwise counts as one from before server-side apply, all of whose fields belong to
+// "before-first-apply": the first to declare the power state of a machine that was made in vCenter would be told of a
+// conflict with nobody he could ask.
 type Unowned struct {
 	rest.UpdatedObjectInfo
 	// Finalizer is what the server puts into every object, Version that of the objects.
@@ -29,8 +29,9 @@ type Unowned struct {
 	Version   schema.GroupVersion
 }
 
-// UpdatedObject shows the update an object in which the server owns the finalizer and nobody owns anything else. When that
-// is all that became of its ownership, it is taken out again, so that an update which changes nothing writes nothing.
+// UpdatedObject shows the update an object in which the server owns the finalizer and nobody owns anything else. When
+// that is all that became of its ownership, it is taken out again, so that an update which changes nothing writes
+// nothing.
 func (u Unowned) UpdatedObject(ctx context.Context, old runtime.Object) (runtime.Object, error) {
 	before, err := meta.Accessor(old)
 	if err != nil || before.GetResourceVersion() == "" || len(before.GetManagedFields()) > 0 {
@@ -42,7 +43,8 @@ func (u Unowned) UpdatedObject(ctx context.Context, old runtime.Object) (runtime
 		APIVersion: u.Version.String(),
 		Time:       &metav1.Time{Time: before.GetCreationTimestamp().Time},
 		FieldsType: "FieldsV1",
-		FieldsV1:   metav1.NewFieldsV1(`{"f:metadata":{"f:finalizers":{".":{},` + strconv.Quote(`v:"`+u.Finalizer+`"`) + `:{}}}}`),
+		FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:finalizers":{".":{},` + strconv.Quote(`v:"`+u.Finalizer+`"`) +
+			`:{}}}}`),
 	}}
 	shown := old.DeepCopyObject()
 	if accessor, err := meta.Accessor(shown); err == nil {

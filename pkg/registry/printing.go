@@ -14,8 +14,8 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// table prints the objects of a kind, alone and in lists, one to a row. It does so for ten thousand at a time, so it makes
-// all cells in one piece and asks nothing by reflection.
+// table prints the objects of a kind, alone and in lists, one to a row. It does so for ten thousand at a time, so it
+// makes all cells in one piece and asks nothing by reflection.
 type table[T, L any] struct {
 	kind  *Kind[T, L]
 	clock clock.PassiveClock
@@ -38,7 +38,8 @@ func (t table[T, L]) ConvertToTable(ctx context.Context, object, tableOptions ru
 			return nil, err
 		}
 		table.ListMeta = metav1.ListMeta{
-			ResourceVersion: list.GetResourceVersion(), Continue: list.GetContinue(), RemainingItemCount: list.GetRemainingItemCount(),
+			ResourceVersion: list.GetResourceVersion(), Continue: list.GetContinue(),
+			RemainingItemCount: list.GetRemainingItemCount(),
 		}
 		items := *t.kind.itemsOf(object)
 		table.Rows = t.rows(len(items), func(i int) *T { return &items[i] })
@@ -57,7 +58,8 @@ func (t table[T, L]) ConvertToTable(ctx context.Context, object, tableOptions ru
 func (t table[T, L]) headers() []metav1.TableColumnDefinition {
 	headers := make([]metav1.TableColumnDefinition, len(t.kind.Columns))
 	for i, column := range t.kind.Columns {
-		headers[i] = metav1.TableColumnDefinition{Name: column.Name, Type: column.Type, Format: column.Format, Description: column.Description}
+		headers[i] = metav1.TableColumnDefinition{Name: column.Name, Type: column.Type, Format: column.Format,
+			Description: column.Description}
 		if column.Wide {
 			headers[i].Priority = 1
 		}
@@ -82,9 +84,10 @@ func (t table[T, L]) rows(count int, at func(int) *T) []metav1.TableRow {
 
 // NameColumn is the first column of every kind.
 func NameColumn[T any](description string) Column[T] {
-	return Column[T]{Name: "Name", Type: "string", Format: "name", Description: description, Cell: func(object *T, _ time.Time) any {
-		return any(object).(metav1.Object).GetName()
-	}}
+	return Column[T]{Name: "Name", Type: "string", Format: "name", Description: description,
+		Cell: func(object *T, _ time.Time) any {
+			return any(object).(metav1.Object).GetName()
+		}}
 }
 
 // AgeColumn tells how long ago an object was made, as kubectl does.

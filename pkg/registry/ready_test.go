@@ -20,11 +20,13 @@ import (
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
-// TestReadyWaitsForEveryKindThatIsFed: a server is ready when the last of the kinds that the inventory feeds can be read.
+// TestReadyWaitsForEveryKindThatIsFed: a server is ready when the last of the kinds that the inventory feeds can be
+// read.
 func TestReadyWaitsForEveryKindThatIsFed(t *testing.T) {
 	frame := kindtest.NewFrame(install.Install, clock.RealClock{})
 	first := serveReadOnly[v1alpha1.Zone, v1alpha1.ZoneList](t, frame, "zones", "zone")
-	second := serveReadOnly[v1alpha1.AvailabilityZone, v1alpha1.AvailabilityZoneList](t, frame, "availabilityzones", "availabilityzone")
+	second := serveReadOnly[v1alpha1.AvailabilityZone, v1alpha1.AvailabilityZoneList](t, frame, "availabilityzones",
+		"availabilityzone")
 	t.Cleanup(func() { registry.Destroy(first, second) })
 	var zones kindtest.World[v1alpha1.Zone]
 	var availabilityZones kindtest.World[v1alpha1.AvailabilityZone]
@@ -43,11 +45,12 @@ func TestReadyWaitsForEveryKindThatIsFed(t *testing.T) {
 	waittest.Eventually(t, "both can be read", func() bool { return registry.Ready(first, second) == nil })
 }
 
-// TestProjectedBeforeItIsOpened: what a projection of a standby shows is shown when the kind is opened, and then each of its
-// steps, under the keys of the kind.
+// TestProjectedBeforeItIsOpened: what a projection of a standby shows is shown when the kind is opened, and then each
+// of its steps, under the keys of the kind.
 func TestProjectedBeforeItIsOpened(t *testing.T) {
 	frame := kindtest.NewFrame(install.Install, clock.RealClock{})
-	served := serveReadOnly[v1alpha1.AvailabilityZone, v1alpha1.AvailabilityZoneList](t, frame, "availabilityzones", "availabilityzone")
+	served := serveReadOnly[v1alpha1.AvailabilityZone, v1alpha1.AvailabilityZoneList](t, frame, "availabilityzones",
+		"availabilityzone")
 	t.Cleanup(func() { registry.Destroy(served) })
 	zones := &projected.Objects[v1alpha1.AvailabilityZone]{}
 	served.Project(zones)

@@ -14,7 +14,8 @@ import (
 // begin has a generic store refuse.
 func (r Refusals[T]) begin(store *genericregistry.Store) {
 	if r.Create != nil {
-		store.BeginCreate = func(ctx context.Context, obj runtime.Object, _ *metav1.CreateOptions) (genericregistry.FinishFunc, error) {
+		store.BeginCreate = func(ctx context.Context, obj runtime.Object,
+			_ *metav1.CreateOptions) (genericregistry.FinishFunc, error) {
 			object, ok := any(obj).(*T)
 			if !ok {
 				return finish, fmt.Errorf("create: got a %T", obj)
@@ -23,7 +24,8 @@ func (r Refusals[T]) begin(store *genericregistry.Store) {
 		}
 	}
 	if r.Update != nil {
-		store.BeginUpdate = func(ctx context.Context, obj, old runtime.Object, _ *metav1.UpdateOptions) (genericregistry.FinishFunc, error) {
+		store.BeginUpdate = func(ctx context.Context, obj, old runtime.Object,
+			_ *metav1.UpdateOptions) (genericregistry.FinishFunc, error) {
 			object, ok := any(obj).(*T)
 			before, was := any(old).(*T)
 			if !ok || !was {

@@ -32,15 +32,16 @@ type Strategy interface {
 	rest.ResetFieldsStrategy
 }
 
-// Strategy is the kind's rules as the generic store wants them. The typer may be nil for who only prepares and validates.
+// Strategy is the kind's rules as the generic store wants them. The typer may be nil for who only prepares and
+// validates.
 func (k *Kind[T, L]) Strategy(typer runtime.ObjectTyper) Strategy {
 	return strategy[T, L]{ObjectTyper: typer, NameGenerator: names.SimpleNameGenerator, kind: k}
 }
 
 func (s strategy[T, L]) NamespaceScoped() bool { return s.kind.Namespaced }
 
-// AllowCreateOnUpdate is false: a PUT to an object that is gone must say so, for a controller takes 404 as the answer that
-// it is.
+// AllowCreateOnUpdate is false: a PUT to an object that is gone must say so, for a controller takes 404 as the answer
+// that it is.
 func (strategy[T, L]) AllowCreateOnUpdate(context.Context) bool { return false }
 
 // AllowUnconditionalUpdate is true: a PUT without a resourceVersion overwrites, as it does for most resources.
@@ -85,13 +86,14 @@ func (s strategy[T, L]) PrepareForUpdate(ctx context.Context, obj, old runtime.O
 	if was2.GetDeletionTimestamp() == nil && slices.Contains(was2.GetFinalizers(), s.kind.Finalizer) {
 		s.keepFinalizer(after)
 	}
-	if spec := part(object, "Spec"); spec.IsValid() && !equality.Semantic.DeepEqual(spec.Interface(), part(before, "Spec").Interface()) {
+	if spec := part(object, "Spec"); spec.IsValid() && !equality.Semantic.DeepEqual(spec.Interface(),
+		part(before, "Spec").Interface()) {
 		after.SetGeneration(was2.GetGeneration() + 1)
 	}
 }
 
-// ownForm takes away what belongs to other forms of an object: the hub is the internal version, where an object does not
-// say its kind, and the stash is the older versions'.
+// ownForm takes away what belongs to other forms of an object: the hub is the internal version, where an object does
+// not say its kind, and the stash is the older versions'.
 func (s strategy[T, L]) ownForm(obj runtime.Object, object *T) {
 	obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
 	accessor := metaOf(object)
@@ -170,8 +172,8 @@ func (s strategy[T, L]) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set
 	return fields
 }
 
-// scope says whether a resource lies in namespaces. It is all that the generic store asks of a strategy as long as nobody
-// writes, and nobody can.
+// scope says whether a resource lies in namespaces. It is all that the generic store asks of a strategy as long as
+// nobody writes, and nobody can.
 type scope struct {
 	rest.RESTCreateStrategy
 	namespaced bool

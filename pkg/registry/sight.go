@@ -19,8 +19,8 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// memory keeps what was shown to whom. Users are told apart by name: groups and what else comes with a token may be others
-// in the next. Versions do not outlast the process: what was shown at one was shown by it.
+// memory keeps what was shown to whom. Users are told apart by name: groups and what else comes with a token may be
+// others in the next. Versions do not outlast the process: what was shown at one was shown by it.
 type memory struct{ kept *cache.LRUExpireCache }
 
 type sighting struct {
@@ -92,7 +92,8 @@ func (r *reading[T, L]) seeOne(ctx context.Context, who user.Info, object *T) (*
 }
 
 // listSeen lists what the caller is shown.
-func (r *reading[T, L]) listSeen(ctx context.Context, options *metainternalversion.ListOptions) (runtime.Object, error) {
+func (r *reading[T, L]) listSeen(ctx context.Context, options *metainternalversion.ListOptions) (runtime.Object,
+	error) {
 	who, err := r.kind.caller(ctx)
 	if err != nil {
 		return nil, err
@@ -129,7 +130,8 @@ func metaOfList(list runtime.Object) (metav1.ListInterface, error) {
 }
 
 // page lists what is shown to somebody. endShown says whether the last one of the page is.
-func (r *reading[T, L]) page(ctx context.Context, who user.Info, options *metainternalversion.ListOptions) (_ runtime.Object, endShown bool, err error) {
+func (r *reading[T, L]) page(ctx context.Context, who user.Info,
+	options *metainternalversion.ListOptions) (_ runtime.Object, endShown bool, err error) {
 	obj, err := r.store.List(ctx, options)
 	if err != nil {
 		return nil, false, err
@@ -154,7 +156,8 @@ func (r *reading[T, L]) page(ctx context.Context, who user.Info, options *metain
 }
 
 // watchSeen watches what the caller is shown.
-func (r *reading[T, L]) watchSeen(ctx context.Context, options *metainternalversion.ListOptions) (watch.Interface, error) {
+func (r *reading[T, L]) watchSeen(ctx context.Context, options *metainternalversion.ListOptions) (watch.Interface,
+	error) {
 	who, err := r.kind.caller(ctx)
 	if err != nil {
 		return nil, err
@@ -190,8 +193,8 @@ type view[T, L any] struct {
 	shown map[types.NamespacedName]types.UID
 }
 
-// recall finds out what the client was shown at the version from which its watch goes on. When nobody knows any more what
-// there was, the answer is 410: the client lists anew.
+// recall finds out what the client was shown at the version from which its watch goes on. When nobody knows any more
+// what there was, the answer is 410: the client lists anew.
 func (v *view[T, L]) recall(ctx context.Context, options *metainternalversion.ListOptions) error {
 	obj, err := v.reads.store.List(ctx, &metainternalversion.ListOptions{
 		LabelSelector: options.LabelSelector, FieldSelector: options.FieldSelector,
@@ -218,8 +221,8 @@ func nameOf(object metav1.Object) types.NamespacedName {
 	return types.NamespacedName{Namespace: object.GetNamespace(), Name: object.GetName()}
 }
 
-// decide says what is shown of an event, and keeps that. What they may see no longer goes for them as if it were deleted,
-// and what they may see from now on comes as if it were new. Both show with the object's next change.
+// decide says what is shown of an event, and keeps that. What they may see no longer goes for them as if it were
+// deleted, and what they may see from now on comes as if it were new. Both show with the object's next change.
 func (v *view[T, L]) decide(ctx context.Context, event watch.Event) (watch.Event, bool, error) {
 	if event.Type == watch.Bookmark {
 		// The client may go on from here: what it has must not be forgotten sooner.
@@ -263,8 +266,8 @@ func (v *view[T, L]) decide(ctx context.Context, event watch.Event) (watch.Event
 	return event, seen != nil || before, nil
 }
 
-// gone is what somebody who may see an object no longer is told of it at its end: what has become of it since is not for
-// them.
+// gone is what somebody who may see an object no longer is told of it at its end: what has become of it since is not
+// for them.
 func (k *Kind[T, L]) gone(object metav1.Object) runtime.Object {
 	last := new(T)
 	accessor := metaOf(last)

@@ -88,7 +88,8 @@ func newUnavailable(err error, seconds int32) error {
 	return status
 }
 
-func newStatus(code int32, reason metav1.StatusReason, resource schema.GroupResource, name, what string, err error) *apierrors.StatusError {
+func newStatus(code int32, reason metav1.StatusReason, resource schema.GroupResource, name, what string,
+	err error) *apierrors.StatusError {
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
 		Status:  metav1.StatusFailure,
 		Code:    code,

@@ -26,13 +26,18 @@ func TestStatusError(t *testing.T) {
 		err  error
 		want metav1.Status
 	}{
-		"not found":      {wrap(failure.NotFound), metav1.Status{Code: 404, Reason: "NotFound", Details: details, Message: prefix + `not found`}},
-		"already exists": {wrap(failure.AlreadyExists), metav1.Status{Code: 409, Reason: "AlreadyExists", Details: details, Message: prefix + `already exists: power on vm "web": already exists`}},
+		"not found": {wrap(failure.NotFound), metav1.Status{Code: 404, Reason: "NotFound", Details: details,
+			Message: prefix + `not found`}},
+		"already exists": {wrap(failure.AlreadyExists), metav1.Status{Code: 409, Reason: "AlreadyExists", Details: details,
+			Message: prefix + `already exists: power on vm "web": already exists`}},
 		"conflict": {wrap(failure.Conflict), metav1.Status{Code: 409, Reason: "Conflict", Details: details,
 			Message: `Operation cannot be fulfilled on virtualmachines.vmoperator.vmware.com "web": power on vm "web": conflict`}},
-		"forbidden": {wrap(failure.Forbidden), metav1.Status{Code: 403, Reason: "Forbidden", Details: details, Message: prefix + `is forbidden: power on vm "web": forbidden`}},
-		"exhausted": {wrap(failure.ResourceExhausted), metav1.Status{Code: 403, Reason: "Forbidden", Details: details, Message: prefix + `is forbidden: power on vm "web": resource exhausted`}},
-		"invalid":   {wrap(failure.Invalid), metav1.Status{Code: 422, Reason: "Invalid", Details: &metav1.StatusDetails{Group: resource.Group}, Message: prefix + `is invalid: power on vm "web": invalid`}},
+		"forbidden": {wrap(failure.Forbidden), metav1.Status{Code: 403, Reason: "Forbidden", Details: details,
+			Message: prefix + `is forbidden: power on vm "web": forbidden`}},
+		"exhausted": {wrap(failure.ResourceExhausted), metav1.Status{Code: 403, Reason: "Forbidden", Details: details,
+			Message: prefix + `is forbidden: power on vm "web": resource exhausted`}},
+		"invalid": {wrap(failure.Invalid), metav1.Status{Code: 422, Reason: "Invalid",
+			Details: &metav1.StatusDetails{Group: resource.Group}, Message: prefix + `is invalid: power on vm "web": invalid`}},
 		"unavailable": {wrap(failure.Unavailable), metav1.Status{Code: 503, Reason: "ServiceUnavailable",
 			Details: &metav1.StatusDetails{RetryAfterSeconds: 1}, Message: `power on vm "web": unavailable`}},
 		"unauthenticated": {wrap(failure.Unauthenticated), metav1.Status{Code: 503, Reason: "ServiceUnavailable",
@@ -41,7 +46,8 @@ func TestStatusError(t *testing.T) {
 			Details: &metav1.StatusDetails{}, Message: `Timeout: power on vm "web": timeout`}},
 		"deadline": {context.DeadlineExceeded, metav1.Status{Code: 504, Reason: "Timeout",
 			Details: &metav1.StatusDetails{}, Message: `Timeout: context deadline exceeded`}},
-		"wrapped status": {fmt.Errorf("list: %w", apierrors.NewBadRequest("no")), metav1.Status{Code: 400, Reason: "BadRequest", Message: "list: no"}},
+		"wrapped status": {fmt.Errorf("list: %w", apierrors.NewBadRequest("no")),
+			metav1.Status{Code: 400, Reason: "BadRequest", Message: "list: no"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got *apierrors.StatusError

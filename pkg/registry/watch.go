@@ -17,7 +17,8 @@ import (
 // the event to show in its place, or false for none; it must not change the object,
 // which others watch too. With its error the watch ends, after an event that tells
 // the error: to go on would be to lose an event.
-func Filter(ctx context.Context, from watch.Interface, shown func(watch.Event) (watch.Event, bool, error)) watch.Interface {
+func Filter(ctx context.Context, from watch.Interface, shown func(
+	watch.Event) (watch.Event, bool, error)) watch.Interface {
 	f := &filter{from: from, result: make(chan watch.Event), done: make(chan struct{})}
 	f.stop = sync.OnceFunc(func() {
 		close(f.done)

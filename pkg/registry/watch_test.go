@@ -67,7 +67,8 @@ func TestFilter(t *testing.T) {
 		{Type: watch.Deleted, Object: named("lost")},
 		{Type: watch.Bookmark, Object: &metav1.Status{}},
 		{Type: watch.Error, Object: &metav1.Status{
-			Status: "Failure", Message: "Internal error occurred: nobody can say", Reason: metav1.StatusReasonInternalError, Code: 500,
+			Status: "Failure", Message: "Internal error occurred: nobody can say", Reason: metav1.StatusReasonInternalError,
+			Code:    500,
 			Details: &metav1.StatusDetails{Causes: []metav1.StatusCause{{Message: "nobody can say"}}},
 		}},
 	}

@@ -51,7 +51,8 @@ func (config Config) complete() (Config, error) {
 		problems = append(problems, errors.New("the URL of vCenter is missing: give one like https://vcenter.example.com"))
 	case config.URL.User != nil:
 		// The URL is not quoted here: it holds what must not be shown.
-		problems = append(problems, errors.New("the URL of vCenter holds a user name or password: put them into the credentials file"))
+		problems = append(problems, errors.New("the URL of vCenter holds a user name or password: put them into the "+
+			"credentials file"))
 	case config.URL.Scheme != "https" && !(config.URL.Scheme == "http" && config.Insecure):
 		problems = append(problems, fmt.Errorf("the URL of vCenter, %s, must begin with https://", config.URL))
 	}
@@ -64,7 +65,8 @@ func (config Config) complete() (Config, error) {
 		}
 	}
 	if set := count(config.CAFile != "", config.Thumbprint != "", config.Insecure); set > 1 {
-		problems = append(problems, errors.New("only one of a CA file, a thumbprint and insecure can say how vCenter's certificate is verified"))
+		problems = append(problems, errors.New("only one of a CA file, a thumbprint and insecure can say how vCenter's "+
+			"certificate is verified"))
 	}
 	if err := errors.Join(problems...); err != nil {
 		return config, err

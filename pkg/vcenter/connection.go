@@ -77,7 +77,8 @@ func (c *Connection) check(ctx context.Context, timeout time.Duration) error {
 		return fmt.Errorf("check the login: %w", Translate(err))
 	}
 	if user == nil {
-		return &translated{kind: failure.Unavailable, message: "vCenter ended the login", cause: errors.New("no current session")}
+		return &translated{kind: failure.Unavailable, message: "vCenter ended the login",
+			cause: errors.New("no current session")}
 	}
 	return nil
 }

@@ -47,7 +47,8 @@ func readCredentials(file string) (credentials, error) {
 	}
 	// The parser's error is left out since it may quote the password.
 	if err := yaml.UnmarshalStrict(content, &fields); err != nil {
-		return result, fmt.Errorf("the credentials file %s is not YAML with the two keys username and password, both of them text", file)
+		return result, fmt.Errorf("the credentials file %s is not YAML with the two keys username and password, both of "+
+			"them text", file)
 	}
 	if fields.Username == "" || fields.Password == "" {
 		return result, fmt.Errorf("the credentials file %s lacks a username or a password", file)
@@ -96,7 +97,8 @@ type refusedError struct {
 }
 
 func (e *refusedError) Error() string {
-	return fmt.Sprintf("vCenter refused the user name or password in %s: put the right ones there; they are tried as soon as the file changes", e.file)
+	return fmt.Sprintf("vCenter refused the user name or password in %s: put the right ones there; they are tried as "+
+		"soon as the file changes", e.file)
 }
 
 func (e *refusedError) Unwrap() error { return e.cause }

@@ -99,7 +99,8 @@ func (r *RESTSession) login(ctx context.Context) (*rest.Client, error) {
 		return nil, unavailable(err)
 	}
 	if who.digest != connection.digest {
-		return nil, unavailable(fmt.Errorf("the credentials file %s has changed: vCenter's REST endpoints are asked again when vCenter has accepted what it holds now", config.CredentialsFile))
+		return nil, unavailable(fmt.Errorf("the credentials file %s has changed: vCenter's REST endpoints are asked again "+
+			"when vCenter has accepted what it holds now", config.CredentialsFile))
 	}
 	client := r.newClient(connection)
 	ctx, cancel := context.WithTimeout(ctx, config.CallTimeout)
@@ -122,7 +123,8 @@ func (r *RESTSession) login(ctx context.Context) (*rest.Client, error) {
 	return nil, unavailable(err)
 }
 
-var errRESTRefused = fmt.Errorf("vCenter's REST endpoints refused the user name or password that vCenter accepts otherwise; "+
+var errRESTRefused = fmt.Errorf("vCenter's REST endpoints refused the user name or password that vCenter accepts "+
+	"otherwise; "+
 	"they are tried again after %v, or as soon as vCenter accepts another one", restRefusalDelay)
 
 // newClient goes to the vCenter that the connection verified, with the same
@@ -211,7 +213,8 @@ func (c *restCaller) RoundTrip(request *http.Request) (*http.Response, error) {
 	var refusal error
 	switch {
 	case origin(request.URL) != c.vcenter:
-		refusal = fmt.Errorf("vCenter points to %s, to which its login does not go: %w", origin(request.URL), failure.Unavailable)
+		refusal = fmt.Errorf("vCenter points to %s, to which its login does not go: %w", origin(request.URL),
+			failure.Unavailable)
 	case !restReading(request):
 		refusal = allow(request.Context(), restMethod(request))
 	}
@@ -287,13 +290,16 @@ func translateREST(err error, status int) error {
 	}
 	switch {
 	case status == http.StatusUnauthorized:
-		return translate(failure.Unavailable, "the login at vCenter's REST endpoints is gone; a new one is made, so try again")
+		return translate(failure.Unavailable,
+			"the login at vCenter's REST endpoints is gone; a new one is made, so try again")
 	case status == http.StatusForbidden:
-		return translate(failure.Forbidden, "the account used at vCenter may not do this: grant it, as a global permission, a role that allows it")
+		return translate(failure.Forbidden, "the account used at vCenter may not do this: grant it, as a global "+
+			"permission, a role that allows it")
 	case status == http.StatusNotFound:
 		return translate(failure.NotFound, "it does not exist in vCenter (any more)")
 	case status == http.StatusTooManyRequests, status >= http.StatusInternalServerError:
-		return translate(failure.Unavailable, fmt.Sprintf("vCenter's REST endpoints answered %d %s: they may be starting or overloaded", status, http.StatusText(status)))
+		return translate(failure.Unavailable, fmt.Sprintf("vCenter's REST endpoints answered %d %s: they may be starting "+
+			"or overloaded", status, http.StatusText(status)))
 	}
 	return err
 }

@@ -205,7 +205,8 @@ func (s *Session) check(ctx context.Context, connection *Connection) {
 func (s *Session) replace(ctx context.Context, old *Connection) *Connection {
 	connection, _, err := s.login(ctx)
 	if err != nil {
-		s.config.Logger.Error(err, "Could not log in to vCenter with the changed credentials; the login made with the old ones goes on", "vcenter", s.config.URL.Host)
+		s.config.Logger.Error(err, "Could not log in to vCenter with the changed credentials; the login made with the old "+
+			"ones goes on", "vcenter", s.config.URL.Host)
 		return old
 	}
 	s.config.Logger.Info("Logged in to vCenter with the changed credentials", "vcenter", s.config.URL.Host)

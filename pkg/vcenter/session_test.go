@@ -133,7 +133,8 @@ func TestSessionLogsInAndOut(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"pacific_vcenter_calls_seconds CurrentTime", "pacific_vcenter_call_faults_total ManagedObjectNotFound CreateFolder", "pacific_vcenter_logins_total success",
+		"pacific_vcenter_calls_seconds CurrentTime", "pacific_vcenter_call_faults_total ManagedObjectNotFound CreateFolder",
+		"pacific_vcenter_logins_total success",
 	} {
 		if !got[want] {
 			t.Errorf("the metric %q is missing; there are %v", want, got)
@@ -189,10 +190,12 @@ func TestSessionRefusesUnverifiedCertificates(t *testing.T) {
 		{"its CA", func(c *vcenter.Config) { c.CAFile = v.CAFile(t) }, ""},
 		{"another CA", func(c *vcenter.Config) { c.CAFile = foreign.CAFile(t) }, "vCenter's certificate is not trusted"},
 		{"the system's CAs", func(*vcenter.Config) {}, "vCenter's certificate is not trusted"},
-		{"no CA file", func(c *vcenter.Config) { c.CAFile = filepath.Join(t.TempDir(), "none") }, "read the CA file of vCenter"},
+		{"no CA file", func(c *vcenter.Config) { c.CAFile = filepath.Join(t.TempDir(), "none") },
+			"read the CA file of vCenter"},
 		{"its thumbprint", func(c *vcenter.Config) { c.Thumbprint = right }, ""},
 		{"its thumbprint in capitals", func(c *vcenter.Config) { c.Thumbprint = strings.ToUpper(right) }, ""},
-		{"another thumbprint", func(c *vcenter.Config) { c.Thumbprint = wrong }, "vCenter is not the one that was configured"},
+		{"another thumbprint", func(c *vcenter.Config) { c.Thumbprint = wrong },
+			"vCenter is not the one that was configured"},
 		{"insecure", func(c *vcenter.Config) { c.Insecure = true }, ""},
 	}
 	for _, test := range tests {
@@ -225,7 +228,8 @@ func TestNewSessionReportsAllMistakes(t *testing.T) {
 	if err == nil {
 		t.Fatal("NewSession() = nil")
 	}
-	for _, want := range []string{"holds a user name or password", "not a SHA-256", "credentials is missing", "only one of"} {
+	for _, want := range []string{"holds a user name or password", "not a SHA-256", "credentials is missing",
+		"only one of"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("NewSession() = %v, lacks %q", err, want)
 		}
@@ -250,7 +254,8 @@ func TestRefusedPasswordIsNotRetriedRapidly(t *testing.T) {
 	s := run(t, config)
 
 	err := s.Do(t.Context(), "ask", currentTime)
-	if want := "ask: vCenter refused the user name or password in " + config.CredentialsFile; err == nil || !strings.HasPrefix(err.Error(), want) {
+	if want := "ask: vCenter refused the user name or password in " + config.CredentialsFile; err == nil ||
+		!strings.HasPrefix(err.Error(), want) {
 		t.Fatalf("Do() = %v, want %q", err, want)
 	}
 	if !errors.Is(err, failure.Unavailable) || errors.Is(err, failure.Unauthenticated) {
@@ -316,7 +321,8 @@ func TestChangedCredentialsReplaceTheLogin(t *testing.T) {
 	if got := v.Logins().Refused; got != 1 {
 		t.Errorf("%d attempts with the wrong password, want 1", got)
 	}
-	if err := os.WriteFile(config.CredentialsFile, []byte("username: \""+v.Username()+"\"\npassword: \""+v.Password()+"\" # new\n"), 0o600); err != nil {
+	if err := os.WriteFile(config.CredentialsFile, []byte("username: \""+v.Username()+"\"\npassword: \""+v.Password()+
+		"\" # new\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	waittest.Eventually(t, "a new login", func() bool { fake.Step(time.Second); return v.Logins().Accepted == 2 })
@@ -341,7 +347,8 @@ func TestCredentialsFileMistakesDoNotShowIt(t *testing.T) {
 			if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			s := run(t, vcenter.Config{URL: &url.URL{Scheme: "https", Host: "127.0.0.1:1"}, CredentialsFile: file, Logger: logs.Logger()})
+			s := run(t, vcenter.Config{URL: &url.URL{Scheme: "https", Host: "127.0.0.1:1"}, CredentialsFile: file,
+				Logger: logs.Logger()})
 			err := s.Do(t.Context(), "ask", currentTime)
 			if err == nil || !strings.Contains(err.Error(), file) {
 				t.Errorf("Do() = %v does not name the file", err)
@@ -424,10 +431,12 @@ func TestForgottenTask(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{})
 	s := writer(run(t, configFor(t, v)))
 	task := types.ManagedObjectReference{Type: "Task", Value: "task-of-before"}
-	_, err := s.RunTask(t.Context(), `destroy vm "web-1"`, func(context.Context, *vim25.Client) (types.ManagedObjectReference, error) {
-		return task, nil
-	})
-	if !errors.Is(err, failure.Unavailable) || errors.Is(err, failure.NotFound) || !strings.Contains(err.Error(), task.Value) {
+	_, err := s.RunTask(t.Context(), `destroy vm "web-1"`,
+		func(context.Context, *vim25.Client) (types.ManagedObjectReference, error) {
+			return task, nil
+		})
+	if !errors.Is(err, failure.Unavailable) || errors.Is(err, failure.NotFound) ||
+		!strings.Contains(err.Error(), task.Value) {
 		t.Errorf("RunTask() = %v", err)
 	}
 }
@@ -458,7 +467,8 @@ func TestRunTask(t *testing.T) {
 		t.Fatalf("RunTask() = %+v, %v", info, err)
 	}
 	_, err = s.RunTask(t.Context(), `power off vm "web-1"`, powerOff)
-	if want := `power off vm "web-1": not possible while the virtual machine is poweredOff`; !errors.Is(err, failure.Conflict) || !strings.HasPrefix(err.Error(), want) {
+	if want := `power off vm "web-1": not possible while the virtual machine is poweredOff`; !errors.Is(err,
+		failure.Conflict) || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("RunTask() a second time = %v, want %q", err, want)
 	}
 
@@ -475,7 +485,8 @@ func TestRunTask(t *testing.T) {
 			return types.ManagedObjectReference{}, err
 		}
 		answer, err := methods.CreateTask(ctx, client, &types.CreateTask{
-			This: *client.ServiceContent.TaskManager, Obj: client.ServiceContent.RootFolder, TaskTypeId: "com.example.task", InitiatedBy: "test",
+			This: *client.ServiceContent.TaskManager, Obj: client.ServiceContent.RootFolder, TaskTypeId: "com.example.task",
+			InitiatedBy: "test",
 		})
 		if err != nil {
 			return types.ManagedObjectReference{}, err
@@ -485,7 +496,8 @@ func TestRunTask(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	info, err = s.RunTask(ctx, "wait long", unfinished)
-	if !errors.Is(err, failure.Timeout) || info == nil || info.Task.Type != "Task" || !strings.Contains(err.Error(), info.Task.Value) {
+	if !errors.Is(err, failure.Timeout) || info == nil || info.Task.Type != "Task" ||
+		!strings.Contains(err.Error(), info.Task.Value) {
 		t.Errorf("RunTask() of an unfinished task = %+v, %v", info, err)
 	}
 }

@@ -21,7 +21,8 @@ import (
 // RunTask runs start like Do and waits for the task that it returns, over the end
 // of the reign and a lost login too, since tasks outlive both. When ctx ends first,
 // the task goes on in vCenter: the error's kind is failure.Timeout and the info
-// names the task. It is failure.Unavailable when vCenter has forgotten the task. The info is nil only when no task was started.
+// names the task. It is failure.Unavailable when vCenter has forgotten the task. The info is nil only when no task was
+// started.
 func (w *Writer) RunTask(ctx context.Context, operation string,
 	start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error)) (*types.TaskInfo, error) {
 	return w.WatchTask(ctx, operation, start, func(int32) {})
@@ -29,7 +30,8 @@ func (w *Writer) RunTask(ctx context.Context, operation string,
 
 // WatchTask is RunTask, and says how far the task is, in per cent, whenever it asks.
 func (w *Writer) WatchTask(ctx context.Context, operation string,
-	start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error), progress func(percent int32)) (*types.TaskInfo, error) {
+	start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error),
+	progress func(percent int32)) (*types.TaskInfo, error) {
 	if _, bounded := ctx.Deadline(); !bounded {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, w.Session.config.TaskTimeout)
@@ -64,9 +66,10 @@ func (w *Writer) WatchTask(ctx context.Context, operation string,
 			// It is the task that is not there, and not what the task is about: vCenter
 			// forgets its tasks when it begins anew.
 			return info, fmt.Errorf("%s: %w", operation, &translated{
-				kind:    failure.Unavailable,
-				message: fmt.Sprintf("vCenter does not know task %s any more, so what became of it has to be looked up: try again", ref.Value),
-				cause:   errors.New(err.Error()),
+				kind: failure.Unavailable,
+				message: fmt.Sprintf("vCenter does not know task %s any more, so what became of it has to be looked up: try again",
+					ref.Value),
+				cause: errors.New(err.Error()),
 			})
 		case ctx.Err() == nil:
 			return info, fmt.Errorf("wait for task %s: %w", ref.Value, err)

@@ -21,7 +21,8 @@ type thumbprintError struct {
 }
 
 func (e *thumbprintError) Error() string {
-	return fmt.Sprintf("the certificate has the SHA-256 thumbprint %s, not the configured %s", formatThumbprint(e.got), formatThumbprint(e.want))
+	return fmt.Sprintf("the certificate has the SHA-256 thumbprint %s, not the configured %s", formatThumbprint(e.got),
+		formatThumbprint(e.want))
 }
 
 func formatThumbprint(sum []byte) string {
@@ -35,7 +36,8 @@ func formatThumbprint(sum []byte) string {
 func parseThumbprint(text string) ([]byte, error) {
 	sum, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(text), ":", ""))
 	if err != nil || len(sum) != sha256.Size {
-		return nil, fmt.Errorf("the thumbprint %q is not a SHA-256: give 32 bytes in hexadecimal, as `openssl x509 -noout -fingerprint -sha256` prints them", text)
+		return nil, fmt.Errorf("the thumbprint %q is not a SHA-256: give 32 bytes in hexadecimal, as `openssl x509 -noout "+
+			"-fingerprint -sha256` prints them", text)
 	}
 	return sum, nil
 }

@@ -106,14 +106,16 @@ func classify(fault types.BaseMethodFault, message string) (failure.Kind, string
 	case types.BaseNoPermission:
 		return failure.Forbidden, describeNoPermission(f.GetNoPermission())
 	case *types.MethodDisabled:
-		return failure.Conflict, "vCenter has disabled this operation on the object for now, often during a backup or another solution's work: " + said
+		return failure.Conflict, "vCenter has disabled this operation on the object for now, often during a backup or " +
+			"another solution's work: " + said
 
 	case *types.ManagedObjectNotFound:
 		return failure.NotFound, fmt.Sprintf("%s %s does not exist in vCenter (any more)", f.Obj.Type, f.Obj.Value)
 	case *types.NotFound, *types.FileNotFound:
 		return failure.NotFound, "vCenter does not find what the request names: " + said
 	case *types.DuplicateName:
-		return failure.AlreadyExists, fmt.Sprintf("the name %q is taken in vCenter by %s %s: choose another name", f.Name, f.Object.Type, f.Object.Value)
+		return failure.AlreadyExists, fmt.Sprintf("the name %q is taken in vCenter by %s %s: choose another name", f.Name,
+			f.Object.Type, f.Object.Value)
 	case *types.AlreadyExists, *types.FileAlreadyExists:
 		return failure.AlreadyExists, "it exists in vCenter already: " + said
 
@@ -126,9 +128,11 @@ func classify(fault types.BaseMethodFault, message string) (failure.Kind, string
 		}
 		return failure.Conflict, text
 	case *types.ToolsUnavailable:
-		return failure.Conflict, "VMware Tools are not running in the guest: start them, or use an operation that does not need them"
+		return failure.Conflict, "VMware Tools are not running in the guest: start them, or use an operation that does not " +
+			"need them"
 	case types.BaseTaskInProgress:
-		return failure.Conflict, fmt.Sprintf("another task (%s) works on the object in vCenter: retry when it is done", f.GetTaskInProgress().Task.Value)
+		return failure.Conflict, fmt.Sprintf("another task (%s) works on the object in vCenter: retry when it is done",
+			f.GetTaskInProgress().Task.Value)
 	case types.BaseResourceInUse:
 		return failure.Conflict, "it is in use in vCenter: " + said
 	case *types.FileLocked:
@@ -137,7 +141,8 @@ func classify(fault types.BaseMethodFault, message string) (failure.Kind, string
 		return failure.Unavailable, "the task was canceled in vCenter: start it again if it is still wanted"
 
 	case *types.NoDiskSpace:
-		return failure.ResourceExhausted, fmt.Sprintf("the datastore %q is full: free space on it or choose another", f.Datastore)
+		return failure.ResourceExhausted, fmt.Sprintf("the datastore %q is full: free space on it or choose another",
+			f.Datastore)
 	case types.BaseInsufficientResourcesFault:
 		return failure.ResourceExhausted, "vCenter has not enough resources for this: " + said
 	case *types.LimitExceeded, *types.TooManyConcurrentNativeClones, *types.OutOfBounds:
@@ -146,12 +151,14 @@ func classify(fault types.BaseMethodFault, message string) (failure.Kind, string
 		return failure.ResourceExhausted, "vCenter has no host or datastore that fits: " + said
 
 	case types.BaseHostCommunication:
-		return failure.Unavailable, "vCenter does not reach the host: bring the host back, or wait until vSphere HA moved the virtual machine: " + said
+		return failure.Unavailable, "vCenter does not reach the host: bring the host back, or wait until vSphere HA moved " +
+			"the virtual machine: " + said
 	case types.BaseTimedout:
 		return failure.Timeout, "vCenter gave up waiting: " + said
 	case types.BaseCannotAccessVmComponent, *types.CannotAccessFile, *types.InaccessibleDatastore:
 		// Before the faults that they derive from.
-		return failure.Unavailable, "vCenter does not reach a part of the virtual machine, such as its datastore or network: " + said
+		return failure.Unavailable,
+			"vCenter does not reach a part of the virtual machine, such as its datastore or network: " + said
 
 	case types.BaseInvalidArgument:
 		if property := f.GetInvalidArgument().InvalidProperty; property != "" {
@@ -195,7 +202,8 @@ func describeNoPermission(fault *types.NoPermission) string {
 	if len(privileges) == 0 {
 		return fmt.Sprintf("the account used at vCenter may not do this on %s: grant it a role there that allows it", object)
 	}
-	return fmt.Sprintf("the account used at vCenter lacks the privilege %s on %s: grant it a role there that holds it", strings.Join(privileges, ", "), object)
+	return fmt.Sprintf("the account used at vCenter lacks the privilege %s on %s: grant it a role there that holds it",
+		strings.Join(privileges, ", "), object)
 }
 
 // describe says what vCenter said about a fault.
@@ -245,9 +253,11 @@ func translateTransport(err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return &translated{kind: failure.Timeout, message: "vCenter did not answer in time", cause: err}
 	case errors.As(err, &thumbprint):
-		return unavailable("vCenter is not the one that was configured: " + thumbprint.Error() + "; if vCenter's certificate was replaced, configure the new thumbprint")
+		return unavailable("vCenter is not the one that was configured: " + thumbprint.Error() +
+			"; if vCenter's certificate was replaced, configure the new thumbprint")
 	case errors.As(err, &untrusted), errors.As(err, &wrongName), errors.As(err, &invalid), errors.As(err, &unverified):
-		return unavailable(fmt.Sprintf("vCenter's certificate is not trusted: %v: configure the CA file that signed it, or its SHA-256 thumbprint", innermost(err)))
+		return unavailable(fmt.Sprintf("vCenter's certificate is not trusted: %v: configure the CA file that signed it, or "+
+			"its SHA-256 thumbprint", innermost(err)))
 	case errors.As(err, &request) && isStatus(request.Err):
 		return unavailable(fmt.Sprintf("vCenter answered %v: it may be starting or overloaded", request.Err))
 	case errors.As(err, &network), errors.As(err, &request), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
@@ -264,7 +274,8 @@ func translateTransport(err error) error {
 // whole text is the status line.
 func isStatus(err error) bool {
 	text := err.Error()
-	return len(text) > 4 && text[3] == ' ' && (text[0] == '4' || text[0] == '5') && strings.Trim(text[1:3], "0123456789") == ""
+	return len(text) > 4 && text[3] == ' ' && (text[0] == '4' || text[0] == '5') &&
+		strings.Trim(text[1:3], "0123456789") == ""
 }
 
 // innermost drops the URL and method that net/http puts before its errors.

@@ -50,7 +50,8 @@ func (w *Writer) Ready() error {
 		return &unsent{unavailable(err)}
 	}
 	if err := w.Following(); err != nil {
-		return &unsent{unavailable(fmt.Errorf("vCenter's inventory is not followed now, and nothing is changed by what was there before: %w", err))}
+		return &unsent{unavailable(fmt.Errorf("vCenter's inventory is not followed now, and nothing is changed by what was "+
+			"there before: %w", err))}
 	}
 	return nil
 }
@@ -68,7 +69,8 @@ func (w *Writer) Do(ctx context.Context, operation string, f func(context.Contex
 func allow(ctx context.Context, method string) error {
 	w, found := ctx.Value(passKey{}).(*Writer)
 	if !found {
-		return &unsent{fmt.Errorf("%s is not known for a method that only reads, so it must be called through a Writer", method)}
+		return &unsent{fmt.Errorf("%s is not known for a method that only reads, so it must be called through a Writer",
+			method)}
 	}
 	if err := w.Ready(); err != nil {
 		return err

@@ -52,7 +52,8 @@ func soapMethods(t *testing.T) []string {
 			names = append(names, match[1])
 		}
 	}
-	if len(names) < 600 || !slices.Contains(names, "Destroy_Task") || !slices.Contains(names, "PbmDelete") || !slices.Contains(names, "SetRole") {
+	if len(names) < 600 || !slices.Contains(names, "Destroy_Task") || !slices.Contains(names, "PbmDelete") ||
+		!slices.Contains(names, "SetRole") {
 		t.Fatalf("govmomi has %d methods: they are looked for in the wrong way", len(names))
 	}
 	slices.Sort(names)
@@ -66,18 +67,22 @@ func TestSessionOnlyReads(t *testing.T) {
 		"CancelRetrievePropertiesEx", "CancelWaitForUpdates", "ContinueRetrievePropertiesEx", "CreateCollectorForEvents",
 		"CreateCollectorForTasks", "CreateContainerView", "CreateFilter", "CreateInventoryView", "CreateListView",
 		"CreatePropertyCollector", "CurrentTime", "DestroyCollector", "DestroyPropertyCollector", "DestroyPropertyFilter",
-		"DestroyView", "FetchUserPrivilegeOnEntities", "FindAllByUuid", "FindAllParentGroups", "FindByDatastorePath", "FindByInventoryPath",
+		"DestroyView", "FetchUserPrivilegeOnEntities", "FindAllByUuid", "FindAllParentGroups", "FindByDatastorePath",
+		"FindByInventoryPath",
 		"FindByUuid", "FindChild", "FindDirectParentGroups", "FindGroup", "FindNestedParentGroups", "FindParentGroups",
-		"FindPersonUser", "FindSolutionUser", "FindUser", "GetDomains", "GetSystemDomainName", "HasPrivilegeOnEntities", "HasPrivilegeOnEntity", "HasUserPrivilegeOnEntities", "Login",
+		"FindPersonUser", "FindSolutionUser", "FindUser", "GetDomains", "GetSystemDomainName", "HasPrivilegeOnEntities",
+		"HasPrivilegeOnEntity", "HasUserPrivilegeOnEntities", "Login",
 		"Logout", "ModifyListView", "PbmCheckCompatibility", "PbmCheckRequirements", "PbmFetchComplianceResult",
 		"PbmFetchResourceType", "PbmQueryAssociatedEntities", "PbmQueryAssociatedEntity", "PbmQueryAssociatedProfile",
 		"PbmQueryAssociatedProfiles", "PbmQueryMatchingHub", "PbmQueryProfile", "PbmRetrieveContent",
 		"PbmRetrieveServiceContent", "QueryAvailablePartition", "QueryAvailablePerfMetric", "QueryConfigOption",
 		"QueryConfigOptionDescriptor", "QueryConfigOptionEx", "QueryConfigTarget", "QueryDatastorePerformanceSummary",
 		"QueryEvents", "QueryOptions", "QueryPerf", "QueryPerfCounter", "QueryPerfProviderSummary", "ReadNextEvents",
-		"ReadNextTasks", "ReadPreviousEvents", "ReadPreviousTasks", "RequestSecurityToken", "ResetCollector", "RetrieveAllPermissions",
+		"ReadNextTasks", "ReadPreviousEvents", "ReadPreviousTasks", "RequestSecurityToken", "ResetCollector",
+		"RetrieveAllPermissions",
 		"RetrieveEntityPermissions", "RetrieveProperties", "RetrievePropertiesEx", "RetrieveRolePermissions",
-		"RetrieveServiceContent", "RewindCollector", "SearchDatastoreSubFolders_Task", "SearchDatastore_Task", "SessionIsActive",
+		"RetrieveServiceContent", "RewindCollector", "SearchDatastoreSubFolders_Task", "SearchDatastore_Task",
+		"SessionIsActive",
 		"SetCollectorPageSize", "SsoAdminServiceInstance", "SsoGroupcheckServiceInstance", "WaitForUpdatesEx",
 	}
 	v := vcentertest.Run(t, vcentertest.Options{Inventory: empty})
@@ -154,7 +159,8 @@ func TestSessionHasNoWayAround(t *testing.T) {
 			return client.Upload(ctx, strings.NewReader("x"), u, &soap.DefaultUpload)
 		},
 	} {
-		if err := s.Do(t.Context(), name, act); err == nil || failure.KindOf(err) != "" || !strings.Contains(err.Error(), mustBeWritten) {
+		if err := s.Do(t.Context(), name, act); err == nil || failure.KindOf(err) != "" ||
+			!strings.Contains(err.Error(), mustBeWritten) {
 			t.Errorf("through %s: %v", name, err)
 		}
 	}
@@ -163,13 +169,18 @@ func TestSessionHasNoWayAround(t *testing.T) {
 		"a library": func(ctx context.Context, m *library.Manager) error {
 			return m.DeleteLibrary(ctx, &library.Library{ID: "x"})
 		},
-		"the end of a download": func(ctx context.Context, m *library.Manager) error { return m.FailLibraryItemDownloadSession(ctx, "x") },
+		"the end of a download": func(ctx context.Context, m *library.Manager) error {
+			return m.FailLibraryItemDownloadSession(ctx, "x")
+		},
 		"the beginning of an update": func(ctx context.Context, m *library.Manager) error {
 			_, err := m.CreateLibraryItemUpdateSession(ctx, library.Session{LibraryItemID: "x"})
 			return err
 		},
 	} {
-		err := r.Do(t.Context(), name, func(ctx context.Context, client *rest.Client) error { return act(ctx, library.NewManager(client)) })
+		err := r.Do(t.Context(), name, func(ctx context.Context,
+			client *rest.Client) error {
+			return act(ctx, library.NewManager(client))
+		})
 		if err == nil || !strings.Contains(err.Error(), mustBeWritten) {
 			t.Errorf("through the REST endpoints, %s: %v", name, err)
 		}
@@ -218,7 +229,8 @@ func TestWriter(t *testing.T) {
 	s := run(t, configFor(t, v))
 	no := errors.New("not any more")
 	powerOff := func(ctx context.Context, w *vcenter.Writer, ref types.ManagedObjectReference) error {
-		_, err := w.RunTask(ctx, "act", func(ctx context.Context, client *vim25.Client) (types.ManagedObjectReference, error) {
+		_, err := w.RunTask(ctx, "act", func(ctx context.Context,
+			client *vim25.Client) (types.ManagedObjectReference, error) {
 			answer, err := methods.PowerOffVM_Task(ctx, client, &types.PowerOffVM_Task{This: ref})
 			if err != nil {
 				return ref, err
@@ -228,7 +240,8 @@ func TestWriter(t *testing.T) {
 		return err
 	}
 	destroy := func(ctx context.Context, w *vcenter.Writer, ref types.ManagedObjectReference) error {
-		_, err := w.RunTask(ctx, "act", func(ctx context.Context, client *vim25.Client) (types.ManagedObjectReference, error) {
+		_, err := w.RunTask(ctx, "act", func(ctx context.Context,
+			client *vim25.Client) (types.ManagedObjectReference, error) {
 			answer, err := methods.Destroy_Task(ctx, client, &types.Destroy_Task{This: ref})
 			if err != nil {
 				return ref, err
@@ -273,7 +286,8 @@ func TestWriter(t *testing.T) {
 				t.Errorf("vCenter was called: %v, want %v", called, test.called)
 			case test.called && err != nil:
 				t.Errorf("the act failed: %v", err)
-			case !test.called && (!errors.Is(err, failure.Unavailable) || !strings.HasSuffix(err.Error(), no.Error()) || strings.Contains(err.Error(), "https://")):
+			case !test.called && (!errors.Is(err, failure.Unavailable) || !strings.HasSuffix(err.Error(), no.Error()) ||
+				strings.Contains(err.Error(), "https://")):
 				t.Errorf("the act ended with %v", err)
 			}
 		})
@@ -295,7 +309,8 @@ func TestDeletionByRESTIsConfirmed(t *testing.T) {
 			}
 			return client.Client.Do(ctx, request, func(*http.Response) error { return nil })
 		})
-		if want == nil && err != nil || want != nil && (!errors.Is(err, failure.Unavailable) || !strings.HasSuffix(err.Error(), no.Error())) {
+		if want == nil && err != nil || want != nil && (!errors.Is(err, failure.Unavailable) ||
+			!strings.HasSuffix(err.Error(), no.Error())) {
 			t.Errorf("%s: %v, want %v", method, err, want)
 		}
 	}

@@ -30,14 +30,16 @@ type NegotiatedSerializer struct {
 func Wrap(inner runtime.NegotiatedSerializer, list runtime.Object) (*NegotiatedSerializer, error) {
 	listType := reflect.TypeOf(list).Elem()
 	items, found := listType.FieldByName("Items")
-	if !found || items.Type.Kind() != reflect.Slice || !reflect.PointerTo(items.Type.Elem()).Implements(reflect.TypeFor[metav1.Object]()) {
+	if !found || items.Type.Kind() != reflect.Slice || !reflect.PointerTo(items.Type.Elem()).Implements(
+		reflect.TypeFor[metav1.Object]()) {
 		return nil, fmt.Errorf("%T is not a list of API objects", list)
 	}
 	wrapped := &NegotiatedSerializer{NegotiatedSerializer: inner}
 	for _, info := range inner.SupportedMediaTypes() {
 		if info.MediaType == runtime.ContentTypeJSON {
 			info.Serializer = &serializer{
-				Serializer: info.Serializer, listType: listType, items: items.Index, objectType: items.Type.Elem(), alone: composes(items.Type.Elem()),
+				Serializer: info.Serializer, listType: listType, items: items.Index, objectType: items.Type.Elem(),
+				alone: composes(items.Type.Elem()),
 			}
 			if info.StreamSerializer != nil {
 				stream := *info.StreamSerializer

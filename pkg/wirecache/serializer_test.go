@@ -43,8 +43,9 @@ func newList(count int) *corev1.PodList {
 	for i := range count {
 		list.Items = append(list.Items, corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{
-				Name: fmt.Sprintf("pod-%d", i), Namespace: "team-a", UID: types.UID(fmt.Sprint("uid-", i)), ResourceVersion: fmt.Sprint(i + 1),
-				Finalizers: []string{"keep"}, Labels: map[string]string{"a": "<b>&"},
+				Name: fmt.Sprintf("pod-%d", i), Namespace: "team-a", UID: types.UID(fmt.Sprint("uid-", i)),
+				ResourceVersion: fmt.Sprint(i + 1),
+				Finalizers:      []string{"keep"}, Labels: map[string]string{"a": "<b>&"},
 			},
 			Spec: corev1.PodSpec{NodeName: "node"},
 		})
@@ -74,7 +75,9 @@ func TestTheSameBytes(t *testing.T) {
 			table.Rows = append(table.Rows, metav1.TableRow{
 				Cells:      []any{pod.Name, int64(3), "<none>", nil},
 				Conditions: []metav1.TableRowCondition{{Type: metav1.RowCompleted, Status: metav1.ConditionTrue}},
-				Object:     runtime.RawExtension{Object: &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{Kind: "PartialObjectMetadata", APIVersion: "meta.k8s.io/v1"}, ObjectMeta: pod.ObjectMeta}},
+				Object: runtime.RawExtension{Object: &metav1.PartialObjectMetadata{
+					TypeMeta:   metav1.TypeMeta{Kind: "PartialObjectMetadata", APIVersion: "meta.k8s.io/v1"},
+					ObjectMeta: pod.ObjectMeta}},
 			})
 		}
 		return table
@@ -96,18 +99,19 @@ func TestTheSameBytes(t *testing.T) {
 	large := newList(3)
 	large.Items[1].Annotations = map[string]string{"large": string(bytes.Repeat([]byte("x"), 2*chunk))}
 	tests := map[string]runtime.Object{
-		"list":                      newList(3),
-		"list of one":               newList(1),
-		"empty list":                &corev1.PodList{Items: []corev1.Pod{}},
-		"nil list":                  &corev1.PodList{},
-		"list larger than a chunk":  large,
-		"list of another type":      &corev1.SecretList{Items: []corev1.Secret{{ObjectMeta: metav1.ObjectMeta{Name: "s"}}}},
-		"one object":                &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", DeletionTimestamp: &now}},
-		"table":                     table(3),
-		"table of texts":            texts,
-		"table without cells":       noCells,
-		"table without rows":        table(0),
-		"one kept object":           &corev1.Pod{TypeMeta: metav1.TypeMeta{Kind: "Pod", APIVersion: "v1"}, ObjectMeta: newList(1).Items[0].ObjectMeta},
+		"list":                     newList(3),
+		"list of one":              newList(1),
+		"empty list":               &corev1.PodList{Items: []corev1.Pod{}},
+		"nil list":                 &corev1.PodList{},
+		"list larger than a chunk": large,
+		"list of another type":     &corev1.SecretList{Items: []corev1.Secret{{ObjectMeta: metav1.ObjectMeta{Name: "s"}}}},
+		"one object":               &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", DeletionTimestamp: &now}},
+		"table":                    table(3),
+		"table of texts":           texts,
+		"table without cells":      noCells,
+		"table without rows":       table(0),
+		"one kept object": &corev1.Pod{TypeMeta: metav1.TypeMeta{Kind: "Pod", APIVersion: "v1"},
+			ObjectMeta: newList(1).Items[0].ObjectMeta},
 		"one kept object, no kind":  &newList(1).Items[0],
 		"table with whole objects":  whole,
 		"table without any objects": bare,
@@ -277,7 +281,8 @@ func BenchmarkEncodeList(b *testing.B) {
 	table := &metav1.Table{}
 	for _, pod := range list.Items {
 		table.Rows = append(table.Rows, metav1.TableRow{
-			Cells:  []any{pod.Name, "PoweredOn", "", "", "10.0.0.1", "5d", "host-1.example.com", "zone-1", "Ubuntu Linux (64-bit)"},
+			Cells: []any{pod.Name, "PoweredOn", "", "", "10.0.0.1", "5d", "host-1.example.com", "zone-1",
+				"Ubuntu Linux (64-bit)"},
 			Object: runtime.RawExtension{Object: &metav1.PartialObjectMetadata{ObjectMeta: pod.ObjectMeta}},
 		})
 	}

@@ -48,7 +48,8 @@ type Key struct {
 
 // id names the key in a keyring and in the file system.
 func (k Key) id() string {
-	sum := sha256.Sum256([]byte(strings.Join([]string{k.Server, strings.ToLower(k.Username), k.Cluster, k.Namespace}, "\x00")))
+	sum := sha256.Sum256([]byte(strings.Join([]string{k.Server, strings.ToLower(k.Username), k.Cluster, k.Namespace},
+		"\x00")))
 	return hex.EncodeToString(sum[:16])
 }
 

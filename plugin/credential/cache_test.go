@@ -233,7 +233,8 @@ func TestArguments(t *testing.T) {
 // use the computer too.
 func TestStart(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "kubectl-vsphere")
-	if out, err := exec.Command("go", "build", "-o", program, "github.com/openpacific/pacific/cmd/kubectl-vsphere").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", program,
+		"github.com/openpacific/pacific/cmd/kubectl-vsphere").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	home := t.TempDir()

@@ -34,7 +34,8 @@ type Options struct {
 // Arguments are the command line that reads back as these options. There is no
 // secret in it.
 func (o *Options) Arguments() []string {
-	arguments := []string{"credential", "--server=" + o.Server, "--vsphere-username=" + o.Username, "--token-cache=" + o.Storage}
+	arguments := []string{"credential", "--server=" + o.Server, "--vsphere-username=" + o.Username,
+		"--token-cache=" + o.Storage}
 	if o.Cluster != "" {
 		arguments = append(arguments, "--tanzu-kubernetes-cluster-name="+o.Cluster)
 	}
@@ -114,7 +115,8 @@ func readExecInfo(text string) (*execInfo, error) {
 		return nil, errors.New("KUBERNETES_EXEC_INFO cannot be parsed")
 	}
 	if info.APIVersion != apiVersion {
-		return nil, shell.Advise(fmt.Errorf("kubectl asks for a credential of %q, this plugin has %s", info.APIVersion, apiVersion),
+		return nil, shell.Advise(fmt.Errorf("kubectl asks for a credential of %q, this plugin has %s", info.APIVersion,
+			apiVersion),
 			"use kubectl 1.22 or later")
 	}
 	return info, nil

@@ -334,7 +334,8 @@ func (d *document) spliceList(lines []string, bottom int, list string, e *edit) 
 	}
 	if kept == 0 && key != nil {
 		line := strings.TrimRight(lines[key.Line-1], "\r\n")
-		all = append(all, replacement{from: key.Line - 1, to: key.Line, text: strings.Replace(line, list+":", list+": []", 1) + "\n"})
+		all = append(all, replacement{from: key.Line - 1, to: key.Line,
+			text: strings.Replace(line, list+":", list+": []", 1) + "\n"})
 	}
 	if last.text != "" && kept > 0 {
 		all = append(all, last)

@@ -75,8 +75,10 @@ contexts: null
 users:
 current-context: ""
 `,
-	"Windows": "apiVersion: v1\r\nkind: Config\r\nclusters:\r\n- cluster:\r\n    server: https://home:6443\r\n  name: home\r\ncontexts:\r\n- context:\r\n    cluster: home\r\n    user: me\r\n  name: home\r\nusers:\r\n- name: me\r\n  user:\r\n    token: secret\r\n",
-	"JSON":    `{"apiVersion":"v1","kind":"Config","clusters":[{"name":"home","cluster":{"server":"https://home:6443"}}],"users":[{"name":"me","user":{"token":"secret"}}],"contexts":[{"name":"home","context":{"cluster":"home","user":"me"}}],"current-context":"home"}`,
+	"Windows": "apiVersion: v1\r\nkind: Config\r\nclusters:\r\n- cluster:\r\n    server: https://home:6443\r\n  name: " +
+		"home\r\ncontexts:\r\n- context:\r\n    cluster: home\r\n    user: me\r\n  name: home\r\nusers:\r\n- name: me\r\n  " +
+		"user:\r\n    token: secret\r\n",
+	"JSON": `{"apiVersion":"v1","kind":"Config","clusters":[{"name":"home","cluster":{"server":"https://home:6443"}}],"users":[{"name":"me","user":{"token":"secret"}}],"contexts":[{"name":"home","context":{"cluster":"home","user":"me"}}],"current-context":"home"}`,
 	"anchors": `apiVersion: v1
 kind: Config
 clusters:
@@ -95,7 +97,8 @@ contexts: []
 func ours() *kubeconfig.Changes {
 	current := "10.0.1.10"
 	return &kubeconfig.Changes{
-		Clusters: map[string]kubeconfig.Cluster{"10.0.1.10": {Server: "https://10.0.1.10:6443", CertificateAuthorityData: "LS0tLS1CRUdJTg=="}},
+		Clusters: map[string]kubeconfig.Cluster{"10.0.1.10": {Server: "https://10.0.1.10:6443",
+			CertificateAuthorityData: "LS0tLS1CRUdJTg=="}},
 		Contexts: map[string]kubeconfig.Context{
 			"10.0.1.10": {Cluster: "10.0.1.10", User: "wcp:10.0.1.10:dev@vsphere.local"},
 			"team-a":    {Cluster: "10.0.1.10", User: "wcp:10.0.1.10:dev@vsphere.local", Namespace: "team-a"},
@@ -116,7 +119,9 @@ func removal() *kubeconfig.Changes {
 func edit(t *testing.T, path string, changes *kubeconfig.Changes) {
 	t.Helper()
 	files := &kubeconfig.Files{Paths: []string{path}}
-	if err := files.Edit(t.Context(), func(*kubeconfig.Config) (*kubeconfig.Changes, error) { return changes, nil }); err != nil {
+	if err := files.Edit(t.Context(), func(*kubeconfig.Config) (*kubeconfig.Changes, error) {
+		return changes, nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -185,7 +190,8 @@ func TestEdit(t *testing.T) {
 			if diff := cmp.Diff(wanted, load(t, path), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("after the logout client-go reads (-want +got):\n%s\n%s", diff, read(t, path))
 			}
-			if info, err := os.Stat(path); err != nil || name != "missing" && info.Mode().Perm() != 0o640 || name == "missing" && info.Mode().Perm() != 0o600 {
+			if info, err := os.Stat(path); err != nil || name != "missing" && info.Mode().Perm() != 0o640 || name == "missing" &&
+				info.Mode().Perm() != 0o600 {
 				t.Errorf("mode %v, %v", info.Mode(), err)
 			}
 			if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*")); len(left) != 1 {
@@ -214,7 +220,8 @@ func TestForeignBytes(t *testing.T) {
 			after := read(t, path)
 			for _, line := range strings.Split(text, "\n") {
 				bare := strings.TrimSpace(line)
-				if strings.HasPrefix(bare, "current-context:") || slices.Contains([]string{"clusters: []", "contexts: null", "contexts: []", "users: []", "users:"}, bare) {
+				if strings.HasPrefix(bare, "current-context:") || slices.Contains(
+					[]string{"clusters: []", "contexts: null", "contexts: []", "users: []", "users:"}, bare) {
 					continue
 				}
 				for when, got := range map[string]string{"login": during, "logout": after} {

@@ -29,7 +29,8 @@ func (a *authenticator) advise(err error) error {
 	case status.Status == http.StatusUnauthorized:
 		return shell.Advise(err, "%s", checkPassword)
 	case status.Reason == "FederatedDomain":
-		return shell.Advise(err, "Ask your vSphere administrator for a user of a domain whose passwords vCenter itself looks at.")
+		return shell.Advise(err, "Ask your vSphere administrator for a user of a domain whose passwords vCenter itself "+
+			"looks at.")
 	case status.Status == http.StatusTooManyRequests:
 		return shell.Advise(err, "Wait some minutes. So that vCenter does not lock your account, it is not asked now.")
 	case status.Status == http.StatusForbidden:
@@ -47,7 +48,8 @@ func (a *authenticator) adviseGuest(err error) error {
 		return shell.Advise(err, "Name its namespace with --tanzu-kubernetes-cluster-namespace.")
 	case errors.Is(err, wcp.ErrNoCluster):
 		return shell.Advise(err,
-			"kubectl get clusters -n %s lists what there is, after a login without --tanzu-kubernetes-cluster-name.", a.guest.Namespace)
+			"kubectl get clusters -n %s lists what there is, after a login without --tanzu-kubernetes-cluster-name.",
+			a.guest.Namespace)
 	}
 	return a.advise(err)
 }
@@ -61,13 +63,15 @@ func adviseConnection(err error) error {
 	var connection *wcp.ConnectionError
 	switch {
 	case errors.As(err, &changed):
-		return shell.Advise(changed, "If its administrator confirms the new fingerprint, remove %s and log in again.", changed.File)
+		return shell.Advise(changed, "If its administrator confirms the new fingerprint, remove %s and log in again.",
+			changed.File)
 	case errors.As(err, &unknown):
 		return shell.Advise(err,
 			"Pass the authority that signed it with --certificate-authority, or log in once on a terminal to trust it.")
 	case errors.As(err, &silent):
 		return shell.Advise(err, "Get that certificate from whoever runs the server "+
-			"(vCenter's own are in https://<vCenter>/certs/download.zip) and log in with --certificate-authority=FILE. Nothing was written.")
+			"(vCenter's own are in https://<vCenter>/certs/download.zip) and log in with --certificate-authority=FILE. "+
+			"Nothing was written.")
 	case errors.Is(err, kubeapi.ErrToken):
 		return shell.Advise(err, "It may not know the login service's keys yet: try again in a minute. "+
 			"If that lasts, its administrator has to make it trust the login service. Nothing was written.")
@@ -75,7 +79,8 @@ func adviseConnection(err error) error {
 		return shell.Advise(err, "Pass the authority that signed the server's certificate with --certificate-authority, "+
 			"and the name that is in it with --server.")
 	case errors.As(err, &connection):
-		return shell.Advise(err, "There was an error when trying to connect to the server. Please check the server URL and try again.")
+		return shell.Advise(err, "There was an error when trying to connect to the server. Please check the server URL and "+
+			"try again.")
 	}
 	return err
 }

@@ -85,7 +85,8 @@ func (d *door) greet(ctx context.Context, guard *trust.Guard, question string, r
 // api finds out how the API server beside a login service is trusted. What the login
 // service was trusted for may do; else it is asked for the API server's authorities,
 // which a stock Supervisor may not tell; else the user is.
-func (d *door) api(ctx context.Context, client *wcp.Client, login *trust.Guard, address wcp.Address) (trust.Settings, error) {
+func (d *door) api(ctx context.Context, client *wcp.Client, login *trust.Guard,
+	address wcp.Address) (trust.Settings, error) {
 	guard, err := login.API(address.String())
 	if err != nil {
 		return trust.Settings{}, err
@@ -104,7 +105,8 @@ func (d *door) api(ctx context.Context, client *wcp.Client, login *trust.Guard, 
 				"server", client.Address.String(), "reason", reason.Error())
 		}
 		guard.Tell(told)
-		err = d.greet(ctx, guard, fmt.Sprintf("Is it the API server of %s? It will be trusted from now on.", client.Address), greet)
+		err = d.greet(ctx, guard, fmt.Sprintf("Is it the API server of %s? It will be trusted from now on.", client.Address),
+			greet)
 	}
 	return guard.Settings(), err
 }

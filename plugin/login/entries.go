@@ -31,7 +31,8 @@ func (r *result) accounts(asked *wcp.Guest) []account {
 		all = append(all, account{address: h.address, login: h.address, session: h.session})
 	}
 	if r.guest != nil {
-		all = append(all, account{address: r.guest.session.Server, login: r.server.address, guest: asked, session: r.guest.session})
+		all = append(all, account{address: r.guest.session.Server, login: r.server.address, guest: asked,
+			session: r.guest.session})
 	}
 	return all
 }

@@ -58,9 +58,10 @@ func TestPlan(t *testing.T) {
 			clusters: map[string]string{"10.0.1.10": "https://10.0.1.10:6443"},
 		},
 		{
-			name:    "two hosts have a namespace of one name",
-			outcome: result{server: server, others: []*host{other}, workloads: []workload{{"team-a", server}, {"team-a", other}}},
-			names:   []string{"10.0.1.10", "team-a", "team-a-10.0.1.20"},
+			name: "two hosts have a namespace of one name",
+			outcome: result{server: server, others: []*host{other},
+				workloads: []workload{{"team-a", server}, {"team-a", other}}},
+			names: []string{"10.0.1.10", "team-a", "team-a-10.0.1.20"},
 			contexts: map[string]kubeconfig.Context{
 				"10.0.1.10":        {Cluster: "10.0.1.10", User: ourUser},
 				"team-a":           {Cluster: "10.0.1.10", User: ourUser, Namespace: "team-a"},
@@ -146,7 +147,8 @@ func TestPlan_ConflictsAreNotWritten(t *testing.T) {
 		fails   bool
 	}{
 		{"a cluster at another Supervisor's address", result{server: at("10.0.1.10", ""), guest: shopAt("10.0.1.20")}, true},
-		{"a cluster at the address of another Supervisor's cluster", result{server: at("10.0.1.10", ""), guest: shopAt("10.0.1.99")}, true},
+		{"a cluster at the address of another Supervisor's cluster",
+			result{server: at("10.0.1.10", ""), guest: shopAt("10.0.1.99")}, true},
 		{"a cluster at the server's own address", result{server: at("10.0.1.10", ""), guest: shopAt("10.0.1.10")}, true},
 		{"a cluster at the address of a host of this login",
 			result{server: at("10.0.1.10", ""), others: []*host{at("10.0.1.11", "")}, guest: shopAt("10.0.1.11")}, true},
@@ -200,7 +202,8 @@ func TestSame(t *testing.T) {
 	for _, test := range tests {
 		address := at(test.server, "").address
 		a := &authenticator{address: address, resolve: resolves, log: slog.New(slog.DiscardHandler)}
-		if got := a.same(t.Context(), wcp.Workload{MasterHost: at(test.host, "").address, DNSNames: test.names}); got != test.want {
+		if got := a.same(t.Context(), wcp.Workload{MasterHost: at(test.host, "").address,
+			DNSNames: test.names}); got != test.want {
 			t.Errorf("%s is %s with %v: %v", test.host, test.server, test.names, got)
 		}
 	}

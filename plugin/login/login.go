@@ -102,7 +102,8 @@ func (o *Options) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.ClusterName, "tanzu-kubernetes-cluster-name", "", cluster)
 	flags.StringVar(&o.ClusterNamespace, "tanzu-kubernetes-cluster-namespace", "", namespace)
 	flags.StringVarP(&o.Username, "vsphere-username", "u", "", "Username to authenticate.")
-	flags.StringVar(&o.CAFile, "certificate-authority", "", "File with the certificate authorities to trust, in PEM format.")
+	flags.StringVar(&o.CAFile, "certificate-authority", "",
+		"File with the certificate authorities to trust, in PEM format.")
 	flags.StringSliceVar(&o.AlsoServers, "also-server", nil, also)
 	flags.BoolVar(&o.PasswordStdin, "password-stdin", false, "Read the password from standard input.")
 	flags.StringVar(&o.Auth, "auth", "token", auth)
@@ -136,9 +137,11 @@ func (o *Options) complete(command *cobra.Command, sh *shell.Shell) {
 		"vsphere-username":                   earlier(func(_, usernames, _ []string) []string { return usernames }),
 		"tanzu-kubernetes-cluster-namespace": earlier(func(_, _, namespaces []string) []string { return namespaces }),
 		"also-server":                        earlier(func(servers, _, _ []string) []string { return servers }),
-		"auth":                               cobra.FixedCompletions([]string{"token", "exec"}, cobra.ShellCompDirectiveNoFileComp),
-		"token-cache":                        cobra.FixedCompletions(credential.Storages(), cobra.ShellCompDirectiveNoFileComp),
-		"output":                             cobra.FixedCompletions(shell.Formats(), cobra.ShellCompDirectiveNoFileComp),
+		"auth": cobra.FixedCompletions([]string{"token", "exec"},
+			cobra.ShellCompDirectiveNoFileComp),
+		"token-cache": cobra.FixedCompletions(credential.Storages(),
+			cobra.ShellCompDirectiveNoFileComp),
+		"output": cobra.FixedCompletions(shell.Formats(), cobra.ShellCompDirectiveNoFileComp),
 	} {
 		_ = command.RegisterFlagCompletionFunc(flag, complete)
 	}
@@ -147,7 +150,8 @@ func (o *Options) complete(command *cobra.Command, sh *shell.Shell) {
 func (o *Options) validate(storageGiven bool) error {
 	switch {
 	case o.Server == "":
-		return shell.Advise(errors.New("--server is missing"), "kubectl vsphere login --server=ADDRESS --vsphere-username=USER@DOMAIN")
+		return shell.Advise(errors.New("--server is missing"),
+			"kubectl vsphere login --server=ADDRESS --vsphere-username=USER@DOMAIN")
 	case o.Auth != "token" && o.Auth != "exec":
 		return fmt.Errorf("--auth %q: it must be token or exec", o.Auth)
 	case o.Auth == "token" && storageGiven:
@@ -277,7 +281,8 @@ func (o *Options) credentials(ctx context.Context, sh *shell.Shell) (*wcp.Creden
 	username, err := o.Username, error(nil)
 	if username == "" {
 		if !sh.Interactive() {
-			return nil, shell.Advise(errors.New("there is no user name, and no terminal to ask for it"), "pass it with --vsphere-username")
+			return nil, shell.Advise(errors.New("there is no user name, and no terminal to ask for it"),
+				"pass it with --vsphere-username")
 		}
 		if username, err = sh.ReadLine(ctx, "Username: "); err != nil {
 			return nil, fmt.Errorf("read the user name from the terminal: %w", err)
@@ -363,7 +368,8 @@ func (o *Options) keep(ctx context.Context, sh *shell.Shell, username string,
 		if one.guest != nil {
 			flags.Cluster, flags.Namespace = one.guest.Name, one.guest.Namespace
 		}
-		if err := cache.Save(ctx, flags.Key(), credential.Token{Value: one.session.Token, Expires: one.session.Expires}); err != nil {
+		if err := cache.Save(ctx, flags.Key(), credential.Token{Value: one.session.Token,
+			Expires: one.session.Expires}); err != nil {
 			return nil, err
 		}
 		users[one.address] = kubeconfig.User{Exec: &kubeconfig.Exec{
@@ -410,7 +416,8 @@ func (o *Options) print(sh *shell.Shell, outcome *result, names []string, userna
 			"Login failed for the following clusters/workloads:\n   %s\n", strings.Join(outcome.failed, "\n   "))
 	}
 	what := report{
-		Server: outcome.server.address.String(), Username: username, CurrentContext: names[0], Contexts: names, Failed: outcome.failed,
+		Server: outcome.server.address.String(), Username: username, CurrentContext: names[0], Contexts: names,
+		Failed: outcome.failed,
 	}
 	if expires := outcome.server.session.Expires; !expires.IsZero() {
 		what.Expires = &expires

@@ -60,7 +60,8 @@ With a name, switches to it; with -, to the one before.`,
 			}
 			return switchTo(command.Context(), sh, files, arguments[0])
 		},
-		ValidArgsFunction: func(command *cobra.Command, arguments []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		ValidArgsFunction: func(command *cobra.Command, arguments []string,
+			_ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			if len(arguments) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
@@ -68,7 +69,8 @@ With a name, switches to it; with -, to the one before.`,
 		},
 	}
 	command.Flags().StringVarP(&output, "output", "o", "", "Output format of the list: json, yaml or name.")
-	_ = command.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(shell.Formats(), cobra.ShellCompDirectiveNoFileComp))
+	_ = command.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(shell.Formats(),
+		cobra.ShellCompDirectiveNoFileComp))
 	return command
 }
 
@@ -124,7 +126,8 @@ func none(config *kubeconfig.Config) error {
 				"Ask your vSphere administrator for a role in one, then log in again.")
 		}
 	}
-	return shell.Advise(errors.New("not logged in"), "kubectl vsphere login --server=ADDRESS --vsphere-username=USER@DOMAIN")
+	return shell.Advise(errors.New("not logged in"), "kubectl vsphere login --server=ADDRESS "+
+		"--vsphere-username=USER@DOMAIN")
 }
 
 // switchTo makes a namespace's context the current one.
@@ -168,7 +171,8 @@ func switchTo(ctx context.Context, sh *shell.Shell, files *kubeconfig.Files, wan
 
 // plan returns the context to switch to, and what changes for that: added, when its
 // user is set, is the context of a namespace that there was none for.
-func plan(config *kubeconfig.Config, wanted, memory string, added kubeconfig.Context) (string, *kubeconfig.Changes, error) {
+func plan(config *kubeconfig.Config, wanted, memory string,
+	added kubeconfig.Context) (string, *kubeconfig.Changes, error) {
 	target := wanted
 	changes := &kubeconfig.Changes{}
 	switch {
@@ -245,7 +249,8 @@ func find(config *kubeconfig.Config, wanted string) (*Namespace, error) {
 
 // discover looks on the current server for a namespace that there is no context
 // for.
-func discover(ctx context.Context, sh *shell.Shell, config *kubeconfig.Config, wanted string) (kubeconfig.Context, error) {
+func discover(ctx context.Context, sh *shell.Shell, config *kubeconfig.Config,
+	wanted string) (kubeconfig.Context, error) {
 	missing := fmt.Errorf("%s: %w", shell.Line(wanted, 253), errNotFound)
 	current, ours := config.Contexts[config.CurrentContext]
 	if _, _, isOurs := kubeconfig.Owner(current.User); !isOurs || !ours || !wcp.ValidName(wanted) {

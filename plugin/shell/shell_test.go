@@ -53,7 +53,8 @@ func TestReport(t *testing.T) {
 }
 
 func TestTimeout(t *testing.T) {
-	for text, want := range map[string]time.Duration{"": 30 * time.Second, "10": 10 * time.Second, "0": 0, "2m": 2 * time.Minute, "500ms": 500 * time.Millisecond} {
+	for text, want := range map[string]time.Duration{"": 30 * time.Second, "10": 10 * time.Second, "0": 0,
+		"2m": 2 * time.Minute, "500ms": 500 * time.Millisecond} {
 		if got, err := (&shell.Shell{RequestTimeout: text}).Timeout(); err != nil || got != want {
 			t.Errorf("%q: %v, %v", text, got, err)
 		}

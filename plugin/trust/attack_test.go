@@ -108,7 +108,8 @@ func TestInterceptor_OtherCertificate(t *testing.T) {
 	withReal.Certificate[1] = real.Certificate.Raw
 	withBoth := forged.Issue(t, "sv")
 	withBoth.Certificate = append(withBoth.Certificate, real.Certificate.Raw)
-	for name, certificate := range map[string]tls.Certificate{"same name": forged.Issue(t, "sv"), "shows the real authority": withReal, "shows both": withBoth} {
+	for name, certificate := range map[string]tls.Certificate{"same name": forged.Issue(t, "sv"),
+		"shows the real authority": withReal, "shows both": withBoth} {
 		t.Run(name, func(t *testing.T) {
 			store := &trust.Store{Directory: t.TempDir()}
 			remember(t, store, "sv", serve(t, real.Issue(t, "sv")))
@@ -157,7 +158,8 @@ func TestInterceptor_OtherNameOfTheAuthority(t *testing.T) {
 	store := &trust.Store{Directory: t.TempDir()}
 	remember(t, store, "sv", serve(t, authority.Issue(t, "sv")))
 	other := serve(t, authority.Issue(t, "web"))
-	for name, policy := range map[string]trust.Policy{"trusted": {Store: store}, "authority given": {CA: authority.PEM()}} {
+	for name, policy := range map[string]trust.Policy{"trusted": {Store: store},
+		"authority given": {CA: authority.PEM()}} {
 		var hostname x509.HostnameError
 		if err := ask(t, guard(t, policy, "sv"), "sv", other); !errors.As(err, &hostname) {
 			t.Errorf("%s: got %v, want the name to be refused", name, err)
@@ -170,7 +172,8 @@ func TestInterceptor_OtherNameOfTheAuthority(t *testing.T) {
 func TestPin_OfAnotherHost(t *testing.T) {
 	store := &trust.Store{Directory: t.TempDir()}
 	remember(t, store, "evil", serve(t, wcptest.NewAuthority(t, "CA").Issue(t, "evil")))
-	if err := os.Rename(filepath.Join(store.Directory, "evil.json"), filepath.Join(store.Directory, "sv.json")); err != nil {
+	if err := os.Rename(filepath.Join(store.Directory, "evil.json"),
+		filepath.Join(store.Directory, "sv.json")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := (trust.Policy{Store: store, Now: time.Now}).Guard("sv", "sv"); err == nil {
@@ -343,10 +346,14 @@ func TestAPI(t *testing.T) {
 		told       *wcptest.Authority
 		want       map[string]string // by kind of trust
 	}{
-		{"of the authority that was trusted", shown, alone(ours.Issue(t, "sv")), nil, map[string]string{"ca": proved, "pin": proved}},
-		{"of an authority that was told", shown, alone(theirs.Issue(t, "sv")), theirs, map[string]string{"ca": proved, "pin": proved}},
-		{"of an authority that nobody knows", shown, theirs.Issue(t, "sv"), nil, map[string]string{"ca": refused, "pin": unknown}},
-		{"of one that it does not show either", shown, alone(theirs.Issue(t, "sv")), nil, map[string]string{"ca": refused, "pin": silent}},
+		{"of the authority that was trusted", shown, alone(ours.Issue(t, "sv")), nil,
+			map[string]string{"ca": proved, "pin": proved}},
+		{"of an authority that was told", shown, alone(theirs.Issue(t, "sv")), theirs,
+			map[string]string{"ca": proved, "pin": proved}},
+		{"of an authority that nobody knows", shown, theirs.Issue(t, "sv"), nil,
+			map[string]string{"ca": refused, "pin": unknown}},
+		{"of one that it does not show either", shown, alone(theirs.Issue(t, "sv")), nil,
+			map[string]string{"ca": refused, "pin": silent}},
 		{"of another than was told", shown, theirs.Issue(t, "sv"), ours, map[string]string{"ca": refused, "pin": unknown}},
 		{"for another name", shown, ours.Issue(t, "web"), nil, map[string]string{"ca": refused, "pin": refused}},
 		{"by a login service that shows nobody", hidden, ours.Issue(t, "sv"), nil, map[string]string{"pin": unknown}},
@@ -439,7 +446,8 @@ func TestAPI_Changed(t *testing.T) {
 		t.Errorf("a renewed certificate is refused: %v", err)
 	}
 	var changed *trust.Changed
-	if err := ask(t, again, "sv", serve(t, wcptest.NewAuthority(t, "Other CA").Issue(t, "sv"))); !errors.As(err, &changed) {
+	if err := ask(t, again, "sv", serve(t, wcptest.NewAuthority(t, "Other CA").Issue(t, "sv"))); !errors.As(err,
+		&changed) {
 		t.Errorf("got %v, want the change to be refused", err)
 	}
 }

@@ -113,7 +113,8 @@ func isUnknown(err error) bool {
 // server's: an authority can, and one that has signed itself.
 func vouches(certificate *x509.Certificate) bool {
 	return certificate.IsCA || bytes.Equal(certificate.RawIssuer, certificate.RawSubject) &&
-		certificate.CheckSignature(certificate.SignatureAlgorithm, certificate.RawTBSCertificate, certificate.Signature) == nil
+		certificate.CheckSignature(certificate.SignatureAlgorithm, certificate.RawTBSCertificate,
+			certificate.Signature) == nil
 }
 
 func pool(certificates []*x509.Certificate) *x509.CertPool {

@@ -21,7 +21,8 @@ type Unknown struct {
 }
 
 func (u *Unknown) Error() string {
-	return fmt.Sprintf("the certificate of %s is not signed by an authority that this computer knows; SHA-256 fingerprint %s",
+	return fmt.Sprintf("the certificate of %s is not signed by an authority that this computer knows; SHA-256 "+
+		"fingerprint %s",
 		u.Host, Fingerprint(u.Anchor))
 }
 
@@ -87,7 +88,8 @@ type NoAuthority struct {
 }
 
 func (n *NoAuthority) Error() string {
-	return fmt.Sprintf("%s does not show the certificate of the authority that has signed its own (%s), and kubectl needs it",
+	return fmt.Sprintf("%s does not show the certificate of the authority that has signed its own (%s), and kubectl "+
+		"needs it",
 		n.Host, n.Leaf.Issuer)
 }
 

@@ -50,7 +50,8 @@ func NewCommand(sh *shell.Shell) *cobra.Command {
 }
 
 func read() report {
-	what := report{Version: "unknown", Build: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	what := report{Version: "unknown", Build: "unknown", Go: runtime.Version(),
+		Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if ok {
 		what.Version = info.Main.Version

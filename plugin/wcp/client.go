@@ -48,7 +48,8 @@ type Client struct {
 
 // New returns the client of the service at an address. The transport decides
 // whom to trust; a request takes at most timeout, if that is not zero.
-func New(address Address, transport http.RoundTripper, timeout time.Duration, log *slog.Logger, now func() time.Time) *Client {
+func New(address Address, transport http.RoundTripper, timeout time.Duration, log *slog.Logger,
+	now func() time.Time) *Client {
 	return &Client{
 		Address: address,
 		HTTP: &http.Client{
@@ -173,7 +174,8 @@ func (c *Client) Workloads(ctx context.Context, credentials Credentials) ([]Work
 	for _, w := range wire {
 		host, err := ParseAddress(w.MasterHost)
 		if err != nil || !ValidName(w.Namespace) {
-			c.Log.Warn("left out a workload with an impossible name or host", "namespace", w.Namespace, "master_host", w.MasterHost)
+			c.Log.Warn("left out a workload with an impossible name or host", "namespace", w.Namespace, "master_host",
+				w.MasterHost)
 			continue
 		}
 		workloads = append(workloads, Workload{

@@ -78,7 +78,8 @@ func statusError(response *http.Response, body []byte, credentials *Credentials)
 		if text == "" {
 			_ = json.Unmarshal(document.Error, &text)
 		}
-	} else if strings.Contains(response.Header.Get("Content-Type"), "html") || strings.HasPrefix(strings.TrimSpace(text), "<") {
+	} else if strings.Contains(response.Header.Get("Content-Type"), "html") ||
+		strings.HasPrefix(strings.TrimSpace(text), "<") {
 		text = ""
 	}
 	text = shell.Line(text, maxDetail)

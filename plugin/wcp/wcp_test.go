@@ -100,7 +100,8 @@ func TestAuthorities(t *testing.T) {
 	leaf := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Issue(t, "sv").Certificate[0]})
 	key := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("secret")})
 	cluster := func(text []byte) string {
-		return "\n- name: x\n  cluster: {server: \"https://sv\", certificate-authority-data: \"" + base64.StdEncoding.EncodeToString(text) + "\"}"
+		return "\n- name: x\n  cluster: {server: \"https://sv\", certificate-authority-data: \"" +
+			base64.StdEncoding.EncodeToString(text) + "\"}"
 	}
 	kubeconfig := func(text string) string {
 		configMap, err := json.Marshal(map[string]any{"kind": "ConfigMap", "data": map[string]string{"kubeconfig": text}})
@@ -113,8 +114,9 @@ func TestAuthorities(t *testing.T) {
 		answer string
 		want   []byte
 	}{
-		"one":                    {kubeconfig("clusters:" + cluster(authority.PEM())), authority.PEM()},
-		"among other things":     {kubeconfig("clusters:" + cluster(slices.Concat([]byte("text\n"), key, leaf, authority.PEM(), []byte("more")))), authority.PEM()},
+		"one": {kubeconfig("clusters:" + cluster(authority.PEM())), authority.PEM()},
+		"among other things": {kubeconfig("clusters:" + cluster(
+			slices.Concat([]byte("text\n"), key, leaf, authority.PEM(), []byte("more")))), authority.PEM()},
 		"a server's certificate": {kubeconfig("clusters:" + cluster(leaf)), nil},
 		"nothing":                {kubeconfig("clusters:" + cluster(nil)), nil},
 		"two clusters":           {kubeconfig("clusters:" + cluster(authority.PEM()) + cluster(authority.PEM())), nil},
@@ -153,9 +155,11 @@ func TestStatus(t *testing.T) {
 	}{
 		{401, "Unauthorized\n", "invalid or missing credentials", true},
 		{401, "", "invalid or missing credentials", true},
-		{401, `{"error":"invalid_grant","message":"the account is locked"}`, "invalid or missing credentials: the account is locked", true},
+		{401, `{"error":"invalid_grant","message":"the account is locked"}`,
+			"invalid or missing credentials: the account is locked", true},
 		{403, `{"error":"no namespace for you"}`, "forbidden: no namespace for you", true},
-		{403, `{"kind":"Status","message":"forbidden: User \"system:anonymous\" cannot get path"}`, `forbidden: User "system:anonymous" cannot get path`, true},
+		{403, `{"kind":"Status","message":"forbidden: User \"system:anonymous\" cannot get path"}`,
+			`forbidden: User "system:anonymous" cannot get path`, true},
 		{429, `{"message":"try again in 30 s"}`, "too many requests: try again in 30 s", true},
 		{500, "x509: dns failure\n\n\x1b[31m", "internal server error: x509: dns failure [31m", false},
 		{502, "<html>nginx</html>", "bad gateway", false},
@@ -188,20 +192,28 @@ func TestLogin(t *testing.T) {
 		want       *wcp.Session
 		err        string
 	}{
-		{"token", `{"session_id":"a.eyJleHAiOjQwMDAwMDAwMDB9.c"}`, nil, &wcp.Session{Token: "a.eyJleHAiOjQwMDAwMDAwMDB9.c", Expires: time.Unix(4000000000, 0).UTC()}, ""},
+		{"token", `{"session_id":"a.eyJleHAiOjQwMDAwMDAwMDB9.c"}`, nil,
+			&wcp.Session{Token: "a.eyJleHAiOjQwMDAwMDAwMDB9.c", Expires: time.Unix(4000000000, 0).UTC()}, ""},
 		{"opaque token", `{"session_id":"abc","more":1}`, nil, &wcp.Session{Token: "abc"}, ""},
 		{"expiry that is none", `{"session_id":"a.eyJleHAiOiJ4In0.c"}`, nil, &wcp.Session{Token: "a.eyJleHAiOiJ4In0.c"}, ""},
 		{"no token", `{}`, nil, nil, "the server's answer to the login holds no token"},
-		{"token that splits a header", `{"session_id":"a\r\nX-Evil: 1"}`, nil, nil, "the server's answer to the login holds no token"},
+		{"token that splits a header", `{"session_id":"a\r\nX-Evil: 1"}`, nil, nil,
+			"the server's answer to the login holds no token"},
 		{"no JSON", `<html>`, nil, nil, "the server's answer to the login is not understood"},
-		{"no cluster", `{"session_id":"abc","guest_cluster_server":""}`, &wcp.Guest{Name: "shop"}, nil, wcp.ErrNoCluster.Error()},
-		{"cluster", `{"session_id":"abc","guest_cluster_server":"10.0.1.99","guest_cluster_ca":"UEVN"}`, &wcp.Guest{Name: "shop"}, &wcp.Session{Token: "abc", Server: wcp.Address{Host: "10.0.1.99"}, CA: []byte("PEM")}, ""},
-		{"cluster at an odd address", `{"session_id":"abc","guest_cluster_server":"evil/x"}`, &wcp.Guest{Name: "shop"}, nil, `the server names an impossible address of the cluster: "evil/x" is not the address of a server: a path does not belong in it`},
+		{"no cluster", `{"session_id":"abc","guest_cluster_server":""}`, &wcp.Guest{Name: "shop"}, nil,
+			wcp.ErrNoCluster.Error()},
+		{"cluster", `{"session_id":"abc","guest_cluster_server":"10.0.1.99","guest_cluster_ca":"UEVN"}`,
+			&wcp.Guest{Name: "shop"}, &wcp.Session{Token: "abc", Server: wcp.Address{Host: "10.0.1.99"}, CA: []byte("PEM")}, ""},
+		{"cluster at an odd address", `{"session_id":"abc","guest_cluster_server":"evil/x"}`, &wcp.Guest{Name: "shop"}, nil,
+			`the server names an impossible address of the cluster: "evil/x" is not the address of a server: a path does not belong in it`},
 		{"too long", `{"session_id":"` + strings.Repeat("a", 9<<20) + `"}`, nil, nil, "the server's answer is too long"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := client(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, test.body) })).Login(t.Context(), dev, test.guest)
+			got, err := client(t, http.HandlerFunc(func(w http.ResponseWriter,
+				_ *http.Request) {
+				fmt.Fprint(w, test.body)
+			})).Login(t.Context(), dev, test.guest)
 			if (err == nil) != (test.err == "") || err != nil && err.Error() != test.err {
 				t.Fatalf("got %v, want %q", err, test.err)
 			}

@@ -27,7 +27,8 @@ func TestReportIsWhole(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	command := exec.CommandContext(ctx, binary, "bench", "--machines=300", "--rounds=1", "--get-rounds=1", "--get-time=200ms",
+	command := exec.CommandContext(ctx, binary, "bench", "--machines=300", "--rounds=1", "--get-rounds=1",
+		"--get-time=200ms",
 		"--clients=2",
 		"--watchers=3", "--changes=2", "--burst=20", "--settle=100ms", "--data-dir="+t.TempDir(),
 		"--secure-port="+strconv.Itoa(supervisortest.FreePort()), "--output=json")
@@ -52,7 +53,8 @@ func TestReportIsWhole(t *testing.T) {
 func lists() []string {
 	return []string{
 		"LIST JSON", "LIST Table", "LIST JSON, identity", "LIST Table, identity", "LIST JSON limit=500, one page",
-		"LIST JSON limit=500, all pages", "LIST Table limit=500, all pages (kubectl get)", "informer's first sync (WatchList)",
+		"LIST JSON limit=500, all pages", "LIST Table limit=500, all pages (kubectl get)",
+		"informer's first sync (WatchList)",
 	}
 }
 
@@ -64,7 +66,8 @@ func start(t *testing.T, report Report) {
 	if s := report.Start; s.Whole <= 0 || s.VSphereAPIServer <= 0 || s.FillCRD <= 0 {
 		t.Errorf("start: %+v", s)
 	}
-	if s := report.Sizes; s.Pacific == 0 || s.CRD == 0 || s.Unequal != 0 || s.PacificItems == 0 || s.PacificItems != s.CRDItems {
+	if s := report.Sizes; s.Pacific == 0 || s.CRD == 0 || s.Unequal != 0 || s.PacificItems == 0 ||
+		s.PacificItems != s.CRDItems {
 		t.Errorf("sizes: %+v", s)
 	}
 }
@@ -75,7 +78,8 @@ func metrics(t *testing.T, metrics []Metric) {
 		"GET consistent, 2 clients", "GET consistent, 2 clients, without the aggregator",
 		"GET resourceVersion=0, 2 clients", "GET resourceVersion=0, 2 clients, without the aggregator",
 		"change to the median of 3 watchers", "change to the last of 3 watchers", "burst of 20 changes, events to 3 watchers",
-		"resident: vsphere-apiserver against kube-apiserver", "the same, peak", "all of vsphere-apiserver against what the CRD added")
+		"resident: vsphere-apiserver against kube-apiserver", "the same, peak",
+		"all of vsphere-apiserver against what the CRD added")
 	var got []string
 	for i, m := range metrics {
 		got = append(got, m.Name)
@@ -111,7 +115,8 @@ func memory(t *testing.T, weighed []Memory) {
 			}
 		}
 	}
-	if diff := cmp.Diff([]string{"started", "Pacific used, no CRD yet", "CRD filled", "all measured"}, moments); diff != "" {
+	if diff := cmp.Diff([]string{"started", "Pacific used, no CRD yet", "CRD filled", "all measured"},
+		moments); diff != "" {
 		t.Errorf("memory is weighed at (-want +got):\n%s", diff)
 	}
 }

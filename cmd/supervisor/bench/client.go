@@ -104,11 +104,12 @@ func refusal(response *http.Response) error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("%s %s: %s: %s", response.Request.Method, response.Request.URL, response.Status, bytes.TrimSpace(body))
+	return fmt.Errorf("%s %s: %s: %s", response.Request.Method, response.Request.URL, response.Status,
+		bytes.TrimSpace(body))
 }
 
-// continueToken finds the token for the next page without decoding the list. The metadata comes before the items in some
-// lists and after them in others.
+// continueToken finds the token for the next page without decoding the list. The metadata comes before the items in
+// some lists and after them in others.
 func continueToken(list []byte) string {
 	const near = 4096
 	for _, part := range [][]byte{list[:min(near, len(list))], list[max(0, len(list)-near):]} {

@@ -48,12 +48,14 @@ resources in the same kube-apiserver. It starts a Supervisor of its own on a mad
 	flags.IntVar(&o.plan.Rounds, "rounds", o.plan.Rounds, "how often each list is asked for on each side")
 	flags.IntVar(&o.plan.GetRounds, "get-rounds", o.plan.GetRounds, "how often GETs are measured on each side")
 	flags.DurationVar(&o.plan.GetTime, "get-time", o.plan.GetTime, "how long GETs are measured each time")
-	flags.IntVar(&o.plan.Clients, "clients", o.plan.Clients, "clients that GET at once, and that change the custom resources")
+	flags.IntVar(&o.plan.Clients, "clients", o.plan.Clients,
+		"clients that GET at once, and that change the custom resources")
 	flags.IntVar(&o.plan.Watchers, "watchers", o.plan.Watchers, "number of watchers")
 	flags.IntVar(&o.plan.Changes, "changes", o.plan.Changes, "number of single changes that are watched")
 	flags.IntVar(&o.plan.Burst, "burst", o.plan.Burst, "number of changes that are watched at once")
 	flags.DurationVar(&o.plan.Settle, "settle", o.plan.Settle, "pause before memory is read")
-	flags.StringVar(&o.dataDir, "data-dir", o.dataDir, "data directory of the Supervisor; one that is removed at the end where "+
+	flags.StringVar(&o.dataDir, "data-dir", o.dataDir, "data directory of the Supervisor; one that is removed at the "+
+		"end where "+
 		"none is given")
 	flags.IntVar(&o.port, "secure-port", o.port, "port of the Supervisor")
 	flags.StringVarP(&o.output, "output", "o", o.output, "table or json")
@@ -69,7 +71,8 @@ func (o *options) validate() error {
 		name  string
 		value int
 	}{
-		{"machines", o.plan.Machines}, {"rounds", o.plan.Rounds}, {"get-rounds", o.plan.GetRounds}, {"clients", o.plan.Clients},
+		{"machines", o.plan.Machines}, {"rounds", o.plan.Rounds}, {"get-rounds", o.plan.GetRounds},
+		{"clients", o.plan.Clients},
 		{"watchers", o.plan.Watchers}, {"changes", o.plan.Changes}, {"burst", o.plan.Burst},
 	} {
 		if flag.value < 1 {
@@ -118,15 +121,16 @@ func (o *options) run(out, progress io.Writer) error {
 // notes are what one must know to read the figures.
 func notes() []string {
 	return []string{
-		"Medians; both sides by turns, in one run, through the same kube-apiserver. The client asks for gzip, as client-go does, " +
-			"except where it says identity, and reads answers whole without decoding them.",
-		"The machines come from a synthetic inventory at the seam of the inventory collector; the login goes to the simulated vCenter.",
-		"The CRD holds the same objects, each item of its list as long as Pacific's, without managedFields; its schema lets spec " +
-			"and status through unchecked.",
-		"A change is for Pacific a new host name in the inventory, for the CRD a PATCH, counted from before it is asked for; a " +
-			"burst is one step of the inventory, or a PATCH per object from all clients at once, so the CRD's burst is bound by its " +
-			"writes.",
-		"What the CRD added is the growth of kube-apiserver and etcd since Pacific was used alone; of Pacific the whole process is " +
-			"counted.",
+		"Medians; both sides by turns, in one run, through the same kube-apiserver. The client asks for gzip, as client-go " +
+			"does, except where it says identity, and reads answers whole without decoding them.",
+		"The machines come from a synthetic inventory at the seam of the inventory collector; the login goes to the " +
+			"simulated vCenter.",
+		"The CRD holds the same objects, each item of its list as long as Pacific's, without managedFields; its schema " +
+			"lets spec and status through unchecked.",
+		"A change is for Pacific a new host name in the inventory, for the CRD a PATCH, counted from before it is asked " +
+			"for; a burst is one step of the inventory, or a PATCH per object from all clients at once, so the CRD's burst is " +
+			"bound by its writes.",
+		"What the CRD added is the growth of kube-apiserver and etcd since Pacific was used alone; of Pacific the whole " +
+			"process is counted.",
 	}
 }

@@ -100,8 +100,8 @@ type Memory struct {
 	Processes map[string]Footprint `json:"processes"`
 }
 
-// Footprint is the memory of a process in MiB: what is resident, the part of it that is its own (the rest is the program's
-// file, which the components share), and the most that ever was resident.
+// Footprint is the memory of a process in MiB: what is resident, the part of it that is its own (the rest is the
+// program's file, which the components share), and the most that ever was resident.
 type Footprint struct {
 	Resident  float64 `json:"resident"`
 	Anonymous float64 `json:"anonymous"`
@@ -112,11 +112,14 @@ type Footprint struct {
 func (r *Report) print(out io.Writer, servers []string) error {
 	m := r.Machine
 	fmt.Fprintf(out, "\n%d virtual machines, %s\n", r.Objects, r.Finished.UTC().Format("2006-01-02 15:04 MST"))
-	fmt.Fprintf(out, "%d cores %s, %d MiB, Linux %s, %s; load before %s, after %s\n", m.Cores, m.CPU, m.MemoryMiB, m.Kernel,
+	fmt.Fprintf(out, "%d cores %s, %d MiB, Linux %s, %s; load before %s, after %s\n", m.Cores, m.CPU, m.MemoryMiB,
+		m.Kernel,
 		m.Go, m.LoadBefore, m.LoadAfter)
-	fmt.Fprintf(out, "Full lists as JSON: Pacific %d bytes, CRD %d bytes; items alone %d and %d, %d of them of unequal length\n",
+	fmt.Fprintf(out, "Full lists as JSON: Pacific %d bytes, CRD %d bytes; items alone %d and %d, %d of them of unequal "+
+		"length\n",
 		r.Sizes.Pacific, r.Sizes.CRD, r.Sizes.PacificItems, r.Sizes.CRDItems, r.Sizes.Unequal)
-	fmt.Fprintf(out, "From start to ready: everything %.1f s, vsphere-apiserver alone %.1f s; filling the CRD took %.1f s\n\n",
+	fmt.Fprintf(out, "From start to ready: everything %.1f s, vsphere-apiserver alone %.1f s; filling the CRD took %.1f "+
+		"s\n\n",
 		r.Start.Whole, r.Start.VSphereAPIServer, r.Start.FillCRD)
 
 	table := tabwriter.NewWriter(out, 0, 8, 3, ' ', 0)

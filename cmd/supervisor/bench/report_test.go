@@ -37,7 +37,8 @@ func TestVerdicts(t *testing.T) {
 		{newMetric("nothing measured", "ms", false, 5, nil, []float64{1}), 0, "missed"},
 	} {
 		if test.metric.Ratio != test.ratio || test.metric.Verdict() != test.verdict {
-			t.Errorf("%s: %v %q, want %v %q", test.metric.Name, test.metric.Ratio, test.metric.Verdict(), test.ratio, test.verdict)
+			t.Errorf("%s: %v %q, want %v %q", test.metric.Name, test.metric.Ratio, test.metric.Verdict(), test.ratio,
+				test.verdict)
 		}
 	}
 }
@@ -53,9 +54,10 @@ func TestPrint(t *testing.T) {
 			newMetric("LIST", "ms", false, 5, []float64{12.34}, []float64{123.4}),
 			newMetric("GET direct", "/s", true, 0, []float64{3000}, nil),
 		},
-		CPU:    []CPU{{Phase: "LIST", Side: "CRD", PerAction: map[string]float64{"a": 1.5}}},
-		Memory: []Memory{{Moment: "started", Processes: map[string]Footprint{"a": {Resident: 100, Anonymous: 40, Peak: 120}, "b": {}}}},
-		Notes:  []string{"A note."},
+		CPU: []CPU{{Phase: "LIST", Side: "CRD", PerAction: map[string]float64{"a": 1.5}}},
+		Memory: []Memory{{Moment: "started", Processes: map[string]Footprint{"a": {Resident: 100, Anonymous: 40, Peak: 120},
+			"b": {}}}},
+		Notes: []string{"A note."},
 	}
 	var out bytes.Buffer
 	if err := report.print(&out, []string{"a", "b"}); err != nil {

@@ -38,7 +38,8 @@ const arrivalTimeout = 2 * time.Minute
 // DefaultPlan is what `make bench` does.
 func DefaultPlan() Plan {
 	return Plan{
-		Machines: 10_000, Rounds: 7, GetRounds: 5, GetTime: 3 * time.Second, Clients: 8, Watchers: 100, Changes: 15, Burst: 1000,
+		Machines: 10_000, Rounds: 7, GetRounds: 5, GetTime: 3 * time.Second, Clients: 8, Watchers: 100, Changes: 15,
+		Burst:  1000,
 		Settle: 20 * time.Second,
 	}
 }
@@ -114,7 +115,8 @@ func (r *run) arrive(ctx context.Context) error {
 	}
 }
 
-// warm uses the machines before there is a CRD, so that what kube-apiserver needs to forward is not taken for the CRD's.
+// warm uses the machines before there is a CRD, so that what kube-apiserver needs to forward is not taken for the
+// CRD's.
 func (r *run) warm(ctx context.Context) error {
 	if err := r.weigh(ctx, "started"); err != nil {
 		return err
@@ -163,7 +165,10 @@ func (r *run) populate(ctx context.Context) error {
 		}
 		r.objects = append(r.objects, objectName{decoded.Metadata.Namespace, decoded.Metadata.Name})
 	}
-	rand.New(rand.NewPCG(1, 2)).Shuffle(len(r.objects), func(i, j int) { r.objects[i], r.objects[j] = r.objects[j], r.objects[i] })
+	rand.New(rand.NewPCG(1, 2)).Shuffle(len(r.objects), func(i, j int) {
+		r.objects[i], r.objects[j] = r.objects[j],
+			r.objects[i]
+	})
 	r.say("filling the CRD")
 	began := time.Now()
 	if err := define(ctx, r.supervisor.config.Host, r.crd); err != nil {
@@ -248,7 +253,8 @@ func (r *run) reads(ctx context.Context) error {
 		{fmt.Sprintf("GET consistent, %d clients", r.plan.Clients), ""},
 		{fmt.Sprintf("GET resourceVersion=0, %d clients", r.plan.Clients), "?resourceVersion=0"},
 	} {
-		samples, err := r.alternate(ctx, r.plan.GetRounds, gets(r.objects, c.query, r.plan.Clients, r.plan.GetTime), r.pacific,
+		samples, err := r.alternate(ctx, r.plan.GetRounds, gets(r.objects, c.query, r.plan.Clients, r.plan.GetTime),
+			r.pacific,
 			r.crd, r.direct)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
@@ -303,7 +309,8 @@ func (r *run) fanOut(ctx context.Context) error {
 		newMetric(fmt.Sprintf("burst of %d changes, events to %s", burst, watchers), "/s", true, 0, []float64{p.rate},
 			[]float64{d.rate}))
 	r.report.Notes = append(r.report.Notes, fmt.Sprintf(
-		"Watches that fell behind, were ended by the server and opened again where they ended, as client-go does: %d for Pacific, "+
+		"Watches that fell behind, were ended by the server and opened again where they ended, as client-go does: %d for "+
+			"Pacific, "+
 			"%d for the CRD.", p.reopens, d.reopens))
 	phase := fmt.Sprintf("burst of %d changes to %s", burst, watchers)
 	samples := map[*side][]sample{r.pacific: {p.burst}, r.crd: {d.burst}}
@@ -333,7 +340,8 @@ func (r *run) reach(ctx context.Context, s *side, rename renamer, burst int) (*r
 	reached := &reach{}
 	for i := range r.plan.Changes + 1 {
 		prefix := fmt.Sprintf("host-s%03d-", i)
-		latencies, err := watchers.await(`"hostName":"`+prefix, 1, func() error { return rename(ctx, i*31%r.plan.Machines, 1, prefix) })
+		latencies, err := watchers.await(`"hostName":"`+prefix, 1,
+			func() error { return rename(ctx, i*31%r.plan.Machines, 1, prefix) })
 		if err != nil {
 			return nil, err
 		}
@@ -349,7 +357,8 @@ func (r *run) reach(ctx context.Context, s *side, rename renamer, burst int) (*r
 	}
 	var elapsed atomic.Int64
 	reached.burst, err = r.processes.measure(ctx, s, func(ctx context.Context, _ *side) (int, error) {
-		latencies, err := watchers.await(`"hostName":"host-burst-`, burst, func() error { return rename(ctx, 0, burst, "host-burst-") })
+		latencies, err := watchers.await(`"hostName":"host-burst-`, burst,
+			func() error { return rename(ctx, 0, burst, "host-burst-") })
 		if err != nil {
 			return 0, err
 		}
@@ -388,7 +397,8 @@ func (r *run) compareMemory() error {
 	resident := func(f Footprint) float64 { return f.Resident }
 	one := func(value float64) []float64 { return []float64{value} }
 	r.compare(
-		newMetric("resident: vsphere-apiserver against kube-apiserver", "MiB", false, 4, one(ours.Resident), one(kube.Resident)),
+		newMetric("resident: vsphere-apiserver against kube-apiserver", "MiB", false, 4, one(ours.Resident),
+			one(kube.Resident)),
 		newMetric("the same, peak", "MiB", false, 4, one(ours.Peak), one(kube.Peak)),
 		newMetric("all of vsphere-apiserver against what the CRD added", "MiB", false, 4, one(ours.Resident),
 			one(grown(component.KubeAPIServer, resident)+grown(component.Etcd, resident))))

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// median returns the middle of the values, the mean of the two middle ones where their number is even, 0 where there are
-// none.
+// median returns the middle of the values, the mean of the two middle ones where their number is even, 0 where there
+// are none.
 func median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0

@@ -42,8 +42,9 @@ func TestTwinsAreAsLong(t *testing.T) {
 	defer server.Close()
 	twin := &side{name: "twin", prefix: server.URL, packed: server.Client()}
 	for i := range 3 {
-		item := fmt.Sprintf(`{"metadata":{"name":"vm-%d","namespace":"team-a","uid":"b7220534-c1f9-4ed2-8e88-7c8b95f7b1ad","resourceVersion":"1892160000000000001",`+
-			`"annotations":{"example.com/note":%q}},"status":{"number":1234567890123456789}}`, i, strings.Repeat("n", 200))
+		item := fmt.Sprintf(
+			`{"metadata":{"name":"vm-%d","namespace":"team-a","uid":"b7220534-c1f9-4ed2-8e88-7c8b95f7b1ad","resourceVersion":"1892160000000000001",`+
+				`"annotations":{"example.com/note":%q}},"status":{"number":1234567890123456789}}`, i, strings.Repeat("n", 200))
 		if err := write(t.Context(), twin, []byte(item)); err != nil {
 			t.Fatal(err)
 		}
@@ -62,8 +63,10 @@ func TestTwinsAreAsLong(t *testing.T) {
 func TestContinueToken(t *testing.T) {
 	filler := strings.Repeat(" ", 5000)
 	for name, list := range map[string]string{
-		"in front": `{"kind":"List","metadata":{"resourceVersion":"7","continue":"abc","remainingItemCount":9},"items":[` + filler + `]}`,
-		"behind":   `{"apiVersion":"v1","items":[` + filler + `],"kind":"List","metadata":{"continue":"abc","resourceVersion":"7"}}`,
+		"in front": `{"kind":"List","metadata":{"resourceVersion":"7","continue":"abc","remainingItemCount":9},"items":[` +
+			filler + `]}`,
+		"behind": `{"apiVersion":"v1","items":[` + filler +
+			`],"kind":"List","metadata":{"continue":"abc","resourceVersion":"7"}}`,
 	} {
 		if got := continueToken([]byte(list)); got != "abc" {
 			t.Errorf("%s: %q", name, got)

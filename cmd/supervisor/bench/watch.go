@@ -61,7 +61,8 @@ func gather(ctx context.Context, s *side, count int, version string) (*audience,
 				return nil, err
 			}
 		}
-		w := &watcher{client: client, url: s.url + "?watch=true&allowWatchBookmarks=true&timeoutSeconds=3600&resourceVersion=",
+		w := &watcher{client: client,
+			url:     s.url + "?watch=true&allowWatchBookmarks=true&timeoutSeconds=3600&resourceVersion=",
 			version: version}
 		body, err := w.open(ctx)
 		if err != nil {

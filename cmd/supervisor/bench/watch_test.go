@@ -35,7 +35,8 @@ func TestWatchersGoOn(t *testing.T) {
 			<-request.Context().Done()
 			return
 		}
-		fmt.Fprintf(w, `{"type":"MODIFIED","object":{"metadata":{"resourceVersion":"%d"},"status":{"hostName":"new-%d"}}}`+"\n",
+		fmt.Fprintf(w, `{"type":"MODIFIED","object":{"metadata":{"resourceVersion":"%d"},"status":{"hostName":"new-%d"}}}`+
+			"\n",
 			n+1, n+1)
 	}))
 	defer server.Close()

@@ -161,19 +161,23 @@ func aggregated(t *testing.T, url, prefix string) object {
 	ours := groups(t)
 	var document object
 	var missing string
-	err := wait.PollUntilContextTimeout(t.Context(), 250*time.Millisecond, aggregationDeadline, true, func(context.Context) (bool, error) {
-		document = decode(t, get(t, url))
-		paths := slices.Collect(maps.Keys(fields(t, document, "paths")))
-		for group, versions := range ours {
-			for _, version := range versions {
-				missing = prefix + group + "/" + version
-				if !slices.ContainsFunc(paths, func(path string) bool { return path == missing || strings.HasPrefix(path, missing+"/") }) {
-					return false, nil
+	err := wait.PollUntilContextTimeout(t.Context(), 250*time.Millisecond, aggregationDeadline, true,
+		func(context.Context) (bool, error) {
+			document = decode(t, get(t, url))
+			paths := slices.Collect(maps.Keys(fields(t, document, "paths")))
+			for group, versions := range ours {
+				for _, version := range versions {
+					missing = prefix + group + "/" + version
+					if !slices.ContainsFunc(paths, func(path string) bool {
+						return path == missing ||
+							strings.HasPrefix(path, missing+"/")
+					}) {
+						return false, nil
+					}
 				}
 			}
-		}
-		return true, nil
-	})
+			return true, nil
+		})
 	if err != nil {
 		t.Fatalf("%s has not got %s within %s", url, missing, aggregationDeadline)
 	}

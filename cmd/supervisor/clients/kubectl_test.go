@@ -36,7 +36,8 @@ func TestKubectlDiscovers(t *testing.T) {
 	const verbs = "create,delete,deletecollection,get,list,patch,update,watch"
 	const reads = "get,list,watch"
 	want := []string{
-		"clustervirtualmachineimages", "cvmi,cvmimage,clustervmi,clustervmimage", group + "/v1alpha5", "false", "ClusterVirtualMachineImage", reads,
+		"clustervirtualmachineimages", "cvmi,cvmimage,clustervmi,clustervmimage", group + "/v1alpha5", "false",
+		"ClusterVirtualMachineImage", reads,
 		"virtualmachineclasses", "vmclass", group + "/v1alpha5", "true", "VirtualMachineClass", verbs,
 		"virtualmachineimages", "vmi,vmimage", group + "/v1alpha5", "true", "VirtualMachineImage", reads,
 		"virtualmachines", "vm", group + "/v1alpha5", "true", "VirtualMachine", verbs,
@@ -65,7 +66,8 @@ func TestKubectlExplains(t *testing.T) {
 		}
 		for _, want := range []string{
 			"GROUP:      " + group + "\n", "KIND:       VirtualMachine\n", "VERSION:    " + version + "\n",
-			"\n  spec\t<VirtualMachineSpec>\n", "\n  status\t<VirtualMachineStatus>\n", "    powerState\t<string>", "  " + deep[version] + "\t<",
+			"\n  spec\t<VirtualMachineSpec>\n", "\n  status\t<VirtualMachineStatus>\n", "    powerState\t<string>",
+			"  " + deep[version] + "\t<",
 		} {
 			if !strings.Contains(out, want) {
 				t.Errorf("explain %s does not say %q:\n%s", version, want, out)
@@ -83,7 +85,8 @@ func TestKubectlValidates(t *testing.T) {
 	waitForDocuments(t)
 	for _, version := range versions() {
 		file := filepath.Join(t.TempDir(), "manifest.yaml")
-		manifest := fmt.Sprintf("apiVersion: %s/%s\nkind: VirtualMachine\nmetadata: {name: web-1, namespace: team-a}\nspec: {powerStat: x}\n", group, version)
+		manifest := fmt.Sprintf("apiVersion: %s/%s\nkind: VirtualMachine\nmetadata: {name: web-1, namespace: "+
+			"team-a}\nspec: {powerStat: x}\n", group, version)
 		if err := os.WriteFile(file, []byte(manifest), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -22,7 +22,8 @@ func get(t *testing.T, path string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := client.Discovery().RESTClient().Get().AbsPath(path).SetHeader("Accept", "application/json").DoRaw(t.Context())
+	data, err := client.Discovery().RESTClient().Get().AbsPath(path).SetHeader("Accept",
+		"application/json").DoRaw(t.Context())
 	if err != nil {
 		t.Fatalf("GET %s: %v", path, err)
 	}

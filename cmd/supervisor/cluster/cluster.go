@@ -81,8 +81,8 @@ func (c *Cluster) WaitAvailable(ctx context.Context, apiServices []*unstructured
 	})
 }
 
-// WaitDocumented returns when the OpenAPI documents of all of the APIServices are listed, or with the one that is missing
-// when ctx is done.
+// WaitDocumented returns when the OpenAPI documents of all of the APIServices are listed, or with the one that is
+// missing when ctx is done.
 func (c *Cluster) WaitDocumented(ctx context.Context, apiServices []*unstructured.Unstructured) error {
 	return retry(ctx, func(ctx context.Context) error {
 		listed, err := c.Documents.OpenAPIV3WithContext(ctx).PathsWithContext(ctx)
@@ -99,8 +99,8 @@ func (c *Cluster) WaitDocumented(ctx context.Context, apiServices []*unstructure
 	})
 }
 
-// WaitAnswered returns when the aggregator has passed a request on to each of the APIServices, or with why it does not when
-// ctx is done. It says that one is available a moment before it treats it so.
+// WaitAnswered returns when the aggregator has passed a request on to each of the APIServices, or with why it does not
+// when ctx is done. It says that one is available a moment before it treats it so.
 func (c *Cluster) WaitAnswered(ctx context.Context, apiServices []*unstructured.Unstructured) error {
 	return retry(ctx, func(ctx context.Context) error {
 		for _, apiService := range apiServices {
@@ -121,7 +121,8 @@ func (c *Cluster) Nudge(ctx context.Context, apiServices []*unstructured.Unstruc
 	for _, object := range apiServices {
 		resource := c.resource(object.GroupVersionKind(), "")
 		if err := retry(ctx, func(ctx context.Context) error {
-			_, err := resource.Patch(ctx, object.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager})
+			_, err := resource.Patch(ctx, object.GetName(), types.MergePatchType, patch,
+				metav1.PatchOptions{FieldManager: FieldManager})
 			return err
 		}); err != nil {
 			return fmt.Errorf("annotate APIService %q: %w", object.GetName(), err)

@@ -51,7 +51,8 @@ func Read(files fs.FS, endpoint Endpoint) (Manifests, error) {
 			case "APIService":
 				err = errors.Join(
 					unstructured.SetNestedField(object.Object, endpoint.Port, "spec", "service", "port"),
-					unstructured.SetNestedField(object.Object, base64.StdEncoding.EncodeToString(endpoint.CABundle), "spec", "caBundle"),
+					unstructured.SetNestedField(object.Object, base64.StdEncoding.EncodeToString(endpoint.CABundle), "spec",
+						"caBundle"),
 				)
 				if err != nil {
 					return Manifests{}, fmt.Errorf("manifest %s: %w", name, err)

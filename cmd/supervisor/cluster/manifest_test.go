@@ -22,22 +22,26 @@ func TestReadRegistersEveryVersionWithACABundle(t *testing.T) {
 		got[object.GetName()] = object.Object["spec"]
 	}
 	want := map[string]any{}
-	for version, priority := range map[string]int64{"v1alpha1": 10, "v1alpha2": 20, "v1alpha3": 30, "v1alpha4": 40, "v1alpha5": 50} {
+	for version, priority := range map[string]int64{"v1alpha1": 10, "v1alpha2": 20, "v1alpha3": 30, "v1alpha4": 40,
+		"v1alpha5": 50} {
 		want[version+".vmoperator.vmware.com"] = map[string]any{
-			"group": "vmoperator.vmware.com", "version": version, "groupPriorityMinimum": int64(1000), "versionPriority": priority,
-			"caBundle": bundle,
-			"service":  map[string]any{"name": "vsphere-apiserver", "namespace": "pacific-system", "port": int64(20001)},
+			"group": "vmoperator.vmware.com", "version": version, "groupPriorityMinimum": int64(1000),
+			"versionPriority": priority,
+			"caBundle":        bundle,
+			"service":         map[string]any{"name": "vsphere-apiserver", "namespace": "pacific-system", "port": int64(20001)},
 		}
 	}
 	want["v1alpha1.vsphere.openpacific.io"] = map[string]any{
-		"group": "vsphere.openpacific.io", "version": "v1alpha1", "groupPriorityMinimum": int64(900), "versionPriority": int64(10),
-		"caBundle": bundle,
-		"service":  map[string]any{"name": "vsphere-apiserver", "namespace": "pacific-system", "port": int64(20001)},
+		"group": "vsphere.openpacific.io", "version": "v1alpha1", "groupPriorityMinimum": int64(900),
+		"versionPriority": int64(10),
+		"caBundle":        bundle,
+		"service":         map[string]any{"name": "vsphere-apiserver", "namespace": "pacific-system", "port": int64(20001)},
 	}
 	want["v1alpha1.topology.tanzu.vmware.com"] = map[string]any{
-		"group": "topology.tanzu.vmware.com", "version": "v1alpha1", "groupPriorityMinimum": int64(1000), "versionPriority": int64(10),
-		"caBundle": bundle,
-		"service":  map[string]any{"name": "vsphere-apiserver", "namespace": "pacific-system", "port": int64(20001)},
+		"group": "topology.tanzu.vmware.com", "version": "v1alpha1", "groupPriorityMinimum": int64(1000),
+		"versionPriority": int64(10),
+		"caBundle":        bundle,
+		"service":         map[string]any{"name": "vsphere-apiserver", "namespace": "pacific-system", "port": int64(20001)},
 	}
 	if diff := cmp.Diff(want, normal(got)); diff != "" {
 		t.Errorf("APIServices (-want +got):\n%s", diff)
@@ -59,7 +63,8 @@ func TestReadRegistersEveryVersionWithACABundle(t *testing.T) {
 	wantKinds := []string{"Namespace", "ServiceAccount", "ClusterRoleBinding", "RoleBinding", "ClusterRole",
 		"ClusterRoleBinding", "ClusterRole", "ClusterRole", "ClusterRole",
 		"ClusterRole", "ClusterRole", "ClusterRoleBinding",
-		"ClusterRole", "ClusterRoleBinding", "ClusterRole", "ClusterRole", "ClusterRoleBinding", "ClusterRole", "ClusterRole", "ClusterRole", "ClusterRole", "Service"}
+		"ClusterRole", "ClusterRoleBinding", "ClusterRole", "ClusterRole", "ClusterRoleBinding", "ClusterRole", "ClusterRole",
+		"ClusterRole", "ClusterRole", "Service"}
 	if diff := cmp.Diff(wantKinds, kinds); diff != "" {
 		t.Errorf("order of the rest (-want +got):\n%s", diff)
 	}

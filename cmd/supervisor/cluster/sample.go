@@ -20,7 +20,8 @@ import (
 // waited for before: a folder is served once it has been granted its name. Objects of other kinds are applied as by
 // Apply. It returns when the roles that they give count, or when the time is over, which is for all of them together;
 // the error names each that was not given by then.
-func (c *Cluster) ApplySamples(ctx context.Context, objects []*unstructured.Unstructured, awaited bool, patience time.Duration) error {
+func (c *Cluster) ApplySamples(ctx context.Context, objects []*unstructured.Unstructured, awaited bool,
+	patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var given []*unstructured.Unstructured

@@ -22,8 +22,8 @@ func object(apiVersion, kind, name string) *unstructured.Unstructured {
 		"metadata": map[string]any{"name": name}}}
 }
 
-// TestSamplesKeepNoOtherBack has a sample whose vSphere Namespace is gone, one that was given before, one that cannot be
-// read, and two that can be given.
+// TestSamplesKeepNoOtherBack has a sample whose vSphere Namespace is gone, one that was given before, one that cannot
+// be read, and two that can be given.
 func TestSamplesKeepNoOtherBack(t *testing.T) {
 	const group = "vsphere.openpacific.io/v1alpha1"
 	before := object(group, "Namespace", "before")
@@ -47,12 +47,14 @@ func TestSamplesKeepNoOtherBack(t *testing.T) {
 	c := &Cluster{Client: client}
 	err := c.ApplySamples(t.Context(), []*unstructured.Unstructured{
 		object(group, "Namespace", "gone"), object(group, "Namespace", "before"), object(group, "Namespace", "here"),
-		object("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "administrators"), object(group, "Namespace", "unreadable"),
+		object("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "administrators"),
+		object(group, "Namespace", "unreadable"),
 	}, false, 300*time.Millisecond)
 	if diff := cmp.Diff([]string{"namespaces here", "clusterrolebindings administrators"}, applied); diff != "" {
 		t.Errorf("applied (-want +got):\n%s", diff)
 	}
-	if err == nil || !strings.Contains(err.Error(), `"unreadable": vCenter is away`) || strings.Contains(err.Error(), "gone") {
+	if err == nil || !strings.Contains(err.Error(), `"unreadable": vCenter is away`) ||
+		strings.Contains(err.Error(), "gone") {
 		t.Errorf("told: %v", err)
 	}
 }

@@ -25,6 +25,7 @@ func newVCenterCommand(ctx context.Context) *cobra.Command {
 	flags.StringVar(&o.CertFile, "tls-cert-file", "", "serving certificate")
 	flags.StringVar(&o.KeyFile, "tls-private-key-file", "", "key of the serving certificate")
 	flags.StringVar(&o.CredentialsFile, "credentials", "", "YAML file with the username and the password that can log in")
-	flags.StringVar(&o.ControlSocket, "control-socket", "", "socket on which `supervisor vcenter stop` and its like are heard")
+	flags.StringVar(&o.ControlSocket, "control-socket", "",
+		"socket on which `supervisor vcenter stop` and its like are heard")
 	return command
 }

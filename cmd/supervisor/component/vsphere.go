@@ -13,8 +13,8 @@ import (
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 )
 
-// newVSphereAPIServerCommand is vsphere-apiserver with two hidden flags more, which put a synthetic inventory in the place
-// of vCenter's for benchmarks.
+// newVSphereAPIServerCommand is vsphere-apiserver with two hidden flags more, which put a synthetic inventory in the
+// place of vCenter's for benchmarks.
 func newVSphereAPIServerCommand(ctx context.Context) *cobra.Command {
 	options := apiserver.NewOptions()
 	command := apiserver.NewCommandFor(ctx, options)

@@ -91,8 +91,8 @@ func (d Dir) ReadPorts() (Ports, error) {
 // WritePorts keeps the ports for the next start.
 func (d Dir) WritePorts(ports Ports) error { return writeJSON(d.portsFile(), ports) }
 
-// Authorities are the SHA-256 fingerprints of the certificate authorities by name, kept from one start to the next apart
-// from the authorities themselves, so that the loss of one is noticed.
+// Authorities are the SHA-256 fingerprints of the certificate authorities by name, kept from one start to the next
+// apart from the authorities themselves, so that the loss of one is noticed.
 type Authorities map[string]string
 
 // SamplesGiven says whether the samples were given to this Supervisor before.

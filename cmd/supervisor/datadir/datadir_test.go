@@ -45,7 +45,8 @@ func TestLockHasOneHolder(t *testing.T) {
 	if diff := cmp.Diff(&HeldError{Dir: dir, Holder: first}, held); diff != "" {
 		t.Errorf("who holds it (-want +got):\n%s", diff)
 	}
-	for _, want := range []string{string(dir), "process 4711", "https://127.0.0.1:6443", "`kill 4711`", "another --data-dir"} {
+	for _, want := range []string{string(dir), "process 4711", "https://127.0.0.1:6443", "`kill 4711`",
+		"another --data-dir"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q does not say %q", err, want)
 		}
@@ -69,8 +70,9 @@ func TestStateIsFoundAgain(t *testing.T) {
 	}
 	want := Status{
 		PID: 1, StartedAt: time.Unix(100, 0).UTC(), Ready: true, Server: "https://127.0.0.1:6443",
-		VCenter:    VCenter{URL: "https://127.0.0.1:1", CredentialsFile: "/a", CAFile: "/b", Simulated: true},
-		Components: []process.Status{{Name: "etcd", State: process.Ready, PID: 2, StartedAt: time.Unix(101, 0).UTC(), LogFile: "/c"}},
+		VCenter: VCenter{URL: "https://127.0.0.1:1", CredentialsFile: "/a", CAFile: "/b", Simulated: true},
+		Components: []process.Status{{Name: "etcd", State: process.Ready, PID: 2, StartedAt: time.Unix(101, 0).UTC(),
+			LogFile: "/c"}},
 	}
 	if err := dir.WriteStatus(want); err != nil {
 		t.Fatal(err)

@@ -36,7 +36,8 @@ func (s *supervisor) account(t *testing.T, namespace, name, role string) *rest.C
 	ctx := t.Context()
 	admin := s.Config(t)
 	client := kubernetes.NewForConfigOrDie(admin)
-	if _, err := client.CoreV1().ServiceAccounts(namespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+	if _, err := client.CoreV1().ServiceAccounts(namespace).Create(ctx,
+		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if role != "" {
@@ -48,11 +49,13 @@ func (s *supervisor) account(t *testing.T, namespace, name, role string) *rest.C
 			t.Fatal(err)
 		}
 	}
-	token, err := client.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	token, err := client.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, name, &authenticationv1.TokenRequest{},
+		metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &rest.Config{Host: admin.Host, QPS: -1, BearerToken: token.Status.Token, TLSClientConfig: rest.TLSClientConfig{CAData: admin.CAData}}
+	return &rest.Config{Host: admin.Host, QPS: -1, BearerToken: token.Status.Token,
+		TLSClientConfig: rest.TLSClientConfig{CAData: admin.CAData}}
 }
 
 // TestRights holds the built-in roles against the machines, through the aggregator and directly.
@@ -73,7 +76,8 @@ func TestRights(t *testing.T) {
 	} {
 		name := "with-" + role + "-role"
 		config := s.account(t, namespace, name, role)
-		for way, config := range map[string]*rest.Config{"through the aggregator": config, "directly": s.Direct(t, rest.CopyConfig(config))} {
+		for way, config := range map[string]*rest.Config{"through the aggregator": config,
+			"directly": s.Direct(t, rest.CopyConfig(config))} {
 			c := dynamic.NewForConfigOrDie(config).Resource(supervisortest.Machines)
 			got := map[string]bool{}
 			try := func(verb string, err error) {
@@ -93,7 +97,8 @@ func TestRights(t *testing.T) {
 			if try("watch", err); err == nil {
 				w.Stop()
 			}
-			_, err = c.Namespace(namespace).Patch(ctx, "web", types.MergePatchType, []byte(`{"metadata":{"labels":{"by":"`+name+`"}}}`), metav1.PatchOptions{})
+			_, err = c.Namespace(namespace).Patch(ctx, "web", types.MergePatchType,
+				[]byte(`{"metadata":{"labels":{"by":"`+name+`"}}}`), metav1.PatchOptions{})
 			try("patch", err)
 			_, err = c.Namespace(other).Get(ctx, "web", metav1.GetOptions{})
 			try("get elsewhere", err)
@@ -120,10 +125,11 @@ func TestNobodyIsBelieved(t *testing.T) {
 		header       http.Header
 		certificates []tls.Certificate
 	}{
-		"nobody":                                {},
-		"forged header":                         {header: forged},
-		"wrong token":                           {header: http.Header{"Authorization": {"Bearer nonsense"}}},
-		"forged header and a certificate":       {header: forged, certificates: []tls.Certificate{selfSigned(t, "front-proxy-client")}},
+		"nobody":        {},
+		"forged header": {header: forged},
+		"wrong token":   {header: http.Header{"Authorization": {"Bearer nonsense"}}},
+		"forged header and a certificate": {header: forged,
+			certificates: []tls.Certificate{selfSigned(t, "front-proxy-client")}},
 		"certificate that nobody known signed":  {certificates: []tls.Certificate{selfSigned(t, "kubernetes-admin")}},
 		"the authority's name in a certificate": {certificates: []tls.Certificate{selfSigned(t, "pacific-cluster-ca")}},
 	} {

@@ -37,20 +37,25 @@ func TestSystemNamespacesAreNotTaken(t *testing.T) {
 	a := s.Admin(t)
 	a.Folder("kube-public")
 	a.Folder("default")
-	names := []string{"kube-system", "kube-public", "kube-node-lease", "default", "pacific-system", "taken-by-hand", "kube-new", "vmware-system-new"}
+	names := []string{"kube-system", "kube-public", "kube-node-lease", "default", "pacific-system", "taken-by-hand",
+		"kube-new", "vmware-system-new"}
 	before := map[string]*corev1.Namespace{}
 	for _, name := range names {
 		before[name], _ = core.Get(ctx, name, metav1.GetOptions{})
 	}
 	for _, name := range names {
 		wanted := &v1alpha1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.NamespaceSpec{
-			Access: []v1alpha1.NamespaceAccess{{Kind: v1alpha1.SubjectUser, Name: "nobody@vsphere.local", Role: v1alpha1.RoleOwner}},
+			Access: []v1alpha1.NamespaceAccess{{Kind: v1alpha1.SubjectUser, Name: "nobody@vsphere.local",
+				Role: v1alpha1.RoleOwner}},
 		}}
-		if _, err := client.Create(ctx, wanted, metav1.CreateOptions{}); !apierrors.IsInvalid(err) && !apierrors.IsForbidden(err) {
+		if _, err := client.Create(ctx, wanted, metav1.CreateOptions{}); !apierrors.IsInvalid(err) &&
+			!apierrors.IsForbidden(err) {
 			t.Errorf("create %s: %v", name, err)
 		}
-		apply := fmt.Sprintf(`{"apiVersion":"vsphere.openpacific.io/v1alpha1","kind":"Namespace","metadata":{"name":%q}}`, name)
-		if _, err := client.Patch(ctx, name, types.ApplyPatchType, []byte(apply), metav1.PatchOptions{FieldManager: "x"}); !apierrors.IsInvalid(err) && !apierrors.IsForbidden(err) {
+		apply := fmt.Sprintf(`{"apiVersion":"vsphere.openpacific.io/v1alpha1","kind":"Namespace","metadata":{"name":%q}}`,
+			name)
+		if _, err := client.Patch(ctx, name, types.ApplyPatchType, []byte(apply),
+			metav1.PatchOptions{FieldManager: "x"}); !apierrors.IsInvalid(err) && !apierrors.IsForbidden(err) {
 			t.Errorf("apply %s: %v", name, err)
 		}
 	}
@@ -65,7 +70,8 @@ func TestSystemNamespacesAreNotTaken(t *testing.T) {
 		if _, err := client.Get(ctx, name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 			t.Errorf("the vSphere Namespace %s: %v", name, err)
 		}
-		if out, err := s.Try(ctx, "vcenter", "list", "--data-dir", string(s.Dir)); err != nil || strings.Contains(out, "/"+name+"/") {
+		if out, err := s.Try(ctx, "vcenter", "list", "--data-dir", string(s.Dir)); err != nil ||
+			strings.Contains(out, "/"+name+"/") {
 			t.Errorf("the folder %s: %v\n%s", name, err, out)
 		}
 	}
@@ -138,7 +144,8 @@ func raise(ctx context.Context, config *rest.Config, namespace, other, name stri
 		return err
 	}
 	apply := func(text string) error {
-		_, err := vns.Patch(ctx, namespace, types.ApplyPatchType, []byte(text), metav1.PatchOptions{FieldManager: "raise", Force: ptr(true)})
+		_, err := vns.Patch(ctx, namespace, types.ApplyPatchType, []byte(text),
+			metav1.PatchOptions{FieldManager: "raise", Force: ptr(true)})
 		return err
 	}
 	bind := func(namespace, role string) error {
@@ -149,43 +156,54 @@ func raise(ctx context.Context, config *rest.Config, namespace, other, name stri
 		return err
 	}
 	owner := fmt.Sprintf(`[{"kind":"User","name":%q,"role":"Owner"}]`, name)
-	_, create := vns.Create(ctx, &v1alpha1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "raised"}}, metav1.CreateOptions{})
+	_, create := vns.Create(ctx, &v1alpha1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "raised"}},
+		metav1.CreateOptions{})
 	_, clusterWide := rbac.ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "raised"}, Subjects: me, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		ObjectMeta: metav1.ObjectMeta{Name: "raised"}, Subjects: me,
+		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
 	}, metav1.CreateOptions{})
 	_, everything := rbac.Roles(namespace).Create(ctx, &rbacv1.Role{
-		ObjectMeta: metav1.ObjectMeta{Name: "raised"}, Rules: []rbacv1.PolicyRule{{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"*"}}},
+		ObjectMeta: metav1.ObjectMeta{Name: "raised"}, Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"*"}}},
 	}, metav1.CreateOptions{})
-	_, bindingOfOurs := rbac.ClusterRoles().Patch(ctx, "pacific:view", types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{})
-	_, annotation := core.CoreV1().Namespaces().Patch(ctx, namespace, types.MergePatchType, []byte(`{"metadata":{"annotations":{"vmware-system-vm-folder":"group-v1"}}}`), metav1.PatchOptions{})
+	_, bindingOfOurs := rbac.ClusterRoles().Patch(ctx, "pacific:view", types.MergePatchType,
+		[]byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{})
+	_, annotation := core.CoreV1().Namespaces().Patch(ctx, namespace, types.MergePatchType,
+		[]byte(`{"metadata":{"annotations":{"vmware-system-vm-folder":"group-v1"}}}`), metav1.PatchOptions{})
 	return map[string]error{
-		"owner: give a role":                  patch(namespace, `{"spec":{"access":`+owner+`}}`, metav1.DryRunAll),
-		"owner: describe it":                  patch(namespace, `{"spec":{"description":"mine"}}`, metav1.DryRunAll),
-		"owner: delete it":                    vns.Delete(ctx, namespace, metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}}),
-		"raise the limits":                    patch(namespace, `{"spec":{"resources":{"cpuLimitMHz":99999}}}`),
-		"raise the limits and describe it":    patch(namespace, `{"spec":{"description":"mine","resources":{"memoryLimit":"1Ti"}}}`),
-		"raise the limits by applying":        apply(`{"apiVersion":"vsphere.openpacific.io/v1alpha1","kind":"Namespace","metadata":{"name":"` + namespace + `"},"spec":{"resources":{"cpuLimitMHz":99999}}}`),
-		"take other zones":                    patch(namespace, `{"spec":{"zones":["cluster-a"]}}`),
-		"take storage policies":               patch(namespace, `{"spec":{"storagePolicies":[{"name":"fast-storage"}]}}`),
-		"take classes":                        patch(namespace, `{"spec":{"virtualMachineClasses":["best-effort-large"]}}`),
-		"take libraries":                      patch(namespace, `{"spec":{"contentLibraries":["images"]}}`),
-		"take networks":                       patch(namespace, `{"spec":{"networks":["management-net"]}}`),
-		"give a role elsewhere":               patch(other, `{"spec":{"access":`+owner+`}}`),
-		"describe another":                    patch(other, `{"spec":{"description":"mine"}}`),
-		"delete another":                      vns.Delete(ctx, other, metav1.DeleteOptions{}),
-		"create one":                          create,
-		"delete all":                          vns.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}),
-		"delete the Kubernetes Namespace":     core.CoreV1().Namespaces().Delete(ctx, namespace, metav1.DeleteOptions{}),
-		"move the Kubernetes Namespace":       annotation,
-		"bind cluster-admin":                  bind(namespace, "cluster-admin"),
-		"bind cluster-admin elsewhere":        bind(other, "cluster-admin"),
-		"bind pacific:owner elsewhere":        bind(other, "pacific:owner"),
-		"bind pacific:view elsewhere":         bind(other, "pacific:view"),
-		"bind cluster-admin in the cluster":   clusterWide,
-		"make a role of everything":           everything,
-		"change the ClusterRole":              bindingOfOurs,
-		"read the secrets of the Supervisor":  second(core.CoreV1().Secrets("pacific-system").List(ctx, metav1.ListOptions{})),
-		"get a token of the Supervisor's own": second(core.CoreV1().ServiceAccounts("pacific-system").CreateToken(ctx, "vsphere-apiserver", nil, metav1.CreateOptions{})),
+		"owner: give a role": patch(namespace, `{"spec":{"access":`+owner+`}}`, metav1.DryRunAll),
+		"owner: describe it": patch(namespace, `{"spec":{"description":"mine"}}`, metav1.DryRunAll),
+		"owner: delete it": vns.Delete(ctx, namespace,
+			metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}}),
+		"raise the limits": patch(namespace, `{"spec":{"resources":{"cpuLimitMHz":99999}}}`),
+		"raise the limits and describe it": patch(namespace,
+			`{"spec":{"description":"mine","resources":{"memoryLimit":"1Ti"}}}`),
+		"raise the limits by applying": apply(
+			`{"apiVersion":"vsphere.openpacific.io/v1alpha1","kind":"Namespace","metadata":{"name":"` + namespace +
+				`"},"spec":{"resources":{"cpuLimitMHz":99999}}}`),
+		"take other zones":                  patch(namespace, `{"spec":{"zones":["cluster-a"]}}`),
+		"take storage policies":             patch(namespace, `{"spec":{"storagePolicies":[{"name":"fast-storage"}]}}`),
+		"take classes":                      patch(namespace, `{"spec":{"virtualMachineClasses":["best-effort-large"]}}`),
+		"take libraries":                    patch(namespace, `{"spec":{"contentLibraries":["images"]}}`),
+		"take networks":                     patch(namespace, `{"spec":{"networks":["management-net"]}}`),
+		"give a role elsewhere":             patch(other, `{"spec":{"access":`+owner+`}}`),
+		"describe another":                  patch(other, `{"spec":{"description":"mine"}}`),
+		"delete another":                    vns.Delete(ctx, other, metav1.DeleteOptions{}),
+		"create one":                        create,
+		"delete all":                        vns.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}),
+		"delete the Kubernetes Namespace":   core.CoreV1().Namespaces().Delete(ctx, namespace, metav1.DeleteOptions{}),
+		"move the Kubernetes Namespace":     annotation,
+		"bind cluster-admin":                bind(namespace, "cluster-admin"),
+		"bind cluster-admin elsewhere":      bind(other, "cluster-admin"),
+		"bind pacific:owner elsewhere":      bind(other, "pacific:owner"),
+		"bind pacific:view elsewhere":       bind(other, "pacific:view"),
+		"bind cluster-admin in the cluster": clusterWide,
+		"make a role of everything":         everything,
+		"change the ClusterRole":            bindingOfOurs,
+		"read the secrets of the Supervisor": second(core.CoreV1().Secrets("pacific-system").List(ctx,
+			metav1.ListOptions{})),
+		"get a token of the Supervisor's own": second(core.CoreV1().ServiceAccounts("pacific-system").CreateToken(ctx,
+			"vsphere-apiserver", nil, metav1.CreateOptions{})),
 	}
 }
 
@@ -203,7 +221,8 @@ func TestOddNamesInAccess(t *testing.T) {
 	insider, outsider := d.user("odd-insider"), d.user("odd-outsider")
 	long := strings.Repeat("l", 240)
 	odd := []string{
-		"two words", "a/b", "a%2fb", "100%", `quo"ted`, "sin'gle", "<b>&amp;", "grüppe", "組", "a,b", "a:b", "system:masters", "a@b", "*", "..", "-", "{{.}}", "$(id)", ";", long,
+		"two words", "a/b", "a%2fb", "100%", `quo"ted`, "sin'gle", "<b>&amp;", "grüppe", "組", "a,b", "a:b", "system:masters",
+		"a@b", "*", "..", "-", "{{.}}", "$(id)", ";", long,
 	}
 	var groups []v1alpha1.NamespaceAccess
 	for _, name := range odd {
@@ -212,7 +231,8 @@ func TestOddNamesInAccess(t *testing.T) {
 		d.group(name + "x")
 		d.done(d.AddUsersToGroup(ctx, name+"@vsphere.local", principal("odd-insider")))
 		d.done(d.AddUsersToGroup(ctx, name+"x@vsphere.local", principal("odd-outsider")))
-		groups = append(groups, v1alpha1.NamespaceAccess{Kind: v1alpha1.SubjectGroup, Name: name + "@vsphere.local", Role: v1alpha1.RoleView})
+		groups = append(groups, v1alpha1.NamespaceAccess{Kind: v1alpha1.SubjectGroup, Name: name + "@vsphere.local",
+			Role: v1alpha1.RoleView})
 	}
 	in, out := s.LoggedIn(t, insider, vcentertest.SamplePassword), s.LoggedIn(t, outsider, vcentertest.SamplePassword)
 	const namespace = "attack-odd-names"
@@ -230,7 +250,8 @@ func TestOddNamesInAccess(t *testing.T) {
 			continue
 		}
 		waittest.Within(t, 20*time.Second, fmt.Sprintf("the RoleBinding of %q", entry.Name), func(ctx context.Context) error {
-			list, err := admin.RbacV1().RoleBindings(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/managed-by=pacific"})
+			list, err := admin.RbacV1().RoleBindings(namespace).List(ctx,
+				metav1.ListOptions{LabelSelector: "app.kubernetes.io/managed-by=pacific"})
 			if err != nil {
 				return err
 			}
@@ -250,8 +271,10 @@ func TestOddNamesInAccess(t *testing.T) {
 		}
 	}
 	for _, name := range []string{
-		"system:masters", "masters", "", "@", "@vsphere.local", "dev@", "dev@vsphere.local ", " dev@vsphere.local", "dev @", "dev@vsphere local", "dev@-", "dev@a..b",
-		"a\nb@vsphere.local", "a\x00b@vsphere.local", "a\x1b[2Jb@vsphere.local", "a\u202eb@vsphere.local", "a\u200bb@vsphere.local", "a\ufffdb@vsphere.local",
+		"system:masters", "masters", "", "@", "@vsphere.local", "dev@", "dev@vsphere.local ", " dev@vsphere.local", "dev @",
+		"dev@vsphere local", "dev@-", "dev@a..b",
+		"a\nb@vsphere.local", "a\x00b@vsphere.local", "a\x1b[2Jb@vsphere.local", "a\u202eb@vsphere.local",
+		"a\u200bb@vsphere.local", "a\ufffdb@vsphere.local",
 		strings.Repeat("l", 300) + "@vsphere.local", `VSPHERE.LOCAL\dev`,
 	} {
 		object, err := client.Get(ctx, namespace, metav1.GetOptions{})
@@ -260,7 +283,8 @@ func TestOddNamesInAccess(t *testing.T) {
 		}
 		for _, kind := range []v1alpha1.SubjectKind{v1alpha1.SubjectUser, v1alpha1.SubjectGroup} {
 			object.Spec.Access = []v1alpha1.NamespaceAccess{{Kind: kind, Name: name, Role: v1alpha1.RoleOwner}}
-			if _, err := client.Update(ctx, object, metav1.UpdateOptions{}); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "spec.access[0].name") {
+			if _, err := client.Update(ctx, object, metav1.UpdateOptions{}); !apierrors.IsInvalid(err) ||
+				!strings.Contains(err.Error(), "spec.access[0].name") {
 				t.Errorf("%s %q: %v", kind, name, err)
 			}
 		}

@@ -97,9 +97,11 @@ func TestHiddenNamespacesAreNotShown(t *testing.T) {
 
 	for how, accept := range accepts {
 		for _, query := range []string{
-			"", "?resourceVersion=0", "?resourceVersion=0&resourceVersionMatch=NotOlderThan", "?limit=1", "?limit=1&resourceVersion=0", "?limit=500",
+			"", "?resourceVersion=0", "?resourceVersion=0&resourceVersionMatch=NotOlderThan", "?limit=1",
+			"?limit=1&resourceVersion=0", "?limit=500",
 			"?labelSelector=attack%3Dhidden", "?labelSelector=attack%3Dhidden&limit=1", "?labelSelector=!nothing",
-			"?fieldSelector=metadata.name%3D" + before, "?fieldSelector=metadata.name%3D" + after, "?fieldSelector=metadata.name%21%3Dteam-a", "?includeObject=Object", "?pretty=true",
+			"?fieldSelector=metadata.name%3D" + before, "?fieldSelector=metadata.name%3D" + after,
+			"?fieldSelector=metadata.name%21%3Dteam-a", "?includeObject=Object", "?pretty=true",
 		} {
 			// Page by page, as long as there are pages.
 			found, form, pages := false, true, 0
@@ -193,7 +195,8 @@ func TestHiddenNamespacesAreNotWatched(t *testing.T) {
 			continue // not of a watch
 		}
 		for _, query := range []string{
-			"", "&resourceVersion=0", "&resourceVersion=" + list.ResourceVersion, "&fieldSelector=metadata.name%3D" + hidden, "&allowWatchBookmarks=true",
+			"", "&resourceVersion=0", "&resourceVersion=" + list.ResourceVersion, "&fieldSelector=metadata.name%3D" + hidden,
+			"&allowWatchBookmarks=true",
 			"&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true",
 		} {
 			what := how + query
@@ -215,7 +218,8 @@ func TestHiddenNamespacesAreNotWatched(t *testing.T) {
 				}
 			}
 		}
-		if _, err := all.Create(ctx, &v1alpha1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: late}}, metav1.CreateOptions{}); err != nil {
+		if _, err := all.Create(ctx, &v1alpha1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: late}},
+			metav1.CreateOptions{}); err != nil {
 			t.Errorf("create: %v", err)
 		}
 		if err := all.Delete(ctx, late, metav1.DeleteOptions{}); err != nil {

@@ -67,7 +67,8 @@ func basic(username, password string) string {
 // token logs in without the plugin.
 func (s *supervisor) token(t *testing.T, username, password string) string {
 	t.Helper()
-	code, body := s.knock(t, http.MethodPost, s.LoginURL(t)+"/wcp/login", nil, http.Header{"Authorization": {basic(username, password)}})
+	code, body := s.knock(t, http.MethodPost, s.LoginURL(t)+"/wcp/login", nil,
+		http.Header{"Authorization": {basic(username, password)}})
 	var session struct {
 		ID string `json:"session_id"`
 	}
@@ -83,7 +84,8 @@ func (s *supervisor) whoami(t *testing.T, address string, header http.Header) (i
 	header = header.Clone()
 	header.Set("Content-Type", "application/json")
 	question := `{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}`
-	code, body := s.knock(t, http.MethodPost, address+"/apis/authentication.k8s.io/v1/selfsubjectreviews", []byte(question), header)
+	code, body := s.knock(t, http.MethodPost, address+"/apis/authentication.k8s.io/v1/selfsubjectreviews",
+		[]byte(question), header)
 	var review authenticationv1.SelfSubjectReview
 	if code == http.StatusCreated {
 		if err := json.Unmarshal([]byte(body), &review); err != nil {
@@ -173,7 +175,8 @@ func jwk(key *rsa.PublicKey, kid any) map[string]any {
 // published is the key of that id that the login service publishes, and the document that it stands in.
 func (s *supervisor) published(t *testing.T, kid any) (*rsa.PublicKey, []byte) {
 	t.Helper()
-	code, body := s.knock(t, http.MethodGet, s.LoginURL(t)+"/openidconnect/vsphere.local/.well-known/openid-configuration", nil, nil)
+	code, body := s.knock(t, http.MethodGet, s.LoginURL(t)+"/openidconnect/vsphere.local/.well-known/openid-configuration",
+		nil, nil)
 	var discovery struct {
 		Keys string `json:"jwks_uri"`
 	}
@@ -205,8 +208,8 @@ func (s *supervisor) published(t *testing.T, kid any) (*rsa.PublicKey, []byte) {
 	return nil, nil
 }
 
-// TestForgedTokensAreRefused shows tokens that the login service did not issue at both of the doors. Those that need its
-// key are tried where that can be had: in package login.
+// TestForgedTokensAreRefused shows tokens that the login service did not issue at both of the doors. Those that need
+// its key are tried where that can be had: in package login.
 func TestForgedTokensAreRefused(t *testing.T) {
 	t.Parallel()
 	s := running(t)
@@ -228,28 +231,31 @@ func TestForgedTokensAreRefused(t *testing.T) {
 	// Wherever it points, nobody is to go there: what it names would say that the forger's key is good.
 	elsewhere := "https://127.0.0.1:1/keys"
 	tokens := map[string]string{
-		"signed by a key of the same id":      f.rs256(nil, nil),
-		"signed by an unknown key":            f.rs256(map[string]any{"kid": "mine"}, nil),
-		"signed by a key without an id":       f.rs256(map[string]any{"kid": nil}, nil),
-		"an id that is a path":                f.rs256(map[string]any{"kid": "../../../dev/null"}, nil),
-		"expired":                             f.rs256(nil, map[string]any{"iat": now - 7200, "exp": now - 3600}),
-		"expired, by tampering":               tampered(map[string]any{"exp": now - 3600}),
-		"good for longer, by tampering":       tampered(map[string]any{"exp": now + 1e9}),
-		"not valid yet":                       f.rs256(nil, map[string]any{"nbf": now + 3600}),
-		"issued in the future":                f.rs256(nil, map[string]any{"iat": now + 3600, "exp": now + 7200}),
-		"for another audience":                f.rs256(nil, map[string]any{"aud": "vmware-tes:vc:vns:k8s:a-guest"}),
-		"for another audience, by tampering":  tampered(map[string]any{"aud": "vmware-tes:vc:vns:k8s:a-guest"}),
-		"for no audience":                     f.rs256(nil, map[string]any{"aud": nil}),
-		"of another issuer":                   f.rs256(nil, map[string]any{"iss": "https://login.example.com"}),
-		"of another issuer, by tampering":     tampered(map[string]any{"iss": "https://login.example.com"}),
-		"of the cluster's own issuer":         f.rs256(nil, map[string]any{"iss": "https://kubernetes.default.svc.cluster.local"}),
-		"somebody else, by tampering":         tampered(map[string]any{"sub": "administrator@vsphere.local"}),
-		"more groups, by tampering":           tampered(map[string]any{"group_names": []string{"Administrators@vsphere.local", "system:masters"}}),
-		"nobody at all":                       f.rs256(nil, map[string]any{"sub": nil}),
-		"nobody at all, by tampering":         tampered(map[string]any{"sub": nil}),
-		"HS256 with the PKIX key":             f.hs256(pkix),
-		"HS256 with the PEM key":              f.hs256(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pkix})),
-		"HS256 with the PKCS #1 key":          f.hs256(pem.EncodeToMemory(&pem.Block{Type: "RSA PUBLIC KEY", Bytes: x509.MarshalPKCS1PublicKey(public)})),
+		"signed by a key of the same id":     f.rs256(nil, nil),
+		"signed by an unknown key":           f.rs256(map[string]any{"kid": "mine"}, nil),
+		"signed by a key without an id":      f.rs256(map[string]any{"kid": nil}, nil),
+		"an id that is a path":               f.rs256(map[string]any{"kid": "../../../dev/null"}, nil),
+		"expired":                            f.rs256(nil, map[string]any{"iat": now - 7200, "exp": now - 3600}),
+		"expired, by tampering":              tampered(map[string]any{"exp": now - 3600}),
+		"good for longer, by tampering":      tampered(map[string]any{"exp": now + 1e9}),
+		"not valid yet":                      f.rs256(nil, map[string]any{"nbf": now + 3600}),
+		"issued in the future":               f.rs256(nil, map[string]any{"iat": now + 3600, "exp": now + 7200}),
+		"for another audience":               f.rs256(nil, map[string]any{"aud": "vmware-tes:vc:vns:k8s:a-guest"}),
+		"for another audience, by tampering": tampered(map[string]any{"aud": "vmware-tes:vc:vns:k8s:a-guest"}),
+		"for no audience":                    f.rs256(nil, map[string]any{"aud": nil}),
+		"of another issuer":                  f.rs256(nil, map[string]any{"iss": "https://login.example.com"}),
+		"of another issuer, by tampering":    tampered(map[string]any{"iss": "https://login.example.com"}),
+		"of the cluster's own issuer": f.rs256(nil, map[string]any{
+			"iss": "https://kubernetes.default.svc.cluster.local"}),
+		"somebody else, by tampering": tampered(map[string]any{"sub": "administrator@vsphere.local"}),
+		"more groups, by tampering": tampered(map[string]any{
+			"group_names": []string{"Administrators@vsphere.local", "system:masters"}}),
+		"nobody at all":               f.rs256(nil, map[string]any{"sub": nil}),
+		"nobody at all, by tampering": tampered(map[string]any{"sub": nil}),
+		"HS256 with the PKIX key":     f.hs256(pkix),
+		"HS256 with the PEM key":      f.hs256(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pkix})),
+		"HS256 with the PKCS #1 key": f.hs256(pem.EncodeToMemory(
+			&pem.Block{Type: "RSA PUBLIC KEY", Bytes: x509.MarshalPKCS1PublicKey(public)})),
 		"HS256 with the modulus":              f.hs256(public.N.Bytes()),
 		"HS256 with the document of the keys": f.hs256(document),
 		"HS256 with an empty secret":          f.hs256(nil),
@@ -257,25 +263,29 @@ func TestForgedTokensAreRefused(t *testing.T) {
 		"its key in the header, and no id":    f.rs256(map[string]any{"kid": nil, "jwk": jwk(&f.key.PublicKey, nil)}, nil),
 		"its key elsewhere (jku)":             f.rs256(map[string]any{"jku": elsewhere}, nil),
 		"its certificate elsewhere (x5u)":     f.rs256(map[string]any{"x5u": elsewhere}, nil),
-		"its certificate in the header (x5c)": f.rs256(map[string]any{"x5c": []string{base64.StdEncoding.EncodeToString(selfSigned(t, "key").Certificate[0])}}, nil),
-		"an unknown critical header":          f.rs256(map[string]any{"crit": []string{"x"}, "x": 1}, nil),
-		"a signature of nothing":              parts[0] + "." + parts[1] + "." + base64.RawURLEncoding.EncodeToString(make([]byte, 256)),
-		"without its signature":               parts[0] + "." + parts[1] + ".",
-		"with two parts":                      parts[0] + "." + parts[1],
-		"with four parts":                     good + "." + parts[2],
-		"cut short":                           good[:len(good)-4],
-		"another signature's first bit":       flipped(good),
+		"its certificate in the header (x5c)": f.rs256(map[string]any{
+			"x5c": []string{base64.StdEncoding.EncodeToString(selfSigned(t, "key").Certificate[0])}}, nil),
+		"an unknown critical header": f.rs256(map[string]any{"crit": []string{"x"}, "x": 1}, nil),
+		"a signature of nothing": parts[0] + "." + parts[1] + "." +
+			base64.RawURLEncoding.EncodeToString(make([]byte, 256)),
+		"without its signature":         parts[0] + "." + parts[1] + ".",
+		"with two parts":                parts[0] + "." + parts[1],
+		"with four parts":               good + "." + parts[2],
+		"cut short":                     good[:len(good)-4],
+		"another signature's first bit": flipped(good),
 	}
 	for _, algorithm := range []any{"none", "None", "NONE", "nOnE", "", nil, "none ", "RS256none"} {
 		tokens[fmt.Sprintf("alg %q", algorithm)] = unsigned(algorithm)
 		tokens[fmt.Sprintf("alg %q, with the signature", algorithm)] = unsigned(algorithm) + parts[2]
 	}
 	for door, address := range s.doors(t) {
-		if code, user := s.whoami(t, address, http.Header{"Authorization": {"Bearer " + good}}); code != http.StatusCreated || user.Username != "sso:dev-a@vsphere.local" {
+		if code, user := s.whoami(t, address, http.Header{"Authorization": {"Bearer " + good}}); code != http.StatusCreated ||
+			user.Username != "sso:dev-a@vsphere.local" {
 			t.Fatalf("%s: the good token: %d, %s", door, code, user)
 		}
 		for _, name := range slices.Sorted(maps.Keys(tokens)) {
-			if code, user := s.whoami(t, address, http.Header{"Authorization": {"Bearer " + tokens[name]}}); code != http.StatusUnauthorized {
+			if code, user := s.whoami(t, address, http.Header{"Authorization": {"Bearer " +
+				tokens[name]}}); code != http.StatusUnauthorized {
 				t.Errorf("%s: a token %s: %d, as %s", door, name, code, user)
 			}
 		}
@@ -321,13 +331,15 @@ func TestNamesOfKubernetesAreNoRights(t *testing.T) {
 			code, got := s.whoami(t, address, http.Header{"Authorization": {"Bearer " + token}})
 			slices.Sort(got.Groups)
 			want := []string{
-				"sso:Everyone@vsphere.local", "sso:sso:Administrators@vsphere.local", "sso:system:authenticated@vsphere.local", "sso:system:masters@vsphere.local",
+				"sso:Everyone@vsphere.local", "sso:sso:Administrators@vsphere.local", "sso:system:authenticated@vsphere.local",
+				"sso:system:masters@vsphere.local",
 				"sso:system:serviceaccounts@vsphere.local", "system:authenticated",
 			}
 			if diff := cmp.Diff(want, got.Groups); code != http.StatusCreated || got.Username != "sso:"+name || diff != "" {
 				t.Errorf("%s: %d, %q, groups (-want +got):\n%s", door, code, got.Username, diff)
 			}
-			config := &rest.Config{Host: address, QPS: -1, BearerToken: token, TLSClientConfig: rest.TLSClientConfig{CAData: s.Config(t).CAData}}
+			config := &rest.Config{Host: address, QPS: -1, BearerToken: token,
+				TLSClientConfig: rest.TLSClientConfig{CAData: s.Config(t).CAData}}
 			core := kubernetes.NewForConfigOrDie(config).CoreV1()
 			if _, err := core.Namespaces().List(ctx, metav1.ListOptions{}); err == nil {
 				t.Errorf("%s: %s lists namespaces", door, name)

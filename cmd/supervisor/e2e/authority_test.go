@@ -17,7 +17,8 @@ func TestServersShowTheirAuthority(t *testing.T) {
 	if out := s.Output.String(); !strings.Contains(out, fingerprint) {
 		t.Errorf("up does not print %s:\n%s", fingerprint, out)
 	}
-	if out, err := s.Try(t.Context(), "status", "--data-dir", string(s.Dir)); err != nil || !strings.Contains(out, fingerprint) {
+	if out, err := s.Try(t.Context(), "status", "--data-dir", string(s.Dir)); err != nil ||
+		!strings.Contains(out, fingerprint) {
 		t.Errorf("status does not print %s: %v\n%s", fingerprint, err, out)
 	}
 	servers := s.Servers(t)
@@ -32,7 +33,8 @@ func TestServersShowTheirAuthority(t *testing.T) {
 		}
 		if authority := s.Certificate(t, server.Authority); len(chain) != 2 || !chain[1].Equal(authority) ||
 			chain[0].CheckSignatureFrom(authority) != nil {
-			t.Errorf("%s on port %d shows %d certificates, want its own and its authority's", server.Certificate, server.Port, len(chain))
+			t.Errorf("%s on port %d shows %d certificates, want its own and its authority's", server.Certificate, server.Port,
+				len(chain))
 		}
 	}
 }

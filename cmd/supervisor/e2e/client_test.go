@@ -76,7 +76,8 @@ func TestInformerNeverRelists(t *testing.T) {
 	var asked requests
 	config := s.Config(t)
 	config.Wrap(asked.wrap)
-	informer := dynamicinformer.NewFilteredDynamicInformer(dynamic.NewForConfigOrDie(config), supervisortest.Machines, namespace, 0, nil, nil).Informer()
+	informer := dynamicinformer.NewFilteredDynamicInformer(dynamic.NewForConfigOrDie(config), supervisortest.Machines,
+		namespace, 0, nil, nil).Informer()
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -97,7 +98,8 @@ func TestInformerNeverRelists(t *testing.T) {
 			if !found {
 				return fmt.Errorf("the informer does not know %s", key)
 			}
-			if got, _, _ := unstructured.NestedString(object.(*unstructured.Unstructured).Object, "status", "powerState"); got != power {
+			if got, _, _ := unstructured.NestedString(object.(*unstructured.Unstructured).Object, "status",
+				"powerState"); got != power {
 				return fmt.Errorf("%s is %s", key, got)
 			}
 			return nil
@@ -140,7 +142,8 @@ func TestTypedClient(t *testing.T) {
 	key := client.ObjectKey{Namespace: namespace, Name: "web"}
 	vm := &vmopv1.VirtualMachine{}
 	waittest.Within(t, 20*time.Second, "get", func(ctx context.Context) error { return c.Get(ctx, key, vm) })
-	if vm.Status.PowerState != vmopv1.VirtualMachinePowerStateOn || vm.Status.Network.PrimaryIP4 != "10.30.0.11" || vm.Status.Zone != "cluster-a" {
+	if vm.Status.PowerState != vmopv1.VirtualMachinePowerStateOn || vm.Status.Network.PrimaryIP4 != "10.30.0.11" ||
+		vm.Status.Zone != "cluster-a" {
 		t.Errorf("get: %+v", vm.Status)
 	}
 	events, err := c.Watch(ctx, &vmopv1.VirtualMachineList{}, client.InNamespace(namespace))
@@ -156,10 +159,12 @@ func TestTypedClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	var list vmopv1.VirtualMachineList
-	if err := c.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels{"round": "one"}); err != nil || len(list.Items) != 1 {
+	if err := c.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels{"round": "one"}); err != nil ||
+		len(list.Items) != 1 {
 		t.Errorf("list by label: %d, %v", len(list.Items), err)
 	}
-	if err := c.List(ctx, &list, client.InNamespace(namespace), client.MatchingFields{"status.powerState": "PoweredOff"}); err != nil || len(list.Items) != 0 {
+	if err := c.List(ctx, &list, client.InNamespace(namespace),
+		client.MatchingFields{"status.powerState": "PoweredOff"}); err != nil || len(list.Items) != 0 {
 		t.Errorf("list by field: %d, %v", len(list.Items), err)
 	}
 
@@ -199,10 +204,12 @@ func TestTypedClient(t *testing.T) {
 		"metadata": map[string]any{"namespace": namespace, "name": "web", "labels": map[string]any{"round": "two"}},
 		"spec":     map[string]any{"powerState": "PoweredOff", "powerOffMode": "Hard"},
 	}}
-	if err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(applied.DeepCopy()), client.FieldOwner("round")); !apierrors.IsConflict(err) {
+	if err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(applied.DeepCopy()),
+		client.FieldOwner("round")); !apierrors.IsConflict(err) {
 		t.Errorf("apply against the owner of a label: %v", err)
 	}
-	if err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(applied), client.FieldOwner("round"), client.ForceOwnership); err != nil {
+	if err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(applied), client.FieldOwner("round"),
+		client.ForceOwnership); err != nil {
 		t.Fatal(err)
 	}
 	old := &vmopv1alpha2.VirtualMachine{}
@@ -305,7 +312,8 @@ func TestDynamicClient(t *testing.T) {
 		{types.JSONPatchType, `[{"op":"add","path":"/metadata/labels/json","value":"1"}]`},
 		{types.StrategicMergePatchType, `{"metadata":{"labels":{"strategic":"1"}}}`},
 	} {
-		if vm, err = c.Patch(ctx, "web", patch.kind, []byte(patch.data), metav1.PatchOptions{FieldValidation: "Strict"}); err != nil {
+		if vm, err = c.Patch(ctx, "web", patch.kind, []byte(patch.data),
+			metav1.PatchOptions{FieldValidation: "Strict"}); err != nil {
 			t.Errorf("%s: %v", patch.kind, err)
 		}
 	}

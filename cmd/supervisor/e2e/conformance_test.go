@@ -50,10 +50,14 @@ func TestConformance(t *testing.T) {
 		return f
 	}
 	ginkgo.Describe("VirtualMachine", func() {
-		ginkgo.It("behaves as a resource of Kubernetes", func(ctx context.Context) { conformance.TestResource(ctx, in(config), testcase()) })
+		ginkgo.It("behaves as a resource of Kubernetes", func(ctx context.Context) {
+			conformance.TestResource(ctx, in(config), testcase())
+		})
 	})
 	ginkgo.Describe("VirtualMachineClass", func() {
-		ginkgo.It("behaves as a resource of Kubernetes", func(ctx context.Context) { conformance.TestResource(ctx, in(s.Config(t)), classcase()) })
+		ginkgo.It("behaves as a resource of Kubernetes", func(ctx context.Context) {
+			conformance.TestResource(ctx, in(s.Config(t)), classcase())
+		})
 	})
 	suite, reporter := ginkgo.GinkgoConfiguration()
 	reporter.Succinct = true
@@ -89,7 +93,8 @@ func classcase() *conformance.ResourceTestcase[*vmopv1.VirtualMachineClass] {
 		InitialSpec: &vmopv1.VirtualMachineClass{
 			TypeMeta:   metav1.TypeMeta{APIVersion: vmopv1.GroupVersion.String(), Kind: "VirtualMachineClass"},
 			ObjectMeta: metav1.ObjectMeta{Name: "conformance"},
-			Spec:       vmopv1.VirtualMachineClassSpec{Hardware: vmopv1.VirtualMachineClassHardware{Cpus: 2, Memory: resource.MustParse("4Gi")}},
+			Spec: vmopv1.VirtualMachineClassSpec{Hardware: vmopv1.VirtualMachineClassHardware{Cpus: 2,
+				Memory: resource.MustParse("4Gi")}},
 		},
 		UpdateSpec: func(class *vmopv1.VirtualMachineClass) *vmopv1.VirtualMachineClass {
 			metav1.SetMetaDataLabel(&class.ObjectMeta, "changed", "yes")
@@ -104,8 +109,8 @@ func classcase() *conformance.ResourceTestcase[*vmopv1.VirtualMachineClass] {
 	}
 }
 
-// creator stands in for creation, which the server does not offer yet: instead of a POST, the machine is made in vCenter
-// as one that Pacific made, and the answer is what the server then serves. All else goes to the server.
+// creator stands in for creation, which the server does not offer yet: instead of a POST, the machine is made in
+// vCenter as one that Pacific made, and the answer is what the server then serves. All else goes to the server.
 type creator struct {
 	admin *supervisortest.Admin
 	next  http.RoundTripper

@@ -35,7 +35,8 @@ func dying(t *testing.T, s *supervisor, a *supervisortest.Admin, namespace, name
 	s.Kubectl(t, "patch", "vm", "-n", namespace, name, "--type=merge", "-p", `{"spec":{"powerOffMode":"Soft"}}`)
 	// A guest without tools never does what it is asked for.
 	a.Reconfigure(vm, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
-		&types.OptionValue{Key: "SET.guest.toolsRunningStatus", Value: string(types.VirtualMachineToolsRunningStatusGuestToolsNotRunning)},
+		&types.OptionValue{Key: "SET.guest.toolsRunningStatus",
+			Value: string(types.VirtualMachineToolsRunningStatusGuestToolsNotRunning)},
 	}})
 	s.Kubectl(t, "annotate", "vm", "-n", namespace, name, reclaimPolicy+"=Delete")
 	s.Kubectl(t, "delete", "vm", "-n", namespace, name, "--wait=false")
@@ -46,7 +47,8 @@ func dying(t *testing.T, s *supervisor, a *supervisortest.Admin, namespace, name
 }
 
 // notDeleting waits until a machine is served in whose record there is no deletion, and shows none.
-func notDeleting(t *testing.T, s *supervisor, a *supervisortest.Admin, vm *object.VirtualMachine, namespace, name string) {
+func notDeleting(t *testing.T, s *supervisor, a *supervisortest.Admin, vm *object.VirtualMachine, namespace,
+	name string) {
 	t.Helper()
 	waittest.Within(t, 30*time.Second, "no deletion in "+namespace+"/"+name, func(ctx context.Context) error {
 		served, err := s.Dynamic(t).Resource(supervisortest.Machines).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
@@ -71,10 +73,12 @@ func survives(t *testing.T, s *supervisor, a *supervisortest.Admin, vm *object.V
 	s.Kubectl(t, "label", "vm", "-n", namespace, name, "seen=yes", "--overwrite")
 	a.Create(namespace, name+"-other", supervisortest.PoweredOff)
 	waittest.Within(t, 20*time.Second, "the other machine", func(ctx context.Context) error {
-		_, err := s.Try(ctx, "kubectl", "patch", "vm", "-n", namespace, name+"-other", "--type=merge", "-p", `{"spec":{"powerState":"PoweredOn"}}`)
+		_, err := s.Try(ctx, "kubectl", "patch", "vm", "-n", namespace, name+"-other", "--type=merge", "-p",
+			`{"spec":{"powerState":"PoweredOn"}}`)
 		return err
 	})
-	s.Kubectl(t, "wait", "vm", "-n", namespace, name+"-other", "--for=jsonpath={.status.powerState}=PoweredOn", "--timeout=20s")
+	s.Kubectl(t, "wait", "vm", "-n", namespace, name+"-other", "--for=jsonpath={.status.powerState}=PoweredOn",
+		"--timeout=20s")
 	if a.Properties(vm) == nil {
 		t.Error("it is gone from vCenter")
 	}
@@ -95,7 +99,8 @@ func moveOut(t *testing.T, a *supervisortest.Admin, ref types.ManagedObjectRefer
 func TestADeletionIsOverWhenTheMachineLeaves(t *testing.T) {
 	t.Parallel()
 	s := running(t)
-	for name, rescue := range map[string]func(a *supervisortest.Admin, vm *object.VirtualMachine, namespace string) (back func()){
+	for name, rescue := range map[string]func(a *supervisortest.Admin, vm *object.VirtualMachine,
+		namespace string) (back func()){
 		"moved": func(a *supervisortest.Admin, vm *object.VirtualMachine, namespace string) func() {
 			other := a.Namespace("over-elsewhere")
 			a.Move(vm, other)
@@ -110,11 +115,13 @@ func TestADeletionIsOverWhenTheMachineLeaves(t *testing.T) {
 		"template": func(a *supervisortest.Admin, vm *object.VirtualMachine, namespace string) func() {
 			// Only what is off can be made one, and what is off is destroyed at once: it is paused meanwhile.
 			pause := func(value string) {
-				a.Reconfigure(vm, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: facts.PauseKey, Value: value}}})
+				a.Reconfigure(vm, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
+					&types.OptionValue{Key: facts.PauseKey, Value: value}}})
 			}
 			pause("true")
 			waittest.Within(t, 20*time.Second, "the pause", func(context.Context) error {
-				condition := meta.FindStatusCondition(s.get(t, namespace, "web-template").Status.Conditions, vmopv1.VirtualMachineReconcileReady)
+				condition := meta.FindStatusCondition(s.get(t, namespace, "web-template").Status.Conditions,
+					vmopv1.VirtualMachineReconcileReady)
 				if condition == nil || condition.Reason != vmopv1.VirtualMachineReconcilePausedReason {
 					return fmt.Errorf("condition %+v", condition)
 				}
@@ -264,13 +271,15 @@ func TestOwnersAreLookedUpWhereTheyWereNamed(t *testing.T) {
 	if len(shown.OwnerReferences) > 0 || strings.Join(shown.Finalizers, ",") != "vmoperator.vmware.com/virtualmachine" {
 		t.Errorf("owners %v, finalizers %v", shown.OwnerReferences, shown.Finalizers)
 	}
-	if condition == nil || condition.Status != metav1.ConditionFalse || !strings.Contains(condition.Message, "the ownerReferences to ConfigMap owner, nor the finalizers example.com/hold") {
+	if condition == nil || condition.Status != metav1.ConditionFalse ||
+		!strings.Contains(condition.Message, "the ownerReferences to ConfigMap owner, nor the finalizers example.com/hold") {
 		t.Errorf("condition %+v", condition)
 	}
 	survives(t, s, a, vm, other, "web")
 	// Written there, it is at home there.
 	waittest.Within(t, 20*time.Second, "the condition to go", func(context.Context) error {
-		if condition := meta.FindStatusCondition(s.get(t, other, "web").Status.Conditions, projection.MetadataInForceCondition); condition != nil {
+		if condition := meta.FindStatusCondition(s.get(t, other, "web").Status.Conditions,
+			projection.MetadataInForceCondition); condition != nil {
 			return fmt.Errorf("condition %+v", condition)
 		}
 		return nil

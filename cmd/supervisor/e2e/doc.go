@@ -4,8 +4,8 @@
 // aggregator, a VI admin through vCenter's own API. It holds tests only. They run the binary that SUPERVISOR names, or
 // build one; `make e2e` does both. What a failed run leaves, logs included, is in the folder that it names at its end.
 //
-// The tests share one Supervisor on a simulated vCenter, each in namespaces of its own, and run at the same time. So none
-// of them breaks anything: what does is in package faults.
+// The tests share one Supervisor on a simulated vCenter, each in namespaces of its own, and run at the same time. So
+// none of them breaks anything: what does is in package faults.
 //
 //   - testdata/script: what a new user types, with the answers. TestKubectl describes the commands.
 //   - watch_test.go: what happens in vCenter, at watchers, and how soon.

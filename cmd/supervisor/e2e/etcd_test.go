@@ -10,8 +10,9 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// TestEtcdPartsItsClients reads and writes with the certificates of the one server what is the other's: kube-apiserver's
-// Secrets are not vsphere-apiserver's to read, nor are vsphere-apiserver's signing keys kube-apiserver's.
+// TestEtcdPartsItsClients reads and writes with the certificates of the one server what is the other's:
+// kube-apiserver's Secrets are not vsphere-apiserver's to read, nor are vsphere-apiserver's signing keys
+// kube-apiserver's.
 func TestEtcdPartsItsClients(t *testing.T) {
 	t.Parallel()
 	s := running(t)

@@ -37,20 +37,23 @@ func fields(out string) []string {
 	return lines
 }
 
-// TestVirtualMachineImages has an administrator of vCenter fill a library that a vSphere Namespace is given, and people look.
+// TestVirtualMachineImages has an administrator of vCenter fill a library that a vSphere Namespace is given, and people
+// look.
 func TestVirtualMachineImages(t *testing.T) {
 	t.Parallel()
 	s := running(t)
 	a := s.Admin(t)
 	const name, shop = "images-shop", "Images of the shop"
 	ovf := func(name, version string) vcentertest.LibraryItem {
-		return vcentertest.LibraryItem{Name: name, Type: library.ItemTypeOVF, OS: "ubuntu64Guest", Product: "Shop", Version: version}
+		return vcentertest.LibraryItem{Name: name, Type: library.ItemTypeOVF, OS: "ubuntu64Guest", Product: "Shop",
+			Version: version}
 	}
 	if err := a.Builder.Library(t.Context(), shop, "nfs-bulk", ovf("till", "1.0")); err != nil {
 		t.Fatal(err)
 	}
 	till := facts.ImageName(vcentertest.LibraryItemID(shop, "till"))
-	s.vns(t, name, v1alpha1.NamespaceAccess{Kind: v1alpha1.SubjectUser, Name: "viewer@vsphere.local", Role: v1alpha1.RoleView})
+	s.vns(t, name, v1alpha1.NamespaceAccess{Kind: v1alpha1.SubjectUser, Name: "viewer@vsphere.local",
+		Role: v1alpha1.RoleView})
 	give := func(libraries string) {
 		t.Helper()
 		s.Kubectl(t, "patch", "vns", name, "--type=merge", "-p", `{"spec":{"contentLibraries":[`+libraries+`]}}`)
@@ -72,7 +75,8 @@ func TestVirtualMachineImages(t *testing.T) {
 	}
 
 	waittest.Within(t, polled, "vCenter's library can be given", func(ctx context.Context) error {
-		_, err := s.Try(ctx, "kubectl", "patch", "vns", name, "--type=merge", "-p", `{"spec":{"contentLibraries":["`+shop+`"]}}`)
+		_, err := s.Try(ctx, "kubectl", "patch", "vns", name, "--type=merge", "-p",
+			`{"spec":{"contentLibraries":["`+shop+`"]}}`)
 		return err
 	})
 	until("what is there", polled, header, row(till, "till", "1.0"))
@@ -95,7 +99,8 @@ func TestVirtualMachineImages(t *testing.T) {
 
 	for _, version := range []string{"v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4", "v1alpha5"} {
 		out := s.Kubectl(t, "get", "virtualmachineimages."+version+".vmoperator.vmware.com", till, "-n", name, "-o", "yaml")
-		if !strings.Contains(out, "apiVersion: vmoperator.vmware.com/"+version) || !strings.Contains(out, vcentertest.LibraryItemID(shop, "till")) {
+		if !strings.Contains(out, "apiVersion: vmoperator.vmware.com/"+version) ||
+			!strings.Contains(out, vcentertest.LibraryItemID(shop, "till")) {
 			t.Errorf("at %s:\n%s", version, out)
 		}
 	}
@@ -104,7 +109,8 @@ func TestVirtualMachineImages(t *testing.T) {
 		if out, err := p.Login(t, vcentertest.SamplePassword); err != nil {
 			t.Fatalf("login: %v\n%s", err, out)
 		}
-		if out, err := p.Types(t, "", "get", "vmi", "-n", name); (err == nil) != reads || reads && !strings.Contains(out, till) {
+		if out, err := p.Types(t, "", "get", "vmi", "-n", name); (err == nil) != reads || reads &&
+			!strings.Contains(out, till) {
 			t.Errorf("%s reads: %v\n%s", who, err, out)
 		}
 		if out, err := p.Types(t, "", "delete", "vmi", till, "-n", name); err == nil {
@@ -119,21 +125,23 @@ func TestVirtualMachineImages(t *testing.T) {
 	}
 }
 
-// TestClusterVirtualMachineImages has an administrator of vCenter make the library that everybody is given, and take an item
-// out of it.
+// TestClusterVirtualMachineImages has an administrator of vCenter make the library that everybody is given, and take an
+// item out of it.
 func TestClusterVirtualMachineImages(t *testing.T) {
 	t.Parallel()
 	s := running(t)
 	a := s.Admin(t)
 	err := a.Builder.Library(t.Context(), supervisortest.ClusterLibrary, "nfs-bulk",
-		vcentertest.LibraryItem{Name: "netinst", Type: library.ItemTypeISO}, vcentertest.LibraryItem{Name: "base", Type: library.ItemTypeOVF, Version: "7"})
+		vcentertest.LibraryItem{Name: "netinst", Type: library.ItemTypeISO},
+		vcentertest.LibraryItem{Name: "base", Type: library.ItemTypeOVF, Version: "7"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	until := func(what string, want ...string) {
 		t.Helper()
 		waittest.Within(t, polled, what, func(ctx context.Context) error {
-			out, err := s.Try(ctx, "kubectl", "get", "cvmimage", "--sort-by=.status.name", "-o", "custom-columns=N:.status.name,T:.status.type,V:.status.productInfo.version", "--no-headers")
+			out, err := s.Try(ctx, "kubectl", "get", "cvmimage", "--sort-by=.status.name", "-o",
+				"custom-columns=N:.status.name,T:.status.type,V:.status.productInfo.version", "--no-headers")
 			if diff := cmp.Diff(want, fields(out), cmpopts.EquateEmpty()); err == nil && diff != "" {
 				err = fmt.Errorf("(-want +got):\n%s", diff)
 			}

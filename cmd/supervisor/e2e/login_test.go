@@ -27,11 +27,12 @@ func TestPeopleLogIn(t *testing.T) {
 		contexts []string
 		can      map[string][]string
 	}{
-		"administrator": {s.AdministratorPassword(t), []string{"team-a", "team-b"}, map[string][]string{"team-a": write, "team-b": write}},
-		"dev-a":         {vcentertest.SamplePassword, []string{"team-a"}, map[string][]string{"team-a": write, "team-b": {}}},
-		"viewer":        {vcentertest.SamplePassword, []string{"team-a"}, map[string][]string{"team-a": read, "team-b": {}}},
-		"owner-b":       {vcentertest.SamplePassword, []string{"team-b"}, map[string][]string{"team-a": {}, "team-b": write}},
-		"nobody":        {vcentertest.SamplePassword, nil, map[string][]string{"team-a": {}, "team-b": {}}},
+		"administrator": {s.AdministratorPassword(t), []string{"team-a", "team-b"},
+			map[string][]string{"team-a": write, "team-b": write}},
+		"dev-a":   {vcentertest.SamplePassword, []string{"team-a"}, map[string][]string{"team-a": write, "team-b": {}}},
+		"viewer":  {vcentertest.SamplePassword, []string{"team-a"}, map[string][]string{"team-a": read, "team-b": {}}},
+		"owner-b": {vcentertest.SamplePassword, []string{"team-b"}, map[string][]string{"team-a": {}, "team-b": write}},
+		"nobody":  {vcentertest.SamplePassword, nil, map[string][]string{"team-a": {}, "team-b": {}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -73,7 +74,8 @@ func TestPeopleLogIn(t *testing.T) {
 				}
 				return
 			}
-			if out, err := p.Types(t, "", "--context", want.contexts[0], "get", "vm"); err != nil || !strings.Contains(out, "POWER-STATE") {
+			if out, err := p.Types(t, "", "--context", want.contexts[0], "get", "vm"); err != nil ||
+				!strings.Contains(out, "POWER-STATE") {
 				t.Errorf("get vm in the context of a namespace: %v\n%s", err, out)
 			}
 			if out, err := p.Types(t, "", "vsphere", "logout"); err != nil {
@@ -99,7 +101,8 @@ func TestARoleCountsAtOnce(t *testing.T) {
 	if got := p.Can(t, namespace); len(got) > 0 {
 		t.Errorf("before the role: %v", got)
 	}
-	s.Kubectl(t, "create", "rolebinding", "now-a-viewer", "-n", namespace, "--clusterrole=view", "--user=sso:nobody@vsphere.local")
+	s.Kubectl(t, "create", "rolebinding", "now-a-viewer", "-n", namespace, "--clusterrole=view",
+		"--user=sso:nobody@vsphere.local")
 	waittest.Within(t, 30*time.Second, "the new role to count", func(context.Context) error {
 		if out, err := p.Types(t, "", "get", "vm", "-n", namespace); err != nil {
 			return fmt.Errorf("%w\n%s", err, out)

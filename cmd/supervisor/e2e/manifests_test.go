@@ -42,7 +42,8 @@ const manifests = "../../../artifacts"
 // kustomized returns what kubectl makes of a folder of manifests.
 func (s *supervisor) kustomized(t *testing.T, folder string) []*unstructured.Unstructured {
 	t.Helper()
-	decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(s.Kubectl(t, "kustomize", filepath.Join(manifests, folder))), 4096)
+	decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(s.Kubectl(t, "kustomize", filepath.Join(manifests, folder))),
+		4096)
 	var objects []*unstructured.Unstructured
 	for {
 		object := &unstructured.Unstructured{}
@@ -129,7 +130,8 @@ func (s *supervisor) install(t *testing.T) *installed {
 		"--secure-port=8443", fmt.Sprintf("--secure-port=%d", port),
 	)
 	// Its etcd is a new one, as after a loss: by the same id it knows what lies in the machines for its own.
-	arguments := []string{"component", "vsphere-apiserver", "--bind-address=127.0.0.1", "--installation-id=" + s.Installation(t)}
+	arguments := []string{"component", "vsphere-apiserver", "--bind-address=127.0.0.1",
+		"--installation-id=" + s.Installation(t)}
 	for _, argument := range set.Spec.Template.Spec.Containers[0].Args {
 		arguments = append(arguments, mounted.Replace(argument))
 	}
@@ -163,7 +165,8 @@ func (in *installed) issue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in.certificate, _, err = store.Certificate(authority, "serving", pki.Request{CommonName: "vsphere-apiserver", Hosts: []string{"localhost"}})
+	in.certificate, _, err = store.Certificate(authority, "serving",
+		pki.Request{CommonName: "vsphere-apiserver", Hosts: []string{"localhost"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +210,8 @@ func TestInstalledServer(t *testing.T) {
 	namespace := a.Namespace("installed")
 	a.Create(namespace, "web", supervisortest.PoweredOff)
 	s.Serves(t, namespace, "web")
-	// That this Namespace is the folder's own is written in the etcd of the Supervisor's server, and told the other one so.
+	// That this Namespace is the folder's own is written in the etcd of the Supervisor's server, and told the other one
+	// so.
 	s.Kubectl(t, "annotate", "namespace", namespace, vsphere.ClaimAnnotation+"="+a.FolderID(namespace))
 	in := s.install(t)
 
@@ -237,7 +241,8 @@ func TestInstalledServer(t *testing.T) {
 		}
 		return err
 	})
-	if _, err := vms.Patch(t.Context(), "web", types.MergePatchType, []byte(`{"metadata":{"labels":{"by":"installed"}}}`), metav1.PatchOptions{}); err != nil {
+	if _, err := vms.Patch(t.Context(), "web", types.MergePatchType, []byte(`{"metadata":{"labels":{"by":"installed"}}}`),
+		metav1.PatchOptions{}); err != nil {
 		t.Error(err)
 	}
 	waittest.Within(t, 10*time.Second, "the label at the Supervisor's own server", func(context.Context) error {
@@ -256,7 +261,8 @@ func TestInstalledServer(t *testing.T) {
 	waittest.Within(t, 90*time.Second, "the renewed certificate to be served", func(context.Context) error {
 		roots := x509.NewCertPool()
 		roots.AppendCertsFromPEM(in.ca)
-		connection, err := tls.Dial("tcp", strings.TrimPrefix(in.host, "https://"), &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})
+		connection, err := tls.Dial("tcp", strings.TrimPrefix(in.host, "https://"),
+			&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})
 		if err != nil {
 			return err
 		}

@@ -30,7 +30,8 @@ import (
 // get reads one machine.
 func (s *supervisor) get(t *testing.T, namespace, name string) *vmopv1.VirtualMachine {
 	t.Helper()
-	object, err := s.Dynamic(t).Resource(supervisortest.Machines).Namespace(namespace).Get(t.Context(), name, metav1.GetOptions{})
+	object, err := s.Dynamic(t).Resource(supervisortest.Machines).Namespace(namespace).Get(t.Context(), name,
+		metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,13 +63,15 @@ func TestNamesAreSwapped(t *testing.T) {
 	// Metadata holds the name of a machine, whatever it is called in vCenter.
 	a.Rename(managed, "called otherwise")
 	follower.Until("the swap", func(objects map[string]*unstructured.Unstructured) bool {
-		return cmp.Equal(map[string]string{"one": "PoweredOff", "two": "PoweredOn", "managed": "PoweredOff"}, supervisortest.Power(objects))
+		return cmp.Equal(map[string]string{"one": "PoweredOff", "two": "PoweredOn", "managed": "PoweredOff"},
+			supervisortest.Power(objects))
 	})
 	got := map[string]string{}
 	for name, object := range follower.Objects {
 		got[name] = string(object.GetUID())
 	}
-	if diff := cmp.Diff(map[string]string{"one": uids["two"], "two": uids["one"], "managed": uids["managed"]}, got); diff != "" {
+	if diff := cmp.Diff(map[string]string{"one": uids["two"], "two": uids["one"], "managed": uids["managed"]},
+		got); diff != "" {
 		t.Errorf("uids by name (-want +got):\n%s", diff)
 	}
 	follower.Agrees()
@@ -98,7 +101,9 @@ func TestClash(t *testing.T) {
 		t.Error("the machine with the metadata lost its name")
 	}
 	condition := meta.FindStatusCondition(s.get(t, namespace, names[1]).Status.Conditions, projection.NameUniqueCondition)
-	if condition == nil || condition.Status != metav1.ConditionFalse || !strings.Contains(condition.Message, `has the name "web", so this one is shown as "`+names[1]+`": rename one of them`) {
+	if condition == nil || condition.Status != metav1.ConditionFalse ||
+		!strings.Contains(condition.Message, `has the name "web", so this one is shown as "`+names[1]+
+			`": rename one of them`) {
 		t.Errorf("condition: %+v", condition)
 	}
 }
@@ -129,13 +134,15 @@ func TestCloneIsAnotherMachine(t *testing.T) {
 	s.Serves(t, namespace, "copy", "original")
 	copied := s.get(t, namespace, "copy")
 	if copied.UID == before.UID || copied.Labels["it"] != "" || copied.Annotations[reclaimPolicy] != "" {
-		t.Errorf("the clone: uid %s (the original's is %s), labels %v, annotations %v", copied.UID, before.UID, copied.Labels, copied.Annotations)
+		t.Errorf("the clone: uid %s (the original's is %s), labels %v, annotations %v", copied.UID, before.UID, copied.Labels,
+			copied.Annotations)
 	}
 	if diff := cmp.Diff(before, s.get(t, namespace, "original")); diff != "" {
 		t.Errorf("the original (-before +after):\n%s", diff)
 	}
 	// It carries a copy of the record all the same, and is not to be destroyed because of that.
-	if out, err := s.Try(t.Context(), "kubectl", "delete", "vm", "-n", namespace, "copy"); err == nil || !strings.Contains(out, "was not created through this API") {
+	if out, err := s.Try(t.Context(), "kubectl", "delete", "vm", "-n", namespace, "copy"); err == nil ||
+		!strings.Contains(out, "was not created through this API") {
 		t.Errorf("delete the clone: %v, %s", err, out)
 	}
 	// What is written to it is its own.
@@ -160,7 +167,8 @@ func TestMalformedMetadata(t *testing.T) {
 	}
 	made := map[string]*object.VirtualMachine{}
 	for name, value := range values {
-		made[name] = a.Create(namespace, name, supervisortest.PoweredOff, types.OptionValue{Key: facts.RecordKey, Value: value})
+		made[name] = a.Create(namespace, name, supervisortest.PoweredOff,
+			types.OptionValue{Key: facts.RecordKey, Value: value})
 	}
 	broken := a.Create(namespace, "once-good", supervisortest.PoweredOff)
 	s.Serves(t, namespace, "empty-record", "garbage", "newer", "older", "once-good", "truncated")
@@ -176,7 +184,8 @@ func TestMalformedMetadata(t *testing.T) {
 			switch {
 			case condition == nil:
 				return errors.New("no condition")
-			case condition.Status != metav1.ConditionFalse || condition.Reason != projection.MalformedMetadataReason || !strings.Contains(condition.Message, "until the value is repaired or removed in vCenter"):
+			case condition.Status != metav1.ConditionFalse || condition.Reason != projection.MalformedMetadataReason ||
+				!strings.Contains(condition.Message, "until the value is repaired or removed in vCenter"):
 				return fmt.Errorf("condition %+v", condition)
 			case shown.Labels["it"] != "":
 				return fmt.Errorf("labels %v", shown.Labels)
@@ -189,7 +198,8 @@ func TestMalformedMetadata(t *testing.T) {
 			{"annotate", "vm", "-n", namespace, name, reclaimPolicy + "=Delete"},
 		} {
 			out, err := s.Try(t.Context(), append([]string{"kubectl"}, command...)...)
-			if err == nil || !strings.Contains(out, "pacific.metadata in the virtual machine's ExtraConfig") || !strings.Contains(out, "repaired or removed in vCenter") {
+			if err == nil || !strings.Contains(out, "pacific.metadata in the virtual machine's ExtraConfig") ||
+				!strings.Contains(out, "repaired or removed in vCenter") {
 				t.Errorf("%v: %v, %s", command, err, out)
 			}
 		}
@@ -222,7 +232,8 @@ func TestAnotherInstallationsMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	vm, err := a.Builder.VirtualMachine(t.Context(), vcentertest.VM{
-		Name: "web", Folder: supervisortest.InNamespaces(namespace), Cluster: a.Cluster, GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024,
+		Name: "web", Folder: supervisortest.InNamespaces(namespace), Cluster: a.Cluster, GuestID: "ubuntu64Guest", CPUs: 1,
+		MemoryMB:     1024,
 		InstanceUUID: id, ExtraConfig: extra,
 	})
 	if err != nil {
@@ -232,8 +243,10 @@ func TestAnotherInstallationsMachine(t *testing.T) {
 	if got := s.get(t, namespace, "web").Labels["it"]; got != "" {
 		t.Errorf("their label shows: %s", got)
 	}
-	for _, command := range [][]string{{"delete", "vm", "-n", namespace, "web"}, {"label", "vm", "-n", namespace, "web", "a=b"}} {
-		if out, err := s.Try(t.Context(), append([]string{"kubectl"}, command...)...); err == nil || !strings.Contains(out, "Forbidden") {
+	for _, command := range [][]string{{"delete", "vm", "-n", namespace, "web"},
+		{"label", "vm", "-n", namespace, "web", "a=b"}} {
+		if out, err := s.Try(t.Context(), append([]string{"kubectl"}, command...)...); err == nil ||
+			!strings.Contains(out, "Forbidden") {
 			t.Errorf("%v: %v, %s", command, err, out)
 		}
 	}
@@ -243,7 +256,8 @@ func TestAnotherInstallationsMachine(t *testing.T) {
 	s.Kubectl(t, "annotate", "vm", "-n", namespace, "web", "vsphere.openpacific.io/take-over="+theirs)
 	s.Kubectl(t, "label", "vm", "-n", namespace, "web", "it=is-ours")
 	// Taken over is not made.
-	if out, err := s.Try(t.Context(), "kubectl", "delete", "vm", "-n", namespace, "web"); err == nil || !strings.Contains(out, "was not created through this API") {
+	if out, err := s.Try(t.Context(), "kubectl", "delete", "vm", "-n", namespace, "web"); err == nil ||
+		!strings.Contains(out, "was not created through this API") {
 		t.Errorf("delete what was taken over: %v, %s", err, out)
 	}
 	s.Kubectl(t, "delete", "namespace", namespace, "--timeout=60s")

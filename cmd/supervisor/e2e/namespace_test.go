@@ -72,19 +72,22 @@ func TestDeletedNamespaceIsDetached(t *testing.T) {
 	s.Kubectl(t, "create", "namespace", namespace)
 	s.Kubectl(t, "annotate", "namespace", namespace, vsphere.ClaimAnnotation+"="+claim)
 	s.Serves(t, namespace, "adopted", "labelled", "late")
-	if got := s.Kubectl(t, "get", "vm", "-n", namespace, "-l", "kept=yes", "-o", "name"); strings.TrimSpace(got) != "virtualmachine.vmoperator.vmware.com/labelled" {
+	if got := s.Kubectl(t, "get", "vm", "-n", namespace, "-l", "kept=yes", "-o",
+		"name"); strings.TrimSpace(got) != "virtualmachine.vmoperator.vmware.com/labelled" {
 		t.Errorf("labels after the detour: %s", got)
 	}
 }
 
-// TestNamespacesOfOthersAreNotTaken has a folder renamed to what somebody else's Namespace is called, with a person who has
-// roles in the folder. The Namespace is left alone until it claims the folder, and left behind when the vSphere Namespace ends.
+// TestNamespacesOfOthersAreNotTaken has a folder renamed to what somebody else's Namespace is called, with a person who
+// has roles in the folder. The Namespace is left alone until it claims the folder, and left behind when the vSphere
+// Namespace ends.
 func TestNamespacesOfOthersAreNotTaken(t *testing.T) {
 	t.Parallel()
 	s := running(t)
 	a := s.Admin(t)
 	const before, name = "renamed-later", "argocd"
-	s.vns(t, before, v1alpha1.NamespaceAccess{Kind: v1alpha1.SubjectUser, Name: "former-tenant@vsphere.local", Role: v1alpha1.RoleOwner})
+	s.vns(t, before, v1alpha1.NamespaceAccess{Kind: v1alpha1.SubjectUser, Name: "former-tenant@vsphere.local",
+		Role: v1alpha1.RoleOwner})
 	a.Create(before, "web", supervisortest.PoweredOff)
 	s.Serves(t, before, "web")
 	s.Kubectl(t, "create", "namespace", name)
@@ -149,7 +152,8 @@ func TestNamespacesOfOthersAreNotTaken(t *testing.T) {
 	if n := bindings(); n != 0 {
 		t.Errorf("%d RoleBindings are left", n)
 	}
-	if left := s.Kubectl(t, "get", "namespace", name, "-o", "jsonpath={.metadata.annotations}"); strings.Contains(left, "vmware-system") || strings.Contains(left, "pacific") {
+	if left := s.Kubectl(t, "get", "namespace", name, "-o", "jsonpath={.metadata.annotations}"); strings.Contains(left,
+		"vmware-system") || strings.Contains(left, "pacific") {
 		t.Errorf("annotations are left: %s", left)
 	}
 	if names := s.Names(t, name); len(names) > 0 {
@@ -162,16 +166,19 @@ func TestGarbageCollection(t *testing.T) {
 	s := running(t)
 	a := s.Admin(t)
 	namespace := a.Namespace("garbage")
-	collected, kept := a.Create(namespace, "collected", supervisortest.PoweredOff), a.Create(namespace, "kept", supervisortest.PoweredOff)
+	collected, kept := a.Create(namespace, "collected", supervisortest.PoweredOff),
+		a.Create(namespace, "kept", supervisortest.PoweredOff)
 	s.Serves(t, namespace, "collected", "kept")
 	ctx := t.Context()
 	configMaps := kubernetes.NewForConfigOrDie(s.Config(t)).CoreV1().ConfigMaps(namespace)
-	owner, err := configMaps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "owner"}}, metav1.CreateOptions{})
+	owner, err := configMaps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "owner"}},
+		metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := s.Dynamic(t).Resource(supervisortest.Machines).Namespace(namespace)
-	reference := fmt.Sprintf(`"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"owner","uid":%q}]`, owner.UID)
+	reference := fmt.Sprintf(`"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"owner","uid":%q}]`,
+		owner.UID)
 	for name, patch := range map[string]string{
 		"collected": fmt.Sprintf(`{"metadata":{%s,"annotations":{%q:"Delete"}}}`, reference, reclaimPolicy),
 		"kept":      fmt.Sprintf(`{"metadata":{%s}}`, reference),
@@ -180,7 +187,8 @@ func TestGarbageCollection(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := configMaps.Delete(ctx, "owner", metav1.DeleteOptions{PropagationPolicy: ptr(metav1.DeletePropagationBackground)}); err != nil {
+	if err := configMaps.Delete(ctx, "owner", metav1.DeleteOptions{
+		PropagationPolicy: ptr(metav1.DeletePropagationBackground)}); err != nil {
 		t.Fatal(err)
 	}
 	s.Serves(t, namespace, "kept")
@@ -203,9 +211,10 @@ func TestQuotaIsCounted(t *testing.T) {
 	s.Serves(t, namespace, "one", "two")
 	const counted = "count/virtualmachines.vmoperator.vmware.com"
 	client := kubernetes.NewForConfigOrDie(s.Config(t)).CoreV1()
-	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "quota"}, Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{
-		"count/configmaps": resource.MustParse("5"), counted: resource.MustParse("10"),
-	}}}
+	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "quota"},
+		Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{
+			"count/configmaps": resource.MustParse("5"), counted: resource.MustParse("10"),
+		}}}
 	if _, err := client.ResourceQuotas(namespace).Create(t.Context(), quota, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +247,8 @@ func TestQuotaIsCounted(t *testing.T) {
 
 	// Neither controller has trouble with our group once that is served.
 	for line := range strings.Lines(s.Log(t, "kube-controller-manager")[logged:]) {
-		if strings.HasPrefix(line, "E") && (strings.Contains(line, "vmoperator") || strings.Contains(line, "timed out waiting")) {
+		if strings.HasPrefix(line, "E") && (strings.Contains(line, "vmoperator") ||
+			strings.Contains(line, "timed out waiting")) {
 			t.Errorf("kube-controller-manager: %s", line)
 		}
 	}

@@ -60,7 +60,8 @@ func (s *supervisor) binds(t *testing.T, namespace string, count int) {
 		if _, err := client.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{}); err != nil {
 			return err
 		}
-		list, err := client.RbacV1().RoleBindings(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/managed-by=pacific"})
+		list, err := client.RbacV1().RoleBindings(namespace).List(ctx,
+			metav1.ListOptions{LabelSelector: "app.kubernetes.io/managed-by=pacific"})
 		if err == nil && len(list.Items) != count {
 			err = fmt.Errorf("%d RoleBindings", len(list.Items))
 		}
@@ -91,13 +92,15 @@ func does(t *testing.T, config *rest.Config, namespace, machine, configMap strin
 	tries := map[string]func() error{
 		"get vm": func() error { _, err := vms.Get(ctx, machine, metav1.GetOptions{}); return err },
 		"patch vm": func() error {
-			_, err := vms.Patch(ctx, machine, types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{DryRun: dry})
+			_, err := vms.Patch(ctx, machine, types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`),
+				metav1.PatchOptions{DryRun: dry})
 			return err
 		},
 		"create vm": func() error {
 			made := &unstructured.Unstructured{Object: map[string]any{
-				"apiVersion": supervisortest.Machines.GroupVersion().String(), "kind": "VirtualMachine", "metadata": map[string]any{"name": "made"},
-				"spec": map[string]any{"className": "small", "imageName": "ubuntu", "storageClass": "fast"},
+				"apiVersion": supervisortest.Machines.GroupVersion().String(), "kind": "VirtualMachine",
+				"metadata": map[string]any{"name": "made"},
+				"spec":     map[string]any{"className": "small", "imageName": "ubuntu", "storageClass": "fast"},
 			}}
 			_, err := vms.Create(ctx, made, metav1.CreateOptions{DryRun: dry})
 			return err
@@ -105,7 +108,8 @@ func does(t *testing.T, config *rest.Config, namespace, machine, configMap strin
 		"delete vm":     func() error { return vms.Delete(ctx, machine, metav1.DeleteOptions{DryRun: dry}) },
 		"get configmap": func() error { _, err := configMaps.Get(ctx, configMap, metav1.GetOptions{}); return err },
 		"create configmap": func() error {
-			_, err := configMaps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: configMap + "-made"}}, metav1.CreateOptions{})
+			_, err := configMaps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: configMap + "-made"}},
+				metav1.CreateOptions{})
 			return err
 		},
 		"delete configmap": func() error { return configMaps.Delete(ctx, configMap, metav1.DeleteOptions{}) },
@@ -123,7 +127,8 @@ func does(t *testing.T, config *rest.Config, namespace, machine, configMap strin
 		switch {
 		case err == nil:
 			done = append(done, deed)
-		case apierrors.IsForbidden(err) && strings.Contains(err.Error(), " cannot "), strings.HasSuffix(deed, "vns") && apierrors.IsNotFound(err),
+		case apierrors.IsForbidden(err) && strings.Contains(err.Error(), " cannot "),
+			strings.HasSuffix(deed, "vns") && apierrors.IsNotFound(err),
 			deed == "give roles" && apierrors.IsNotFound(err):
 		case (deed == "delete vm" || deed == "create vm") && !strings.Contains(err.Error(), " cannot "):
 			// Let through by the rights, and refused for what it is: it would destroy what Pacific did not make, or it is of
@@ -142,13 +147,17 @@ func mays(t *testing.T, config *rest.Config, namespace string) []string {
 	client := kubernetes.NewForConfigOrDie(config).AuthorizationV1().SelfSubjectAccessReviews()
 	allowed := []string{}
 	for _, asked := range []authorizationv1.ResourceAttributes{
-		{Verb: "get", Group: supervisortest.Machines.Group, Resource: supervisortest.Machines.Resource}, {Verb: "create", Group: supervisortest.Machines.Group, Resource: supervisortest.Machines.Resource},
+		{Verb: "get", Group: supervisortest.Machines.Group, Resource: supervisortest.Machines.Resource},
+		{Verb: "create", Group: supervisortest.Machines.Group, Resource: supervisortest.Machines.Resource},
 		{Verb: "delete", Group: supervisortest.Machines.Group, Resource: supervisortest.Machines.Resource},
-		{Verb: "get", Resource: "configmaps"}, {Verb: "create", Resource: "configmaps"}, {Verb: "delete", Resource: "configmaps"},
-		{Verb: "update", Group: v1alpha1.GroupName, Resource: "namespaces", Name: namespace}, {Verb: "delete", Group: v1alpha1.GroupName, Resource: "namespaces", Name: namespace},
+		{Verb: "get", Resource: "configmaps"}, {Verb: "create", Resource: "configmaps"},
+		{Verb: "delete", Resource: "configmaps"},
+		{Verb: "update", Group: v1alpha1.GroupName, Resource: "namespaces", Name: namespace},
+		{Verb: "delete", Group: v1alpha1.GroupName, Resource: "namespaces", Name: namespace},
 	} {
 		asked.Namespace = namespace
-		review, err := client.Create(t.Context(), &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &asked}}, metav1.CreateOptions{})
+		review, err := client.Create(t.Context(), &authorizationv1.SelfSubjectAccessReview{
+			Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &asked}}, metav1.CreateOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,10 +181,13 @@ func TestPeopleDoWhatTheirRoleSays(t *testing.T) {
 		nothing = rights{[]string{}, []string{}}
 		view    = rights{[]string{"get vm", "get configmap", "get vns"}, []string{"get virtualmachines", "get configmaps"}}
 		edit    = rights{
-			[]string{"get vm", "patch vm", "create vm", "delete vm", "get configmap", "create configmap", "delete configmap", "get vns"},
-			[]string{"get virtualmachines", "create virtualmachines", "delete virtualmachines", "get configmaps", "create configmaps", "delete configmaps"},
+			[]string{"get vm", "patch vm", "create vm", "delete vm", "get configmap", "create configmap", "delete configmap",
+				"get vns"},
+			[]string{"get virtualmachines", "create virtualmachines", "delete virtualmachines", "get configmaps",
+				"create configmaps", "delete configmaps"},
 		}
-		own = rights{append(edit.Does[:len(edit.Does):len(edit.Does)], "rename vns", "give roles", "delete vns"), append(edit.Mays[:len(edit.Mays):len(edit.Mays)], "update vns", "delete vns")}
+		own = rights{append(edit.Does[:len(edit.Does):len(edit.Does)], "rename vns", "give roles", "delete vns"),
+			append(edit.Mays[:len(edit.Mays):len(edit.Mays)], "update vns", "delete vns")}
 		all = rights{deeds, own.Mays}
 	)
 	for name, want := range map[string]struct {
@@ -234,7 +246,8 @@ func (s *supervisor) directory(t *testing.T) directory {
 	}
 	service := client.NewServiceClient("/sso-adminserver/sdk/vsphere.local", ssoadmin.Namespace)
 	d := directory{t, &ssoadmin.Client{Client: service, RoundTripper: service, Domain: "vsphere.local", Limit: 100}}
-	content, err := ssomethods.SsoAdminServiceInstance(ctx, d, &sso.SsoAdminServiceInstance{This: ssoadmin.ServiceInstance})
+	content, err := ssomethods.SsoAdminServiceInstance(ctx, d,
+		&sso.SsoAdminServiceInstance{This: ssoadmin.ServiceInstance})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +287,8 @@ func (d directory) group(name string) string {
 
 // lists says whether somebody may list the machines of a namespace.
 func lists(ctx context.Context, config *rest.Config, namespace string) error {
-	_, err := dynamic.NewForConfigOrDie(config).Resource(supervisortest.Machines).Namespace(namespace).List(ctx, metav1.ListOptions{})
+	_, err := dynamic.NewForConfigOrDie(config).Resource(supervisortest.Machines).Namespace(namespace).List(ctx,
+		metav1.ListOptions{})
 	return err
 }
 
@@ -290,7 +304,8 @@ func TestAGroupCountsAtTheNextLogin(t *testing.T) {
 	d.done(d.AddUsersToGroup(ctx, "people-viewers", principal("direct-viewer")))
 	d.done(d.AddUsersToGroup(ctx, "people-night-shift", principal("nested-viewer")))
 	d.done(d.AddGroupsToGroup(ctx, "people-viewers", principal("people-night-shift")))
-	namespace := s.vns(t, "people-groups", v1alpha1.NamespaceAccess{Kind: v1alpha1.SubjectGroup, Name: group, Role: v1alpha1.RoleView})
+	namespace := s.vns(t, "people-groups", v1alpha1.NamespaceAccess{Kind: v1alpha1.SubjectGroup, Name: group,
+		Role: v1alpha1.RoleView})
 
 	before := map[string]*rest.Config{}
 	for _, name := range []string{direct, nested} {
@@ -323,15 +338,18 @@ func TestWhoIsGoneGetsNoToken(t *testing.T) {
 	for _, name := range []string{disabled, removed} {
 		s.LoggedIn(t, name, vcentertest.SamplePassword)
 	}
-	_, err := ssomethods.DisableUserAccount(ctx, d, &sso.DisableUserAccount{This: d.ServiceContent.PrincipalManagementService, UserId: principal("soon-disabled")})
+	_, err := ssomethods.DisableUserAccount(ctx, d, &sso.DisableUserAccount{
+		This: d.ServiceContent.PrincipalManagementService, UserId: principal("soon-disabled")})
 	d.done(err)
 	d.done(d.DeletePrincipal(ctx, "soon-removed"))
 	for _, name := range []string{disabled, removed} {
-		if out, err := s.Person(t, name).Login(t, vcentertest.SamplePassword); err == nil || !strings.Contains(out, "invalid or missing credentials") {
+		if out, err := s.Person(t, name).Login(t, vcentertest.SamplePassword); err == nil ||
+			!strings.Contains(out, "invalid or missing credentials") {
 			t.Errorf("login of %s: %v\n%s", name, err, out)
 		}
 	}
-	_, err = ssomethods.EnableUserAccount(ctx, d, &sso.EnableUserAccount{This: d.ServiceContent.PrincipalManagementService, UserId: principal("soon-disabled")})
+	_, err = ssomethods.EnableUserAccount(ctx, d, &sso.EnableUserAccount{This: d.ServiceContent.PrincipalManagementService,
+		UserId: principal("soon-disabled")})
 	d.done(err)
 	s.LoggedIn(t, disabled, vcentertest.SamplePassword)
 }
@@ -341,17 +359,21 @@ func TestAccessCountsAtOnce(t *testing.T) {
 	t.Parallel()
 	s := running(t)
 	name := s.directory(t).user("promoted")
-	namespace := s.vns(t, "people-roles", v1alpha1.NamespaceAccess{Kind: v1alpha1.SubjectUser, Name: name, Role: v1alpha1.RoleView})
+	namespace := s.vns(t, "people-roles", v1alpha1.NamespaceAccess{Kind: v1alpha1.SubjectUser, Name: name,
+		Role: v1alpha1.RoleView})
 	config := s.LoggedIn(t, name, vcentertest.SamplePassword)
 	for _, step := range []struct {
 		access string
 		want   []string
 	}{
-		{`[{"kind":"User","name":"promoted@vsphere.local","role":"View"}]`, []string{"get virtualmachines", "get configmaps"}},
+		{`[{"kind":"User","name":"promoted@vsphere.local","role":"View"}]`,
+			[]string{"get virtualmachines", "get configmaps"}},
 		{`[{"kind":"User","name":"promoted@vsphere.local","role":"Owner"}]`, []string{
-			"get virtualmachines", "create virtualmachines", "delete virtualmachines", "get configmaps", "create configmaps", "delete configmaps", "update vns", "delete vns"}},
+			"get virtualmachines", "create virtualmachines", "delete virtualmachines", "get configmaps", "create configmaps",
+			"delete configmaps", "update vns", "delete vns"}},
 		{`[{"kind":"User","name":"promoted@vsphere.local","role":"Edit"}]`, []string{
-			"get virtualmachines", "create virtualmachines", "delete virtualmachines", "get configmaps", "create configmaps", "delete configmaps"}},
+			"get virtualmachines", "create virtualmachines", "delete virtualmachines", "get configmaps", "create configmaps",
+			"delete configmaps"}},
 		{`[{"kind":"User","name":"another@vsphere.local","role":"Owner"}]`, []string{}},
 	} {
 		s.Kubectl(t, "patch", "vns", namespace, "--type=merge", "-p", `{"spec":{"access":`+step.access+`}}`)

@@ -33,7 +33,8 @@ func TestKubectl(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
-			name := regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.TrimPrefix(filepath.Base(env.WorkDir), "script-"), "-")
+			name := regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.TrimPrefix(filepath.Base(env.WorkDir), "script-"),
+				"-")
 			namespace := "user-" + name
 			env.Setenv("NS", namespace)
 			env.Setenv("DATA", string(s.Dir))

@@ -28,7 +28,8 @@ func claim(name, class, size string) *corev1.PersistentVolumeClaim {
 		Spec: corev1.PersistentVolumeClaimSpec{
 			StorageClassName: &class,
 			AccessModes:      []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
-			Resources:        corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse(size)}},
+			Resources: corev1.VolumeResourceRequirements{
+				Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse(size)}},
 		},
 	}
 }
@@ -47,16 +48,19 @@ func TestStoragePolicy(t *testing.T) {
 	a.Namespace(ns)
 	a.Namespace(other)
 	if _, err := a.Builder.VirtualMachine(t.Context(), vcentertest.VM{
-		Name: "disks", Folder: supervisortest.InNamespaces(ns), Cluster: a.Cluster, GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024,
-		DisksGB: []int64{1}, StoragePolicy: "Silver Storage", DiskPolicies: []string{"Silver Storage"},
+		Name: "disks", Folder: supervisortest.InNamespaces(ns), Cluster: a.Cluster, GuestID: "ubuntu64Guest", CPUs: 1,
+		MemoryMB: 1024,
+		DisksGB:  []int64{1}, StoragePolicy: "Silver Storage", DiskPolicies: []string{"Silver Storage"},
 	}); err != nil {
 		t.Fatal(err)
 	}
 	give := func(policies string) error {
-		_, err := s.Try(t.Context(), "kubectl", "patch", "vns", ns, "--type=merge", "-p", `{"spec":{"storagePolicies":`+policies+`}}`)
+		_, err := s.Try(t.Context(), "kubectl", "patch", "vns", ns, "--type=merge", "-p",
+			`{"spec":{"storagePolicies":`+policies+`}}`)
 		return err
 	}
-	if err := give(`[{"name":"Lead Storage"}]`); err == nil || !strings.Contains(err.Error(), `there is no storage policy "Lead Storage"; there are: `) {
+	if err := give(`[{"name":"Lead Storage"}]`); err == nil ||
+		!strings.Contains(err.Error(), `there is no storage policy "Lead Storage"; there are: `) {
 		t.Errorf("a policy that is not there: %v", err)
 	}
 	took := waittest.Within(t, time.Minute, "the new storage policy to be known", func(context.Context) error {
@@ -67,7 +71,8 @@ func TestStoragePolicy(t *testing.T) {
 	// usage and quota, in Kubernetes.
 	const entry = corev1.ResourceName("silver-storage.storageclass.storage.k8s.io/requests.storage")
 	counts := func(namespace string) string {
-		quota, err := client.CoreV1().ResourceQuotas(namespace).Get(t.Context(), namespace+"-storagequota", metav1.GetOptions{})
+		quota, err := client.CoreV1().ResourceQuotas(namespace).Get(t.Context(), namespace+"-storagequota",
+			metav1.GetOptions{})
 		if err != nil {
 			return err.Error()
 		}
@@ -105,12 +110,14 @@ func TestStoragePolicy(t *testing.T) {
 	})
 
 	claims := func(namespace, name, size string) error {
-		_, err := client.CoreV1().PersistentVolumeClaims(namespace).Create(t.Context(), claim(name, "silver-storage", size), metav1.CreateOptions{})
+		_, err := client.CoreV1().PersistentVolumeClaims(namespace).Create(t.Context(), claim(name, "silver-storage", size),
+			metav1.CreateOptions{})
 		return err
 	}
 	refused := func(what string, err error) {
 		t.Helper()
-		if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "exceeded quota: ") || !strings.Contains(err.Error(), string(entry)) {
+		if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "exceeded quota: ") ||
+			!strings.Contains(err.Error(), string(entry)) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -123,7 +130,8 @@ func TestStoragePolicy(t *testing.T) {
 
 	// What somebody does by hand is put right.
 	s.Kubectl(t, "delete", "quota", "-n", ns, ns+"-storagequota")
-	s.Kubectl(t, "patch", "quota", "-n", other, other+"-storagequota", "--type=merge", "-p", `{"spec":{"hard":{"`+string(entry)+`":"1Ti"}}}`)
+	s.Kubectl(t, "patch", "quota", "-n", other, other+"-storagequota", "--type=merge", "-p",
+		`{"spec":{"hard":{"`+string(entry)+`":"1Ti"}}}`)
 	count("the quotas again", "960Mi", "0")
 	s.Kubectl(t, "delete", "storageclass", "silver-storage")
 	waittest.Within(t, 30*time.Second, "the StorageClass again", func(ctx context.Context) error {

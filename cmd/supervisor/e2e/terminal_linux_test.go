@@ -21,7 +21,8 @@ func TestALoginByFingerprint(t *testing.T) {
 		t.Run(auth, func(t *testing.T) {
 			t.Parallel()
 			p, terminal := s.Person(t, name), shelltest.New(t)
-			command := p.Command(t, "", "vsphere", "login", "--server", strings.TrimPrefix(s.LoginURL(t), "https://"), "-u", name, "--auth", auth)
+			command := p.Command(t, "", "vsphere", "login", "--server", strings.TrimPrefix(s.LoginURL(t), "https://"), "-u",
+				name, "--auth", auth)
 			terminal.Start(command)
 			terminal.Expect("(yes/no/fingerprint): ")
 			terminal.Type("what?\n")
@@ -34,7 +35,8 @@ func TestALoginByFingerprint(t *testing.T) {
 			if err := command.Wait(); err != nil {
 				t.Fatalf("login: %v\n%s", err, terminal.Text())
 			}
-			if text := terminal.Text(); strings.Contains(text, vcentertest.SamplePassword) || strings.Count(text, "(yes/no/fingerprint)") != 1 {
+			if text := terminal.Text(); strings.Contains(text, vcentertest.SamplePassword) ||
+				strings.Count(text, "(yes/no/fingerprint)") != 1 {
 				t.Errorf("the terminal shows:\n%s", text)
 			}
 			if config, err := os.ReadFile(p.Kubeconfig); err != nil || strings.Contains(string(config), "insecure") {

@@ -36,7 +36,8 @@ func namespacesByZone(t *testing.T, printed string) map[string]map[string]topolo
 	}
 	zones := map[string]map[string]topologyv1.NamespaceInfo{}
 	for _, zone := range list.Items {
-		if zone.Spec.ClusterComputeResourceMoID == "" || !slices.Equal(zone.Spec.ClusterComputeResourceMoIDs, []string{zone.Spec.ClusterComputeResourceMoID}) {
+		if zone.Spec.ClusterComputeResourceMoID == "" || !slices.Equal(zone.Spec.ClusterComputeResourceMoIDs,
+			[]string{zone.Spec.ClusterComputeResourceMoID}) {
 			t.Errorf("clusters of %s: %+v", zone.Name, zone.Spec)
 		}
 		zones[zone.Name] = zone.Spec.Namespaces
@@ -54,16 +55,19 @@ func TestZones(t *testing.T) {
 	}
 	for zone, namespaces := range all {
 		for _, name := range []string{"team-a", "team-b"} {
-			if info := namespaces[name]; info.PoolMoID == "" || info.FolderMoID == "" || !slices.Equal(info.PoolMoIDs, []string{info.PoolMoID}) {
+			if info := namespaces[name]; info.PoolMoID == "" || info.FolderMoID == "" ||
+				!slices.Equal(info.PoolMoIDs, []string{info.PoolMoID}) {
 				t.Errorf("%s in %s: %+v", name, zone, info)
 			}
 		}
 	}
-	if out := s.Kubectl(t, "get", "az", "-o", "wide"); !strings.HasPrefix(out, "NAME        NAMESPACES   CLUSTERS\ncluster-a   ") {
+	if out := s.Kubectl(t, "get", "az", "-o", "wide"); !strings.HasPrefix(out,
+		"NAME        NAMESPACES   CLUSTERS\ncluster-a   ") {
 		t.Errorf("get az:\n%s", out)
 	}
 	// Read only, and said so to whoever may do everything.
-	if out, err := s.Try(t.Context(), "kubectl", "delete", "az", "cluster-a"); err == nil || !strings.Contains(out, "MethodNotAllowed") {
+	if out, err := s.Try(t.Context(), "kubectl", "delete", "az", "cluster-a"); err == nil ||
+		!strings.Contains(out, "MethodNotAllowed") {
 		t.Errorf("delete az: %v\n%s", err, out)
 	}
 
@@ -102,7 +106,8 @@ func TestZones(t *testing.T) {
 		info := all[name]["team-a"]
 		at := topologyv1.VSphereEntityInfo{PoolMoIDs: info.PoolMoIDs, FolderMoID: info.FolderMoID}
 		want = append(want, topologyv1.ZoneSpec{Namespace: at, ManagedVMs: at,
-			AvailabilityZone: topologyv1.AvailabilityZoneReference{APIVersion: "topology.tanzu.vmware.com/v1alpha1", Name: name}})
+			AvailabilityZone: topologyv1.AvailabilityZoneReference{APIVersion: "topology.tanzu.vmware.com/v1alpha1",
+				Name: name}})
 	}
 	got := []topologyv1.ZoneSpec{}
 	for _, zone := range zones.Items {
@@ -125,7 +130,8 @@ func TestZonesFollowNamespaces(t *testing.T) {
 	t.Parallel()
 	s := running(t)
 	const name = "zones-shop"
-	informers := externalversions.NewSharedInformerFactoryWithOptions(versioned.NewForConfigOrDie(s.Config(t)), 0, externalversions.WithNamespace(name))
+	informers := externalversions.NewSharedInformerFactoryWithOptions(versioned.NewForConfigOrDie(s.Config(t)), 0,
+		externalversions.WithNamespace(name))
 	zones := informers.Topology().V1alpha1().Zones()
 	all := informers.Topology().V1alpha1().AvailabilityZones()
 	for _, informer := range []cache.SharedIndexInformer{zones.Informer(), all.Informer()} {
@@ -160,14 +166,16 @@ func TestZonesFollowNamespaces(t *testing.T) {
 	manifest := func(zones string) string {
 		t.Helper()
 		file := filepath.Join(t.TempDir(), "vns.yaml")
-		content := "apiVersion: vsphere.openpacific.io/v1alpha1\nkind: Namespace\nmetadata: {name: " + name + "}\nspec: {zones: [" + zones + "]}\n"
+		content := "apiVersion: vsphere.openpacific.io/v1alpha1\nkind: Namespace\nmetadata: {name: " + name +
+			"}\nspec: {zones: [" + zones + "]}\n"
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		return file
 	}
 	s.Kubectl(t, "apply", "--server-side", "-f", manifest("cluster-a, cluster-b"))
-	t.Logf("made: %s after kubectl", follows("the zones of a new namespace", "cluster-a", "cluster-b", name+"/cluster-a", name+"/cluster-b"))
+	t.Logf("made: %s after kubectl", follows("the zones of a new namespace", "cluster-a", "cluster-b", name+"/cluster-a",
+		name+"/cluster-b"))
 	zone, err := zones.Lister().Zones(name).Get("cluster-b")
 	if err != nil {
 		t.Fatal(err)
@@ -181,7 +189,8 @@ func TestZonesFollowNamespaces(t *testing.T) {
 	}
 
 	s.Kubectl(t, "apply", "--server-side", "-f", manifest("cluster-b"))
-	t.Logf("a zone less: %s after kubectl", follows("the zones of a namespace with a pool less", "cluster-b", name+"/cluster-b"))
+	t.Logf("a zone less: %s after kubectl", follows("the zones of a namespace with a pool less", "cluster-b",
+		name+"/cluster-b"))
 
 	// From the side of Kubernetes, whose controller looks into every resource.
 	waittest.Within(t, 30*time.Second, "the Kubernetes Namespace", func(ctx context.Context) error {

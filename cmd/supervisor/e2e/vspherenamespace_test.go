@@ -44,13 +44,15 @@ spec:
 	}
 	apply("View")
 	s.Kubectl(t, "wait", "vns/vns-shop", "--for=condition=Ready", "--timeout=30s")
-	waittest.Within(t, 30*time.Second, "the Kubernetes Namespace with the annotations of the Supervisor", func(context.Context) error {
-		out, err := s.Try(t.Context(), "kubectl", "get", "namespace", "vns-shop", "-o", "jsonpath={.metadata.annotations}")
-		if err == nil && (!strings.Contains(out, "vmware-system-vm-folder") || !strings.Contains(out, "vmware-system-resource-pool")) {
-			err = fmt.Errorf("annotations %s", out)
-		}
-		return err
-	})
+	waittest.Within(t, 30*time.Second, "the Kubernetes Namespace with the annotations of the Supervisor",
+		func(context.Context) error {
+			out, err := s.Try(t.Context(), "kubectl", "get", "namespace", "vns-shop", "-o", "jsonpath={.metadata.annotations}")
+			if err == nil && (!strings.Contains(out, "vmware-system-vm-folder") ||
+				!strings.Contains(out, "vmware-system-resource-pool")) {
+				err = fmt.Errorf("annotations %s", out)
+			}
+			return err
+		})
 	a.Create("vns-shop", "web", supervisortest.PoweredOff)
 	s.Serves(t, "vns-shop", "web")
 

@@ -138,7 +138,8 @@ func TestWatchIsExact(t *testing.T) {
 			delete(state, vm.Name)
 		}
 	}
-	list, err := s.Dynamic(t).Resource(supervisortest.Machines).Namespace(namespace).List(t.Context(), metav1.ListOptions{})
+	list, err := s.Dynamic(t).Resource(supervisortest.Machines).Namespace(namespace).List(t.Context(),
+		metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,8 @@ func keepRole(ctx context.Context, auth clientv3.Auth, user User) error {
 			found = true
 			continue
 		}
-		if _, err := auth.RoleRevokePermission(ctx, user.Name, string(permission.Key), string(permission.RangeEnd)); err != nil {
+		if _, err := auth.RoleRevokePermission(ctx, user.Name, string(permission.Key),
+			string(permission.RangeEnd)); err != nil {
 			return failed(err)
 		}
 	}

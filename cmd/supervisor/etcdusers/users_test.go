@@ -37,7 +37,8 @@ func start(t *testing.T) *server {
 	if s.authority, err = s.store.Authority("ca", "test", pki.Known{}); err != nil {
 		t.Fatal(err)
 	}
-	serving, _, err := s.store.Certificate(s.authority, "etcd", pki.Request{CommonName: "etcd", Hosts: []string{"127.0.0.1"}})
+	serving, _, err := s.store.Certificate(s.authority, "etcd",
+		pki.Request{CommonName: "etcd", Hosts: []string{"127.0.0.1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,8 @@ func start(t *testing.T) *server {
 	}
 	config := embed.NewConfig()
 	config.Dir, config.LogLevel, config.LogOutputs = t.TempDir(), "fatal", []string{"stderr"}
-	config.ListenClientUrls, config.AdvertiseClientUrls, config.ListenPeerUrls = []url.URL{*listen}, []url.URL{*listen}, nil
+	config.ListenClientUrls, config.AdvertiseClientUrls, config.ListenPeerUrls = []url.URL{*listen}, []url.URL{*listen},
+		nil
 	config.InitialCluster = config.InitialClusterFromName(config.Name)
 	config.EnableGRPCGateway = false
 	config.ClientTLSInfo = transport.TLSInfo{
@@ -80,8 +82,9 @@ func (s *server) client(t *testing.T, name string) *clientv3.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := ledger.Dial(ledger.Server{Endpoints: []string{s.url}, CAFile: s.authority.CertFile, CertFile: pair.CertFile,
-		KeyFile: pair.KeyFile})
+	client, err := ledger.Dial(ledger.Server{Endpoints: []string{s.url}, CAFile: s.authority.CertFile,
+		CertFile: pair.CertFile,
+		KeyFile:  pair.KeyFile})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,7 +89,8 @@ func namesKubeconfig(args []string) bool {
 		if arg == "--" {
 			return false
 		}
-		if arg == "--"+clientcmd.RecommendedConfigPathFlag || strings.HasPrefix(arg, "--"+clientcmd.RecommendedConfigPathFlag+"=") {
+		if arg == "--"+clientcmd.RecommendedConfigPathFlag ||
+			strings.HasPrefix(arg, "--"+clientcmd.RecommendedConfigPathFlag+"=") {
 			return true
 		}
 	}

@@ -35,8 +35,8 @@ type Known struct {
 	Replace bool
 }
 
-// LostError says that an authority, or a signing key, is not what it was. What it has signed is worthless to whoever trusts
-// another.
+// LostError says that an authority, or a signing key, is not what it was. What it has signed is worthless to whoever
+// trusts another.
 type LostError struct {
 	// Name is its name, Reason what is wrong with it.
 	Name, Reason string

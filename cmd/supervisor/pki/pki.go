@@ -59,8 +59,8 @@ type Request struct {
 }
 
 // Certificate returns the certificate of that name. It is made when there is none that is signed by the authority, fits
-// the request and is good for another third of its life; made says so. The file of a server's certificate also holds the
-// authority's, so that somebody who does not know the authority can be shown what to trust.
+// the request and is good for another third of its life; made says so. The file of a server's certificate also holds
+// the authority's, so that somebody who does not know the authority can be shown what to trust.
 func (s Store) Certificate(authority *Authority, name string, request Request) (pair Pair, made bool, err error) {
 	pair = s.pair(name)
 	existing, _, err := s.load(&pair)
@@ -94,8 +94,8 @@ func (s Store) Certificate(authority *Authority, name string, request Request) (
 	return pair, made, nil
 }
 
-// Key returns a signing key without a certificate: <name>.key and its public half <name>.pub. It is made if there never was
-// one. The error is a *LostError when it is lost: when its public half is there, or there was one.
+// Key returns a signing key without a certificate: <name>.key and its public half <name>.pub. It is made if there never
+// was one. The error is a *LostError when it is lost: when its public half is there, or there was one.
 func (s Store) Key(name string, known Known) (privateFile, publicFile string, err error) {
 	privateFile, publicFile = filepath.Join(s.Dir, name+".key"), filepath.Join(s.Dir, name+".pub")
 	data, err := os.ReadFile(privateFile)
@@ -167,7 +167,8 @@ func (s Store) load(pair *Pair) ([]*x509.Certificate, crypto.Signer, error) {
 	if !ok {
 		return nil, nil, nil
 	}
-	if public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(certificates[0].PublicKey) {
+	if public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok ||
+		!public.Equal(certificates[0].PublicKey) {
 		return nil, nil, nil
 	}
 	pair.CertPEM, pair.KeyPEM = certPEM, keyPEM
@@ -175,7 +176,8 @@ func (s Store) load(pair *Pair) ([]*x509.Certificate, crypto.Signer, error) {
 }
 
 // sign fills the pair with a new certificate; it writes no file.
-func (p *Pair) sign(template, parent *x509.Certificate, key *ecdsa.PrivateKey, signer crypto.Signer) (*x509.Certificate, error) {
+func (p *Pair) sign(template, parent *x509.Certificate, key *ecdsa.PrivateKey,
+	signer crypto.Signer) (*x509.Certificate, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
 		return nil, fmt.Errorf("serial number: %w", err)
@@ -308,8 +310,8 @@ func writeFile(path string, data []byte, mode os.FileMode) error {
 	return put()
 }
 
-// prepareFile does all of writeFile but the step itself, which put does. What is prepared is on the disk: an authority that
-// a failing power supply makes empty would be lost.
+// prepareFile does all of writeFile but the step itself, which put does. What is prepared is on the disk: an authority
+// that a failing power supply makes empty would be lost.
 func prepareFile(path string, data []byte, mode os.FileMode) (put func() error, err error) {
 	if existing, err := os.ReadFile(path); err == nil && bytes.Equal(existing, data) {
 		return func() error { return os.Chmod(path, mode) }, nil

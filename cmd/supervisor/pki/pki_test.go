@@ -18,7 +18,8 @@ import (
 )
 
 func request() Request {
-	return Request{CommonName: "server", Organization: []string{"b", "a"}, Hosts: []string{"localhost", "127.0.0.1", "::1"},
+	return Request{CommonName: "server", Organization: []string{"b", "a"},
+		Hosts:  []string{"localhost", "127.0.0.1", "::1"},
 		Client: true}
 }
 
@@ -175,10 +176,14 @@ func TestAuthorityIsKept(t *testing.T) {
 		"both lost, not known, but there was one": {damage: both, unknown: true, lasting: true, reason: "ca.crt is missing",
 			made: true},
 		"a first start was interrupted": {damage: remove("ca.crt"), unknown: true, first: true},
-		"damaged":                       {damage: overwrite("ca.crt"), reason: "are damaged or do not belong together", made: true},
-		"another one":                   {damage: another, reason: "is another one than before: its SHA-256 fingerprint was "},
-		"ended":                         {damage: none, later: authorityLife + time.Hour, reason: "ended on 2035-12-30", made: true},
-		"clock far back": {damage: none, later: -time.Hour, reason: "is not good before 2025-12-31 23:55:00; look at the clock",
+		"damaged": {damage: overwrite("ca.crt"), reason: "are damaged or do not belong together",
+			made: true},
+		"another one": {damage: another,
+			reason: "is another one than before: its SHA-256 fingerprint was "},
+		"ended": {damage: none, later: authorityLife + time.Hour, reason: "ended on 2035-12-30",
+			made: true},
+		"clock far back": {damage: none, later: -time.Hour, reason: "is not good before 2025-12-31 23:55:00; look at the " +
+			"clock",
 			made: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -237,7 +242,8 @@ func TestSigningKeyIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	var lost *LostError
-	if _, _, err := store.Key("service-account", Known{}); !errors.As(err, &lost) || !strings.Contains(err.Error(), private+" is missing") {
+	if _, _, err := store.Key("service-account", Known{}); !errors.As(err, &lost) ||
+		!strings.Contains(err.Error(), private+" is missing") {
 		t.Fatalf("got %v", err)
 	}
 	if err := os.Rename(public, public+".away"); err != nil {

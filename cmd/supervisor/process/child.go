@@ -68,7 +68,8 @@ type Status struct {
 
 // Timing holds the pace of supervision. The zero value of a field means its default.
 type Timing struct {
-	// FirstDelay is the pause before the first restart; every further one doubles from SecondDelay to MaxDelay, with jitter.
+	// FirstDelay is the pause before the first restart; every further one doubles from SecondDelay to MaxDelay, with
+	// jitter.
 	FirstDelay, SecondDelay, MaxDelay time.Duration
 	// Steady is how long a child has to run for its next death to count as a first one again.
 	Steady time.Duration
@@ -81,7 +82,8 @@ type Timing struct {
 // DefaultTiming is what `supervisor up` uses.
 func DefaultTiming() Timing {
 	return Timing{
-		FirstDelay: 50 * time.Millisecond, SecondDelay: 500 * time.Millisecond, MaxDelay: 30 * time.Second, Steady: 20 * time.Second,
+		FirstDelay: 50 * time.Millisecond, SecondDelay: 500 * time.Millisecond, MaxDelay: 30 * time.Second,
+		Steady:        20 * time.Second,
 		ProbeInterval: 100 * time.Millisecond, SteadyProbeInterval: 3 * time.Second, ProbeTimeout: 2 * time.Second,
 	}
 }

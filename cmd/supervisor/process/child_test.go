@@ -92,7 +92,11 @@ func TestKilledChildIsStartedAgain(t *testing.T) {
 	first := child.Status()
 
 	child.Kill()
-	waittest.Eventually(t, "ready again", func() bool { s := child.Status(); return s.State == Ready && s.PID != first.PID })
+	waittest.Eventually(t, "ready again", func() bool {
+		s := child.Status()
+		return s.State == Ready &&
+			s.PID != first.PID
+	})
 	second := child.Status()
 	if second.Restarts != 1 {
 		t.Errorf("restarts = %d, want 1", second.Restarts)
@@ -112,7 +116,8 @@ func TestKilledChildIsStartedAgain(t *testing.T) {
 	group.Stop()
 	waittest.Eventually(t, "its last words", logHolds(t, command.LogFile, "obedient: stopped"))
 	last := child.Status()
-	if diff := cmp.Diff(Status{Name: "obedient", State: Stopped, Restarts: 1, StartedAt: last.StartedAt, ReadyAt: last.ReadyAt,
+	if diff := cmp.Diff(Status{Name: "obedient", State: Stopped, Restarts: 1, StartedAt: last.StartedAt,
+		ReadyAt: last.ReadyAt,
 		LogFile: command.LogFile}, last); diff != "" {
 		t.Errorf("status after the end (-want +got):\n%s", diff)
 	}
@@ -186,7 +191,8 @@ func TestGroupStopsInReverseOrder(t *testing.T) {
 		waittest.Eventually(t, name+" started", logHolds(t, command.LogFile, "started"))
 	}
 	group.Stop()
-	want := []string{"third Stopping", "third Stopped", "second Stopping", "second Stopped", "first Stopping", "first Stopped"}
+	want := []string{"third Stopping", "third Stopped", "second Stopping", "second Stopped", "first Stopping",
+		"first Stopped"}
 	if diff := cmp.Diff(want, seen.list(Stopping, Stopped)); diff != "" {
 		t.Errorf("order (-want +got):\n%s", diff)
 	}
@@ -234,7 +240,8 @@ func TestMissingProgramIsRetriedAndToldOf(t *testing.T) {
 // No child may outlive its parent, however that ends.
 func TestChildDiesWithItsParent(t *testing.T) {
 	parent := exec.Command(os.Args[0])
-	parent.Env = append(os.Environ(), roleVariable+"=parent", "PACIFIC_PROCESS_TEST_LOG="+filepath.Join(t.TempDir(), "child.log"))
+	parent.Env = append(os.Environ(), roleVariable+"=parent",
+		"PACIFIC_PROCESS_TEST_LOG="+filepath.Join(t.TempDir(), "child.log"))
 	out, err := parent.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

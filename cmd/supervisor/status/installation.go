@@ -19,8 +19,8 @@ import (
 // installationTimeout is how long etcd may take: whoever asks for the status waits.
 const installationTimeout = 2 * time.Second
 
-// installation asks the Supervisor's etcd for the id by which it knows its own records in vCenter, "" when there is none
-// yet.
+// installation asks the Supervisor's etcd for the id by which it knows its own records in vCenter, "" when there is
+// none yet.
 func installation(ctx context.Context, dir datadir.Dir) (string, error) {
 	ports, err := dir.ReadPorts()
 	if err != nil {
@@ -30,12 +30,15 @@ func installation(ctx context.Context, dir datadir.Dir) (string, error) {
 	defer cancel()
 	pki := dir.PKI()
 	client, err := ledger.Dial(ledger.Server{
-		Endpoints: []string{"https://127.0.0.1:" + strconv.Itoa(ports[component.Etcd])}, CAFile: filepath.Join(pki, "etcd-ca.crt"),
-		CertFile: filepath.Join(pki, "supervisor-etcd-client.crt"), KeyFile: filepath.Join(pki, "supervisor-etcd-client.key"),
+		Endpoints: []string{"https://127.0.0.1:" + strconv.Itoa(ports[component.Etcd])},
+		CAFile:    filepath.Join(pki, "etcd-ca.crt"),
+		CertFile:  filepath.Join(pki, "supervisor-etcd-client.crt"),
+		KeyFile:   filepath.Join(pki, "supervisor-etcd-client.key"),
 	})
 	if err != nil {
 		return "", err
 	}
 	defer client.Close()
-	return (&ledger.Ledger{Client: client, Prefix: apiserver.NewOptions().Records.Prefix, Clock: clock.RealClock{}}).Installed(ctx)
+	return (&ledger.Ledger{Client: client, Prefix: apiserver.NewOptions().Records.Prefix,
+		Clock: clock.RealClock{}}).Installed(ctx)
 }

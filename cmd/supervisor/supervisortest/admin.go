@@ -88,7 +88,8 @@ func newAdmin(t *testing.T, endpoint *url.URL, caFile string, account *url.Useri
 	if err := client.Login(ctx, account); err != nil {
 		t.Fatal(err)
 	}
-	a := &Admin{t: t, Client: client, Builder: &vcentertest.Builder{Client: client, User: account}, Finder: find.NewFinder(vim, false), Cluster: "cluster-a"}
+	a := &Admin{t: t, Client: client, Builder: &vcentertest.Builder{Client: client, User: account},
+		Finder: find.NewFinder(vim, false), Cluster: "cluster-a"}
 	if err := a.Builder.In(ctx, "DC0"); err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +132,8 @@ func (a *Admin) Namespace(name string) string {
 }
 
 // Create makes a machine in a namespace.
-func (a *Admin) Create(namespace, name string, power types.VirtualMachinePowerState, extra ...types.OptionValue) *object.VirtualMachine {
+func (a *Admin) Create(namespace, name string, power types.VirtualMachinePowerState,
+	extra ...types.OptionValue) *object.VirtualMachine {
 	a.t.Helper()
 	vm := vcentertest.VM{
 		Name: name, Folder: InNamespaces(namespace), Cluster: a.Cluster, GuestID: "ubuntu64Guest", CPUs: 2, MemoryMB: 4096,
@@ -229,7 +231,8 @@ func (a *Admin) Reconfigure(vm *object.VirtualMachine, spec types.VirtualMachine
 func (a *Admin) Properties(vm *object.VirtualMachine) *mo.VirtualMachine {
 	a.t.Helper()
 	var props mo.VirtualMachine
-	if err := a.Own(vm).Properties(a.t.Context(), vm.Reference(), []string{"name", "config", "runtime.powerState", "parent"}, &props); err != nil {
+	if err := a.Own(vm).Properties(a.t.Context(), vm.Reference(),
+		[]string{"name", "config", "runtime.powerState", "parent"}, &props); err != nil {
 		return nil
 	}
 	return &props
@@ -260,14 +263,16 @@ func (a *Admin) CreateAsPacific(namespace, name string, labels map[string]string
 	id := uuid.NewString()
 	extra, err := Record(facts.Head{
 		Installation: a.supervisor.Installation(a.t), UID: id, Sequence: 1, Created: true, Namespace: namespace, Name: name,
-		Folder: facts.ID{VCenter: a.Client.ServiceContent.About.InstanceUuid, Type: facts.TypeFolder, Value: folder.Reference().Value},
+		Folder: facts.ID{VCenter: a.Client.ServiceContent.About.InstanceUuid, Type: facts.TypeFolder,
+			Value: folder.Reference().Value},
 	}, labels)
 	if err != nil {
 		return nil, err
 	}
 	return a.Builder.VirtualMachine(ctx, vcentertest.VM{
-		Name: name, Folder: InNamespaces(namespace), Cluster: a.Cluster, GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024, InstanceUUID: id,
-		ExtraConfig: extra,
+		Name: name, Folder: InNamespaces(namespace), Cluster: a.Cluster, GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024,
+		InstanceUUID: id,
+		ExtraConfig:  extra,
 	})
 }
 

@@ -32,7 +32,8 @@ func (s *Supervisor) PatchOnce(t *testing.T, namespace, name, label, value strin
 	}
 	defer client.CloseIdleConnections()
 	body := fmt.Sprintf(`{"metadata":{"labels":{%q:%q}}}`, label, value)
-	url := fmt.Sprintf("%s/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachines/%s", config.Host, namespace, name)
+	url := fmt.Sprintf("%s/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachines/%s", config.Host, namespace,
+		name)
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)

@@ -86,7 +86,8 @@ func (s *Supervisor) Passes(t *testing.T, path string) time.Duration {
 // Anonymous shows no certificate and no token.
 func Anonymous(t *testing.T, config *rest.Config) *http.Client {
 	t.Helper()
-	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots(t, config), MinVersion: tls.VersionTLS12}}}
+	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
+		TLSClientConfig: &tls.Config{RootCAs: roots(t, config), MinVersion: tls.VersionTLS12}}}
 }
 
 // LoginURL is the address of logins, which forwards to the Kubernetes API as well.

@@ -87,7 +87,8 @@ func (s *Suite) commands() (err error) {
 			return err
 		}
 	}
-	plugin := exec.Command("go", "build", "-o", filepath.Join(s.Path, "kubectl-vsphere"), "github.com/openpacific/pacific/cmd/kubectl-vsphere")
+	plugin := exec.Command("go", "build", "-o", filepath.Join(s.Path, "kubectl-vsphere"),
+		"github.com/openpacific/pacific/cmd/kubectl-vsphere")
 	plugin.Stdout, plugin.Stderr = os.Stdout, os.Stderr
 	if err := plugin.Run(); err != nil {
 		return fmt.Errorf("build the plugin: %w", err)

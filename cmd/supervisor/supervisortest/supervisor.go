@@ -33,8 +33,8 @@ const (
 	stopDeadline = time.Minute
 )
 
-// Build returns the path of the binary that SUPERVISOR names. Without one it is built into the folder; the tests run in a
-// folder beside the Supervisor's main package.
+// Build returns the path of the binary that SUPERVISOR names. Without one it is built into the folder; the tests run in
+// a folder beside the Supervisor's main package.
 func Build(folder string) (string, error) {
 	if binary := os.Getenv("SUPERVISOR"); binary != "" {
 		return binary, nil
@@ -74,7 +74,8 @@ func FreePort() int {
 
 // Start types `supervisor up`, which ends when the tests die.
 func (s *Supervisor) Start(arguments ...string) error {
-	arguments = append([]string{"up", "--data-dir", string(s.Dir), "--secure-port", strconv.Itoa(s.Port), "--login-port", "0"}, arguments...)
+	arguments = append([]string{"up", "--data-dir", string(s.Dir), "--secure-port", strconv.Itoa(s.Port), "--login-port",
+		"0"}, arguments...)
 	command := exec.Command(s.Binary, arguments...)
 	command.Stdout, command.Stderr = &s.Output, &s.Output
 	command.SysProcAttr = attributes()
@@ -144,7 +145,8 @@ func (s *Supervisor) Stop() error {
 
 // Environment is the one in which kubectl finds this Supervisor.
 func (s *Supervisor) Environment() []string {
-	return append(os.Environ(), "KUBECONFIG="+s.Dir.AdminKubeconfig(), "KUBECACHEDIR="+filepath.Join(string(s.Dir), "kubecache"), "TERM=dumb", "EDITOR=false")
+	return append(os.Environ(), "KUBECONFIG="+s.Dir.AdminKubeconfig(),
+		"KUBECACHEDIR="+filepath.Join(string(s.Dir), "kubecache"), "TERM=dumb", "EDITOR=false")
 }
 
 // Try types `supervisor …` and returns what it prints to both of its outputs.

@@ -68,7 +68,8 @@ func (w *Watcher) Next(deadline time.Duration) (watch.EventType, *vmopv1.Virtual
 
 // Until reads events until one is what is wanted, and returns that. All before it must be modifications: vCenter may
 // tell of one change in several steps.
-func (w *Watcher) Until(kind watch.EventType, name string, wanted func(*vmopv1.VirtualMachine) bool) *vmopv1.VirtualMachine {
+func (w *Watcher) Until(kind watch.EventType, name string,
+	wanted func(*vmopv1.VirtualMachine) bool) *vmopv1.VirtualMachine {
 	w.t.Helper()
 	for {
 		got, vm := w.Next(20 * time.Second)

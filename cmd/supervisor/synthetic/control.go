@@ -65,7 +65,8 @@ func NewControl(socket string) *Control {
 // Rename does what Source.Rename does, and returns when the API server has taken it in.
 func (c *Control) Rename(ctx context.Context, first, count int, prefix string) error {
 	form := url.Values{"first": {strconv.Itoa(first)}, "count": {strconv.Itoa(count)}, "prefix": {prefix}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://synthetic/rename", strings.NewReader(form.Encode()))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://synthetic/rename",
+		strings.NewReader(form.Encode()))
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,9 @@ type Source struct {
 func (s *Source) Run(ctx context.Context) error {
 	objects := surroundings()
 	kinds := picture.Kinds()
-	reduce := kinds[slices.IndexFunc(kinds, func(kind inventory.Kind) bool { return kind.Type == facts.TypeMachine })].Reduce
+	reduce := kinds[slices.IndexFunc(kinds, func(kind inventory.Kind) bool {
+		return kind.Type == facts.TypeMachine
+	})].Reduce
 	s.machines = make([]inventory.Object, s.Machines)
 	for i := range s.machines {
 		made, err := machine(i)
@@ -65,8 +67,8 @@ func (s *Source) Run(ctx context.Context) error {
 
 func root() types.ManagedObjectReference { return reference(facts.TypeFolder, rootFolder) }
 
-// Rename gives the guests of count machines, from the first-th on, another host name each, as one step of the inventory:
-// prefix and the machine's number.
+// Rename gives the guests of count machines, from the first-th on, another host name each, as one step of the
+// inventory: prefix and the machine's number.
 func (s *Source) Rename(first, count int, prefix string) error {
 	s.turns.Lock()
 	defer s.turns.Unlock()

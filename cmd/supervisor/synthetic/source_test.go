@@ -71,7 +71,8 @@ func TestSourceFeedsTheProjection(t *testing.T) {
 	mirror := &recorder{changes: make(chan livestore.Change, 100)}
 	projector.Machines().Attach(registry.Into[vmopv1.VirtualMachine]{Mirror: mirror, Prefix: "/virtualmachines"})
 	socket := filepath.Join(t.TempDir(), "s")
-	source := &Source{Machines: 60, Handler: &picture.Picture{Followers: []facts.Follower{projector}}, Clock: testingclock.NewFakePassiveClock(epoch), Socket: socket}
+	source := &Source{Machines: 60, Handler: &picture.Picture{Followers: []facts.Follower{projector}},
+		Clock: testingclock.NewFakePassiveClock(epoch), Socket: socket}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- source.Run(ctx) }()

@@ -65,10 +65,12 @@ func openAuthorities(store pki.Store, dir datadir.Dir, replace bool) (a authorit
 			replaced = append(replaced, authority.name)
 		}
 	}
-	a.serviceAccountKey, a.serviceAccountPublicKey, err = store.Key("service-account", pki.Known{Lasting: exists(dir.Etcd()), Replace: replace})
+	a.serviceAccountKey, a.serviceAccountPublicKey, err = store.Key("service-account",
+		pki.Known{Lasting: exists(dir.Etcd()), Replace: replace})
 	var lost *pki.LostError
 	if errors.As(err, &lost) {
-		return authorities{}, nil, fmt.Errorf("signing key %w. Put it back from a backup, or start once with --new-authority to go on "+
+		return authorities{}, nil, fmt.Errorf("signing key %w. Put it back from a backup, or start once with "+
+			"--new-authority to go on "+
 			"with another: the tokens of all ServiceAccounts are worthless then", err)
 	} else if err != nil {
 		return authorities{}, nil, err
@@ -81,7 +83,8 @@ func (a authorities) ending(now time.Time) []string {
 	var sentences []string
 	for _, authority := range []*pki.Authority{a.clusterCA, a.frontProxyCA, a.etcdCA, a.vcenterCA} {
 		if end := authority.Certificate.NotAfter; now.Add(pki.DefaultLife).After(end) {
-			sentences = append(sentences, fmt.Sprintf("the certificate authority in %s ends on %s, and everything with it: before that, "+
+			sentences = append(sentences, fmt.Sprintf("the certificate authority in %s ends on %s, and everything with it: "+
+				"before that, "+
 				"remove it and start once with --new-authority", authority.CertFile, end.UTC().Format(time.DateOnly)))
 		}
 	}
@@ -138,7 +141,8 @@ func issue(store pki.Store, a authorities, hosts []string) (c *certificates, mad
 		{&c.etcdRoot, c.etcdCA, "supervisor-etcd-client", pki.Request{CommonName: etcdusers.Root, Client: true}},
 	} {
 		var fresh bool
-		if *certificate.into, fresh, err = store.Certificate(certificate.authority, certificate.name, certificate.request); err != nil {
+		if *certificate.into, fresh, err = store.Certificate(certificate.authority, certificate.name,
+			certificate.request); err != nil {
 			return nil, made, err
 		}
 		if fresh {

@@ -24,9 +24,9 @@ const (
 	discoveryPath = "/openidconnect/vsphere.local/.well-known/openid-configuration"
 )
 
-// serveDiscovery serves the OpenID Connect discovery document of the login service, and nothing else, until ctx is done. The
-// service itself comes up after kube-apiserver, which asks for the document when it starts and then only every ten seconds:
-// whoever logged in at once would be refused.
+// serveDiscovery serves the OpenID Connect discovery document of the login service, and nothing else, until ctx is
+// done. The service itself comes up after kube-apiserver, which asks for the document when it starts and then only
+// every ten seconds: whoever logged in at once would be refused.
 func (p *plan) serveDiscovery(ctx context.Context) error {
 	shown := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return p.certificates.vsphereAPIServer.TLS() }
 	service := &login.Service{Tokens: &token.Issuer{URL: p.issuer()}, Logger: klog.Background(), Clock: clock.RealClock{}}

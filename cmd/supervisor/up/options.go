@@ -58,20 +58,26 @@ func DefaultOptions() Options {
 // AddFlags binds the options to flags.
 func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.Sim, "sim", o.Sim, "start a simulated vCenter and run on that")
-	flags.StringVar(&o.DataDir, "data-dir", o.DataDir, "folder for everything that is kept: certificates, etcd's data, logs, state")
+	flags.StringVar(&o.DataDir, "data-dir", o.DataDir, "folder for everything that is kept: certificates, etcd's data, "+
+		"logs, state")
 	flags.StringVar(&o.BindAddress, "bind-address", o.BindAddress,
 		"IP address on which the Kubernetes API is served; everything else stays on loopback")
 	flags.IntVar(&o.SecurePort, "secure-port", o.SecurePort, "port on which the Kubernetes API is served")
-	flags.IntVar(&o.LoginPort, "login-port", o.LoginPort, "port for kubectl vsphere login, which serves the Kubernetes API as "+
+	flags.IntVar(&o.LoginPort, "login-port", o.LoginPort, "port for kubectl vsphere login, which serves the Kubernetes "+
+		"API as "+
 		"well; 0 for a free one")
-	flags.StringVar(&o.LoginDefaultDomain, "login-default-domain", o.LoginDefaultDomain, "domain of people who give none when they log in")
+	flags.StringVar(&o.LoginDefaultDomain, "login-default-domain", o.LoginDefaultDomain,
+		"domain of people who give none when they log in")
 	flags.StringToStringVar(&o.LoginDomainAliases, "login-domain-aliases", o.LoginDomainAliases,
-		"other names of domains, as CORP=corp.example.com: whoever gives one is of the domain, and failed logins are counted together")
-	flags.StringVar(&o.VCenter, "vcenter", o.VCenter, "URL of the vCenter to run on, for example https://vcenter.example.com")
+		"other names of domains, as CORP=corp.example.com: whoever gives one is of the domain, and failed logins are "+
+			"counted together")
+	flags.StringVar(&o.VCenter, "vcenter", o.VCenter, "URL of the vCenter to run on, for example "+
+		"https://vcenter.example.com")
 	flags.StringVar(&o.VCenterCredentials, "vcenter-credentials", o.VCenterCredentials,
 		"YAML file with username and password for --vcenter; read again when it changes")
-	flags.StringVar(&o.VCenterCA, "vcenter-ca", o.VCenterCA, "PEM file with the authority that signs vCenter's certificate; the "+
-		"system's authorities where none is given")
+	flags.StringVar(&o.VCenterCA, "vcenter-ca", o.VCenterCA,
+		"PEM file with the authority that signs vCenter's certificate; the "+
+			"system's authorities where none is given")
 	flags.StringVar(&o.VCenterThumbprint, "vcenter-thumbprint", o.VCenterThumbprint,
 		"SHA-256 thumbprint of vCenter's certificate, to trust that very certificate")
 	flags.StringVar(&o.NamespacesFolder, "namespaces-folder", o.NamespacesFolder,
@@ -81,12 +87,15 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.ZoneClusters, "zone-clusters", o.ZoneClusters,
 		"names of the clusters that are zones, in which vSphere Namespaces get resource pools; all where none is given")
 	flags.StringArrayVar(&o.ClusterLibraries, "cluster-content-library", o.ClusterLibraries,
-		"name of a content library whose images everybody may use, in all vSphere Namespaces; once for each, none where none is given")
+		"name of a content library whose images everybody may use, in all vSphere Namespaces; once for each, none where "+
+			"none is given")
 	flags.StringVar(&o.InstallationID, "installation-id", o.InstallationID,
-		"the UUID that `supervisor status` printed before etcd's data was lost, so that the machines of then are known again; a new "+
+		"the UUID that `supervisor status` printed before etcd's data was lost, so that the machines of then are known "+
+			"again; a new "+
 			"one where none is given")
 	flags.BoolVar(&o.NewAuthority, "new-authority", o.NewAuthority,
-		"where a certificate authority is lost or has been replaced, go on with the one that lies there, or else with a new one")
+		"where a certificate authority is lost or has been replaced, go on with the one that lies there, or else with a "+
+			"new one")
 	flags.IntVar(&o.SyntheticMachines, "synthetic-machines", o.SyntheticMachines,
 		"serve that many made-up machines in place of vCenter's, for benchmarks")
 	flags.BoolVar(&o.Profile, "profiling", o.Profile, "serve /debug/pprof of the API servers, for benchmarks")
@@ -109,7 +118,8 @@ func (o Options) Validate() error {
 		wrong("--data-dir %s is not a folder: name a folder; it is made when it does not exist", o.DataDir)
 	}
 	if net.ParseIP(o.BindAddress) == nil {
-		wrong("--bind-address %q is not an IP address: give one of this machine's, 127.0.0.1 for this machine alone, or 0.0.0.0 for "+
+		wrong("--bind-address %q is not an IP address: give one of this machine's, 127.0.0.1 for this machine alone, or "+
+			"0.0.0.0 for "+
 			"all", o.BindAddress)
 	}
 	if o.SecurePort < 1 || o.SecurePort > 65535 {
@@ -139,7 +149,8 @@ func (o Options) Validate() error {
 	}
 	if o.VCenter == "" {
 		for _, flag := range []struct{ name, value string }{
-			{"--vcenter-credentials", o.VCenterCredentials}, {"--vcenter-ca", o.VCenterCA}, {"--vcenter-thumbprint", o.VCenterThumbprint},
+			{"--vcenter-credentials", o.VCenterCredentials}, {"--vcenter-ca", o.VCenterCA},
+			{"--vcenter-thumbprint", o.VCenterThumbprint},
 		} {
 			if flag.value != "" {
 				wrong("%s has no meaning without --vcenter: leave it out, or give --vcenter URL", flag.name)
@@ -161,12 +172,14 @@ func (o Options) Validate() error {
 	}
 	if o.VCenterCA != "" {
 		if _, err := certutil.CertsFromFile(o.VCenterCA); err != nil {
-			wrong("--vcenter-ca %s holds no certificate (%v): name a PEM file, such as one from https://<vcenter>/certs/download.zip",
+			wrong("--vcenter-ca %s holds no certificate (%v): name a PEM file, such as one from "+
+				"https://<vcenter>/certs/download.zip",
 				o.VCenterCA, err)
 		}
 	}
 	if o.VCenterThumbprint != "" {
-		if digest, err := hex.DecodeString(strings.ReplaceAll(o.VCenterThumbprint, ":", "")); err != nil || len(digest) != 32 {
+		if digest, err := hex.DecodeString(strings.ReplaceAll(o.VCenterThumbprint, ":", "")); err != nil ||
+			len(digest) != 32 {
 			wrong("--vcenter-thumbprint %q is not a SHA-256 thumbprint: give 64 hexadecimal digits, with or without colons",
 				o.VCenterThumbprint)
 		}

@@ -48,8 +48,11 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 			},
 		},
 		"both": {
-			options: with(func(o *Options) { o.Sim, o.VCenter, o.VCenterCredentials = true, "https://vcenter.example.com", file }),
-			want:    []string{"--sim and --vcenter exclude each other: leave out --sim to run on https://vcenter.example.com"},
+			options: with(func(o *Options) {
+				o.Sim, o.VCenter, o.VCenterCredentials = true, "https://vcenter.example.com",
+					file
+			}),
+			want: []string{"--sim and --vcenter exclude each other: leave out --sim to run on https://vcenter.example.com"},
 		},
 		"password in the URL": {
 			options: vcenter("https://root:secret@vcenter.example.com"),

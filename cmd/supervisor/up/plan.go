@@ -85,7 +85,8 @@ func (p *plan) issuer() string {
 
 // writeAuthentication writes the file by which kube-apiserver trusts the tokens of the login service.
 func (p *plan) writeAuthentication() error {
-	file := login.AuthenticationConfiguration(p.issuer(), p.local(discoveryPort)+discoveryPath, p.certificates.clusterCA.CertPEM)
+	file := login.AuthenticationConfiguration(p.issuer(), p.local(discoveryPort)+discoveryPath,
+		p.certificates.clusterCA.CertPEM)
 	if err := datadir.WriteFile(p.dir.Authentication(), file, 0o600); err != nil {
 		return fmt.Errorf("write the authentication configuration: %w", err)
 	}
@@ -266,7 +267,8 @@ func (p *plan) simulatedVCenter() (process.Command, error) {
 	), nil
 }
 
-func (p *plan) command(name string, grace time.Duration, probe func(context.Context) error, args ...string) process.Command {
+func (p *plan) command(name string, grace time.Duration, probe func(context.Context) error,
+	args ...string) process.Command {
 	return process.Command{
 		Name:    name,
 		Path:    p.executable,

@@ -13,7 +13,8 @@ import (
 	"github.com/openpacific/pacific/cmd/supervisor/pki"
 )
 
-// TestFlagsReachVSphereAPIServer: what somebody says to `supervisor up` of vCenter and of logging in is said to the server.
+// TestFlagsReachVSphereAPIServer: what somebody says to `supervisor up` of vCenter and of logging in is said to the
+// server.
 func TestFlagsReachVSphereAPIServer(t *testing.T) {
 	options := DefaultOptions()
 	flags := pflag.NewFlagSet("up", pflag.ContinueOnError)

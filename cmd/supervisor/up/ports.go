@@ -69,7 +69,8 @@ func checkPort(flag, address string, port int) error {
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("%s %d on %s may not be used by this user: choose a port above 1023", flag, port, address)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("--bind-address %s is not an address of this machine: give one of its own, 127.0.0.1 for this machine "+
+		return fmt.Errorf("--bind-address %s is not an address of this machine: give one of its own, 127.0.0.1 for this "+
+			"machine "+
 			"alone, or 0.0.0.0 for all", address)
 	default:
 		return fmt.Errorf("%s %d on %s cannot be used: %w", flag, port, address, err)

@@ -16,8 +16,8 @@ import (
 	"github.com/openpacific/pacific/cmd/supervisor/pki"
 )
 
-// renewal makes the certificates, and makes them anew in time while everything runs. It keeps the files true: servers and
-// clients read them again by themselves, as the package's documentation says.
+// renewal makes the certificates, and makes them anew in time while everything runs. It keeps the files true: servers
+// and clients read them again by themselves, as the package's documentation says.
 type renewal struct {
 	store       pki.Store
 	clock       clock.WithTicker

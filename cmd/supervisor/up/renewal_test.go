@@ -48,7 +48,8 @@ func startRenewal(t *testing.T) *renewed {
 		t.Fatal(err)
 	}
 	r := &renewed{clock: clock, renewal: &renewal{
-		store: store, clock: clock, authorities: authorities, hosts: []string{"localhost"}, dir: dir, server: "https://localhost:6443",
+		store: store, clock: clock, authorities: authorities, hosts: []string{"localhost"}, dir: dir,
+		server: "https://localhost:6443",
 	}}
 	if _, made, err := r.issue(); err != nil || len(made) != 12 {
 		t.Fatalf("the first time: made %v, %v", made, err)
@@ -90,8 +91,8 @@ func (r *renewed) tells(t *testing.T, words string) string {
 	return told
 }
 
-// TestRenewalWhileRunning passes eight months and then some: all certificates are made anew when a third of their year is
-// left, admin.kubeconfig with them, and the authorities stay.
+// TestRenewalWhileRunning passes eight months and then some: all certificates are made anew when a third of their year
+// is left, admin.kubeconfig with them, and the authorities stay.
 func TestRenewalWhileRunning(t *testing.T) {
 	t.Parallel()
 	r := startRenewal(t)

@@ -62,7 +62,8 @@ type Supervisor struct {
 	register cluster.Manifests
 }
 
-// Run starts everything, and returns when ctx is done and everything has stopped, or with the reason why it cannot go on.
+// Run starts everything, and returns when ctx is done and everything has stopped, or with the reason why it cannot go
+// on.
 func (s *Supervisor) Run(ctx context.Context) error {
 	s.began = s.Clock.Now()
 	dir, err := datadir.New(s.Options.DataDir)
@@ -167,7 +168,8 @@ func (s *Supervisor) prepare() error {
 	config := &rest.Config{
 		Host: s.plan.server(), QPS: -1, UserAgent: "supervisor", Timeout: 10 * time.Second,
 		TLSClientConfig: rest.TLSClientConfig{
-			CAData: certificates.clusterCA.CertPEM, CertFile: certificates.adminClient.CertFile, KeyFile: certificates.adminClient.KeyFile,
+			CAData: certificates.clusterCA.CertPEM, CertFile: certificates.adminClient.CertFile,
+			KeyFile: certificates.adminClient.KeyFile,
 		},
 	}
 	client, err := dynamic.NewForConfig(config)
@@ -373,8 +375,8 @@ func (s *Supervisor) await(ctx context.Context, child *process.Child) error {
 	}
 }
 
-// awaitAvailable returns when the aggregator forwards to vsphere-apiserver, and shows its documentation: kubectl explain
-// reads that, and the aggregator fetches it only a moment later.
+// awaitAvailable returns when the aggregator forwards to vsphere-apiserver, and shows its documentation: kubectl
+// explain reads that, and the aggregator fetches it only a moment later.
 func (s *Supervisor) awaitAvailable(ctx context.Context) error {
 	for {
 		waiting, cancel := context.WithTimeout(ctx, impatience)

@@ -36,7 +36,8 @@ end of its path where there are several of one name.`,
 	}
 	command.PersistentFlags().StringVar(&s.dataDir, "data-dir", s.dataDir, "data directory of the Supervisor")
 	command.AddCommand(
-		newListCommand(s), newRenameCommand(s), newPowerCommand(s), newDeleteCommand(s), newCreateCommand(s), newCloneCommand(s),
+		newListCommand(s), newRenameCommand(s), newPowerCommand(s), newDeleteCommand(s), newCreateCommand(s),
+		newCloneCommand(s),
 		newMoveCommand(s), newReconfigureCommand(s), newSetIPCommand(s), newFolderCommand(s),
 		newRoleCommand(s), newQuestionCommand(s), newDatastoreCommand(s),
 		newControlCommand(s, "stop", "stopped", "Stop the simulated vCenter; its inventory stays"),

@@ -48,7 +48,8 @@ func start(t *testing.T, inventory vcentertest.Inventory) *fixture {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
@@ -70,7 +71,8 @@ func start(t *testing.T, inventory vcentertest.Inventory) *fixture {
 		KeyFile:         write("tls.key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})),
 		CredentialsFile: write("credentials.yaml", []byte("username: administrator@vsphere.local\npassword: a secret\n")),
 	}
-	f.status(datadir.VCenter{URL: "https://" + f.addr, CredentialsFile: o.CredentialsFile, CAFile: o.CertFile, Simulated: true})
+	f.status(datadir.VCenter{URL: "https://" + f.addr, CredentialsFile: o.CredentialsFile, CAFile: o.CertFile,
+		Simulated: true})
 
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -225,7 +227,8 @@ func TestStopAndStart(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("control socket: %v, %v", info.Mode(), err)
 	}
-	f.does("/DC0/vm/Namespaces/team-a/Legacy DB Server is called legacy-db now.\n", "rename", "Legacy DB Server", "legacy-db")
+	f.does("/DC0/vm/Namespaces/team-a/Legacy DB Server is called legacy-db now.\n", "rename", "Legacy DB Server",
+		"legacy-db")
 	before := f.table()
 	f.does("The simulated vCenter is stopped.\n", "stop")
 	f.does("The simulated vCenter is stopped.\n", "stop")
@@ -256,7 +259,8 @@ func TestWrongPassword(t *testing.T) {
 	if err := os.WriteFile(file, []byte("username: administrator@vsphere.local\npassword: wrong\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f.status(datadir.VCenter{URL: v.URL().String(), CredentialsFile: file, Thumbprint: strings.ReplaceAll(v.Thumbprint(), ":", "")})
+	f.status(datadir.VCenter{URL: v.URL().String(), CredentialsFile: file,
+		Thumbprint: strings.ReplaceAll(v.Thumbprint(), ":", "")})
 	f.fails("vCenter refuses the account in "+file, "list")
 	if got := v.Logins(); got.Refused != 1 {
 		t.Errorf("logins: %+v", got)

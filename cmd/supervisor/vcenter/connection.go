@@ -34,7 +34,8 @@ func (s *settings) read() (datadir.Dir, datadir.VCenter, error) {
 		return "", datadir.VCenter{}, err
 	}
 	if status.VCenter.URL == "" {
-		return "", datadir.VCenter{}, fmt.Errorf("no Supervisor has run in %s: start one with `supervisor up --sim`, or name its folder with --data-dir", dir)
+		return "", datadir.VCenter{}, fmt.Errorf("no Supervisor has run in %s: start one with `supervisor up --sim`, or "+
+			"name its folder with --data-dir", dir)
 	}
 	return dir, status.VCenter, nil
 }
@@ -46,7 +47,8 @@ func (s *settings) socket() (string, error) {
 		return "", err
 	}
 	if !vcenter.Simulated {
-		return "", fmt.Errorf("the Supervisor in %s runs on a real vCenter, %s: only a simulated one does this", dir, vcenter.URL)
+		return "", fmt.Errorf("the Supervisor in %s runs on a real vCenter, %s: only a simulated one does this", dir,
+			vcenter.URL)
 	}
 	return ControlSocket(string(dir)), nil
 }
@@ -87,14 +89,16 @@ func connect(ctx context.Context, facts datadir.VCenter) (*govmomi.Client, error
 	if err != nil {
 		hint := ""
 		if facts.Simulated {
-			hint = "; `supervisor vcenter start` starts it if it was stopped, `supervisor status` tells whether the Supervisor runs"
+			hint = "; `supervisor vcenter start` starts it if it was stopped, `supervisor status` tells whether the " +
+				"Supervisor runs"
 		}
 		return nil, fmt.Errorf("vCenter does not answer on %s: %w%s", endpoint, root(err), hint)
 	}
 	made := &govmomi.Client{Client: vimClient, SessionManager: session.NewManager(vimClient)}
 	if err := made.Login(ctx, url.UserPassword(username, password)); err != nil {
 		if fault.Is(err, new(types.InvalidLogin)) {
-			return nil, fmt.Errorf("vCenter refuses the account in %s: correct the user name and the password there", facts.CredentialsFile)
+			return nil, fmt.Errorf("vCenter refuses the account in %s: correct the user name and the password there",
+				facts.CredentialsFile)
 		}
 		return nil, fmt.Errorf("log in to vCenter: %w", err)
 	}

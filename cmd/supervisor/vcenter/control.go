@@ -108,7 +108,8 @@ func controls(controlled *vcentertest.VCenter) http.Handler {
 		"role/take": func(v url.Values) error { return controlled.TakeRole(v.Get("at"), v.Get("account")) },
 		"role/give": func(v url.Values) error { return controlled.GiveRole(v.Get("at"), v.Get("account")) },
 		"question/ask": func(v url.Values) error {
-			return controlled.Ask(types.ManagedObjectReference{Type: "VirtualMachine", Value: v.Get("machine")}, v.Get("text"), v["choice"]...)
+			return controlled.Ask(types.ManagedObjectReference{Type: "VirtualMachine", Value: v.Get("machine")}, v.Get("text"),
+				v["choice"]...)
 		},
 		"datastore/lose": func(v url.Values) error { return controlled.LoseDatastore(v.Get("name")) },
 		"datastore/find": func(v url.Values) error { return controlled.FindDatastore(v.Get("name")) },

@@ -16,10 +16,12 @@ import (
 const namespacesFolder = "Namespaces"
 
 func newFolderCommand(s *settings) *cobra.Command {
-	command := &cobra.Command{Use: "folder", Short: "Create, rename, move and delete folders: those in " + namespacesFolder + " are namespaces"}
+	command := &cobra.Command{Use: "folder", Short: "Create, rename, move and delete folders: those in " +
+		namespacesFolder + " are namespaces"}
 	command.AddCommand(
 		&cobra.Command{
-			Use: "create [PARENT/]NAME", Short: "Create a folder, in " + namespacesFolder + " where no parent is given", Args: cobra.ExactArgs(1),
+			Use: "create [PARENT/]NAME", Short: "Create a folder, in " + namespacesFolder + " where no parent is given",
+			Args: cobra.ExactArgs(1),
 			RunE: func(command *cobra.Command, args []string) error {
 				parent, name := namespacesFolder, args[0]
 				if n := strings.LastIndexByte(name, '/'); n >= 0 {
@@ -56,7 +58,8 @@ func newFolderCommand(s *settings) *cobra.Command {
 			},
 		},
 		&cobra.Command{
-			Use: "move FOLDER PARENT", Short: "Move a folder, with all that is in it, into another one", Args: cobra.ExactArgs(2),
+			Use: "move FOLDER PARENT", Short: "Move a folder, with all that is in it, into another one",
+			Args: cobra.ExactArgs(2),
 			RunE: func(command *cobra.Command, args []string) error {
 				return s.with(command, func(ctx context.Context, i *inventory, out io.Writer) error {
 					f, err := i.folder(args[0])

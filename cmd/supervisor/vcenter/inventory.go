@@ -48,7 +48,8 @@ func readInventory(ctx context.Context, client *govmomi.Client) (*inventory, err
 
 func (i *inventory) read(ctx context.Context) error {
 	kinds := []string{"Datacenter", "Folder", "HostSystem", "VirtualMachine"}
-	members, err := view.NewManager(i.client.Client).CreateContainerView(ctx, i.client.ServiceContent.RootFolder, kinds, true)
+	members, err := view.NewManager(i.client.Client).CreateContainerView(ctx, i.client.ServiceContent.RootFolder, kinds,
+		true)
 	if err != nil {
 		return err
 	}
@@ -58,7 +59,9 @@ func (i *inventory) read(ctx context.Context) error {
 		return err
 	}
 	var vms []mo.VirtualMachine
-	if err := members.Retrieve(ctx, []string{"VirtualMachine"}, []string{"name", "parent", "runtime.powerState", "runtime.host", "resourcePool", "guest.ipAddress"}, &vms); err != nil {
+	if err := members.Retrieve(ctx, []string{"VirtualMachine"},
+		[]string{"name", "parent", "runtime.powerState", "runtime.host", "resourcePool", "guest.ipAddress"},
+		&vms); err != nil {
 		return err
 	}
 	var kept []mo.Folder
@@ -94,7 +97,8 @@ func (i *inventory) read(ctx context.Context) error {
 	}
 	for _, f := range kept {
 		if slices.Contains(f.ChildType, "VirtualMachine") {
-			i.folders = append(i.folders, folder{path: pathOf(f.Name, f.Parent), object: object.NewFolder(i.client.Client, f.Self)})
+			i.folders = append(i.folders, folder{path: pathOf(f.Name, f.Parent),
+				object: object.NewFolder(i.client.Client, f.Self)})
 		}
 	}
 	sort.Slice(i.machines, func(a, b int) bool { return i.machines[a].path < i.machines[b].path })
@@ -169,7 +173,8 @@ func list(paths []string) string {
 // pool is where a new machine of a folder runs: the pool of the folder's name, else the root pool of the first cluster.
 func (i *inventory) pool(ctx context.Context, folderName string) (*object.ResourcePool, error) {
 	kinds := []string{"ResourcePool"}
-	members, err := view.NewManager(i.client.Client).CreateContainerView(ctx, i.client.ServiceContent.RootFolder, kinds, true)
+	members, err := view.NewManager(i.client.Client).CreateContainerView(ctx, i.client.ServiceContent.RootFolder, kinds,
+		true)
 	if err != nil {
 		return nil, fmt.Errorf("find a resource pool: %w", err)
 	}

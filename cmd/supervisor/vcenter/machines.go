@@ -65,7 +65,8 @@ func newRenameCommand(s *settings) *cobra.Command {
 func newPowerCommand(s *settings) *cobra.Command {
 	verbs := []string{"on", "off", "suspend", "reset", "shutdown"}
 	return &cobra.Command{
-		Use: "power " + strings.Join(verbs, "|") + " VM", Short: "Change the power state of a virtual machine", Args: cobra.ExactArgs(2),
+		Use: "power " + strings.Join(verbs, "|") + " VM", Short: "Change the power state of a virtual machine",
+		Args:      cobra.ExactArgs(2),
 		ValidArgs: verbs,
 		RunE: func(command *cobra.Command, args []string) error {
 			return s.with(command, func(ctx context.Context, i *inventory, out io.Writer) error {
@@ -223,7 +224,8 @@ func newDisk(datastore, name string, megabytes int64) ([]types.BaseVirtualDevice
 	if err != nil {
 		return nil, err
 	}
-	disk := devices.CreateDisk(controller.(types.BaseVirtualController), types.ManagedObjectReference{}, "["+datastore+"] "+name+"/"+uuid.NewString()+".vmdk")
+	disk := devices.CreateDisk(controller.(types.BaseVirtualController), types.ManagedObjectReference{},
+		"["+datastore+"] "+name+"/"+uuid.NewString()+".vmdk")
 	disk.CapacityInKB = megabytes << 10
 	return append(devices, controller, disk).ConfigSpec(types.VirtualDeviceConfigSpecOperationAdd)
 }
@@ -258,7 +260,8 @@ func newCloneCommand(s *settings) *cobra.Command {
 			})
 		},
 	}
-	command.Flags().StringVar(&folderName, "folder", "", "folder of the clone; that of the virtual machine where it is left out")
+	command.Flags().StringVar(&folderName, "folder", "", "folder of the clone; that of the virtual machine where it is "+
+		"left out")
 	command.Flags().BoolVar(&powerOn, "power-on", false, "power the clone on")
 	return command
 }
@@ -291,8 +294,9 @@ func newReconfigureCommand(s *settings) *cobra.Command {
 	var z size
 	annotation := ""
 	command := &cobra.Command{
-		Use: "reconfigure VM [--cpus N] [--memory AMOUNT] [--annotation TEXT]", Short: "Change the processors, the memory or the notes of a virtual machine",
-		Args: cobra.ExactArgs(1),
+		Use:   "reconfigure VM [--cpus N] [--memory AMOUNT] [--annotation TEXT]",
+		Short: "Change the processors, the memory or the notes of a virtual machine",
+		Args:  cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			memory, err := megabytes("memory", z.memory)
 			if err != nil {
@@ -306,7 +310,8 @@ func newReconfigureCommand(s *settings) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				task, err := m.object.Reconfigure(ctx, types.VirtualMachineConfigSpec{NumCPUs: z.cpus, MemoryMB: memory, Annotation: annotation})
+				task, err := m.object.Reconfigure(ctx, types.VirtualMachineConfigSpec{NumCPUs: z.cpus, MemoryMB: memory,
+					Annotation: annotation})
 				if err := finish(ctx, "reconfigure "+m.path, task, err); err != nil {
 					return err
 				}
@@ -322,7 +327,8 @@ func newReconfigureCommand(s *settings) *cobra.Command {
 
 func newSetIPCommand(s *settings) *cobra.Command {
 	return &cobra.Command{
-		Use: "set-ip VM ADDRESS", Short: "Give the guest of a running virtual machine an address (simulated vCenter only)", Args: cobra.ExactArgs(2),
+		Use: "set-ip VM ADDRESS", Short: "Give the guest of a running virtual machine an address (simulated vCenter only)",
+		Args: cobra.ExactArgs(2),
 		RunE: func(command *cobra.Command, args []string) error {
 			if net.ParseIP(args[1]) == nil {
 				return fmt.Errorf("%q is not an IP address", args[1])

@@ -44,7 +44,8 @@ func Serve(ctx context.Context, o ServeOptions) error {
 		inventory = vcentertest.Sample
 	}
 	vc, err := vcentertest.Start(vcentertest.Options{
-		Addr: o.Addr, Certificate: certificate, Renewed: serving.TLS, Username: username, Password: password, Inventory: inventory,
+		Addr: o.Addr, Certificate: certificate, Renewed: serving.TLS, Username: username, Password: password,
+		Inventory: inventory,
 	})
 	if err != nil {
 		return err

@@ -15,7 +15,8 @@ import (
 )
 
 func newRoleCommand(s *settings) *cobra.Command {
-	command := &cobra.Command{Use: "role", Short: "Take the role of an account on a folder or a virtual machine, and give it back (simulated vCenter only)"}
+	command := &cobra.Command{Use: "role", Short: "Take the role of an account on a folder or a virtual machine, and " +
+		"give it back (simulated vCenter only)"}
 	verb := func(verb, short, done string) *cobra.Command {
 		account := ""
 		command := &cobra.Command{
@@ -76,8 +77,9 @@ func newQuestionCommand(s *settings) *cobra.Command {
 	command := &cobra.Command{Use: "question", Short: "Have virtual machines wait for an answer, and answer"}
 	command.AddCommand(
 		&cobra.Command{
-			Use:   "ask VM TEXT [CHOICE]...",
-			Short: "Have a virtual machine wait with a question: its power changes only after the answer (simulated vCenter only)", Args: cobra.MinimumNArgs(2),
+			Use: "ask VM TEXT [CHOICE]...",
+			Short: "Have a virtual machine wait with a question: its power changes only after the answer (simulated vCenter " +
+				"only)", Args: cobra.MinimumNArgs(2),
 			RunE: func(command *cobra.Command, args []string) error {
 				return s.with(command, func(ctx context.Context, i *inventory, out io.Writer) error {
 					m, err := i.machine(args[0])
@@ -94,7 +96,8 @@ func newQuestionCommand(s *settings) *cobra.Command {
 			},
 		},
 		&cobra.Command{
-			Use: "answer VM [CHOICE]", Short: "Answer the question that a virtual machine waits with, by its first choice where none is given", Args: cobra.RangeArgs(1, 2),
+			Use: "answer VM [CHOICE]", Short: "Answer the question that a virtual machine waits with, by its first choice " +
+				"where none is given", Args: cobra.RangeArgs(1, 2),
 			RunE: func(command *cobra.Command, args []string) error {
 				return s.with(command, func(ctx context.Context, i *inventory, out io.Writer) error {
 					m, err := i.machine(args[0])

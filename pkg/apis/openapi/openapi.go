@@ -50,7 +50,8 @@ func Config(scheme *runtime.Scheme, title, version string) (*common.Config, *com
 
 	// Said here as delegated authentication says it of the v2 document alone, so
 	// that clients generated from either know that there is a token to send.
-	bearer := spec.SecuritySchemeProps{Type: "apiKey", Name: "authorization", In: "header", Description: "Bearer Token authentication"}
+	bearer := spec.SecuritySchemeProps{Type: "apiKey", Name: "authorization", In: "header",
+		Description: "Bearer Token authentication"}
 
 	v2 := genericapiserver.DefaultOpenAPIConfig(Definitions, namer)
 	v2.Info.Title = title
@@ -64,9 +65,10 @@ func Config(scheme *runtime.Scheme, title, version string) (*common.Config, *com
 	v3.Info.Title = title
 	v3.Info.Version = version
 	v3.GetDefinitionName = names
-	v3.SecuritySchemes = spec3.SecuritySchemes{bearerToken: &spec3.SecurityScheme{SecuritySchemeProps: spec3.SecuritySchemeProps{
-		Type: bearer.Type, Name: bearer.Name, In: bearer.In, Description: bearer.Description,
-	}}}
+	v3.SecuritySchemes = spec3.SecuritySchemes{bearerToken: &spec3.SecurityScheme{
+		SecuritySchemeProps: spec3.SecuritySchemeProps{
+			Type: bearer.Type, Name: bearer.Name, In: bearer.In, Description: bearer.Description,
+		}}}
 	return v2, v3
 }
 

@@ -46,7 +46,8 @@ func TestSpecFieldsHaveNamesAtTheHub(t *testing.T) {
 	}
 	gone := map[string]bool{"v1alpha1 ports": true}
 	for version, spec := range map[string]any{
-		"v1alpha1": v1alpha1.VirtualMachineSpec{}, "v1alpha2": v1alpha2.VirtualMachineSpec{}, "v1alpha3": v1alpha3.VirtualMachineSpec{},
+		"v1alpha1": v1alpha1.VirtualMachineSpec{}, "v1alpha2": v1alpha2.VirtualMachineSpec{},
+		"v1alpha3": v1alpha3.VirtualMachineSpec{},
 		"v1alpha4": v1alpha4.VirtualMachineSpec{}, "v1alpha5": v1alpha5.VirtualMachineSpec{},
 	} {
 		for name := range fields(spec) {

@@ -3,15 +3,16 @@
 package vsphere
 
 const (
-	// FolderAnnotation names the vCenter folder of a Kubernetes Namespace by its managed-object id, as the Supervisor's own
-	// does.
+	// FolderAnnotation names the vCenter folder of a Kubernetes Namespace by its managed-object id, as the Supervisor's
+	// own does.
 	FolderAnnotation = "vmware-system-vm-folder"
 
-	// ClaimAnnotation on a Kubernetes Namespace that Pacific did not make names the folder that may be served in it, by vCenter's
-	// id, type and managed-object id. It counts for a folder that is called as the Namespace is.
+	// ClaimAnnotation on a Kubernetes Namespace that Pacific did not make names the folder that may be served in it, by
+	// vCenter's id, type and managed-object id. It counts for a folder that is called as the Namespace is.
 	ClaimAnnotation = "vsphere.openpacific.io/claim"
 
-	// MarkAnnotation on a Kubernetes Namespace tells the one that Pacific has made from one that somebody else was quicker to make.
+	// MarkAnnotation on a Kubernetes Namespace tells the one that Pacific has made from one that somebody else was quicker
+	// to make.
 	MarkAnnotation = "vsphere.openpacific.io/mark"
 
 	// FolderFinalizer on a Kubernetes Namespace that Pacific has made keeps it until it is written down that its folder is

@@ -42,7 +42,8 @@ type Recorder interface {
 // History knows who did something in vCenter.
 type History interface {
 	// Powered names who brought the machine of that uid to a power state just now, empty where nobody knows.
-	Powered(ctx context.Context, namespace, name string, uid types.UID, state vmopv1.VirtualMachinePowerState) (string, error)
+	Powered(ctx context.Context, namespace, name string, uid types.UID,
+		state vmopv1.VirtualMachinePowerState) (string, error)
 }
 
 const (
@@ -51,8 +52,8 @@ const (
 	// patience is how long it may take to say so, and waiting how many may wait for that.
 	patience = 5 * time.Second
 	waiting  = 10
-	// often is how often in a second it is asked at most, and atOnce how often when it was not for a while. What comes more
-	// often, as when somebody switches off all machines of a host, is told without a name.
+	// often is how often in a second it is asked at most, and atOnce how often when it was not for a while. What comes
+	// more often, as when somebody switches off all machines of a host, is told without a name.
 	often, atOnce = 1, 10
 )
 
@@ -139,7 +140,8 @@ func (c *Controller) ask(ctx context.Context, questions <-chan question) {
 		who, err := c.History.Powered(limited, vm.Namespace, vm.Name, vm.UID, q.news.became)
 		cancel()
 		if err != nil {
-			c.Logger.V(2).Info("Cannot read who changed a power state in vCenter", "virtualMachine", klog.KObj(vm), "err", err.Error())
+			c.Logger.V(2).Info("Cannot read who changed a power state in vCenter", "virtualMachine", klog.KObj(vm), "err",
+				err.Error())
 		}
 		if who != "" {
 			q.news.message += " by " + who
@@ -152,7 +154,8 @@ func (c *Controller) tell(object runtime.Object, namespace, name string, all ...
 	kind := object.GetObjectKind().GroupVersionKind().Kind
 	for _, n := range all {
 		message := n.message + n.rest
-		c.Logger.Info("Told of an object", "kind", kind, "object", klog.KRef(namespace, name), "reason", n.reason, "message", message)
+		c.Logger.Info("Told of an object", "kind", kind, "object", klog.KRef(namespace, name), "reason", n.reason, "message",
+			message)
 		c.Recorder.Event(object, n.eventtype, n.reason, message)
 	}
 }
@@ -166,7 +169,8 @@ func keepMachine(object any) (any, error) {
 	kept := &vmopv1.VirtualMachine{
 		TypeMeta: metav1.TypeMeta{APIVersion: vmopv1.GroupVersion.String(), Kind: "VirtualMachine"},
 		ObjectMeta: metav1.ObjectMeta{
-			Name: vm.Name, Namespace: vm.Namespace, UID: vm.UID, ResourceVersion: vm.ResourceVersion, DeletionTimestamp: vm.DeletionTimestamp,
+			Name: vm.Name, Namespace: vm.Namespace, UID: vm.UID, ResourceVersion: vm.ResourceVersion,
+			DeletionTimestamp: vm.DeletionTimestamp,
 		},
 	}
 	kept.Spec.PowerState, kept.Status.PowerState = vm.Spec.PowerState, vm.Status.PowerState
@@ -187,7 +191,8 @@ func keepNamespace(object any) (any, error) {
 	kept := &v1alpha1.Namespace{
 		TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Namespace"},
 		ObjectMeta: metav1.ObjectMeta{
-			Name: namespace.Name, UID: namespace.UID, ResourceVersion: namespace.ResourceVersion, DeletionTimestamp: namespace.DeletionTimestamp,
+			Name: namespace.Name, UID: namespace.UID, ResourceVersion: namespace.ResourceVersion,
+			DeletionTimestamp: namespace.DeletionTimestamp,
 		},
 	}
 	kept.Status.Phase, kept.Status.Conditions = namespace.Status.Phase, namespace.Status.Conditions
@@ -228,11 +233,13 @@ func ofPower(old, now *vmopv1.VirtualMachine) []news {
 	case declared == "" || before == "" || before == is || old.Spec.PowerState != declared:
 		return nil // an undeclared one is what vCenter has, always
 	case is == declared:
-		return []news{{eventtype: corev1.EventTypeNormal, reason: ReasonPowerState, message: fmt.Sprintf("It is %s, as declared", is)}}
+		return []news{{eventtype: corev1.EventTypeNormal, reason: ReasonPowerState,
+			message: fmt.Sprintf("It is %s, as declared", is)}}
 	case before != declared:
 		return nil // it was on its way
 	}
-	const leaveAlone = "To have it left alone, annotate it with " + vmopv1.PauseAnnotation + ", or set " + vmopv1.PauseVMExtraConfigKey +
+	const leaveAlone = "To have it left alone, annotate it with " + vmopv1.PauseAnnotation + ", or set " +
+		vmopv1.PauseVMExtraConfigKey +
 		" to true in its advanced configuration parameters in vCenter"
 	undone := news{message: fmt.Sprintf("It became %s in vCenter", is), became: is}
 	for _, condition := range now.Status.Conditions {
@@ -243,7 +250,8 @@ func ofPower(old, now *vmopv1.VirtualMachine) []news {
 		}
 	}
 	undone.eventtype, undone.reason = corev1.EventTypeWarning, ReasonOverruled
-	undone.rest = fmt.Sprintf(", not through this API. Since %s is declared (spec.powerState), it is brought back to that. %s",
+	undone.rest = fmt.Sprintf(", not through this API. Since %s is declared (spec.powerState), it is brought back to "+
+		"that. %s",
 		declared, leaveAlone)
 	return []news{undone}
 }
@@ -271,7 +279,8 @@ func ofNamespace(old, now *v1alpha1.Namespace) []news {
 		// That it is not ready yet, or not any more, is its way; what stands in that way changes the message.
 		before := meta.FindStatusCondition(old.Status.Conditions, condition.Type)
 		return condition.Type != v1alpha1.NamespaceConditionReady ||
-			before != nil && (before.Status == metav1.ConditionTrue && now.DeletionTimestamp == nil || before.Reason == condition.Reason)
+			before != nil && (before.Status == metav1.ConditionTrue && now.DeletionTimestamp == nil ||
+				before.Reason == condition.Reason)
 	})...)
 }
 

@@ -56,7 +56,8 @@ func TestNewsOfMachines(t *testing.T) {
 	}{
 		{"nothing changed", machine(on, on), machine(on, on), nil},
 		{"an admin switched it off", machine(on, on), machine(on, off, synced), []string{"Warning Overruled"}},
-		{"and Pacific switched it on again", machine(on, off, synced), machine(on, on), []string{"Normal PowerStateAsDeclared"}},
+		{"and Pacific switched it on again", machine(on, off, synced), machine(on, on),
+			[]string{"Normal PowerStateAsDeclared"}},
 		{"an admin switched it off, and it is paused", machine(on, on), machine(on, off, synced, pausedNow),
 			[]string{"Normal " + vmopv1.VirtualMachineReconcilePausedReason}},
 		{"it is declared off", machine(on, on), machine(off, on, synced), nil},
@@ -64,7 +65,8 @@ func TestNewsOfMachines(t *testing.T) {
 		{"a step on the way", machine(on, vmopv1.VirtualMachinePowerStateSuspended), machine(on, off), nil},
 		{"a change failed", machine(on, off, synced), machine(on, off, failed), []string{"Warning PowerChangeFailed"}},
 		{"and failed again", machine(on, off, failed), machine(on, off, failed), nil},
-		{"for another cause", machine(on, off, failed), machine(on, off, isFalse(failed.Type, failed.Reason, "its disk is locked")), []string{"Warning PowerChangeFailed"}},
+		{"for another cause", machine(on, off, failed), machine(on, off,
+			isFalse(failed.Type, failed.Reason, "its disk is locked")), []string{"Warning PowerChangeFailed"}},
 		{"its deletion was asked for", machine(on, on), deleting(machine(on, on)), []string{"Normal Deleting"}},
 		{"it is switched off for that", deleting(machine(on, on)), deleting(machine(on, off, synced)), nil},
 		{"what vCenter does by itself", machine(on, on), machine(on, on, disconnected, tools), nil},
@@ -82,27 +84,33 @@ func TestNewsOfMachines(t *testing.T) {
 
 func TestNewsOfNamespaces(t *testing.T) {
 	namespace := func(phase v1alpha1.NamespacePhase, conditions ...metav1.Condition) *v1alpha1.Namespace {
-		return &v1alpha1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team-a", UID: "1"}, Status: v1alpha1.NamespaceStatus{Phase: phase, Conditions: conditions}}
+		return &v1alpha1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team-a", UID: "1"},
+			Status: v1alpha1.NamespaceStatus{Phase: phase, Conditions: conditions}}
 	}
 	ready := metav1.Condition{Type: v1alpha1.NamespaceConditionReady, Status: metav1.ConditionTrue, Reason: "Ready"}
 	missing := isFalse(v1alpha1.NamespaceConditionReady, "FolderMissing", "its folder does not lie there any more")
 	being := isFalse(v1alpha1.NamespaceConditionReady, "Pending", "it is being made")
 	failed := isFalse(v1alpha1.NamespaceConditionReady, "Pending", "the account may not create folders")
 	taken := isFalse(v1alpha1.NamespaceConditionNamed, "NameTaken", "a Namespace has the name")
-	going := namespace(v1alpha1.NamespaceTerminating, isFalse(v1alpha1.NamespaceConditionReady, "Terminating", "it is being deleted"))
+	going := namespace(v1alpha1.NamespaceTerminating, isFalse(v1alpha1.NamespaceConditionReady, "Terminating",
+		"it is being deleted"))
 	going.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)}
 	for _, test := range []struct {
 		name     string
 		old, now *v1alpha1.Namespace
 		want     []string
 	}{
-		{"all is there", namespace(v1alpha1.NamespacePending), namespace(v1alpha1.NamespaceRunning), []string{"Normal Running"}},
+		{"all is there", namespace(v1alpha1.NamespacePending), namespace(v1alpha1.NamespaceRunning),
+			[]string{"Normal Running"}},
 		{"usage", namespace(v1alpha1.NamespaceRunning), namespace(v1alpha1.NamespaceRunning), nil},
 		{"it is being made", namespace(v1alpha1.NamespacePending, missing), namespace(v1alpha1.NamespacePending, being), nil},
-		{"something is refused", namespace(v1alpha1.NamespacePending, being), namespace(v1alpha1.NamespacePending, failed), []string{"Warning Pending"}},
+		{"something is refused", namespace(v1alpha1.NamespacePending, being), namespace(v1alpha1.NamespacePending, failed),
+			[]string{"Warning Pending"}},
 		{"and again", namespace(v1alpha1.NamespacePending, failed), namespace(v1alpha1.NamespacePending, failed), nil},
-		{"its folder was moved away", namespace(v1alpha1.NamespaceRunning, ready), namespace(v1alpha1.NamespacePending, missing), []string{"Warning FolderMissing"}},
-		{"its name is taken", namespace(v1alpha1.NamespaceRunning, ready), namespace(v1alpha1.NamespaceRunning, ready, taken), []string{"Warning NameTaken"}},
+		{"its folder was moved away", namespace(v1alpha1.NamespaceRunning, ready),
+			namespace(v1alpha1.NamespacePending, missing), []string{"Warning FolderMissing"}},
+		{"its name is taken", namespace(v1alpha1.NamespaceRunning, ready), namespace(v1alpha1.NamespaceRunning, ready, taken),
+			[]string{"Warning NameTaken"}},
 		{"its deletion was asked for", namespace(v1alpha1.NamespaceRunning, ready), going, []string{"Normal Deleting"}},
 	} {
 		var got []string
@@ -135,7 +143,8 @@ func TestRun(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = (&Controller{Machines: machines, Namespaces: namespaces, Recorder: events, Clock: clock.RealClock{}, Logger: logger}).Run(ctx)
+		_ = (&Controller{Machines: machines, Namespaces: namespaces, Recorder: events, Clock: clock.RealClock{},
+			Logger: logger}).Run(ctx)
 	}()
 	changed := namespace.DeepCopy()
 	waittest.Eventually(t, "the first Event", func() bool {

@@ -30,7 +30,8 @@ type annals struct {
 	asked []string
 }
 
-func (a *annals) Powered(_ context.Context, namespace, name string, uid types.UID, state vmopv1.VirtualMachinePowerState) (string, error) {
+func (a *annals) Powered(_ context.Context, namespace, name string, uid types.UID,
+	state vmopv1.VirtualMachinePowerState) (string, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.asked = append(a.asked, fmt.Sprintf("%s/%s %s %s", namespace, name, uid, state))
@@ -76,15 +77,16 @@ func (h *heard) all() []string {
 	return append([]string(nil), h.messages...)
 }
 
-// TestWhoOverruled: who it was is asked once, some time later, and not for each of very many; what nobody knows is told all
-// the same.
+// TestWhoOverruled: who it was is asked once, some time later, and not for each of very many; what nobody knows is told
+// all the same.
 func TestWhoOverruled(t *testing.T) {
 	machines := fcache.NewFakeControllerSource()
 	logger, ctx := ktesting.NewTestContext(t)
 	ctx, cancel := context.WithCancel(ctx)
 	clock, history, told := testingclock.NewFakeClock(time.Unix(1_800_000_000, 0)), &annals{who: `LAB\alice`}, &heard{}
-	controller := &Controller{Machines: machines, Namespaces: fcache.NewFakeControllerSource(), Recorder: told, History: history,
-		Clock: clock, Logger: logger}
+	controller := &Controller{Machines: machines, Namespaces: fcache.NewFakeControllerSource(), Recorder: told,
+		History: history,
+		Clock:   clock, Logger: logger}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

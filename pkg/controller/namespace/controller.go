@@ -237,7 +237,8 @@ func (c *Controller) enqueueFolders(queue controller.Queue) cache.ResourceEventH
 			}
 		}
 	}
-	return cache.ResourceEventHandlerFuncs{AddFunc: concerned, UpdateFunc: func(_, object any) { concerned(object) }, DeleteFunc: concerned}
+	return cache.ResourceEventHandlerFuncs{AddFunc: concerned, UpdateFunc: func(_, object any) { concerned(object) },
+		DeleteFunc: concerned}
 }
 
 // followFolders queues every folder when folders change, and now and then, so that
@@ -346,7 +347,8 @@ func (c *Controller) annotate(ctx context.Context, name string, folder Folder) e
 	if err != nil {
 		return fmt.Errorf("encode the annotation of Namespace %q: %w", name, err)
 	}
-	_, err = c.Client.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: vsphere.FieldManager})
+	_, err = c.Client.Patch(ctx, name, types.MergePatchType, patch,
+		metav1.PatchOptions{FieldManager: vsphere.FieldManager})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("name folder %s in Namespace %q: %w", folder.ID, name, err)
 	}
@@ -385,7 +387,8 @@ func (c *Controller) letGo(ctx context.Context, name string) (again time.Duratio
 		return 0, fmt.Errorf("encode the end of Namespace %q: %w", name, err)
 	}
 	_, err = c.Client.Patch(ctx, name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: vsphere.FieldManager})
-	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsInvalid(err) { // invalid: it has others by now, and we come again
+	// invalid: it has others by now, and we come again
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsInvalid(err) {
 		return 0, fmt.Errorf("let Namespace %q go: %w", name, err)
 	}
 	return 0, nil
@@ -407,7 +410,8 @@ func (c *Controller) Detach(ctx context.Context, folder facts.ID, namespace stri
 		return err
 	}
 	c.setDetached(folder, &detachment)
-	c.Logger.Info("Detached the folder of a deleted Namespace; vCenter keeps what Pacific did not make", "namespace", namespace, "folder", folder)
+	c.Logger.Info("Detached the folder of a deleted Namespace; vCenter keeps what Pacific did not make", "namespace",
+		namespace, "folder", folder)
 	return nil
 }
 
@@ -467,7 +471,8 @@ func (c *Controller) recognise(folders []Folder) {
 		switch {
 		case !found || c.recognised[folder.ID]:
 		case detachment.Called != "" && detachment.Called != folder.Path:
-			c.Logger.Info("A folder has the id of one that was detached and is called otherwise: it is taken for another one, and served",
+			c.Logger.Info("A folder has the id of one that was detached and is called otherwise: it is taken for another one, "+
+				"and served",
 				"folder", folder.ID, "called", folder.Path, "was", detachment.Called)
 			delete(c.detached, folder.ID)
 		default:

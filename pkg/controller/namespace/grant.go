@@ -43,7 +43,8 @@ func (c *Controller) claimOf(namespace *corev1.Namespace, folder Folder) claim {
 		return madeFor
 	case record.made(namespace) && record.Folder.IsZero() && folder.Path == namespace.Name:
 		return madeOpen
-	case folder.Path == namespace.Name && !folder.ID.IsZero() && namespace.Annotations[vsphere.ClaimAnnotation] == folder.ID.String():
+	case folder.Path == namespace.Name && !folder.ID.IsZero() &&
+		namespace.Annotations[vsphere.ClaimAnnotation] == folder.ID.String():
 		return claimed
 	}
 	return notClaimed
@@ -102,7 +103,8 @@ func (c *Controller) judge(folder Folder) (verdict, error) {
 	}
 	switch {
 	case !detached && !folder.Terminating && free == "":
-		return v, fmt.Errorf("all names that the folder %s, called %q, may have are taken in Kubernetes", folder.ID, folder.Path)
+		return v, fmt.Errorf("all names that the folder %s, called %q, may have are taken in Kubernetes", folder.ID,
+			folder.Path)
 	case !detached && !folder.Terminating:
 		v.make = free
 	case granted != "" && c.stays(folder): // what Pacific made in it may have to go still
@@ -169,10 +171,12 @@ func (c *Controller) refuse(folder Folder, v verdict) {
 	}
 	c.refused[folder.ID] = v.refused
 	c.show()
-	message := fmt.Sprintf("The folder %s is called %q, but the Kubernetes Namespace of that name was not made for it, so that it is served "+
+	message := fmt.Sprintf("The folder %s is called %q, but the Kubernetes Namespace of that name was not made for it, "+
+		"so that it is served "+
 		"under another. To have it served there, run: kubectl annotate namespace %s %s=%s",
 		folder.ID.Value, v.refused, v.refused, vsphere.ClaimAnnotation, folder.ID)
-	c.Logger.Info("Refused a folder its name: a Kubernetes Namespace has it that was not made for it", "folder", folder.ID, "namespace", v.refused)
+	c.Logger.Info("Refused a folder its name: a Kubernetes Namespace has it that was not made for it", "folder", folder.ID,
+		"namespace", v.refused)
 	if c.Recorder == nil {
 		return
 	}

@@ -57,7 +57,10 @@ func TestDeletionsOutliveTheProcess(t *testing.T) {
 	folder := called("team-a", "group-v1")
 	folders := newInventory(folder, called("left", "group-v2"))
 	first := run(t, client, folders, kept)
-	waittest.Eventually(t, "both are served", func() bool { return folders.nameOf("group-v1") == "team-a" && folders.nameOf("group-v2") == "left" })
+	waittest.Eventually(t, "both are served", func() bool {
+		return folders.nameOf("group-v1") == "team-a" &&
+			folders.nameOf("group-v2") == "left"
+	})
 	first.stop()
 	terminate(t, client, "team-a")
 	gone(t, client, "team-a")
@@ -120,7 +123,10 @@ func TestOnlyWhatPacificMadeWaits(t *testing.T) {
 	folders := newInventory(called("team-a", "group-v1"), called("argocd", "group-v2"))
 	setClaim(t, client, "argocd", claims(id("group-v2")))
 	run(t, client, folders, newLedgers())
-	waittest.Eventually(t, "both are served", func() bool { return folders.nameOf("group-v1") == "team-a" && folders.nameOf("group-v2") == "argocd" })
+	waittest.Eventually(t, "both are served", func() bool {
+		return folders.nameOf("group-v1") == "team-a" &&
+			folders.nameOf("group-v2") == "argocd"
+	})
 	if got := get(t, client, "argocd").Finalizers; len(got) > 0 {
 		t.Errorf("finalizers of somebody else's: %v", got)
 	}
@@ -212,15 +218,18 @@ func TestReservationsWhoseFolderComesMeanwhile(t *testing.T) {
 	second := run(t, client, folders, kept)
 	<-looked
 	folders.set(called("team-a", "group-v1"), called("team-b", "group-v2"))
-	waittest.Eventually(t, "both are served", func() bool { return folders.nameOf("group-v1") != "" && folders.nameOf("group-v2") != "" })
+	waittest.Eventually(t, "both are served", func() bool {
+		return folders.nameOf("group-v1") != "" &&
+			folders.nameOf("group-v2") != ""
+	})
 	second.stop()
 	if slices.Contains(writesTo(client, "team-a"), "delete") {
 		t.Error("the Namespace of a folder was taken back")
 	}
 }
 
-// As soon as a process serves, it knows what the one before it reserved for a folder that has come since: a vSphere Namespace may
-// be deleted before that is written down.
+// As soon as a process serves, it knows what the one before it reserved for a folder that has come since: a vSphere
+// Namespace may be deleted before that is written down.
 func TestReservedNamesStandFromTheStart(t *testing.T) {
 	client, kept := cluster(foreign("argocd")), newLedgers()
 	folders := newInventory()
@@ -247,7 +256,8 @@ func TestReservedNamesStandFromTheStart(t *testing.T) {
 	waittest.Eventually(t, "it is written down", func() bool { return second.lookUp("team-a").Folder == id("group-v1") })
 }
 
-// A reservation that is taken back can be asked for again, while its Namespace goes and afterwards, and nobody else has it.
+// A reservation that is taken back can be asked for again, while its Namespace goes and afterwards, and nobody else has
+// it.
 func TestReleasedNames(t *testing.T) {
 	client, kept := cluster(), newLedgers()
 	folders := newInventory()
@@ -311,7 +321,8 @@ func (s *slow) Detach(ctx context.Context, detachment ledger.Detachment) error {
 
 // A folder that is attached while it is written down how it is called stays attached.
 func TestAttachedFoldersStayAttached(t *testing.T) {
-	c := &Controller{Projection: newInventory(), Records: &slow{newLedgers(), nil}, Folders: newInventory(called("renamed", "group-v1"))}
+	c := &Controller{Projection: newInventory(), Records: &slow{newLedgers(), nil},
+		Folders: newInventory(called("renamed", "group-v1"))}
 	c.detached = map[facts.ID]ledger.Detachment{id("group-v1"): {Folder: id("group-v1").String(), Called: "team-a"}}
 	c.recognised = map[facts.ID]bool{id("group-v1"): true}
 	attached := make(chan error, 1)

@@ -79,7 +79,8 @@ func (c *Controller) load(ctx context.Context) (map[string]*kept, error) {
 	for name, document := range documents {
 		one := &kept{revision: document.Revision}
 		if err := json.Unmarshal(document.Value, &one.record); err != nil {
-			c.Logger.Error(err, "Cannot read for which folder a Namespace was made, it counts as somebody else's", "namespace", name)
+			c.Logger.Error(err, "Cannot read for which folder a Namespace was made, it counts as somebody else's", "namespace",
+				name)
 			one.record = record{Namespace: name, Mark: c.mark()}
 		}
 		made[name] = one
@@ -168,7 +169,8 @@ func (c *Controller) make(ctx context.Context, name string, folder facts.ID, pen
 	known := c.lookUp(name)
 	there, err := c.Client.Get(ctx, name, metav1.GetOptions{})
 	switch {
-	case err == nil && known.made(there) && there.DeletionTimestamp == nil && (known.Folder == folder || known.Folder.IsZero()):
+	case err == nil && known.made(there) && there.DeletionTimestamp == nil &&
+		(known.Folder == folder || known.Folder.IsZero()):
 		next := known.record
 		next.UID, next.Folder, next.Pending, next.Released = there.UID, folder, known.Pending && pending, false
 		if next == known.record {
@@ -203,7 +205,8 @@ func (c *Controller) make(ctx context.Context, name string, folder facts.ID, pen
 // create makes the Namespace of a record. making is held. One whose folder went meanwhile is not made, and is
 // failure.Unavailable: no name may be granted for it.
 func (c *Controller) create(ctx context.Context, next record) error {
-	gone := fmt.Errorf("the folder %s of Namespace %q went while that was made: %w", next.Folder, next.Namespace, failure.Unavailable)
+	gone := fmt.Errorf("the folder %s of Namespace %q went while that was made: %w", next.Folder, next.Namespace,
+		failure.Unavailable)
 	if !c.wanted(next) {
 		return gone
 	}
@@ -212,7 +215,8 @@ func (c *Controller) create(ctx context.Context, next record) error {
 		annotations[vsphere.FolderAnnotation] = next.Folder.Value
 	}
 	made, err := c.Client.Create(ctx, &corev1.Namespace{
-		ObjectMeta: metav1.ObjectMeta{Name: next.Namespace, Annotations: annotations, Finalizers: []string{vsphere.FolderFinalizer}},
+		ObjectMeta: metav1.ObjectMeta{Name: next.Namespace, Annotations: annotations,
+			Finalizers: []string{vsphere.FolderFinalizer}},
 	}, metav1.CreateOptions{FieldManager: vsphere.FieldManager})
 	switch {
 	case apierrors.IsAlreadyExists(err):
@@ -230,7 +234,8 @@ func (c *Controller) create(ctx context.Context, next record) error {
 	}
 	err = c.Client.Delete(ctx, next.Namespace, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &made.UID}})
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("remove Namespace %q, whose folder went while it was made: %w: %w", next.Namespace, failure.Unavailable, err)
+		return fmt.Errorf("remove Namespace %q, whose folder went while it was made: %w: %w", next.Namespace,
+			failure.Unavailable, err)
 	}
 	return gone
 }
@@ -271,7 +276,8 @@ func (c *Controller) Reserve(ctx context.Context, name string, folder facts.ID) 
 	}
 	switch err := c.make(ctx, name, folder, true); {
 	case errors.Is(err, failure.AlreadyExists) && !folder.IsZero():
-		return fmt.Errorf("%w: choose another name, delete that Namespace, or have it claim the folder: kubectl annotate namespace %s %s=%s",
+		return fmt.Errorf("%w: choose another name, delete that Namespace, or have it claim the folder: kubectl annotate "+
+			"namespace %s %s=%s",
 			err, name, vsphere.ClaimAnnotation, folder)
 	case errors.Is(err, failure.AlreadyExists):
 		return fmt.Errorf("%w: choose another name, or delete that Namespace", err)

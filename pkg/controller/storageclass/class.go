@@ -36,7 +36,8 @@ func QuotaKey(class string) corev1.ResourceName {
 // class is what the StorageClass of a policy is to be.
 func class(policy Policy) *storagev1.StorageClass {
 	return &storagev1.StorageClass{
-		ObjectMeta:           metav1.ObjectMeta{Name: policy.ClassName, Labels: map[string]string{vsphere.ManagedLabel: vsphere.ManagedBy}},
+		ObjectMeta: metav1.ObjectMeta{Name: policy.ClassName,
+			Labels: map[string]string{vsphere.ManagedLabel: vsphere.ManagedBy}},
 		Provisioner:          provisioner,
 		Parameters:           map[string]string{policyParameter: policy.ID},
 		ReclaimPolicy:        ptr.To(corev1.PersistentVolumeReclaimDelete),
@@ -48,12 +49,14 @@ func class(policy Policy) *storagev1.StorageClass {
 // repairable says whether what differs may be changed in place.
 func repairable(have, want *storagev1.StorageClass) bool {
 	return have.Provisioner == want.Provisioner && maps.Equal(have.Parameters, want.Parameters) &&
-		equality.Semantic.DeepEqual(have.ReclaimPolicy, want.ReclaimPolicy) && equality.Semantic.DeepEqual(have.VolumeBindingMode, want.VolumeBindingMode)
+		equality.Semantic.DeepEqual(have.ReclaimPolicy, want.ReclaimPolicy) &&
+		equality.Semantic.DeepEqual(have.VolumeBindingMode, want.VolumeBindingMode)
 }
 
 func same(have, want *storagev1.StorageClass) bool {
 	return repairable(have, want) && equality.Semantic.DeepEqual(have.AllowVolumeExpansion, want.AllowVolumeExpansion) &&
-		slices.Equal(have.MountOptions, want.MountOptions) && equality.Semantic.DeepEqual(have.AllowedTopologies, want.AllowedTopologies)
+		slices.Equal(have.MountOptions, want.MountOptions) &&
+		equality.Semantic.DeepEqual(have.AllowedTopologies, want.AllowedTopologies)
 }
 
 // open returns a vSphere Namespace in which nothing would hold back a class that
@@ -62,7 +65,8 @@ func same(have, want *storagev1.StorageClass) bool {
 func (c *Controller) open(class string, namespaces []*v1alpha1.Namespace) string {
 	for _, namespace := range namespaces {
 		core, err := c.Core.Lister().Get(namespace.Name)
-		if err != nil || core.DeletionTimestamp != nil || namespace.Status.Folder == "" || core.Annotations[vsphere.FolderAnnotation] != namespace.Status.Folder {
+		if err != nil || core.DeletionTimestamp != nil || namespace.Status.Folder == "" ||
+			core.Annotations[vsphere.FolderAnnotation] != namespace.Status.Folder {
 			// Nobody but an administrator can claim anything there yet, or any more.
 			continue
 		}

@@ -120,12 +120,13 @@ func (c *Controller) Run(ctx context.Context) error {
 		ObjectType:    &v1alpha1.Namespace{},
 		// Nothing depends on one notice.
 		ResyncPeriod: 10 * time.Minute,
-		Handler: cache.ResourceEventHandlerFuncs{AddFunc: look.AddFunc, DeleteFunc: look.DeleteFunc, UpdateFunc: func(old, object any) {
-			// Its usage changes all the time.
-			if relevant(old.(*v1alpha1.Namespace), object.(*v1alpha1.Namespace)) {
-				queue.Add(everything)
-			}
-		}},
+		Handler: cache.ResourceEventHandlerFuncs{AddFunc: look.AddFunc, DeleteFunc: look.DeleteFunc,
+			UpdateFunc: func(old, object any) {
+				// Its usage changes all the time.
+				if relevant(old.(*v1alpha1.Namespace), object.(*v1alpha1.Namespace)) {
+					queue.Add(everything)
+				}
+			}},
 	})
 	synced := []cache.InformerSynced{informer.HasSynced}
 	for what, watched := range map[string]cache.SharedIndexInformer{
@@ -157,8 +158,10 @@ func (c *Controller) Run(ctx context.Context) error {
 
 // relevant says whether the classes may be other ones after a change.
 func relevant(old, object *v1alpha1.Namespace) bool {
-	return (old.DeletionTimestamp == nil) != (object.DeletionTimestamp == nil) || old.Status.Folder != object.Status.Folder || old.UID != object.UID ||
-		!slices.EqualFunc(old.Spec.StoragePolicies, object.Spec.StoragePolicies, func(a, b v1alpha1.NamespaceStoragePolicy) bool { return a.Name == b.Name })
+	return (old.DeletionTimestamp == nil) != (object.DeletionTimestamp == nil) ||
+		old.Status.Folder != object.Status.Folder || old.UID != object.UID ||
+		!slices.EqualFunc(old.Spec.StoragePolicies, object.Spec.StoragePolicies,
+			func(a, b v1alpha1.NamespaceStoragePolicy) bool { return a.Name == b.Name })
 }
 
 func (c *Controller) followPolicies(ctx context.Context, queue controller.Queue) {
@@ -236,7 +239,8 @@ func (c *Controller) foreign(policy Policy) bool {
 	have, err := c.Informer.Lister().Get(policy.ClassName)
 	foreign := err == nil && have.Labels[vsphere.ManagedLabel] != vsphere.ManagedBy
 	if foreign && !c.said[policy.ClassName] {
-		c.Logger.Info("A storage policy gets no StorageClass: there is one of its name that is not Pacific's. Remove it, or label it "+vsphere.ManagedLabel+"="+vsphere.ManagedBy+" to have it kept",
+		c.Logger.Info("A storage policy gets no StorageClass: there is one of its name that is not Pacific's. Remove it, "+
+			"or label it "+vsphere.ManagedLabel+"="+vsphere.ManagedBy+" to have it kept",
 			"storagePolicy", policy.Name, "storageClass", policy.ClassName)
 	}
 	c.said[policy.ClassName] = foreign
@@ -251,7 +255,8 @@ func (c *Controller) ensure(ctx context.Context, want *storagev1.StorageClass, n
 			// The notice of its quota brings us back.
 			if !c.waits[want.Name] {
 				c.waits[want.Name] = true
-				c.Logger.Info("A StorageClass waits until the quotas of all vSphere Namespaces count it", "storageClass", want.Name, "namespace", open)
+				c.Logger.Info("A StorageClass waits until the quotas of all vSphere Namespaces count it", "storageClass", want.Name,
+					"namespace", open)
 			}
 			return nil
 		}
@@ -270,22 +275,26 @@ func (c *Controller) ensure(ctx context.Context, want *storagev1.StorageClass, n
 		return c.create(ctx, want)
 	}
 	next := have.DeepCopy()
-	next.AllowVolumeExpansion, next.MountOptions, next.AllowedTopologies = want.AllowVolumeExpansion, want.MountOptions, want.AllowedTopologies
-	if _, err := c.Client.StorageV1().StorageClasses().Update(ctx, next, metav1.UpdateOptions{FieldManager: vsphere.FieldManager}); err != nil {
+	next.AllowVolumeExpansion, next.MountOptions, next.AllowedTopologies = want.AllowVolumeExpansion, want.MountOptions,
+		want.AllowedTopologies
+	if _, err := c.Client.StorageV1().StorageClasses().Update(ctx, next,
+		metav1.UpdateOptions{FieldManager: vsphere.FieldManager}); err != nil {
 		return fmt.Errorf("put StorageClass %q right: %w", want.Name, err)
 	}
 	return nil
 }
 
 func (c *Controller) create(ctx context.Context, want *storagev1.StorageClass) error {
-	_, err := c.Client.StorageV1().StorageClasses().Create(ctx, want, metav1.CreateOptions{FieldManager: vsphere.FieldManager})
+	_, err := c.Client.StorageV1().StorageClasses().Create(ctx, want,
+		metav1.CreateOptions{FieldManager: vsphere.FieldManager})
 	if apierrors.IsAlreadyExists(err) { // the informer will say so
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("create StorageClass %q: %w", want.Name, err)
 	}
-	c.Logger.Info("Created the StorageClass of a storage policy", "storageClass", want.Name, "storagePolicyID", want.Parameters[policyParameter])
+	c.Logger.Info("Created the StorageClass of a storage policy", "storageClass", want.Name, "storagePolicyID",
+		want.Parameters[policyParameter])
 	return nil
 }
 

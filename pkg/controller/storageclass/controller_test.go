@@ -75,7 +75,8 @@ var (
 
 func start(t *testing.T, objects ...runtime.Object) *world {
 	t.Helper()
-	w := &world{T: t, Clientset: fake.NewClientset(objects...), policies: &policies{changed: make(chan struct{})}, namespaces: watch.NewFake()}
+	w := &world{T: t, Clientset: fake.NewClientset(objects...), policies: &policies{changed: make(chan struct{})},
+		namespaces: watch.NewFake()}
 	factory := informers.NewSharedInformerFactory(w.Clientset, 0)
 	w.controller = &Controller{
 		Namespaces: listsOnly{&cache.ListWatch{
@@ -104,7 +105,8 @@ func start(t *testing.T, objects ...runtime.Object) *world {
 
 // namespace is a vSphere Namespace with storage policies.
 func namespace(name string, given ...Policy) *v1alpha1.Namespace {
-	n := &v1alpha1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}, Status: v1alpha1.NamespaceStatus{Folder: "group-" + name}}
+	n := &v1alpha1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name},
+		Status: v1alpha1.NamespaceStatus{Folder: "group-" + name}}
 	for _, policy := range given {
 		n.Spec.StoragePolicies = append(n.Spec.StoragePolicies, v1alpha1.NamespaceStoragePolicy{Name: policy.Name})
 	}
@@ -112,12 +114,14 @@ func namespace(name string, given ...Policy) *v1alpha1.Namespace {
 }
 
 func core(name string) *corev1.Namespace {
-	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{vsphere.FolderAnnotation: "group-" + name}}}
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name,
+		Annotations: map[string]string{vsphere.FolderAnnotation: "group-" + name}}}
 }
 
 // quota is one that Kubernetes has taken up, with entries for these classes.
 func quota(namespace string, policies ...Policy) *corev1.ResourceQuota {
-	q := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: QuotaName(namespace)}, Status: corev1.ResourceQuotaStatus{Hard: corev1.ResourceList{}}}
+	q := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: QuotaName(namespace)},
+		Status: corev1.ResourceQuotaStatus{Hard: corev1.ResourceList{}}}
 	for _, policy := range policies {
 		q.Status.Hard[QuotaKey(policy.ClassName)] = resource.MustParse("0")
 	}
@@ -176,7 +180,8 @@ func TestClassFollowsPolicy(t *testing.T) {
 	w.are("given", map[string]string{"gold-storage": goldParameters})
 	reclaim, binding, expand := corev1.PersistentVolumeReclaimDelete, storagev1.VolumeBindingImmediate, true
 	want := &storagev1.StorageClass{
-		ObjectMeta:    metav1.ObjectMeta{Name: "gold-storage", Labels: map[string]string{"app.kubernetes.io/managed-by": "pacific"}},
+		ObjectMeta: metav1.ObjectMeta{Name: "gold-storage",
+			Labels: map[string]string{"app.kubernetes.io/managed-by": "pacific"}},
 		Provisioner:   "csi.vsphere.vmware.com",
 		Parameters:    map[string]string{"storagePolicyID": "1"},
 		ReclaimPolicy: &reclaim, VolumeBindingMode: &binding, AllowVolumeExpansion: &expand,
@@ -220,7 +225,8 @@ func TestClassWaitsForQuotas(t *testing.T) {
 	w.namespaces.Add(namespace("team-a", gold, bronze))
 	w.until("the quotas are told", func() bool {
 		byPolicy, all, known := w.controller.Classes()
-		return known && cmp.Equal(byPolicy, map[string]string{"Gold Storage": "gold-storage", "Bronze Storage": "bronze-storage"}) &&
+		return known && cmp.Equal(byPolicy, map[string]string{"Gold Storage": "gold-storage",
+			"Bronze Storage": "bronze-storage"}) &&
 			cmp.Equal(all, []string{"bronze-storage", "gold-storage"})
 	})
 	quotas := w.CoreV1().ResourceQuotas("team-b")
@@ -238,7 +244,8 @@ func TestClassWaitsForQuotas(t *testing.T) {
 			order = append(order, verb+" "+action.GetResource().Resource)
 		}
 	}
-	if diff := cmp.Diff([]string{"create resourcequotas", "create storageclasses", "update resourcequotas", "create storageclasses"}, slices.Compact(order)); diff != "" {
+	if diff := cmp.Diff([]string{"create resourcequotas", "create storageclasses", "update resourcequotas",
+		"create storageclasses"}, slices.Compact(order)); diff != "" {
 		t.Errorf("in this order (-want +got):\n%s", diff)
 	}
 }
@@ -253,7 +260,9 @@ func TestChangesByHand(t *testing.T) {
 		what   string
 		change func(*storagev1.StorageClass)
 	}{
-		{"what cannot be changed", func(c *storagev1.StorageClass) { c.Parameters = map[string]string{"storagePolicyID": "other"} }},
+		{"what cannot be changed", func(c *storagev1.StorageClass) {
+			c.Parameters = map[string]string{"storagePolicyID": "other"}
+		}},
 		{"more parameters", func(c *storagev1.StorageClass) { c.Parameters["datastoreurl"] = "x" }},
 		{"another provisioner", func(c *storagev1.StorageClass) { c.Provisioner = "example.com/other" }},
 		{"what can be changed", func(c *storagev1.StorageClass) { *c.AllowVolumeExpansion = false }},
@@ -268,7 +277,8 @@ func TestChangesByHand(t *testing.T) {
 		}
 		w.until(test.what, func() bool {
 			list, err := client.List(t.Context(), metav1.ListOptions{})
-			return err == nil && len(list.Items) == 1 && same(&list.Items[0], want) && list.Items[0].Annotations["storageclass.kubernetes.io/is-default-class"] == "true"
+			return err == nil && len(list.Items) == 1 && same(&list.Items[0], want) &&
+				list.Items[0].Annotations["storageclass.kubernetes.io/is-default-class"] == "true"
 		})
 	}
 	if err := client.Delete(t.Context(), "gold-storage", metav1.DeleteOptions{}); err != nil {
@@ -278,7 +288,8 @@ func TestChangesByHand(t *testing.T) {
 }
 
 func TestWhatIsNotOursStays(t *testing.T) {
-	foreign := &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "gold-storage"}, Provisioner: "example.com/other"}
+	foreign := &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "gold-storage"},
+		Provisioner: "example.com/other"}
 	left := class(Policy{ID: "9", Name: "Iron", ClassName: "iron"})
 	w := start(t, foreign, left)
 	w.namespaces.Add(namespace("team-a", gold, bronze))
@@ -290,8 +301,13 @@ func TestWhatIsNotOursStays(t *testing.T) {
 	w.policies.become(gold, bronze)
 	w.are("ours go and come, others stay", map[string]string{"gold-storage": "map[]", "bronze-storage": bronzeParameters})
 	byPolicy, all, _ := w.controller.Classes()
-	if !cmp.Equal(byPolicy, map[string]string{"Bronze Storage": "bronze-storage"}) || !cmp.Equal(all, []string{"bronze-storage"}) {
-		w.until("quotas leave it alone", func() bool { byPolicy, all, _ = w.controller.Classes(); return len(byPolicy) == 1 && len(all) == 1 })
+	if !cmp.Equal(byPolicy, map[string]string{"Bronze Storage": "bronze-storage"}) ||
+		!cmp.Equal(all, []string{"bronze-storage"}) {
+		w.until("quotas leave it alone", func() bool {
+			byPolicy, all,
+				_ = w.controller.Classes()
+			return len(byPolicy) == 1 && len(all) == 1
+		})
 	}
 	if got := w.get("gold-storage"); got.Provisioner != "example.com/other" || len(got.Labels) != 0 {
 		t.Errorf("somebody else's: %+v", got)
@@ -299,5 +315,6 @@ func TestWhatIsNotOursStays(t *testing.T) {
 	if err := w.StorageV1().StorageClasses().Delete(t.Context(), "gold-storage", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	w.are("once it is gone, ours comes", map[string]string{"gold-storage": goldParameters, "bronze-storage": bronzeParameters})
+	w.are("once it is gone, ours comes", map[string]string{"gold-storage": goldParameters,
+		"bronze-storage": bronzeParameters})
 }

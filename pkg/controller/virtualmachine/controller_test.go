@@ -69,8 +69,9 @@ type world struct {
 // seen are the facts that a machine is served by.
 func (w *world) seen(vm *vmopv1.VirtualMachine) facts.Machine {
 	m := facts.Machine{
-		ID: facts.ID{Type: "VirtualMachine", Value: vm.Name}, Name: vm.Name, InstanceUUID: string(vm.UID), PowerState: live[vm.Status.PowerState],
-		Head: &facts.Head{UID: string(vm.UID), Sequence: 1}, ToolsRunning: !w.noTools, Question: w.asking[vm.Name],
+		ID: facts.ID{Type: "VirtualMachine", Value: vm.Name}, Name: vm.Name, InstanceUUID: string(vm.UID),
+		PowerState: live[vm.Status.PowerState],
+		Head:       &facts.Head{UID: string(vm.UID), Sequence: 1}, ToolsRunning: !w.noTools, Question: w.asking[vm.Name],
 	}
 	m.Head.Paused = vmoperator.PausedByUser(vm.Annotations)
 	if w.paused[vm.Name] {
@@ -90,7 +91,8 @@ func (w *world) Find(_, name string) (Machine, bool) {
 }
 
 // do carries out a verb after which the machine is in a power state.
-func (w *world) do(verb string, id facts.ID, still func(facts.Machine) error, state vmopv1.VirtualMachinePowerState) error {
+func (w *world) do(verb string, id facts.ID, still func(facts.Machine) error,
+	state vmopv1.VirtualMachinePowerState) error {
 	w.lock.Lock()
 	defer w.lock.Unlock()
 	vm, found := w.machines[id.Value]
@@ -221,11 +223,13 @@ func (w *world) read() (acts []act, released []string, conditions int) {
 	return slices.Clone(w.acts), slices.Clone(w.released), len(w.conditions)
 }
 
-func machine(name string, spec, status vmopv1.VirtualMachinePowerState, change func(*vmopv1.VirtualMachine)) *vmopv1.VirtualMachine {
+func machine(name string, spec, status vmopv1.VirtualMachinePowerState,
+	change func(*vmopv1.VirtualMachine)) *vmopv1.VirtualMachine {
 	vm := &vmopv1.VirtualMachine{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: name, UID: types.UID("uid-" + name), Finalizers: []string{vmoperator.MachineFinalizer}},
-		Spec:       vmopv1.VirtualMachineSpec{PowerState: spec},
-		Status:     vmopv1.VirtualMachineStatus{PowerState: status},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: name, UID: types.UID("uid-" + name),
+			Finalizers: []string{vmoperator.MachineFinalizer}},
+		Spec:   vmopv1.VirtualMachineSpec{PowerState: spec},
+		Status: vmopv1.VirtualMachineStatus{PowerState: status},
 	}
 	if change != nil {
 		change(vm)
@@ -255,7 +259,8 @@ func start(t *testing.T, w *world, machines ...*vmopv1.VirtualMachine) *clocktes
 	logger, ctx := ktesting.NewTestContext(t)
 	ctx, stop := context.WithCancel(ctx)
 	clock := clocktesting.NewFakePassiveClock(time.Unix(1_800_000_000, 0))
-	controller := &Controller{Served: w.source, Releaser: w, Machines: w, Verbs: w, Namespaces: w, Clock: clock, Logger: logger}
+	controller := &Controller{Served: w.source, Releaser: w, Machines: w, Verbs: w, Namespaces: w, Clock: clock,
+		Logger: logger}
 	done := make(chan error, 1)
 	go func() { done <- controller.Run(ctx, 2) }()
 	t.Cleanup(func() {
@@ -281,35 +286,47 @@ func TestWhatIsDone(t *testing.T) {
 		withdrawn     []string
 		wantCondition string
 	}{
-		"as declared":          {machine: machine("vm", on, on, nil)},
-		"nothing declared":     {machine: machine("vm", "", off, nil)},
-		"power on":             {machine: machine("vm", on, off, nil), want: []string{"power on"}},
-		"power off":            {machine: machine("vm", off, on, nil), want: []string{"shut down the guest"}},
-		"power off hard":       {machine: machine("vm", off, on, hard), want: []string{"power off"}},
-		"power off, no tools":  {machine: machine("vm", off, on, nil), world: &world{noTools: true}, want: []string{"power off"}},
+		"as declared":      {machine: machine("vm", on, on, nil)},
+		"nothing declared": {machine: machine("vm", "", off, nil)},
+		"power on":         {machine: machine("vm", on, off, nil), want: []string{"power on"}},
+		"power off":        {machine: machine("vm", off, on, nil), want: []string{"shut down the guest"}},
+		"power off hard":   {machine: machine("vm", off, on, hard), want: []string{"power off"}},
+		"power off, no tools": {machine: machine("vm", off, on, nil), world: &world{noTools: true},
+			want: []string{"power off"}},
 		"power off, suspended": {machine: machine("vm", off, suspended, nil), want: []string{"power off"}},
 		"suspend":              {machine: machine("vm", suspended, on, nil), want: []string{"suspend the guest"}},
 		"suspend hard":         {machine: machine("vm", suspended, on, hard), want: []string{"suspend"}},
-		"suspend what is off":  {machine: machine("vm", suspended, off, nil), wantCondition: "it is powered off, and only one that runs can be suspended: invalid"},
-		"paused by annotation": {machine: machine("vm", on, off, func(vm *vmopv1.VirtualMachine) { vm.Annotations = map[string]string{vmopv1.PauseAnnotation: ""} })},
-		"gone back":            {machine: machine("vm", on, off, nil), world: &world{wentBack: map[string]bool{"vm": true}}},
+		"suspend what is off": {machine: machine("vm", suspended, off, nil),
+			wantCondition: "it is powered off, and only one that runs can be suspended: invalid"},
+		"paused by annotation": {machine: machine("vm", on, off,
+			func(vm *vmopv1.VirtualMachine) { vm.Annotations = map[string]string{vmopv1.PauseAnnotation: ""} })},
+		"gone back": {machine: machine("vm", on, off, nil), world: &world{wentBack: map[string]bool{"vm": true}}},
 		"deleted, gone back": {machine: machine("vm", "", off, deleting),
 			world: &world{made: map[string]bool{"vm": true}, wentBack: map[string]bool{"vm": true}}},
-		"waiting for an answer": {machine: machine("vm", on, off, nil), world: &world{asking: map[string]string{"vm": "moved or copied?"}}},
+		"waiting for an answer": {machine: machine("vm", on, off, nil),
+			world: &world{asking: map[string]string{"vm": "moved or copied?"}}},
 		"deleted, waiting for an answer": {machine: machine("vm", "", off, deleting),
 			world: &world{made: map[string]bool{"vm": true}, asking: map[string]string{"vm": "moved or copied?"}}},
-		"paused by an admin":             {machine: machine("vm", on, off, nil), world: &world{paused: map[string]bool{"vm": true}}},
-		"deleted while on":               {machine: machine("vm", on, on, deleting), world: &world{made: map[string]bool{"vm": true}}, want: []string{"shut down the guest"}, released: []string{"vm"}},
-		"deleted while off":              {machine: machine("vm", on, off, deleting), world: &world{made: map[string]bool{"vm": true}}, released: []string{"vm"}},
-		"deleted, already free":          {machine: machine("vm", on, on, func(vm *vmopv1.VirtualMachine) { deleting(vm); vm.Finalizers = []string{"other"} })},
-		"deleted while paused":           {machine: machine("vm", on, on, deleting), world: &world{made: map[string]bool{"vm": true}, paused: map[string]bool{"vm": true}}},
-		"deleted, suspended":             {machine: machine("vm", "", suspended, deleting), world: &world{made: map[string]bool{"vm": true}}, released: []string{"vm"}},
+		"paused by an admin": {machine: machine("vm", on, off, nil),
+			world: &world{paused: map[string]bool{"vm": true}}},
+		"deleted while on": {machine: machine("vm", on, on, deleting),
+			world: &world{made: map[string]bool{"vm": true}}, want: []string{"shut down the guest"}, released: []string{"vm"}},
+		"deleted while off": {machine: machine("vm", on, off, deleting),
+			world: &world{made: map[string]bool{"vm": true}}, released: []string{"vm"}},
+		"deleted, already free": {machine: machine("vm", on, on,
+			func(vm *vmopv1.VirtualMachine) { deleting(vm); vm.Finalizers = []string{"other"} })},
+		"deleted while paused": {machine: machine("vm", on, on, deleting),
+			world: &world{made: map[string]bool{"vm": true}, paused: map[string]bool{"vm": true}}},
+		"deleted, suspended": {machine: machine("vm", "", suspended, deleting),
+			world: &world{made: map[string]bool{"vm": true}}, released: []string{"vm"}},
 		"adopted, allowed":               {machine: machine("vm", "", off, allowed), released: []string{"vm"}},
 		"adopted, kept now":              {machine: machine("vm", "", on, deleting), withdrawn: []string{"vm"}},
 		"adopted, Namespace terminating": {machine: machine("vm", "", on, allowed), world: &world{terminating: true}},
-		"adopted, Namespace terminating meanwhile": {machine: machine("vm", "", on, func(vm *vmopv1.VirtualMachine) { allowed(vm); hard(vm) }),
+		"adopted, Namespace terminating meanwhile": {machine: machine("vm", "", on,
+			func(vm *vmopv1.VirtualMachine) { allowed(vm); hard(vm) }),
 			world: &world{ending: "power off"}, want: []string{"power off"}},
-		"made, Namespace terminating": {machine: machine("vm", "", off, deleting), world: &world{made: map[string]bool{"vm": true}, terminating: true}, released: []string{"vm"}},
+		"made, Namespace terminating": {machine: machine("vm", "", off, deleting),
+			world: &world{made: map[string]bool{"vm": true}, terminating: true}, released: []string{"vm"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -373,7 +390,8 @@ func TestVCenterHasTheLastWord(t *testing.T) {
 		now := w.seen(vm)
 		change(&now)
 		w.inVCenter = map[string]facts.Machine{"vm": now}
-		c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Clock: clocktesting.NewFakePassiveClock(time.Now()), asked: map[types.UID]asking{}}
+		c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w,
+			Clock: clocktesting.NewFakePassiveClock(time.Now()), asked: map[types.UID]asking{}}
 		m, _ := w.Find("team-a", "vm")
 		if again, err := c.sync(t.Context(), m); !errors.Is(err, errMoved) || again != 0 {
 			t.Errorf("%s: come again after %s, %v", name, again, err)
@@ -387,7 +405,8 @@ func TestVCenterHasTheLastWord(t *testing.T) {
 // TestAGuestIsAskedOnceAndThenWaitedFor, with mode TrySoft for five minutes.
 func TestAGuestIsAskedOnceAndThenWaitedFor(t *testing.T) {
 	vm := machine("vm", off, on, nil)
-	w := &world{source: cachetesting.NewFakeControllerSource(), machines: map[string]*vmopv1.VirtualMachine{"vm": vm}, deaf: true}
+	w := &world{source: cachetesting.NewFakeControllerSource(), machines: map[string]*vmopv1.VirtualMachine{"vm": vm},
+		deaf: true}
 	clock := clocktesting.NewFakePassiveClock(time.Unix(1_800_000_000, 0))
 	c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Clock: clock, asked: map[types.UID]asking{}}
 	for _, step := range []struct {
@@ -417,12 +436,14 @@ func TestWhatLastsIsTriedEverMoreRarely(t *testing.T) {
 	lost := failureOf("the disk web.vmdk", failure.NotFound)
 	for name, w := range map[string]*world{
 		"a file of the machine is missing": {fail: lost},
-		"vCenter tells no configuration":   {inVCenter: map[string]facts.Machine{"vm": {ID: facts.ID{Type: "VirtualMachine", Value: "vm"}}}},
+		"vCenter tells no configuration": {inVCenter: map[string]facts.Machine{
+			"vm": {ID: facts.ID{Type: "VirtualMachine", Value: "vm"}}}},
 	} {
 		vm := machine("vm", on, off, nil)
 		w.source, w.machines = cachetesting.NewFakeControllerSource(), map[string]*vmopv1.VirtualMachine{"vm": vm}
 		w.conditions = map[string]metav1.Condition{}
-		c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Clock: clocktesting.NewFakePassiveClock(time.Now()), asked: map[types.UID]asking{}}
+		c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w,
+			Clock: clocktesting.NewFakePassiveClock(time.Now()), asked: map[types.UID]asking{}}
 		m, _ := w.Find("team-a", "vm")
 		// An error has the queue wait twice as long each time.
 		if again, err := c.sync(t.Context(), m); err == nil || again != 0 {
@@ -437,8 +458,10 @@ func TestWhatLastsIsTriedEverMoreRarely(t *testing.T) {
 
 // TestALostAnswerIsAskedForAgain, and when the guest cannot be asked then, it has its time as if it had been.
 func TestALostAnswerIsAskedForAgain(t *testing.T) {
-	lost, no := failureOf("the connection was reset", failure.Unavailable), failureOf("VMware Tools are not running", failure.Conflict)
-	w := &world{source: cachetesting.NewFakeControllerSource(), machines: map[string]*vmopv1.VirtualMachine{"vm": machine("vm", off, on, nil)},
+	lost, no := failureOf("the connection was reset", failure.Unavailable),
+		failureOf("VMware Tools are not running", failure.Conflict)
+	w := &world{source: cachetesting.NewFakeControllerSource(),
+		machines:   map[string]*vmopv1.VirtualMachine{"vm": machine("vm", off, on, nil)},
 		conditions: map[string]metav1.Condition{}, failVerb: map[string]error{}}
 	clock := clocktesting.NewFakePassiveClock(time.Unix(1_800_000_000, 0))
 	c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Clock: clock, asked: map[types.UID]asking{}}
@@ -475,8 +498,9 @@ func TestAGuestHasItsTimeForEachWish(t *testing.T) {
 			w.paused["vm"] = false
 		},
 	} {
-		w := &world{source: cachetesting.NewFakeControllerSource(), machines: map[string]*vmopv1.VirtualMachine{"vm": machine("vm", off, on, nil)},
-			paused: map[string]bool{}, deaf: true}
+		w := &world{source: cachetesting.NewFakeControllerSource(),
+			machines: map[string]*vmopv1.VirtualMachine{"vm": machine("vm", off, on, nil)},
+			paused:   map[string]bool{}, deaf: true}
 		clock := clocktesting.NewFakePassiveClock(time.Unix(1_800_000_000, 0))
 		c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Clock: clock, asked: map[types.UID]asking{}}
 		sync := func() {
@@ -515,7 +539,8 @@ func TestAGuestThatMayHaveBeenAskedIsNotSwitchedOff(t *testing.T) {
 		vm := machine("vm", off, on, nil)
 		w := &world{source: cachetesting.NewFakeControllerSource(), machines: map[string]*vmopv1.VirtualMachine{"vm": vm},
 			conditions: map[string]metav1.Condition{}, failVerb: map[string]error{"shut down the guest": test.asking}}
-		c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Clock: clocktesting.NewFakePassiveClock(time.Now()), asked: map[types.UID]asking{}}
+		c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w,
+			Clock: clocktesting.NewFakePassiveClock(time.Now()), asked: map[types.UID]asking{}}
 		m, _ := w.Find("team-a", "vm")
 		again, err := c.sync(t.Context(), m)
 		var want []act
@@ -551,8 +576,8 @@ func TestAFailureIsShownAndTriedAgain(t *testing.T) {
 	})
 }
 
-// TestAFailureIsOverWithItsCause: also on a machine that is left alone when nothing is declared any more, for nobody looks at it
-// again when that ends.
+// TestAFailureIsOverWithItsCause: also on a machine that is left alone when nothing is declared any more, for nobody
+// looks at it again when that ends.
 func TestAFailureIsOverWithItsCause(t *testing.T) {
 	for name, leave := range map[string]func(*vmopv1.VirtualMachine){
 		"as it is": nil,
@@ -560,7 +585,8 @@ func TestAFailureIsOverWithItsCause(t *testing.T) {
 	} {
 		vm := machine("vm", off, off, leave)
 		w := &world{machines: map[string]*vmopv1.VirtualMachine{"vm": vm},
-			conditions: map[string]metav1.Condition{"vm": {Type: vmopv1.VirtualMachinePowerStateSynced, Reason: "PowerChangeFailed"}}}
+			conditions: map[string]metav1.Condition{"vm": {Type: vmopv1.VirtualMachinePowerStateSynced,
+				Reason: "PowerChangeFailed"}}}
 		c := &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, asked: map[types.UID]asking{}}
 		m, _ := w.Find("team-a", "vm")
 		if again, err := c.sync(t.Context(), m); err != nil || again != 0 {
@@ -589,8 +615,9 @@ func TestDeletionsThatAreOverAreTakenOut(t *testing.T) {
 	}
 	w := &world{
 		records: map[facts.ID]facts.Head{
-			id("left"): head("left"), id("gone"): head("gone"), id("template"): head("template"), id("rewritten"): head("rewritten"),
-			id("emptied"): head("emptied"), id("done"): head("done"),
+			id("left"): head("left"), id("gone"): head("gone"), id("template"): head("template"),
+			id("rewritten"): head("rewritten"),
+			id("emptied"):   head("emptied"), id("done"): head("done"),
 		},
 		inVCenter: map[string]facts.Machine{
 			"left":      in("left", nil),
@@ -601,7 +628,11 @@ func TestDeletionsThatAreOverAreTakenOut(t *testing.T) {
 		},
 	}
 	start(t, w)
-	waittest.Eventually(t, "it is withdrawn", func() bool { acts, _, _ := w.read(); return len(acts) == 1 && len(w.Withdrawn()) == 2 })
+	waittest.Eventually(t, "it is withdrawn", func() bool {
+		acts, _,
+			_ := w.read()
+		return len(acts) == 1 && len(w.Withdrawn()) == 2
+	})
 	acts, _, _ := w.read()
 	if diff := cmp.Diff([]act{{"left", "amend"}}, acts); diff != "" {
 		t.Errorf("done (-want +got):\n%s", diff)

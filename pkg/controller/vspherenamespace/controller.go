@@ -240,7 +240,8 @@ func (c *Controller) end(ctx context.Context, namespace *v1alpha1.Namespace) (ti
 	case core.DeletionTimestamp != nil:
 		return endingInterval, nil
 	case made:
-		err := c.Client.CoreV1().Namespaces().Delete(ctx, namespace.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &core.UID}})
+		err := c.Client.CoreV1().Namespaces().Delete(ctx, namespace.Name,
+			metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &core.UID}})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return 0, fmt.Errorf("delete Namespace %q: %w", namespace.Name, err)
 		}

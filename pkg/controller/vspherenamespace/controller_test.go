@@ -120,12 +120,14 @@ func start(t *testing.T, w *world, namespace *v1alpha1.Namespace, cluster ...run
 	controller := &Controller{
 		Namespaces: listsOnly{&cache.ListWatch{
 			ListFunc: func(metav1.ListOptions) (runtime.Object, error) {
-				return &v1alpha1.NamespaceList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}, Items: []v1alpha1.Namespace{*namespace}}, nil
+				return &v1alpha1.NamespaceList{ListMeta: metav1.ListMeta{ResourceVersion: "1"},
+					Items: []v1alpha1.Namespace{*namespace}}, nil
 			},
 			WatchFunc: func(metav1.ListOptions) (watch.Interface, error) { return watch.NewFake(), nil },
 		}},
 		Backend: w, Problems: w, Machines: w, Releaser: w, Names: w,
-		Client: client, Core: factory.Core().V1().Namespaces(), Bindings: factory.Rbac().V1().RoleBindings(), Logger: klog.Background(),
+		Client: client, Core: factory.Core().V1().Namespaces(), Bindings: factory.Rbac().V1().RoleBindings(),
+		Logger: klog.Background(),
 		Quotas: factory.Core().V1().ResourceQuotas(), Classes: classes{},
 	}
 	controller.Core.Informer()
@@ -147,7 +149,8 @@ func declared() *v1alpha1.Namespace {
 	limit := int64(10_001)
 	memory := resource.MustParse("8Gi")
 	return &v1alpha1.Namespace{
-		ObjectMeta: metav1.ObjectMeta{Name: "team-a", UID: "u", ResourceVersion: "1", Finalizers: []string{v1alpha1.NamespaceFinalizer}},
+		ObjectMeta: metav1.ObjectMeta{Name: "team-a", UID: "u", ResourceVersion: "1",
+			Finalizers: []string{v1alpha1.NamespaceFinalizer}},
 		Spec: v1alpha1.NamespaceSpec{
 			Resources: v1alpha1.NamespaceResources{CPULimitMHz: &limit, MemoryLimit: &memory},
 			Access: []v1alpha1.NamespaceAccess{
@@ -155,7 +158,8 @@ func declared() *v1alpha1.Namespace {
 				{Kind: "Group", Name: "a/b@c@corp.example.com", Role: "View"},
 			},
 		},
-		Status: v1alpha1.NamespaceStatus{Folder: "group-v1", Zones: []v1alpha1.NamespaceZoneStatus{{Name: "a", ResourcePool: "resgroup-1"}, {Name: "b", ResourcePool: "resgroup-2"}}},
+		Status: v1alpha1.NamespaceStatus{Folder: "group-v1", Zones: []v1alpha1.NamespaceZoneStatus{
+			{Name: "a", ResourcePool: "resgroup-1"}, {Name: "b", ResourcePool: "resgroup-2"}}},
 	}
 }
 
@@ -166,7 +170,8 @@ func deleted() *v1alpha1.Namespace {
 }
 
 func core(folder string) *corev1.Namespace {
-	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team-a", UID: "core", Annotations: map[string]string{vsphere.FolderAnnotation: folder}}}
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team-a", UID: "core",
+		Annotations: map[string]string{vsphere.FolderAnnotation: folder}}}
 }
 
 func state(t *testing.T, client *fake.Clientset) (annotations map[string]string, roles map[string]string) {
@@ -192,11 +197,14 @@ func state(t *testing.T, client *fake.Clientset) (annotations map[string]string,
 
 // What is kept is made, and made again when somebody changes it by hand.
 func TestKeptAndRepaired(t *testing.T) {
-	stray := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "wcp:team-a:user:vsphere.local:gone", Labels: map[string]string{vsphere.ManagedLabel: vsphere.ManagedBy}}}
-	foreign := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "foreign"}, RoleRef: rbacv1.RoleRef{Name: "x"}}
+	stray := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a",
+		Name: "wcp:team-a:user:vsphere.local:gone", Labels: map[string]string{vsphere.ManagedLabel: vsphere.ManagedBy}}}
+	foreign := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "foreign"},
+		RoleRef: rbacv1.RoleRef{Name: "x"}}
 	client := start(t, &world{}, declared(), core("group-v1"), stray, foreign)
 	wantAnnotations := map[string]string{
-		vsphere.FolderAnnotation: "group-v1", poolAnnotation: "resgroup-1", cpuLimitAnnotation: "10.0010", memoryLimitAnnotation: "8Gi",
+		vsphere.FolderAnnotation: "group-v1", poolAnnotation: "resgroup-1", cpuLimitAnnotation: "10.0010",
+		memoryLimitAnnotation: "8Gi",
 	}
 	wantRoles := map[string]string{
 		"wcp:team-a:user:vsphere.local:dev":                "pacific:edit User sso:dev@vsphere.local",
@@ -233,14 +241,16 @@ func TestKeptAndRepaired(t *testing.T) {
 			if err := bindings.Delete(t.Context(), dev, metav1.DeleteOptions{}); err != nil {
 				return err
 			}
-			_, err := bindings.Create(t.Context(), &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: dev}, RoleRef: rbacv1.RoleRef{Name: "cluster-admin"}}, metav1.CreateOptions{})
+			_, err := bindings.Create(t.Context(), &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: dev},
+				RoleRef: rbacv1.RoleRef{Name: "cluster-admin"}}, metav1.CreateOptions{})
 			if err != nil && strings.Contains(err.Error(), "already exists") { // it was repaired in between
 				return nil
 			}
 			return err
 		},
 		"an annotation is changed": func() error {
-			_, err := client.CoreV1().Namespaces().Patch(t.Context(), "team-a", types.MergePatchType, []byte(`{"metadata":{"annotations":{"`+poolAnnotation+`":"x"}}}`), metav1.PatchOptions{})
+			_, err := client.CoreV1().Namespaces().Patch(t.Context(), "team-a", types.MergePatchType,
+				[]byte(`{"metadata":{"annotations":{"`+poolAnnotation+`":"x"}}}`), metav1.PatchOptions{})
 			return err
 		},
 	} {
@@ -262,13 +272,18 @@ func TestDeletion(t *testing.T) {
 		want      []string
 		left      bool // the Kubernetes Namespace
 	}{
-		{"its Namespace goes first, then vCenter, then it", deleted(), &world{}, []runtime.Object{core("group-v1")}, []string{"dismantle", "remove finalizer"}, false},
+		{"its Namespace goes first, then vCenter, then it", deleted(), &world{}, []runtime.Object{core("group-v1")},
+			[]string{"dismantle", "remove finalizer"}, false},
 		{"without a Namespace", deleted(), &world{}, nil, []string{"dismantle", "remove finalizer"}, false},
-		{"with machines that its Namespace did not take along", deleted(), &world{machines: 1}, nil, []string{"delete machines", "dismantle", "remove finalizer"}, false},
-		{"a Namespace of another folder is left alone", deleted(), &world{}, []runtime.Object{core("group-v2")}, []string{"dismantle", "remove finalizer"}, true},
-		{"a Namespace of no folder is left alone", deleted(), &world{}, []runtime.Object{core("")}, []string{"dismantle", "remove finalizer"}, true},
+		{"with machines that its Namespace did not take along", deleted(), &world{machines: 1}, nil,
+			[]string{"delete machines", "dismantle", "remove finalizer"}, false},
+		{"a Namespace of another folder is left alone", deleted(), &world{}, []runtime.Object{core("group-v2")},
+			[]string{"dismantle", "remove finalizer"}, true},
+		{"a Namespace of no folder is left alone", deleted(), &world{}, []runtime.Object{core("")},
+			[]string{"dismantle", "remove finalizer"}, true},
 		{"its Namespace is being deleted", declared(), &world{}, []runtime.Object{ending}, []string{"delete"}, true},
-		{"its Namespace was deleted while nobody watched", declared(), &world{detached: true}, nil, []string{"delete"}, false},
+		{"its Namespace was deleted while nobody watched", declared(), &world{detached: true}, nil, []string{"delete"},
+			false},
 		{"its Namespace is not there yet", declared(), &world{}, nil, []string{"realise"}, false},
 	} {
 		t.Run(test.what, func(t *testing.T) {
@@ -292,16 +307,20 @@ func TestDeletion(t *testing.T) {
 func keptIn(namespace string) []runtime.Object {
 	labels := map[string]string{vsphere.ManagedLabel: vsphere.ManagedBy}
 	return []runtime.Object{
-		&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "wcp:" + namespace + ":user:vsphere.local:dev", Labels: labels}},
-		&corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: namespace + "-storagequota", Labels: labels}},
+		&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace,
+			Name: "wcp:" + namespace + ":user:vsphere.local:dev", Labels: labels}},
+		&corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: namespace + "-storagequota",
+			Labels: labels}},
 	}
 }
 
 // foreignIn is what others have in it.
 func foreignIn(namespace string) []runtime.Object {
 	return []runtime.Object{
-		&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "foreign"}, RoleRef: rbacv1.RoleRef{Name: "x"}},
-		&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "other", Labels: map[string]string{vsphere.ManagedLabel: vsphere.ManagedBy}}},
+		&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "foreign"},
+			RoleRef: rbacv1.RoleRef{Name: "x"}},
+		&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "other",
+			Labels: map[string]string{vsphere.ManagedLabel: vsphere.ManagedBy}}},
 		&corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "foreign"}},
 	}
 }
@@ -352,7 +371,8 @@ func TestDeletionLeavesANamespaceThatClaims(t *testing.T) {
 func TestNamespacesThatFoldersLeft(t *testing.T) {
 	old, other := core("group-elsewhere"), core("group-v9")
 	old.Name, other.Name = "old", "other"
-	client := start(t, &world{}, declared(), slices.Concat([]runtime.Object{core("group-v1"), old, other}, keptIn("old"), foreignIn("old"), keptIn("other"))...)
+	client := start(t, &world{}, declared(), slices.Concat([]runtime.Object{core("group-v1"), old, other}, keptIn("old"),
+		foreignIn("old"), keptIn("other"))...)
 	want := []string{"binding foreign", "binding other", "quota foreign"}
 	waittest.Eventually(t, "what Pacific put in is gone", func() bool { return cmp.Equal(want, left(t, client, "old")) })
 	if got := left(t, client, "other"); len(got) != 3 {

@@ -57,7 +57,8 @@ func kept() []string {
 }
 
 // setAnnotations makes the annotations of those keys what they are to be.
-func (c *Controller) setAnnotations(ctx context.Context, core *corev1.Namespace, keys []string, wanted map[string]string) error {
+func (c *Controller) setAnnotations(ctx context.Context, core *corev1.Namespace, keys []string,
+	wanted map[string]string) error {
 	changes := map[string]any{}
 	for _, key := range keys {
 		value, want := wanted[key]
@@ -76,7 +77,8 @@ func (c *Controller) setAnnotations(ctx context.Context, core *corev1.Namespace,
 	if err != nil {
 		return fmt.Errorf("encode the annotations of Namespace %q: %w", core.Name, err)
 	}
-	_, err = c.Client.CoreV1().Namespaces().Patch(ctx, core.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: vsphere.FieldManager})
+	_, err = c.Client.CoreV1().Namespaces().Patch(ctx, core.Name, types.MergePatchType, patch,
+		metav1.PatchOptions{FieldManager: vsphere.FieldManager})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("annotate Namespace %q: %w", core.Name, err)
 	}
@@ -114,9 +116,11 @@ func bindings(namespace *v1alpha1.Namespace) map[string]*rbacv1.RoleBinding {
 		}
 		name := bindingName(namespace.Name, entry)
 		wanted[name] = &rbacv1.RoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace.Name, Labels: map[string]string{vsphere.ManagedLabel: vsphere.ManagedBy}},
-			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: entry.Role.ClusterRoleName()},
-			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: string(entry.Kind), Name: vsphere.SubjectPrefix + entry.Name}},
+			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace.Name,
+				Labels: map[string]string{vsphere.ManagedLabel: vsphere.ManagedBy}},
+			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: entry.Role.ClusterRoleName()},
+			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: string(entry.Kind),
+				Name: vsphere.SubjectPrefix + entry.Name}},
 		}
 	}
 	return wanted
@@ -147,7 +151,8 @@ func (c *Controller) bind(ctx context.Context, namespace *v1alpha1.Namespace) er
 }
 
 func (c *Controller) removeBinding(ctx context.Context, binding *rbacv1.RoleBinding) error {
-	err := c.Client.RbacV1().RoleBindings(binding.Namespace).Delete(ctx, binding.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &binding.UID}})
+	err := c.Client.RbacV1().RoleBindings(binding.Namespace).Delete(ctx, binding.Name,
+		metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &binding.UID}})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("remove RoleBinding %s/%s: %w", binding.Namespace, binding.Name, err)
 	}
@@ -158,7 +163,8 @@ func (c *Controller) ensure(ctx context.Context, want *rbacv1.RoleBinding) error
 	client := c.Client.RbacV1().RoleBindings(want.Namespace)
 	have, err := c.Bindings.Lister().RoleBindings(want.Namespace).Get(want.Name)
 	if err == nil && have.RoleRef == want.RoleRef {
-		if equality.Semantic.DeepEqual(have.Subjects, want.Subjects) && have.Labels[vsphere.ManagedLabel] == vsphere.ManagedBy {
+		if equality.Semantic.DeepEqual(have.Subjects, want.Subjects) &&
+			have.Labels[vsphere.ManagedLabel] == vsphere.ManagedBy {
 			return nil
 		}
 		return c.repair(ctx, have, want)
@@ -173,7 +179,8 @@ func (c *Controller) ensure(ctx context.Context, want *rbacv1.RoleBinding) error
 	case err != nil:
 		return err
 	case now.RoleRef != want.RoleRef:
-		if err := client.Delete(ctx, now.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &now.UID}}); err != nil {
+		if err := client.Delete(ctx, now.Name, metav1.DeleteOptions{
+			Preconditions: &metav1.Preconditions{UID: &now.UID}}); err != nil {
 			return err
 		}
 		_, err = client.Create(ctx, want, metav1.CreateOptions{FieldManager: vsphere.FieldManager})
@@ -189,7 +196,8 @@ func (c *Controller) repair(ctx context.Context, have, want *rbacv1.RoleBinding)
 		next.Labels = map[string]string{}
 	}
 	next.Labels[vsphere.ManagedLabel] = vsphere.ManagedBy
-	_, err := c.Client.RbacV1().RoleBindings(want.Namespace).Update(ctx, next, metav1.UpdateOptions{FieldManager: vsphere.FieldManager})
+	_, err := c.Client.RbacV1().RoleBindings(want.Namespace).Update(ctx, next,
+		metav1.UpdateOptions{FieldManager: vsphere.FieldManager})
 	return err
 }
 
@@ -213,7 +221,8 @@ func (c *Controller) leave(ctx context.Context, name string) error {
 // strip takes out of a Kubernetes Namespace what Pacific put in: roles, the quota,
 // annotations. claim says whether the claim of a folder goes too.
 func (c *Controller) strip(ctx context.Context, core *corev1.Namespace, claim bool) error {
-	bindings, err := c.Client.RbacV1().RoleBindings(core.Name).List(ctx, metav1.ListOptions{LabelSelector: managed().String()})
+	bindings, err := c.Client.RbacV1().RoleBindings(core.Name).List(ctx,
+		metav1.ListOptions{LabelSelector: managed().String()})
 	if err != nil {
 		return fmt.Errorf("list the RoleBindings of Namespace %q: %w", core.Name, err)
 	}
@@ -223,7 +232,8 @@ func (c *Controller) strip(ctx context.Context, core *corev1.Namespace, claim bo
 			errs = append(errs, c.removeBinding(ctx, &binding))
 		}
 	}
-	quota, err := c.Client.CoreV1().ResourceQuotas(core.Name).Get(ctx, storageclass.QuotaName(core.Name), metav1.GetOptions{})
+	quota, err := c.Client.CoreV1().ResourceQuotas(core.Name).Get(ctx, storageclass.QuotaName(core.Name),
+		metav1.GetOptions{})
 	switch {
 	case err == nil:
 		errs = append(errs, c.removeQuota(ctx, quota))

@@ -87,8 +87,9 @@ func quotaOf(namespace string, allowed map[string]allowance) *corev1.ResourceQuo
 		hard[storageclass.QuotaKey(class)] = *resource.NewQuantity(a.bytes, format)
 	}
 	return &corev1.ResourceQuota{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: storageclass.QuotaName(namespace), Labels: map[string]string{vsphere.ManagedLabel: vsphere.ManagedBy}},
-		Spec:       corev1.ResourceQuotaSpec{Hard: hard},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: storageclass.QuotaName(namespace),
+			Labels: map[string]string{vsphere.ManagedLabel: vsphere.ManagedBy}},
+		Spec: corev1.ResourceQuotaSpec{Hard: hard},
 	}
 }
 
@@ -193,7 +194,8 @@ func (c *Controller) removeQuota(ctx context.Context, have *corev1.ResourceQuota
 	if have.Labels[vsphere.ManagedLabel] != vsphere.ManagedBy {
 		return nil
 	}
-	err := c.Client.CoreV1().ResourceQuotas(have.Namespace).Delete(ctx, have.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &have.UID}})
+	err := c.Client.CoreV1().ResourceQuotas(have.Namespace).Delete(ctx, have.Name,
+		metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &have.UID}})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("remove ResourceQuota %s/%s: %w", have.Namespace, have.Name, err)
 	}

@@ -94,21 +94,26 @@ func TestAllowances(t *testing.T) {
 		classes  classes
 		want     map[corev1.ResourceName]string
 	}{
-		{"nothing kept", []v1alpha1.NamespaceStoragePolicy{limited("Gold", gibibyte)}, nil, classes{}, map[corev1.ResourceName]string{}},
+		{"nothing kept", []v1alpha1.NamespaceStoragePolicy{limited("Gold", gibibyte)}, nil, classes{},
+			map[corev1.ResourceName]string{}},
 		{"no policies", nil, nil, kept, map[corev1.ResourceName]string{
 			"bronze.storageclass.storage.k8s.io/requests.storage": "0",
 			"gold.storageclass.storage.k8s.io/requests.storage":   "0",
 			"iron.storageclass.storage.k8s.io/requests.storage":   "0",
 		}},
-		{"a limit, without what machines take; none; more taken than the limit", []v1alpha1.NamespaceStoragePolicy{limited("Gold", 10*gibibyte), {Name: "Bronze"}, limited("Iron", gibibyte), {Name: "vanished"}},
-			map[string]int64{"Gold": 3 * gibibyte, "Bronze": gibibyte, "Iron": 2 * gibibyte, "": 5 * gibibyte}, kept, map[corev1.ResourceName]string{
+		{"a limit, without what machines take; none; more taken than the limit",
+			[]v1alpha1.NamespaceStoragePolicy{limited("Gold", 10*gibibyte), {Name: "Bronze"}, limited("Iron", gibibyte),
+				{Name: "vanished"}},
+			map[string]int64{"Gold": 3 * gibibyte, "Bronze": gibibyte, "Iron": 2 * gibibyte, "": 5 * gibibyte}, kept,
+			map[corev1.ResourceName]string{
 				"bronze.storageclass.storage.k8s.io/requests.storage": "9223372036854775807",
 				"gold.storageclass.storage.k8s.io/requests.storage":   "7Gi",
 				"iron.storageclass.storage.k8s.io/requests.storage":   "0",
 			}},
-		{"a limit of nothing", []v1alpha1.NamespaceStoragePolicy{limited("Gold", 0)}, nil, classes{"Gold": "gold"}, map[corev1.ResourceName]string{
-			"gold.storageclass.storage.k8s.io/requests.storage": "0",
-		}},
+		{"a limit of nothing", []v1alpha1.NamespaceStoragePolicy{limited("Gold", 0)}, nil, classes{"Gold": "gold"},
+			map[corev1.ResourceName]string{
+				"gold.storageclass.storage.k8s.io/requests.storage": "0",
+			}},
 	} {
 		t.Run(test.what, func(t *testing.T) {
 			byPolicy, all, _ := test.classes.Classes()
@@ -140,19 +145,22 @@ func runQuotas(t *testing.T, namespace *v1alpha1.Namespace, known classes, objec
 	t.Helper()
 	c := &cluster{
 		T: t, Clientset: fake.NewClientset(append(objects, core("group-v1"))...), watch: watch.NewFake(),
-		classes: &turning{now: known, changed: make(chan struct{})}, clock: testclock.NewFakePassiveClock(time.Unix(1_700_000_000, 0)),
+		classes: &turning{now: known, changed: make(chan struct{})},
+		clock:   testclock.NewFakePassiveClock(time.Unix(1_700_000_000, 0)),
 	}
 	w := &world{}
 	factory := informers.NewSharedInformerFactory(c.Clientset, 0)
 	controller := &Controller{
 		Namespaces: listsOnly{&cache.ListWatch{
 			ListFunc: func(metav1.ListOptions) (runtime.Object, error) {
-				return &v1alpha1.NamespaceList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}, Items: []v1alpha1.Namespace{*namespace}}, nil
+				return &v1alpha1.NamespaceList{ListMeta: metav1.ListMeta{ResourceVersion: "1"},
+					Items: []v1alpha1.Namespace{*namespace}}, nil
 			},
 			WatchFunc: func(metav1.ListOptions) (watch.Interface, error) { return c.watch, nil },
 		}},
 		Backend: w, Problems: w, Machines: w, Releaser: w, Names: w, Client: c.Clientset,
-		Core: factory.Core().V1().Namespaces(), Bindings: factory.Rbac().V1().RoleBindings(), Quotas: factory.Core().V1().ResourceQuotas(),
+		Core: factory.Core().V1().Namespaces(), Bindings: factory.Rbac().V1().RoleBindings(),
+		Quotas:  factory.Core().V1().ResourceQuotas(),
 		Classes: c.classes, Clock: c.clock, Logger: klog.Background(),
 	}
 	controller.Core.Informer()
@@ -206,7 +214,8 @@ func (c *cluster) modify(namespace *v1alpha1.Namespace) {
 
 func TestQuotaIsKeptAndRepaired(t *testing.T) {
 	foreign := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "foreign"}}
-	c := runQuotas(t, storing([]v1alpha1.NamespaceStoragePolicy{limited("Gold", 10*gibibyte)}, map[string]int64{"Gold": gibibyte}), nil, foreign)
+	c := runQuotas(t, storing([]v1alpha1.NamespaceStoragePolicy{limited("Gold", 10*gibibyte)},
+		map[string]int64{"Gold": gibibyte}), nil, foreign)
 	c.classes.become(classes{"Gold": "gold"})
 	c.is("given", map[string]string{"gold": "9Gi"})
 	c.classes.become(classes{"Gold": "gold", "Bronze": "bronze"})

@@ -147,7 +147,8 @@ func TestAddressThatIsOverItsLimit(t *testing.T) {
 		f.want("", 0, "a", home, Failed)
 	}
 	var limited *Limited
-	if err := f.Address(home); !errors.As(err, &limited) || limited.By != "address" || limited.RetryAfter != 185*time.Second {
+	if err := f.Address(home); !errors.As(err, &limited) || limited.By != "address" ||
+		limited.RetryAfter != 185*time.Second {
 		t.Errorf("%v", err)
 	}
 	if err := f.Address(abroad); err != nil {
@@ -260,7 +261,8 @@ func TestMemoryIsBounded(t *testing.T) {
 	for i := range 10_000 {
 		f.want("", 0, fmt.Sprint(i), netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), Failed)
 	}
-	if users, addresses := f.users.order.Len(), f.addresses.order.Len(); users != 100 || addresses != 100 || len(f.users.index) != 100 {
+	if users, addresses := f.users.order.Len(), f.addresses.order.Len(); users != 100 || addresses != 100 ||
+		len(f.users.index) != 100 {
 		t.Errorf("%d users and %d addresses are remembered", users, addresses)
 	}
 	kept.Done(Failed)

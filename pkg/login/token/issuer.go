@@ -76,8 +76,9 @@ func (i *Issuer) Issue(subject Subject, audience string) (string, Claims, error)
 	}
 	now := i.Clock.Now()
 	claims := Claims{
-		Subject: subject.Username + "@" + subject.Domain, Audience: audience, Domain: subject.Domain, Username: subject.Username,
-		Issuer: i.URL, Groups: append([]string{}, subject.Groups...),
+		Subject: subject.Username + "@" + subject.Domain, Audience: audience, Domain: subject.Domain,
+		Username: subject.Username,
+		Issuer:   i.URL, Groups: append([]string{}, subject.Groups...),
 		Expires: now.Add(lifetime).Unix(), IssuedAt: now.Unix(), ID: id.String(),
 	}
 	payload, err := json.Marshal(claims)

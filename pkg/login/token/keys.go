@@ -211,8 +211,8 @@ func decode(data []byte) ([]key, error) {
 	var stored document
 	// The parser's error is left out since it may quote a key.
 	if json.Unmarshal(data, &stored) != nil || stored.Version != 1 {
-		return nil, errors.New("the stored signing keys are not in a form that this version knows: they are left as they are; " +
-			"remove them to have new ones made, which ends every login")
+		return nil, errors.New("the stored signing keys are not in a form that this version knows: they are left as they " +
+			"are; remove them to have new ones made, which ends every login")
 	}
 	keys := make([]key, 0, len(stored.Keys))
 	for _, s := range stored.Keys {

@@ -92,7 +92,8 @@ func (f fixture) sync() {
 
 func (f fixture) issue() (string, Claims) {
 	f.Helper()
-	text, claims, err := f.issuer.Issue(Subject{Username: "Administrator", Domain: "vsphere.local", Groups: []string{"Administrators@vsphere.local"}}, Audience)
+	text, claims, err := f.issuer.Issue(Subject{Username: "Administrator", Domain: "vsphere.local",
+		Groups: []string{"Administrators@vsphere.local"}}, Audience)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -117,8 +118,9 @@ func TestTheTokenIsASupervisors(t *testing.T) {
 	f := newFixture(t)
 	text, claims := f.issue()
 	want := map[string]any{
-		"sub": "Administrator@vsphere.local", "aud": "vmware-tes:vc:vns:k8s", "domain": "vsphere.local", "username": "Administrator",
-		"iss": issuerURL, "group_names": []any{"Administrators@vsphere.local"},
+		"sub": "Administrator@vsphere.local", "aud": "vmware-tes:vc:vns:k8s", "domain": "vsphere.local",
+		"username": "Administrator",
+		"iss":      issuerURL, "group_names": []any{"Administrators@vsphere.local"},
 		"exp": float64(begin.Unix() + 36000), "iat": float64(begin.Unix()), "jti": claims.ID,
 	}
 	if diff := cmp.Diff(want, part(t, text, 1)); diff != "" {
@@ -128,7 +130,8 @@ func TestTheTokenIsASupervisors(t *testing.T) {
 	if kid, _ := header["kid"].(string); !regexp.MustCompile(`^[0-9A-F]{40}$`).MatchString(kid) {
 		t.Errorf("kid %q", kid)
 	}
-	if diff := cmp.Diff(map[string]any{"alg": "RS256"}, header, cmpopts.IgnoreMapEntries(func(key string, _ any) bool { return key == "kid" })); diff != "" {
+	if diff := cmp.Diff(map[string]any{"alg": "RS256"}, header,
+		cmpopts.IgnoreMapEntries(func(key string, _ any) bool { return key == "kid" })); diff != "" {
 		t.Errorf("header (-want +got):\n%s", diff)
 	}
 	got, err := f.issuer.Verify(text, Audience)
@@ -209,33 +212,39 @@ func TestAttacksOnTokens(t *testing.T) {
 	forged := sign(stranger, kid, nil)
 
 	tests := map[string]string{
-		"forged with another key":            forged,
-		"forged under another name":          sign(stranger, "0123", nil),
-		"an unknown key that is ours":        sign(ours, "0123", nil),
-		"no key name":                        sign(ours, "", nil),
-		"alg none":                           b64(`{"alg":"none"}`) + "." + payload + ".",
-		"alg None":                           b64(`{"alg":"None","kid":"`+kid+`"}`) + "." + payload + ".",
-		"alg none with a signature":          b64(`{"alg":"none","kid":"`+kid+`"}`) + "." + payload + "." + signature,
-		"no signature":                       header + "." + payload + ".",
-		"key confusion with the PEM":         hs256(publicPEM),
-		"key confusion with the DER":         hs256(public),
-		"a key in the header":                b64(`{"alg":"RS256","kid":"`+kid+`","jwk":`+string(embedded)+`}`) + "." + strings.SplitN(forged, ".", 2)[1],
-		"an address of keys in the header":   b64(`{"alg":"RS256","kid":"`+kid+`","jku":"https://evil.test/jwks"}`) + "." + strings.SplitN(forged, ".", 2)[1],
-		"a critical header":                  b64(`{"alg":"RS256","kid":"`+kid+`","crit":["x"],"x":1}`) + "." + payload + "." + signature,
+		"forged with another key":     forged,
+		"forged under another name":   sign(stranger, "0123", nil),
+		"an unknown key that is ours": sign(ours, "0123", nil),
+		"no key name":                 sign(ours, "", nil),
+		"alg none":                    b64(`{"alg":"none"}`) + "." + payload + ".",
+		"alg None":                    b64(`{"alg":"None","kid":"`+kid+`"}`) + "." + payload + ".",
+		"alg none with a signature":   b64(`{"alg":"none","kid":"`+kid+`"}`) + "." + payload + "." + signature,
+		"no signature":                header + "." + payload + ".",
+		"key confusion with the PEM":  hs256(publicPEM),
+		"key confusion with the DER":  hs256(public),
+		"a key in the header": b64(`{"alg":"RS256","kid":"`+kid+`","jwk":`+string(embedded)+`}`) + "." +
+			strings.SplitN(forged, ".", 2)[1],
+		"an address of keys in the header": b64(`{"alg":"RS256","kid":"`+kid+`","jku":"https://evil.test/jwks"}`) + "." +
+			strings.SplitN(forged, ".", 2)[1],
+		"a critical header": b64(`{"alg":"RS256","kid":"`+kid+`","crit":["x"],"x":1}`) + "." + payload +
+			"." + signature,
 		"another subject, the old signature": header + "." + b64(`{"sub":"Administrator@vsphere.local"}`) + "." + signature,
 		"expired":                            sign(ours, kid, map[string]any{"exp": begin.Unix()}),
 		"never expires":                      sign(ours, kid, map[string]any{"exp": nil}),
 		"from the future":                    sign(ours, kid, map[string]any{"iat": begin.Add(time.Hour).Unix()}),
 		"wrong audience":                     sign(ours, kid, map[string]any{"aud": Audience + ":some-guest-cluster"}),
 		"several audiences":                  sign(ours, kid, map[string]any{"aud": []string{Audience, "other"}}),
-		"wrong issuer":                       sign(ours, kid, map[string]any{"iss": "https://evil.test/openidconnect/vsphere.local"}),
-		"no issuer":                          sign(ours, kid, map[string]any{"iss": nil}),
-		"encrypted":                          good + ".x.y",
-		"nothing":                            "",
-		"not base64":                         "%.%.%",
-		"the JSON serialization":             `{"payload":"` + payload + `","protected":"` + header + `","signature":"` + signature + `"}`,
-		"a line break":                       good + "\n.",
-		"the payload of one, the signature of another": strings.Join([]string{header, strings.Split(forged, ".")[1] + "A", signature}, "."),
+		"wrong issuer": sign(ours, kid,
+			map[string]any{"iss": "https://evil.test/openidconnect/vsphere.local"}),
+		"no issuer":  sign(ours, kid, map[string]any{"iss": nil}),
+		"encrypted":  good + ".x.y",
+		"nothing":    "",
+		"not base64": "%.%.%",
+		"the JSON serialization": `{"payload":"` + payload + `","protected":"` + header + `","signature":"` +
+			signature + `"}`,
+		"a line break": good + "\n.",
+		"the payload of one, the signature of another": strings.Join(
+			[]string{header, strings.Split(forged, ".")[1] + "A", signature}, "."),
 	}
 	for name, text := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -380,7 +389,8 @@ func TestStoredKeysThatCannotBeReadAreKept(t *testing.T) {
 		"of a later version": `{"version":2,"keys":[]}`,
 		"not JSON":           "s3cret-k3y-material",
 		"not a key":          `{"version":1,"keys":[{"notBefore":"2026-01-01T00:00:00Z","privateKey":"c2VjcmV0"}]}`,
-		"a weak key":         fmt.Sprintf(`{"version":1,"keys":[{"notBefore":"2026-01-01T00:00:00Z","privateKey":%q}]}`, base64.StdEncoding.EncodeToString(weakDER)),
+		"a weak key": fmt.Sprintf(`{"version":1,"keys":[{"notBefore":"2026-01-01T00:00:00Z","privateKey":%q}]}`,
+			base64.StdEncoding.EncodeToString(weakDER)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)

@@ -18,7 +18,8 @@ import (
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
-// unread serves a polled kind of which nothing was read yet: it says so by itself, and nobody else is less ready for it.
+// unread serves a polled kind of which nothing was read yet: it says so by itself, and nobody else is less ready for
+// it.
 func unread[T, L any](t *testing.T, suite Suite[T, L]) {
 	var dead atomic.Bool
 	dead.Store(true)
@@ -45,10 +46,12 @@ func unread[T, L any](t *testing.T, suite Suite[T, L]) {
 	c := &checked[T, L]{Suite: suite, T: t, kind: kind, served: served, world: world, server: server}
 	namespace := c.namespaces()[0]
 	for _, path := range []string{
-		c.path(namespace, ""), c.path(namespace, "") + "?resourceVersion=0", c.path(namespace, "one"), c.path("", "") + "?watch=true",
+		c.path(namespace, ""), c.path(namespace, "") + "?resourceVersion=0", c.path(namespace, "one"),
+		c.path("", "") + "?watch=true",
 	} {
 		got := server.Do("GET", path, nil)
-		if got.Code != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" || !strings.Contains(string(got.Body), ruins.Error()) {
+		if got.Code != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" ||
+			!strings.Contains(string(got.Body), ruins.Error()) {
 			t.Errorf("%s: %d, retry after %q: %s", path, got.Code, got.Header.Get("Retry-After"), got.Body)
 		}
 	}
@@ -64,7 +67,9 @@ func unread[T, L any](t *testing.T, suite Suite[T, L]) {
 	}
 
 	world.ShowAll(c.Object(namespace, "one"))
-	waittest.Eventually(t, "it can be read", func() bool { return server.Do("GET", c.path(namespace, "one"), nil).Code == http.StatusOK })
+	waittest.Eventually(t, "it can be read", func() bool {
+		return server.Do("GET", c.path(namespace, "one"), nil).Code == http.StatusOK
+	})
 	if err := served.ReadinessCheck(); !errors.Is(err, ruins) {
 		t.Errorf("what cannot be read now does not show in its own check: %v", err)
 	}

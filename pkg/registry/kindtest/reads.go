@@ -95,7 +95,8 @@ func (c *checked[T, L]) readsAgree() {
 			all := c.list(path)
 			want := map[string]map[string]any{}
 			for _, item := range all.Items {
-				got := c.server.Do("GET", c.pathAt(version.Version, fmt.Sprint(metadata(item)["namespace"]), fmt.Sprint(metadata(item)["name"])), nil)
+				got := c.server.Do("GET", c.pathAt(version.Version, fmt.Sprint(metadata(item)["namespace"]),
+					fmt.Sprint(metadata(item)["name"])), nil)
 				if !c.kind.Namespaced {
 					got = c.server.Do("GET", c.pathAt(version.Version, "", fmt.Sprint(metadata(item)["name"])), nil)
 				}
@@ -150,10 +151,12 @@ func (c *checked[T, L]) mediaTypes() {
 	c.fill("one")
 	for accept, want := range map[string]int{
 		"application/json": 200, "application/yaml": 200, "application/vnd.kubernetes.protobuf": 406,
-		"application/vnd.kubernetes.protobuf, application/json": 200,
-		"application/json;as=Table;g=meta.k8s.io;v=v1":          200, "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1": 200,
+		"application/vnd.kubernetes.protobuf, application/json":            200,
+		"application/json;as=Table;g=meta.k8s.io;v=v1":                     200,
+		"application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1": 200,
 	} {
-		if got := c.server.Do("GET", c.path("", ""), nil, "Accept", accept); got.Code != want || want == 200 && len(got.Body) == 0 {
+		if got := c.server.Do("GET", c.path("", ""), nil, "Accept", accept); got.Code != want || want == 200 &&
+			len(got.Body) == 0 {
 			c.Errorf("%s: %d %s, want %d", accept, got.Code, got.Body, want)
 		}
 	}
@@ -168,7 +171,8 @@ func (c *checked[T, L]) tables() {
 		table := Decode[metav1.Table](c, got)
 		items := c.list(path).Items
 		if got.Code != http.StatusOK || len(table.Rows) != len(items) || len(table.ColumnDefinitions) != len(c.kind.Columns) {
-			c.Fatalf("%d %s: %d rows of %d columns for %d objects", got.Code, got.Body, len(table.Rows), len(table.ColumnDefinitions), len(items))
+			c.Fatalf("%d %s: %d rows of %d columns for %d objects", got.Code, got.Body, len(table.Rows),
+				len(table.ColumnDefinitions), len(items))
 		}
 		for i, row := range table.Rows {
 			if len(row.Cells) != len(table.ColumnDefinitions) || row.Cells[0] != metadata(items[i])["name"] {
@@ -214,7 +218,8 @@ func (c *checked[T, L]) fields() {
 			}
 		}
 	}
-	if got := c.server.Do("GET", c.path("", "")+"?fieldSelector=spec.nonsense%3Dx", nil); got.Code != http.StatusBadRequest {
+	if got := c.server.Do("GET", c.path("", "")+"?fieldSelector=spec.nonsense%3Dx",
+		nil); got.Code != http.StatusBadRequest {
 		c.Errorf("an unknown field: %d %s", got.Code, got.Body)
 	}
 }
@@ -272,7 +277,8 @@ func (c *checked[T, L]) goesOn() {
 		c.Errorf("events (-want +got):\n%s", diff)
 	}
 	c.touch(namespace, "three", "2")
-	if next := c.next(c.watch(c.path("", ""), "resourceVersion="+last)); next.Type != watch.Modified || metadata(next.Object)["name"] != "three" {
+	if next := c.next(c.watch(c.path("", ""), "resourceVersion="+last)); next.Type != watch.Modified ||
+		metadata(next.Object)["name"] != "three" {
 		c.Errorf("after the last event comes %v", next)
 	}
 }

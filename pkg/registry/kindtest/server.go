@@ -51,11 +51,12 @@ func (c Clock) Since(t time.Time) time.Duration { return c.At.Sub(t) }
 // NewFrame returns a frame for types that install registers, in the first term.
 func NewFrame(install func(*runtime.Scheme), clock clock.Clock) *registry.Frame {
 	scheme := registry.NewScheme(install)
-	return &registry.Frame{Scheme: scheme, Codecs: serializer.NewCodecFactory(scheme), Sequence: livestore.NewSequence(1), Clock: clock}
+	return &registry.Frame{Scheme: scheme, Codecs: serializer.NewCodecFactory(scheme), Sequence: livestore.NewSequence(1),
+		Clock: clock}
 }
 
-// UseLiveStores tells the upstream cache, by a variable of its package, what the storage below it can do. It belongs into
-// TestMain.
+// UseLiveStores tells the upstream cache, by a variable of its package, what the storage below it can do. It belongs
+// into TestMain.
 func UseLiveStores() {
 	feature.DefaultFeatureSupportChecker = livestore.FeatureSupport(feature.DefaultFeatureSupportChecker)
 }
@@ -68,7 +69,8 @@ func Open(t testing.TB, kinds ...registry.Served) {
 		kind.Open()
 	}
 	for _, kind := range kinds {
-		waittest.Eventually(t, kind.GroupResource().String()+" can be read", func() bool { return kind.ReadinessCheck() == nil })
+		waittest.Eventually(t, kind.GroupResource().String()+" can be read",
+			func() bool { return kind.ReadinessCheck() == nil })
 	}
 }
 

@@ -21,8 +21,8 @@ type Suite[T, L any] struct {
 	Kind func() *registry.Kind[T, L]
 	// Objects is where a declared kind is kept, for each check anew. Nil: the kind is one that vCenter holds.
 	Objects func(t *testing.T) *registry.Objects
-	// Object makes an object such as vCenter or a client would, different for each name. The frame's checks need no more of
-	// it than that it is valid.
+	// Object makes an object such as vCenter or a client would, different for each name. The frame's checks need no more
+	// of it than that it is valid.
 	Object func(namespace, name string) *T
 	// Creates says that clients may create objects.
 	Creates bool
@@ -132,7 +132,8 @@ func (c *checked[T, L]) touch(namespace, name, value string) {
 		c.put(object)
 		return
 	}
-	got := c.server.Do("PATCH", c.path(namespace, name), `{"metadata":{"labels":{"touched":"`+value+`"}}}`, "Content-Type", mergePatch)
+	got := c.server.Do("PATCH", c.path(namespace, name), `{"metadata":{"labels":{"touched":"`+value+`"}}}`, "Content-Type",
+		mergePatch)
 	if got.Code != 200 {
 		c.Fatalf("label %s: %d %s", name, got.Code, got.Body)
 	}

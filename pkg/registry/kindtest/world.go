@@ -13,8 +13,8 @@ import (
 	"github.com/openpacific/pacific/pkg/registry/projected"
 )
 
-// World is an outside world of objects of a kind, in which every change succeeds at once: a backend, and a projection of what
-// there is. Nothing of it shows before ShowAll.
+// World is an outside world of objects of a kind, in which every change succeeds at once: a backend, and a projection
+// of what there is. Nothing of it shows before ShowAll.
 type World[T any] struct {
 	shown projected.Objects[T]
 

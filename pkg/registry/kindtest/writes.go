@@ -18,7 +18,8 @@ func (c *checked[T, L]) verbs() []string {
 	resources := Decode[metav1.APIResourceList](c, c.server.Do("GET", "/apis/"+c.kind.Versions[0].String(), nil))
 	for _, resource := range resources.APIResources {
 		if resource.Name == c.kind.Resource {
-			if resource.SingularName != c.kind.Singular || resource.Namespaced != c.kind.Namespaced || !slices.Equal(resource.ShortNames, c.kind.ShortNames) {
+			if resource.SingularName != c.kind.Singular || resource.Namespaced != c.kind.Namespaced ||
+				!slices.Equal(resource.ShortNames, c.kind.ShortNames) {
 				c.Errorf("discovered as %+v", resource)
 			}
 			return resource.Verbs
@@ -48,7 +49,8 @@ func (c *checked[T, L]) readOnly() {
 	}
 	c.fill("one")
 	status := c.path(c.namespaces()[0], "one") + "/status"
-	if got := c.server.Do("PATCH", status, `{"status":{}}`, "Content-Type", mergePatch); got.Code != http.StatusMethodNotAllowed || got.Status(c).Message != c.kind.Status.Error() {
+	if got := c.server.Do("PATCH", status, `{"status":{}}`, "Content-Type",
+		mergePatch); got.Code != http.StatusMethodNotAllowed || got.Status(c).Message != c.kind.Status.Error() {
 		c.Errorf("a patch of the status: %d %s", got.Code, got.Body)
 	}
 }
@@ -99,7 +101,8 @@ func (c *checked[T, L]) dryRun() {
 		if got.Code != http.StatusOK {
 			c.Errorf("%s %s: %d %s", request.method, request.contentType, got.Code, got.Body)
 		}
-		if object := Decode[map[string]any](c, got); request.body != nil && fmt.Sprint(metadata(object)["labels"]) == fmt.Sprint(metadata(c.get(namespace, "one"))["labels"]) {
+		if object := Decode[map[string]any](c, got); request.body != nil &&
+			fmt.Sprint(metadata(object)["labels"]) == fmt.Sprint(metadata(c.get(namespace, "one"))["labels"]) {
 			c.Errorf("%s %s is not answered as if it were done: %s", request.method, request.contentType, got.Body)
 		}
 	}
@@ -129,7 +132,8 @@ func (c *checked[T, L]) client(object *T) map[string]any {
 	if sent["kind"] == nil {
 		sent["kind"] = kindName[T]()
 	}
-	for _, given := range []string{"uid", "creationTimestamp", "generation", "resourceVersion", "finalizers", "managedFields"} {
+	for _, given := range []string{"uid", "creationTimestamp", "generation", "resourceVersion", "finalizers",
+		"managedFields"} {
 		delete(metadata(sent), given)
 	}
 	delete(sent, "status")
@@ -145,13 +149,16 @@ func (c *checked[T, L]) stale() {
 	namespace := c.namespaces()[0]
 	old := c.get(namespace, "one")
 	path := c.path(namespace, "one")
-	if got := c.server.Do("PUT", path, labelled(old, "first"), "Content-Type", "application/json"); got.Code != http.StatusOK {
+	if got := c.server.Do("PUT", path, labelled(old, "first"), "Content-Type",
+		"application/json"); got.Code != http.StatusOK {
 		c.Fatalf("the first update: %d %s", got.Code, got.Body)
 	}
-	if got := c.server.Do("PUT", path, labelled(old, "second"), "Content-Type", "application/json"); got.Code != http.StatusConflict {
+	if got := c.server.Do("PUT", path, labelled(old, "second"), "Content-Type",
+		"application/json"); got.Code != http.StatusConflict {
 		c.Errorf("an update of what was read before: %d %s, want 409", got.Code, got.Body)
 	}
-	patch := fmt.Sprintf(`{"metadata":{"resourceVersion":%q,"labels":{"written":"third"}}}`, metadata(old)["resourceVersion"])
+	patch := fmt.Sprintf(`{"metadata":{"resourceVersion":%q,"labels":{"written":"third"}}}`,
+		metadata(old)["resourceVersion"])
 	if got := c.server.Do("PATCH", path, patch, "Content-Type", mergePatch); got.Code != http.StatusConflict {
 		c.Errorf("a patch of what was read before: %d %s, want 409", got.Code, got.Body)
 	}
@@ -160,14 +167,16 @@ func (c *checked[T, L]) stale() {
 	}
 	wrong := labelled(c.get(namespace, "one"), "fourth")
 	metadata(wrong)["resourceVersion"] = "nonsense"
-	if got := c.server.Do("PUT", path, wrong, "Content-Type", "application/json"); got.Code != http.StatusUnprocessableEntity {
+	if got := c.server.Do("PUT", path, wrong, "Content-Type",
+		"application/json"); got.Code != http.StatusUnprocessableEntity {
 		c.Errorf("an update of a version that is none: %d %s, want 422", got.Code, got.Body)
 	}
 	missing := labelled(c.get(namespace, "one"), "fifth")
 	delete(metadata(missing), "resourceVersion")
 	delete(metadata(missing), "uid")
 	metadata(missing)["name"] = "missing"
-	if got := c.server.Do("PUT", c.path(namespace, "missing"), missing, "Content-Type", "application/json"); got.Code != http.StatusNotFound {
+	if got := c.server.Do("PUT", c.path(namespace, "missing"), missing, "Content-Type",
+		"application/json"); got.Code != http.StatusNotFound {
 		c.Errorf("an update of what is not there: %d %s, want 404", got.Code, got.Body)
 	}
 }
@@ -184,7 +193,8 @@ func (c *checked[T, L]) notTheirs() {
 	}
 	c.put(object)
 	before := c.get(namespace, "one")
-	want := map[string]any{"status": before["status"], "generation": metadata(before)["generation"], "finalizers": metadata(before)["finalizers"]}
+	want := map[string]any{"status": before["status"], "generation": metadata(before)["generation"],
+		"finalizers": metadata(before)["finalizers"]}
 
 	sent := labelled(before, "theirs")
 	sent["status"] = map[string]any{"conditions": []any{map[string]any{
@@ -192,11 +202,13 @@ func (c *checked[T, L]) notTheirs() {
 	}}}
 	metadata(sent)["generation"] = 77
 	delete(metadata(sent), "finalizers")
-	if got := c.server.Do("PUT", c.path(namespace, "one"), sent, "Content-Type", "application/json"); got.Code != http.StatusOK {
+	if got := c.server.Do("PUT", c.path(namespace, "one"), sent, "Content-Type",
+		"application/json"); got.Code != http.StatusOK {
 		c.Fatalf("update: %d %s", got.Code, got.Body)
 	}
 	after := c.get(namespace, "one")
-	got := map[string]any{"status": after["status"], "generation": metadata(after)["generation"], "finalizers": metadata(after)["finalizers"]}
+	got := map[string]any{"status": after["status"], "generation": metadata(after)["generation"],
+		"finalizers": metadata(after)["finalizers"]}
 	if diff := cmp.Diff(want, got); diff != "" {
 		c.Errorf("a client wrote what is not its own (-before +after):\n%s", diff)
 	}
@@ -230,7 +242,8 @@ func (c *checked[T, L]) deletion() {
 	}
 	c.fill("one")
 	namespace := c.namespaces()[0]
-	if got := c.server.Do("DELETE", c.path(namespace, "one"), `{"preconditions":{"uid":"another"}}`, "Content-Type", "application/json"); got.Code != http.StatusConflict {
+	if got := c.server.Do("DELETE", c.path(namespace, "one"), `{"preconditions":{"uid":"another"}}`, "Content-Type",
+		"application/json"); got.Code != http.StatusConflict {
 		c.Errorf("a deletion of another: %d %s, want 409", got.Code, got.Body)
 	}
 	if metadata(c.get(namespace, "one"))["deletionTimestamp"] != nil {

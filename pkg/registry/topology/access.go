@@ -24,7 +24,8 @@ type cutter struct{ access Access }
 
 // cut shows zones without the namespaces that somebody does not see. The maps
 // belong to the store, so they are not changed but replaced.
-func (c cutter) cut(ctx context.Context, who user.Info, zones []*v1alpha1.AvailabilityZone) ([]*v1alpha1.AvailabilityZone, error) {
+func (c cutter) cut(ctx context.Context, who user.Info,
+	zones []*v1alpha1.AvailabilityZone) ([]*v1alpha1.AvailabilityZone, error) {
 	all := sets.New[string]()
 	for _, zone := range zones {
 		all.Insert(slices.Collect(maps.Keys(zone.Spec.Namespaces))...)

@@ -22,12 +22,14 @@ func AvailabilityZones(access Access) *registry.Kind[v1alpha1.AvailabilityZone, 
 		Versions: []schema.GroupVersion{v1alpha1.SchemeGroupVersion},
 		Columns: []registry.Column[zone]{
 			registry.NameColumn[zone]("The name of the zone."),
-			{Name: "Namespaces", Type: "integer", Description: "How many of your namespaces have a resource pool in it.", Cell: func(z *zone, _ time.Time) any {
-				return int64(len(z.Spec.Namespaces))
-			}},
-			{Name: "Clusters", Type: "string", Wide: true, Description: "The managed-object ids of its clusters.", Cell: func(z *zone, _ time.Time) any {
-				return strings.Join(z.Spec.ClusterComputeResourceMoIDs, ",")
-			}},
+			{Name: "Namespaces", Type: "integer", Description: "How many of your namespaces have a resource pool in it.",
+				Cell: func(z *zone, _ time.Time) any {
+					return int64(len(z.Spec.Namespaces))
+				}},
+			{Name: "Clusters", Type: "string", Wide: true, Description: "The managed-object ids of its clusters.",
+				Cell: func(z *zone, _ time.Time) any {
+					return strings.Join(z.Spec.ClusterComputeResourceMoIDs, ",")
+				}},
 		},
 		Sight: &registry.Sight[zone]{Each: cutter{access}.cut},
 	}
@@ -43,7 +45,8 @@ func Zones() *registry.Kind[v1alpha1.Zone, v1alpha1.ZoneList] {
 		Columns: []registry.Column[zone]{
 			registry.NameColumn[zone]("The name of the zone."),
 			registry.AgeColumn[zone]("The time since the namespace was created."),
-			{Name: "Pools", Type: "string", Wide: true, Description: "The managed-object ids of the namespace's resource pools in the zone.",
+			{Name: "Pools", Type: "string", Wide: true, Description: "The managed-object ids of the namespace's resource " +
+				"pools in the zone.",
 				Cell: func(z *zone, _ time.Time) any { return strings.Join(z.Spec.Namespace.PoolMoIDs, ",") }},
 			{Name: "Folder", Type: "string", Wide: true, Description: "The managed-object id of the namespace's VM folder.",
 				Cell: func(z *zone, _ time.Time) any { return z.Spec.Namespace.FolderMoID }},

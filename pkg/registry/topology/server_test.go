@@ -87,7 +87,8 @@ type server struct {
 
 func newServer(t *testing.T) *server {
 	t.Helper()
-	s := &server{t: t, sight: &sight{sees: map[string][]string{"admin": {"*"}, "dev": {"team-a"}, "both": {"team-a", "team-b"}}}}
+	s := &server{t: t, sight: &sight{sees: map[string][]string{"admin": {"*"}, "dev": {"team-a"},
+		"both": {"team-a", "team-b"}}}}
 	frame := kindtest.NewFrame(install.Install, kindtest.Clock{At: created.Add(50 * time.Hour)})
 	zones, err := registry.ServeReadOnly(frame, AvailabilityZones(s.sight))
 	if err != nil {
@@ -115,13 +116,15 @@ func (s *server) as(name string) context.Context {
 func zone(name string, namespaces ...string) *v1alpha1.AvailabilityZone {
 	object := &v1alpha1.AvailabilityZone{
 		ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID("uid-" + name)},
-		Spec:       v1alpha1.AvailabilityZoneSpec{ClusterComputeResourceMoID: "domain-" + name, ClusterComputeResourceMoIDs: []string{"domain-" + name}},
+		Spec: v1alpha1.AvailabilityZoneSpec{ClusterComputeResourceMoID: "domain-" + name,
+			ClusterComputeResourceMoIDs: []string{"domain-" + name}},
 	}
 	for _, namespace := range namespaces {
 		if object.Spec.Namespaces == nil {
 			object.Spec.Namespaces = map[string]v1alpha1.NamespaceInfo{}
 		}
-		object.Spec.Namespaces[namespace] = v1alpha1.NamespaceInfo{PoolMoID: "pool-" + namespace, PoolMoIDs: []string{"pool-" + namespace}, FolderMoID: "group-" + namespace}
+		object.Spec.Namespaces[namespace] = v1alpha1.NamespaceInfo{PoolMoID: "pool-" + namespace,
+			PoolMoIDs: []string{"pool-" + namespace}, FolderMoID: "group-" + namespace}
 	}
 	return object
 }
@@ -129,8 +132,10 @@ func zone(name string, namespaces ...string) *v1alpha1.AvailabilityZone {
 func part(namespace, name string) *v1alpha1.Zone {
 	at := v1alpha1.VSphereEntityInfo{PoolMoIDs: []string{"pool-1", "pool-2"}, FolderMoID: "group-1"}
 	return &v1alpha1.Zone{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, UID: types.UID("uid-" + namespace + "-" + name), CreationTimestamp: metav1.NewTime(created)},
-		Spec:       v1alpha1.ZoneSpec{Namespace: at, ManagedVMs: at, AvailabilityZone: v1alpha1.AvailabilityZoneReference{APIVersion: "topology.tanzu.vmware.com/v1alpha1", Name: name}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, UID: types.UID("uid-" + namespace + "-" + name),
+			CreationTimestamp: metav1.NewTime(created)},
+		Spec: v1alpha1.ZoneSpec{Namespace: at, ManagedVMs: at,
+			AvailabilityZone: v1alpha1.AvailabilityZoneReference{APIVersion: "topology.tanzu.vmware.com/v1alpha1", Name: name}},
 	}
 }
 
@@ -218,7 +223,8 @@ func TestNothingIsShownWhenRightsAreUnknown(t *testing.T) {
 		if seconds, wait := apierrors.SuggestsClientDelay(err); !wait || seconds == 0 {
 			t.Errorf("no word of when to try again: %v", err)
 		}
-		if object, err = s.AvailabilityZone.List(s.as("admin"), &metainternalversion.ListOptions{}); object != nil || !apierrors.IsServiceUnavailable(err) {
+		if object, err = s.AvailabilityZone.List(s.as("admin"), &metainternalversion.ListOptions{}); object != nil ||
+			!apierrors.IsServiceUnavailable(err) {
 			t.Errorf("a list: %v, %v", object, err)
 		}
 	}
@@ -248,7 +254,8 @@ func TestWatchByRights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	events, err := s.AvailabilityZone.Watch(s.as("dev"), &metainternalversion.ListOptions{ResourceVersion: list.(*v1alpha1.AvailabilityZoneList).ResourceVersion})
+	events, err := s.AvailabilityZone.Watch(s.as("dev"), &metainternalversion.ListOptions{
+		ResourceVersion: list.(*v1alpha1.AvailabilityZoneList).ResourceVersion})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,7 +297,8 @@ func TestWatchByRights(t *testing.T) {
 	s.sight.fail(errors.New("kube-apiserver is away"))
 	apply("cluster-b", zone("cluster-b", "team-a"))
 	event := next(t, events)
-	if status, ok := event.Object.(*metav1.Status); event.Type != watch.Error || !ok || status.Reason != metav1.StatusReasonServiceUnavailable {
+	if status, ok := event.Object.(*metav1.Status); event.Type != watch.Error || !ok ||
+		status.Reason != metav1.StatusReasonServiceUnavailable {
 		t.Errorf("while nobody can be asked: %v", event)
 	}
 	select {
@@ -361,9 +369,11 @@ func TestZones(t *testing.T) {
 		options *metainternalversion.ListOptions
 		want    []string
 	}{
-		"one namespace":             {ctx, &metainternalversion.ListOptions{}, []string{"team-a/cluster-a"}},
-		"all namespaces":            {s.as("admin"), &metainternalversion.ListOptions{}, []string{"team-a/cluster-a", "team-b/cluster-a"}},
-		"one namespace by selector": {s.as("admin"), &metainternalversion.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.namespace", "team-b")}, []string{"team-b/cluster-a"}},
+		"one namespace": {ctx, &metainternalversion.ListOptions{}, []string{"team-a/cluster-a"}},
+		"all namespaces": {s.as("admin"), &metainternalversion.ListOptions{},
+			[]string{"team-a/cluster-a", "team-b/cluster-a"}},
+		"one namespace by selector": {s.as("admin"), &metainternalversion.ListOptions{
+			FieldSelector: fields.OneTermEqualSelector("metadata.namespace", "team-b")}, []string{"team-b/cluster-a"}},
 	} {
 		list, err := s.Zone.List(test.ctx, test.options)
 		if err != nil {
@@ -432,12 +442,17 @@ func TestTables(t *testing.T) {
 		columns []string
 		rows    [][]any
 	}{
-		"availability zones": {s.AvailabilityZone, &v1alpha1.AvailabilityZoneList{Items: []v1alpha1.AvailabilityZone{*zone("cluster-a", "team-a", "team-b"), *zone("cluster-b")}},
-			[]string{"Name", "Namespaces", "Clusters"}, [][]any{{"cluster-a", int64(2), "domain-cluster-a"}, {"cluster-b", int64(0), "domain-cluster-b"}}},
-		"an availability zone": {s.AvailabilityZone, zone("cluster-b", "team-a"), []string{"Name", "Namespaces", "Clusters"}, [][]any{{"cluster-b", int64(1), "domain-cluster-b"}}},
+		"availability zones": {s.AvailabilityZone, &v1alpha1.AvailabilityZoneList{
+			Items: []v1alpha1.AvailabilityZone{*zone("cluster-a", "team-a", "team-b"), *zone("cluster-b")}},
+			[]string{"Name", "Namespaces", "Clusters"}, [][]any{{"cluster-a", int64(2), "domain-cluster-a"},
+				{"cluster-b", int64(0), "domain-cluster-b"}}},
+		"an availability zone": {s.AvailabilityZone, zone("cluster-b", "team-a"), []string{"Name", "Namespaces", "Clusters"},
+			[][]any{{"cluster-b", int64(1), "domain-cluster-b"}}},
 		"zones": {s.Zone, &v1alpha1.ZoneList{Items: []v1alpha1.Zone{*part("team-a", "cluster-a"), *ageless}},
-			[]string{"Name", "Age", "Pools", "Folder"}, [][]any{{"cluster-a", "2d2h", "pool-1,pool-2", "group-1"}, {"cluster-b", "<unknown>", "pool-1,pool-2", "group-1"}}},
-		"a zone": {s.Zone, part("team-a", "cluster-a"), []string{"Name", "Age", "Pools", "Folder"}, [][]any{{"cluster-a", "2d2h", "pool-1,pool-2", "group-1"}}},
+			[]string{"Name", "Age", "Pools", "Folder"}, [][]any{{"cluster-a", "2d2h", "pool-1,pool-2", "group-1"},
+				{"cluster-b", "<unknown>", "pool-1,pool-2", "group-1"}}},
+		"a zone": {s.Zone, part("team-a", "cluster-a"), []string{"Name", "Age", "Pools", "Folder"},
+			[][]any{{"cluster-a", "2d2h", "pool-1,pool-2", "group-1"}}},
 	} {
 		table, err := test.convert.ConvertToTable(t.Context(), test.object, nil)
 		if err != nil {
@@ -457,7 +472,8 @@ func TestTables(t *testing.T) {
 		if diff := cmp.Diff(test.rows, rows); diff != "" {
 			t.Errorf("%s: rows (-want +got):\n%s", name, diff)
 		}
-		if table, err := test.convert.ConvertToTable(t.Context(), test.object, &metav1.TableOptions{NoHeaders: true}); err != nil || len(table.ColumnDefinitions) > 0 {
+		if table, err := test.convert.ConvertToTable(t.Context(), test.object,
+			&metav1.TableOptions{NoHeaders: true}); err != nil || len(table.ColumnDefinitions) > 0 {
 			t.Errorf("%s without headers: %v, %v", name, table, err)
 		}
 	}

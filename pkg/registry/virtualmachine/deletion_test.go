@@ -35,7 +35,8 @@ func TestDeleteMarksAndTheControllerFinishes(t *testing.T) {
 			t.Fatalf("delete %s: %d %s", name, got.code, got.body)
 		}
 		marked := server.stored(name)
-		if marked.DeletionTimestamp == nil || !slices.Contains(marked.Finalizers, vmoperator.MachineFinalizer) || marked.Generation != 2 {
+		if marked.DeletionTimestamp == nil || !slices.Contains(marked.Finalizers, vmoperator.MachineFinalizer) ||
+			marked.Generation != 2 {
 			t.Fatalf("%s after its deletion: %+v", name, marked.ObjectMeta)
 		}
 		// As the controller does once it has powered the machine off.
@@ -56,7 +57,8 @@ func TestOnlyTheControllerLetsGo(t *testing.T) {
 	const hold = "example.com/hold"
 	finalizers := func() []string { return server.stored("allowed").Finalizers }
 	patch := func(body string) answer { return server.do("PATCH", path("v1alpha5", "/allowed"), mergeType, body) }
-	if got := patch(fmt.Sprintf(`{"metadata":{"finalizers":[%q,%q]}}`, hold, vmoperator.MachineFinalizer)); got.code != http.StatusOK {
+	if got := patch(fmt.Sprintf(`{"metadata":{"finalizers":[%q,%q]}}`, hold,
+		vmoperator.MachineFinalizer)); got.code != http.StatusOK {
 		t.Fatalf("a finalizer of the client's: %d %s", got.code, got.body)
 	}
 	if got := server.do("DELETE", path("v1alpha5", "/allowed"), "", nil); got.code != http.StatusOK {
@@ -76,18 +78,21 @@ func TestOnlyTheControllerLetsGo(t *testing.T) {
 		{"PUT", "v1alpha5", "application/json", put},
 	} {
 		got := server.do(request.method, path(request.version, "/allowed"), request.contentType, request.body)
-		if message := got.status(t).Message; got.code != http.StatusUnprocessableEntity || !strings.Contains(message, "metadata.finalizers: Forbidden: "+vmoperator.MachineFinalizer) {
+		if message := got.status(t).Message; got.code != http.StatusUnprocessableEntity ||
+			!strings.Contains(message, "metadata.finalizers: Forbidden: "+vmoperator.MachineFinalizer) {
 			t.Errorf("%s %v: %d %s", request.method, request.body, got.code, message)
 		}
 		if diff := cmp.Diff([]string{hold, vmoperator.MachineFinalizer}, finalizers()); diff != "" {
 			t.Fatalf("finalizers (-want +got):\n%s", diff)
 		}
 	}
-	if err := server.machines.Inside().Update(t.Context(), "team-a", "allowed", func(m *v1alpha5.VirtualMachine) { m.Finalizers = nil }); err == nil {
+	if err := server.machines.Inside().Update(t.Context(), "team-a", "allowed",
+		func(m *v1alpha5.VirtualMachine) { m.Finalizers = nil }); err == nil {
 		t.Error("an update inside the process let go")
 	}
 	// The client's own is the client's.
-	if got := patch(fmt.Sprintf(`{"metadata":{"finalizers":[%q]}}`, vmoperator.MachineFinalizer)); got.code != http.StatusOK {
+	if got := patch(fmt.Sprintf(`{"metadata":{"finalizers":[%q]}}`,
+		vmoperator.MachineFinalizer)); got.code != http.StatusOK {
 		t.Errorf("the client's own: %d %s", got.code, got.body)
 	}
 	if diff := cmp.Diff([]string{vmoperator.MachineFinalizer}, finalizers()); diff != "" {
@@ -103,7 +108,8 @@ func TestGuardLetsADeletionGoOn(t *testing.T) {
 		{"PATCH", mergeType, `{"metadata":{"annotations":null}}`},
 		{"DELETE", "", ""},
 	} {
-		if got := server.do(request.method, path("v1alpha5", "/allowed"), request.contentType, request.body); got.code != http.StatusOK {
+		if got := server.do(request.method, path("v1alpha5", "/allowed"), request.contentType,
+			request.body); got.code != http.StatusOK {
 			t.Fatalf("%s: %d %s", request.method, got.code, got.body)
 		}
 	}
@@ -171,7 +177,8 @@ func TestDeleteCollectionDeletesWhatWasListed(t *testing.T) {
 		server.world.Show(other)
 	})
 	got := server.do("DELETE", path("v1alpha5", ""), "", nil)
-	if deleted := len(decode[v1alpha5.VirtualMachineList](t, got).Items); got.code != http.StatusOK || deleted != len(machines) {
+	if deleted := len(decode[v1alpha5.VirtualMachineList](t, got).Items); got.code != http.StatusOK ||
+		deleted != len(machines) {
 		t.Errorf("%d %s: deleted %d of %d", got.code, got.body, deleted, len(machines))
 	}
 	if other := server.stored(last.Name); other.UID != "other" || other.DeletionTimestamp != nil {
@@ -182,7 +189,8 @@ func TestDeleteCollectionDeletesWhatWasListed(t *testing.T) {
 func TestDeleteCollectionOfNothing(t *testing.T) {
 	server := newServer(t)
 	got := server.do("DELETE", path("v1alpha5", ""), "", nil)
-	if list := decode[v1alpha5.VirtualMachineList](t, got); got.code != http.StatusOK || list.Items == nil || len(list.Items) != 0 {
+	if list := decode[v1alpha5.VirtualMachineList](t, got); got.code != http.StatusOK || list.Items == nil ||
+		len(list.Items) != 0 {
 		t.Errorf("%d %s", got.code, got.body)
 	}
 }

@@ -74,10 +74,11 @@ func fresh(name string) *v1alpha5.VirtualMachine {
 func TestWatchByHost(t *testing.T) {
 	vm := machine("web-1")
 	server := newServer(t, vm)
-	events, err := server.machines.Endpoints()["virtualmachines"].(rest.Watcher).Watch(contextOf("team-a"), &metainternalversion.ListOptions{
-		FieldSelector:   fields.OneTermEqualSelector("status.nodeName", "esx-2.example.com"),
-		ResourceVersion: server.stored("web-1").ResourceVersion,
-	})
+	events, err := server.machines.Endpoints()["virtualmachines"].(rest.Watcher).Watch(contextOf("team-a"),
+		&metainternalversion.ListOptions{
+			FieldSelector:   fields.OneTermEqualSelector("status.nodeName", "esx-2.example.com"),
+			ResourceVersion: server.stored("web-1").ResourceVersion,
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +112,8 @@ func object(event watch.Event) runtime.Object {
 
 func TestFieldSelectors(t *testing.T) {
 	frame := kindtest.NewFrame(install.Install, clock.RealClock{})
-	machines, err := registry.ServeLive(frame, Kind(origins{}, &grants{}, &namespaces{}), &kindtest.World[v1alpha5.VirtualMachine]{})
+	machines, err := registry.ServeLive(frame, Kind(origins{}, &grants{}, &namespaces{}),
+		&kindtest.World[v1alpha5.VirtualMachine]{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,8 +130,9 @@ func TestFieldSelectors(t *testing.T) {
 		{"v1alpha1", "status.powerState", "poweredOn", result{"status.powerState", "PoweredOn", ""}},
 		{"v1alpha1", "status.powerState", "suspended", result{"status.powerState", "Suspended", ""}},
 		{"v1alpha3", "status.host", "a", result{"status.nodeName", "a", ""}},
-		{"v1alpha5", "spec.className", "a", result{"", "", `field selector "spec.className" is not supported for virtual machines: ` +
-			`use one of metadata.name, metadata.namespace, status.nodeName, status.powerState`}},
+		{"v1alpha5", "spec.className", "a",
+			result{"", "", `field selector "spec.className" is not supported for virtual machines: ` +
+				`use one of metadata.name, metadata.namespace, status.nodeName, status.powerState`}},
 	} {
 		kind := v1alpha5.GroupVersion.WithKind("VirtualMachine")
 		kind.Version = test.version

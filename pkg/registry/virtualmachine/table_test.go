@@ -35,7 +35,8 @@ func TestTable(t *testing.T) {
 	full.Spec.ClassName = "best-effort-small"
 	full.Spec.Image = &v1alpha5.VirtualMachineImageRef{Name: "vmi-0123456789abcdef0"}
 	full.Status.Network = &v1alpha5.VirtualMachineNetworkStatus{PrimaryIP4: "192.0.2.7"}
-	full.Status.Guest = &v1alpha5.VirtualMachineGuestStatus{GuestID: "ubuntu64Guest", GuestFullName: "Ubuntu Linux (64-bit)"}
+	full.Status.Guest = &v1alpha5.VirtualMachineGuestStatus{GuestID: "ubuntu64Guest",
+		GuestFullName: "Ubuntu Linux (64-bit)"}
 	full.Status.Zone = "cluster-1"
 	remaining := int64(3)
 	list := &v1alpha5.VirtualMachineList{
@@ -70,7 +71,8 @@ func TestTable(t *testing.T) {
 			ListMeta: metav1.ListMeta{ResourceVersion: full.ResourceVersion},
 			Rows:     []metav1.TableRow{fullRow},
 		}},
-		"empty list": {&v1alpha5.VirtualMachineList{}, nil, &metav1.Table{ColumnDefinitions: headers(t), Rows: []metav1.TableRow{}}},
+		"empty list": {&v1alpha5.VirtualMachineList{}, nil, &metav1.Table{ColumnDefinitions: headers(t),
+			Rows: []metav1.TableRow{}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := testConvertor().ConvertToTable(context.Background(), test.object, test.options)
@@ -95,7 +97,8 @@ func TestColumns(t *testing.T) {
 	if diff := cmp.Diff([]string{"Name", "Power-State", "Age"}, narrow); diff != "" {
 		t.Errorf("columns (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"Name", "Power-State", "Class", "Image", "Primary-IP4", "Age", "Host", "Zone", "Guest-OS"}, wide); diff != "" {
+	if diff := cmp.Diff([]string{"Name", "Power-State", "Class", "Image", "Primary-IP4", "Age", "Host", "Zone",
+		"Guest-OS"}, wide); diff != "" {
 		t.Errorf("wide columns (-want +got):\n%s", diff)
 	}
 }

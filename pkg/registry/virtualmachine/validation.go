@@ -45,7 +45,8 @@ func validateUpdate(_ context.Context, vm, old *v1alpha5.VirtualMachine) field.E
 		errs = append(errs, field.Forbidden(path, message))
 	}
 	errs = append(errs, validatePowerState(vm, old)...)
-	errs = append(errs, validateMode(field.NewPath("spec", "powerOffMode"), vm.Spec.PowerOffMode, old.Spec.PowerOffMode)...)
+	errs = append(errs, validateMode(field.NewPath("spec", "powerOffMode"), vm.Spec.PowerOffMode,
+		old.Spec.PowerOffMode)...)
 	errs = append(errs, validateMode(field.NewPath("spec", "suspendMode"), vm.Spec.SuspendMode, old.Spec.SuspendMode)...)
 	errs = append(errs, validatePausedLabel(vm, old)...)
 	return append(errs, validateReclaimPolicy(vm, old)...)
@@ -114,18 +115,21 @@ func powerOnChecks(vm *v1alpha5.VirtualMachine) []string {
 
 func validateMode(path *field.Path, mode, old v1alpha5.VirtualMachinePowerOpMode) field.ErrorList {
 	switch mode {
-	case old, "", v1alpha5.VirtualMachinePowerOpModeHard, v1alpha5.VirtualMachinePowerOpModeSoft, v1alpha5.VirtualMachinePowerOpModeTrySoft:
+	case old, "", v1alpha5.VirtualMachinePowerOpModeHard, v1alpha5.VirtualMachinePowerOpModeSoft,
+		v1alpha5.VirtualMachinePowerOpModeTrySoft:
 		return nil
 	}
 	return field.ErrorList{field.NotSupported(path, mode, []v1alpha5.VirtualMachinePowerOpMode{
-		v1alpha5.VirtualMachinePowerOpModeHard, v1alpha5.VirtualMachinePowerOpModeSoft, v1alpha5.VirtualMachinePowerOpModeTrySoft,
+		v1alpha5.VirtualMachinePowerOpModeHard, v1alpha5.VirtualMachinePowerOpModeSoft,
+		v1alpha5.VirtualMachinePowerOpModeTrySoft,
 	})}
 }
 
 // validateReclaimPolicy refuses a misspelt policy, which would read as Retain.
 func validateReclaimPolicy(vm, old *v1alpha5.VirtualMachine) field.ErrorList {
 	policy, found := vm.Annotations[vsphere.ReclaimPolicyAnnotation]
-	if !found || policy == old.Annotations[vsphere.ReclaimPolicyAnnotation] || policy == vsphere.ReclaimDelete || policy == vsphere.ReclaimRetain {
+	if !found || policy == old.Annotations[vsphere.ReclaimPolicyAnnotation] || policy == vsphere.ReclaimDelete ||
+		policy == vsphere.ReclaimRetain {
 		return nil
 	}
 	path := field.NewPath("metadata", "annotations").Key(vsphere.ReclaimPolicyAnnotation)

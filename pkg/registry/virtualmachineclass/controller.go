@@ -81,7 +81,8 @@ func (c *Controller) Run(ctx context.Context) error {
 	return nil
 }
 
-// news queues the vSphere Namespaces in which something is different that matters here: most changes are of their usage.
+// news queues the vSphere Namespaces in which something is different that matters here: most changes are of their
+// usage.
 type news struct {
 	queue controller.Queue
 	known map[string]given // by name
@@ -177,7 +178,8 @@ func (c *Controller) make(ctx context.Context, class *v1alpha5.VirtualMachineCla
 }
 
 // note keeps which classes were made of those that are given: one that is given no longer is made anew the next time.
-func (c *Controller) note(ctx context.Context, namespace *vspherev1.Namespace, given, made []string, revision int64) error {
+func (c *Controller) note(ctx context.Context, namespace *vspherev1.Namespace, given, made []string,
+	revision int64) error {
 	if slices.Equal(given, made) {
 		return nil
 	}

@@ -24,27 +24,32 @@ import (
 )
 
 // Kind describes the virtual machine classes. The authorizer is the server's own.
-func Kind(authorizer authorizer.UnconditionalAuthorizer) *registry.Kind[v1alpha5.VirtualMachineClass, v1alpha5.VirtualMachineClassList] {
+func Kind(authorizer authorizer.UnconditionalAuthorizer) *registry.Kind[v1alpha5.VirtualMachineClass,
+	v1alpha5.VirtualMachineClassList] {
 	type class = v1alpha5.VirtualMachineClass
 	may := rights{authorizer}
 	return &registry.Kind[class, v1alpha5.VirtualMachineClassList]{
-		Resource: "virtualmachineclasses", Singular: "virtualmachineclass", Title: "virtual machine classes", ShortNames: []string{"vmclass"},
-		Versions: install.Versions(), Namespaced: true,
+		Resource: "virtualmachineclasses", Singular: "virtualmachineclass", Title: "virtual machine classes",
+		ShortNames: []string{"vmclass"},
+		Versions:   install.Versions(), Namespaced: true,
 		// vm-operator's columns, and the age.
 		Columns: []registry.Column[class]{
 			registry.NameColumn[class]("The name of the class."),
-			{Name: "CPU", Type: "string", Description: "How many CPUs a machine of the class has.", Cell: func(c *class, _ time.Time) any {
-				return strconv.FormatInt(c.Spec.Hardware.Cpus, 10)
-			}},
+			{Name: "CPU", Type: "string", Description: "How many CPUs a machine of the class has.",
+				Cell: func(c *class, _ time.Time) any {
+					return strconv.FormatInt(c.Spec.Hardware.Cpus, 10)
+				}},
 			{Name: "Memory", Type: "string", Description: "How much memory it has.", Cell: func(c *class, _ time.Time) any {
 				return c.Spec.Hardware.Memory.String()
 			}},
-			{Name: "Reserved-CPU", Type: "string", Wide: true, Description: "How many of the CPUs are its own.", Cell: func(c *class, _ time.Time) any {
-				return c.Spec.Policies.Resources.Requests.Cpu.String()
-			}},
-			{Name: "Reserved-Memory", Type: "string", Wide: true, Description: "How much of the memory is its own.", Cell: func(c *class, _ time.Time) any {
-				return c.Spec.Policies.Resources.Requests.Memory.String()
-			}},
+			{Name: "Reserved-CPU", Type: "string", Wide: true, Description: "How many of the CPUs are its own.",
+				Cell: func(c *class, _ time.Time) any {
+					return c.Spec.Policies.Resources.Requests.Cpu.String()
+				}},
+			{Name: "Reserved-Memory", Type: "string", Wide: true, Description: "How much of the memory is its own.",
+				Cell: func(c *class, _ time.Time) any {
+					return c.Spec.Policies.Resources.Requests.Memory.String()
+				}},
 			registry.AgeColumn[class]("The time since the class was made."),
 		},
 		Rules: &registry.Rules[class]{
@@ -77,7 +82,8 @@ func (r rights) write(ctx context.Context, class *v1alpha5.VirtualMachineClass) 
 		return apierrors.NewForbidden(classes(), class.Name, errors.New("nobody is logged in"))
 	}
 	decision, _, err := r.authorizer.Authorize(ctx, authorizer.AttributesRecord{
-		User: who, Verb: "update", APIGroup: vspherev1.GroupName, APIVersion: "*", Resource: "namespaces", Name: namespace, ResourceRequest: true,
+		User: who, Verb: "update", APIGroup: vspherev1.GroupName, APIVersion: "*", Resource: "namespaces", Name: namespace,
+		ResourceRequest: true,
 	})
 	switch {
 	case decision == authorizer.DecisionAllow:
@@ -86,7 +92,8 @@ func (r rights) write(ctx context.Context, class *v1alpha5.VirtualMachineClass) 
 		return fmt.Errorf("find out what %q may do: %w: %v", who.GetName(), failure.Unavailable, err)
 	}
 	return apierrors.NewForbidden(classes(), class.Name, fmt.Errorf(
-		"user %q cannot say how large machines are in the vSphere Namespace %q: that takes the right to update vSphere Namespaces in the whole cluster",
+		"user %q cannot say how large machines are in the vSphere Namespace %q: that takes the right to update vSphere "+
+			"Namespaces in the whole cluster",
 		who.GetName(), namespace))
 }
 

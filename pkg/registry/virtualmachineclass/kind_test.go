@@ -29,7 +29,8 @@ import (
 type administrators []string
 
 func (a administrators) Authorize(_ context.Context, asked authorizer.Attributes) (authorizer.Decision, string, error) {
-	if asked.GetVerb() != "update" || asked.GetAPIGroup() != "vsphere.openpacific.io" || asked.GetResource() != "namespaces" || asked.GetNamespace() != "" {
+	if asked.GetVerb() != "update" || asked.GetAPIGroup() != "vsphere.openpacific.io" ||
+		asked.GetResource() != "namespaces" || asked.GetNamespace() != "" {
 		return authorizer.DecisionDeny, "", fmt.Errorf("a foreign question: %+v", asked)
 	}
 	for _, name := range a {
@@ -42,7 +43,8 @@ func (a administrators) Authorize(_ context.Context, asked authorizer.Attributes
 
 const path = "/apis/vmoperator.vmware.com/v1alpha5/namespaces/team-a/virtualmachineclasses"
 
-func serve(t *testing.T, objects *registry.Objects) (*kindtest.Server, *registry.Resource[v1alpha5.VirtualMachineClass, v1alpha5.VirtualMachineClassList]) {
+func serve(t *testing.T, objects *registry.Objects) (*kindtest.Server,
+	*registry.Resource[v1alpha5.VirtualMachineClass, v1alpha5.VirtualMachineClassList]) {
 	t.Helper()
 	frame := kindtest.NewFrame(install.Install, kindtest.Clock{At: time.Now()})
 	frame.Objects = objects
@@ -54,7 +56,8 @@ func serve(t *testing.T, objects *registry.Objects) (*kindtest.Server, *registry
 }
 
 func manifest(name, spec string) string {
-	return `{"apiVersion":"vmoperator.vmware.com/v1alpha5","kind":"VirtualMachineClass","metadata":{"name":"` + name + `"},"spec":` + spec + `}`
+	return `{"apiVersion":"vmoperator.vmware.com/v1alpha5","kind":"VirtualMachineClass","metadata":{"name":"` + name +
+		`"},"spec":` + spec + `}`
 }
 
 const small = `{"hardware":{"cpus":2,"memory":"4Gi"}}`
@@ -70,16 +73,20 @@ func TestWhoMayWrite(t *testing.T) {
 		{"dev", "POST", "", "", manifest("huge", small), http.StatusForbidden},
 		{kindtest.Admin, "POST", "", "", manifest("mine", small), http.StatusCreated},
 		{"dev", "PATCH", "/mine", merge, `{"spec":{"hardware":{"cpus":64}}}`, http.StatusForbidden},
-		{"dev", "PATCH", "/mine?fieldManager=dev&force=true", "application/apply-patch+yaml", manifest("huge", small), http.StatusBadRequest},
-		{"dev", "PATCH", "/huge?fieldManager=dev", "application/apply-patch+yaml", manifest("huge", small), http.StatusForbidden},
+		{"dev", "PATCH", "/mine?fieldManager=dev&force=true", "application/apply-patch+yaml", manifest("huge", small),
+			http.StatusBadRequest},
+		{"dev", "PATCH", "/huge?fieldManager=dev", "application/apply-patch+yaml", manifest("huge", small),
+			http.StatusForbidden},
 		{"dev", "PATCH", "/mine", merge, `{"metadata":{"labels":{"a":"b"}}}`, http.StatusOK},
 		{kindtest.Admin, "PATCH", "/mine", merge, `{"spec":{"hardware":{"cpus":4}}}`, http.StatusOK},
 		// As the controllers of Kubernetes do at the end of a Namespace, whom RBAC allows no more than that.
 		{"dev", "DELETE", "", "", "", http.StatusOK},
 	} {
-		got := server.Do(test.method, path+test.path, test.body, "Content-Type", test.contentType, kindtest.UserHeader, test.who)
+		got := server.Do(test.method, path+test.path, test.body, "Content-Type", test.contentType, kindtest.UserHeader,
+			test.who)
 		if got.Code != test.code {
-			t.Errorf("%s %s %s by %s: %d %s, want %d", test.method, test.path, test.body, test.who, got.Code, got.Body, test.code)
+			t.Errorf("%s %s %s by %s: %d %s, want %d", test.method, test.path, test.body, test.who, got.Code, got.Body,
+				test.code)
 		}
 	}
 }
@@ -99,7 +106,8 @@ func TestValidation(t *testing.T) {
 		`{"hardware":{"cpus":2,"memory":"4Gi"},"reservedSlots":1}`:                                                      "spec.reservedSlots: Forbidden",
 	} {
 		got := server.Do("POST", path+"?dryRun=All", manifest("x", spec))
-		if want == "" && got.Code != http.StatusCreated || want != "" && (got.Code != http.StatusUnprocessableEntity || !strings.Contains(got.Status(t).Message, want)) {
+		if want == "" && got.Code != http.StatusCreated || want != "" &&
+			(got.Code != http.StatusUnprocessableEntity || !strings.Contains(got.Status(t).Message, want)) {
 			t.Errorf("%s: %d %s, want %q", spec, got.Code, got.Body, want)
 		}
 	}
@@ -110,9 +118,11 @@ func TestConfigSpecCanBeApplied(t *testing.T) {
 	server, classes := serve(t, etcd(t))
 	const config = `{"_typeName":"VirtualMachineConfigSpec","numCPUs":2}`
 	for _, version := range install.Versions() {
-		body := strings.ReplaceAll(manifest("x", `{"hardware":{"cpus":2,"memory":"4Gi"},"configSpec":`+config+`}`), "v1alpha5", version.Version)
+		body := strings.ReplaceAll(manifest("x", `{"hardware":{"cpus":2,"memory":"4Gi"},"configSpec":`+config+`}`),
+			"v1alpha5", version.Version)
 		at := strings.ReplaceAll(path, "v1alpha5", version.Version)
-		if got := server.Do("PATCH", at+"/x?fieldManager=me&force=true", body, "Content-Type", "application/apply-patch+yaml"); got.Code >= 300 {
+		if got := server.Do("PATCH", at+"/x?fieldManager=me&force=true", body, "Content-Type",
+			"application/apply-patch+yaml"); got.Code >= 300 {
 			t.Fatalf("%s: %d %s", version, got.Code, got.Body)
 		}
 	}
@@ -150,7 +160,8 @@ func TestClassesAreKept(t *testing.T) {
 			t.Errorf("%s by a standby: %d %s", request.method, got.Code, got.Body)
 		}
 	}
-	response, err := objects.Client.Get(t.Context(), "/pacific/objects/vmoperator.vmware.com/virtualmachineclasses/team-a/mine")
+	response, err := objects.Client.Get(t.Context(),
+		"/pacific/objects/vmoperator.vmware.com/virtualmachineclasses/team-a/mine")
 	if err != nil || len(response.Kvs) != 1 {
 		t.Errorf("in etcd: %v, %v", response, err)
 	}
@@ -160,11 +171,13 @@ func TestSupervisorsClasses(t *testing.T) {
 	const gibibyte = 1 << 30
 	got := map[string][4]int64{}
 	for _, kind := range []string{"best-effort", "guaranteed"} {
-		for _, size := range []string{"xsmall", "small", "medium", "large", "xlarge", "2xlarge", "4xlarge", "8xlarge", "9xlarge", ""} {
+		for _, size := range []string{"xsmall", "small", "medium", "large", "xlarge", "2xlarge", "4xlarge", "8xlarge",
+			"9xlarge", ""} {
 			name := kind + "-" + size
 			if class, found := virtualmachineclass.Supervisor("team-a", name); found {
 				requests := class.Spec.Policies.Resources.Requests
-				got[name] = [4]int64{class.Spec.Hardware.Cpus, class.Spec.Hardware.Memory.Value() / gibibyte, requests.Cpu.Value(), requests.Memory.Value() / gibibyte}
+				got[name] = [4]int64{class.Spec.Hardware.Cpus, class.Spec.Hardware.Memory.Value() / gibibyte, requests.Cpu.Value(),
+					requests.Memory.Value() / gibibyte}
 				if diff := cmp.Diff(metav1.ObjectMeta{Namespace: "team-a", Name: name}, class.ObjectMeta); diff != "" {
 					t.Error(diff)
 				}
@@ -172,10 +185,14 @@ func TestSupervisorsClasses(t *testing.T) {
 		}
 	}
 	want := map[string][4]int64{
-		"best-effort-xsmall": {2, 2, 0, 0}, "best-effort-small": {2, 4, 0, 0}, "best-effort-medium": {2, 8, 0, 0}, "best-effort-large": {4, 16, 0, 0},
-		"best-effort-xlarge": {4, 32, 0, 0}, "best-effort-2xlarge": {8, 64, 0, 0}, "best-effort-4xlarge": {16, 128, 0, 0}, "best-effort-8xlarge": {32, 128, 0, 0},
-		"guaranteed-xsmall": {2, 2, 2, 2}, "guaranteed-small": {2, 4, 2, 4}, "guaranteed-medium": {2, 8, 2, 8}, "guaranteed-large": {4, 16, 4, 16},
-		"guaranteed-xlarge": {4, 32, 4, 32}, "guaranteed-2xlarge": {8, 64, 8, 64}, "guaranteed-4xlarge": {16, 128, 16, 128}, "guaranteed-8xlarge": {32, 128, 32, 128},
+		"best-effort-xsmall": {2, 2, 0, 0}, "best-effort-small": {2, 4, 0, 0}, "best-effort-medium": {2, 8, 0, 0},
+		"best-effort-large":  {4, 16, 0, 0},
+		"best-effort-xlarge": {4, 32, 0, 0}, "best-effort-2xlarge": {8, 64, 0, 0}, "best-effort-4xlarge": {16, 128, 0, 0},
+		"best-effort-8xlarge": {32, 128, 0, 0},
+		"guaranteed-xsmall":   {2, 2, 2, 2}, "guaranteed-small": {2, 4, 2, 4}, "guaranteed-medium": {2, 8, 2, 8},
+		"guaranteed-large":  {4, 16, 4, 16},
+		"guaranteed-xlarge": {4, 32, 4, 32}, "guaranteed-2xlarge": {8, 64, 8, 64}, "guaranteed-4xlarge": {16, 128, 16, 128},
+		"guaranteed-8xlarge": {32, 128, 32, 128},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("CPUs, memory and what is reserved (-want +got):\n%s", diff)
@@ -187,7 +204,8 @@ func TestTable(t *testing.T) {
 	guaranteed, _ := virtualmachineclass.Supervisor("team-a", "guaranteed-small")
 	other := &v1alpha5.VirtualMachineClass{ObjectMeta: metav1.ObjectMeta{Name: "other"}}
 	other.Spec.Hardware.Memory = resource.MustParse("512Mi")
-	table, err := kind.Printer(kindtest.Clock{At: time.Now()}).ConvertToTable(t.Context(), &v1alpha5.VirtualMachineClassList{Items: []v1alpha5.VirtualMachineClass{*guaranteed, *other}}, nil)
+	table, err := kind.Printer(kindtest.Clock{At: time.Now()}).ConvertToTable(t.Context(),
+		&v1alpha5.VirtualMachineClassList{Items: []v1alpha5.VirtualMachineClass{*guaranteed, *other}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +213,8 @@ func TestTable(t *testing.T) {
 	for _, row := range table.Rows {
 		got = append(got, row.Cells)
 	}
-	want := [][]any{{"guaranteed-small", "2", "4Gi", "2", "4Gi", "<unknown>"}, {"other", "0", "512Mi", "0", "0", "<unknown>"}}
+	want := [][]any{{"guaranteed-small", "2", "4Gi", "2", "4Gi", "<unknown>"},
+		{"other", "0", "512Mi", "0", "0", "<unknown>"}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

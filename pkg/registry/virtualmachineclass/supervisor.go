@@ -26,15 +26,16 @@ func sizes() map[string]size {
 	}
 }
 
-// Supervisor returns one of the Supervisor's own classes, as it is to be in a namespace; false when there is none of that
-// name. A guaranteed class reserves all that it has.
+// Supervisor returns one of the Supervisor's own classes, as it is to be in a namespace; false when there is none of
+// that name. A guaranteed class reserves all that it has.
 func Supervisor(namespace, name string) (*v1alpha5.VirtualMachineClass, bool) {
 	for suffix, size := range sizes() {
 		if name != bestEffort+suffix && name != guaranteed+suffix {
 			continue
 		}
 		class := &v1alpha5.VirtualMachineClass{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
-		cpus, memory := resource.NewQuantity(size.cpus, resource.DecimalSI), resource.NewQuantity(size.gibibytes<<30, resource.BinarySI)
+		cpus, memory := resource.NewQuantity(size.cpus, resource.DecimalSI),
+			resource.NewQuantity(size.gibibytes<<30, resource.BinarySI)
 		class.Spec.Hardware.Cpus, class.Spec.Hardware.Memory = size.cpus, *memory
 		if name == guaranteed+suffix {
 			class.Spec.Policies.Resources.Requests = v1alpha5.VirtualMachineResourceSpec{Cpu: *cpus, Memory: *memory}

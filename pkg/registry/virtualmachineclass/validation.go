@@ -16,7 +16,8 @@ import (
 const mebibyte = 1 << 20
 
 func validate(class *v1alpha5.VirtualMachineClass) field.ErrorList {
-	errs := validation.ValidateObjectMeta(&class.ObjectMeta, true, validation.NameIsDNSSubdomain, field.NewPath("metadata"))
+	errs := validation.ValidateObjectMeta(&class.ObjectMeta, true, validation.NameIsDNSSubdomain,
+		field.NewPath("metadata"))
 	return append(errs, validateSpec(&class.Spec, field.NewPath("spec"))...)
 }
 
@@ -36,7 +37,8 @@ func validateSpec(spec *v1alpha5.VirtualMachineClassSpec, path *field.Path) fiel
 		errs = append(errs, field.Invalid(hardware.Child("cpus"), spec.Hardware.Cpus, "a machine has at least one"))
 	}
 	if memory := spec.Hardware.Memory; memory.Sign() <= 0 || memory.Value()%mebibyte != 0 {
-		errs = append(errs, field.Invalid(hardware.Child("memory"), memory.String(), "it must be whole mebibytes, such as 512Mi or 8Gi"))
+		errs = append(errs, field.Invalid(hardware.Child("memory"), memory.String(),
+			"it must be whole mebibytes, such as 512Mi or 8Gi"))
 	}
 	requests, limits := spec.Policies.Resources.Requests, spec.Policies.Resources.Limits
 	errs = append(errs, validateAmount(requests.Cpu, limits.Cpu, resources, "cpu")...)
@@ -45,12 +47,14 @@ func validateSpec(spec *v1alpha5.VirtualMachineClassSpec, path *field.Path) fiel
 		errs = append(errs, field.Invalid(path.Child("reservedSlots"), spec.ReservedSlots, "it must not be negative"))
 	}
 	if spec.ReservedSlots > 0 && spec.ReservedProfileID == "" {
-		errs = append(errs, field.Forbidden(path.Child("reservedSlots"), "there are slots of a profile only: set reservedProfileID too"))
+		errs = append(errs, field.Forbidden(path.Child("reservedSlots"),
+			"there are slots of a profile only: set reservedProfileID too"))
 	}
 	if len(spec.ConfigSpec) > 0 {
 		var object map[string]any
 		if err := json.Unmarshal(spec.ConfigSpec, &object); err != nil || object == nil {
-			errs = append(errs, field.Invalid(path.Child("configSpec"), string(spec.ConfigSpec), "it must be a VirtualMachineConfigSpec in JSON"))
+			errs = append(errs, field.Invalid(path.Child("configSpec"), string(spec.ConfigSpec),
+				"it must be a VirtualMachineConfigSpec in JSON"))
 		}
 	}
 	return errs
@@ -60,13 +64,16 @@ func validateSpec(spec *v1alpha5.VirtualMachineClassSpec, path *field.Path) fiel
 func validateAmount(request, limit resource.Quantity, path *field.Path, name string) field.ErrorList {
 	var errs field.ErrorList
 	if request.Sign() < 0 {
-		errs = append(errs, field.Invalid(path.Child("requests", name), request.String(), "it must not be negative; leave it out for none"))
+		errs = append(errs, field.Invalid(path.Child("requests", name), request.String(),
+			"it must not be negative; leave it out for none"))
 	}
 	if limit.Sign() < 0 {
-		errs = append(errs, field.Invalid(path.Child("limits", name), limit.String(), "it must not be negative; leave it out for none"))
+		errs = append(errs, field.Invalid(path.Child("limits", name), limit.String(),
+			"it must not be negative; leave it out for none"))
 	}
 	if limit.Sign() > 0 && request.Cmp(limit) > 0 {
-		errs = append(errs, field.Invalid(path.Child("requests", name), request.String(), "it is more than the limit, "+limit.String()))
+		errs = append(errs, field.Invalid(path.Child("requests", name), request.String(),
+			"it is more than the limit, "+limit.String()))
 	}
 	return errs
 }

@@ -27,14 +27,16 @@ func status(name string) v1alpha5.VirtualMachineImageStatus {
 		OSInfo:         v1alpha5.VirtualMachineImageOSInfo{ID: "94", Type: "ubuntu64Guest"},
 		ProductInfo:    v1alpha5.VirtualMachineImageProductInfo{Product: name, Version: "24.04"},
 		ProviderItemID: "item-" + name, ProviderContentVersion: "2",
-		Conditions: []metav1.Condition{{Type: "Ready", Status: "True", Reason: "True", LastTransitionTime: metav1.Unix(1_700_000_000, 0)}},
+		Conditions: []metav1.Condition{{Type: "Ready", Status: "True", Reason: "True",
+			LastTransitionTime: metav1.Unix(1_700_000_000, 0)}},
 	}
 }
 
 func TestConformance(t *testing.T) {
 	meta := func(namespace, name string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{
-			Namespace: namespace, Name: name, UID: types.UID(namespace + "/" + name), Labels: map[string]string{"image.vmoperator.vmware.com/type": "OVF"},
+			Namespace: namespace, Name: name, UID: types.UID(namespace + "/" + name),
+			Labels: map[string]string{"image.vmoperator.vmware.com/type": "OVF"},
 		}
 	}
 	t.Run("of namespaces", func(t *testing.T) {

@@ -30,7 +30,8 @@ func Images() *registry.Kind[v1alpha5.VirtualMachineImage, v1alpha5.VirtualMachi
 func ClusterImages() *registry.Kind[v1alpha5.ClusterVirtualMachineImage, v1alpha5.ClusterVirtualMachineImageList] {
 	type image = v1alpha5.ClusterVirtualMachineImage
 	return &registry.Kind[image, v1alpha5.ClusterVirtualMachineImageList]{
-		Resource: "clustervirtualmachineimages", Singular: "clustervirtualmachineimage", Title: "cluster virtual machine images",
+		Resource: "clustervirtualmachineimages", Singular: "clustervirtualmachineimage",
+		Title:      "cluster virtual machine images",
 		ShortNames: []string{"cvmi", "cvmimage", "clustervmi", "clustervmimage"}, Versions: install.Versions(),
 		Columns: columns(func(i *image) *v1alpha5.VirtualMachineImageStatus { return &i.Status }, false),
 	}
@@ -39,9 +40,10 @@ func ClusterImages() *registry.Kind[v1alpha5.ClusterVirtualMachineImage, v1alpha
 // columns are vm-operator's, and with -o wide what tells an image from another one of its name.
 func columns[T any](statusOf func(*T) *v1alpha5.VirtualMachineImageStatus, capabilities bool) []registry.Column[T] {
 	column := func(name, description string, cell func(*v1alpha5.VirtualMachineImageStatus) any) registry.Column[T] {
-		return registry.Column[T]{Name: name, Type: "string", Description: description, Cell: func(image *T, _ time.Time) any {
-			return cell(statusOf(image))
-		}}
+		return registry.Column[T]{Name: name, Type: "string", Description: description,
+			Cell: func(image *T, _ time.Time) any {
+				return cell(statusOf(image))
+			}}
 	}
 	type status = v1alpha5.VirtualMachineImageStatus
 	all := []registry.Column[T]{
@@ -59,7 +61,8 @@ func columns[T any](statusOf func(*T) *v1alpha5.VirtualMachineImageStatus, capab
 		}),
 	}
 	if capabilities {
-		all = append(all, column("Capabilities", "What machines of it can do.", func(s *status) any { return strings.Join(s.Capabilities, ",") }))
+		all = append(all, column("Capabilities", "What machines of it can do.",
+			func(s *status) any { return strings.Join(s.Capabilities, ",") }))
 	}
 	ready := column("Ready", "Whether it is as its item is now.", func(s *status) any {
 		if condition := meta.FindStatusCondition(s.Conditions, v1alpha5.ReadyConditionType); condition != nil {

@@ -11,7 +11,8 @@ import (
 func TestBackoff(t *testing.T) {
 	const interval = 20 * time.Second
 	for failures, most := range map[int]time.Duration{
-		1: interval, 2: 2 * interval, 3: 4 * interval, 4: 8 * interval, 5: 15 * interval, 6: 15 * interval, 1000: 15 * interval,
+		1: interval, 2: 2 * interval, 3: 4 * interval, 4: 8 * interval, 5: 15 * interval, 6: 15 * interval,
+		1000: 15 * interval,
 	} {
 		seen := map[time.Duration]bool{}
 		for range 100 {

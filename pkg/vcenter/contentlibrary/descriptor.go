@@ -99,8 +99,8 @@ func (r *reading) prepare(ctx context.Context, session, name string) (endpoint s
 	}
 }
 
-// download reads a descriptor. vCenter names the host that it takes itself for, which may be another name than the one that
-// we know it by: the login is for the one that we have verified.
+// download reads a descriptor. vCenter names the host that it takes itself for, which may be another name than the one
+// that we know it by: the login is for the one that we have verified.
 func (r *reading) download(ctx context.Context, endpoint string) (image *facts.Image, err error) {
 	place, err := url.Parse(endpoint)
 	if err != nil {

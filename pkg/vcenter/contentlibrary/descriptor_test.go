@@ -12,8 +12,8 @@ import (
 	"github.com/openpacific/pacific/pkg/failure"
 )
 
-// TestAnAnswerThatBreaksOff: half of a descriptor is not a bad one. What cannot be used is not read again before somebody
-// changes the item, and this one can.
+// TestAnAnswerThatBreaksOff: half of a descriptor is not a bad one. What cannot be used is not read again before
+// somebody changes the item, and this one can.
 func TestAnAnswerThatBreaksOff(t *testing.T) {
 	descriptor := "<Envelope>" + of(1, 1) + "</Envelope>"
 	for name, headers := range map[string]string{
@@ -35,7 +35,8 @@ func TestAnAnswerThatBreaksOff(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := read(server.Client(), request, nil); !errors.Is(err, failure.Unavailable) || errors.Is(err, errUnusable) {
+			if _, err := read(server.Client(), request, nil); !errors.Is(err, failure.Unavailable) ||
+				errors.Is(err, errUnusable) {
 				t.Errorf("got %v", err)
 			}
 		})

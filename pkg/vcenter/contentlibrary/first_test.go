@@ -35,7 +35,8 @@ func (h holding) Do(ctx context.Context, operation string, f func(context.Contex
 	return h.Session.Do(ctx, operation, f)
 }
 
-// A library whose first reading goes on and on does not keep the others back for ever, and nobody takes it for an empty one.
+// A library whose first reading goes on and on does not keep the others back for ever, and nobody takes it for an empty
+// one.
 func TestTheFirstReadingHasALimit(t *testing.T) {
 	w := newWorld(t, empty)
 	disc := vcentertest.LibraryItem{Name: "disc", Type: library.ItemTypeISO}

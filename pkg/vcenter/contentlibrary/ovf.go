@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// maxHardware and maxProperties bound what a descriptor may have of hardware items, of disks and of properties, those of
-	// all its configurations: the time in which the library understands it grows with the square of the first. A virtual
-	// machine has at most some 350 devices.
+	// maxHardware and maxProperties bound what a descriptor may have of hardware items, of disks and of properties, those
+	// of all its configurations: the time in which the library understands it grows with the square of the first. A
+	// virtual machine has at most some 350 devices.
 	maxHardware   = 1000
 	maxProperties = 5000
 )
@@ -56,8 +56,8 @@ func systemOf(envelope *ovf.Envelope) *ovf.VirtualSystem {
 }
 
 // imageOf is what a descriptor says of the machines that are made of it, as vm-operator understands it: by the
-// specification that the library makes of the default configuration. Of its options and properties it has those that keeps
-// wants, all for nil, and the properties that its user may set.
+// specification that the library makes of the default configuration. Of its options and properties it has those that
+// keeps wants, all for nil, and the properties that its user may set.
 func imageOf(envelope *ovf.Envelope, keeps func(key string) bool) (image *facts.Image, err error) {
 	defer func() {
 		// Whoever may write to a library may put anything there, and the library's parser was not made for that.

@@ -17,7 +17,8 @@ import (
 func of(items, properties int) string {
 	var hardware, product strings.Builder
 	for i := range items {
-		fmt.Fprintf(&hardware, `<Item><InstanceID>%d</InstanceID><ResourceSubType>VirtualSCSI</ResourceSubType><ResourceType>6</ResourceType></Item>`, i)
+		fmt.Fprintf(&hardware,
+			`<Item><InstanceID>%d</InstanceID><ResourceSubType>VirtualSCSI</ResourceSubType><ResourceType>6</ResourceType></Item>`, i)
 	}
 	for i := range properties {
 		fmt.Fprintf(&product, `<Property key="p%d" type="string"/>`, i)
@@ -30,14 +31,16 @@ func of(items, properties int) string {
 func TestADescriptorIsBoundedInWhatItHas(t *testing.T) {
 	collection := func(of string) string { return "<VirtualSystemCollection>" + of + "</VirtualSystemCollection>" }
 	for name, test := range map[string]struct{ descriptor, want string }{
-		"as much as is possible":     {of(maxHardware, maxProperties), ""},
-		"hardware":                   {of(maxHardware+1, 0), "1001 hardware items"},
-		"hardware of a collection":   {collection(of(maxHardware+1, 0)), "1001 hardware items"},
-		"disks":                      {"<DiskSection>" + strings.Repeat(`<Disk diskId="d"/>`, maxHardware+1) + "</DiskSection>" + of(0, 0), "1001 disks"},
+		"as much as is possible":   {of(maxHardware, maxProperties), ""},
+		"hardware":                 {of(maxHardware+1, 0), "1001 hardware items"},
+		"hardware of a collection": {collection(of(maxHardware+1, 0)), "1001 hardware items"},
+		"disks": {"<DiskSection>" + strings.Repeat(`<Disk diskId="d"/>`, maxHardware+1) +
+			"</DiskSection>" + of(0, 0), "1001 disks"},
 		"properties":                 {of(0, maxProperties+1), "5001 properties"},
 		"properties of a collection": {collection(of(0, maxProperties+1)), "5001 properties"},
 		"of the collection itself": {collection(strings.ReplaceAll(
-			strings.ReplaceAll(of(0, maxProperties+1), `<VirtualSystem id="vm"><Info/>`, ""), "</ProductSection>", `</ProductSection><VirtualSystem id="vm"><Info/>`)),
+			strings.ReplaceAll(of(0, maxProperties+1), `<VirtualSystem id="vm"><Info/>`, ""), "</ProductSection>",
+			`</ProductSection><VirtualSystem id="vm"><Info/>`)),
 			"5001 properties"},
 		"nothing": {"", ""}, "an empty collection": {collection(""), ""},
 	} {
@@ -75,7 +78,8 @@ func TestOfADescriptorIsHeldWhatSomebodyWants(t *testing.T) {
 		t.Errorf("options (-want +got):\n%s", diff)
 	}
 	want := []facts.Property{
-		{Key: "wanted", Type: "string", Default: "1"}, {Key: "settable", Type: "string", Default: "3", UserConfigurable: true},
+		{Key: "wanted", Type: "string", Default: "1"}, {Key: "settable", Type: "string", Default: "3",
+			UserConfigurable: true},
 	}
 	if diff := cmp.Diff(want, image.Properties); diff != "" {
 		t.Errorf("properties (-want +got):\n%s", diff)

@@ -196,7 +196,8 @@ func (c *Collector) turned() {
 func (c *Collector) hand(t *turn, folder types.ManagedObjectReference) {
 	c.handed++
 	changed, removed := t.commit(c.counts, c.handed)
-	update := Update{Initial: !c.initial, Resumed: c.initial && c.lost, VCenter: c.vcenter, NamespacesFolder: folder, Changed: changed, Removed: removed}
+	update := Update{Initial: !c.initial, Resumed: c.initial && c.lost, VCenter: c.vcenter, NamespacesFolder: folder,
+		Changed: changed, Removed: removed}
 	if !update.Initial && len(changed) == 0 && len(removed) == 0 && folder == c.folder {
 		return
 	}
@@ -284,7 +285,8 @@ func (c *Collector) begin(ref types.ManagedObjectReference) (*reading, error) {
 		return nil, fmt.Errorf("the inventory was not read yet: %w", failure.Unavailable)
 	}
 	c.readings++
-	return &reading{collector: c, ref: ref, number: c.readings, mark: c.refreshed[ref], before: c.objects[ref], folder: c.folder, root: c.root}, nil
+	return &reading{collector: c, ref: ref, number: c.readings, mark: c.refreshed[ref], before: c.objects[ref],
+		folder: c.folder, root: c.root}, nil
 }
 
 func (r *reading) read(ctx context.Context, client *vim25.Client) (err error) {
@@ -333,13 +335,15 @@ func (c *Collector) end(r *reading, first uint64) (done bool, err error) {
 
 // fetch reads one object as each of kinds. Nothing for a kind says that the
 // object is gone.
-func (c *Collector) fetch(ctx context.Context, client *vim25.Client, ref types.ManagedObjectReference, kinds uint64) (map[int]types.ObjectContent, error) {
+func (c *Collector) fetch(ctx context.Context, client *vim25.Client, ref types.ManagedObjectReference,
+	kinds uint64) (map[int]types.ObjectContent, error) {
 	contents := map[int]types.ObjectContent{}
 	for i, kind := range c.Kinds {
 		if kinds&(1<<i) == 0 {
 			continue
 		}
-		found, err := retrieve(ctx, client, []types.ManagedObjectReference{ref}, types.PropertySpec{Type: kind.Type, PathSet: kind.Paths})
+		found, err := retrieve(ctx, client, []types.ManagedObjectReference{ref},
+			types.PropertySpec{Type: kind.Type, PathSet: kind.Paths})
 		if err != nil {
 			return nil, err
 		}
@@ -353,7 +357,8 @@ func (c *Collector) fetch(ctx context.Context, client *vim25.Client, ref types.M
 }
 
 // place returns which kinds an object that is not known belongs to.
-func (c *Collector) place(ctx context.Context, client *vim25.Client, ref, folder, rootFolder types.ManagedObjectReference) (uint64, error) {
+func (c *Collector) place(ctx context.Context, client *vim25.Client, ref, folder,
+	rootFolder types.ManagedObjectReference) (uint64, error) {
 	for i, kind := range c.Kinds {
 		if kind.Type != ref.Type {
 			continue

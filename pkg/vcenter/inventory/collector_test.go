@@ -25,7 +25,8 @@ import (
 )
 
 func TestFullSetThenChanges(t *testing.T) {
-	f := start(t, vcentertest.Run(t, vcentertest.Options{Inventory: func(ctx context.Context, b *vcentertest.Builder) error {
+	f := start(t, vcentertest.Run(t, vcentertest.Options{Inventory: func(ctx context.Context,
+		b *vcentertest.Builder) error {
 		if err := vcentertest.Small(ctx, b); err != nil {
 			return err
 		}
@@ -99,7 +100,8 @@ func TestFullSetThenChanges(t *testing.T) {
 	if err := b.Folder(t.Context(), "Namespaces/team-c"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.VirtualMachine(t.Context(), vcentertest.VM{Name: "new", Folder: "Namespaces/team-c", Cluster: "cluster-a"}); err != nil {
+	if _, err := b.VirtualMachine(t.Context(), vcentertest.VM{Name: "new", Folder: "Namespaces/team-c",
+		Cluster: "cluster-a"}); err != nil {
 		t.Fatal(err)
 	}
 	waittest.Eventually(t, "the new machine", func() bool { return f.mirror.vm("new")["config.instanceUuid"] != nil })
@@ -119,7 +121,8 @@ func TestFullSetThenChanges(t *testing.T) {
 
 func TestChangesBelowARequestedPath(t *testing.T) {
 	f := start(t, vcentertest.Run(t, vcentertest.Options{}), func(c *inventory.Collector) {
-		c.Kinds = []inventory.Kind{{Type: "VirtualMachine", Root: inventory.RootNamespaces, Paths: []string{"name", "runtime", "config.hardware"}}}
+		c.Kinds = []inventory.Kind{{Type: "VirtualMachine", Root: inventory.RootNamespaces,
+			Paths: []string{"name", "runtime", "config.hardware"}}}
 	})
 	f.synced()
 	b := f.admin()
@@ -159,7 +162,8 @@ func TestMoveOutOfTheFolder(t *testing.T) {
 
 func TestManyObjectsArriveInOneUpdate(t *testing.T) {
 	const n = 230
-	f := start(t, vcentertest.Run(t, vcentertest.Options{Inventory: func(ctx context.Context, b *vcentertest.Builder) error {
+	f := start(t, vcentertest.Run(t, vcentertest.Options{Inventory: func(ctx context.Context,
+		b *vcentertest.Builder) error {
 		if err := vcentertest.Small(ctx, b); err != nil {
 			return err
 		}
@@ -200,7 +204,10 @@ func TestRestartShowsOnlyRealChanges(t *testing.T) {
 
 	// Changes that are made before the collector is back come once.
 	v.Stop()
-	waittest.Eventually(t, "the loss is seen", func() bool { return f.session.Err() != nil && f.collector.Status().Err != nil })
+	waittest.Eventually(t, "the loss is seen", func() bool {
+		return f.session.Err() != nil &&
+			f.collector.Status().Err != nil
+	})
 	if err := v.Restart(); err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +257,10 @@ func TestSilenceIsALoss(t *testing.T) {
 	t.Cleanup(w.close)
 	way := v.URL()
 	way.Host = w.listener.Addr().String()
-	f := startAt(t, v, vcenter.Config{URL: way}, func(c *inventory.Collector) { c.MaxWait, c.Grace = time.Second, 200*time.Millisecond })
+	f := startAt(t, v, vcenter.Config{URL: way}, func(c *inventory.Collector) {
+		c.MaxWait, c.Grace = time.Second,
+			200*time.Millisecond
+	})
 	f.synced()
 	f.mirror.forget()
 
@@ -274,7 +284,8 @@ func TestVCenterComesUpLater(t *testing.T) {
 		err := f.collector.Status().Err
 		return err != nil && strings.Contains(err.Error(), "vCenter is not reachable")
 	})
-	if err := f.collector.Refresh(t.Context(), types.ManagedObjectReference{Type: "VirtualMachine", Value: "vm-1"}); !errors.Is(err, failure.Unavailable) {
+	if err := f.collector.Refresh(t.Context(), types.ManagedObjectReference{Type: "VirtualMachine",
+		Value: "vm-1"}); !errors.Is(err, failure.Unavailable) {
 		t.Errorf("Refresh() = %v", err)
 	}
 	if f.collector.Status().Synced || f.mirror.updates != 0 {
@@ -287,7 +298,8 @@ func TestVCenterComesUpLater(t *testing.T) {
 }
 
 func TestFaultsLeadToARebuild(t *testing.T) {
-	for _, method := range []string{"WaitForUpdatesEx", "CreateFilter", "CreateContainerView", "CreatePropertyCollector", "FindByInventoryPath"} {
+	for _, method := range []string{"WaitForUpdatesEx", "CreateFilter", "CreateContainerView", "CreatePropertyCollector",
+		"FindByInventoryPath"} {
 		t.Run(method, func(t *testing.T) {
 			v := vcentertest.Run(t, vcentertest.Options{})
 			v.AddFault(vcentertest.Fault{Method: method, Count: 2})
@@ -295,8 +307,11 @@ func TestFaultsLeadToARebuild(t *testing.T) {
 			f.synced()
 			// A wait under way is over after a second; the next one fails.
 			if method == "WaitForUpdatesEx" {
-				v.AddFault(vcentertest.Fault{Method: method, Count: 2, Fault: &types.ManagedObjectNotFound{Obj: types.ManagedObjectReference{Type: "ContainerView", Value: "session-x"}}})
-				waittest.Eventually(t, "the loss is seen", func() bool { return errors.Is(f.collector.Status().Err, failure.NotFound) })
+				v.AddFault(vcentertest.Fault{Method: method, Count: 2,
+					Fault: &types.ManagedObjectNotFound{Obj: types.ManagedObjectReference{Type: "ContainerView", Value: "session-x"}}})
+				waittest.Eventually(t, "the loss is seen", func() bool {
+					return errors.Is(f.collector.Status().Err, failure.NotFound)
+				})
 				f.synced()
 			}
 			v.ClearFaults()
@@ -329,11 +344,13 @@ func TestNamespacesFolder(t *testing.T) {
 		{"no folder", nil, "/DC0/vm/outside", "is a VirtualMachine in vCenter"},
 		{"a folder of hosts", nil, "/DC0/host", "cannot hold virtual machines"},
 		{"two datacenters, path", second, "/DC0/vm/Namespaces", ""},
-		{"two datacenters, name", second, "", `vCenter has 2 datacenters (DC0, DC1), so the name "Namespaces" of the namespaces folder is ambiguous: configure its full path, like /DC0/vm/Namespaces`},
+		{"two datacenters, name", second, "",
+			`vCenter has 2 datacenters (DC0, DC1), so the name "Namespaces" of the namespaces folder is ambiguous: configure its full path, like /DC0/vm/Namespaces`},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			f := start(t, vcentertest.Run(t, vcentertest.Options{Inventory: test.inventory}), func(c *inventory.Collector) { c.NamespacesFolder = test.folder })
+			f := start(t, vcentertest.Run(t, vcentertest.Options{Inventory: test.inventory}),
+				func(c *inventory.Collector) { c.NamespacesFolder = test.folder })
 			if test.want == "" {
 				f.synced()
 				return
@@ -380,8 +397,8 @@ func TestNamespacesFolderIsMadeAgain(t *testing.T) {
 	}
 }
 
-// TestNamespacesFolderIsNotTakenForAnother: while the folder that was served so far is there, one that got its name is not
-// followed, and nothing is told.
+// TestNamespacesFolderIsNotTakenForAnother: while the folder that was served so far is there, one that got its name is
+// not followed, and nothing is told.
 func TestNamespacesFolderIsNotTakenForAnother(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{Inventory: func(ctx context.Context, b *vcentertest.Builder) error {
 		if err := vcentertest.Small(ctx, b); err != nil {
@@ -424,10 +441,12 @@ func TestNamespacesFolderIsNotTakenForAnother(t *testing.T) {
 
 // TestNamespacesFolderHasAnotherID: an id that was mistyped, or was meant for another vCenter, stops everything.
 func TestNamespacesFolderHasAnotherID(t *testing.T) {
-	f := start(t, vcentertest.Run(t, vcentertest.Options{}), func(c *inventory.Collector) { c.NamespacesFolderID = "group-v99999" })
+	f := start(t, vcentertest.Run(t, vcentertest.Options{}),
+		func(c *inventory.Collector) { c.NamespacesFolderID = "group-v99999" })
 	waittest.Eventually(t, "both ids are named", func() bool {
 		err := f.collector.Status().Err
-		return err != nil && strings.Contains(err.Error(), "--namespaces-folder-id says group-v99999") && errors.Is(err, failure.Unavailable)
+		return err != nil && strings.Contains(err.Error(), "--namespaces-folder-id says group-v99999") &&
+			errors.Is(err, failure.Unavailable)
 	})
 	if f.mirror.updates != 0 {
 		t.Error("something was told without the folder")
@@ -450,7 +469,8 @@ func TestRefresh(t *testing.T) {
 		}
 	}
 
-	made, err := b.VirtualMachine(t.Context(), vcentertest.VM{Name: "new", Folder: "Namespaces/team-b", Cluster: "cluster-a"})
+	made, err := b.VirtualMachine(t.Context(), vcentertest.VM{Name: "new", Folder: "Namespaces/team-b",
+		Cluster: "cluster-a"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -471,7 +491,8 @@ func TestRefresh(t *testing.T) {
 		t.Errorf("Refresh() of what is gone = %v, want %q", err, failure.NotFound)
 	}
 	outside := f.find(b, "outside").Reference()
-	if err := f.collector.Refresh(t.Context(), outside); !errors.Is(err, failure.NotFound) || f.mirror.vm("outside") != nil {
+	if err := f.collector.Refresh(t.Context(), outside); !errors.Is(err, failure.NotFound) ||
+		f.mirror.vm("outside") != nil {
 		t.Errorf("Refresh() of what lies elsewhere = %v, want %q", err, failure.NotFound)
 	}
 	// Many writers at a time, with the stream under way.

@@ -10,10 +10,10 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// A process that begins has nothing to hold a full set against. When the account's role on the namespaces folder goes away
-// while the set is put together, and comes back, what the set does not tell would count as not there, and clients would be
-// told that it is deleted. So the full set is looked through once more before anybody hears of it. What is kept from the
-// account all the time is not told, and shows when it is seen.
+// A process that begins has nothing to hold a full set against. When the account's role on the namespaces folder goes
+// away while the set is put together, and comes back, what the set does not tell would count as not there, and clients
+// would be told that it is deleted. So the full set is looked through once more before anybody hears of it. What is
+// kept from the account all the time is not told, and shows when it is seen.
 
 // complete says whether a full set tells all that the account may see below the namespaces folder.
 func (s *stream) complete(ctx context.Context, gathered []types.PropertyFilterUpdate) error {
@@ -80,7 +80,10 @@ func (s *stream) listed(ctx context.Context) (map[types.ManagedObjectReference]b
 	for _, property := range contents[0].PropSet {
 		children, _ := property.Val.(types.ArrayOfManagedObjectReference)
 		for _, ref := range children.ManagedObjectReference {
-			if slices.ContainsFunc(s.Kinds, func(kind Kind) bool { return kind.Root == RootNamespaces && kind.Type == ref.Type }) {
+			if slices.ContainsFunc(s.Kinds, func(kind Kind) bool {
+				return kind.Root == RootNamespaces &&
+					kind.Type == ref.Type
+			}) {
 				listed[ref] = true
 			}
 		}

@@ -44,7 +44,8 @@ func unsaid(response *http.Response) error {
 }
 
 // before is a way to vCenter on which somebody does something before a call goes on, and answers are changed.
-func before(t *testing.T, v *vcentertest.VCenter, do func(method string), change func(*http.Response) error) vcenter.Config {
+func before(t *testing.T, v *vcentertest.VCenter, do func(method string),
+	change func(*http.Response) error) vcenter.Config {
 	t.Helper()
 	target := v.URL()
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: target.Scheme, Host: target.Host})
@@ -75,8 +76,8 @@ func before(t *testing.T, v *vcentertest.VCenter, do func(method string), change
 	return vcenter.Config{URL: address, CAFile: authority}
 }
 
-// A role that goes away while a process that begins reads the inventory, and comes back, hides nothing: what is not told to
-// clients then counts as deleted. vCenter may say what it keeps from the account, or leave it out.
+// A role that goes away while a process that begins reads the inventory, and comes back, hides nothing: what is not
+// told to clients then counts as deleted. vCenter may say what it keeps from the account, or leave it out.
 func TestRoleIsAwayWhileTheInventoryIsRead(t *testing.T) {
 	const folder = "/DC0/vm/Namespaces/team-a"
 	tests := []struct {

@@ -40,18 +40,21 @@ func findFolder(ctx context.Context, client *vim25.Client, configured string) (t
 		return types.ManagedObjectReference{}, fmt.Errorf("find the namespaces folder %s: %w", path, err)
 	}
 	if found == nil {
-		return types.ManagedObjectReference{}, fmt.Errorf("the namespaces folder %s does not exist in vCenter, or the account may not see it: create it, or configure another: %w", path, failure.Unavailable)
+		return types.ManagedObjectReference{}, fmt.Errorf("the namespaces folder %s does not exist in vCenter, or the "+
+			"account may not see it: create it, or configure another: %w", path, failure.Unavailable)
 	}
 	ref := found.Reference()
 	if ref.Type != "Folder" {
-		return types.ManagedObjectReference{}, fmt.Errorf("the namespaces folder %s is a %s in vCenter: configure a folder of virtual machines: %w", path, ref.Type, failure.Unavailable)
+		return types.ManagedObjectReference{}, fmt.Errorf("the namespaces folder %s is a %s in vCenter: configure a folder "+
+			"of virtual machines: %w", path, ref.Type, failure.Unavailable)
 	}
 	var folder mo.Folder
 	if err := property.DefaultCollector(client).RetrieveOne(ctx, ref, []string{"childType"}, &folder); err != nil {
 		return types.ManagedObjectReference{}, fmt.Errorf("read the namespaces folder %s: %w", path, err)
 	}
 	if !slices.Contains(folder.ChildType, "VirtualMachine") {
-		return types.ManagedObjectReference{}, fmt.Errorf("the namespaces folder %s cannot hold virtual machines: configure one below a datacenter's vm folder: %w", path, failure.Unavailable)
+		return types.ManagedObjectReference{}, fmt.Errorf("the namespaces folder %s cannot hold virtual machines: "+
+			"configure one below a datacenter's vm folder: %w", path, failure.Unavailable)
 	}
 	return ref, nil
 }
@@ -61,7 +64,8 @@ func findFolder(ctx context.Context, client *vim25.Client, configured string) (t
 func (s *stream) sameFolder(ctx context.Context, found types.ManagedObjectReference) error {
 	switch {
 	case s.NamespacesFolderID != "" && s.NamespacesFolderID != found.Value:
-		return fmt.Errorf("the namespaces folder is %s in vCenter, and --namespaces-folder-id says %s: correct the flag, or leave it out: %w",
+		return fmt.Errorf("the namespaces folder is %s in vCenter, and --namespaces-folder-id says %s: correct the flag, "+
+			"or leave it out: %w",
 			found.Value, s.NamespacesFolderID, failure.Unavailable)
 	case s.NamespacesFolderID != "" || s.Served == nil:
 		return nil
@@ -78,17 +82,20 @@ func (s *stream) sameFolder(ctx context.Context, found types.ManagedObjectRefere
 	case errors.Is(vcenter.Translate(err), failure.NotFound):
 		return nil
 	case err != nil:
-		return fmt.Errorf("%s has the name of the namespaces folder now; find %s, which was served so far: %w", found.Value, served, err)
+		return fmt.Errorf("%s has the name of the namespaces folder now; find %s, which was served so far: %w", found.Value,
+			served, err)
 	}
 	return fmt.Errorf("%s has the name of the namespaces folder now, and %s, which was served so far, is at %s: "+
-		"to go on with that one, rename it back or set --namespaces-folder=%s; to serve the other one, set --namespaces-folder-id=%s: %w",
+		"to go on with that one, rename it back or set --namespaces-folder=%s; to serve the other one, set "+
+		"--namespaces-folder-id=%s: %w",
 		found.Value, served, path, path, found.Value, failure.Unavailable)
 }
 
 // onlyDatacenter returns the inventory path of the datacenter, if there is
 // exactly one.
 func onlyDatacenter(ctx context.Context, client *vim25.Client, folder string) (string, error) {
-	all, err := view.NewManager(client).CreateContainerView(ctx, client.ServiceContent.RootFolder, []string{"Datacenter"}, true)
+	all, err := view.NewManager(client).CreateContainerView(ctx, client.ServiceContent.RootFolder, []string{"Datacenter"},
+		true)
 	if err != nil {
 		return "", fmt.Errorf("list the datacenters: %w", err)
 	}
@@ -113,11 +120,13 @@ func onlyDatacenter(ctx context.Context, client *vim25.Client, folder string) (s
 	case 1:
 		return paths[0], nil
 	case 0:
-		return "", fmt.Errorf("vCenter has no datacenter that the account may see, so the namespaces folder %q cannot be found: %w", folder, failure.Unavailable)
+		return "", fmt.Errorf("vCenter has no datacenter that the account may see, so the namespaces folder %q cannot be "+
+			"found: %w", folder, failure.Unavailable)
 	}
 	slices.Sort(names)
 	slices.Sort(paths)
-	return "", fmt.Errorf("vCenter has %d datacenters (%s), so the name %q of the namespaces folder is ambiguous: configure its full path, like %s/vm/%s: %w",
+	return "", fmt.Errorf("vCenter has %d datacenters (%s), so the name %q of the namespaces folder is ambiguous: "+
+		"configure its full path, like %s/vm/%s: %w",
 		len(names), strings.Join(names, ", "), folder, paths[0], folder, failure.Unavailable)
 }
 

@@ -76,7 +76,8 @@ func (f *fixture) nothingRemoved() {
 // following waits until the status says that the inventory is followed, or not.
 func (f *fixture) following(want bool) {
 	f.Helper()
-	waittest.Eventually(f.T, "followed: "+strconv.FormatBool(want), func() bool { return (f.collector.Status().Err == nil) == want })
+	waittest.Eventually(f.T, "followed: "+strconv.FormatBool(want),
+		func() bool { return (f.collector.Status().Err == nil) == want })
 }
 
 func TestRoleOnTheNamespacesFolderIsTakenAway(t *testing.T) {

@@ -27,7 +27,8 @@ const metadataPath = `config.extraConfig["pacific.metadata"]`
 
 var kinds = []inventory.Kind{
 	{Type: "VirtualMachine", Root: inventory.RootNamespaces, Paths: []string{
-		"name", "parent", "runtime.powerState", "config.instanceUuid", "config.changeVersion", "config.hardware.device", "guest.ipAddress", metadataPath,
+		"name", "parent", "runtime.powerState", "config.instanceUuid", "config.changeVersion", "config.hardware.device",
+		"guest.ipAddress", metadataPath,
 	}},
 	{Type: "Folder", Root: inventory.RootNamespaces, Paths: []string{"name", "parent"}},
 	{Type: "HostSystem", Root: inventory.RootInventory, Paths: []string{"name", "runtime.connectionState"}},
@@ -50,7 +51,8 @@ type mirror struct {
 
 func newMirror(t *testing.T) *mirror {
 	return &mirror{t: t, objects: map[types.ManagedObjectReference]map[string]any{},
-		hidden: map[types.ManagedObjectReference]bool{}, changes: map[types.ManagedObjectReference]int{}, removed: map[types.ManagedObjectReference]int{}}
+		hidden: map[types.ManagedObjectReference]bool{}, changes: map[types.ManagedObjectReference]int{},
+		removed: map[types.ManagedObjectReference]int{}}
 }
 
 func (m *mirror) Apply(update inventory.Update) {
@@ -228,7 +230,8 @@ func (f *fixture) do(task *object.Task, err error) {
 }
 
 func extraConfig(value string) types.VirtualMachineConfigSpec {
-	return types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: "pacific.metadata", Value: value}}}
+	return types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
+		&types.OptionValue{Key: "pacific.metadata", Value: value}}}
 }
 
 // wire carries bytes to vCenter until it is cut, without a word to either end:

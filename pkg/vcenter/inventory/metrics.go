@@ -27,8 +27,9 @@ func NewMetrics(register func(...metrics.Registerable)) *Metrics {
 			StabilityLevel: metrics.ALPHA,
 		}, []string{"type"}),
 		hidden: metrics.NewGaugeVec(&metrics.GaugeOpts{
-			Name:           "pacific_inventory_hidden_objects",
-			Help:           "Managed objects that vCenter keeps from the account now, by type. They are served as they were read last.",
+			Name: "pacific_inventory_hidden_objects",
+			Help: "Managed objects that vCenter keeps from the account now, by type. They are served as they were " +
+				"read last.",
 			StabilityLevel: metrics.ALPHA,
 		}, []string{"type"}),
 		lastUpdate: metrics.NewGauge(&metrics.GaugeOpts{

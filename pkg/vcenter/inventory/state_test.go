@@ -15,7 +15,8 @@ func reference(kind, value string) types.ManagedObjectReference {
 	return types.ManagedObjectReference{Type: kind, Value: value}
 }
 
-func update(kind types.ObjectUpdateKind, ref types.ManagedObjectReference, changes ...types.PropertyChange) types.ObjectUpdate {
+func update(kind types.ObjectUpdateKind, ref types.ManagedObjectReference,
+	changes ...types.PropertyChange) types.ObjectUpdate {
 	return types.ObjectUpdate{Kind: kind, Obj: ref, ChangeSet: changes}
 }
 
@@ -31,7 +32,8 @@ func TestTurn(t *testing.T) {
 		{"name": true},
 		{"name": true, "key": true},
 	}
-	a, b, c := reference("VirtualMachine", "vm-a"), reference("VirtualMachine", "vm-b"), reference("VirtualMachine", "vm-c")
+	a, b, c := reference("VirtualMachine", "vm-a"), reference("VirtualMachine", "vm-b"),
+		reference("VirtualMachine", "vm-c")
 	group := reference("DistributedVirtualPortgroup", "dvportgroup-1")
 	base := func() map[types.ManagedObjectReference]entry {
 		return map[types.ManagedObjectReference]entry{
@@ -53,35 +55,46 @@ func TestTurn(t *testing.T) {
 		{name: "change", updates: []types.ObjectUpdate{update("modify", a, set("name", "x"))},
 			changed: []Object{{Ref: a, Properties: map[string]any{"name": "x", key: "v"}}}},
 		{name: "change to the same", updates: []types.ObjectUpdate{update("modify", a, set("name", "a"))}},
-		{name: "there and back", updates: []types.ObjectUpdate{update("modify", a, set("name", "x")), update("modify", a, set("name", "a"))}},
+		{name: "there and back", updates: []types.ObjectUpdate{update("modify", a, set("name", "x")),
+			update("modify", a, set("name", "a"))}},
 		{name: "enter of a known one with less", updates: []types.ObjectUpdate{update("enter", a, set("name", "a"))},
 			changed: []Object{{Ref: a, Properties: map[string]any{"name": "a"}}}},
-		{name: "enter of a known one with the same", updates: []types.ObjectUpdate{update("enter", a, set("name", "a"), set(key, "v"))}},
+		{name: "enter of a known one with the same", updates: []types.ObjectUpdate{
+			update("enter", a, set("name", "a"), set(key, "v"))}},
 		{name: "enter", updates: []types.ObjectUpdate{update("enter", c, set("name", "c"), set(key, nil))},
 			changed: []Object{{Ref: c, Properties: map[string]any{"name": "c"}}}},
 		{name: "leave", updates: []types.ObjectUpdate{update("leave", a)}, removed: []types.ManagedObjectReference{a}},
 		{name: "leave of an unknown one", updates: []types.ObjectUpdate{update("leave", c)}},
 		{name: "enter and leave", updates: []types.ObjectUpdate{update("enter", c, set("name", "c")), update("leave", c)}},
 		{name: "leave and enter", updates: []types.ObjectUpdate{update("leave", b), update("enter", b, set("name", "b"))}},
-		{name: "remove", updates: []types.ObjectUpdate{update("modify", a, types.PropertyChange{Name: key, Op: types.PropertyChangeOpRemove})},
+		{name: "remove", updates: []types.ObjectUpdate{update("modify", a,
+			types.PropertyChange{Name: key, Op: types.PropertyChangeOpRemove})},
 			changed: []Object{{Ref: a, Properties: map[string]any{"name": "a"}}}},
-		{name: "indirect remove", updates: []types.ObjectUpdate{update("modify", a, types.PropertyChange{Name: key, Op: types.PropertyChangeOpIndirectRemove})},
+		{name: "indirect remove", updates: []types.ObjectUpdate{
+			update("modify", a, types.PropertyChange{Name: key, Op: types.PropertyChangeOpIndirectRemove})},
 			changed: []Object{{Ref: a, Properties: map[string]any{"name": "a"}}}},
-		{name: "added by key", updates: []types.ObjectUpdate{update("modify", b, types.PropertyChange{Name: key, Op: types.PropertyChangeOpAdd, Val: "w"})},
+		{name: "added by key", updates: []types.ObjectUpdate{
+			update("modify", b, types.PropertyChange{Name: key, Op: types.PropertyChangeOpAdd, Val: "w"})},
 			changed: []Object{{Ref: b, Properties: map[string]any{"name": "b", key: "w"}}}},
-		{name: "missing", updates: []types.ObjectUpdate{{Kind: "modify", Obj: a, MissingSet: []types.MissingProperty{{Path: key}}}},
+		{name: "missing", updates: []types.ObjectUpdate{{Kind: "modify", Obj: a,
+			MissingSet: []types.MissingProperty{{Path: key}}}},
 			changed: []Object{{Ref: a, Properties: map[string]any{"name": "a"}}}},
-		{name: "deeper than asked for", updates: []types.ObjectUpdate{update("modify", a, set("config.hardware.device[4000]", "d"))},
+		{name: "deeper than asked for", updates: []types.ObjectUpdate{
+			update("modify", a, set("config.hardware.device[4000]", "d"))},
 			reread: []types.ManagedObjectReference{a}},
-		{name: "higher than asked for", updates: []types.ObjectUpdate{update("modify", a, types.PropertyChange{Name: "config", Op: types.PropertyChangeOpIndirectRemove})},
+		{name: "higher than asked for", updates: []types.ObjectUpdate{
+			update("modify", a, types.PropertyChange{Name: "config", Op: types.PropertyChangeOpIndirectRemove})},
 			reread: []types.ManagedObjectReference{a}},
 		{name: "modify of an unknown one", updates: []types.ObjectUpdate{update("modify", c, set("name", "c"))},
 			reread: []types.ManagedObjectReference{c}, changed: []Object{{Ref: c, Properties: map[string]any{"name": "c"}}}},
 		{name: "leaves one of two kinds", kind: 1, updates: []types.ObjectUpdate{update("leave", group)}},
-		{name: "enters one of two kinds", kind: 2, updates: []types.ObjectUpdate{update("enter", group, set("name", "g"), set("key", "2"))},
+		{name: "enters one of two kinds", kind: 2, updates: []types.ObjectUpdate{
+			update("enter", group, set("name", "g"), set("key", "2"))},
 			changed: []Object{{Ref: group, Properties: map[string]any{"name": "g", "key": "2"}}}},
-		{name: "full set", full: true, updates: []types.ObjectUpdate{update("enter", a, set("name", "a"), set(key, "v")), update("enter", c, set("name", "c"))},
-			changed: []Object{{Ref: c, Properties: map[string]any{"name": "c"}}}, removed: []types.ManagedObjectReference{b, group}},
+		{name: "full set", full: true, updates: []types.ObjectUpdate{update("enter", a, set("name", "a"), set(key, "v")),
+			update("enter", c, set("name", "c"))},
+			changed: []Object{{Ref: c, Properties: map[string]any{"name": "c"}}},
+			removed: []types.ManagedObjectReference{b, group}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -150,8 +163,9 @@ func largeSet(n int) (paths map[string]bool, updates []types.ObjectUpdate) {
 		var devices types.ArrayOfVirtualDevice
 		for d := range 8 {
 			devices.VirtualDevice = append(devices.VirtualDevice, &types.VirtualDisk{
-				VirtualDevice: types.VirtualDevice{Key: int32(2000 + d), Backing: &types.VirtualDiskFlatVer2BackingInfo{DiskMode: "persistent"}},
-				CapacityInKB:  1 << 20,
+				VirtualDevice: types.VirtualDevice{Key: int32(2000 + d),
+					Backing: &types.VirtualDiskFlatVer2BackingInfo{DiskMode: "persistent"}},
+				CapacityInKB: 1 << 20,
 			})
 		}
 		u.ChangeSet = append(u.ChangeSet, set("config.property24", devices))
@@ -186,7 +200,8 @@ func TestTenThousandMachines(t *testing.T) {
 	change := time.Hour // The best of ten: the others may have been interrupted.
 	for i := range 10 {
 		start = time.Now()
-		if got := apply(false, []types.ObjectUpdate{update("modify", updates[7].Obj, set("config.property3", fmt.Sprint("other", i)))}); got != 1 {
+		if got := apply(false, []types.ObjectUpdate{update("modify", updates[7].Obj,
+			set("config.property3", fmt.Sprint("other", i)))}); got != 1 {
 			t.Errorf("%d changed, want 1", got)
 		}
 		change = min(change, time.Since(start))

@@ -355,7 +355,8 @@ func (s *stream) confirm(ctx context.Context, open questions, all map[types.Mana
 
 // ask reads objects that left, and with them the namespaces folder: as long as
 // that one is not what it was, nothing is known of what lies in it.
-func (s *stream) ask(ctx context.Context, refs []types.ManagedObjectReference, all map[types.ManagedObjectReference]found) error {
+func (s *stream) ask(ctx context.Context, refs []types.ManagedObjectReference,
+	all map[types.ManagedObjectReference]found) error {
 	specs := []types.PropertySpec{{Type: s.anchorRef.Type, PathSet: []string{"name", "parent"}}}
 	for _, ref := range refs {
 		if !slices.ContainsFunc(specs, func(spec types.PropertySpec) bool { return spec.Type == ref.Type }) {
@@ -376,7 +377,8 @@ func (s *stream) ask(ctx context.Context, refs []types.ManagedObjectReference, a
 	}
 	for _, content := range contents {
 		if content.Obj == s.anchorRef {
-			if err := s.anchored([]types.ObjectUpdate{{Obj: content.Obj, ChangeSet: changes(content), MissingSet: content.MissingSet}}); err != nil {
+			if err := s.anchored([]types.ObjectUpdate{{Obj: content.Obj, ChangeSet: changes(content),
+				MissingSet: content.MissingSet}}); err != nil {
 				return err
 			}
 		} else if err := s.sayMissing(content.Obj, content.MissingSet); err != nil {
@@ -449,7 +451,8 @@ func noPermission(err error) (map[types.ManagedObjectReference]bool, bool) {
 func changes(content types.ObjectContent) []types.PropertyChange {
 	var changes []types.PropertyChange
 	for _, property := range content.PropSet {
-		changes = append(changes, types.PropertyChange{Name: property.Name, Op: types.PropertyChangeOpAssign, Val: property.Val})
+		changes = append(changes, types.PropertyChange{Name: property.Name, Op: types.PropertyChangeOpAssign,
+			Val: property.Val})
 	}
 	return changes
 }

@@ -57,10 +57,11 @@ func DecodeBuild(value string) *facts.Build {
 // Home is the folder that a machine's own file, such as "[nfs] web/web.vmx", lies in.
 func Home(file string) string { return file[:strings.LastIndex(file, "/")+1] }
 
-// CopyDisk copies a file to be a disk of a machine that is being made, and has it grow to a capacity, in bytes, where that is
-// not 0. What was left there by an attempt before goes first. progress is told how far it is, in per cent. When ctx ends, the
-// copying is canceled.
-func (v *Verbs) CopyDisk(ctx context.Context, id facts.ID, number int, progress func(percent int32), still Still) error {
+// CopyDisk copies a file to be a disk of a machine that is being made, and has it grow to a capacity, in bytes, where
+// that is not 0. What was left there by an attempt before goes first. progress is told how far it is, in per cent. When
+// ctx ends, the copying is canceled.
+func (v *Verbs) CopyDisk(ctx context.Context, id facts.ID, number int, progress func(percent int32),
+	still Still) error {
 	what := fmt.Sprintf("copy disk %d of", number)
 	disk, file, err := v.left(ctx, id, what, number, still)
 	if err != nil {
@@ -94,8 +95,10 @@ func (v *Verbs) CopyDisk(ctx context.Context, id facts.ID, number int, progress 
 	return v.extend(ctx, id, file, disk.Capacity)
 }
 
-// left reads a machine that is being made and returns one of the disks that it is yet to have, and where its file is to lie.
-func (v *Verbs) left(ctx context.Context, id facts.ID, verb string, number int, still Still) (facts.BuildDisk, string, error) {
+// left reads a machine that is being made and returns one of the disks that it is yet to have, and where its file is to
+// lie.
+func (v *Verbs) left(ctx context.Context, id facts.ID, verb string, number int,
+	still Still) (facts.BuildDisk, string, error) {
 	var now reading
 	err := v.Writer.Do(ctx, operation(verb, id), func(ctx context.Context, client *vim25.Client) (err error) {
 		if now, err = read(ctx, client, id, v.Root()); err != nil {
@@ -107,13 +110,15 @@ func (v *Verbs) left(ctx context.Context, id facts.ID, verb string, number int, 
 	case err != nil:
 		return facts.BuildDisk{}, "", err
 	case now.Build == nil || number >= len(now.Build.Disks) || now.Home == "":
-		return facts.BuildDisk{}, "", fmt.Errorf("%s: it is not to have that disk any more: %w", operation(verb, id), failure.Conflict)
+		return facts.BuildDisk{}, "", fmt.Errorf("%s: it is not to have that disk any more: %w", operation(verb, id),
+			failure.Conflict)
 	}
 	return now.Build.Disks[number], now.DiskFile(number), nil
 }
 
 // watch runs a task, and cancels it when ctx ends.
-func (v *Verbs) watch(ctx context.Context, operation string, start func(context.Context, *vim25.Client) (reference, error),
+func (v *Verbs) watch(ctx context.Context, operation string,
+	start func(context.Context, *vim25.Client) (reference, error),
 	progress func(int32)) error {
 	info, err := v.Writer.WatchTask(ctx, operation, start, progress)
 	if err == nil || ctx.Err() == nil || info == nil {
@@ -129,38 +134,40 @@ func (v *Verbs) watch(ctx context.Context, operation string, start func(context.
 }
 
 func (v *Verbs) extend(ctx context.Context, id facts.ID, file string, capacity int64) error {
-	_, err := v.Writer.RunTask(ctx, operation("extend a disk of", id), func(ctx context.Context, client *vim25.Client) (reference, error) {
-		datacenter, err := v.datacenter(ctx, client)
-		if err != nil {
-			return reference{}, err
-		}
-		response, err := methods.ExtendVirtualDisk_Task(ctx, client, &types.ExtendVirtualDisk_Task{
-			This: *client.ServiceContent.VirtualDiskManager, Name: file, Datacenter: &datacenter,
-			NewCapacityKb: capacity >> 10, EagerZero: types.NewBool(false),
+	_, err := v.Writer.RunTask(ctx, operation("extend a disk of", id),
+		func(ctx context.Context, client *vim25.Client) (reference, error) {
+			datacenter, err := v.datacenter(ctx, client)
+			if err != nil {
+				return reference{}, err
+			}
+			response, err := methods.ExtendVirtualDisk_Task(ctx, client, &types.ExtendVirtualDisk_Task{
+				This: *client.ServiceContent.VirtualDiskManager, Name: file, Datacenter: &datacenter,
+				NewCapacityKb: capacity >> 10, EagerZero: types.NewBool(false),
+			})
+			if err != nil {
+				return reference{}, err
+			}
+			return response.Returnval, nil
 		})
-		if err != nil {
-			return reference{}, err
-		}
-		return response.Returnval, nil
-	})
 	return err
 }
 
 // deleteDisk deletes a disk that belongs to no machine. One that is not there is no failure.
 func (v *Verbs) deleteDisk(ctx context.Context, id facts.ID, file string) error {
-	_, err := v.Writer.RunTask(ctx, operation("delete a disk of", id), func(ctx context.Context, client *vim25.Client) (reference, error) {
-		datacenter, err := v.datacenter(ctx, client)
-		if err != nil {
-			return reference{}, err
-		}
-		response, err := methods.DeleteVirtualDisk_Task(ctx, client, &types.DeleteVirtualDisk_Task{
-			This: *client.ServiceContent.VirtualDiskManager, Name: file, Datacenter: &datacenter,
+	_, err := v.Writer.RunTask(ctx, operation("delete a disk of", id),
+		func(ctx context.Context, client *vim25.Client) (reference, error) {
+			datacenter, err := v.datacenter(ctx, client)
+			if err != nil {
+				return reference{}, err
+			}
+			response, err := methods.DeleteVirtualDisk_Task(ctx, client, &types.DeleteVirtualDisk_Task{
+				This: *client.ServiceContent.VirtualDiskManager, Name: file, Datacenter: &datacenter,
+			})
+			if err != nil {
+				return reference{}, err
+			}
+			return response.Returnval, nil
 		})
-		if err != nil {
-			return reference{}, err
-		}
-		return response.Returnval, nil
-	})
 	if errors.Is(err, failure.NotFound) {
 		return nil
 	}
@@ -170,12 +177,13 @@ func (v *Verbs) deleteDisk(ctx context.Context, id facts.ID, file string) error 
 // discard deletes what was copied for a machine that is not to be made to its end.
 func (v *Verbs) discard(ctx context.Context, id facts.ID, still Still) error {
 	var now reading
-	err := v.Writer.Do(ctx, operation("see what is left of", id), func(ctx context.Context, client *vim25.Client) (err error) {
-		if now, err = read(ctx, client, id, v.Root()); err != nil {
-			return err
-		}
-		return still(now.Machine)
-	})
+	err := v.Writer.Do(ctx, operation("see what is left of", id),
+		func(ctx context.Context, client *vim25.Client) (err error) {
+			if now, err = read(ctx, client, id, v.Root()); err != nil {
+				return err
+			}
+			return still(now.Machine)
+		})
 	if err != nil || now.Build == nil || now.Home == "" {
 		return err
 	}
@@ -187,32 +195,35 @@ func (v *Verbs) discard(ctx context.Context, id facts.ID, still Still) error {
 	return nil
 }
 
-// Finish gives a machine that is being made its disks and its guest's configuration, which are options of ExtraConfig, in one
-// change, with which nothing is left to be made of it.
-func (v *Verbs) Finish(ctx context.Context, id facts.ID, disks []facts.Attachment, guest map[string]string, still Still) error {
-	_, err := v.Writer.RunTask(ctx, operation("finish", id), func(ctx context.Context, client *vim25.Client) (reference, error) {
-		now, err := read(ctx, client, id, v.Root())
-		if err != nil {
-			return reference{}, err
-		}
-		if err := still(now.Machine); err != nil {
-			return reference{}, err
-		}
-		if now.Build == nil {
-			return reference{}, fmt.Errorf("nothing is left to be made of it: %w", failure.Conflict)
-		}
-		spec := types.VirtualMachineConfigSpec{
-			ChangeVersion: now.ChangeVersion, ExtraConfig: append(options(guest), &types.OptionValue{Key: facts.BuildKey, Value: ""}),
-		}
-		for number, disk := range disks {
-			spec.DeviceChange = append(spec.DeviceChange, attach(disk, int32(-100-number), now.Build.Policy))
-		}
-		response, err := methods.ReconfigVM_Task(ctx, client, &types.ReconfigVM_Task{This: refer(id), Spec: spec})
-		if err != nil {
-			return reference{}, err
-		}
-		return response.Returnval, nil
-	})
+// Finish gives a machine that is being made its disks and its guest's configuration, which are options of ExtraConfig,
+// in one change, with which nothing is left to be made of it.
+func (v *Verbs) Finish(ctx context.Context, id facts.ID, disks []facts.Attachment, guest map[string]string,
+	still Still) error {
+	_, err := v.Writer.RunTask(ctx, operation("finish", id),
+		func(ctx context.Context, client *vim25.Client) (reference, error) {
+			now, err := read(ctx, client, id, v.Root())
+			if err != nil {
+				return reference{}, err
+			}
+			if err := still(now.Machine); err != nil {
+				return reference{}, err
+			}
+			if now.Build == nil {
+				return reference{}, fmt.Errorf("nothing is left to be made of it: %w", failure.Conflict)
+			}
+			spec := types.VirtualMachineConfigSpec{
+				ChangeVersion: now.ChangeVersion, ExtraConfig: append(options(guest),
+					&types.OptionValue{Key: facts.BuildKey, Value: ""}),
+			}
+			for number, disk := range disks {
+				spec.DeviceChange = append(spec.DeviceChange, attach(disk, int32(-100-number), now.Build.Policy))
+			}
+			response, err := methods.ReconfigVM_Task(ctx, client, &types.ReconfigVM_Task{This: refer(id), Spec: spec})
+			if err != nil {
+				return reference{}, err
+			}
+			return response.Returnval, nil
+		})
 	return err
 }
 

@@ -20,9 +20,9 @@ import (
 	"github.com/openpacific/pacific/pkg/failure"
 )
 
-// Create makes a machine without disks, with its record and with what is left to be made of it. One that was made by the same
-// record before, by an attempt whose answer was lost, is the one that is returned; another one of that name is a
-// failure.AlreadyExists.
+// Create makes a machine without disks, with its record and with what is left to be made of it. One that was made by
+// the same record before, by an attempt whose answer was lost, is the one that is returned; another one of that name is
+// a failure.AlreadyExists.
 func (v *Verbs) Create(ctx context.Context, shell facts.Shell, head facts.Head, body []byte) (facts.ID, error) {
 	operation := fmt.Sprintf("create virtual machine %q", shell.Name)
 	record, err := EncodeRecord(head, body)
@@ -77,36 +77,38 @@ func (v *Verbs) Create(ctx context.Context, shell facts.Shell, head facts.Head, 
 // madeBefore looks whether the machine is there in spite of an error.
 func (v *Verbs) madeBefore(ctx context.Context, shell facts.Shell, head facts.Head, cause error) (facts.ID, bool) {
 	var id facts.ID
-	err := v.Writer.Do(ctx, fmt.Sprintf("look for virtual machine %q", shell.Name), func(ctx context.Context, client *vim25.Client) error {
-		var taken *types.DuplicateName
-		if _, is := fault.As(cause, &taken); is {
-			id = facts.ID{VCenter: shell.Folder.VCenter, Type: taken.Object.Type, Value: taken.Object.Value}
-		} else {
-			answer, err := methods.FindChild(ctx, client, &types.FindChild{
-				This: *client.ServiceContent.SearchIndex, Entity: refer(shell.Folder), Name: shell.Name,
-			})
-			if err != nil || answer.Returnval == nil {
-				return errors.Join(err, failure.NotFound)
+	err := v.Writer.Do(ctx, fmt.Sprintf("look for virtual machine %q", shell.Name),
+		func(ctx context.Context, client *vim25.Client) error {
+			var taken *types.DuplicateName
+			if _, is := fault.As(cause, &taken); is {
+				id = facts.ID{VCenter: shell.Folder.VCenter, Type: taken.Object.Type, Value: taken.Object.Value}
+			} else {
+				answer, err := methods.FindChild(ctx, client, &types.FindChild{
+					This: *client.ServiceContent.SearchIndex, Entity: refer(shell.Folder), Name: shell.Name,
+				})
+				if err != nil || answer.Returnval == nil {
+					return errors.Join(err, failure.NotFound)
+				}
+				id = facts.ID{VCenter: shell.Folder.VCenter, Type: answer.Returnval.Type, Value: answer.Returnval.Value}
 			}
-			id = facts.ID{VCenter: shell.Folder.VCenter, Type: answer.Returnval.Type, Value: answer.Returnval.Value}
-		}
-		if id.Type != facts.TypeMachine {
-			return failure.NotFound
-		}
-		now, err := read(ctx, client, id, v.Root())
-		if err != nil {
-			return err
-		}
-		if now.Head == nil || now.Head.UID != head.UID || !strings.EqualFold(now.InstanceUUID, head.UID) {
-			return failure.NotFound
-		}
-		return nil
-	})
+			if id.Type != facts.TypeMachine {
+				return failure.NotFound
+			}
+			now, err := read(ctx, client, id, v.Root())
+			if err != nil {
+				return err
+			}
+			if now.Head == nil || now.Head.UID != head.UID || !strings.EqualFold(now.InstanceUUID, head.UID) {
+				return failure.NotFound
+			}
+			return nil
+		})
 	return id, err == nil
 }
 
 // configuration is that of a machine without disks.
-func configuration(ctx context.Context, client *vim25.Client, shell facts.Shell) (types.VirtualMachineConfigSpec, error) {
+func configuration(ctx context.Context, client *vim25.Client,
+	shell facts.Shell) (types.VirtualMachineConfigSpec, error) {
 	spec := types.VirtualMachineConfigSpec{
 		Name: shell.Name, Uuid: shell.BIOSUUID, InstanceUuid: shell.InstanceUUID, Annotation: notice,
 		GuestId: shell.GuestID, Firmware: shell.Firmware, Version: shell.HardwareVersion,
@@ -142,7 +144,8 @@ func configuration(ctx context.Context, client *vim25.Client, shell facts.Shell)
 	return spec, nil
 }
 
-func networkBacking(ctx context.Context, client *vim25.Client, network facts.Network) (types.BaseVirtualDeviceBackingInfo, error) {
+func networkBacking(ctx context.Context, client *vim25.Client,
+	network facts.Network) (types.BaseVirtualDeviceBackingInfo, error) {
 	ref := refer(network.ID)
 	if ref.Type == facts.TypeNetwork {
 		return &types.VirtualEthernetCardNetworkBackingInfo{

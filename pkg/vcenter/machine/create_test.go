@@ -35,9 +35,11 @@ func (l *lab) shell(name string) (facts.Shell, facts.Head) {
 		InstanceUUID: uuid.NewString(), BIOSUUID: uuid.NewString(), GuestID: "ubuntu64Guest", Firmware: "efi",
 		CPUs: 2, MemoryMB: 2048, CPU: facts.Allocation{Limit: -1}, Memory: facts.Allocation{Limit: 2048, Reservation: 1024},
 		Networks: []facts.Network{{ID: l.id(network.Reference()), Name: "VM Network"}},
-		Build:    facts.Build{Disks: []facts.BuildDisk{{From: l.disk("/DC0/vm/Namespaces/team-a/db-1")}, {Capacity: 1 << 30}}},
+		Build: facts.Build{Disks: []facts.BuildDisk{{From: l.disk("/DC0/vm/Namespaces/team-a/db-1")},
+			{Capacity: 1 << 30}}},
 	}
-	head := facts.Head{Installation: "here", UID: shell.InstanceUUID, Sequence: 1, Created: true, Namespace: "team-a", Name: name, Folder: shell.Folder}
+	head := facts.Head{Installation: "here", UID: shell.InstanceUUID, Sequence: 1, Created: true, Namespace: "team-a",
+		Name: name, Folder: shell.Folder}
 	return shell, head
 }
 
@@ -76,7 +78,8 @@ func (l *lab) files(folder string) (names []string) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	task, err := browser.SearchDatastore(l.t.Context(), store.Path(folder), &types.HostDatastoreBrowserSearchSpec{MatchPattern: []string{"*"}})
+	task, err := browser.SearchDatastore(l.t.Context(), store.Path(folder),
+		&types.HostDatastoreBrowserSearchSpec{MatchPattern: []string{"*"}})
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -113,13 +116,15 @@ func TestCreate(t *testing.T) {
 		t.Errorf("what was made (-want +got):\n%s", diff)
 	}
 	devices := object.VirtualDeviceList(config.Hardware.Device)
-	if cards, disks := devices.SelectByType((*types.VirtualVmxnet3)(nil)), devices.SelectByType((*types.VirtualDisk)(nil)); len(cards) != 1 || len(disks) != 0 {
+	if cards, disks := devices.SelectByType((*types.VirtualVmxnet3)(nil)),
+		devices.SelectByType((*types.VirtualDisk)(nil)); len(cards) != 1 || len(disks) != 0 {
 		t.Errorf("it has %d network cards and %d disks", len(cards), len(disks))
 	}
 	// Whoever comes next knows what is left to be made.
 	var seen facts.Machine
 	stop := errors.New("enough")
-	if err := l.verbs.PowerOn(t.Context(), id, func(now facts.Machine) error { seen = now; return stop }); !errors.Is(err, stop) {
+	if err := l.verbs.PowerOn(t.Context(), id, func(now facts.Machine) error { seen = now; return stop }); !errors.Is(err,
+		stop) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(&shell.Build, seen.Build); diff != "" || seen.Head == nil || !seen.Head.Equal(head) {
@@ -154,7 +159,8 @@ func TestBuild(t *testing.T) {
 	if err := l.verbs.CopyDisk(ctx, id, 7, func(int32) {}, whatever); !errors.Is(err, failure.Conflict) {
 		t.Errorf("a disk that it is not to have: %v", err)
 	}
-	controller := object.VirtualDeviceList(l.config(id).Hardware.Device).SelectByType((*types.ParaVirtualSCSIController)(nil))[0]
+	controller := object.VirtualDeviceList(l.config(id).Hardware.Device).SelectByType(
+		(*types.ParaVirtualSCSIController)(nil))[0]
 	key := controller.GetVirtualDevice().Key
 	attachments := []facts.Attachment{
 		{File: "[datastore-1] made-2/made-2.vmdk", Controller: key},

@@ -46,12 +46,13 @@ type History struct {
 	Clock   clock.PassiveClock
 }
 
-// Powered names the account that brought a machine to a power state last, by vCenter's events of the last minutes, in one
-// call. It is empty where they name none, as when the guest shut itself down.
+// Powered names the account that brought a machine to a power state last, by vCenter's events of the last minutes, in
+// one call. It is empty where they name none, as when the guest shut itself down.
 func (h *History) Powered(ctx context.Context, id facts.ID, state string) (account string, err error) {
 	since := h.Clock.Now().Add(-recent)
 	filter := types.EventFilterSpec{
-		Entity:             &types.EventFilterSpecByEntity{Entity: refer(id), Recursion: types.EventFilterSpecRecursionOptionSelf},
+		Entity: &types.EventFilterSpecByEntity{Entity: refer(id),
+			Recursion: types.EventFilterSpecRecursionOptionSelf},
 		Time:               &types.EventFilterSpecByTime{BeginTime: &since},
 		DisableFullMessage: types.NewBool(true),
 		MaxCount:           maxEvents,
@@ -64,7 +65,8 @@ func (h *History) Powered(ctx context.Context, id facts.ID, state string) (accou
 		if client.ServiceContent.EventManager == nil || client.ServiceContent.About.InstanceUuid != id.VCenter {
 			return nil
 		}
-		answer, err := methods.QueryEvents(ctx, client, &types.QueryEvents{This: *client.ServiceContent.EventManager, Filter: filter})
+		answer, err := methods.QueryEvents(ctx, client, &types.QueryEvents{This: *client.ServiceContent.EventManager,
+			Filter: filter})
 		if err == nil {
 			account = doer(answer.Returnval, state)
 		}
@@ -73,8 +75,8 @@ func (h *History) Powered(ctx context.Context, id facts.ID, state string) (accou
 	return account, err
 }
 
-// doer is who brought a machine to a power state last: the last one who is named by the events that led to it. Somebody may
-// have brought it to another one since.
+// doer is who brought a machine to a power state last: the last one who is named by the events that led to it. Somebody
+// may have brought it to another one since.
 func doer(events []types.BaseEvent, state string) string {
 	leadsTo := func(event types.BaseEvent) string {
 		return powerEvents[reflect.Indirect(reflect.ValueOf(event)).Type().Name()]

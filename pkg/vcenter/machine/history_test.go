@@ -33,12 +33,16 @@ func TestDoer(t *testing.T) {
 		"the latest counts":   {[]types.BaseEvent{off("bob", 2), off("alice", 1)}, "bob"},
 		"in one second the keys decide": {[]types.BaseEvent{
 			&types.VmStoppingEvent{VmEvent: by("bob", 1, 2)}, &types.VmPoweredOffEvent{VmEvent: by("alice", 1, 1)}}, "bob"},
-		"it has been brought back since":             {[]types.BaseEvent{off("alice", 1), on("pacific", 2)}, "alice"},
-		"the guest was asked to, and vCenter saw it": {[]types.BaseEvent{&types.VmGuestShutdownEvent{VmEvent: by("alice", 1, 1)}, off("", 2)}, "alice"},
-		"the guest did it by itself":                 {[]types.BaseEvent{off("alice", 1), on("pacific", 2), off("", 3)}, ""},
-		"and was brought back":                       {[]types.BaseEvent{off("alice", 1), on("pacific", 2), off("", 3), on("pacific", 4)}, ""},
-		"other events":                               {[]types.BaseEvent{&types.VmReconfiguredEvent{VmEvent: by("bob", 2, 0)}, off("alice", 1)}, "alice"},
-		"a name of many words":                       {[]types.BaseEvent{off("al\nice"+strings.Repeat("x", 1000), 1)}, "alice" + strings.Repeat("x", 250)},
+		"it has been brought back since": {[]types.BaseEvent{off("alice", 1), on("pacific", 2)}, "alice"},
+		"the guest was asked to, and vCenter saw it": {[]types.BaseEvent{
+			&types.VmGuestShutdownEvent{VmEvent: by("alice", 1, 1)}, off("", 2)}, "alice"},
+		"the guest did it by itself": {[]types.BaseEvent{off("alice", 1), on("pacific", 2), off("", 3)}, ""},
+		"and was brought back": {[]types.BaseEvent{off("alice", 1), on("pacific", 2), off("", 3),
+			on("pacific", 4)}, ""},
+		"other events": {[]types.BaseEvent{&types.VmReconfiguredEvent{VmEvent: by("bob", 2, 0)},
+			off("alice", 1)}, "alice"},
+		"a name of many words": {[]types.BaseEvent{off("al\nice"+strings.Repeat("x", 1000), 1)},
+			"alice" + strings.Repeat("x", 250)},
 	} {
 		if got := doer(test.events, facts.PoweredOff); got != test.want {
 			t.Errorf("%s: got %q, want %q", name, got, test.want)

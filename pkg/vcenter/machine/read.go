@@ -58,7 +58,8 @@ func read(ctx context.Context, client *vim25.Client, id, root facts.ID) (reading
 				Obj: types.ManagedObjectReference{Type: id.Type, Value: id.Value},
 				SelectSet: []types.BaseSelectionSpec{
 					&types.TraversalSpec{Type: facts.TypeMachine, Path: PathParent, SelectSet: []types.BaseSelectionSpec{up}},
-					&types.TraversalSpec{SelectionSpec: *up, Type: facts.TypeFolder, Path: PathParent, SelectSet: []types.BaseSelectionSpec{up}},
+					&types.TraversalSpec{SelectionSpec: *up, Type: facts.TypeFolder, Path: PathParent,
+						SelectSet: []types.BaseSelectionSpec{up}},
 				},
 			}},
 		}},

@@ -47,8 +47,10 @@ func EncodeRecord(head facts.Head, body []byte) (string, error) {
 	_ = packer.Close()
 	_ = encoder.Close()
 	if len(body) > maxBody || b.Len() > maxRecord {
-		return "", fmt.Errorf("the metadata of virtual machine %q is too large: %d bytes where %d fit, %d compressed where %d fit: "+
-			"shorten its annotations, labels or managedFields: %w", name, len(body), maxBody, b.Len(), maxRecord, failure.Invalid)
+		return "", fmt.Errorf("the metadata of virtual machine %q is too large: %d bytes where %d fit, %d compressed where "+
+			"%d fit: "+
+			"shorten its annotations, labels or managedFields: %w", name, len(body), maxBody, b.Len(), maxRecord,
+			failure.Invalid)
 	}
 	return b.String(), nil
 }

@@ -61,7 +61,8 @@ func TestRecordRoundTrip(t *testing.T) {
 func TestRecordTooLarge(t *testing.T) {
 	noise := make([]byte, 128<<10)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
-	for name, body := range map[string][]byte{"incompressible": noise, "compressible": bytes.Repeat([]byte("a"), 1<<20+1)} {
+	for name, body := range map[string][]byte{"incompressible": noise,
+		"compressible": bytes.Repeat([]byte("a"), 1<<20+1)} {
 		_, err := machine.EncodeRecord(head(), body)
 		if !errors.Is(err, failure.Invalid) || !strings.Contains(err.Error(), "too large") {
 			t.Errorf("%s: error %v", name, err)

@@ -23,7 +23,8 @@ type Writer interface {
 		start func(context.Context, *vim25.Client) (task reference, err error)) (*types.TaskInfo, error)
 	// WatchTask is RunTask, and says how far the task is.
 	WatchTask(ctx context.Context, operation string,
-		start func(context.Context, *vim25.Client) (task reference, err error), progress func(percent int32)) (*types.TaskInfo, error)
+		start func(context.Context, *vim25.Client) (task reference, err error),
+		progress func(percent int32)) (*types.TaskInfo, error)
 }
 
 type reference = types.ManagedObjectReference
@@ -45,14 +46,14 @@ var errUnfinished = fmt.Errorf("it was not made to its end: %w", failure.Conflic
 // machine is not in vCenter any more, that of still's error when it refused, Unavailable when nothing may be changed
 // now.
 //
-// None but those of the record wait for a machine that waits for somebody's answer in vCenter: that is a Conflict, and a
-// task that was started goes on when somebody has answered.
+// None but those of the record wait for a machine that waits for somebody's answer in vCenter: that is a Conflict, and
+// a task that was started goes on when somebody has answered.
 type Verbs struct {
 	Writer Writer
 	// Root is the namespaces folder, up to which the place of a machine is told.
 	Root func() facts.ID
-	// Asks returns what a machine asks as soon as it waits for somebody's answer in vCenter, and "" when ctx ends first. Nil:
-	// nobody knows.
+	// Asks returns what a machine asks as soon as it waits for somebody's answer in vCenter, and "" when ctx ends first.
+	// Nil: nobody knows.
 	Asks func(ctx context.Context, id facts.ID) string
 
 	mu          sync.Mutex
@@ -97,7 +98,8 @@ func (v *Verbs) Suspend(ctx context.Context, id facts.ID, still Still) error {
 
 // ShutdownGuest asks a machine's guest to shut down, and does not wait until it has.
 func (v *Verbs) ShutdownGuest(ctx context.Context, id facts.ID, still Still) error {
-	return v.do(ctx, "shut down the guest of", id, still, func(ctx context.Context, client *vim25.Client, this reference) error {
+	return v.do(ctx, "shut down the guest of", id, still, func(ctx context.Context, client *vim25.Client,
+		this reference) error {
 		_, err := methods.ShutdownGuest(ctx, client, &types.ShutdownGuest{This: this})
 		return err
 	})
@@ -105,7 +107,8 @@ func (v *Verbs) ShutdownGuest(ctx context.Context, id facts.ID, still Still) err
 
 // StandbyGuest asks a machine's guest to suspend, and does not wait until it has.
 func (v *Verbs) StandbyGuest(ctx context.Context, id facts.ID, still Still) error {
-	return v.do(ctx, "suspend the guest of", id, still, func(ctx context.Context, client *vim25.Client, this reference) error {
+	return v.do(ctx, "suspend the guest of", id, still, func(ctx context.Context, client *vim25.Client,
+		this reference) error {
 		_, err := methods.StandbyGuest(ctx, client, &types.StandbyGuest{This: this})
 		return err
 	})
@@ -143,8 +146,8 @@ func (v *Verbs) Amend(ctx context.Context, id facts.ID, amend func(now facts.Mac
 	})
 }
 
-// record writes the record, and the name for other tools, that made gives. With the first one comes the notice, if vCenter
-// takes it.
+// record writes the record, and the name for other tools, that made gives. With the first one comes the notice, if
+// vCenter takes it.
 func (v *Verbs) record(ctx context.Context, verb string, id facts.ID,
 	made func(now reading) (record, name string, err error)) error {
 	noticed, err := v.reconfigure(ctx, verb, id, made, true)
@@ -154,11 +157,12 @@ func (v *Verbs) record(ctx context.Context, verb string, id facts.ID,
 	return err
 }
 
-// reconfigure writes what made gives, with the notice where there is none and it is wanted. noticed says that it was among
-// what vCenter was asked for.
+// reconfigure writes what made gives, with the notice where there is none and it is wanted. noticed says that it was
+// among what vCenter was asked for.
 func (v *Verbs) reconfigure(ctx context.Context, verb string, id facts.ID,
 	made func(now reading) (record, name string, err error), notice bool) (noticed bool, err error) {
-	_, err = v.Writer.RunTask(ctx, operation(verb, id), func(ctx context.Context, client *vim25.Client) (reference, error) {
+	_, err = v.Writer.RunTask(ctx, operation(verb, id), func(ctx context.Context,
+		client *vim25.Client) (reference, error) {
 		now, err := read(ctx, client, id, v.Root())
 		if err != nil {
 			return reference{}, err
@@ -184,8 +188,8 @@ func (v *Verbs) reconfigure(ctx context.Context, verb string, id facts.ID,
 	return noticed, err
 }
 
-// Destroy destroys a machine with its files, also with those that were copied for it and are not its disks yet. It has to be
-// off.
+// Destroy destroys a machine with its files, also with those that were copied for it and are not its disks yet. It has
+// to be off.
 func (v *Verbs) Destroy(ctx context.Context, id facts.ID, still Still) error {
 	discarded := false
 	undone := func(now facts.Machine) error {
@@ -232,7 +236,8 @@ func (v *Verbs) power(ctx context.Context, verb string, id facts.ID, target stri
 func (v *Verbs) task(ctx context.Context, verb string, id facts.ID, still Still, start starting) error {
 	ctx, stop := v.untilAsked(ctx, id)
 	defer stop(nil)
-	_, err := v.Writer.RunTask(ctx, operation(verb, id), func(ctx context.Context, client *vim25.Client) (reference, error) {
+	_, err := v.Writer.RunTask(ctx, operation(verb, id), func(ctx context.Context,
+		client *vim25.Client) (reference, error) {
 		if err := v.decide(ctx, client, id, still); err != nil {
 			return reference{}, err
 		}
@@ -254,8 +259,8 @@ func (e *askedError) Error() string {
 
 func (e *askedError) Unwrap() error { return failure.Conflict }
 
-// untilAsked returns a context that ends also when the machine comes to wait for somebody's answer: nobody knows how long
-// a task takes then.
+// untilAsked returns a context that ends also when the machine comes to wait for somebody's answer: nobody knows how
+// long a task takes then.
 func (v *Verbs) untilAsked(ctx context.Context, id facts.ID) (context.Context, context.CancelCauseFunc) {
 	ctx, stop := context.WithCancelCause(ctx)
 	if v.Asks != nil {

@@ -54,7 +54,8 @@ func newLab(t *testing.T) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lab{t: t, vcenter: v, finder: find.NewFinder(client.Client, false), about: client.ServiceContent.About.InstanceUuid}
+	l := &lab{t: t, vcenter: v, finder: find.NewFinder(client.Client, false),
+		about: client.ServiceContent.About.InstanceUuid}
 	root := l.folder("/DC0/vm/Namespaces")
 	l.verbs = &machine.Verbs{
 		Writer: &vcenter.Writer{Session: session, Reign: vcentertest.Reign{}, Following: vcentertest.Following},
@@ -237,8 +238,10 @@ func TestPower(t *testing.T) {
 		verb string
 		want string
 	}{
-		{"power on", facts.PoweredOn}, {"suspend", facts.Suspended}, {"suspend", facts.Suspended}, {"power off", facts.PoweredOff},
-		{"power off", facts.PoweredOff}, {"power on", facts.PoweredOn}, {"shut down", facts.PoweredOff}, {"power on", facts.PoweredOn},
+		{"power on", facts.PoweredOn}, {"suspend", facts.Suspended}, {"suspend", facts.Suspended},
+		{"power off", facts.PoweredOff},
+		{"power off", facts.PoweredOff}, {"power on", facts.PoweredOn}, {"shut down", facts.PoweredOff},
+		{"power on", facts.PoweredOn},
 		{"stand by", facts.Suspended}, {"power on", facts.PoweredOn},
 	} {
 		if err := l.acts()[step.verb](t.Context(), id, wanted); err != nil {
@@ -313,8 +316,8 @@ func TestRecordsAreWrittenUnderTheVersionThatWasShown(t *testing.T) {
 	}
 }
 
-// TestNoticeInTheNotes: with the first record comes a sentence in the machine's notes, beside what is there. It comes once, and
-// the record does not need it.
+// TestNoticeInTheNotes: with the first record comes a sentence in the machine's notes, beside what is there. It comes
+// once, and the record does not need it.
 func TestNoticeInTheNotes(t *testing.T) {
 	l := newLab(t)
 	notes := func(vm *object.VirtualMachine) string {
@@ -326,7 +329,8 @@ func TestNoticeInTheNotes(t *testing.T) {
 	}
 	write := func(vm *object.VirtualMachine, sequence uint64) {
 		t.Helper()
-		if err := l.verbs.WriteRecord(t.Context(), l.id(vm.Reference()), facts.Head{UID: "u", Sequence: sequence}, nil, wanted); err != nil {
+		if err := l.verbs.WriteRecord(t.Context(), l.id(vm.Reference()), facts.Head{UID: "u", Sequence: sequence}, nil,
+			wanted); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -347,7 +351,8 @@ func TestNoticeInTheNotes(t *testing.T) {
 	l.vcenter.AddFault(vcentertest.Fault{Method: "ReconfigVM_Task", Fault: denied, Count: 1})
 	write(db, 1)
 	if got := notes(db); got != "" || l.now(l.id(db.Reference())).Head == nil {
-		t.Errorf("where the notes may not be written they are %q, and the record is %v", got, l.now(l.id(db.Reference())).Head)
+		t.Errorf("where the notes may not be written they are %q, and the record is %v", got,
+			l.now(l.id(db.Reference())).Head)
 	}
 }
 
@@ -361,8 +366,8 @@ func (l *lab) option(vm *object.VirtualMachine, key string) string {
 	return value
 }
 
-// TestNobodyWaitsForAnAnswer: a machine that waits for somebody's answer keeps no caller, and does what it was asked for once it
-// has been answered.
+// TestNobodyWaitsForAnAnswer: a machine that waits for somebody's answer keeps no caller, and does what it was asked
+// for once it has been answered.
 func TestNobodyWaitsForAnAnswer(t *testing.T) {
 	l := newLab(t)
 	vm := l.vm("/DC0/vm/Namespaces/team-a/web-1")
@@ -392,7 +397,8 @@ func TestNobodyWaitsForAnAnswer(t *testing.T) {
 	}
 	// What begins meanwhile does not even call.
 	before := l.vcenter.Calls()["PowerOffVM_Task"]
-	if err := l.verbs.PowerOff(t.Context(), id, wanted); !errors.Is(err, failure.Conflict) || !strings.Contains(err.Error(), "Moved or copied?") {
+	if err := l.verbs.PowerOff(t.Context(), id, wanted); !errors.Is(err, failure.Conflict) ||
+		!strings.Contains(err.Error(), "Moved or copied?") {
 		t.Errorf("once more: %v", err)
 	}
 	if after := l.vcenter.Calls()["PowerOffVM_Task"]; after != before {

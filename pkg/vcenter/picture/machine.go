@@ -27,10 +27,13 @@ func machineKind() inventory.Kind {
 		Paths: []string{
 			pathName, pathParent, machine.PathPool,
 			machine.PathPowerState, machine.PathHost, machine.PathConnectionState, machine.PathQuestion,
-			machine.PathInstanceUUID, machine.PathBIOSUUID, machine.PathCreateDate, machine.PathChangeVersion, machine.PathGuestID, machine.PathGuestFullName, machine.PathVersion, machine.PathTemplate,
-			machine.PathCPUs, machine.PathMemoryMB, machine.PathDevices, pathCPUReservation, pathMemoryReservation, machine.PathChangeTracking,
+			machine.PathInstanceUUID, machine.PathBIOSUUID, machine.PathCreateDate, machine.PathChangeVersion,
+			machine.PathGuestID, machine.PathGuestFullName, machine.PathVersion, machine.PathTemplate,
+			machine.PathCPUs, machine.PathMemoryMB, machine.PathDevices, pathCPUReservation, pathMemoryReservation,
+			machine.PathChangeTracking,
 			machine.PathRecord, machine.PathPause, machine.PathBuild, machine.PathFile,
-			machine.PathToolsRunning, machine.PathGuestHostName, machine.PathGuestIP, machine.PathGuestNet, machine.PathGuestGuestID, machine.PathGuestGuestFullName,
+			machine.PathToolsRunning, machine.PathGuestHostName, machine.PathGuestIP, machine.PathGuestNet,
+			machine.PathGuestGuestID, machine.PathGuestGuestFullName,
 			machine.PathCommitted, machine.PathUncommitted, machine.PathCurrentSnapshot,
 		},
 		Reduce: newCommon().reduce,
@@ -57,7 +60,8 @@ func (c *common) reduce(path string, value any) any {
 	switch kept := reduce(path, value).(type) {
 	case string:
 		switch path {
-		case machine.PathPowerState, machine.PathConnectionState, machine.PathGuestID, machine.PathGuestFullName, machine.PathVersion, machine.PathToolsRunning, machine.PathGuestGuestID,
+		case machine.PathPowerState, machine.PathConnectionState, machine.PathGuestID, machine.PathGuestFullName,
+			machine.PathVersion, machine.PathToolsRunning, machine.PathGuestGuestID,
 			machine.PathGuestGuestFullName:
 			return share(c.words, kept, any(kept))
 		}
@@ -134,19 +138,23 @@ func (d decoder) live(object inventory.Object, props properties) *facts.Live {
 	m := &facts.Live{
 		ID: d.id(object.Ref), Name: props.text(pathName), Hidden: object.Hidden, Pool: d.id(props.ref(machine.PathPool)),
 		Configuration: facts.Configuration{
-			InstanceUUID: props.text(machine.PathInstanceUUID), BIOSUUID: props.text(machine.PathBIOSUUID), Created: props.created(),
+			InstanceUUID: props.text(machine.PathInstanceUUID), BIOSUUID: props.text(machine.PathBIOSUUID),
+			Created:       props.created(),
 			ChangeVersion: props.text(machine.PathChangeVersion),
-			GuestID:       props.text(machine.PathGuestID), GuestName: props.text(machine.PathGuestFullName), HardwareVersion: props.text(machine.PathVersion),
-			CPUs: props.int32(machine.PathCPUs), MemoryMB: props.int32(machine.PathMemoryMB),
+			GuestID:       props.text(machine.PathGuestID), GuestName: props.text(machine.PathGuestFullName),
+			HardwareVersion: props.text(machine.PathVersion),
+			CPUs:            props.int32(machine.PathCPUs), MemoryMB: props.int32(machine.PathMemoryMB),
 			CPUReservation: props.int64(pathCPUReservation, 0), MemoryReservation: props.int64(pathMemoryReservation, 0),
 			ChangeTracking: props.bool(machine.PathChangeTracking),
 			PauseOption:    text(machine.PathPause),
 			Home:           text(machine.PathFile),
 		},
-		PowerState: text(machine.PathPowerState), Connection: text(machine.PathConnectionState), Question: props.text(machine.PathQuestion),
+		PowerState: text(machine.PathPowerState), Connection: text(machine.PathConnectionState),
+		Question: props.text(machine.PathQuestion),
 		Snapshot: props.ref(machine.PathCurrentSnapshot) != (types.ManagedObjectReference{}),
 		Guest: facts.Guest{
-			Tools: props.text(machine.PathToolsRunning), ID: props.text(machine.PathGuestGuestID), Name: props.text(machine.PathGuestGuestFullName),
+			Tools: props.text(machine.PathToolsRunning), ID: props.text(machine.PathGuestGuestID),
+			Name:     props.text(machine.PathGuestGuestFullName),
 			HostName: props.text(machine.PathGuestHostName), Address: props.text(machine.PathGuestIP),
 		},
 	}

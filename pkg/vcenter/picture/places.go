@@ -71,7 +71,8 @@ func (p *places) in(folder string) *facts.Place {
 		return place
 	}
 	at := p.tree.Locate(folder)
-	place := &facts.Place{Namespace: at.Namespace, Folder: p.id(at.Folder), Direct: at.Direct, Detached: p.detached[at.Folder]}
+	place := &facts.Place{Namespace: at.Namespace, Folder: p.id(at.Folder), Direct: at.Direct,
+		Detached: p.detached[at.Folder]}
 	for _, id := range p.tree.Path(folder) {
 		place.Folders = append(place.Folders, p.id(id))
 	}

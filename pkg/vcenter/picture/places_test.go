@@ -56,7 +56,8 @@ func (w *watcher) Take(step facts.Step) {
 }
 
 func folder(id, name, parent string) inventory.Object {
-	return inventory.Object{Ref: ref("Folder", id), Properties: map[string]any{"name": name, "parent": ref("Folder", parent)}}
+	return inventory.Object{Ref: ref("Folder", id), Properties: map[string]any{"name": name,
+		"parent": ref("Folder", parent)}}
 }
 
 func machine(id, parent, host string) inventory.Object {
@@ -65,7 +66,8 @@ func machine(id, parent, host string) inventory.Object {
 }
 
 func host(id, cluster string) inventory.Object {
-	return inventory.Object{Ref: ref("HostSystem", id), Properties: map[string]any{"name": id, "parent": ref("ClusterComputeResource", cluster)}}
+	return inventory.Object{Ref: ref("HostSystem", id), Properties: map[string]any{"name": id,
+		"parent": ref("ClusterComputeResource", cluster)}}
 }
 
 func cluster(id, name string) inventory.Object {
@@ -90,7 +92,8 @@ func TestMachinesAreToldWhenTheirPlaceDiffers(t *testing.T) {
 	}{
 		{"at first", func() {
 			p.Apply(inventory.Update{Initial: true, VCenter: "vc", NamespacesFolder: root, Changed: []inventory.Object{
-				machine("vm-1", "a", "host-1"), machine("vm-2", "deep", "host-2"), machine("vm-3", "b", "host-3"), machine("vm-4", "nowhere", ""),
+				machine("vm-1", "a", "host-1"), machine("vm-2", "deep", "host-2"), machine("vm-3", "b", "host-3"),
+				machine("vm-4", "nowhere", ""),
 				folder("a", "team-a", "root"), folder("deep", "x", "a"), folder("b", "team-b", "root"),
 				host("host-1", "c-1"), host("host-2", "c-1"), cluster("c-1", "zone-1"),
 			}})
@@ -105,8 +108,10 @@ func TestMachinesAreToldWhenTheirPlaceDiffers(t *testing.T) {
 			"vm-2": `vm-2 in "team-z" < deep < a < root on host-2 of zone-1`,
 		}},
 		{"one deeper is", apply(folder("deep", "y", "a")), nil, nil},
-		{"and moved", apply(folder("deep", "y", "b")), []string{"vm-2"}, map[string]string{"vm-2": `vm-2 in "team-b" < deep < b < root on host-2 of zone-1`}},
-		{"a host comes", apply(host("host-3", "c-1")), []string{"vm-3"}, map[string]string{"vm-3": `vm-3 in "team-b" itself < b < root on host-3 of zone-1`}},
+		{"and moved", apply(folder("deep", "y", "b")), []string{"vm-2"},
+			map[string]string{"vm-2": `vm-2 in "team-b" < deep < b < root on host-2 of zone-1`}},
+		{"a host comes", apply(host("host-3", "c-1")), []string{"vm-3"},
+			map[string]string{"vm-3": `vm-3 in "team-b" itself < b < root on host-3 of zone-1`}},
 		{"a cluster is renamed", apply(cluster("c-1", "zone-2")), []string{"vm-1", "vm-2", "vm-3"}, map[string]string{
 			"vm-1": `vm-1 in "team-z" itself < a < root on host-1 of zone-2`,
 			"vm-2": `vm-2 in "team-b" < deep < b < root on host-2 of zone-2`,
@@ -114,14 +119,19 @@ func TestMachinesAreToldWhenTheirPlaceDiffers(t *testing.T) {
 		}},
 		{"a machine moves", apply(machine("vm-3", "a", "host-3")), []string{"vm-3"}, map[string]string{
 			"vm-3": `vm-3 in "team-z" itself < a < root on host-3 of zone-2`}},
-		{"a namespace is detached", func() { p.SetDetached(map[string]bool{"b": true, "gone": true}) }, []string{"vm-2"}, map[string]string{
-			"vm-2": `vm-2 in "team-b", detached < deep < b < root on host-2 of zone-2`}},
-		{"and another in its place", func() { p.SetDetached(map[string]bool{"b": false}) }, []string{"vm-2"}, map[string]string{
-			"vm-2": `vm-2 in "team-b" < deep < b < root on host-2 of zone-2`}},
-		{"a host goes", remove(ref("HostSystem", "host-2")), []string{"vm-2"}, map[string]string{"vm-2": `vm-2 in "team-b" < deep < b < root`}},
-		{"a folder goes, and a machine", remove(ref("Folder", "a"), ref("VirtualMachine", "vm-1")), []string{"vm-3"}, map[string]string{
-			"vm-1": "", "vm-3": `vm-3 in "" on host-3 of zone-2`}},
-		{"another vCenter", func() { p.Apply(inventory.Update{VCenter: "other", NamespacesFolder: root}) }, []string{"vm-2", "vm-3", "vm-4"}, nil},
+		{"a namespace is detached", func() { p.SetDetached(map[string]bool{"b": true, "gone": true}) }, []string{"vm-2"},
+			map[string]string{
+				"vm-2": `vm-2 in "team-b", detached < deep < b < root on host-2 of zone-2`}},
+		{"and another in its place", func() { p.SetDetached(map[string]bool{"b": false}) }, []string{"vm-2"},
+			map[string]string{
+				"vm-2": `vm-2 in "team-b" < deep < b < root on host-2 of zone-2`}},
+		{"a host goes", remove(ref("HostSystem", "host-2")), []string{"vm-2"},
+			map[string]string{"vm-2": `vm-2 in "team-b" < deep < b < root`}},
+		{"a folder goes, and a machine", remove(ref("Folder", "a"), ref("VirtualMachine", "vm-1")), []string{"vm-3"},
+			map[string]string{
+				"vm-1": "", "vm-3": `vm-3 in "" on host-3 of zone-2`}},
+		{"another vCenter", func() { p.Apply(inventory.Update{VCenter: "other", NamespacesFolder: root}) },
+			[]string{"vm-2", "vm-3", "vm-4"}, nil},
 	} {
 		want := maps.Clone(w.machines)
 		step.do()
@@ -149,8 +159,9 @@ func TestNamespacesAreTold(t *testing.T) {
 	if w.namespaces != nil {
 		t.Errorf("told of %v before anything was read", w.namespaces)
 	}
-	p.Apply(inventory.Update{Initial: true, VCenter: "vc", NamespacesFolder: ref("Folder", "root"), Changed: []inventory.Object{
-		folder("a", "team-a", "root"), folder("deep", "x", "a"), folder("b", "team-b", "root")}})
+	p.Apply(inventory.Update{Initial: true, VCenter: "vc", NamespacesFolder: ref("Folder", "root"),
+		Changed: []inventory.Object{
+			folder("a", "team-a", "root"), folder("deep", "x", "a"), folder("b", "team-b", "root")}})
 	want := []facts.Namespace{
 		{Name: "team-a", Folder: id("Folder", "a"), Path: "team-a"},
 		{Name: "team-b", Folder: id("Folder", "b"), Path: "team-b", Detached: true},

@@ -29,8 +29,8 @@ type Writer interface {
 }
 
 // Verbs act on one resource pool each, or tell of it. Its fields are set before use. Errors have a failure kind:
-// NotFound when the pool is not in vCenter any more, that of still's error when it refused, Unavailable when nothing may
-// be changed now.
+// NotFound when the pool is not in vCenter any more, that of still's error when it refused, Unavailable when nothing
+// may be changed now.
 type Verbs struct {
 	Session Session
 	Writer  Writer

@@ -27,7 +27,8 @@ const (
 )
 
 func assertionOf(parts ...string) string {
-	return `<s:Assertion xmlns:s="urn:oasis:names:tc:SAML:2.0:assertion" ID="_1">` + strings.Join(parts, "") + `</s:Assertion>`
+	return `<s:Assertion xmlns:s="urn:oasis:names:tc:SAML:2.0:assertion" ID="_1">` + strings.Join(parts, "") +
+		`</s:Assertion>`
 }
 
 func TestReadAssertion(t *testing.T) {
@@ -44,7 +45,8 @@ func TestReadAssertion(t *testing.T) {
 	}
 	// A comment must not cut a name short.
 	commented := strings.Replace(subject, "VSPHERE.LOCAL", "VSPHERE.LOCAL<!-- -->.evil.test", 1)
-	if id, _, err := readAssertion(assertionOf(commented, conditions), noon); err == nil && id.Domain != "vsphere.local.evil.test" {
+	if id, _, err := readAssertion(assertionOf(commented, conditions), noon); err == nil &&
+		id.Domain != "vsphere.local.evil.test" {
 		t.Errorf("a comment makes it %+v", id)
 	}
 }
@@ -53,21 +55,27 @@ func TestAssertionsThatAreRefused(t *testing.T) {
 	other := strings.Replace(subject, "Administrator", "dev", 1)
 	nested := `<s:Advice>` + assertionOf(subject, conditions) + `</s:Advice>`
 	for name, text := range map[string]string{
-		"nothing":                   "",
-		"not XML":                   "<s:Assertion",
-		"another element":           `<s:Response xmlns:s="urn:oasis:names:tc:SAML:2.0:assertion">` + subject + conditions + `</s:Response>`,
-		"SAML 1":                    `<s:Assertion xmlns:s="urn:oasis:names:tc:SAML:1.0:assertion">` + subject + conditions + `</s:Assertion>`,
-		"no subject":                assertionOf(conditions),
-		"two subjects":              assertionOf(other, subject, conditions),
-		"two names":                 assertionOf(strings.Replace(subject, "</s:NameID>", "</s:NameID><s:NameID>dev@vsphere.local</s:NameID>", 1), conditions),
-		"a subject only within":     assertionOf(nested, conditions),
-		"no validity":               assertionOf(subject),
-		"two validities":            assertionOf(subject, conditions, conditions),
-		"no begin":                  assertionOf(subject, `<s:Conditions NotOnOrAfter="2026-03-01T12:04:00.000Z"/>`),
-		"an expired one, as canned": assertionOf(subject, `<s:Conditions NotBefore="2018-03-04T00:22:01.401Z" NotOnOrAfter="2018-03-04T00:27:01.401Z"/>`),
-		"one of tomorrow":           assertionOf(subject, `<s:Conditions NotBefore="2026-03-02T12:00:00.000Z" NotOnOrAfter="2026-03-02T12:05:00.000Z"/>`),
-		"a name without a domain":   assertionOf(`<s:Subject><s:NameID>Administrator</s:NameID></s:Subject>`, conditions),
-		"a line break in the name":  assertionOf(`<s:Subject><s:NameID>Admin&#10;@vsphere.local</s:NameID></s:Subject>`, conditions),
+		"nothing": "",
+		"not XML": "<s:Assertion",
+		"another element": `<s:Response xmlns:s="urn:oasis:names:tc:SAML:2.0:assertion">` + subject + conditions +
+			`</s:Response>`,
+		"SAML 1": `<s:Assertion xmlns:s="urn:oasis:names:tc:SAML:1.0:assertion">` + subject + conditions +
+			`</s:Assertion>`,
+		"no subject":   assertionOf(conditions),
+		"two subjects": assertionOf(other, subject, conditions),
+		"two names": assertionOf(strings.Replace(subject, "</s:NameID>",
+			"</s:NameID><s:NameID>dev@vsphere.local</s:NameID>", 1), conditions),
+		"a subject only within": assertionOf(nested, conditions),
+		"no validity":           assertionOf(subject),
+		"two validities":        assertionOf(subject, conditions, conditions),
+		"no begin":              assertionOf(subject, `<s:Conditions NotOnOrAfter="2026-03-01T12:04:00.000Z"/>`),
+		"an expired one, as canned": assertionOf(subject,
+			`<s:Conditions NotBefore="2018-03-04T00:22:01.401Z" NotOnOrAfter="2018-03-04T00:27:01.401Z"/>`),
+		"one of tomorrow": assertionOf(subject,
+			`<s:Conditions NotBefore="2026-03-02T12:00:00.000Z" NotOnOrAfter="2026-03-02T12:05:00.000Z"/>`),
+		"a name without a domain": assertionOf(`<s:Subject><s:NameID>Administrator</s:NameID></s:Subject>`, conditions),
+		"a line break in the name": assertionOf(`<s:Subject><s:NameID>Admin&#10;@vsphere.local</s:NameID></s:Subject>`,
+			conditions),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if id, groups, err := readAssertion(text, noon); err == nil {

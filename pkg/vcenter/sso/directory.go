@@ -129,7 +129,8 @@ func (p *Prover) signer(ctx context.Context, base *vim25.Client) (*sts.Signer, e
 	}
 	// The parser's error is left out since it may quote the password.
 	if yaml.UnmarshalStrict(content, &fields) != nil || fields.Username == "" || fields.Password == "" {
-		return nil, fmt.Errorf("the credentials file %s is not YAML with the two keys username and password", p.CredentialsFile)
+		return nil, fmt.Errorf("the credentials file %s is not YAML with the two keys username and password",
+			p.CredentialsFile)
 	}
 	tokens := base.NewServiceClient(p.services(ctx, base).tokens, sts.Namespace)
 	request := sts.TokenRequest{Userinfo: url.UserPassword(fields.Username, fields.Password)}

@@ -75,7 +75,8 @@ type paths struct{ tokens, administration string }
 // nobody of that domain has a password there; it wraps failure.Forbidden when vCenter
 // knows the user but lets them in nowhere and could not say who they are, and
 // failure.Unavailable or failure.Timeout when it could not be asked.
-func (p *Prover) Authenticate(ctx context.Context, username, password string) (name string, groups []string, err error) {
+func (p *Prover) Authenticate(ctx context.Context, username,
+	password string) (name string, groups []string, err error) {
 	wanted, ok := parse(username)
 	if !ok || password == "" {
 		// An empty password is never sent: directories may take it for an

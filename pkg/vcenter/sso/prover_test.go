@@ -68,7 +68,8 @@ func prove(t *testing.T, p *sso.Prover, username, password string) answer {
 
 const password = vcentertest.SamplePassword
 
-var viewer = answer{Name: "viewer@vsphere.local", Groups: []string{"Everyone@vsphere.local", "auditors@vsphere.local", "team-a-viewers@vsphere.local"}}
+var viewer = answer{Name: "viewer@vsphere.local", Groups: []string{"Everyone@vsphere.local", "auditors@vsphere.local",
+	"team-a-viewers@vsphere.local"}}
 
 func TestProve(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing})
@@ -82,7 +83,8 @@ func TestProve(t *testing.T) {
 		{"another spelling is one identity", "VIEWER@VSPHERE.LOCAL", password, viewer},
 		{"the old spelling too", `VSPHERE.LOCAL\viewer`, password, viewer},
 		{"the administrator", vcentertest.DefaultUsername, vcentertest.DefaultPassword,
-			answer{Name: "administrator@vsphere.local", Groups: []string{"Administrators@vsphere.local", "Everyone@vsphere.local"}}},
+			answer{Name: "administrator@vsphere.local", Groups: []string{"Administrators@vsphere.local",
+				"Everyone@vsphere.local"}}},
 		{"a wrong password", "nobody@vsphere.local", "wrong", refused},
 		{"another's password", "nobody@vsphere.local", vcentertest.DefaultPassword, refused},
 		{"an unknown user", "stranger@vsphere.local", password, refused},
@@ -120,7 +122,8 @@ func TestACannedAssertionForSomeoneElse(t *testing.T) {
 	p := newProver(t, v, log)
 	v.Directory().Forge("Administrator@vsphere.local")
 	// The directory does not tell of Everyone.
-	want := answer{Name: "viewer@vsphere.local", Groups: []string{"auditors@vsphere.local", "team-a-viewers@vsphere.local"}}
+	want := answer{Name: "viewer@vsphere.local", Groups: []string{"auditors@vsphere.local",
+		"team-a-viewers@vsphere.local"}}
 	if diff := cmp.Diff(want, prove(t, p, "VIEWER@vsphere.local", password)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -136,7 +139,8 @@ func TestACannedAssertionForSomeoneElse(t *testing.T) {
 	}
 	// Groups in a circle, and more than are walked.
 	d := v.Directory()
-	if err := errors.Join(d.Join("team-a-viewers@vsphere.local", "auditors@vsphere.local"), d.Join("auditors@vsphere.local", "auditors@vsphere.local")); err != nil {
+	if err := errors.Join(d.Join("team-a-viewers@vsphere.local", "auditors@vsphere.local"),
+		d.Join("auditors@vsphere.local", "auditors@vsphere.local")); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, prove(t, p, "viewer@vsphere.local", password)); diff != "" {
@@ -169,7 +173,8 @@ func TestShortNamesOfDomains(t *testing.T) {
 // of somebody else is none of them.
 func TestPrincipalNames(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{Inventory: nothing, Users: []directory.User{
-		{Name: "jdoe@corp.test", Alias: "jdoe@corp", PrincipalName: "john.doe@example.test", Password: password, Groups: []string{"staff@corp.test"}},
+		{Name: "jdoe@corp.test", Alias: "jdoe@corp", PrincipalName: "john.doe@example.test", Password: password,
+			Groups: []string{"staff@corp.test"}},
 		{Name: "msmith@corp.test", PrincipalName: "mary.smith@example.test", Password: password},
 		{Name: "john.doe@corp.test", Password: "another"},
 	}})
@@ -270,7 +275,8 @@ func TestFederatedDomains(t *testing.T) {
 	log := &waittest.Output{}
 	p := newProver(t, v, log)
 	clock := clocktesting.NewFakePassiveClock(time.Now())
-	p.Providers = &sso.IdentityProviders{Session: &vcenter.RESTSession{Session: p.Session.(*vcenter.Session)}, Clock: clock}
+	p.Providers = &sso.IdentityProviders{Session: &vcenter.RESTSession{Session: p.Session.(*vcenter.Session)},
+		Clock: clock}
 	p.DomainAliases = map[string]string{"corp": "corp.test"}
 	federated := func(name, password string) string {
 		t.Helper()
@@ -402,7 +408,8 @@ func TestOwnAccountRefused(t *testing.T) {
 		t.Error("the own account was locked")
 	}
 	write("nobody@vsphere.local", password)
-	want := answer{Name: "viewer@vsphere.local", Groups: []string{"auditors@vsphere.local", "team-a-viewers@vsphere.local"}}
+	want := answer{Name: "viewer@vsphere.local", Groups: []string{"auditors@vsphere.local",
+		"team-a-viewers@vsphere.local"}}
 	if diff := cmp.Diff(want, prove(t, p, "viewer@vsphere.local", password)); diff != "" {
 		t.Errorf("with the right credentials (-want +got):\n%s", diff)
 	}

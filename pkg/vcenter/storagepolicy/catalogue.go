@@ -196,4 +196,5 @@ func (c *Catalogue) timeout() time.Duration {
 }
 
 // errNone is what an empty list of policies is taken for.
-var errNone = fmt.Errorf("vCenter names no storage policy: grant the account the privilege %s on vCenter itself", privilege)
+var errNone = fmt.Errorf("vCenter names no storage policy: grant the account the privilege %s on vCenter itself",
+	privilege)

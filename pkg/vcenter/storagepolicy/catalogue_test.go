@@ -90,7 +90,8 @@ func newWorld(t testing.TB, interval time.Duration) *world {
 	w := &world{TB: t, vcenter: v, told: &told{}, log: &log{}}
 	w.connect()
 	var err error
-	w.session, err = vcenter.NewSession(vcenter.Config{URL: v.URL(), CredentialsFile: v.CredentialsFile(t), CAFile: v.CAFile(t), KeepAlive: 100 * time.Millisecond, Logger: klog.Background()})
+	w.session, err = vcenter.NewSession(vcenter.Config{URL: v.URL(), CredentialsFile: v.CredentialsFile(t),
+		CAFile: v.CAFile(t), KeepAlive: 100 * time.Millisecond, Logger: klog.Background()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +196,8 @@ func TestPolicies(t *testing.T) {
 	}
 	profile := pbmtypes.PbmProfileId{UniqueId: id}
 	changed = w.catalogue.Changed()
-	if err := w.policies.UpdateProfile(t.Context(), profile, pbmtypes.PbmCapabilityProfileUpdateSpec{Name: "Platinum"}); err != nil {
+	if err := w.policies.UpdateProfile(t.Context(), profile,
+		pbmtypes.PbmCapabilityProfileUpdateSpec{Name: "Platinum"}); err != nil {
 		t.Fatal(err)
 	}
 	wait(t, changed, "another name")
@@ -247,7 +249,8 @@ func TestAssociations(t *testing.T) {
 	w := newWorld(t, 20*time.Millisecond)
 	t.Parallel()
 	gold, bronze := w.policy("Gold"), w.policy("Bronze")
-	vm := w.machine(vcentertest.VM{Name: "db", DisksGB: []int64{1, 2, 3}, StoragePolicy: "Gold", DiskPolicies: []string{"Gold", "Bronze"}})
+	vm := w.machine(vcentertest.VM{Name: "db", DisksGB: []int64{1, 2, 3}, StoragePolicy: "Gold",
+		DiskPolicies: []string{"Gold", "Bronze"}})
 	devices, err := vm.Device(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -272,12 +275,14 @@ func TestAssociations(t *testing.T) {
 	w.until("the space of the disk apart is read", func() bool { return space() > 0 })
 	id := vm.Reference().Value
 	disk := facts.DiskPolicy{Key: second, Policy: bronze, Space: space()}
-	shows("created", map[string]facts.MachinePolicies{id: {Home: gold, Disks: []facts.DiskPolicy{{Key: first, Policy: gold}, disk}}})
+	shows("created", map[string]facts.MachinePolicies{id: {Home: gold,
+		Disks: []facts.DiskPolicy{{Key: first, Policy: gold}, disk}}})
 
 	task, err := vm.Reconfigure(t.Context(), types.VirtualMachineConfigSpec{
 		VmProfile: []types.BaseVirtualMachineProfileSpec{&types.VirtualMachineEmptyProfileSpec{}},
 		DeviceChange: []types.BaseVirtualDeviceConfigSpec{&types.VirtualDeviceConfigSpec{
-			Operation: types.VirtualDeviceConfigSpecOperationRemove, FileOperation: types.VirtualDeviceConfigSpecFileOperationDestroy, Device: disks[0],
+			Operation:     types.VirtualDeviceConfigSpecOperationRemove,
+			FileOperation: types.VirtualDeviceConfigSpecFileOperationDestroy, Device: disks[0],
 		}},
 	})
 	if err == nil {
@@ -331,7 +336,8 @@ func TestKilledWhileReading(t *testing.T) {
 	t.Parallel()
 	w.until("the policies are read", w.has("vSAN Default Storage Policy"))
 	before, _ := w.catalogue.Policies()
-	for _, method := range []string{"PbmRetrieveServiceContent", "PbmQueryProfile", "PbmRetrieveContent", "PbmQueryAssociatedEntities"} {
+	for _, method := range []string{"PbmRetrieveServiceContent", "PbmQueryProfile", "PbmRetrieveContent",
+		"PbmQueryAssociatedEntities"} {
 		w.vcenter.AddFault(vcentertest.Fault{Method: method, Delay: time.Second})
 		<-time.After(50 * time.Millisecond)
 		w.vcenter.Stop()
@@ -399,7 +405,8 @@ func BenchmarkReading(b *testing.B) {
 	w := newWorld(b, time.Hour)
 	w.policy("Gold")
 	for i := range machines {
-		w.machine(vcentertest.VM{Name: fmt.Sprintf("vm-%d", i), DisksGB: []int64{1, 1}, StoragePolicy: "Gold", DiskPolicies: []string{"Gold", "Gold"}})
+		w.machine(vcentertest.VM{Name: fmt.Sprintf("vm-%d", i), DisksGB: []int64{1, 1}, StoragePolicy: "Gold",
+			DiskPolicies: []string{"Gold", "Gold"}})
 	}
 	w.until("the first reading", func() bool { _, known := w.catalogue.Policies(); return known })
 	for b.Loop() {

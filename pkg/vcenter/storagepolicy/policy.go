@@ -60,7 +60,8 @@ func policiesOf(profiles []pbmtypes.BasePbmProfile) []facts.StoragePolicy {
 		c.ClassName = className(c.Name)
 		if !usable(c.ClassName) || taken[c.ClassName] {
 			sum := sha256.Sum256([]byte(c.ID))
-			c.ClassName = strings.Trim(c.ClassName[:min(len(c.ClassName), maxClassName-10)], "-.") + "-" + hex.EncodeToString(sum[:4])
+			c.ClassName = strings.Trim(c.ClassName[:min(len(c.ClassName), maxClassName-10)], "-.") + "-" +
+				hex.EncodeToString(sum[:4])
 			if !usable(c.ClassName) {
 				c.ClassName = "policy-" + hex.EncodeToString(sum[:4])
 			}

@@ -15,7 +15,8 @@ import (
 func TestClassNames(t *testing.T) {
 	profile := func(id, name, compliant string, day int, others ...string) pbmtypes.BasePbmProfile {
 		return &pbmtypes.PbmCapabilityProfile{
-			PbmProfile:       pbmtypes.PbmProfile{ProfileId: pbmtypes.PbmProfileId{UniqueId: id}, Name: name, CreationTime: time.Date(2026, 1, day, 0, 0, 0, 0, time.UTC)},
+			PbmProfile: pbmtypes.PbmProfile{ProfileId: pbmtypes.PbmProfileId{UniqueId: id}, Name: name,
+				CreationTime: time.Date(2026, 1, day, 0, 0, 0, 0, time.UTC)},
 			K8sCompliantName: compliant, OtherK8sCompliantNames: others,
 		}
 	}
@@ -34,8 +35,10 @@ func TestClassNames(t *testing.T) {
 		&pbmtypes.PbmProfile{Name: "of another kind"},
 	}
 	want := map[string]string{
-		"1": "gold-storage", "2": "gold-storage-d4735e3a", "3": "gold-storage-latebinding-4e074085", "4": "special-gro-e-1-0", "5": "0-0",
-		"6": "policy-e7f6c011", "7": "twice-7902699b", "8": "twice", "9": strings.Repeat("x", 190) + "-19581e27", "10": "vsan-default-storage-policy",
+		"1": "gold-storage", "2": "gold-storage-d4735e3a", "3": "gold-storage-latebinding-4e074085", "4": "special-gro-e-1-0",
+		"5": "0-0",
+		"6": "policy-e7f6c011", "7": "twice-7902699b", "8": "twice", "9": strings.Repeat("x", 190) + "-19581e27",
+		"10": "vsan-default-storage-policy",
 	}
 	names := func(profiles []pbmtypes.BasePbmProfile) map[string]string {
 		names := map[string]string{}

@@ -77,8 +77,8 @@ func (r reading) answer(ctx context.Context) (facts.StoragePolicies, error) {
 	return answer, err
 }
 
-// datastores asks where each policy is satisfied. A policy of which the service cannot say it, as of one whose rules are of a
-// provider that is away, does not keep the others from being known.
+// datastores asks where each policy is satisfied. A policy of which the service cannot say it, as of one whose rules
+// are of a provider that is away, does not keep the others from being known.
 func datastores(ctx context.Context, service *pbm.Client, policies []facts.StoragePolicy) (map[string][]string, error) {
 	satisfied := map[string][]string{}
 	for _, policy := range policies {

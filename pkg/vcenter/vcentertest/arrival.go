@@ -101,7 +101,8 @@ func (v *VCenter) arrived(r *http.Request) (*arrival, error) {
 		path := identifiers.ReplaceAllString(strings.TrimPrefix(r.URL.Path, "/rest"), "/id")
 		return &arrival{Call: fault.Call{Method: r.Method + " " + path, Changes: changesREST(r)}}, nil
 	}
-	if r.Method != http.MethodPost || !strings.HasPrefix(r.URL.Path, "/sdk") && !strings.HasPrefix(r.Header.Get("Content-Type"), "text/xml") {
+	if r.Method != http.MethodPost || !strings.HasPrefix(r.URL.Path, "/sdk") &&
+		!strings.HasPrefix(r.Header.Get("Content-Type"), "text/xml") {
 		return nil, nil
 	}
 	body, err := io.ReadAll(r.Body)
@@ -180,14 +181,16 @@ func isREST(path string) bool {
 func changesREST(r *http.Request) bool {
 	action := r.URL.Query().Get("~action") + r.URL.Query().Get("action")
 	switch {
-	case r.Method == http.MethodGet, strings.HasSuffix(r.URL.Path, "/session"), strings.Contains(r.URL.Path, "/download-session"):
+	case r.Method == http.MethodGet, strings.HasSuffix(r.URL.Path, "/session"),
+		strings.Contains(r.URL.Path, "/download-session"):
 		return false
 	}
-	return action != "find" && action != "get" && action != "list" && action != "filter" && !strings.HasPrefix(action, "list-")
+	return action != "find" && action != "get" && action != "list" && action != "filter" &&
+		!strings.HasPrefix(action, "list-")
 }
 
-// calledMethod is the name of the method that a SOAP request calls and the object that it is called of, "" for what is not
-// one.
+// calledMethod is the name of the method that a SOAP request calls and the object that it is called of, "" for what is
+// not one.
 func calledMethod(request []byte) (method string, this types.ManagedObjectReference) {
 	decoder := xml.NewDecoder(bytes.NewReader(request))
 	body := false

@@ -267,15 +267,17 @@ func (b *Builder) VirtualMachine(ctx context.Context, vm VM) (*object.VirtualMac
 }
 
 func (b *Builder) virtualMachine(ctx context.Context, vm VM) (*object.VirtualMachine, error) {
-	folder, err := lookup(b, "folder", path.Join(b.folders.VmFolder.InventoryPath, vm.Folder), func(p string) (*object.Folder, error) {
-		return b.finder.Folder(ctx, p)
-	})
+	folder, err := lookup(b, "folder", path.Join(b.folders.VmFolder.InventoryPath, vm.Folder),
+		func(p string) (*object.Folder, error) {
+			return b.finder.Folder(ctx, p)
+		})
 	if err != nil {
 		return nil, err
 	}
-	pool, err := lookup(b, "pool", path.Join(vm.Cluster, "Resources", vm.Pool), func(p string) (*object.ResourcePool, error) {
-		return b.finder.ResourcePool(ctx, p)
-	})
+	pool, err := lookup(b, "pool", path.Join(vm.Cluster, "Resources", vm.Pool),
+		func(p string) (*object.ResourcePool, error) {
+			return b.finder.ResourcePool(ctx, p)
+		})
 	if err != nil {
 		return nil, err
 	}
@@ -398,7 +400,8 @@ func (b *Builder) spec(ctx context.Context, vm *VM) (*types.VirtualMachineConfig
 func (b *Builder) power(ctx context.Context, made *object.VirtualMachine, vm VM) error {
 	created := vm.Created
 	if created.IsZero() {
-		created = time.Date(2026, 3, 2, 8, 0, 0, 0, time.UTC).Add(time.Duration(identifier(vm.InstanceUUID).ID()%1000) * time.Hour / 4)
+		created = time.Date(2026, 3, 2, 8, 0, 0, 0, time.UTC).Add(
+			time.Duration(identifier(vm.InstanceUUID).ID()%1000) * time.Hour / 4)
 	}
 	facts := []types.BaseOptionValue{&types.OptionValue{Key: "SET.config.createDate", Value: created}}
 	if vm.Power == types.VirtualMachinePowerStatePoweredOn || vm.Power == types.VirtualMachinePowerStateSuspended {

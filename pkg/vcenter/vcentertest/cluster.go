@@ -19,26 +19,29 @@ type cluster struct {
 	*simulator.ClusterComputeResource
 }
 
-// ReconfigureComputeResourceTask tells of the change. Turning DRS off takes the resource pools away, and the machines in
-// them move to the cluster's own.
-func (c *cluster) ReconfigureComputeResourceTask(ctx *simulator.Context, req *types.ReconfigureComputeResource_Task) soap.HasFault {
-	task := simulator.CreateTask(c.ClusterComputeResource, "reconfigureCluster", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
-		inner := c.ClusterComputeResource.ReconfigureComputeResourceTask(ctx, req).(*methods.ReconfigureComputeResource_TaskBody)
-		if fault := result(ctx, inner.Res.Returnval); fault != nil {
-			return nil, fault
-		}
-		if !balances(c.ClusterComputeResource) {
-			if fault := c.dropPools(ctx); fault != nil {
+// ReconfigureComputeResourceTask tells of the change. Turning DRS off takes the resource pools away, and the machines
+// in them move to the cluster's own.
+func (c *cluster) ReconfigureComputeResourceTask(ctx *simulator.Context,
+	req *types.ReconfigureComputeResource_Task) soap.HasFault {
+	task := simulator.CreateTask(c.ClusterComputeResource, "reconfigureCluster",
+		func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+			inner := c.ClusterComputeResource.ReconfigureComputeResourceTask(ctx,
+				req).(*methods.ReconfigureComputeResource_TaskBody)
+			if fault := result(ctx, inner.Res.Returnval); fault != nil {
 				return nil, fault
 			}
-		}
-		configuration := c.Configuration // which the simulator leaves empty
-		configuration.DrsConfig.Enabled = types.NewBool(balances(c.ClusterComputeResource))
-		ctx.Update(c.ClusterComputeResource, []types.PropertyChange{
-			{Name: "configurationEx", Val: c.ConfigurationEx}, {Name: "configuration", Val: configuration},
+			if !balances(c.ClusterComputeResource) {
+				if fault := c.dropPools(ctx); fault != nil {
+					return nil, fault
+				}
+			}
+			configuration := c.Configuration // which the simulator leaves empty
+			configuration.DrsConfig.Enabled = types.NewBool(balances(c.ClusterComputeResource))
+			ctx.Update(c.ClusterComputeResource, []types.PropertyChange{
+				{Name: "configurationEx", Val: c.ConfigurationEx}, {Name: "configuration", Val: configuration},
+			})
+			return nil, nil
 		})
-		return nil, nil
-	})
 	return &methods.ReconfigureComputeResource_TaskBody{Res: &types.ReconfigureComputeResource_TaskResponse{
 		Returnval: start(ctx, c.ClusterComputeResource, task),
 	}}

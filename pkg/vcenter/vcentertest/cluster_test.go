@@ -30,7 +30,8 @@ func TestPoolsNeedDRS(t *testing.T) {
 		t.Fatal(err)
 	}
 	pools := newStream(t, v, i.client.ServiceContent.RootFolder, "ResourcePool", "name")
-	pools.start("enter ResourcePool name=Resources", "enter ResourcePool name=nested", "enter ResourcePool name=team-a", "enter ResourcePool name=team-b")
+	pools.start("enter ResourcePool name=Resources", "enter ResourcePool name=nested", "enter ResourcePool name=team-a",
+		"enter ResourcePool name=team-b")
 	clusters := newStream(t, v, i.client.ServiceContent.RootFolder, "ClusterComputeResource", "configurationEx")
 	if _, err := clusters.wait(0); err != nil {
 		t.Fatal(err)

@@ -12,9 +12,9 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// LoseDatastore takes the storage of a datastore away: the datastore and every machine whose configuration lies there are
-// inaccessible, the machines' configurations are unset, and calls on them fail with InvalidState. It may be called before
-// anybody has looked, and twice.
+// LoseDatastore takes the storage of a datastore away: the datastore and every machine whose configuration lies there
+// are inaccessible, the machines' configurations are unset, and calls on them fail with InvalidState. It may be called
+// before anybody has looked, and twice.
 func (v *VCenter) LoseDatastore(name string) error { return v.reach(name, false) }
 
 // FindDatastore undoes LoseDatastore.
@@ -53,7 +53,8 @@ func (v *VCenter) reach(name string, accessible bool) error {
 }
 
 // reachMachine does to a machine what happened to a datastore, if it lies there. The caller holds the machine's lock.
-func (v *VCenter) reachMachine(ctx *simulator.Context, vm *simulator.VirtualMachine, datastore string, accessible bool) {
+func (v *VCenter) reachMachine(ctx *simulator.Context, vm *simulator.VirtualMachine, datastore string,
+	accessible bool) {
 	var home object.DatastorePath
 	if !home.FromString(vm.Config.Files.VmPathName) || home.Datastore != datastore {
 		return
@@ -74,7 +75,8 @@ func needsFiles(method string) bool {
 	switch method {
 	case "UnregisterVM", "AnswerVM":
 		return false
-	case "ShutdownGuest", "StandbyGuest", "RebootGuest", "AcquireTicket", "MarkAsTemplate", "MarkAsVirtualMachine", "RefreshStorageInfo":
+	case "ShutdownGuest", "StandbyGuest", "RebootGuest", "AcquireTicket", "MarkAsTemplate", "MarkAsVirtualMachine",
+		"RefreshStorageInfo":
 		return true
 	}
 	return strings.HasSuffix(method, "_Task")
@@ -94,7 +96,8 @@ func unreachable(ctx *simulator.Context, files *types.VirtualMachineFileInfo) ty
 		accessible := true
 		ctx.WithLock(datastore, func() { accessible = datastore.Summary.Accessible })
 		if !accessible {
-			return &types.InaccessibleDatastore{InvalidDatastore: types.InvalidDatastore{Datastore: &datastore.Self, Name: datastore.Name}}
+			return &types.InaccessibleDatastore{InvalidDatastore: types.InvalidDatastore{Datastore: &datastore.Self,
+				Name: datastore.Name}}
 		}
 	}
 	return nil

@@ -19,8 +19,10 @@ func onTwo(ctx context.Context, b *Builder) error {
 		func() error { return Small(ctx, b) },
 		func() error { return b.Datastore(ctx, "datastore-2") },
 		func() error {
-			_, err := b.VirtualMachine(ctx, VM{Name: "far", Folder: "Namespaces/team-a", Cluster: "cluster-a", Datastore: "datastore-2",
-				GuestID: "ubuntu64Guest", CPUs: 2, MemoryMB: 1024, Power: types.VirtualMachinePowerStatePoweredOn, ExtraConfig: map[string]string{"mine": "kept"}})
+			_, err := b.VirtualMachine(ctx, VM{Name: "far", Folder: "Namespaces/team-a", Cluster: "cluster-a",
+				Datastore: "datastore-2",
+				GuestID:   "ubuntu64Guest", CPUs: 2, MemoryMB: 1024, Power: types.VirtualMachinePowerStatePoweredOn,
+				ExtraConfig: map[string]string{"mine": "kept"}})
 			return err
 		},
 	)
@@ -31,7 +33,8 @@ func TestLoseDatastore(t *testing.T) {
 	ctx := context.Background()
 	i := inventoryOf(t, v)
 	far := i.vm("far")
-	paths := []string{"name", "runtime.connectionState", "config", "config.instanceUuid", `config.extraConfig["mine"]`, "summary.config.instanceUuid"}
+	paths := []string{"name", "runtime.connectionState", "config", "config.instanceUuid", `config.extraConfig["mine"]`,
+		"summary.config.instanceUuid"}
 	id := i.read(far).Config.InstanceUuid
 	follow := func() *stream {
 		return newStream(t, v, i.folder(namespaces+"/team-a").Reference(), "VirtualMachine", paths...)
@@ -57,18 +60,23 @@ func TestLoseDatastore(t *testing.T) {
 	}
 	lines := describe(set)
 	at := slices.IndexFunc(lines, func(line string) bool { return strings.Contains(line, "name=far") })
-	if at < 0 || lines[at] != "enter VirtualMachine name=far runtime.connectionState=inaccessible" || len(set.FilterSet[0].ObjectSet[at].MissingSet) > 0 {
+	if at < 0 || lines[at] != "enter VirtualMachine name=far runtime.connectionState=inaccessible" ||
+		len(set.FilterSet[0].ObjectSet[at].MissingSet) > 0 {
 		t.Errorf("at the start: %q", lines)
 	}
 	lost := i.read(far)
-	if lost.Config != nil || lost.Summary.Config.InstanceUuid != "" || lost.Summary.Config.Name != "far" || lost.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
+	if lost.Config != nil || lost.Summary.Config.InstanceUuid != "" || lost.Summary.Config.Name != "far" ||
+		lost.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
 		t.Errorf("read: config %v, summary %+v, %s", lost.Config, lost.Summary.Config, lost.Runtime.PowerState)
 	}
 	for name, act := range map[string]func() (*object.Task, error){
-		"power off":   func() (*object.Task, error) { return far.PowerOff(ctx) },
-		"destroy":     func() (*object.Task, error) { return far.Destroy(ctx) },
-		"reconfigure": func() (*object.Task, error) { return far.Reconfigure(ctx, types.VirtualMachineConfigSpec{NumCPUs: 4}) },
-		"folder":      func() (*object.Task, error) { return i.folder(namespaces + "/team-a").Destroy(ctx) },
+		"power off": func() (*object.Task, error) { return far.PowerOff(ctx) },
+		"destroy":   func() (*object.Task, error) { return far.Destroy(ctx) },
+		"reconfigure": func() (*object.Task, error) {
+			return far.Reconfigure(ctx,
+				types.VirtualMachineConfigSpec{NumCPUs: 4})
+		},
+		"folder": func() (*object.Task, error) { return i.folder(namespaces + "/team-a").Destroy(ctx) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := i.try(act())
@@ -81,7 +89,8 @@ func TestLoseDatastore(t *testing.T) {
 	refused[*types.InaccessibleDatastore](t, err)
 	i.do(i.folder(namespaces+"/team-b").MoveInto(ctx, []types.ManagedObjectReference{far.Reference()}))
 	i.do(i.folder(namespaces+"/team-a").MoveInto(ctx, []types.ManagedObjectReference{far.Reference()}))
-	if near := i.read(i.vm("web-1")); near.Config == nil || near.Runtime.ConnectionState != types.VirtualMachineConnectionStateConnected {
+	if near := i.read(i.vm("web-1")); near.Config == nil ||
+		near.Runtime.ConnectionState != types.VirtualMachineConnectionStateConnected {
 		t.Errorf("a machine on another datastore: %s, %v", near.Runtime.ConnectionState, near.Config)
 	}
 
@@ -89,7 +98,8 @@ func TestLoseDatastore(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := i.read(far)
-	if found.Config == nil || found.Config.InstanceUuid != id || option(found, "mine") != "kept" || found.Runtime.ConnectionState != types.VirtualMachineConnectionStateConnected {
+	if found.Config == nil || found.Config.InstanceUuid != id || option(found, "mine") != "kept" ||
+		found.Runtime.ConnectionState != types.VirtualMachineConnectionStateConnected {
 		t.Errorf("found again: %s, %+v", found.Runtime.ConnectionState, found.Config)
 	}
 	i.do(far.PowerOff(ctx))

@@ -31,8 +31,8 @@ func (v *VCenter) Calls() map[string]int {
 	return counts
 }
 
-// RESTCalls is how often each method of the REST endpoints was called since the start, by its path with "id" for identifiers,
-// whatever came of it.
+// RESTCalls is how often each method of the REST endpoints was called since the start, by its path with "id" for
+// identifiers, whatever came of it.
 func (v *VCenter) RESTCalls() map[string]int {
 	counts := v.journal.Counts()
 	maps.DeleteFunc(counts, func(method string, _ int) bool { return !strings.Contains(method, " ") })

@@ -126,5 +126,6 @@ func licensed(method string) bool {
 
 // deploys says whether a REST call makes a machine, or an item of one.
 func deploys(path string) bool {
-	return strings.HasPrefix(path, "/rest/com/vmware/vcenter/") || strings.HasPrefix(path, "/rest/vcenter/") || strings.HasPrefix(path, "/api/vcenter/")
+	return strings.HasPrefix(path, "/rest/com/vmware/vcenter/") || strings.HasPrefix(path, "/rest/vcenter/") ||
+		strings.HasPrefix(path, "/api/vcenter/")
 }

@@ -77,19 +77,24 @@ func asleep(guest *types.GuestInfo) []types.PropertyChange {
 // adapter, as if DHCP had given it one, and running tools.
 func SetGuestIP(ctx context.Context, vm *object.VirtualMachine, ip string) error {
 	var props mo.VirtualMachine
-	if err := vm.Properties(ctx, vm.Reference(), []string{"name", "guest", "config.guestId", "config.instanceUuid", "runtime.powerState"}, &props); err != nil {
+	if err := vm.Properties(ctx, vm.Reference(), []string{"name", "guest", "config.guestId", "config.instanceUuid",
+		"runtime.powerState"}, &props); err != nil {
 		return fmt.Errorf("read a virtual machine: %w", err)
 	}
 	if state := props.Runtime.PowerState; state != types.VirtualMachinePowerStatePoweredOn {
 		return fmt.Errorf("virtual machine %q is %s: its guest has no address", props.Name, state)
 	}
 	facts := guestFacts(VM{
-		Name: props.Name, HostName: props.Guest.HostName, GuestID: props.Config.GuestId, InstanceUUID: props.Config.InstanceUuid, IPs: []string{ip},
+		Name: props.Name, HostName: props.Guest.HostName, GuestID: props.Config.GuestId,
+		InstanceUUID: props.Config.InstanceUuid, IPs: []string{ip},
 	})
 	if adapters := props.Guest.Net; len(adapters) > 0 {
-		addressed := guestAdapters(VM{InstanceUUID: props.Config.InstanceUuid, Networks: []string{adapters[0].Network}, IPs: []string{ip}})
-		adapters[0].IpAddress, adapters[0].IpConfig, adapters[0].Connected = addressed.GuestNicInfo[0].IpAddress, addressed.GuestNicInfo[0].IpConfig, true
-		facts = append(facts, &types.OptionValue{Key: "SET.guest.net", Value: types.ArrayOfGuestNicInfo{GuestNicInfo: adapters}})
+		addressed := guestAdapters(VM{InstanceUUID: props.Config.InstanceUuid, Networks: []string{adapters[0].Network},
+			IPs: []string{ip}})
+		adapters[0].IpAddress, adapters[0].IpConfig, adapters[0].Connected = addressed.GuestNicInfo[0].IpAddress,
+			addressed.GuestNicInfo[0].IpConfig, true
+		facts = append(facts, &types.OptionValue{Key: "SET.guest.net",
+			Value: types.ArrayOfGuestNicInfo{GuestNicInfo: adapters}})
 	}
 	task, err := vm.Reconfigure(ctx, types.VirtualMachineConfigSpec{ExtraConfig: facts})
 	if err == nil {
@@ -183,7 +188,8 @@ func guestStack(vm VM, hostName string) types.ArrayOfGuestStackInfo {
 	}
 	return types.ArrayOfGuestStackInfo{GuestStackInfo: []types.GuestStackInfo{{
 		DnsConfig: &types.NetDnsConfigInfo{
-			HostName: hostName, DomainName: "lab.pacific.test", IpAddress: []string{"10.20.0.2"}, SearchDomain: []string{"lab.pacific.test"},
+			HostName: hostName, DomainName: "lab.pacific.test", IpAddress: []string{"10.20.0.2"},
+			SearchDomain: []string{"lab.pacific.test"},
 		},
 		IpRouteConfig: &types.NetIpRouteConfigInfo{IpRoute: []types.NetIpRouteConfigInfoIpRoute{{
 			Network: "0.0.0.0", PrefixLength: 0, Gateway: types.NetIpRouteConfigInfoGateway{IpAddress: gateway, Device: "0"},

@@ -123,8 +123,8 @@ func LibraryItemID(libraryName, name string) string {
 	return identifier("library", libraryName, name, "0").String()
 }
 
-// ChangeLibrary changes what vCenter says of the library of that name, such as when it was synchronised, and says whether
-// there is one.
+// ChangeLibrary changes what vCenter says of the library of that name, such as when it was synchronised, and says
+// whether there is one.
 func (v *VCenter) ChangeLibrary(name string, change func(*library.Library)) bool {
 	endpoint, _ := v.service.ServeMux.Handler(httptest.NewRequest(http.MethodGet, "/rest/com/vmware/content/library", nil))
 	return inLibraries(endpoint, func(content reflect.Value) bool {
@@ -136,7 +136,8 @@ func (v *VCenter) ChangeLibrary(name string, change func(*library.Library)) bool
 	})
 }
 
-// ChangeLibraryItem changes what vCenter says of an item, such as the version of its contents, and says whether there is one.
+// ChangeLibraryItem changes what vCenter says of an item, such as the version of its contents, and says whether there
+// is one.
 func (v *VCenter) ChangeLibraryItem(id string, change func(*library.Item)) bool {
 	endpoint, _ := v.service.ServeMux.Handler(httptest.NewRequest(http.MethodGet, "/rest/com/vmware/content/library", nil))
 	return inLibraries(endpoint, func(content reflect.Value) bool {

@@ -38,7 +38,8 @@ func TestRESTLoginChecksPasswords(t *testing.T) {
 		return rest.NewClient(stranger(t, v)).Login(t.Context(), url.UserPassword(username, password))
 	}
 	for name, password := range map[string]string{
-		"dev-a@vsphere.local": "wrong", "stranger@vsphere.local": SamplePassword, "nobody@vsphere.local": "", v.Username(): SamplePassword,
+		"dev-a@vsphere.local": "wrong", "stranger@vsphere.local": SamplePassword, "nobody@vsphere.local": "",
+		v.Username(): SamplePassword,
 	} {
 		if err := logIn(name, password); !rest.IsStatusError(err, http.StatusUnauthorized) {
 			t.Errorf("%s with the password %q: %v", name, password, err)
@@ -57,7 +58,8 @@ func TestRESTLoginChecksPasswords(t *testing.T) {
 	}
 
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+v.Addr()+"/api",
-		bytes.NewBufferString(`{"jsonrpc":"2.0","id":"1","params":{"serviceId":"com.vmware.cis.session","operationId":"create"}}`))
+		bytes.NewBufferString(
+			`{"jsonrpc":"2.0","id":"1","params":{"serviceId":"com.vmware.cis.session","operationId":"create"}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +134,8 @@ func TestLibraryItemIdentifiers(t *testing.T) {
 			if err := manager.DeleteLibraryItem(t.Context(), &items[0]); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := manager.CreateLibraryItem(t.Context(), library.Item{Name: "photon-5", Type: library.ItemTypeOVF, LibraryID: images.ID}); err != nil {
+			if _, err := manager.CreateLibraryItem(t.Context(), library.Item{Name: "photon-5", Type: library.ItemTypeOVF,
+				LibraryID: images.ID}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -147,8 +150,8 @@ func TestLibraryItemIdentifiers(t *testing.T) {
 	}
 }
 
-// TestLibraryContent changes what is in an item, and its description: what a client needs not to read again what did not
-// change, and to find the files.
+// TestLibraryContent changes what is in an item, and its description: what a client needs not to read again what did
+// not change, and to find the files.
 func TestLibraryContent(t *testing.T) {
 	ctx := t.Context()
 	v := Run(t, Options{Inventory: func(ctx context.Context, b *Builder) error {
@@ -157,7 +160,8 @@ func TestLibraryContent(t *testing.T) {
 			func() error { return b.Cluster(ctx, "cluster-a", "esx-a1.lab.pacific.test") },
 			func() error { return b.Datastore(ctx, "datastore-1") },
 			func() error {
-				return b.Library(ctx, "images", "datastore-1", LibraryItem{Name: "photon-5", Type: library.ItemTypeOVF, Descriptor: "<first/>"})
+				return b.Library(ctx, "images", "datastore-1", LibraryItem{Name: "photon-5", Type: library.ItemTypeOVF,
+					Descriptor: "<first/>"})
 			},
 		)
 	}})
@@ -190,7 +194,8 @@ func TestLibraryContent(t *testing.T) {
 		want versions
 	}{
 		{"new files", func() error {
-			return b.UpdateLibraryItem(ctx, "images", LibraryItem{Name: "photon-5", Type: library.ItemTypeOVF, Descriptor: "<second/>"})
+			return b.UpdateLibraryItem(ctx, "images", LibraryItem{Name: "photon-5", Type: library.ItemTypeOVF,
+				Descriptor: "<second/>"})
 		}, versions{"3", "1"}},
 		{"new description", func() error {
 			description := "renewed"
@@ -245,7 +250,8 @@ func TestLibraryContent(t *testing.T) {
 	if diff := cmp.Diff([]string{place + "disk-0.vmdk", place + "photon-5.ovf"}, uris); diff != "" {
 		t.Errorf("where the files are (-want +got):\n%s", diff)
 	}
-	if !strings.HasPrefix(datastore.Summary.Url, "ds:///vmfs/volumes/") || datastore.Info.GetDatastoreInfo().Url != datastore.Summary.Url {
+	if !strings.HasPrefix(datastore.Summary.Url, "ds:///vmfs/volumes/") ||
+		datastore.Info.GetDatastoreInfo().Url != datastore.Summary.Url {
 		t.Errorf("the datastore is at %s and %s", datastore.Summary.Url, datastore.Info.GetDatastoreInfo().Url)
 	}
 }

@@ -141,7 +141,8 @@ func (b *Builder) UpdateLibraryItem(ctx context.Context, libraryName string, ite
 }
 
 // inLibrary does something about an item in the library of that name.
-func (b *Builder) inLibrary(ctx context.Context, name string, item LibraryItem, do func(manager *library.Manager, id string) error) error {
+func (b *Builder) inLibrary(ctx context.Context, name string, item LibraryItem,
+	do func(manager *library.Manager, id string) error) error {
 	client := rest.NewClient(b.Client.Client)
 	err := client.Login(ctx, b.User)
 	if err == nil {
@@ -181,7 +182,8 @@ func (i LibraryItem) files() (map[string]string, error) {
 	}
 	text := i.Descriptor
 	if text == "" {
-		text = fmt.Sprintf(descriptor, i.Name, cmp.Or(i.OS, "otherLinux64Guest"), cmp.Or(i.Vendor, "pacific.test"), cmp.Or(i.Product, i.Name), cmp.Or(i.Version, "1"))
+		text = fmt.Sprintf(descriptor, i.Name, cmp.Or(i.OS, "otherLinux64Guest"), cmp.Or(i.Vendor, "pacific.test"),
+			cmp.Or(i.Product, i.Name), cmp.Or(i.Version, "1"))
 	}
 	disk, err := emptyDisk(20)
 	return map[string]string{i.Name + ".ovf": text, "disk-0.vmdk": disk}, err

@@ -34,8 +34,8 @@ func pass(w http.ResponseWriter, answer *httptest.ResponseRecorder, body []byte)
 	_, _ = w.Write(body)
 }
 
-// libraryContent counts what happens to the contents of library items, which the simulator leaves at version 1 of the time
-// they were made, and tells where the files are as vCenter does, not where they are on this machine.
+// libraryContent counts what happens to the contents of library items, which the simulator leaves at version 1 of the
+// time they were made, and tells where the files are as vCenter does, not where they are on this machine.
 type libraryContent struct {
 	datastores func() []datastoreURL
 }
@@ -130,7 +130,8 @@ func changeItem(mux *http.ServeMux, r *http.Request, id string, change func(*lib
 	inLibraries(endpoint, func(content reflect.Value) bool {
 		item := content.FieldByName("Item").MapIndex(reflect.ValueOf(id))
 		if item.IsValid() {
-			change(item.Elem().FieldByName("Item").Interface().(*library.Item), item.Elem().FieldByName("File").Addr().Interface().(*[]library.File))
+			change(item.Elem().FieldByName("Item").Interface().(*library.Item),
+				item.Elem().FieldByName("File").Addr().Interface().(*[]library.File))
 		}
 		return item.IsValid()
 	})
@@ -174,7 +175,8 @@ func (v *VCenter) datastores() (urls []datastoreURL) {
 	for _, entity := range ctx.Map.All("Datastore") {
 		datastore := entity.(*simulator.Datastore)
 		ctx.WithLock(datastore, func() {
-			urls = append(urls, datastoreURL{local: path.Clean(datastore.Info.GetDatastoreInfo().Url), shown: shownURL(datastore.Self)})
+			urls = append(urls, datastoreURL{local: path.Clean(datastore.Info.GetDatastoreInfo().Url),
+				shown: shownURL(datastore.Self)})
 		})
 	}
 	return urls

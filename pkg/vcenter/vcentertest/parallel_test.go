@@ -117,7 +117,8 @@ func work(t *testing.T, v *VCenter, n int) error {
 	if err != nil {
 		return err
 	}
-	spec := types.VirtualMachineConfigSpec{Name: fmt.Sprintf("worked-%d", n), Files: &types.VirtualMachineFileInfo{VmPathName: "[datastore-1]"}}
+	spec := types.VirtualMachineConfigSpec{Name: fmt.Sprintf("worked-%d", n),
+		Files: &types.VirtualMachineFileInfo{VmPathName: "[datastore-1]"}}
 	info, err := i.try(teamA.CreateVM(ctx, spec, pool, nil))
 	if err != nil {
 		return err
@@ -125,10 +126,12 @@ func work(t *testing.T, v *VCenter, n int) error {
 	vm := i.made(info)
 	directory := fmt.Sprintf("[datastore-1] directory-%d", n)
 	files := object.NewFileManager(i.client.Client)
-	disk := types.VirtualDisk{CapacityInKB: 1 << 20, VirtualDevice: types.VirtualDevice{Key: -1, ControllerKey: -2, UnitNumber: types.NewInt32(0),
+	disk := types.VirtualDisk{CapacityInKB: 1 << 20, VirtualDevice: types.VirtualDevice{Key: -1, ControllerKey: -2,
+		UnitNumber: types.NewInt32(0),
 		Backing: &types.VirtualDiskFlatVer2BackingInfo{DiskMode: "persistent", ThinProvisioned: types.NewBool(true),
 			VirtualDeviceFileBackingInfo: types.VirtualDeviceFileBackingInfo{FileName: "[datastore-1]"}}}}
-	controller := types.ParaVirtualSCSIController{VirtualSCSIController: types.VirtualSCSIController{SharedBus: "noSharing",
+	controller := types.ParaVirtualSCSIController{VirtualSCSIController: types.VirtualSCSIController{
+		SharedBus:         "noSharing",
 		VirtualController: types.VirtualController{VirtualDevice: types.VirtualDevice{Key: -2}}}}
 	for _, task := range []func() (*object.Task, error){
 		func() (*object.Task, error) {
@@ -161,7 +164,8 @@ func work(t *testing.T, v *VCenter, n int) error {
 			if err != nil {
 				return nil, err
 			}
-			return browser.SearchDatastore(ctx, "[datastore-1]", &types.HostDatastoreBrowserSearchSpec{MatchPattern: []string{"*"}})
+			return browser.SearchDatastore(ctx, "[datastore-1]",
+				&types.HostDatastoreBrowserSearchSpec{MatchPattern: []string{"*"}})
 		},
 		func() (*object.Task, error) { return vm.Destroy(ctx) },
 		func() (*object.Task, error) { return own.Destroy(ctx) },
@@ -185,13 +189,16 @@ func readEverything(t *testing.T, v *VCenter) error {
 	parents := &types.TraversalSpec{SelectionSpec: types.SelectionSpec{Name: "up"}, Type: "ManagedEntity", Path: "parent",
 		SelectSet: []types.BaseSelectionSpec{&types.SelectionSpec{Name: "up"}}}
 	members := &types.TraversalSpec{Type: "ContainerView", Path: "view", SelectSet: []types.BaseSelectionSpec{parents}}
-	for _, kind := range []string{"VirtualMachine", "Datastore", "Folder", "ResourcePool", "HostSystem", "ClusterComputeResource"} {
-		all, err := view.NewManager(client.Client).CreateContainerView(ctx, client.ServiceContent.RootFolder, []string{kind}, true)
+	for _, kind := range []string{"VirtualMachine", "Datastore", "Folder", "ResourcePool", "HostSystem",
+		"ClusterComputeResource"} {
+		all, err := view.NewManager(client.Client).CreateContainerView(ctx, client.ServiceContent.RootFolder, []string{kind},
+			true)
 		if err != nil {
 			return err
 		}
 		spec := types.PropertyFilterSpec{
-			PropSet: []types.PropertySpec{{Type: kind, All: types.NewBool(true)}, {Type: "Folder", PathSet: []string{"name", "parent"}}},
+			PropSet: []types.PropertySpec{{Type: kind, All: types.NewBool(true)},
+				{Type: "Folder", PathSet: []string{"name", "parent"}}},
 			ObjectSet: []types.ObjectSpec{{Obj: all.Reference(), Skip: types.NewBool(true),
 				SelectSet: []types.BaseSelectionSpec{members}}},
 		}

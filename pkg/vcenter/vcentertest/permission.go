@@ -25,21 +25,24 @@ type authorizationManager struct {
 }
 
 // SetEntityPermissions gives roles, in place of those that were there.
-func (m *authorizationManager) SetEntityPermissions(ctx *simulator.Context, req *types.SetEntityPermissions) soap.HasFault {
+func (m *authorizationManager) SetEntityPermissions(ctx *simulator.Context,
+	req *types.SetEntityPermissions) soap.HasFault {
 	body := m.AuthorizationManager.SetEntityPermissions(req)
 	m.tell(ctx, req.Entity)
 	return body
 }
 
 // RemoveEntityPermission takes a role away.
-func (m *authorizationManager) RemoveEntityPermission(ctx *simulator.Context, req *types.RemoveEntityPermission) soap.HasFault {
+func (m *authorizationManager) RemoveEntityPermission(ctx *simulator.Context,
+	req *types.RemoveEntityPermission) soap.HasFault {
 	body := m.AuthorizationManager.RemoveEntityPermission(req)
 	m.tell(ctx, req.Entity)
 	return body
 }
 
 func (m *authorizationManager) tell(ctx *simulator.Context, entity types.ManagedObjectReference) {
-	answer := m.AuthorizationManager.RetrieveEntityPermissions(ctx, &types.RetrieveEntityPermissions{This: m.Self, Entity: entity})
+	answer := m.AuthorizationManager.RetrieveEntityPermissions(ctx,
+		&types.RetrieveEntityPermissions{This: m.Self, Entity: entity})
 	m.tracker.SetPermissions(entity, answer.(*methods.RetrieveEntityPermissionsBody).Res.Returnval)
 }
 
@@ -59,8 +62,8 @@ func (s *searchIndex) FindByInventoryPath(ctx *simulator.Context, req *types.Fin
 	return body
 }
 
-// TakeRole gives an account, such as dev-a@vsphere.local, the role "No access" on a folder or a machine, which is named by
-// its path or by the end of that. Unlike a Builder's NoAccess it does not depend on what the administrator may see.
+// TakeRole gives an account, such as dev-a@vsphere.local, the role "No access" on a folder or a machine, which is named
+// by its path or by the end of that. Unlike a Builder's NoAccess it does not depend on what the administrator may see.
 func (v *VCenter) TakeRole(path, account string) error {
 	return v.permit(path, func(m *simulator.AuthorizationManager, entity types.ManagedObjectReference) {
 		m.SetEntityPermissions(&types.SetEntityPermissions{This: m.Self, Entity: entity, Permission: []types.Permission{{
@@ -76,7 +79,8 @@ func (v *VCenter) GiveRole(path, account string) error {
 	})
 }
 
-func (v *VCenter) permit(path string, change func(*simulator.AuthorizationManager, types.ManagedObjectReference)) error {
+func (v *VCenter) permit(path string, change func(*simulator.AuthorizationManager,
+	types.ManagedObjectReference)) error {
 	entity, err := v.tracker.At(path)
 	if err != nil {
 		return fmt.Errorf("change a role: %w", err)
@@ -84,7 +88,8 @@ func (v *VCenter) permit(path string, change func(*simulator.AuthorizationManage
 	ctx := v.inProcess()
 	content := ctx.Map.Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content
 	manager := &authorizationManager{
-		AuthorizationManager: ctx.Map.Get(*content.AuthorizationManager).(*simulator.AuthorizationManager), tracker: v.tracker,
+		AuthorizationManager: ctx.Map.Get(*content.AuthorizationManager).(*simulator.AuthorizationManager),
+		tracker:              v.tracker,
 	}
 	v.gate.enter(func() {
 		ctx.WithLock(manager.AuthorizationManager, func() {
@@ -104,7 +109,8 @@ func principal(account string) string {
 // NoAccess gives an account, such as dev-a@vsphere.local, the role "No access"
 // on what lies at a path below the datacenter's VM folder.
 func (b *Builder) NoAccess(ctx context.Context, path, account string) error {
-	return b.permit(ctx, path, account, func(m *object.AuthorizationManager, entity types.ManagedObjectReference, principal string) error {
+	return b.permit(ctx, path, account, func(m *object.AuthorizationManager, entity types.ManagedObjectReference,
+		principal string) error {
 		return m.SetEntityPermissions(ctx, entity, []types.Permission{{
 			Entity: &entity, Principal: principal, RoleId: collector.NoAccess, Propagate: true,
 		}})
@@ -113,7 +119,8 @@ func (b *Builder) NoAccess(ctx context.Context, path, account string) error {
 
 // Access undoes NoAccess.
 func (b *Builder) Access(ctx context.Context, path, account string) error {
-	return b.permit(ctx, path, account, func(m *object.AuthorizationManager, entity types.ManagedObjectReference, principal string) error {
+	return b.permit(ctx, path, account, func(m *object.AuthorizationManager, entity types.ManagedObjectReference,
+		principal string) error {
 		return m.RemoveEntityPermission(ctx, entity, principal, false)
 	})
 }
@@ -127,7 +134,8 @@ func (b *Builder) permit(ctx context.Context, path, account string,
 	if len(found) != 1 {
 		return fmt.Errorf("there are %d objects at %s, not one", len(found), path)
 	}
-	if err := change(object.NewAuthorizationManager(b.Client.Client), found[0].Object.Reference(), principal(account)); err != nil {
+	if err := change(object.NewAuthorizationManager(b.Client.Client), found[0].Object.Reference(),
+		principal(account)); err != nil {
 		return fmt.Errorf("change the role of %s on %s: %w", account, path, err)
 	}
 	return nil

@@ -28,7 +28,8 @@ func TestQuestion(t *testing.T) {
 	if err := v.Ask(web.Reference(), "And again?"); err == nil {
 		t.Error("a machine is asked two questions")
 	}
-	if diff := cmp.Diff([]string{"modify VirtualMachine runtime.question.text=Moved or copied?"}, s.until("copied")); diff != "" {
+	if diff := cmp.Diff([]string{"modify VirtualMachine runtime.question.text=Moved or copied?"},
+		s.until("copied")); diff != "" {
 		t.Errorf("told of the question (-want +got):\n%s", diff)
 	}
 
@@ -49,10 +50,12 @@ func TestQuestion(t *testing.T) {
 		t.Errorf("while it waits: %s, %v", props.Runtime.PowerState, props.Runtime.Question)
 	}
 	var task mo.Task
-	if err := property.DefaultCollector(i.client.Client).RetrieveOne(ctx, off.Reference(), []string{"info"}, &task); err != nil {
+	if err := property.DefaultCollector(i.client.Client).RetrieveOne(ctx, off.Reference(), []string{"info"},
+		&task); err != nil {
 		t.Fatal(err)
 	}
-	if task.Info.State != types.TaskInfoStateRunning || *task.Info.Entity != web.Reference() || task.Info.DescriptionId != "VirtualMachine.powerOff" {
+	if task.Info.State != types.TaskInfoStateRunning || *task.Info.Entity != web.Reference() ||
+		task.Info.DescriptionId != "VirtualMachine.powerOff" {
 		t.Errorf("the task that waits: %+v", task.Info)
 	}
 

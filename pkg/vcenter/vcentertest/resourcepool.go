@@ -59,7 +59,8 @@ func (p *resourcePool) CreateResourcePool(ctx *simulator.Context, req *types.Cre
 	child := simulator.NewResourcePool(ctx)
 	child.Name, child.Owner = req.Name, p.Owner
 	child.Summary = &types.ResourcePoolSummary{Name: req.Name, Config: req.Spec}
-	child.Config.CpuAllocation, child.Config.MemoryAllocation, child.Config.Entity = req.Spec.CpuAllocation, req.Spec.MemoryAllocation, req.Spec.Entity
+	child.Config.CpuAllocation, child.Config.MemoryAllocation, child.Config.Entity = req.Spec.CpuAllocation,
+		req.Spec.MemoryAllocation, req.Spec.Entity
 	ctx.Map.PutEntity(p.ResourcePool, ctx.Map.NewEntity(child))
 	p.ResourcePool.ResourcePool.ResourcePool = append(p.ResourcePool.ResourcePool.ResourcePool, child.Reference())
 	body.Res = &types.CreateResourcePoolResponse{Returnval: child.Reference()}

@@ -36,7 +36,8 @@ func machines(t *testing.T, v *VCenter) []machine {
 	ctx := context.Background()
 	c := login(t, v)
 	var vms []mo.VirtualMachine
-	cv, err := view.NewManager(c.Client).CreateContainerView(ctx, c.ServiceContent.RootFolder, []string{"VirtualMachine"}, true)
+	cv, err := view.NewManager(c.Client).CreateContainerView(ctx, c.ServiceContent.RootFolder, []string{"VirtualMachine"},
+		true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,8 @@ func machines(t *testing.T, v *VCenter) []machine {
 	var all []machine
 	for _, vm := range vms {
 		m := machine{
-			Ref: vm.Self.Value, Name: vm.Name, Folder: names(*vm.Parent), Host: names(*vm.Runtime.Host), Pool: names(*vm.ResourcePool),
+			Ref: vm.Self.Value, Name: vm.Name, Folder: names(*vm.Parent), Host: names(*vm.Runtime.Host),
+			Pool:  names(*vm.ResourcePool),
 			Power: string(vm.Runtime.PowerState), Guest: vm.Config.GuestId, HostName: vm.Guest.HostName, IP: vm.Guest.IpAddress,
 			Tools: vm.Guest.ToolsRunningStatus, UUID: vm.Config.InstanceUuid, BIOS: vm.Config.Uuid,
 			Created: fmt.Sprint(vm.Config.CreateDate), CPUs: vm.Config.Hardware.NumCPU, MemoryMB: vm.Config.Hardware.MemoryMB,
@@ -111,8 +113,10 @@ func TestSampleIsTheSameEachTime(t *testing.T) {
 			continue
 		}
 		want := machine{
-			Ref: m.Ref, Name: "Legacy DB Server", Folder: "team-a", Host: "esx-b3.lab.pacific.test", Pool: "team-a", Power: "poweredOn",
-			Guest: "windows2019srv_64Guest", HostName: "LEGACYDB", IP: "10.20.0.77", Tools: "guestToolsRunning", UUID: m.UUID, BIOS: m.BIOS,
+			Ref: m.Ref, Name: "Legacy DB Server", Folder: "team-a", Host: "esx-b3.lab.pacific.test", Pool: "team-a",
+			Power: "poweredOn",
+			Guest: "windows2019srv_64Guest", HostName: "LEGACYDB", IP: "10.20.0.77", Tools: "guestToolsRunning", UUID: m.UUID,
+			BIOS:    m.BIOS,
 			Created: m.Created, Booted: m.Booted, CPUs: 4, MemoryMB: 16384, Disks: []int64{60, 200},
 			Adapters: []string{"VM Network " + mac(m.UUID, 0) + " [10.20.0.77]", mac(m.UUID, 0)},
 		}
@@ -171,7 +175,8 @@ func TestSampleLibraryAndPolicies(t *testing.T) {
 		}
 		got[item.Name] = fmt.Sprintf("%s, %d files", item.Type, len(files))
 	}
-	want := map[string]string{"ubuntu-24.04": "ovf, 2 files", "photon-5": "ovf, 2 files", "debian-12-netinst": "iso, 1 files"}
+	want := map[string]string{"ubuntu-24.04": "ovf, 2 files", "photon-5": "ovf, 2 files",
+		"debian-12-netinst": "iso, 1 files"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("library items (-want +got):\n%s", diff)
 	}

@@ -32,7 +32,8 @@ func (*snapshot) Unlock() {}
 func (s *snapshot) RevertToSnapshotTask(ctx *simulator.Context, req *types.RevertToSnapshot_Task) soap.HasFault {
 	vm := ctx.Map.Get(s.Vm).(*simulator.VirtualMachine)
 	return &methods.RevertToSnapshot_TaskBody{Res: &types.RevertToSnapshot_TaskResponse{
-		Returnval: revert(ctx, vm, s.VirtualMachineSnapshot, "revertToSnapshot", req.SuppressPowerOn != nil && *req.SuppressPowerOn),
+		Returnval: revert(ctx, vm, s.VirtualMachineSnapshot, "revertToSnapshot",
+			req.SuppressPowerOn != nil && *req.SuppressPowerOn),
 	}}
 }
 
@@ -53,7 +54,8 @@ func (s *snapshot) RemoveSnapshotTask(ctx *simulator.Context, req *types.RemoveS
 }
 
 // RevertToCurrentSnapshotTask does the same as reverting to the snapshot by name.
-func (vm *virtualMachine) RevertToCurrentSnapshotTask(ctx *simulator.Context, req *types.RevertToCurrentSnapshot_Task) soap.HasFault {
+func (vm *virtualMachine) RevertToCurrentSnapshotTask(ctx *simulator.Context,
+	req *types.RevertToCurrentSnapshot_Task) soap.HasFault {
 	body := new(methods.RevertToCurrentSnapshot_TaskBody)
 	if vm.Snapshot == nil || vm.Snapshot.CurrentSnapshot == nil {
 		body.Fault_ = simulator.Fault("snapshot not found", new(types.NotFound))
@@ -61,12 +63,14 @@ func (vm *virtualMachine) RevertToCurrentSnapshotTask(ctx *simulator.Context, re
 	}
 	current := ctx.Map.Get(*vm.Snapshot.CurrentSnapshot).(*simulator.VirtualMachineSnapshot)
 	body.Res = &types.RevertToCurrentSnapshot_TaskResponse{
-		Returnval: revert(ctx, vm.VirtualMachine, current, "revertSnapshot", req.SuppressPowerOn != nil && *req.SuppressPowerOn),
+		Returnval: revert(ctx, vm.VirtualMachine, current, "revertSnapshot",
+			req.SuppressPowerOn != nil && *req.SuppressPowerOn),
 	}
 	return body
 }
 
-func revert(ctx *simulator.Context, vm *simulator.VirtualMachine, s *simulator.VirtualMachineSnapshot, name string, suppressPowerOn bool) types.ManagedObjectReference {
+func revert(ctx *simulator.Context, vm *simulator.VirtualMachine, s *simulator.VirtualMachineSnapshot, name string,
+	suppressPowerOn bool) types.ManagedObjectReference {
 	task := simulator.CreateTask(vm, name, func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
 		inner := s.RevertToSnapshotTask(ctx, &types.RevertToSnapshot_Task{This: s.Self}).(*methods.RevertToSnapshot_TaskBody)
 		if fault := result(ctx, inner.Res.Returnval); fault != nil {
@@ -119,7 +123,8 @@ func configOf(s *simulator.VirtualMachineSnapshot) (*types.VirtualMachineConfigI
 }
 
 // inTree finds a snapshot, nil when it is not there.
-func inTree(tree []types.VirtualMachineSnapshotTree, ref types.ManagedObjectReference) *types.VirtualMachineSnapshotTree {
+func inTree(tree []types.VirtualMachineSnapshotTree,
+	ref types.ManagedObjectReference) *types.VirtualMachineSnapshotTree {
 	for i := range tree {
 		if tree[i].Snapshot == ref {
 			return &tree[i]

@@ -225,13 +225,14 @@ func TestFirstSetAndChange(t *testing.T) {
 	s.quiet()
 }
 
-// TestChangeWakesAWait looks that a wait is ended by a change, and not by its own end. How soon that is it only says: the
-// machine may be busy with other things.
+// TestChangeWakesAWait looks that a wait is ended by a change, and not by its own end. How soon that is it only says:
+// the machine may be busy with other things.
 func TestChangeWakesAWait(t *testing.T) {
 	v := Run(t, Options{})
 	i := inventoryOf(t, v)
 	ctx := context.Background()
-	s := newStream(t, v, i.folder(namespaces).Reference(), "VirtualMachine", "name", "runtime.powerState", "guest.net", "config.hardware.device")
+	s := newStream(t, v, i.folder(namespaces).Reference(), "VirtualMachine", "name", "runtime.powerState", "guest.net",
+		"config.hardware.device")
 	if _, err := s.wait(0); err != nil {
 		t.Fatal(err)
 	}
@@ -290,7 +291,8 @@ func TestMoveBetweenFolders(t *testing.T) {
 		}
 	}
 	i.do(teamB.MoveInto(ctx, []types.ManagedObjectReference{i.vm("web-1").Reference()}))
-	if diff := cmp.Diff([]string{fmt.Sprintf("modify VirtualMachine parent=%v", teamB.Reference())}, all.until("parent")); diff != "" {
+	if diff := cmp.Diff([]string{fmt.Sprintf("modify VirtualMachine parent=%v", teamB.Reference())},
+		all.until("parent")); diff != "" {
 		t.Errorf("updates of all (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"leave VirtualMachine"}, fromA.until("leave")); diff != "" {
@@ -304,7 +306,8 @@ func TestMoveBetweenFolders(t *testing.T) {
 	vm := i.vm("web-1")
 	i.do(i.folder("/DC0/vm").MoveInto(ctx, []types.ManagedObjectReference{vm.Reference()}))
 	all.until("leave")
-	i.do(vm.Relocate(ctx, types.VirtualMachineRelocateSpec{Folder: &teamA}, types.VirtualMachineMovePriorityDefaultPriority))
+	i.do(vm.Relocate(ctx, types.VirtualMachineRelocateSpec{Folder: &teamA},
+		types.VirtualMachineMovePriorityDefaultPriority))
 	all.until("enter VirtualMachine name=web-1")
 	fromA.until("enter VirtualMachine name=web-1")
 	all.quiet()
@@ -361,7 +364,8 @@ func TestObjectsComeAndGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	vms.until("leave")
-	info := i.do(i.folder("/DC0/vm/Namespaces/team-c/deeper").RegisterVM(ctx, "[datastore-1] deep-1/deep-1.vmx", "deep-1", false, i.pool(), nil))
+	info := i.do(i.folder("/DC0/vm/Namespaces/team-c/deeper").RegisterVM(ctx, "[datastore-1] deep-1/deep-1.vmx", "deep-1",
+		false, i.pool(), nil))
 	vms.until("enter VirtualMachine name=deep-1")
 	back := object.NewVirtualMachine(i.client.Client, info.Result.(types.ManagedObjectReference))
 	i.do(back.PowerOn(ctx))
@@ -397,7 +401,8 @@ func TestResourcePoolTells(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := s.until("team-a-renamed")
-	if diff := cmp.Diff([]string{"modify ResourcePool name=team-a-renamed config.cpuAllocation.limit=4000"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"modify ResourcePool name=team-a-renamed config.cpuAllocation.limit=4000"},
+		got); diff != "" {
 		t.Errorf("updates (-want +got):\n%s", diff)
 	}
 }
@@ -487,9 +492,10 @@ func TestPages(t *testing.T) {
 func TestFilterWithBadPath(t *testing.T) {
 	v := Run(t, Options{})
 	c := login(t, v)
-	_, err := property.DefaultCollector(c.Client).CreateFilter(context.Background(), types.CreateFilter{Spec: types.PropertyFilterSpec{
-		PropSet:   []types.PropertySpec{{Type: "VirtualMachine", PathSet: []string{"config.nosuch"}}},
-		ObjectSet: []types.ObjectSpec{{Obj: c.ServiceContent.RootFolder}},
-	}})
+	_, err := property.DefaultCollector(c.Client).CreateFilter(context.Background(),
+		types.CreateFilter{Spec: types.PropertyFilterSpec{
+			PropSet:   []types.PropertySpec{{Type: "VirtualMachine", PathSet: []string{"config.nosuch"}}},
+			ObjectSet: []types.ObjectSpec{{Obj: c.ServiceContent.RootFolder}},
+		}})
 	refused[*types.InvalidProperty](t, err)
 }

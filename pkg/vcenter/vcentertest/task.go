@@ -116,7 +116,8 @@ func implemented(handler mo.Reference, method string) reflect.Value {
 }
 
 // invoke has a method done that answers with a task, and waits for that.
-func invoke(ctx *simulator.Context, handler mo.Reference, call *simulator.Method) (types.AnyType, types.BaseMethodFault) {
+func invoke(ctx *simulator.Context, handler mo.Reference,
+	call *simulator.Method) (types.AnyType, types.BaseMethodFault) {
 	method := implemented(handler, call.Name)
 	arguments := []reflect.Value{reflect.ValueOf(call.Body)}
 	if method.Type().NumIn() == 2 {
@@ -144,8 +145,8 @@ type taskControl struct {
 	tasks *slow.Tasks
 }
 
-// CancelTask fails with NotSupported for a task that cannot be cancelled. The simulator has all fail that way, which go on
-// with their work and succeed.
+// CancelTask fails with NotSupported for a task that cannot be cancelled. The simulator has all fail that way, which go
+// on with their work and succeed.
 func (t *taskControl) CancelTask(_ *simulator.Context, _ *types.CancelTask) soap.HasFault {
 	body := new(methods.CancelTaskBody)
 	done := t.Info.State == types.TaskInfoStateSuccess || t.Info.State == types.TaskInfoStateError

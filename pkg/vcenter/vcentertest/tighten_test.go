@@ -18,7 +18,8 @@ import (
 func (i *inventory) read(vm *object.VirtualMachine) mo.VirtualMachine {
 	i.t.Helper()
 	var props mo.VirtualMachine
-	if err := property.DefaultCollector(i.client.Client).RetrieveOne(context.Background(), vm.Reference(), nil, &props); err != nil {
+	if err := property.DefaultCollector(i.client.Client).RetrieveOne(context.Background(), vm.Reference(), nil,
+		&props); err != nil {
 		i.t.Fatal(err)
 	}
 	return props
@@ -71,7 +72,8 @@ func TestDuplicateName(t *testing.T) {
 	i := inventoryOf(t, Run(t, Options{}))
 	ctx := context.Background()
 	teamA, teamB := i.folder(namespaces+"/team-a"), i.folder(namespaces+"/team-b")
-	spec := types.VirtualMachineConfigSpec{Name: "web-1", Files: &types.VirtualMachineFileInfo{VmPathName: "[datastore-1]"}}
+	spec := types.VirtualMachineConfigSpec{Name: "web-1", Files: &types.VirtualMachineFileInfo{
+		VmPathName: "[datastore-1]"}}
 	clone := types.VirtualMachineCloneSpec{Location: types.VirtualMachineRelocateSpec{}}
 	outside := i.vm("/DC0/vm/outside")
 	i.do(outside.Clone(ctx, teamB, "web-1", clone))
@@ -90,7 +92,8 @@ func TestDuplicateName(t *testing.T) {
 			return teamA.MoveInto(ctx, []types.ManagedObjectReference{i.vm("Namespaces/team-b/web-1").Reference()})
 		},
 		"relocate": func() (*object.Task, error) {
-			return i.vm("Namespaces/team-b/web-1").Relocate(ctx, types.VirtualMachineRelocateSpec{Folder: &ref}, types.VirtualMachineMovePriorityDefaultPriority)
+			return i.vm("Namespaces/team-b/web-1").Relocate(ctx, types.VirtualMachineRelocateSpec{Folder: &ref},
+				types.VirtualMachineMovePriorityDefaultPriority)
 		},
 		"rename a folder": func() (*object.Task, error) { return teamA.Rename(ctx, "team-b") },
 	}
@@ -124,7 +127,8 @@ func TestUniqueInstanceUUID(t *testing.T) {
 	ctx := context.Background()
 	source := i.vm("web-1")
 	taken := i.read(source).Config.InstanceUuid
-	spec := types.VirtualMachineConfigSpec{Name: "twin", InstanceUuid: taken, Files: &types.VirtualMachineFileInfo{VmPathName: "[datastore-1]"}}
+	spec := types.VirtualMachineConfigSpec{Name: "twin", InstanceUuid: taken,
+		Files: &types.VirtualMachineFileInfo{VmPathName: "[datastore-1]"}}
 	twin := i.made(i.do(i.folder(namespaces+"/team-a").CreateVM(ctx, spec, i.pool(), nil)))
 	if got := i.read(twin).Config.InstanceUuid; got == taken || got == "" {
 		t.Errorf("create: instanceUuid %q", got)
@@ -144,7 +148,8 @@ func TestClone(t *testing.T) {
 	ctx := context.Background()
 	source := i.vm("db-1")
 	i.do(source.Reconfigure(ctx, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
-		&types.OptionValue{Key: "pacific.metadata", Value: "of the source"}, &types.OptionValue{Key: "other", Value: "source"},
+		&types.OptionValue{Key: "pacific.metadata", Value: "of the source"},
+		&types.OptionValue{Key: "other", Value: "source"},
 	}}))
 	s := newStream(t, v, i.folder(namespaces).Reference(), "VirtualMachine", "name", "config.instanceUuid")
 	if _, err := s.wait(0); err != nil {
@@ -152,7 +157,8 @@ func TestClone(t *testing.T) {
 	}
 	info := i.do(source.Clone(ctx, i.folder(namespaces+"/team-b"), "db-clone", types.VirtualMachineCloneSpec{
 		PowerOn: true,
-		Config:  &types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: "other", Value: "asked"}}},
+		Config: &types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
+			&types.OptionValue{Key: "other", Value: "asked"}}},
 	}))
 	clone := i.read(i.made(info))
 	if got := option(clone, "pacific.metadata") + ", " + option(clone, "other"); got != "of the source, asked" {
@@ -259,7 +265,8 @@ func TestGuestSleepsAndWakes(t *testing.T) {
 		if p.Runtime.BootTime != nil {
 			booted = "booted"
 		}
-		return []string{p.Guest.HostName, p.Guest.IpAddress, p.Summary.Guest.IpAddress, strings.Join(p.Guest.Net[0].IpAddress, ","),
+		return []string{p.Guest.HostName, p.Guest.IpAddress, p.Summary.Guest.IpAddress,
+			strings.Join(p.Guest.Net[0].IpAddress, ","),
 			p.Guest.ToolsRunningStatus, p.Guest.GuestState, booted}
 	}
 	running := []string{"web-1", "10.20.0.11", "10.20.0.11", "10.20.0.11", "guestToolsRunning", "running", "booted"}
@@ -298,7 +305,8 @@ func TestSetGuestIP(t *testing.T) {
 		t.Errorf("updates (-want +got):\n%s", diff)
 	}
 	guest := i.read(db).Guest
-	if got := guest.Net[0].IpAddress; len(got) != 1 || got[0] != "10.20.0.99" || guest.ToolsRunningStatus != "guestToolsRunning" {
+	if got := guest.Net[0].IpAddress; len(got) != 1 || got[0] != "10.20.0.99" ||
+		guest.ToolsRunningStatus != "guestToolsRunning" {
 		t.Errorf("guest: %+v", guest)
 	}
 }
@@ -334,7 +342,8 @@ func TestTemplate(t *testing.T) {
 	if _, err := s.wait(0); err != nil {
 		t.Fatal(err)
 	}
-	option := types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: "a", Value: "b"}}}
+	option := types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
+		&types.OptionValue{Key: "a", Value: "b"}}}
 	if err := vm.MarkAsTemplate(ctx); err != nil {
 		t.Fatal(err)
 	}

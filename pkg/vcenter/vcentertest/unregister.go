@@ -15,13 +15,15 @@ import (
 // inventory. The simulator has no such method; machines are taken out of the
 // inventory here, and their files stay.
 func (f *folder) UnregisterAndDestroyTask(ctx *simulator.Context, req *types.UnregisterAndDestroy_Task) soap.HasFault {
-	task := simulator.CreateTask(f.Folder, "unregisterAndDestroy", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
-		if fault := f.anyRunning(ctx, f.Self); fault != nil {
-			return nil, fault
-		}
-		return nil, f.unregisterTree(ctx, f.Folder)
-	})
-	return &methods.UnregisterAndDestroy_TaskBody{Res: &types.UnregisterAndDestroy_TaskResponse{Returnval: start(ctx, f.Folder, task)}}
+	task := simulator.CreateTask(f.Folder, "unregisterAndDestroy",
+		func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+			if fault := f.anyRunning(ctx, f.Self); fault != nil {
+				return nil, fault
+			}
+			return nil, f.unregisterTree(ctx, f.Folder)
+		})
+	return &methods.UnregisterAndDestroy_TaskBody{Res: &types.UnregisterAndDestroy_TaskResponse{
+		Returnval: start(ctx, f.Folder, task)}}
 }
 
 func (f *folder) unregisterTree(ctx *simulator.Context, tree *simulator.Folder) types.BaseMethodFault {

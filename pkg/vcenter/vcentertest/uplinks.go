@@ -21,7 +21,8 @@ func (uplinks) Reference() types.ManagedObjectReference {
 
 // PutObject sees a port group before anybody else does.
 func (uplinks) PutObject(_ *simulator.Context, object mo.Reference) {
-	if portgroup, ok := object.(*simulator.DistributedVirtualPortgroup); ok && strings.Contains(portgroup.Name, "-DVUplinks") {
+	if portgroup, ok := object.(*simulator.DistributedVirtualPortgroup); ok &&
+		strings.Contains(portgroup.Name, "-DVUplinks") {
 		portgroup.Tag = []types.Tag{{Key: "SYSTEM/DVS.UPLINKPG"}}
 	}
 }

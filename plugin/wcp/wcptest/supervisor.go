@@ -159,7 +159,8 @@ func (s *Supervisor) tell(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	kubeconfig := "apiVersion: v1\nkind: Config\nclusters:\n- name: \"\"\n  cluster:\n    server: https://" + r.Host + ":6443\n" +
+	kubeconfig := "apiVersion: v1\nkind: Config\nclusters:\n- name: \"\"\n  cluster:\n    server: https://" + r.Host +
+		":6443\n" +
 		"    certificate-authority-data: " + base64.StdEncoding.EncodeToString(s.Authorities) + "\n"
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{

@@ -19,6 +19,7 @@ import (
 func Install(scheme *runtime.Scheme) {
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
 	internal := schema.GroupVersion{Group: v1alpha1.GroupName, Version: runtime.APIVersionInternal}
-	scheme.AddKnownTypes(internal, &v1alpha1.AvailabilityZone{}, &v1alpha1.AvailabilityZoneList{}, &v1alpha1.Zone{}, &v1alpha1.ZoneList{})
+	scheme.AddKnownTypes(internal, &v1alpha1.AvailabilityZone{}, &v1alpha1.AvailabilityZoneList{}, &v1alpha1.Zone{},
+		&v1alpha1.ZoneList{})
 	utilruntime.Must(scheme.SetVersionPriority(v1alpha1.SchemeGroupVersion))
 }

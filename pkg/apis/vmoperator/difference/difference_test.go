@@ -39,7 +39,8 @@ func TestBetweenAnySpecs(t *testing.T) {
 
 func TestBetweenMaps(t *testing.T) {
 	var got []string
-	for _, path := range Between(field.NewPath("labels"), map[string]string{"a": "1", "b": "2", "c": "3"}, map[string]string{"b": "2", "c": "4", "d": "5"}) {
+	for _, path := range Between(field.NewPath("labels"), map[string]string{"a": "1", "b": "2", "c": "3"},
+		map[string]string{"b": "2", "c": "4", "d": "5"}) {
 		got = append(got, path.String())
 	}
 	if diff := cmp.Diff([]string{"labels[a]", "labels[c]", "labels[d]"}, got); diff != "" {

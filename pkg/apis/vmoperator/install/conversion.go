@@ -49,16 +49,20 @@ func addVirtualMachineClassConversions(scheme *runtime.Scheme) error {
 		return &list.ListMeta, &list.Items
 	}
 	return errors.Join(
-		addConversions(scheme, hub, func(list *v1alpha1.VirtualMachineClassList) (*metav1.ListMeta, *[]v1alpha1.VirtualMachineClass) {
+		addConversions(scheme, hub, func(list *v1alpha1.VirtualMachineClassList) (*metav1.ListMeta,
+			*[]v1alpha1.VirtualMachineClass) {
 			return &list.ListMeta, &list.Items
 		}),
-		addConversions(scheme, hub, func(list *v1alpha2.VirtualMachineClassList) (*metav1.ListMeta, *[]v1alpha2.VirtualMachineClass) {
+		addConversions(scheme, hub, func(list *v1alpha2.VirtualMachineClassList) (*metav1.ListMeta,
+			*[]v1alpha2.VirtualMachineClass) {
 			return &list.ListMeta, &list.Items
 		}),
-		addConversions(scheme, hub, func(list *v1alpha3.VirtualMachineClassList) (*metav1.ListMeta, *[]v1alpha3.VirtualMachineClass) {
+		addConversions(scheme, hub, func(list *v1alpha3.VirtualMachineClassList) (*metav1.ListMeta,
+			*[]v1alpha3.VirtualMachineClass) {
 			return &list.ListMeta, &list.Items
 		}),
-		addConversions(scheme, hub, func(list *v1alpha4.VirtualMachineClassList) (*metav1.ListMeta, *[]v1alpha4.VirtualMachineClass) {
+		addConversions(scheme, hub, func(list *v1alpha4.VirtualMachineClassList) (*metav1.ListMeta,
+			*[]v1alpha4.VirtualMachineClass) {
 			return &list.ListMeta, &list.Items
 		}),
 	)
@@ -69,16 +73,20 @@ func addVirtualMachineImageConversions(scheme *runtime.Scheme) error {
 		return &list.ListMeta, &list.Items
 	}
 	return errors.Join(
-		addConversions(scheme, hub, func(list *v1alpha1.VirtualMachineImageList) (*metav1.ListMeta, *[]v1alpha1.VirtualMachineImage) {
+		addConversions(scheme, hub, func(list *v1alpha1.VirtualMachineImageList) (*metav1.ListMeta,
+			*[]v1alpha1.VirtualMachineImage) {
 			return &list.ListMeta, &list.Items
 		}),
-		addConversions(scheme, hub, func(list *v1alpha2.VirtualMachineImageList) (*metav1.ListMeta, *[]v1alpha2.VirtualMachineImage) {
+		addConversions(scheme, hub, func(list *v1alpha2.VirtualMachineImageList) (*metav1.ListMeta,
+			*[]v1alpha2.VirtualMachineImage) {
 			return &list.ListMeta, &list.Items
 		}),
-		addConversions(scheme, hub, func(list *v1alpha3.VirtualMachineImageList) (*metav1.ListMeta, *[]v1alpha3.VirtualMachineImage) {
+		addConversions(scheme, hub, func(list *v1alpha3.VirtualMachineImageList) (*metav1.ListMeta,
+			*[]v1alpha3.VirtualMachineImage) {
 			return &list.ListMeta, &list.Items
 		}),
-		addConversions(scheme, hub, func(list *v1alpha4.VirtualMachineImageList) (*metav1.ListMeta, *[]v1alpha4.VirtualMachineImage) {
+		addConversions(scheme, hub, func(list *v1alpha4.VirtualMachineImageList) (*metav1.ListMeta,
+			*[]v1alpha4.VirtualMachineImage) {
 			return &list.ListMeta, &list.Items
 		}),
 	)
@@ -89,16 +97,20 @@ func addClusterVirtualMachineImageConversions(scheme *runtime.Scheme) error {
 		return &list.ListMeta, &list.Items
 	}
 	return errors.Join(
-		addConversions(scheme, hub, func(list *v1alpha1.ClusterVirtualMachineImageList) (*metav1.ListMeta, *[]v1alpha1.ClusterVirtualMachineImage) {
+		addConversions(scheme, hub, func(list *v1alpha1.ClusterVirtualMachineImageList) (*metav1.ListMeta,
+			*[]v1alpha1.ClusterVirtualMachineImage) {
 			return &list.ListMeta, &list.Items
 		}),
-		addConversions(scheme, hub, func(list *v1alpha2.ClusterVirtualMachineImageList) (*metav1.ListMeta, *[]v1alpha2.ClusterVirtualMachineImage) {
+		addConversions(scheme, hub, func(list *v1alpha2.ClusterVirtualMachineImageList) (*metav1.ListMeta,
+			*[]v1alpha2.ClusterVirtualMachineImage) {
 			return &list.ListMeta, &list.Items
 		}),
-		addConversions(scheme, hub, func(list *v1alpha3.ClusterVirtualMachineImageList) (*metav1.ListMeta, *[]v1alpha3.ClusterVirtualMachineImage) {
+		addConversions(scheme, hub, func(list *v1alpha3.ClusterVirtualMachineImageList) (*metav1.ListMeta,
+			*[]v1alpha3.ClusterVirtualMachineImage) {
 			return &list.ListMeta, &list.Items
 		}),
-		addConversions(scheme, hub, func(list *v1alpha4.ClusterVirtualMachineImageList) (*metav1.ListMeta, *[]v1alpha4.ClusterVirtualMachineImage) {
+		addConversions(scheme, hub, func(list *v1alpha4.ClusterVirtualMachineImageList) (*metav1.ListMeta,
+			*[]v1alpha4.ClusterVirtualMachineImage) {
 			return &list.ListMeta, &list.Items
 		}),
 	)
@@ -192,7 +204,8 @@ func toHub[V, H any, P spoke[V], Q hub[H]](in *V, out *H) error {
 		for i, path := range dropped {
 			names[i] = path.String()
 		}
-		return fmt.Errorf("%s: cannot be changed through this version; use %s", strings.Join(names, ", "), v1alpha5.GroupVersion)
+		return fmt.Errorf("%s: cannot be changed through this version; use %s", strings.Join(names, ", "),
+			v1alpha5.GroupVersion)
 	}
 	return nil
 }

@@ -79,7 +79,8 @@ func served() *v1alpha5.VirtualMachine {
 			Guest:        &v1alpha5.VirtualMachineGuestStatus{GuestID: "ubuntu64Guest", GuestFullName: "Ubuntu Linux (64-bit)"},
 			Storage:      &v1alpha5.VirtualMachineStorageStatus{Total: ptr.To(resource.MustParse("20Gi"))},
 			Conditions: []metav1.Condition{{
-				Type: v1alpha5.VirtualMachineConditionCreated, Status: metav1.ConditionTrue, Reason: "True", LastTransitionTime: created,
+				Type: v1alpha5.VirtualMachineConditionCreated, Status: metav1.ConditionTrue, Reason: "True",
+				LastTransitionTime: created,
 			}},
 			HardwareVersion: 19,
 		},
@@ -243,7 +244,8 @@ func TestWriteThatWouldBeDroppedIsRefused(t *testing.T) {
 			vm := obj.(*v1alpha1.VirtualMachine)
 			vm.Spec.NetworkInterfaces[0].NetworkName = "other"
 			vm.Spec.Ports = []v1alpha1.VirtualMachinePort{{Port: 80}}
-		}, "spec.ports, spec.networkInterfaces[0].networkName: cannot be changed through this version; use vmoperator.vmware.com/v1alpha5"},
+		}, "spec.ports, spec.networkInterfaces[0].networkName: cannot be changed through this version; use " +
+			"vmoperator.vmware.com/v1alpha5"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spoke, err := scheme.UnsafeConvertToVersion(served(), test.version)

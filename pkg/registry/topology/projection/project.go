@@ -31,7 +31,8 @@ type place struct {
 }
 
 func placeOf(namespace *vspherev1.Namespace) place {
-	at := place{name: namespace.Name, uid: namespace.UID, created: namespace.CreationTimestamp, folder: namespace.Status.Folder}
+	at := place{name: namespace.Name, uid: namespace.UID, created: namespace.CreationTimestamp,
+		folder: namespace.Status.Folder}
 	for _, zone := range namespace.Status.Zones {
 		if zone.ResourcePool != "" {
 			at.pools = append(at.pools, zone.ResourcePool)
@@ -41,12 +42,14 @@ func placeOf(namespace *vspherev1.Namespace) place {
 }
 
 func (a place) equal(b place) bool {
-	return a.name == b.name && a.uid == b.uid && a.created.Equal(&b.created) && a.folder == b.folder && slices.Equal(a.pools, b.pools)
+	return a.name == b.name && a.uid == b.uid && a.created.Equal(&b.created) && a.folder == b.folder &&
+		slices.Equal(a.pools, b.pools)
 }
 
 // uidOf makes a uid that is the same whenever it is made of the same.
 func uidOf(instance string, path ...string) k8stypes.UID {
-	return k8stypes.UID(uuid.NewSHA1(uuid.NameSpaceURL, []byte("vsphere://"+instance+"/"+strings.Join(path, "/"))).String())
+	return k8stypes.UID(uuid.NewSHA1(uuid.NameSpaceURL, []byte("vsphere://"+instance+"/"+
+		strings.Join(path, "/"))).String())
 }
 
 // availabilityZone makes the object of a zone. vCenter keeps no time for a
@@ -64,7 +67,8 @@ func (p *Projector) availabilityZone(zone string) *v1alpha1.AvailabilityZone {
 	}
 	for _, at := range p.namespaces {
 		if pool := p.poolsOf(at)[zone]; pool != "" {
-			object.Spec.Namespaces[at.name] = v1alpha1.NamespaceInfo{PoolMoID: pool, PoolMoIDs: []string{pool}, FolderMoID: at.folder}
+			object.Spec.Namespaces[at.name] = v1alpha1.NamespaceInfo{PoolMoID: pool, PoolMoIDs: []string{pool},
+				FolderMoID: at.folder}
 		}
 	}
 	return object
@@ -76,14 +80,17 @@ func (p *Projector) ready(clusters []string) metav1.Condition {
 	cluster := p.clusters[clusters[0]]
 	if cluster.DRSOff {
 		return metav1.Condition{
-			Type: v1alpha1.AvailabilityZoneConditionReady, Status: metav1.ConditionFalse, Reason: ReasonDRSOff, LastTransitionTime: metav1.Unix(0, 0),
-			Message: "DRS is turned off in the cluster " + cluster.ID.Value + ", so that it can have no resource pools: turn it on in vCenter, " +
+			Type: v1alpha1.AvailabilityZoneConditionReady, Status: metav1.ConditionFalse, Reason: ReasonDRSOff,
+			LastTransitionTime: metav1.Unix(0, 0),
+			Message: "DRS is turned off in the cluster " + cluster.ID.Value +
+				", so that it can have no resource pools: turn it on in vCenter, " +
 				"or leave the cluster out of --zone-clusters.",
 		}
 	}
 	return metav1.Condition{
-		Type: v1alpha1.AvailabilityZoneConditionReady, Status: metav1.ConditionTrue, Reason: ReasonReady, LastTransitionTime: metav1.Unix(0, 0),
-		Message: "vSphere Namespaces can have resource pools in it.",
+		Type: v1alpha1.AvailabilityZoneConditionReady, Status: metav1.ConditionTrue, Reason: ReasonReady,
+		LastTransitionTime: metav1.Unix(0, 0),
+		Message:            "vSphere Namespaces can have resource pools in it.",
 	}
 }
 

@@ -46,7 +46,8 @@ func newWorld(t *testing.T) *world {
 	sequence := livestore.NewSequence(1)
 	store := func(resource string, object, list func() runtime.Object) *livestore.Store {
 		s, err := livestore.New(livestore.Config{
-			GroupResource: v1alpha1.Resource(resource), Codec: serializer.NewCodecFactory(scheme).LegacyCodec(v1alpha1.SchemeGroupVersion),
+			GroupResource: v1alpha1.Resource(resource), Codec: serializer.NewCodecFactory(scheme).LegacyCodec(
+				v1alpha1.SchemeGroupVersion),
 			NewFunc: object, NewListFunc: list, ResourcePrefix: "/" + resource, Sequence: sequence,
 		})
 		if err != nil {
@@ -56,13 +57,16 @@ func newWorld(t *testing.T) *world {
 	}
 	return &world{
 		t: t, projector: &projection.Projector{},
-		zones: store("availabilityzones", func() runtime.Object { return &v1alpha1.AvailabilityZone{} }, func() runtime.Object { return &v1alpha1.AvailabilityZoneList{} }),
-		parts: store("zones", func() runtime.Object { return &v1alpha1.Zone{} }, func() runtime.Object { return &v1alpha1.ZoneList{} }),
+		zones: store("availabilityzones", func() runtime.Object { return &v1alpha1.AvailabilityZone{} },
+			func() runtime.Object { return &v1alpha1.AvailabilityZoneList{} }),
+		parts: store("zones", func() runtime.Object { return &v1alpha1.Zone{} },
+			func() runtime.Object { return &v1alpha1.ZoneList{} }),
 	}
 }
 
 func (w *world) attach() {
-	w.projector.AvailabilityZones().Attach(registry.Into[v1alpha1.AvailabilityZone]{Mirror: w.zones, Prefix: "/availabilityzones"})
+	w.projector.AvailabilityZones().Attach(registry.Into[v1alpha1.AvailabilityZone]{Mirror: w.zones,
+		Prefix: "/availabilityzones"})
 	w.projector.Zones().Attach(registry.Into[v1alpha1.Zone]{Mirror: w.parts, Prefix: "/zones"})
 }
 
@@ -194,42 +198,49 @@ func TestObjects(t *testing.T) {
 	rack := namespace.Label("Rack 1", "zone", "domain-c2")
 	w := newWorld(t)
 	w.projector.Take(initial(
-		withoutDRS("domain-c2", "Rack 1"), cluster("domain-c1", "cluster-a"), cluster("domain-c3", "cluster-a"), pool("resgroup-3", "domain-c1"),
+		withoutDRS("domain-c2", "Rack 1"), cluster("domain-c1", "cluster-a"), cluster("domain-c3", "cluster-a"),
+		pool("resgroup-3", "domain-c1"),
 	))
 	w.projector.Namespaces().Replace(all(vns("team-a", "cluster-a=resgroup-3")))
 	w.attach()
 	got := w.served()
-	ready := metav1.Condition{Type: "Ready", Status: "True", Reason: "Ready", Message: "vSphere Namespaces can have resource pools in it.", LastTransitionTime: metav1.Unix(0, 0)}
+	ready := metav1.Condition{Type: "Ready", Status: "True", Reason: "Ready",
+		Message: "vSphere Namespaces can have resource pools in it.", LastTransitionTime: metav1.Unix(0, 0)}
 	drsOff := metav1.Condition{Type: "Ready", Status: "False", Reason: "DRSOff", LastTransitionTime: metav1.Unix(0, 0),
-		Message: "DRS is turned off in the cluster domain-c2, so that it can have no resource pools: turn it on in vCenter, or leave the cluster out of --zone-clusters."}
+		Message: "DRS is turned off in the cluster domain-c2, so that it can have no resource pools: turn it on in " +
+			"vCenter, or leave the cluster out of --zone-clusters."}
 	want := served{
 		Zones: map[string]v1alpha1.AvailabilityZone{
 			"cluster-a": {
 				ObjectMeta: metav1.ObjectMeta{Name: "cluster-a"},
 				Spec: v1alpha1.AvailabilityZoneSpec{
 					ClusterComputeResourceMoID: "domain-c1", ClusterComputeResourceMoIDs: []string{"domain-c1", "domain-c3"},
-					Namespaces: map[string]v1alpha1.NamespaceInfo{"team-a": {PoolMoID: "resgroup-3", PoolMoIDs: []string{"resgroup-3"}, FolderMoID: "group-team-a"}},
+					Namespaces: map[string]v1alpha1.NamespaceInfo{"team-a": {PoolMoID: "resgroup-3", PoolMoIDs: []string{"resgroup-3"},
+						FolderMoID: "group-team-a"}},
 				},
 				Status: v1alpha1.AvailabilityZoneStatus{Conditions: []metav1.Condition{ready}},
 			},
 			rack: {
 				ObjectMeta: metav1.ObjectMeta{Name: rack},
-				Spec:       v1alpha1.AvailabilityZoneSpec{ClusterComputeResourceMoID: "domain-c2", ClusterComputeResourceMoIDs: []string{"domain-c2"}},
-				Status:     v1alpha1.AvailabilityZoneStatus{Conditions: []metav1.Condition{drsOff}},
+				Spec: v1alpha1.AvailabilityZoneSpec{ClusterComputeResourceMoID: "domain-c2",
+					ClusterComputeResourceMoIDs: []string{"domain-c2"}},
+				Status: v1alpha1.AvailabilityZoneStatus{Conditions: []metav1.Condition{drsOff}},
 			},
 		},
 		Parts: map[string]v1alpha1.Zone{
 			"team-a/cluster-a": {
 				ObjectMeta: metav1.ObjectMeta{Name: "cluster-a", Namespace: "team-a", CreationTimestamp: born},
 				Spec: v1alpha1.ZoneSpec{
-					Namespace:        v1alpha1.VSphereEntityInfo{PoolMoIDs: []string{"resgroup-3"}, FolderMoID: "group-team-a"},
-					ManagedVMs:       v1alpha1.VSphereEntityInfo{PoolMoIDs: []string{"resgroup-3"}, FolderMoID: "group-team-a"},
-					AvailabilityZone: v1alpha1.AvailabilityZoneReference{APIVersion: "topology.tanzu.vmware.com/v1alpha1", Name: "cluster-a"},
+					Namespace:  v1alpha1.VSphereEntityInfo{PoolMoIDs: []string{"resgroup-3"}, FolderMoID: "group-team-a"},
+					ManagedVMs: v1alpha1.VSphereEntityInfo{PoolMoIDs: []string{"resgroup-3"}, FolderMoID: "group-team-a"},
+					AvailabilityZone: v1alpha1.AvailabilityZoneReference{APIVersion: "topology.tanzu.vmware.com/v1alpha1",
+						Name: "cluster-a"},
 				},
 			},
 		},
 	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(metav1.ObjectMeta{}, "UID", "ResourceVersion"), cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(metav1.ObjectMeta{}, "UID", "ResourceVersion"),
+		cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("served (-want +got):\n%s", diff)
 	}
 	uids := map[k8stypes.UID]bool{"": true}
@@ -247,7 +258,8 @@ func TestObjects(t *testing.T) {
 	again.attach()
 	again.projector.Namespaces().Replace(all(vns("team-a", "cluster-a=resgroup-3")))
 	again.projector.Take(initial(
-		cluster("domain-c3", "cluster-a"), cluster("domain-c1", "cluster-a"), withoutDRS("domain-c2", "Rack 1"), pool("resgroup-3", "domain-c1"),
+		cluster("domain-c3", "cluster-a"), cluster("domain-c1", "cluster-a"), withoutDRS("domain-c2", "Rack 1"),
+		pool("resgroup-3", "domain-c1"),
 	))
 	if diff := cmp.Diff(got, again.served(), cmpopts.IgnoreFields(metav1.ObjectMeta{}, "ResourceVersion")); diff != "" {
 		t.Errorf("in another process (-first +other):\n%s", diff)
@@ -260,8 +272,10 @@ func TestOrders(t *testing.T) {
 	steps := map[string]func(*world){
 		"attach": func(w *world) { w.attach() },
 		"clusters, then another and one renamed": func(w *world) {
-			w.projector.Take(initial(cluster("domain-c1", "cluster-a"), cluster("domain-c2", "old"), cluster("domain-c3", "gone"),
-				pool("p1", "domain-c1"), pool("p2", "domain-c2"), pool("p3", "domain-c1"), pool("p4", "domain-c2"), pool("p5", "domain-c3"),
+			w.projector.Take(initial(cluster("domain-c1", "cluster-a"), cluster("domain-c2", "old"),
+				cluster("domain-c3", "gone"),
+				pool("p1", "domain-c1"), pool("p2", "domain-c2"), pool("p3", "domain-c1"), pool("p4", "domain-c2"),
+				pool("p5", "domain-c3"),
 				pool("p6", "domain-c1")))
 			w.projector.Take(step(pool("p7", "domain-c2")))
 			w.projector.Take(step(cluster("domain-c4", "cluster-a")))
@@ -269,7 +283,8 @@ func TestOrders(t *testing.T) {
 			w.projector.Take(without("domain-c3"))
 		},
 		"namespaces, then a new one, one with a pool less, and one deleted": func(w *world) {
-			w.projector.Namespaces().Replace(all(vns("team-a", "cluster-a=p1", "old=p2"), vns("team-b", "cluster-a=p3", "cluster-b=p4"), vns("team-c", "gone=p5", "cluster-a=p6")))
+			w.projector.Namespaces().Replace(all(vns("team-a", "cluster-a=p1", "old=p2"),
+				vns("team-b", "cluster-a=p3", "cluster-b=p4"), vns("team-c", "gone=p5", "cluster-a=p6")))
 			w.projector.Namespaces().Apply(changed(vns("team-d", "cluster-b=p7")))
 			w.projector.Namespaces().Apply(changed(vns("team-a", "cluster-a=p1", "cluster-b=p2"), vns("team-b", "cluster-a=p3")))
 			w.projector.Namespaces().Apply(gone("team-c"))
@@ -287,7 +302,8 @@ func TestOrders(t *testing.T) {
 		got := w.served()
 		if want == nil {
 			want = &got
-			wantNames := []string{"cluster-a: team-a team-b", "cluster-b: team-a team-d", "team-a/cluster-a", "team-a/cluster-b", "team-b/cluster-a", "team-d/cluster-b"}
+			wantNames := []string{"cluster-a: team-a team-b", "cluster-b: team-a team-d", "team-a/cluster-a", "team-a/cluster-b",
+				"team-b/cluster-a", "team-d/cluster-b"}
 			if diff := cmp.Diff(wantNames, got.names()); diff != "" {
 				t.Fatalf("%v (-want +got):\n%s", order, diff)
 			}
@@ -307,22 +323,32 @@ func TestChanges(t *testing.T) {
 		namespaces []change
 		want       []string
 	}{
-		{"a cluster is renamed", []facts.Step{step(cluster("domain-c1", "cluster-z"))}, changed(vns("team-a", "cluster-z=p1", "cluster-b=p2")),
+		{"a cluster is renamed", []facts.Step{step(cluster("domain-c1", "cluster-z"))},
+			changed(vns("team-a", "cluster-z=p1", "cluster-b=p2")),
 			[]string{"cluster-b: team-a", "cluster-z: team-a", "team-a/cluster-b", "team-a/cluster-z"}},
-		{"two clusters swap their names", []facts.Step{step(cluster("domain-c1", "cluster-b"), cluster("domain-c2", "cluster-a"))}, changed(vns("team-a", "cluster-a=p2", "cluster-b=p1")),
+		{"two clusters swap their names", []facts.Step{step(cluster("domain-c1", "cluster-b"),
+			cluster("domain-c2", "cluster-a"))}, changed(vns("team-a", "cluster-a=p2", "cluster-b=p1")),
 			[]string{"cluster-a: team-a", "cluster-b: team-a", "team-a/cluster-a", "team-a/cluster-b"}},
 		{"a cluster is removed", []facts.Step{without("domain-c1")}, changed(vns("team-a", "cluster-b=p2")),
 			[]string{"cluster-b: team-a", "team-a/cluster-b"}},
-		{"a cluster is added", []facts.Step{step(cluster("domain-c3", "cluster-c"), pool("p3", "domain-c3"))}, changed(vns("team-a", "cluster-a=p1", "cluster-b=p2", "cluster-c=p3")),
-			[]string{"cluster-a: team-a", "cluster-b: team-a", "cluster-c: team-a", "team-a/cluster-a", "team-a/cluster-b", "team-a/cluster-c"}},
-		{"another cluster of one name comes, and the first goes", []facts.Step{step(cluster("domain-c3", "cluster-a"), pool("p9", "domain-c3")), without("domain-c1")}, changed(vns("team-a", "cluster-a=p9", "cluster-b=p2")),
+		{"a cluster is added", []facts.Step{step(cluster("domain-c3", "cluster-c"), pool("p3", "domain-c3"))},
+			changed(vns("team-a", "cluster-a=p1", "cluster-b=p2", "cluster-c=p3")),
+			[]string{"cluster-a: team-a", "cluster-b: team-a", "cluster-c: team-a", "team-a/cluster-a", "team-a/cluster-b",
+				"team-a/cluster-c"}},
+		{"another cluster of one name comes, and the first goes",
+			[]facts.Step{step(cluster("domain-c3", "cluster-a"), pool("p9", "domain-c3")), without("domain-c1")},
+			changed(vns("team-a", "cluster-a=p9", "cluster-b=p2")),
 			[]string{"cluster-a: team-a", "cluster-b: team-a", "team-a/cluster-a", "team-a/cluster-b"}},
-		{"the namespace is deleted with its cluster", []facts.Step{without("domain-c1"), without("domain-c2")}, gone("team-a"), nil},
-		{"a pool is removed", nil, changed(vns("team-a", "cluster-a=p1")), []string{"cluster-a: team-a", "cluster-b: ", "team-a/cluster-a"}},
+		{"the namespace is deleted with its cluster", []facts.Step{without("domain-c1"), without("domain-c2")},
+			gone("team-a"), nil},
+		{"a pool is removed", nil, changed(vns("team-a", "cluster-a=p1")),
+			[]string{"cluster-a: team-a", "cluster-b: ", "team-a/cluster-a"}},
 		{"a namespace comes", nil, changed(vns("team-b", "cluster-b=p8")),
-			[]string{"cluster-a: team-a", "cluster-b: team-a team-b", "team-a/cluster-a", "team-a/cluster-b", "team-b/cluster-b"}},
+			[]string{"cluster-a: team-a", "cluster-b: team-a team-b", "team-a/cluster-a", "team-a/cluster-b",
+				"team-b/cluster-b"}},
 		{"the namespace is deleted", nil, gone("team-a"), []string{"cluster-a: ", "cluster-b: "}},
-		{"a pool that is still to be made", nil, changed(vns("team-a", "cluster-a=", "cluster-b=p2")), []string{"cluster-a: ", "cluster-b: team-a", "team-a/cluster-b"}},
+		{"a pool that is still to be made", nil, changed(vns("team-a", "cluster-a=", "cluster-b=p2")),
+			[]string{"cluster-a: ", "cluster-b: team-a", "team-a/cluster-b"}},
 	} {
 		var first *served
 		for _, clustersFirst := range []bool{true, false} {

@@ -32,7 +32,8 @@ var _ projected.Sink[vspherev1.Namespace] = projection.Namespaces{}
 // vSphere Client.
 func TestFollowsVCenter(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{Inventory: vcentertest.Sample})
-	session, err := vcenter.NewSession(vcenter.Config{URL: v.URL(), CredentialsFile: v.CredentialsFile(t), CAFile: v.CAFile(t), Logger: klog.Background()})
+	session, err := vcenter.NewSession(vcenter.Config{URL: v.URL(), CredentialsFile: v.CredentialsFile(t),
+		CAFile: v.CAFile(t), Logger: klog.Background()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,26 +83,34 @@ func TestFollowsVCenter(t *testing.T) {
 		want []string
 	}{
 		{"at first", func() error { return nil },
-			[]string{"cluster-a: team-a team-b", "cluster-b: team-a team-b", "team-a/cluster-a", "team-a/cluster-b", "team-b/cluster-a", "team-b/cluster-b"}},
+			[]string{"cluster-a: team-a team-b", "cluster-b: team-a team-b", "team-a/cluster-a", "team-a/cluster-b",
+				"team-b/cluster-a", "team-b/cluster-b"}},
 		{"a folder and a pool are made", func() error {
 			if err := builder.Folder(t.Context(), "Namespaces/team-c"); err != nil {
 				return err
 			}
 			return builder.ResourcePool(t.Context(), "cluster-b", "team-c")
-		}, []string{"cluster-a: team-a team-b", "cluster-b: team-a team-b team-c", "team-a/cluster-a", "team-a/cluster-b", "team-b/cluster-a", "team-b/cluster-b", "team-c/cluster-b"}},
+		}, []string{"cluster-a: team-a team-b", "cluster-b: team-a team-b team-c", "team-a/cluster-a", "team-a/cluster-b",
+			"team-b/cluster-a", "team-b/cluster-b", "team-c/cluster-b"}},
 		{"the pool is destroyed", func() error {
 			pool, err := finder.ResourcePool(t.Context(), "/DC0/host/cluster-b/Resources/team-c")
 			if err != nil {
 				return err
 			}
 			return done(pool.Destroy(t.Context()))
-		}, []string{"cluster-a: team-a team-b", "cluster-b: team-a team-b", "team-a/cluster-a", "team-a/cluster-b", "team-b/cluster-a", "team-b/cluster-b"}},
+		}, []string{"cluster-a: team-a team-b", "cluster-b: team-a team-b", "team-a/cluster-a", "team-a/cluster-b",
+			"team-b/cluster-a", "team-b/cluster-b"}},
 		{"a cluster is made", func() error { return builder.Cluster(t.Context(), "cluster-c", "esx-c1.lab.pacific.test") },
-			[]string{"cluster-a: team-a team-b", "cluster-b: team-a team-b", "cluster-c: ", "team-a/cluster-a", "team-a/cluster-b", "team-b/cluster-a", "team-b/cluster-b"}},
+			[]string{"cluster-a: team-a team-b", "cluster-b: team-a team-b", "cluster-c: ", "team-a/cluster-a",
+				"team-a/cluster-b", "team-b/cluster-a", "team-b/cluster-b"}},
 		{"it is renamed", func() error { return done(cluster("/DC0/host/cluster-c").Rename(t.Context(), "cluster-d")) },
-			[]string{"cluster-a: team-a team-b", "cluster-b: team-a team-b", "cluster-d: ", "team-a/cluster-a", "team-a/cluster-b", "team-b/cluster-a", "team-b/cluster-b"}},
-		{"a cluster with machines is renamed", func() error { return done(cluster("/DC0/host/cluster-a").Rename(t.Context(), "rack-1")) },
-			[]string{"cluster-b: team-a team-b", "cluster-d: ", "rack-1: team-a team-b", "team-a/cluster-b", "team-a/rack-1", "team-b/cluster-b", "team-b/rack-1"}},
+			[]string{"cluster-a: team-a team-b", "cluster-b: team-a team-b", "cluster-d: ", "team-a/cluster-a",
+				"team-a/cluster-b", "team-b/cluster-a", "team-b/cluster-b"}},
+		{"a cluster with machines is renamed", func() error {
+			return done(cluster("/DC0/host/cluster-a").Rename(t.Context(), "rack-1"))
+		},
+			[]string{"cluster-b: team-a team-b", "cluster-d: ", "rack-1: team-a team-b", "team-a/cluster-b", "team-a/rack-1",
+				"team-b/cluster-b", "team-b/rack-1"}},
 	} {
 		if err := step.do(); err != nil {
 			t.Fatalf("%s: %v", step.what, err)

@@ -17,8 +17,8 @@ import (
 	"github.com/openpacific/pacific/pkg/vcenter/picture"
 )
 
-// many makes an inventory of n machines, each with a full set of properties of its own, half of them with metadata, as the
-// collector hands them on: reduced to what is kept of them.
+// many makes an inventory of n machines, each with a full set of properties of its own, half of them with metadata, as
+// the collector hands them on: reduced to what is kept of them.
 func many(tb testing.TB, n int) []inventory.Object {
 	rich := richVM()
 	list := make([]inventory.Object, 0, n)
@@ -69,7 +69,8 @@ func BenchmarkOneChangeIn10k(b *testing.B) {
 	objects := many(b, 10_000)
 	p.Apply(initial(objects...))
 	p.Machines().Attach(into(&recorder{}))
-	states := []types.VirtualMachinePowerState{types.VirtualMachinePowerStatePoweredOff, types.VirtualMachinePowerStatePoweredOn}
+	states := []types.VirtualMachinePowerState{types.VirtualMachinePowerStatePoweredOff,
+		types.VirtualMachinePowerStatePoweredOn}
 	i := 0
 	for b.Loop() {
 		o := objects[i%10_000]
@@ -80,7 +81,8 @@ func BenchmarkOneChangeIn10k(b *testing.B) {
 	}
 }
 
-// BenchmarkMemory10k reports what the Projector itself holds, its objects included and the inventory's property maps excluded.
+// BenchmarkMemory10k reports what the Projector itself holds, its objects included and the inventory's property maps
+// excluded.
 func BenchmarkMemory10k(b *testing.B) {
 	objects := many(b, 10_000)
 	for b.Loop() {

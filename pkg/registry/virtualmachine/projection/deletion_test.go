@@ -52,7 +52,8 @@ func TestDeleteDestroysARunningMachine(t *testing.T) {
 	if diff := cmp.Diff([]string{"team-a/db-1", "team-b/cache-1"}, s.keys()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if _, err := s.update("team-a/web-1", func(*vmopv1.VirtualMachine) {}); !storage.IsNotFound(err) && !apierrors.IsNotFound(err) {
+	if _, err := s.update("team-a/web-1", func(*vmopv1.VirtualMachine) {}); !storage.IsNotFound(err) &&
+		!apierrors.IsNotFound(err) {
 		t.Errorf("an update of what is gone: %v", err)
 	}
 	if err := s.backend.Create(t.Context(), &vmopv1.VirtualMachine{}); !errors.Is(err, failure.Forbidden) {
@@ -130,7 +131,8 @@ func TestNothingIsDestroyedThatNobodyAskedFor(t *testing.T) {
 	if err := s.destroy("team-a/web-1"); !errors.Is(err, failure.Forbidden) {
 		t.Errorf("it is paused: %v", err)
 	}
-	if state, err := a.vm("team-a/web-1").PowerState(t.Context()); err != nil || state != types.VirtualMachinePowerStatePoweredOn {
+	if state, err := a.vm("team-a/web-1").PowerState(t.Context()); err != nil ||
+		state != types.VirtualMachinePowerStatePoweredOn {
 		t.Errorf("it is %s, %v", state, err)
 	}
 }

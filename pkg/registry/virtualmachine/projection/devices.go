@@ -13,7 +13,8 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 )
 
-// hardwareSurvey is what the API shows of a machine's virtual devices. It is immutable, and API objects share its slices.
+// hardwareSurvey is what the API shows of a machine's virtual devices. It is immutable, and API objects share its
+// slices.
 type hardwareSurvey struct {
 	controllers []vmopv1.VirtualControllerStatus
 	volumes     []vmopv1.VirtualMachineVolumeStatus

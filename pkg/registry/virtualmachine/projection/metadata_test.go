@@ -27,15 +27,18 @@ func fullMetadata() *Metadata {
 			Deletion: time.Unix(1_700_000_000, 0).UTC(), Paused: true, ReclaimPolicy: "Retain",
 		},
 		Body: Body{
-			Generation:      3,
-			Labels:          map[string]string{"b": "2", "a": "1", "c": "3"},
-			Annotations:     map[string]string{"note": "ünï\ncode", vmopv1.PauseAnnotation: "", vsphere.ReclaimPolicyAnnotation: "Retain"},
+			Generation: 3,
+			Labels:     map[string]string{"b": "2", "a": "1", "c": "3"},
+			Annotations: map[string]string{"note": "ünï\ncode", vmopv1.PauseAnnotation: "",
+				vsphere.ReclaimPolicyAnnotation: "Retain"},
 			Finalizers:      []string{"example.com/x"},
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "o", UID: "u"}},
-			ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl", Operation: "Apply", APIVersion: "vmoperator.vmware.com/v1alpha5",
+			ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl", Operation: "Apply",
+				APIVersion: "vmoperator.vmware.com/v1alpha5",
 				FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:powerState":{}}}`)}},
 			DeletionGracePeriodSeconds: ptr.To[int64](0),
-			Spec:                       vmopv1.VirtualMachineSpec{PowerState: vmopv1.VirtualMachinePowerStateOff, PowerOffMode: vmopv1.VirtualMachinePowerOpModeHard},
+			Spec: vmopv1.VirtualMachineSpec{PowerState: vmopv1.VirtualMachinePowerStateOff,
+				PowerOffMode: vmopv1.VirtualMachinePowerOpModeHard},
 		},
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 )
 
-// network tells the interfaces of the machine and, where VMware Tools runs, their addresses. Addresses of a machine that is not
-// running are those it once had, and are not shown.
+// network tells the interfaces of the machine and, where VMware Tools runs, their addresses. Addresses of a machine
+// that is not running are those it once had, and are not shown.
 func network(m *facts.Live, running bool) *vmopv1.VirtualMachineNetworkStatus {
 	n := &vmopv1.VirtualMachineNetworkStatus{HostName: m.Guest.HostName}
 	var cards []facts.Card
@@ -59,13 +59,14 @@ func observe(status *vmopv1.VirtualMachineNetworkInterfaceStatus, seen *facts.In
 		status.IP.DHCP.IP4.Enabled, status.IP.DHCP.IP6.Enabled = dhcp.V4, dhcp.V6
 	}
 	if dns := seen.DNS; dns != nil {
-		status.DNS = &vmopv1.VirtualMachineNetworkDNSStatus{DHCP: dns.DHCP, HostName: dns.HostName, DomainName: dns.DomainName,
+		status.DNS = &vmopv1.VirtualMachineNetworkDNSStatus{DHCP: dns.DHCP, HostName: dns.HostName,
+			DomainName:  dns.DomainName,
 			Nameservers: dns.Servers, SearchDomains: dns.SearchDomains}
 	}
 }
 
-// setPrimary takes an address, with or without the length of its prefix, as the primary one of its family where there is none yet.
-// Loopback and link-local addresses lead nowhere and do not count.
+// setPrimary takes an address, with or without the length of its prefix, as the primary one of its family where there
+// is none yet. Loopback and link-local addresses lead nowhere and do not count.
 func setPrimary(n *vmopv1.VirtualMachineNetworkStatus, address string) {
 	text, _, _ := strings.Cut(address, "/")
 	ip, err := netip.ParseAddr(text)

@@ -163,9 +163,9 @@ func apiPowerState(state string) vmopv1.VirtualMachinePowerState {
 
 func quantity(n int64) *resource.Quantity { return resource.NewQuantity(n, resource.BinarySI) }
 
-// storage tells what the disks may grow to, what they take now and what the machine's other files take. vCenter gives only sums over all
-// files: committed is what they take, uncommitted what thin disks may still grow by. Both together are the disks' capacity and the other
-// files. Snapshots break that sum, so the split is left out while there is one.
+// storage tells what the disks may grow to, what they take now and what the machine's other files take. vCenter gives
+// only sums over all files: committed is what they take, uncommitted what thin disks may still grow by. Both together
+// are the disks' capacity and the other files. Snapshots break that sum, so the split is left out while there is one.
 func storage(m *facts.Live, d *hardwareSurvey) *vmopv1.VirtualMachineStorageStatus {
 	if m.Space == nil && len(d.volumes) == 0 {
 		return nil

@@ -32,7 +32,8 @@ func ref(kind, id string) types.ManagedObjectReference {
 func vmRef(id string) types.ManagedObjectReference { return ref(TypeVirtualMachine, id) }
 
 func folder(id, name, parent string) inventory.Object {
-	return inventory.Object{Ref: ref(TypeFolder, id), Properties: map[string]any{machine.PathName: name, machine.PathParent: ref(TypeFolder, parent)}}
+	return inventory.Object{Ref: ref(TypeFolder, id), Properties: map[string]any{machine.PathName: name,
+		machine.PathParent: ref(TypeFolder, parent)}}
 }
 
 // vm makes a machine of the inventory. more are pairs of path and value; a nil value takes the path away.
@@ -73,13 +74,16 @@ func surroundings() []inventory.Object {
 	return []inventory.Object{
 		folder("a", "team-a", "root"), folder("b", "team-b", "root"), folder("deep", "Deep", "a"),
 		{Ref: ref(TypeCluster, "domain-c1"), Properties: map[string]any{machine.PathName: "Zone One"}},
-		{Ref: ref(TypeHost, "host-1"), Properties: map[string]any{machine.PathName: "esx-1.example.com", machine.PathParent: ref(TypeCluster, "domain-c1")}},
-		{Ref: ref(TypeHost, "host-2"), Properties: map[string]any{machine.PathName: "esx-2.example.com", machine.PathParent: ref(TypeCluster, "domain-c1")}},
+		{Ref: ref(TypeHost, "host-1"), Properties: map[string]any{machine.PathName: "esx-1.example.com",
+			machine.PathParent: ref(TypeCluster, "domain-c1")}},
+		{Ref: ref(TypeHost, "host-2"), Properties: map[string]any{machine.PathName: "esx-2.example.com",
+			machine.PathParent: ref(TypeCluster, "domain-c1")}},
 	}
 }
 
 func initial(objects ...inventory.Object) inventory.Update {
-	return inventory.Update{Initial: true, NamespacesFolder: ref(TypeFolder, "root"), Changed: append(surroundings(), objects...)}
+	return inventory.Update{Initial: true, NamespacesFolder: ref(TypeFolder, "root"),
+		Changed: append(surroundings(), objects...)}
 }
 
 func changed(objects ...inventory.Object) inventory.Update {
@@ -95,14 +99,18 @@ func newTestProjector() (*fed, *recorder) {
 
 func richVM() inventory.Object {
 	return vm("vm-1", "web", "a",
-		machine.PathGuestID, "ubuntu64Guest", machine.PathGuestFullName, "Ubuntu Linux (64-bit)", machine.PathVersion, "vmx-19",
-		machine.PathCPUs, int32(4), machine.PathMemoryMB, int32(8192), machine.PathCPUReservation, int64(500), machine.PathMemoryReservation, int64(1024),
+		machine.PathGuestID, "ubuntu64Guest", machine.PathGuestFullName, "Ubuntu Linux (64-bit)", machine.PathVersion,
+		"vmx-19",
+		machine.PathCPUs, int32(4), machine.PathMemoryMB, int32(8192), machine.PathCPUReservation, int64(500),
+		machine.PathMemoryReservation, int64(1024),
 		machine.PathChangeTracking, true,
-		machine.PathToolsRunning, "guestToolsRunning", machine.PathGuestHostName, "web.local", machine.PathGuestIP, "10.0.0.5",
+		machine.PathToolsRunning, "guestToolsRunning", machine.PathGuestHostName, "web.local", machine.PathGuestIP,
+		"10.0.0.5",
 		machine.PathGuestGuestID, "ubuntu64Guest", machine.PathGuestGuestFullName, "Ubuntu 22.04",
 		machine.PathCommitted, int64(6<<30), machine.PathUncommitted, int64(16<<30),
 		machine.PathDevices, types.ArrayOfVirtualDevice{VirtualDevice: []types.BaseVirtualDevice{
-			&types.VirtualIDEController{VirtualController: types.VirtualController{VirtualDevice: types.VirtualDevice{Key: 200}}},
+			&types.VirtualIDEController{VirtualController: types.VirtualController{
+				VirtualDevice: types.VirtualDevice{Key: 200}}},
 			&types.ParaVirtualSCSIController{VirtualSCSIController: types.VirtualSCSIController{
 				VirtualController: types.VirtualController{VirtualDevice: types.VirtualDevice{Key: 1000}, BusNumber: 0}}},
 			&types.VirtualKeyboard{VirtualDevice: types.VirtualDevice{Key: 600}},
@@ -110,7 +118,8 @@ func richVM() inventory.Object {
 			&types.VirtualDisk{
 				VirtualDevice: types.VirtualDevice{Key: 2000, ControllerKey: 1000, UnitNumber: ptr.To[int32](0),
 					DeviceInfo: &types.Description{Label: "Hard disk 1"},
-					Backing:    &types.VirtualDiskFlatVer2BackingInfo{DiskMode: "persistent", Sharing: "sharingNone", Uuid: "6000C29a"}},
+					Backing: &types.VirtualDiskFlatVer2BackingInfo{DiskMode: "persistent", Sharing: "sharingNone",
+						Uuid: "6000C29a"}},
 				CapacityInBytes: 20 << 30},
 			&types.VirtualVmxnet3{VirtualVmxnet: types.VirtualVmxnet{VirtualEthernetCard: types.VirtualEthernetCard{
 				VirtualDevice: types.VirtualDevice{Key: 4000}, MacAddress: "00:50:56:AA:BB:CC"}}},
@@ -118,7 +127,8 @@ func richVM() inventory.Object {
 		machine.PathGuestNet, types.ArrayOfGuestNicInfo{GuestNicInfo: []types.GuestNicInfo{
 			{DeviceConfigId: -1, MacAddress: "02:42:00:00:00:01", IpAddress: []string{"172.17.0.1"}},
 			{DeviceConfigId: 4000, MacAddress: "00:50:56:aa:bb:cc",
-				DnsConfig: &types.NetDnsConfigInfo{Dhcp: true, HostName: "web", DomainName: "local", IpAddress: []string{"10.0.0.1"}},
+				DnsConfig: &types.NetDnsConfigInfo{Dhcp: true, HostName: "web", DomainName: "local",
+					IpAddress: []string{"10.0.0.1"}},
 				IpConfig: &types.NetIpConfigInfo{
 					Dhcp: &types.NetDhcpConfigInfo{Ipv4: &types.NetDhcpConfigInfoDhcpOptions{Enable: true}},
 					IpAddress: []types.NetIpConfigInfoIpAddress{
@@ -144,7 +154,8 @@ func TestProjectUntouchedMachine(t *testing.T) {
 			Name: "web", Namespace: "team-a", UID: "uid-vm-1", Generation: 1, CreationTimestamp: at,
 			Labels: map[string]string{ZoneLabel: zone}, Finalizers: []string{vmoperator.MachineFinalizer},
 		},
-		Spec: vmopv1.VirtualMachineSpec{PowerState: "PoweredOn", GuestID: "ubuntu64Guest", BiosUUID: "bios-vm-1", InstanceUUID: "uid-vm-1"},
+		Spec: vmopv1.VirtualMachineSpec{PowerState: "PoweredOn", GuestID: "ubuntu64Guest", BiosUUID: "bios-vm-1",
+			InstanceUUID: "uid-vm-1"},
 		Status: vmopv1.VirtualMachineStatus{
 			PowerState: "PoweredOn", NodeName: "esx-1.example.com", Zone: zone, UniqueID: "vm-1",
 			BiosUUID: "bios-vm-1", InstanceUUID: "uid-vm-1", HardwareVersion: 19, ChangeBlockTracking: ptr.To(true),
@@ -158,8 +169,10 @@ func TestProjectUntouchedMachine(t *testing.T) {
 				},
 			},
 			Volumes: []vmopv1.VirtualMachineVolumeStatus{{
-				Name: "Hard disk 1", Type: "Classic", Attached: true, DiskUUID: "6000C29a", DiskMode: "Persistent", SharingMode: "None",
-				ControllerType: "SCSI", ControllerBusNumber: ptr.To[int32](0), UnitNumber: ptr.To[int32](0), Limit: size("20Gi"), Requested: size("20Gi"),
+				Name: "Hard disk 1", Type: "Classic", Attached: true, DiskUUID: "6000C29a", DiskMode: "Persistent",
+				SharingMode:    "None",
+				ControllerType: "SCSI", ControllerBusNumber: ptr.To[int32](0), UnitNumber: ptr.To[int32](0), Limit: size("20Gi"),
+				Requested: size("20Gi"),
 			}},
 			Storage: &vmopv1.VirtualMachineStorageStatus{
 				Total: size("22Gi"), Requested: &vmopv1.VirtualMachineStorageStatusRequested{Disks: size("20Gi")},
@@ -169,10 +182,12 @@ func TestProjectUntouchedMachine(t *testing.T) {
 				HostName: "web.local", PrimaryIP4: "10.0.0.5", PrimaryIP6: "2001:db8::5",
 				Interfaces: []vmopv1.VirtualMachineNetworkInterfaceStatus{{
 					DeviceKey: 4000,
-					DNS:       &vmopv1.VirtualMachineNetworkDNSStatus{DHCP: true, HostName: "web", DomainName: "local", Nameservers: []string{"10.0.0.1"}},
+					DNS: &vmopv1.VirtualMachineNetworkDNSStatus{DHCP: true, HostName: "web", DomainName: "local",
+						Nameservers: []string{"10.0.0.1"}},
 					IP: &vmopv1.VirtualMachineNetworkInterfaceIPStatus{
 						MACAddr: "00:50:56:aa:bb:cc",
-						DHCP:    &vmopv1.VirtualMachineNetworkDHCPStatus{IP4: vmopv1.VirtualMachineNetworkDHCPOptionsStatus{Enabled: true}},
+						DHCP: &vmopv1.VirtualMachineNetworkDHCPStatus{
+							IP4: vmopv1.VirtualMachineNetworkDHCPOptionsStatus{Enabled: true}},
 						Addresses: []vmopv1.VirtualMachineNetworkInterfaceIPAddrStatus{
 							{Address: "fe80::1/64", State: "preferred"},
 							{Address: "10.0.0.5/24", Origin: "dhcp", State: "preferred"},
@@ -188,14 +203,16 @@ func TestProjectUntouchedMachine(t *testing.T) {
 			},
 		},
 	}
-	if diff := cmp.Diff(map[string]*vmopv1.VirtualMachine{"/virtualmachines/team-a/web": want}, mirror.objects); diff != "" {
+	if diff := cmp.Diff(map[string]*vmopv1.VirtualMachine{"/virtualmachines/team-a/web": want},
+		mirror.objects); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
 // TestProjectDetails looks at one thing each of a machine that differs from a plain one.
 func TestProjectDetails(t *testing.T) {
-	none := Metadata{Head: facts.Head{UID: "uid-vm-1", Name: "web", Namespace: "team-a", Folder: facts.ID{Type: TypeFolder, Value: "a"}}}
+	none := Metadata{Head: facts.Head{UID: "uid-vm-1", Name: "web", Namespace: "team-a",
+		Folder: facts.ID{Type: TypeFolder, Value: "a"}}}
 	with := func(f func(*Metadata)) types.OptionValue {
 		m := none
 		f(&m)
@@ -218,7 +235,8 @@ func TestProjectDetails(t *testing.T) {
 		get  func(object) any
 		want any
 	}{
-		{"powered off: no addresses", vm("vm-1", "web", "a", machine.PathPowerState, types.VirtualMachinePowerStatePoweredOff, machine.PathGuestIP, "10.0.0.5"),
+		{"powered off: no addresses", vm("vm-1", "web", "a", machine.PathPowerState, types.VirtualMachinePowerStatePoweredOff,
+			machine.PathGuestIP, "10.0.0.5"),
 			func(o object) any { return o.Status.Network }, (*vmopv1.VirtualMachineNetworkStatus)(nil)},
 		{"loopback is no address", vm("vm-1", "web", "a", machine.PathGuestIP, "127.0.0.1"),
 			func(o object) any { return o.Status.Network }, (*vmopv1.VirtualMachineNetworkStatus)(nil)},
@@ -231,19 +249,28 @@ func TestProjectDetails(t *testing.T) {
 		{"unknown host", vm("vm-1", "web", "a", machine.PathHost, ref(TypeHost, "host-9")),
 			func(o object) any { return o.Status.NodeName + o.Status.Zone + o.Labels[ZoneLabel] }, ""},
 		{"declared power state, not synced",
-			vm("vm-1", "web", "a", machine.PathRecord, with(func(m *Metadata) { m.Spec.PowerState = vmopv1.VirtualMachinePowerStateOff })),
+			vm("vm-1", "web", "a", machine.PathRecord, with(func(m *Metadata) {
+				m.Spec.PowerState = vmopv1.VirtualMachinePowerStateOff
+			})),
 			func(o object) any {
-				return []string{string(o.Spec.PowerState), string(o.Status.PowerState), condition(o, vmopv1.VirtualMachinePowerStateSynced)}
+				return []string{string(o.Spec.PowerState), string(o.Status.PowerState),
+					condition(o, vmopv1.VirtualMachinePowerStateSynced)}
 			},
 			[]string{"PoweredOff", "PoweredOn", "False NotSynced"}},
 		{"declared power state, synced",
-			vm("vm-1", "web", "a", machine.PathRecord, with(func(m *Metadata) { m.Spec.PowerState = vmopv1.VirtualMachinePowerStateOn })),
+			vm("vm-1", "web", "a", machine.PathRecord, with(func(m *Metadata) {
+				m.Spec.PowerState = vmopv1.VirtualMachinePowerStateOn
+			})),
 			func(o object) any { return condition(o, vmopv1.VirtualMachinePowerStateSynced) }, "True True"},
 		{"paused by annotation",
-			vm("vm-1", "web", "a", machine.PathRecord, with(func(m *Metadata) { m.Annotations = map[string]string{vmopv1.PauseAnnotation: ""} })),
-			func(o object) any { return condition(o, vmopv1.VirtualMachineReconcileReady) }, "False VirtualMachineReconcilePaused"},
+			vm("vm-1", "web", "a", machine.PathRecord, with(func(m *Metadata) {
+				m.Annotations = map[string]string{vmopv1.PauseAnnotation: ""}
+			})),
+			func(o object) any { return condition(o, vmopv1.VirtualMachineReconcileReady) },
+			"False VirtualMachineReconcilePaused"},
 		{"paused by ExtraConfig", vm("vm-1", "web", "a", machine.PathPause, types.OptionValue{Value: "TRUE"}),
-			func(o object) any { return condition(o, vmopv1.VirtualMachineReconcileReady) }, "False VirtualMachineReconcilePaused"},
+			func(o object) any { return condition(o, vmopv1.VirtualMachineReconcileReady) },
+			"False VirtualMachineReconcilePaused"},
 		{"paused, by a label", vm("vm-1", "web", "a", machine.PathPause, types.OptionValue{Value: "true"}),
 			func(o object) any { return o.Labels[vmopv1.PausedVMLabelKey] }, "admin"},
 		{"paused by both, by a label", vm("vm-1", "web", "a", machine.PathPause, types.OptionValue{Value: "true"},
@@ -257,10 +284,12 @@ func TestProjectDetails(t *testing.T) {
 		{"disconnected", vm("vm-1", "web", "a", machine.PathConnectionState, types.VirtualMachineConnectionStateDisconnected),
 			func(o object) any { return condition(o, vmopv1.VirtualMachineReconcileReady) }, "False VirtualMachineDisconnected"},
 		{"tools not running", vm("vm-1", "web", "a", machine.PathToolsRunning, "guestToolsNotRunning"),
-			func(o object) any { return condition(o, vmopv1.VirtualMachineToolsCondition) }, "False VirtualMachineToolsNotRunning"},
+			func(o object) any { return condition(o, vmopv1.VirtualMachineToolsCondition) },
+			"False VirtualMachineToolsNotRunning"},
 		{"tools unknown", vm("vm-1", "web", "a"),
 			func(o object) any { return condition(o, vmopv1.VirtualMachineToolsCondition) }, "Unknown NoGuestInfo"},
-		{"zone label of the user's own", vm("vm-1", "web", "a", machine.PathRecord, with(func(m *Metadata) { m.Labels = map[string]string{ZoneLabel: "mine"} })),
+		{"zone label of the user's own", vm("vm-1", "web", "a", machine.PathRecord,
+			with(func(m *Metadata) { m.Labels = map[string]string{ZoneLabel: "mine"} })),
 			func(o object) any { return o.Labels }, map[string]string{ZoneLabel: "mine"}},
 		{"finalizers", vm("vm-1", "web", "a", machine.PathRecord, with(func(m *Metadata) { m.Finalizers = []string{"x/y"} })),
 			func(o object) any { return o.Finalizers }, []string{"x/y", vmoperator.MachineFinalizer}},

@@ -86,7 +86,8 @@ func TestNames(t *testing.T) {
 	p.Apply(initial(
 		vm("vm-1", "web", "a"), vm("vm-2", "Web Server", "a"), vm("vm-3", "web", "deep"), vm("vm-4", "web.example.com", "b"),
 		vm("vm-5", long, "b"), vm("vm-6", longer, "b"), vm("vm-7", "日本語", "b"), vm("vm-8", "a%2fb", "b"),
-		template, vm("vm-10", "outside", "elsewhere"), vm("vm-11", "in-the-root", "root"), vm("vm-12", "no-uuid", "a", machine.PathInstanceUUID, nil),
+		template, vm("vm-10", "outside", "elsewhere"), vm("vm-11", "in-the-root", "root"),
+		vm("vm-12", "no-uuid", "a", machine.PathInstanceUUID, nil),
 	))
 	want := []string{
 		"team-a/web", "team-a/" + slug("Web Server", "vm-2"), "team-a/" + slug("web", "vm-3"), "team-b/web.example.com",
@@ -101,13 +102,15 @@ func TestNames(t *testing.T) {
 // TestChanges follows one inventory through what happens to it.
 func TestChanges(t *testing.T) {
 	p, mirror := newTestProjector()
-	p.Apply(initial(vm("vm-1", "web", "a"), vm("vm-2", "db", "a"), vm("vm-3", "deep-one", "deep"), vm("vm-4", "other", "b", machine.PathHost, ref(TypeHost, "host-2"))))
+	p.Apply(initial(vm("vm-1", "web", "a"), vm("vm-2", "db", "a"), vm("vm-3", "deep-one", "deep"),
+		vm("vm-4", "other", "b", machine.PathHost, ref(TypeHost, "host-2"))))
 	mirror.take()
 	deep := slug("deep-one", "vm-3")
 	removed := func(kind, id string) inventory.Update {
 		return inventory.Update{Removed: []types.ManagedObjectReference{ref(kind, id)}}
 	}
-	host := inventory.Object{Ref: ref(TypeHost, "host-2"), Properties: map[string]any{machine.PathName: "renamed", machine.PathParent: ref(TypeCluster, "domain-c1")}}
+	host := inventory.Object{Ref: ref(TypeHost, "host-2"),
+		Properties: map[string]any{machine.PathName: "renamed", machine.PathParent: ref(TypeCluster, "domain-c1")}}
 	cluster := inventory.Object{Ref: ref(TypeCluster, "domain-c1"), Properties: map[string]any{machine.PathName: "zone-1"}}
 	for _, step := range []struct {
 		name   string
@@ -115,27 +118,35 @@ func TestChanges(t *testing.T) {
 		want   []string
 	}{
 		{"nothing visible", changed(vm("vm-1", "web", "a", machine.PathChangeVersion, "2")), nil},
-		{"power", changed(vm("vm-1", "web", "a", machine.PathPowerState, types.VirtualMachinePowerStatePoweredOff)), []string{"+ team-a/web uid-vm-1"}},
+		{"power", changed(vm("vm-1", "web", "a", machine.PathPowerState, types.VirtualMachinePowerStatePoweredOff)),
+			[]string{"+ team-a/web uid-vm-1"}},
 		{"rename", changed(vm("vm-1", "www", "a")), []string{"+ team-a/www uid-vm-1", "- team-a/web"}},
-		{"swap of names", changed(vm("vm-1", "db", "a"), vm("vm-2", "www", "a")), []string{"+ team-a/db uid-vm-1", "+ team-a/www uid-vm-2"}},
+		{"swap of names", changed(vm("vm-1", "db", "a"), vm("vm-2", "www", "a")),
+			[]string{"+ team-a/db uid-vm-1", "+ team-a/www uid-vm-2"}},
 		{"move to another namespace", changed(vm("vm-2", "www", "b")), []string{"+ team-b/www uid-vm-2", "- team-a/www"}},
-		{"move to a deeper folder", changed(vm("vm-2", "www", "deep")), []string{"+ team-a/" + slug("www", "vm-2") + " uid-vm-2", "- team-b/www"}},
+		{"move to a deeper folder", changed(vm("vm-2", "www", "deep")),
+			[]string{"+ team-a/" + slug("www", "vm-2") + " uid-vm-2", "- team-b/www"}},
 		{"removal", removed(TypeVirtualMachine, "vm-2"), []string{"- team-a/" + slug("www", "vm-2")}},
 		{"host renamed", changed(host), []string{"+ team-b/other uid-vm-4"}},
-		{"cluster renamed", changed(cluster), []string{"+ team-a/" + deep + " uid-vm-3", "+ team-a/db uid-vm-1", "+ team-b/other uid-vm-4"}},
-		{"deeper folder moved", changed(folder("deep", "Deep", "b")), []string{"+ team-b/" + deep + " uid-vm-3", "- team-a/" + deep}},
+		{"cluster renamed", changed(cluster), []string{"+ team-a/" + deep + " uid-vm-3", "+ team-a/db uid-vm-1",
+			"+ team-b/other uid-vm-4"}},
+		{"deeper folder moved", changed(folder("deep", "Deep", "b")),
+			[]string{"+ team-b/" + deep + " uid-vm-3", "- team-a/" + deep}},
 		{"namespace folder renamed", changed(folder("b", "team-c", "root")),
 			[]string{"+ team-c/" + deep + " uid-vm-3", "+ team-c/other uid-vm-4", "- team-b/" + deep, "- team-b/other"}},
 		{"folder moved out", changed(folder("b", "team-c", "elsewhere")), []string{"- team-c/" + deep, "- team-c/other"}},
-		{"folder back", changed(folder("b", "team-b", "root")), []string{"+ team-b/" + deep + " uid-vm-3", "+ team-b/other uid-vm-4"}},
+		{"folder back", changed(folder("b", "team-b", "root")),
+			[]string{"+ team-b/" + deep + " uid-vm-3", "+ team-b/other uid-vm-4"}},
 		{"made a template", changed(vm("vm-1", "db", "a", machine.PathTemplate, true)), []string{"- team-a/db"}},
 		{"and a machine again", changed(vm("vm-1", "db", "a")), []string{"+ team-a/db uid-vm-1"}},
 		{"another uid", changed(vm("vm-1", "db", "a", machine.PathInstanceUUID, "new")), []string{"+ team-a/db new"}},
 		{"host gone", removed(TypeHost, "host-2"), []string{"+ team-b/other uid-vm-4"}},
 		{"configuration unreadable", changed(inventory.Object{Ref: vmRef("vm-4"), Properties: map[string]any{
-			machine.PathName: "other", machine.PathParent: ref(TypeFolder, "b"), machine.PathConnectionState: types.VirtualMachineConnectionStateInaccessible}}),
+			machine.PathName: "other", machine.PathParent: ref(TypeFolder, "b"),
+			machine.PathConnectionState: types.VirtualMachineConnectionStateInaccessible}}),
 			[]string{"+ team-b/other uid-vm-4"}},
-		{"namespaces folder replaced", inventory.Update{NamespacesFolder: ref(TypeFolder, "root2")}, []string{"- team-a/db", "- team-b/" + deep, "- team-b/other"}},
+		{"namespaces folder replaced", inventory.Update{NamespacesFolder: ref(TypeFolder, "root2")},
+			[]string{"- team-a/db", "- team-b/" + deep, "- team-b/other"}},
 	} {
 		p.Apply(step.update)
 		slices.Sort(step.want)
@@ -182,7 +193,8 @@ func TestClash(t *testing.T) {
 	}
 }
 
-// TestNamesDependOnTheSetAlone applies random changes, and after each compares with a Projector that sees the outcome at once.
+// TestNamesDependOnTheSetAlone applies random changes, and after each compares with a Projector that sees the outcome
+// at once.
 func TestNamesDependOnTheSetAlone(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	names := []string{"web", "db", "Web", slug("Web", "vm-3"), slug("web", "vm-5"), slug("web", "vm-1")}
@@ -198,7 +210,8 @@ func TestNamesDependOnTheSetAlone(t *testing.T) {
 			o := vm(id, names[random.IntN(len(names))], []string{"a", "a", "deep", "b"}[random.IntN(4)],
 				machine.PathCreateDate, created.Add(time.Duration(random.IntN(3))*time.Hour))
 			if random.IntN(3) == 0 {
-				o.Properties[machine.PathRecord] = encoded(t, Metadata{Head: facts.Head{UID: "uid-" + id, Name: names[[]int{0, 1, 3, 4, 5}[random.IntN(5)]]}})
+				o.Properties[machine.PathRecord] = encoded(t, Metadata{
+					Head: facts.Head{UID: "uid-" + id, Name: names[[]int{0, 1, 3, 4, 5}[random.IntN(5)]]}})
 			}
 			live[id] = o
 			p.Apply(changed(o))
@@ -226,7 +239,8 @@ func TestDetached(t *testing.T) {
 	ours := Metadata{Head: facts.Head{UID: "uid-vm-2", Name: "made", Created: true}}
 	p, mirror := newTestProjector()
 	p.SetDetached(map[string]bool{"b": true})
-	p.Apply(initial(vm("vm-1", "found", "a"), vm("vm-2", "made", "a", machine.PathRecord, encoded(t, ours)), vm("vm-3", "hidden", "b")))
+	p.Apply(initial(vm("vm-1", "found", "a"), vm("vm-2", "made", "a", machine.PathRecord, encoded(t, ours)),
+		vm("vm-3", "hidden", "b")))
 	if diff := cmp.Diff([]string{"team-a/found", "team-a/made"}, mirror.keys()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -234,7 +248,8 @@ func TestDetached(t *testing.T) {
 	if diff := cmp.Diff([]string{"team-a/made", "team-b/hidden"}, mirror.keys()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if !p.Created("team-a", "made", "uid-vm-2") || p.Created("team-a", "made", "uid-vm-1") || p.Created("team-b", "hidden", "uid-vm-3") || p.Created("team-a", "none", "uid-vm-2") {
+	if !p.Created("team-a", "made", "uid-vm-2") || p.Created("team-a", "made", "uid-vm-1") ||
+		p.Created("team-b", "hidden", "uid-vm-3") || p.Created("team-a", "none", "uid-vm-2") {
 		t.Error("Created is wrong about who made what")
 	}
 }
@@ -262,7 +277,8 @@ func TestConditionTimesAndOverlay(t *testing.T) {
 	expect("tools started", vmopv1.VirtualMachineConditionCreated, "True", start)
 
 	mirror.take()
-	failed := metav1.Condition{Type: vmopv1.VirtualMachinePowerStateSynced, Status: "False", Reason: "PowerOnFailed", Message: "no host"}
+	failed := metav1.Condition{Type: vmopv1.VirtualMachinePowerStateSynced, Status: "False", Reason: "PowerOnFailed",
+		Message: "no host"}
 	p.SetCondition("team-a", "web", "uid-vm-1", failed)
 	p.SetCondition("team-a", "web", "uid-vm-1", failed)
 	expect("overlay", vmopv1.VirtualMachinePowerStateSynced, "False", now)
@@ -281,14 +297,16 @@ func TestWait(t *testing.T) {
 	defer cancel()
 	result := make(chan error)
 	go func() {
-		result <- p.Wait(ctx, facts.ID{Type: TypeVirtualMachine, Value: "vm-1"}, func(s State, found bool) bool { return found && s.ChangeVersion == "2" })
+		result <- p.Wait(ctx, facts.ID{Type: TypeVirtualMachine, Value: "vm-1"},
+			func(s State, found bool) bool { return found && s.ChangeVersion == "2" })
 	}()
 	go p.Apply(changed(vm("vm-1", "web", "a", machine.PathChangeVersion, "2")))
 	if err := <-result; err != nil {
 		t.Errorf("wait for a version: %v", err)
 	}
 	go func() {
-		result <- p.Wait(ctx, facts.ID{Type: TypeVirtualMachine, Value: "vm-1"}, func(_ State, found bool) bool { return !found })
+		result <- p.Wait(ctx, facts.ID{Type: TypeVirtualMachine, Value: "vm-1"},
+			func(_ State, found bool) bool { return !found })
 	}()
 	go p.Apply(inventory.Update{Removed: []types.ManagedObjectReference{vmRef("vm-1")}})
 	if err := <-result; err != nil {
@@ -296,7 +314,8 @@ func TestWait(t *testing.T) {
 	}
 	short, stop := context.WithTimeout(ctx, time.Millisecond)
 	defer stop()
-	if err := p.Wait(short, facts.ID{Type: TypeVirtualMachine, Value: "vm-1"}, func(State, bool) bool { return false }); err == nil {
+	if err := p.Wait(short, facts.ID{Type: TypeVirtualMachine, Value: "vm-1"},
+		func(State, bool) bool { return false }); err == nil {
 		t.Error("no error although it never came true")
 	}
 }

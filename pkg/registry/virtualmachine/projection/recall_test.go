@@ -167,7 +167,8 @@ func TestWhatVCenterTellsWins(t *testing.T) {
 			[]string{"+ team-a/web uid-vm-1"}, inA},
 		"another machine has its id": {"a", []inventory.Update{told("new", "a", machine.PathInstanceUUID, "another")},
 			[]string{"+ team-a/new another", "- team-a/web"}, map[string]string{"a": "new"}},
-		"another machine has its id and name": {"a", []inventory.Update{told("web", "a", machine.PathInstanceUUID, "another")},
+		"another machine has its id and name": {"a", []inventory.Update{
+			told("web", "a", machine.PathInstanceUUID, "another")},
 			[]string{"+ team-a/web another"}, inA},
 		"it is a template": {"a", []inventory.Update{told("web", "a", machine.PathTemplate, true)},
 			[]string{"- team-a/web"}, nil},

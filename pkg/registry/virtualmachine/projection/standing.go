@@ -60,7 +60,8 @@ func (m *known) standing() standing {
 // asideText says what of a record does not count, and what becomes of it.
 func asideText(meta *Metadata, aside []string) string {
 	return fmt.Sprintf("the record in the virtual machine was written when it was %s/%s; "+
-		"of it %s does not count here, and is dropped with the next write", meta.Namespace, meta.Name, strings.Join(aside, ", nor "))
+		"of it %s does not count here, and is dropped with the next write", meta.Namespace, meta.Name,
+		strings.Join(aside, ", nor "))
 }
 
 // void notes that the deletion in a machine's record does not count any more, not even when the machine comes back to
@@ -103,8 +104,8 @@ func (m *known) home() bool {
 	return place.Folder == m.meta.Folder && (!place.Detached || m.meta.Created)
 }
 
-// Withdraw ends the deletion of the machine that is served under a name, if it is the one of that uid: it does not count
-// any more.
+// Withdraw ends the deletion of the machine that is served under a name, if it is the one of that uid: it does not
+// count any more.
 func (p *Projector) Withdraw(namespace, name string, uid k8stypes.UID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

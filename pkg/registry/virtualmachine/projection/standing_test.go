@@ -25,8 +25,10 @@ func inFolder(id string) facts.ID { return facts.ID{Type: TypeFolder, Value: id}
 // asked is a record of team-a, with all that can be asked for in one place alone.
 func asked(change func(*Metadata)) Metadata {
 	m := Metadata{
-		Head: facts.Head{UID: "uid-vm-1", Sequence: 4, Namespace: "team-a", Name: "web", Folder: inFolder("a"), Deletion: time.Unix(1_700_000_000, 0).UTC()},
-		Body: Body{Finalizers: []string{"example.com/hold"}, OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "owner", UID: "o"}}},
+		Head: facts.Head{UID: "uid-vm-1", Sequence: 4, Namespace: "team-a", Name: "web", Folder: inFolder("a"),
+			Deletion: time.Unix(1_700_000_000, 0).UTC()},
+		Body: Body{Finalizers: []string{"example.com/hold"}, OwnerReferences: []metav1.OwnerReference{
+			{APIVersion: "v1", Kind: "ConfigMap", Name: "owner", UID: "o"}}},
 	}
 	if change != nil {
 		change(&m)
@@ -70,12 +72,14 @@ func TestARecordCountsWhereItWasWritten(t *testing.T) {
 	in := func(folder string, more ...any) inventory.Object {
 		return vm("vm-1", "web", folder, append([]any{machine.PathRecord, encoded(t, asked(nil))}, more...)...)
 	}
-	gone := inventory.Update{NamespacesFolder: ref(TypeFolder, "root"), Removed: []types.ManagedObjectReference{vmRef("vm-1")}}
+	gone := inventory.Update{NamespacesFolder: ref(TypeFolder, "root"),
+		Removed: []types.ManagedObjectReference{vmRef("vm-1")}}
 	renamed := changed(folder("a", "team-x", "root"))
 	const deletion = "the deletion that was asked for at 2023-11-14T22:13:20Z"
 	const others = "the ownerReferences to ConfigMap owner, nor the finalizers example.com/hold"
 	text := func(what string) string {
-		return "the record in the virtual machine was written when it was team-a/web; of it " + what + " does not count here, and is dropped with the next write"
+		return "the record in the virtual machine was written when it was team-a/web; of it " + what +
+			" does not count here, and is dropped with the next write"
 	}
 	all := counting{Served: "team-a/web", Deleting: true, Held: true, Owned: true}
 	over := counting{Served: "team-a/web", Held: true, Owned: true, Withdrawn: true, Aside: text(deletion)}
@@ -97,7 +101,8 @@ func TestARecordCountsWhereItWasWritten(t *testing.T) {
 		"moved out, and back": {
 			{"away", apply(gone), hidden},
 			{"back", apply(changed(in("a"))), over},
-			{"taken out", apply(changed(here(asked(func(m *Metadata) { m.Sequence, m.Deletion = 5, time.Time{} })))), counting{Served: "team-a/web", Held: true, Owned: true}},
+			{"taken out", apply(changed(here(asked(func(m *Metadata) { m.Sequence, m.Deletion = 5, time.Time{} })))),
+				counting{Served: "team-a/web", Held: true, Owned: true}},
 		},
 		"moved out, and back while vCenter cannot read it": {
 			{"away", apply(gone), hidden},
@@ -114,7 +119,8 @@ func TestARecordCountsWhereItWasWritten(t *testing.T) {
 		},
 		"moved deeper": {{"deeper", apply(changed(in("deep"))), all}},
 		"its folder renamed, and back": {
-			{"renamed", apply(renamed), counting{Served: "team-x/web", Deleting: true, Held: true, Aside: text("the ownerReferences to ConfigMap owner")}},
+			{"renamed", apply(renamed), counting{Served: "team-x/web", Deleting: true, Held: true,
+				Aside: text("the ownerReferences to ConfigMap owner")}},
 			{"back", apply(changed(folder("a", "team-a", "root"))), all},
 		},
 		"its folder moved out, and back": {
@@ -136,11 +142,13 @@ func TestARecordCountsWhereItWasWritten(t *testing.T) {
 			{"back", apply(changed(in("a"))), over},
 		},
 		"another machine of its id": {
-			{"another uid", apply(changed(vm("vm-1", "web", "a", machine.PathInstanceUUID, "uid-vm-1", machine.PathRecord, encoded(t, asked(func(m *Metadata) { m.UID = "other" }))))), counting{Served: "team-a/web"}},
+			{"another uid", apply(changed(vm("vm-1", "web", "a", machine.PathInstanceUUID, "uid-vm-1", machine.PathRecord,
+				encoded(t, asked(func(m *Metadata) { m.UID = "other" }))))), counting{Served: "team-a/web"}},
 		},
 		"another folder of the same name": {
 			{"made anew", apply(changed(folder("a", "old", "elsewhere"), folder("a2", "team-a", "root"), in("a2"))),
-				counting{Served: "team-a/web", Owned: true, Withdrawn: true, Aside: text(deletion + ", nor the finalizers example.com/hold")}},
+				counting{Served: "team-a/web", Owned: true, Withdrawn: true,
+					Aside: text(deletion + ", nor the finalizers example.com/hold")}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -171,7 +179,8 @@ func TestWhatIsWrittenElsewhereIsWrittenThere(t *testing.T) {
 	if err != nil || !changed {
 		t.Fatalf("changed %t, %v", changed, err)
 	}
-	want := facts.Head{UID: "uid-vm-1", Sequence: 5, Created: true, Namespace: "team-b", Name: "web", Folder: inFolder("b")}
+	want := facts.Head{UID: "uid-vm-1", Sequence: 5, Created: true, Namespace: "team-b", Name: "web",
+		Folder: inFolder("b")}
 	if diff := cmp.Diff(want, next.Head); diff != "" {
 		t.Errorf("head (-want +got):\n%s", diff)
 	}
@@ -263,7 +272,8 @@ func TestAnotherInstallationsMachine(t *testing.T) {
 			said = c.Reason + ": " + c.Message
 		}
 	}
-	if !strings.HasPrefix(said, AnotherInstallationReason) || !strings.Contains(said, "vsphere.openpacific.io/take-over=theirs") {
+	if !strings.HasPrefix(said, AnotherInstallationReason) ||
+		!strings.Contains(said, "vsphere.openpacific.io/take-over=theirs") {
 		t.Errorf("condition %q", said)
 	}
 	if len(p.Withdrawn()) > 0 {

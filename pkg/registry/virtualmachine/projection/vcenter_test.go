@@ -62,7 +62,8 @@ type counting struct {
 	tasks int
 }
 
-func (c *counting) RunTask(ctx context.Context, operation string, start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error)) (*types.TaskInfo, error) {
+func (c *counting) RunTask(ctx context.Context, operation string,
+	start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error)) (*types.TaskInfo, error) {
 	c.mu.Lock()
 	c.tasks++
 	c.mu.Unlock()
@@ -83,7 +84,8 @@ func serve(t *testing.T, v *vcentertest.VCenter) *server {
 // serveWith is serve by a process that remembers what those before it did.
 func serveWith(t *testing.T, v *vcentertest.VCenter, memory projection.Memory) *server {
 	t.Helper()
-	session, err := vcenter.NewSession(vcenter.Config{URL: v.URL(), CredentialsFile: v.CredentialsFile(t), CAFile: v.CAFile(t), Logger: klog.Background()})
+	session, err := vcenter.NewSession(vcenter.Config{URL: v.URL(), CredentialsFile: v.CredentialsFile(t),
+		CAFile: v.CAFile(t), Logger: klog.Background()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,12 +97,14 @@ func serveWith(t *testing.T, v *vcentertest.VCenter, memory projection.Memory) *
 		Session: session, Handler: s.picture, Logger: klog.Background(), Kinds: picture.Kinds(),
 	}
 	s.verbs = &machine.Verbs{Writer: s.writer, Root: s.projector.NamespacesFolder}
-	s.backend = &projection.Backend{Verbs: s.verbs, Ready: writer.Ready, Projector: s.projector, Refresher: refresher{collector}, Logger: klog.Background()}
+	s.backend = &projection.Backend{Verbs: s.verbs, Ready: writer.Ready, Projector: s.projector,
+		Refresher: refresher{collector}, Logger: klog.Background()}
 	scheme := runtime.NewScheme()
 	if err := vmopv1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	scheme.AddKnownTypes(schema.GroupVersion{Group: vmopv1.GroupVersion.Group, Version: runtime.APIVersionInternal}, &vmopv1.VirtualMachine{}, &vmopv1.VirtualMachineList{})
+	scheme.AddKnownTypes(schema.GroupVersion{Group: vmopv1.GroupVersion.Group, Version: runtime.APIVersionInternal},
+		&vmopv1.VirtualMachine{}, &vmopv1.VirtualMachineList{})
 	s.store, err = livestore.New(livestore.Config{
 		GroupResource:  schema.GroupResource{Group: vmopv1.GroupVersion.Group, Resource: "virtualmachines"},
 		Codec:          serializer.NewCodecFactory(scheme).LegacyCodec(vmopv1.GroupVersion),
@@ -152,7 +156,8 @@ func (s *server) until(what string, done func() bool) {
 func (s *server) list() map[string]*vmopv1.VirtualMachine {
 	s.t.Helper()
 	list := &vmopv1.VirtualMachineList{}
-	err := s.store.GetList(s.t.Context(), "/virtualmachines", storage.ListOptions{Recursive: true, Predicate: storage.Everything}, list)
+	err := s.store.GetList(s.t.Context(), "/virtualmachines",
+		storage.ListOptions{Recursive: true, Predicate: storage.Everything}, list)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -245,7 +250,8 @@ func (a *admin) do(task *object.Task, err error) {
 func (a *admin) option(vm *object.VirtualMachine, key string) string {
 	a.t.Helper()
 	var o mo.VirtualMachine
-	if err := property.DefaultCollector(a.b.Client.Client).RetrieveOne(a.t.Context(), vm.Reference(), []string{"config.extraConfig"}, &o); err != nil {
+	if err := property.DefaultCollector(a.b.Client.Client).RetrieveOne(a.t.Context(), vm.Reference(),
+		[]string{"config.extraConfig"}, &o); err != nil {
 		a.t.Fatal(err)
 	}
 	value, _ := object.OptionValueList(o.Config.ExtraConfig).GetString(key)
@@ -254,7 +260,8 @@ func (a *admin) option(vm *object.VirtualMachine, key string) string {
 
 func (a *admin) setOption(vm *object.VirtualMachine, key, value string) {
 	a.t.Helper()
-	a.do(vm.Reconfigure(a.t.Context(), types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: key, Value: value}}}))
+	a.do(vm.Reconfigure(a.t.Context(), types.VirtualMachineConfigSpec{
+		ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: key, Value: value}}}))
 }
 
 func condition(vm *vmopv1.VirtualMachine, conditionType string) string {
@@ -283,13 +290,14 @@ func TestEveryPathIsAnswered(t *testing.T) {
 		"zone":              st.Zone == "cluster-a" && vm.Labels[projection.ZoneLabel] == "cluster-a",
 		"ip":                st.Network != nil && st.Network.PrimaryIP4 == "10.20.0.11" && len(st.Network.Interfaces) == 1,
 		"guest":             st.Guest != nil && st.Guest.GuestID == "ubuntu64Guest" && st.Guest.GuestFullName != "",
-		"hardware":          st.Hardware != nil && st.Hardware.CPU.Total == 2 && st.Hardware.Memory.Total.String() == "4Gi" && len(st.Hardware.Controllers) > 0,
-		"hardware version":  st.HardwareVersion > 0,
-		"volumes":           len(st.Volumes) == 1 && st.Volumes[0].Limit.String() == "20Gi" && st.Volumes[0].DiskUUID != "",
-		"storage":           st.Storage != nil && st.Storage.Requested.Disks.String() == "20Gi" && st.Storage.Total != nil,
-		"tools":             condition(vm, vmopv1.VirtualMachineToolsCondition) == "True VirtualMachineToolsRunning",
-		"created":           condition(vm, vmopv1.VirtualMachineConditionCreated) == "True True",
-		"change version":    state(t, s, "team-a/web-1").ChangeVersion != "",
+		"hardware": st.Hardware != nil && st.Hardware.CPU.Total == 2 && st.Hardware.Memory.Total.String() == "4Gi" &&
+			len(st.Hardware.Controllers) > 0,
+		"hardware version": st.HardwareVersion > 0,
+		"volumes":          len(st.Volumes) == 1 && st.Volumes[0].Limit.String() == "20Gi" && st.Volumes[0].DiskUUID != "",
+		"storage":          st.Storage != nil && st.Storage.Requested.Disks.String() == "20Gi" && st.Storage.Total != nil,
+		"tools":            condition(vm, vmopv1.VirtualMachineToolsCondition) == "True VirtualMachineToolsRunning",
+		"created":          condition(vm, vmopv1.VirtualMachineConditionCreated) == "True True",
+		"change version":   state(t, s, "team-a/web-1").ChangeVersion != "",
 	} {
 		if !ok {
 			t.Errorf("%s is missing or wrong in %+v", what, vm)
@@ -323,8 +331,10 @@ func TestWritesLiveInVCenter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out.Labels["app"] != "web" || out.Labels[projection.ZoneLabel] != "cluster-a" || out.Spec.PowerState != "PoweredOff" || out.Status.PowerState != "PoweredOn" {
-		t.Errorf("the write's own answer: labels %v, spec %v, status %v", out.Labels, out.Spec.PowerState, out.Status.PowerState)
+	if out.Labels["app"] != "web" || out.Labels[projection.ZoneLabel] != "cluster-a" ||
+		out.Spec.PowerState != "PoweredOff" || out.Status.PowerState != "PoweredOn" {
+		t.Errorf("the write's own answer: labels %v, spec %v, status %v", out.Labels, out.Spec.PowerState,
+			out.Status.PowerState)
 	}
 	if got := a.option(a.vm("team-a/web-1"), machine.NamespacedNameKey); got != "team-a/web-1" {
 		t.Errorf("%s = %q", machine.NamespacedNameKey, got)
@@ -338,9 +348,11 @@ func TestWritesLiveInVCenter(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &projection.Metadata{
-		Head: facts.Head{UID: string(uid), Sequence: 1, Namespace: "team-a", Name: "web-1", Folder: a.id(a.folder("team-a").Reference())},
+		Head: facts.Head{UID: string(uid), Sequence: 1, Namespace: "team-a", Name: "web-1",
+			Folder: a.id(a.folder("team-a").Reference())},
 		Body: projection.Body{Generation: 2,
-			Labels: map[string]string{"app": "web"}, Annotations: map[string]string{"note": "x"}, Finalizers: []string{"example.com/hold"},
+			Labels: map[string]string{"app": "web"}, Annotations: map[string]string{"note": "x"},
+			Finalizers:      []string{"example.com/hold"},
 			OwnerReferences: out.OwnerReferences, Spec: vmopv1.VirtualMachineSpec{PowerState: "PoweredOff"}}}
 	if diff := cmp.Diff(want, meta); diff != "" {
 		t.Errorf("the record (-want +got):\n%s", diff)
@@ -349,7 +361,9 @@ func TestWritesLiveInVCenter(t *testing.T) {
 	// A write that changes nothing, and one that only takes away what is always there, start no task.
 	before := s.writer.started()
 	s.label("team-a/web-1", "app", "web")
-	if _, err := s.update("team-a/web-1", func(vm *vmopv1.VirtualMachine) { vm.Finalizers = []string{"example.com/hold"} }); err != nil {
+	if _, err := s.update("team-a/web-1", func(vm *vmopv1.VirtualMachine) {
+		vm.Finalizers = []string{"example.com/hold"}
+	}); err != nil {
 		t.Error(err)
 	}
 	if got := s.writer.started(); got != before {
@@ -370,7 +384,8 @@ func TestWritesLiveInVCenter(t *testing.T) {
 		t.Errorf("after a restart (-before +after):\n%s", diff)
 	}
 	// An emptied field reads live again.
-	if out, err = again.update("team-a/web-1", func(vm *vmopv1.VirtualMachine) { vm.Spec.PowerState = "" }); err != nil || out.Spec.PowerState != "PoweredOn" {
+	if out, err = again.update("team-a/web-1", func(vm *vmopv1.VirtualMachine) { vm.Spec.PowerState = "" }); err != nil ||
+		out.Spec.PowerState != "PoweredOn" {
 		t.Errorf("an emptied power state shows %q, error %v", out.Spec.PowerState, err)
 	}
 }
@@ -388,7 +403,8 @@ func TestCloneIsAnotherMachine(t *testing.T) {
 		t.Fatalf("(-want +got):\n%s", diff)
 	}
 	clone := s.get("team-a/web-2")
-	if clone.Labels["app"] != "" || condition(clone, projection.MetadataReadableCondition) != "" || clone.UID == s.get("team-a/web-1").UID {
+	if clone.Labels["app"] != "" || condition(clone, projection.MetadataReadableCondition) != "" ||
+		clone.UID == s.get("team-a/web-1").UID {
 		t.Errorf("the clone passes for the original: %+v", clone.ObjectMeta)
 	}
 	if got := s.label("team-a/web-2", "app", "clone"); got.Name != "web-2" || got.Labels["app"] != "clone" {
@@ -411,7 +427,8 @@ func TestChangesInVCenter(t *testing.T) {
 	a.do(one.Rename(t.Context(), "db-1"))
 	s.until("the names are swapped", func() bool {
 		m := s.list()
-		return m["team-a/web-1"] != nil && m["team-a/web-1"].UID == db && m["team-a/db-1"] != nil && m["team-a/db-1"].UID == web && len(m) == 3
+		return m["team-a/web-1"] != nil && m["team-a/web-1"].UID == db && m["team-a/db-1"] != nil &&
+			m["team-a/db-1"].UID == web && len(m) == 3
 	})
 
 	a.do(a.folder("team-b").MoveInto(t.Context(), []types.ManagedObjectReference{two.Reference()}))
@@ -421,7 +438,8 @@ func TestChangesInVCenter(t *testing.T) {
 	})
 
 	a.do(one.PowerOff(t.Context()))
-	s.until("it is off", func() bool { return s.get("team-a/db-1").Status.PowerState == vmopv1.VirtualMachinePowerStateOff })
+	s.until("it is off",
+		func() bool { return s.get("team-a/db-1").Status.PowerState == vmopv1.VirtualMachinePowerStateOff })
 
 	a.do(two.Rename(t.Context(), "Web Server / 1"))
 	s.until("a name that is none in Kubernetes", func() bool {
@@ -441,7 +459,9 @@ func TestMalformedMetadataStaysUntouched(t *testing.T) {
 		if got := condition(s.get("team-a/web-1"), projection.MetadataReadableCondition); got != "False MalformedMetadata" {
 			t.Errorf("%q: condition %q", value, got)
 		}
-		_, err := s.update("team-a/web-1", func(vm *vmopv1.VirtualMachine) { metav1.SetMetaDataLabel(&vm.ObjectMeta, "a", "b") })
+		_, err := s.update("team-a/web-1", func(vm *vmopv1.VirtualMachine) {
+			metav1.SetMetaDataLabel(&vm.ObjectMeta, "a", "b")
+		})
 		if !errors.Is(err, failure.Invalid) || !strings.Contains(err.Error(), facts.RecordKey) {
 			t.Errorf("%q: a write gives %v", value, err)
 		}
@@ -508,8 +528,8 @@ func TestStaleVersionIsRefusedAndTriedAgain(t *testing.T) {
 	}
 }
 
-// TestARevertIsTold: a VI admin reverts a machine to a snapshot, and its record with it. Nothing is done to it until somebody
-// decides.
+// TestARevertIsTold: a VI admin reverts a machine to a snapshot, and its record with it. Nothing is done to it until
+// somebody decides.
 func TestARevertIsTold(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{})
 	a := newAdmin(t, v)
@@ -537,7 +557,8 @@ func TestARevertIsTold(t *testing.T) {
 	if err := s.destroy("team-a/web-1"); !errors.Is(err, failure.Forbidden) {
 		t.Errorf("destroy: %v", err)
 	}
-	if got := s.label("team-a/web-1", "app", "web"); condition(got, projection.MetadataCurrentCondition) != "" || got.DeletionTimestamp != nil {
+	if got := s.label("team-a/web-1", "app", "web"); condition(got, projection.MetadataCurrentCondition) != "" ||
+		got.DeletionTimestamp != nil {
 		t.Errorf("after a write: %+v", got.ObjectMeta)
 	}
 	head, _, err := machine.DecodeRecord(a.option(vm, facts.RecordKey))

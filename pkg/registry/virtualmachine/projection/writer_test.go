@@ -33,8 +33,9 @@ func TestNothingIsDoneWithoutAReignOrAnInventory(t *testing.T) {
 	id := state(t, s, "team-a/web-1").ID
 	wanted := func(facts.Machine) error { return nil }
 	for name, writer := range map[string]*vcenter.Writer{
-		"no reign":     {Session: s.session, Reign: notReigning{}, Following: vcentertest.Following},
-		"no inventory": {Session: s.session, Reign: vcentertest.Reign{}, Following: func() error { return errors.New("the namespaces folder was renamed") }},
+		"no reign": {Session: s.session, Reign: notReigning{}, Following: vcentertest.Following},
+		"no inventory": {Session: s.session, Reign: vcentertest.Reign{},
+			Following: func() error { return errors.New("the namespaces folder was renamed") }},
 	} {
 		verbs := &vcmachine.Verbs{Writer: writer, Root: s.projector.NamespacesFolder}
 		s.backend.Verbs, s.backend.Ready = verbs, writer.Ready

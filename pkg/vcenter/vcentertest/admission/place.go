@@ -99,7 +99,8 @@ func Ready(host *simulator.HostSystem) bool {
 
 // Host chooses a host for a machine among those of a pool's: one that is ready and mounts the datastores, and has the
 // fewest machines.
-func Host(ctx *simulator.Context, pool types.ManagedObjectReference, datastores []types.ManagedObjectReference) (*simulator.HostSystem, types.BaseMethodFault) {
+func Host(ctx *simulator.Context, pool types.ManagedObjectReference,
+	datastores []types.ManagedObjectReference) (*simulator.HostSystem, types.BaseMethodFault) {
 	var chosen *simulator.HostSystem
 	var missing *simulator.Datastore
 	for _, ref := range hosts(ctx, pool) {
@@ -107,7 +108,9 @@ func Host(ctx *simulator.Context, pool types.ManagedObjectReference, datastores 
 		if !ok {
 			continue
 		}
-		lacks := slices.IndexFunc(datastores, func(ref types.ManagedObjectReference) bool { return !slices.Contains(host.Datastore, ref) })
+		lacks := slices.IndexFunc(datastores, func(ref types.ManagedObjectReference) bool {
+			return !slices.Contains(host.Datastore, ref)
+		})
 		if lacks >= 0 {
 			missing, _ = ctx.Map.Get(datastores[lacks]).(*simulator.Datastore)
 			continue

@@ -43,7 +43,8 @@ type queuedUpdate struct {
 }
 
 // CreatePropertyCollector makes another collector in the session.
-func (c *propertyCollector) CreatePropertyCollector(ctx *simulator.Context, _ *types.CreatePropertyCollector) soap.HasFault {
+func (c *propertyCollector) CreatePropertyCollector(ctx *simulator.Context,
+	_ *types.CreatePropertyCollector) soap.HasFault {
 	made := new(propertyCollector)
 	made.Self.Type = "PropertyCollector"
 	return &methods.CreatePropertyCollectorBody{Res: &types.CreatePropertyCollectorResponse{
@@ -52,7 +53,8 @@ func (c *propertyCollector) CreatePropertyCollector(ctx *simulator.Context, _ *t
 }
 
 // DestroyPropertyCollector ends the wait under way and lets the collector go.
-func (c *propertyCollector) DestroyPropertyCollector(ctx *simulator.Context, req *types.DestroyPropertyCollector) soap.HasFault {
+func (c *propertyCollector) DestroyPropertyCollector(ctx *simulator.Context,
+	req *types.DestroyPropertyCollector) soap.HasFault {
 	c.cancel()
 	c.mu.Lock()
 	for _, filter := range c.filters {
@@ -199,7 +201,8 @@ const (
 	waitOver
 )
 
-func park(ctx *simulator.Context, t *Tracker, changed <-chan struct{}, tick <-chan time.Time, cancelled <-chan struct{}, deadline <-chan time.Time, logged bool) wakeReason {
+func park(ctx *simulator.Context, t *Tracker, changed <-chan struct{}, tick <-chan time.Time, cancelled <-chan struct{},
+	deadline <-chan time.Time, logged bool) wakeReason {
 	defer t.parked()()
 	for {
 		select {
@@ -243,7 +246,8 @@ func notAuthenticated(ref types.ManagedObjectReference) *soap.Fault {
 
 // updates is the next page for a client that has seen version, or nil when there
 // is nothing to tell.
-func (c *propertyCollector) updates(ctx *simulator.Context, t *Tracker, version string, page int) (*types.UpdateSet, types.BaseMethodFault) {
+func (c *propertyCollector) updates(ctx *simulator.Context, t *Tracker, version string,
+	page int) (*types.UpdateSet, types.BaseMethodFault) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch version {
@@ -285,7 +289,8 @@ func (c *propertyCollector) updates(ctx *simulator.Context, t *Tracker, version 
 			set.FilterSet[last].ObjectSet = append(set.FilterSet[last].ObjectSet, q.update)
 			continue
 		}
-		set.FilterSet = append(set.FilterSet, types.PropertyFilterUpdate{Filter: q.filter, ObjectSet: []types.ObjectUpdate{q.update}})
+		set.FilterSet = append(set.FilterSet, types.PropertyFilterUpdate{Filter: q.filter,
+			ObjectSet: []types.ObjectUpdate{q.update}})
 	}
 	c.queue = c.queue[n:]
 	if len(c.queue) > 0 {

@@ -108,7 +108,8 @@ func (f *propertyFilter) lists(kind string) bool {
 
 // selection lists the objects that the filter is about. It is simple when it
 // names objects and views, so that it can change only when those do.
-func (f *propertyFilter) selection(ctx *simulator.Context, t *Tracker) (selected []types.ManagedObjectReference, simple bool, fault types.BaseMethodFault) {
+func (f *propertyFilter) selection(ctx *simulator.Context,
+	t *Tracker) (selected []types.ManagedObjectReference, simple bool, fault types.BaseMethodFault) {
 	seen := make(map[types.ManagedObjectReference]bool)
 	add := func(ref types.ManagedObjectReference) {
 		if !seen[ref] && f.wants(ref.Type) {
@@ -164,7 +165,8 @@ func (f *propertyFilter) view(ctx *simulator.Context, set types.ObjectSpec) ([]t
 }
 
 // traverse follows any other selection.
-func (f *propertyFilter) traverse(ctx *simulator.Context) ([]types.ManagedObjectReference, bool, types.BaseMethodFault) {
+func (f *propertyFilter) traverse(ctx *simulator.Context) ([]types.ManagedObjectReference, bool,
+	types.BaseMethodFault) {
 	spec := f.Spec
 	spec.ReportMissingObjectsInResults = types.NewBool(true)
 	refs, fault := objectsOf(ctx, spec)
@@ -184,7 +186,8 @@ func (f *propertyFilter) wants(kind string) bool {
 }
 
 // retrieve reads the wanted properties of objects, each under its lock.
-func retrieve(ctx *simulator.Context, properties []types.PropertySpec, refs []types.ManagedObjectReference) ([]types.ObjectContent, types.BaseMethodFault) {
+func retrieve(ctx *simulator.Context, properties []types.PropertySpec,
+	refs []types.ManagedObjectReference) ([]types.ObjectContent, types.BaseMethodFault) {
 	if len(refs) == 0 {
 		return nil, nil
 	}
@@ -197,7 +200,8 @@ func (f *propertyFilter) compare(content types.ObjectContent, veiled bool) (type
 	before, known := f.known[content.Obj]
 	if known && len(content.PropSet) == 0 && len(content.MissingSet) > 0 {
 		f.known[content.Obj] = map[string]any{}
-		return types.ObjectUpdate{Kind: types.ObjectUpdateKindModify, Obj: content.Obj, MissingSet: content.MissingSet}, len(before) > 0
+		return types.ObjectUpdate{Kind: types.ObjectUpdateKindModify, Obj: content.Obj, MissingSet: content.MissingSet},
+			len(before) > 0
 	}
 	now := make(map[string]any, len(content.PropSet))
 	update := types.ObjectUpdate{Kind: types.ObjectUpdateKindModify, Obj: content.Obj}

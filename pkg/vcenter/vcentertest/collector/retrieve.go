@@ -32,7 +32,8 @@ func (c *propertyCollector) next(p page) (objects []types.ObjectContent, token s
 }
 
 // RetrievePropertiesEx brings views up to date, finds the objects, and has the simulator read each under its lock.
-func (c *propertyCollector) RetrievePropertiesEx(ctx *simulator.Context, req *types.RetrievePropertiesEx) soap.HasFault {
+func (c *propertyCollector) RetrievePropertiesEx(ctx *simulator.Context,
+	req *types.RetrievePropertiesEx) soap.HasFault {
 	body := new(methods.RetrievePropertiesExBody)
 	contents, fault := c.retrieve(ctx, req.SpecSet)
 	if fault != nil {
@@ -57,7 +58,8 @@ func (c *propertyCollector) RetrieveProperties(ctx *simulator.Context, req *type
 }
 
 // ContinueRetrievePropertiesEx answers with the next page.
-func (c *propertyCollector) ContinueRetrievePropertiesEx(_ *simulator.Context, req *types.ContinueRetrievePropertiesEx) soap.HasFault {
+func (c *propertyCollector) ContinueRetrievePropertiesEx(_ *simulator.Context,
+	req *types.ContinueRetrievePropertiesEx) soap.HasFault {
 	body := new(methods.ContinueRetrievePropertiesExBody)
 	p, ok := c.take(req.Token)
 	if !ok {
@@ -70,7 +72,8 @@ func (c *propertyCollector) ContinueRetrievePropertiesEx(_ *simulator.Context, r
 }
 
 // CancelRetrievePropertiesEx forgets the pages that are left.
-func (c *propertyCollector) CancelRetrievePropertiesEx(_ *simulator.Context, req *types.CancelRetrievePropertiesEx) soap.HasFault {
+func (c *propertyCollector) CancelRetrievePropertiesEx(_ *simulator.Context,
+	req *types.CancelRetrievePropertiesEx) soap.HasFault {
 	body := new(methods.CancelRetrievePropertiesExBody)
 	if _, ok := c.take(req.Token); !ok {
 		body.Fault_ = simulator.Fault("", &types.InvalidArgument{InvalidProperty: "token"})
@@ -89,7 +92,8 @@ func (c *propertyCollector) take(token string) (page, bool) {
 }
 
 // retrieve reads everything that specifications ask for.
-func (c *propertyCollector) retrieve(ctx *simulator.Context, specs []types.PropertyFilterSpec) ([]types.ObjectContent, *soap.Fault) {
+func (c *propertyCollector) retrieve(ctx *simulator.Context,
+	specs []types.PropertyFilterSpec) ([]types.ObjectContent, *soap.Fault) {
 	if ctx.Session == nil {
 		// Without a login only what the simulator lets everybody read, which is nothing that moves.
 		res := c.PropertyCollector.RetrievePropertiesEx(ctx, &types.RetrievePropertiesEx{This: c.Self, SpecSet: specs})
@@ -118,7 +122,8 @@ func (c *propertyCollector) retrieve(ctx *simulator.Context, specs []types.Prope
 
 // objectsOf lists the objects of a specification. One that it names and that is not there is a fault, unless the
 // specification takes that.
-func objectsOf(ctx *simulator.Context, spec types.PropertyFilterSpec) ([]types.ManagedObjectReference, types.BaseMethodFault) {
+func objectsOf(ctx *simulator.Context, spec types.PropertyFilterSpec) ([]types.ManagedObjectReference,
+	types.BaseMethodFault) {
 	var refs []types.ManagedObjectReference
 	for _, set := range spec.ObjectSet {
 		if view, ok := ctx.Session.Get(set.Obj).(*containerView); ok {

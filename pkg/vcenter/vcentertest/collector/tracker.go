@@ -88,8 +88,8 @@ func (t *Tracker) Register(registry *simulator.Registry) {
 	registry.Put(collector)
 }
 
-// Show has a function change copies of the properties of a kind before anybody sees them. It is called before anything is
-// tracked.
+// Show has a function change copies of the properties of a kind before anybody sees them. It is called before anything
+// is tracked.
 func (t *Tracker) Show(kind string, as func(types.ManagedObjectReference, *types.DynamicProperty)) {
 	t.show[kind] = as
 }
@@ -190,7 +190,8 @@ func (t *Tracker) Parent(ref types.ManagedObjectReference) types.ManagedObjectRe
 
 // ChildNamed finds another entity of that name and of the same kind directly in
 // a folder.
-func (t *Tracker) ChildNamed(parent types.ManagedObjectReference, name string, except types.ManagedObjectReference) (types.ManagedObjectReference, bool) {
+func (t *Tracker) ChildNamed(parent types.ManagedObjectReference, name string,
+	except types.ManagedObjectReference) (types.ManagedObjectReference, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for ref, f := range t.entities {
@@ -221,7 +222,8 @@ func (t *Tracker) At(path string) (types.ManagedObjectReference, error) {
 		}
 	}
 	if len(found) != 1 {
-		return types.ManagedObjectReference{}, fmt.Errorf("there are %d folders and virtual machines at %q, not one", len(found), path)
+		return types.ManagedObjectReference{}, fmt.Errorf("there are %d folders and virtual machines at %q, not one",
+			len(found), path)
 	}
 	return found[0], nil
 }
@@ -319,7 +321,8 @@ func (t *Tracker) taskChanged(task *mo.Task, changes []types.PropertyChange) {
 		return
 	}
 	switch task.Info.DescriptionId {
-	case "VirtualMachine.powerOn", "VirtualMachine.powerOff", "VirtualMachine.suspend", "VirtualMachine.reconfigVm", "VirtualMachine.rename":
+	case "VirtualMachine.powerOn", "VirtualMachine.powerOff", "VirtualMachine.suspend", "VirtualMachine.reconfigVm",
+		"VirtualMachine.rename":
 		t.mark(*task.Info.Entity, false)
 	default:
 		t.mark(*task.Info.Entity, true)

@@ -93,7 +93,8 @@ func object(ctx *simulator.Context, ref types.ManagedObjectReference) mo.Referen
 }
 
 // references reads a property that refers to other objects, under the object's lock.
-func references(ctx *simulator.Context, ref types.ManagedObjectReference, property string) (refs []types.ManagedObjectReference) {
+func references(ctx *simulator.Context, ref types.ManagedObjectReference,
+	property string) (refs []types.ManagedObjectReference) {
 	o := object(ctx, ref)
 	if o == nil {
 		return nil

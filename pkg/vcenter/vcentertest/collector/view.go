@@ -87,7 +87,8 @@ func (m *ViewManager) CreateContainerView(ctx *simulator.Context, req *types.Cre
 			return body
 		}
 	}
-	view := &containerView{ContainerView: mo.ContainerView{Container: req.Container, Recursive: req.Recursive, Type: req.Type}}
+	view := &containerView{ContainerView: mo.ContainerView{Container: req.Container, Recursive: req.Recursive,
+		Type: req.Type}}
 	ctx.Session.Put(view)
 	view.refresh(ctx)
 	body.Res = &types.CreateContainerViewResponse{Returnval: view.Self}
@@ -130,7 +131,8 @@ func (v *containerView) refresh(ctx *simulator.Context) []types.ManagedObjectRef
 	return members
 }
 
-func (v *containerView) walk(ctx *simulator.Context, t *Tracker, container types.ManagedObjectReference, seen map[types.ManagedObjectReference]bool, members *[]types.ManagedObjectReference) {
+func (v *containerView) walk(ctx *simulator.Context, t *Tracker, container types.ManagedObjectReference,
+	seen map[types.ManagedObjectReference]bool, members *[]types.ManagedObjectReference) {
 	for _, child := range Children(ctx, container) {
 		if seen[child] || !t.visible(child) || t.Hides(ctx, child) {
 			continue
@@ -158,7 +160,8 @@ func (v *containerView) includes(kind string) bool {
 // work on the entity.
 func Children(ctx *simulator.Context, ref types.ManagedObjectReference) []types.ManagedObjectReference {
 	switch ref.Type {
-	case "VirtualMachine", "Datastore", "Network", "OpaqueNetwork", "DistributedVirtualPortgroup", "DistributedVirtualSwitch", "VmwareDistributedVirtualSwitch":
+	case "VirtualMachine", "Datastore", "Network", "OpaqueNetwork", "DistributedVirtualPortgroup",
+		"DistributedVirtualSwitch", "VmwareDistributedVirtualSwitch":
 		return nil
 	}
 	var refs []types.ManagedObjectReference

@@ -108,7 +108,8 @@ func keyOfName(name string) string {
 // user@domain.
 func New(admin User, users []User, groups []Group) (*Directory, error) {
 	d := &Directory{
-		users: map[string]*person{}, groups: map[string]*group{}, assertions: map[string]assertion{}, sessions: map[string]bool{},
+		users: map[string]*person{}, groups: map[string]*group{}, assertions: map[string]assertion{},
+		sessions: map[string]bool{},
 	}
 	id, ok := parsePrincipal(admin.Name)
 	if !ok {
@@ -280,7 +281,8 @@ func (d *Directory) Authenticate(name, password string) (types.PrincipalId, bool
 		return types.PrincipalId{}, false
 	}
 	if password == "" || p.password != password {
-		p.failures = append(slices.DeleteFunc(p.failures, func(at time.Time) bool { return now.Sub(at) > lockoutWindow }), now)
+		p.failures = append(slices.DeleteFunc(p.failures, func(at time.Time) bool { return now.Sub(at) > lockoutWindow }),
+			now)
 		if len(p.failures) >= LockoutAttempts && keyOf(id) != d.admin {
 			p.locked, p.failures = now.Add(lockoutTime), nil
 		}
@@ -318,7 +320,9 @@ func (d *Directory) parents(key string, all bool) []types.PrincipalId {
 			}
 		}
 	}
-	return slices.SortedFunc(maps.Values(found), func(a, b types.PrincipalId) int { return cmp.Compare(keyOf(a), keyOf(b)) })
+	return slices.SortedFunc(maps.Values(found), func(a, b types.PrincipalId) int {
+		return cmp.Compare(keyOf(a), keyOf(b))
+	})
 }
 
 // issue notes a new assertion and returns its identifier.

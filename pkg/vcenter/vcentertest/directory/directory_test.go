@@ -68,7 +68,8 @@ func administration(t *testing.T, v *vcentertest.VCenter, signer *sts.Signer) (*
 	}
 	c := client.NewServiceClient("/sso-adminserver/sdk/vsphere.local", ssoadmin.Namespace)
 	admin := &ssoadmin.Client{Client: c, RoundTripper: c, Domain: "vsphere.local", Limit: 100}
-	content, err := methods.SsoAdminServiceInstance(t.Context(), admin, &sso.SsoAdminServiceInstance{This: ssoadmin.ServiceInstance})
+	content, err := methods.SsoAdminServiceInstance(t.Context(), admin,
+		&sso.SsoAdminServiceInstance{This: ssoadmin.ServiceInstance})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +96,8 @@ func TestUsersLogIn(t *testing.T) {
 		}
 		return s.UserName, nil
 	}
-	for _, user := range append(vcentertest.SampleUsers(), directory.User{Name: vcentertest.DefaultUsername, Password: vcentertest.DefaultPassword}) {
+	for _, user := range append(vcentertest.SampleUsers(),
+		directory.User{Name: vcentertest.DefaultUsername, Password: vcentertest.DefaultPassword}) {
 		if _, err := try(user.Name, user.Password); err != nil {
 			t.Errorf("login of %s: %v", user.Name, err)
 		}
@@ -135,8 +137,10 @@ func TestUsersLogIn(t *testing.T) {
 func TestTokenServiceChecksThePassword(t *testing.T) {
 	v := vcentertest.Run(t, vcentertest.Options{})
 	c := stranger(t, v)
-	for user, password := range map[string]string{"viewer@vsphere.local": "wrong", "stranger@vsphere.local": vcentertest.SamplePassword, "": ""} {
-		if _, err := tokens(c).Issue(t.Context(), sts.TokenRequest{Userinfo: url.UserPassword(user, password), KeyType: "Bearer"}); err == nil {
+	for user, password := range map[string]string{"viewer@vsphere.local": "wrong",
+		"stranger@vsphere.local": vcentertest.SamplePassword, "": ""} {
+		if _, err := tokens(c).Issue(t.Context(), sts.TokenRequest{Userinfo: url.UserPassword(user, password),
+			KeyType: "Bearer"}); err == nil {
 			t.Errorf("an assertion for %q with a wrong password", user)
 		}
 	}

@@ -23,8 +23,10 @@ import (
 // maps that calls race for, knows no nested groups, and lets anybody in.
 func NewAdministration(registry *simulator.Registry, listen *url.URL, d *Directory) *simulator.Registry {
 	r := ssosim.New(registry, listen)
-	content := new(ssosim.ServiceInstance).SsoAdminServiceInstance(nil, nil).(*methods.SsoAdminServiceInstanceBody).Res.Returnval
-	check := new(ssosim.GroupcheckServiceInstance).SsoGroupcheckServiceInstance(nil, nil).(*methods.SsoGroupcheckServiceInstanceBody).Res.Returnval
+	content := new(ssosim.ServiceInstance).SsoAdminServiceInstance(nil,
+		nil).(*methods.SsoAdminServiceInstanceBody).Res.Returnval
+	check := new(ssosim.GroupcheckServiceInstance).SsoGroupcheckServiceInstance(nil,
+		nil).(*methods.SsoGroupcheckServiceInstanceBody).Res.Returnval
 	r.Put(&ssoSessions{ManagedObjectReference: content.SessionManager, d: d})
 	r.Put(&ssoPrincipals{ManagedObjectReference: content.PrincipalManagementService, d: d})
 	r.Put(&ssoDiscovery{ManagedObjectReference: content.PrincipalDiscoveryService, d: d})
@@ -161,7 +163,8 @@ func (s *ssoDiscovery) FindGroups(_ *simulator.Context, req *types.FindGroups) s
 	defer s.d.mu.Unlock()
 	for _, key := range slices.Sorted(maps.Keys(s.d.groups)) {
 		id := s.d.groups[key].id
-		if (req.Criteria.Domain == "" || strings.EqualFold(id.Domain, req.Criteria.Domain)) && strings.Contains(id.Name, req.Criteria.SearchString) {
+		if (req.Criteria.Domain == "" || strings.EqualFold(id.Domain, req.Criteria.Domain)) &&
+			strings.Contains(id.Name, req.Criteria.SearchString) {
 			body.Res.Returnval = append(body.Res.Returnval, types.AdminGroup{Id: id})
 		}
 	}
@@ -203,7 +206,8 @@ func (s *ssoPrincipals) CreateLocalPersonUser(_ *simulator.Context, req *types.C
 	return body
 }
 
-func (s *ssoPrincipals) ResetLocalPersonUserPassword(_ *simulator.Context, req *types.ResetLocalPersonUserPassword) soap.HasFault {
+func (s *ssoPrincipals) ResetLocalPersonUserPassword(_ *simulator.Context,
+	req *types.ResetLocalPersonUserPassword) soap.HasFault {
 	body := new(methods.ResetLocalPersonUserPasswordBody)
 	if s.d.SetPassword(s.local(req.UserName), req.NewPassword) != nil {
 		body.Fault_ = simulator.Fault("", new(vim.NotFound))
@@ -277,7 +281,8 @@ func (s *ssoPrincipals) AddGroupsToLocalGroup(_ *simulator.Context, req *types.A
 	return &methods.AddGroupsToLocalGroupBody{Res: new(types.AddGroupsToLocalGroupResponse)}
 }
 
-func (s *ssoPrincipals) RemovePrincipalsFromLocalGroup(_ *simulator.Context, req *types.RemovePrincipalsFromLocalGroup) soap.HasFault {
+func (s *ssoPrincipals) RemovePrincipalsFromLocalGroup(_ *simulator.Context,
+	req *types.RemovePrincipalsFromLocalGroup) soap.HasFault {
 	for _, id := range req.PrincipalsIds {
 		s.d.Leave(s.local(req.GroupName), id.Name+"@"+id.Domain)
 	}

@@ -60,7 +60,8 @@ func (r *Recording) Stop() {
 // Calls are all calls: the n-th of them is what a Rule for Any with that Nth fires at when the scenario runs again.
 func (r *Recording) Calls() []string { return r.methods(func(Call) bool { return true }) }
 
-// Changes are the calls that change what others see: the n-th of them is what a Rule for Changing with that Nth fires at.
+// Changes are the calls that change what others see: the n-th of them is what a Rule for Changing with that Nth fires
+// at.
 func (r *Recording) Changes() []string { return r.methods(func(c Call) bool { return c.Changes }) }
 
 // Counts is how often each method was called.

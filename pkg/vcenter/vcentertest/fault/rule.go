@@ -41,8 +41,8 @@ const (
 
 // Rule is which calls go wrong, and how.
 type Rule struct {
-	// Method is the SOAP name, such as PowerOffVM_Task, that of a REST call, such as "POST /com/vmware/content/library/item",
-	// Any or Changing.
+	// Method is the SOAP name, such as PowerOffVM_Task, that of a REST call, such as "POST
+	// /com/vmware/content/library/item", Any or Changing.
 	Method string
 	// Object restricts the rule to the entity of that name.
 	Object string

@@ -139,7 +139,8 @@ func Asks(spec *types.VirtualMachineConfigSpec) Assignment {
 
 // Assign has what was asked count once a task has succeeded. The machine is the
 // one that the task works on; nil is the task's result.
-func (p *ProfileManager) Assign(made Assignment, task types.ManagedObjectReference, machine *types.ManagedObjectReference) {
+func (p *ProfileManager) Assign(made Assignment, task types.ManagedObjectReference,
+	machine *types.ManagedObjectReference) {
 	if made.home == nil && len(made.disks) == 0 {
 		return
 	}
@@ -242,7 +243,8 @@ func (p *ProfileManager) PbmQueryProfile(req *pbmtypes.PbmQueryProfile) soap.Has
 	defer p.mu.Unlock()
 	body := &methods.PbmQueryProfileBody{Res: &pbmtypes.PbmQueryProfileResponse{}}
 	for _, profile := range p.profiles {
-		if profile.ResourceType == req.ResourceType && (req.ProfileCategory == "" || req.ProfileCategory == profile.ProfileCategory) {
+		if profile.ResourceType == req.ResourceType && (req.ProfileCategory == "" ||
+			req.ProfileCategory == profile.ProfileCategory) {
 			body.Res.Returnval = append(body.Res.Returnval, profile.ProfileId)
 		}
 	}
@@ -287,7 +289,9 @@ func (p *ProfileManager) PbmRetrieveContent(req *pbmtypes.PbmRetrieveContent) so
 }
 
 func (p *ProfileManager) named(name string) bool {
-	return slices.ContainsFunc(p.profiles, func(profile *pbmtypes.PbmCapabilityProfile) bool { return profile.Name == name })
+	return slices.ContainsFunc(p.profiles, func(profile *pbmtypes.PbmCapabilityProfile) bool {
+		return profile.Name == name
+	})
 }
 
 func (p *ProfileManager) compliant(name string) bool {
@@ -325,7 +329,8 @@ func (p *ProfileManager) PbmCreate(ctx *simulator.Context, req *pbmtypes.PbmCrea
 	}
 	p.made++
 	// A policy that is made anew under an old name is another one.
-	id := uuid.NewSHA1(uuid.NameSpaceURL, []byte("vcentertest:storage policy/"+spec.Name+"/"+strconv.Itoa(p.made))).String()
+	id := uuid.NewSHA1(uuid.NameSpaceURL, []byte("vcentertest:storage policy/"+spec.Name+"/"+
+		strconv.Itoa(p.made))).String()
 	now := time.Now()
 	p.profiles = append(p.profiles, &pbmtypes.PbmCapabilityProfile{
 		PbmProfile: pbmtypes.PbmProfile{
@@ -387,7 +392,9 @@ func (p *ProfileManager) PbmDelete(ctx *simulator.Context, req *pbmtypes.PbmDele
 		if fault != nil {
 			outcome.Fault = &types.LocalizedMethodFault{Fault: fault}
 		} else {
-			p.profiles = slices.DeleteFunc(p.profiles, func(profile *pbmtypes.PbmCapabilityProfile) bool { return profile.ProfileId == id })
+			p.profiles = slices.DeleteFunc(p.profiles, func(profile *pbmtypes.PbmCapabilityProfile) bool {
+				return profile.ProfileId == id
+			})
 		}
 		res.Returnval = append(res.Returnval, outcome)
 	}
@@ -395,7 +402,8 @@ func (p *ProfileManager) PbmDelete(ctx *simulator.Context, req *pbmtypes.PbmDele
 }
 
 // PbmQueryAssociatedEntity lists the machines and disks that have a policy.
-func (p *ProfileManager) PbmQueryAssociatedEntity(ctx *simulator.Context, req *pbmtypes.PbmQueryAssociatedEntity) soap.HasFault {
+func (p *ProfileManager) PbmQueryAssociatedEntity(ctx *simulator.Context,
+	req *pbmtypes.PbmQueryAssociatedEntity) soap.HasFault {
 	p.settle(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -405,7 +413,8 @@ func (p *ProfileManager) PbmQueryAssociatedEntity(ctx *simulator.Context, req *p
 }
 
 // PbmQueryAssociatedEntities does so for several policies, or for all.
-func (p *ProfileManager) PbmQueryAssociatedEntities(ctx *simulator.Context, req *pbmtypes.PbmQueryAssociatedEntities) soap.HasFault {
+func (p *ProfileManager) PbmQueryAssociatedEntities(ctx *simulator.Context,
+	req *pbmtypes.PbmQueryAssociatedEntities) soap.HasFault {
 	p.settle(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -418,22 +427,26 @@ func (p *ProfileManager) PbmQueryAssociatedEntities(ctx *simulator.Context, req 
 	res := &pbmtypes.PbmQueryAssociatedEntitiesResponse{}
 	for _, id := range ids {
 		for _, entity := range p.entities(id.UniqueId, "") {
-			res.Returnval = append(res.Returnval, pbmtypes.PbmQueryProfileResult{Object: entity, ProfileId: []pbmtypes.PbmProfileId{id}})
+			res.Returnval = append(res.Returnval, pbmtypes.PbmQueryProfileResult{Object: entity,
+				ProfileId: []pbmtypes.PbmProfileId{id}})
 		}
 	}
 	return &methods.PbmQueryAssociatedEntitiesBody{Res: res}
 }
 
 // PbmQueryAssociatedProfile tells the policy of a machine's home or of a disk.
-func (p *ProfileManager) PbmQueryAssociatedProfile(ctx *simulator.Context, req *pbmtypes.PbmQueryAssociatedProfile) soap.HasFault {
+func (p *ProfileManager) PbmQueryAssociatedProfile(ctx *simulator.Context,
+	req *pbmtypes.PbmQueryAssociatedProfile) soap.HasFault {
 	p.settle(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return &methods.PbmQueryAssociatedProfileBody{Res: &pbmtypes.PbmQueryAssociatedProfileResponse{Returnval: p.of(req.Entity)}}
+	return &methods.PbmQueryAssociatedProfileBody{Res: &pbmtypes.PbmQueryAssociatedProfileResponse{
+		Returnval: p.of(req.Entity)}}
 }
 
 // PbmQueryAssociatedProfiles does so for several.
-func (p *ProfileManager) PbmQueryAssociatedProfiles(ctx *simulator.Context, req *pbmtypes.PbmQueryAssociatedProfiles) soap.HasFault {
+func (p *ProfileManager) PbmQueryAssociatedProfiles(ctx *simulator.Context,
+	req *pbmtypes.PbmQueryAssociatedProfiles) soap.HasFault {
 	p.settle(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -451,5 +464,6 @@ func (*ProfileManager) PbmResolveK8sCompliantNames(*pbmtypes.PbmResolveK8sCompli
 
 // PbmUpdateK8sCompliantNames is refused: a name that was given stays.
 func (*ProfileManager) PbmUpdateK8sCompliantNames(*pbmtypes.PbmUpdateK8sCompliantNames) soap.HasFault {
-	return &methods.PbmUpdateK8sCompliantNamesBody{Fault_: simulator.Fault("", &types.InvalidArgument{InvalidProperty: "k8sCompliantName"})}
+	return &methods.PbmUpdateK8sCompliantNamesBody{Fault_: simulator.Fault("",
+		&types.InvalidArgument{InvalidProperty: "k8sCompliantName"})}
 }

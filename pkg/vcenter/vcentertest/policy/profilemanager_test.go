@@ -94,7 +94,8 @@ func pbmFault(err error) any {
 func TestStoragePoliciesOfMachines(t *testing.T) {
 	w := newPolicyWorld(t)
 	gold, bronze := w.made("Gold"), w.made("Bronze")
-	vm, err := w.VirtualMachine(t.Context(), vcentertest.VM{Name: "new", Cluster: "cluster-a", DisksGB: []int64{1, 1}, StoragePolicy: "Gold", DiskPolicies: []string{"", "Bronze"}})
+	vm, err := w.VirtualMachine(t.Context(), vcentertest.VM{Name: "new", Cluster: "cluster-a", DisksGB: []int64{1, 1},
+		StoragePolicy: "Gold", DiskPolicies: []string{"", "Bronze"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +122,8 @@ func TestStoragePoliciesOfMachines(t *testing.T) {
 		}
 		return task.WaitEx(t.Context())
 	}
-	change := func(operation types.VirtualDeviceConfigSpecOperation, id *pbmtypes.PbmProfileId) types.VirtualMachineConfigSpec {
+	change := func(operation types.VirtualDeviceConfigSpecOperation,
+		id *pbmtypes.PbmProfileId) types.VirtualMachineConfigSpec {
 		spec := &types.VirtualDeviceConfigSpec{Operation: operation, Device: disks[1]}
 		if id != nil {
 			spec.Profile = defined(*id)
@@ -140,10 +142,12 @@ func TestStoragePoliciesOfMachines(t *testing.T) {
 		t.Error("a stale change was accepted")
 	}
 	expect("a task that failed", []string{disk}, []string{home})
-	if err := reconfigure(types.VirtualMachineConfigSpec{VmProfile: defined(pbmtypes.PbmProfileId{UniqueId: "nobody"})}); err == nil {
+	if err := reconfigure(types.VirtualMachineConfigSpec{VmProfile: defined(
+		pbmtypes.PbmProfileId{UniqueId: "nobody"})}); err == nil {
 		t.Error("a policy that is not there was accepted")
 	}
-	if err := reconfigure(types.VirtualMachineConfigSpec{VmProfile: []types.BaseVirtualMachineProfileSpec{&types.VirtualMachineEmptyProfileSpec{}}}); err != nil {
+	if err := reconfigure(types.VirtualMachineConfigSpec{VmProfile: []types.BaseVirtualMachineProfileSpec{
+		&types.VirtualMachineEmptyProfileSpec{}}}); err != nil {
 		t.Fatal(err)
 	}
 	expect("no home", []string{disk}, none)
@@ -156,7 +160,8 @@ func TestStoragePoliciesOfMachines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	task, err := vm.Clone(t.Context(), folder, "clone", types.VirtualMachineCloneSpec{Config: &types.VirtualMachineConfigSpec{VmProfile: defined(gold)}})
+	task, err := vm.Clone(t.Context(), folder, "clone", types.VirtualMachineCloneSpec{
+		Config: &types.VirtualMachineConfigSpec{VmProfile: defined(gold)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,16 +198,20 @@ func TestStoragePoliciesAreKept(t *testing.T) {
 	if got := content(w.made("gold storage")).K8sCompliantName; got != "gold-storage-2" {
 		t.Errorf("the name for Kubernetes of the second is %q", got)
 	}
-	if _, err := w.create(pbmtypes.PbmCapabilityProfileCreateSpec{Name: "Gold Storage"}); !cmp.Equal(pbmFault(err), any(pbmtypes.PbmDuplicateName{Name: "Gold Storage"})) {
+	if _, err := w.create(pbmtypes.PbmCapabilityProfileCreateSpec{Name: "Gold Storage"}); !cmp.Equal(pbmFault(err),
+		any(pbmtypes.PbmDuplicateName{Name: "Gold Storage"})) {
 		t.Errorf("a name that is taken: %#v", pbmFault(err))
 	}
-	if _, err := w.create(pbmtypes.PbmCapabilityProfileCreateSpec{Name: "x", K8sCompliantName: "gold-storage-latebinding"}); err == nil {
+	if _, err := w.create(pbmtypes.PbmCapabilityProfileCreateSpec{Name: "x",
+		K8sCompliantName: "gold-storage-latebinding"}); err == nil {
 		t.Error("a name for Kubernetes that is taken was accepted")
 	}
-	if err := w.policies.UpdateProfile(t.Context(), gold, pbmtypes.PbmCapabilityProfileUpdateSpec{Name: "gold storage"}); !cmp.Equal(pbmFault(err), any(pbmtypes.PbmDuplicateName{Name: "gold storage"})) {
+	if err := w.policies.UpdateProfile(t.Context(), gold, pbmtypes.PbmCapabilityProfileUpdateSpec{
+		Name: "gold storage"}); !cmp.Equal(pbmFault(err), any(pbmtypes.PbmDuplicateName{Name: "gold storage"})) {
 		t.Errorf("renamed to a name that is taken: %#v", pbmFault(err))
 	}
-	if err := w.policies.UpdateProfile(t.Context(), gold, pbmtypes.PbmCapabilityProfileUpdateSpec{Name: "Platinum"}); err != nil {
+	if err := w.policies.UpdateProfile(t.Context(), gold, pbmtypes.PbmCapabilityProfileUpdateSpec{
+		Name: "Platinum"}); err != nil {
 		t.Fatal(err)
 	}
 	if got := content(gold); got.Name != "Platinum" || got.K8sCompliantName != "gold-storage" {

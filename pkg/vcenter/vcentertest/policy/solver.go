@@ -62,7 +62,8 @@ func satisfies(profile *pbmtypes.PbmCapabilityProfile, datastore string) bool {
 func tagged(capability pbmtypes.PbmCapabilityInstance, datastore string) bool {
 	for _, constraint := range capability.Constraint {
 		for _, property := range constraint.PropertyInstance {
-			if set, ok := property.Value.(pbmtypes.PbmCapabilityDiscreteSet); ok && slices.Contains(set.Values, types.AnyType(datastore)) {
+			if set, ok := property.Value.(pbmtypes.PbmCapabilityDiscreteSet); ok &&
+				slices.Contains(set.Values, types.AnyType(datastore)) {
 				return true
 			}
 		}

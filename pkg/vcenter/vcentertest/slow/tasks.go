@@ -163,17 +163,21 @@ func (t *Tasks) wait(ctx *simulator.Context, task *simulator.Task, r *running) b
 	return true
 }
 
-func (t *Tasks) end(ctx *simulator.Context, task *simulator.Task, result types.AnyType, fault types.BaseMethodFault, cancelled bool) {
+func (t *Tasks) end(ctx *simulator.Context, task *simulator.Task, result types.AnyType, fault types.BaseMethodFault,
+	cancelled bool) {
 	now := t.clock.Now()
 	changes := []types.PropertyChange{
-		{Name: "info.completeTime", Val: now}, {Name: "info.cancelable", Val: false}, {Name: "info.cancelled", Val: cancelled},
+		{Name: "info.completeTime", Val: now}, {Name: "info.cancelable", Val: false},
+		{Name: "info.cancelled", Val: cancelled},
 	}
 	if fault == nil {
 		changes = append(changes, types.PropertyChange{Name: "info.progress", Val: int32(100)},
-			types.PropertyChange{Name: "info.result", Val: result}, types.PropertyChange{Name: "info.state", Val: types.TaskInfoStateSuccess})
+			types.PropertyChange{Name: "info.result", Val: result},
+			types.PropertyChange{Name: "info.state", Val: types.TaskInfoStateSuccess})
 	} else {
 		changes = append(changes,
-			types.PropertyChange{Name: "info.error", Val: types.LocalizedMethodFault{Fault: fault, LocalizedMessage: fmt.Sprintf("%T", fault)}},
+			types.PropertyChange{Name: "info.error", Val: types.LocalizedMethodFault{Fault: fault,
+				LocalizedMessage: fmt.Sprintf("%T", fault)}},
 			types.PropertyChange{Name: "info.state", Val: types.TaskInfoStateError})
 	}
 	ctx.Map.AtomicUpdate(ctx, task, changes)
