@@ -33,8 +33,8 @@ type Change struct {
 	Object runtime.Object
 }
 
-// Mirror takes a picture of the outside world: first the whole truth, then changes. Store does. The keys are full storage
-// keys, and the objects belong to it from there on.
+// Mirror takes a picture of the outside world: first the whole truth, then changes. Store does. The keys are full
+// storage keys, and the objects belong to it from there on.
 type Mirror interface {
 	Replace(objects map[string]runtime.Object)
 	Apply(changes []Change)

@@ -53,7 +53,8 @@ func surroundings() []inventory.Object {
 	}
 	for c := range clusters {
 		cluster := reference(facts.TypeCluster, fmt.Sprintf("domain-c%d", 100+c))
-		objects = append(objects, inventory.Object{Ref: cluster, Properties: map[string]any{"name": fmt.Sprintf("cluster-%d", c+1)}})
+		objects = append(objects, inventory.Object{Ref: cluster,
+			Properties: map[string]any{"name": fmt.Sprintf("cluster-%d", c+1)}})
 		for h := range hostsPerCluster {
 			objects = append(objects, inventory.Object{Ref: host(c*hostsPerCluster + h), Properties: map[string]any{
 				"name": fmt.Sprintf("esx-%d-%02d.lab.pacific.test", c+1, h+1), "parent": cluster,
@@ -135,7 +136,8 @@ func machine(i int) (inventory.Object, error) {
 
 // note is an annotation such as an administrator writes, of one length for all machines.
 func note(i int) string {
-	return fmt.Sprintf("Machine %05d of the benchmark: owner platform-team@example.com, cost centre %04d, reviewed in the third quarter, "+
+	return fmt.Sprintf("Machine %05d of the benchmark: owner platform-team@example.com, cost centre %04d, reviewed in "+
+		"the third quarter, "+
 		"backed up every night at two, patched every second Tuesday", i, i%10000)
 }
 
@@ -203,13 +205,15 @@ func nics(name, mac, ip string) types.ArrayOfGuestNicInfo {
 	return types.ArrayOfGuestNicInfo{GuestNicInfo: []types.GuestNicInfo{{
 		Network: strings.Clone("workload-net"), DeviceConfigId: 4000, MacAddress: strings.Clone(mac), Connected: true,
 		IpAddress: []string{strings.Clone(ip), "fe80::250:56ff:fe" + mac[9:11] + ":" + mac[12:14] + mac[15:17]},
-		DnsConfig: &types.NetDnsConfigInfo{Dhcp: true, HostName: strings.Clone(name), DomainName: strings.Clone("bench.pacific.test"), IpAddress: []string{strings.Clone("10.20.0.2")}},
+		DnsConfig: &types.NetDnsConfigInfo{Dhcp: true, HostName: strings.Clone(name),
+			DomainName: strings.Clone("bench.pacific.test"), IpAddress: []string{strings.Clone("10.20.0.2")}},
 		IpConfig: &types.NetIpConfigInfo{
 			Dhcp:                     &types.NetDhcpConfigInfo{Ipv4: &types.NetDhcpConfigInfoDhcpOptions{Enable: true}},
 			AutoConfigurationEnabled: &yes,
 			IpAddress: []types.NetIpConfigInfoIpAddress{
 				{IpAddress: strings.Clone(ip), PrefixLength: 16, Origin: strings.Clone("dhcp"), State: strings.Clone("preferred")},
-				{IpAddress: "fe80::250:56ff:fe" + mac[9:11] + ":" + mac[12:14] + mac[15:17], PrefixLength: 64, State: strings.Clone("preferred")},
+				{IpAddress: "fe80::250:56ff:fe" + mac[9:11] + ":" + mac[12:14] + mac[15:17], PrefixLength: 64,
+					State: strings.Clone("preferred")},
 			},
 		},
 	}}}

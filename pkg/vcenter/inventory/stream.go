@@ -63,7 +63,8 @@ func (c *Collector) follow(ctx context.Context) (lasted bool, err error) {
 	}
 	bound, release := connection.Bind(ctx)
 	defer release()
-	s := &stream{Collector: c, connection: connection, client: connection.Client, kinds: map[types.ManagedObjectReference]int{}, anchor: map[string]any{}}
+	s := &stream{Collector: c, connection: connection, client: connection.Client,
+		kinds: map[types.ManagedObjectReference]int{}, anchor: map[string]any{}}
 	defer s.destroy()
 
 	err = s.build(bound)
@@ -145,7 +146,8 @@ func (s *stream) build(ctx context.Context) error {
 }
 
 func (s *stream) filter(ctx context.Context, spec types.PropertyFilterSpec) (types.ManagedObjectReference, error) {
-	made, err := methods.CreateFilter(ctx, s.client, &types.CreateFilter{This: *s.collector, Spec: spec, PartialUpdates: false})
+	made, err := methods.CreateFilter(ctx, s.client, &types.CreateFilter{This: *s.collector, Spec: spec,
+		PartialUpdates: false})
 	if err != nil {
 		return types.ManagedObjectReference{}, err
 	}
@@ -226,7 +228,8 @@ func (c *Collector) sayMissing(ref types.ManagedObjectReference, missing []types
 		key := fmt.Sprintf("%s %s %T", ref.Type, m.Path, m.Fault.Fault)
 		if !c.missing[key] {
 			c.missing[key] = true
-			c.Logger.Info("vCenter does not show a property, so it counts as absent", "type", ref.Type, "object", ref.Value, "path", m.Path, "reason", fmt.Sprintf("%T", m.Fault.Fault))
+			c.Logger.Info("vCenter does not show a property, so it counts as absent", "type", ref.Type, "object", ref.Value,
+				"path", m.Path, "reason", fmt.Sprintf("%T", m.Fault.Fault))
 		}
 	}
 	return nil
@@ -273,8 +276,10 @@ func isGone(content types.ObjectContent) bool {
 
 // parentOf returns the parent of an entity, nil for one that has none or that
 // the account may not see.
-func parentOf(ctx context.Context, client *vim25.Client, ref types.ManagedObjectReference) (*types.ManagedObjectReference, error) {
-	contents, err := retrieve(ctx, client, []types.ManagedObjectReference{ref}, types.PropertySpec{Type: ref.Type, PathSet: []string{"parent"}})
+func parentOf(ctx context.Context, client *vim25.Client,
+	ref types.ManagedObjectReference) (*types.ManagedObjectReference, error) {
+	contents, err := retrieve(ctx, client, []types.ManagedObjectReference{ref},
+		types.PropertySpec{Type: ref.Type, PathSet: []string{"parent"}})
 	if err != nil {
 		return nil, err
 	}
