@@ -5,6 +5,8 @@ package apiserver
 import (
 	"slices"
 
+	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/facts"
 	vmregistry "github.com/openpacific/pacific/pkg/registry/virtualmachine"
 	vnsprojection "github.com/openpacific/pacific/pkg/registry/vspherenamespace/projection"
 	"github.com/openpacific/pacific/pkg/vcenter/contentlibrary"
@@ -26,7 +28,7 @@ func (g grants) Given(namespace string) (vmregistry.Given, bool) {
 	}
 	given := vmregistry.Given{
 		Classes:   object.Spec.VirtualMachineClasses,
-		Libraries: slices.Concat(object.Spec.ContentLibraries, g.everywhere),
+		Libraries: named(g.libraryRefs(object)),
 		Networks:  object.Spec.Networks,
 	}
 	for _, policy := range object.Spec.StoragePolicies {
@@ -45,7 +47,37 @@ func (g grants) Given(namespace string) (vmregistry.Given, bool) {
 	return given, true
 }
 
-func (g grants) Libraries(image string) []string { return g.libraries.Libraries(image) }
+func (g grants) Libraries(namespace, image string) []string {
+	object, found := g.namespaces.Find(namespace)
+	if !found {
+		return nil
+	}
+	given := g.libraryRefs(object)
+	return named(slices.DeleteFunc(g.libraries.Libraries(image), func(library facts.LibraryRef) bool {
+		return !slices.ContainsFunc(given, func(ref facts.LibraryRef) bool { return ref.Means(library) })
+	}))
+}
+
+// libraryRefs are the content libraries that a vSphere Namespace is given: by its own spec the very ones that were
+// meant then, by the server's flag whatever has the name.
+func (g grants) libraryRefs(object *vspherev1.Namespace) []facts.LibraryRef {
+	var given []facts.LibraryRef
+	for _, library := range object.Status.ContentLibraries {
+		given = append(given, facts.LibraryRef{ID: library.ID, Name: library.Name})
+	}
+	for _, name := range g.everywhere {
+		given = append(given, facts.LibraryRef{Name: name})
+	}
+	return given
+}
+
+func named(libraries []facts.LibraryRef) []string {
+	names := make([]string, len(libraries))
+	for i, library := range libraries {
+		names[i] = library.Name
+	}
+	return names
+}
 
 func (g grants) Unread() string {
 	if _, read := g.policies.Policies(); !read {

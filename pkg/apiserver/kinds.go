@@ -119,8 +119,8 @@ func newNamespaceBackend(v *site, records *ledger.Ledger, folders *namespacecont
 	return &vnsrealisation.Backend{
 		Ready: v.writer.Ready, Reachable: v.session.Reachable, FolderVerbs: folderVerbs, FolderReader: folderVerbs, PoolVerbs: pools, PoolReader: pools,
 		Projector: v.namespaces, Refresher: refresher{v.source},
-		Documents: documents{&ledger.Documents{Ledger: records, Kind: "vspherenamespaces"}},
-		Libraries: v.libraries, StoragePolicies: v.policies.Catalogue, Folders: folders,
+		Documents:       documents{&ledger.Documents{Ledger: records, Kind: "vspherenamespaces"}},
+		StoragePolicies: v.policies.Catalogue, Folders: folders,
 		Logger: logger.WithName("vspherenamespaces"),
 	}
 }

@@ -96,13 +96,19 @@ func newSite(options *Options, installation string, records *ledger.Ledger, reig
 	}}
 	v.images = &virtualmachineimage.Projection{Everywhere: options.VCenter.ClusterLibraries, Clock: realClock}
 	v.libraries = &contentlibrary.Catalogue{
-		Session: v.rest, Handler: v.images, Given: v.images.Given, Keeps: virtualmachineimage.Keeps,
+		Session: v.rest, Handler: v, Given: v.images.Given, Keeps: virtualmachineimage.Keeps,
 		Logger: logger.WithName("contentlibraries"), Clock: realClock,
 	}
 	if !v.there {
-		v.images.SetLibraries(nil)
+		v.SetLibraries(nil)
 	}
 	return v, nil
+}
+
+// SetLibraries implements contentlibrary.Handler. The vSphere Namespaces are told first: what is given is decided by them.
+func (v *site) SetLibraries(all []*facts.Library) {
+	v.namespaces.SetLibraries(all)
+	v.images.SetLibraries(all)
 }
 
 // newMemory remembers in the ledger which machine is which.

@@ -28,6 +28,14 @@ type Library struct {
 	Problem string
 }
 
+// LibraryRef says which content library is meant. Without an ID it is any of the name.
+type LibraryRef struct{ ID, Name string }
+
+// Means says whether a library is meant, of which both are told.
+func (r LibraryRef) Means(library LibraryRef) bool {
+	return r.Name == library.Name && (r.ID == "" || r.ID == library.ID)
+}
+
 // Item is an item of a content library.
 type Item struct {
 	// ID is a UUID.

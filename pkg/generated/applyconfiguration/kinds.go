@@ -22,6 +22,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &vspherev1alpha1.NamespaceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("NamespaceAccess"):
 		return &vspherev1alpha1.NamespaceAccessApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("NamespaceContentLibrary"):
+		return &vspherev1alpha1.NamespaceContentLibraryApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("NamespaceResources"):
 		return &vspherev1alpha1.NamespaceResourcesApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("NamespaceSpec"):

@@ -33,6 +33,7 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		"github.com/openpacific/pacific/pkg/apis/topology/v1alpha1.ZoneStatus":                            schema_pkg_apis_topology_v1alpha1_ZoneStatus(ref),
 		"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.Namespace":                              schema_pkg_apis_vsphere_v1alpha1_Namespace(ref),
 		"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceAccess":                        schema_pkg_apis_vsphere_v1alpha1_NamespaceAccess(ref),
+		"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceContentLibrary":                schema_pkg_apis_vsphere_v1alpha1_NamespaceContentLibrary(ref),
 		"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceList":                          schema_pkg_apis_vsphere_v1alpha1_NamespaceList(ref),
 		"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceResources":                     schema_pkg_apis_vsphere_v1alpha1_NamespaceResources(ref),
 		"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceSpec":                          schema_pkg_apis_vsphere_v1alpha1_NamespaceSpec(ref),
@@ -1601,6 +1602,35 @@ func schema_pkg_apis_vsphere_v1alpha1_NamespaceAccess(ref common.ReferenceCallba
 	}
 }
 
+func schema_pkg_apis_vsphere_v1alpha1_NamespaceContentLibrary(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "NamespaceContentLibrary is a content library that may be used.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"name": {
+						SchemaProps: spec.SchemaProps{
+							Default: "",
+							Type:    []string{"string"},
+							Format:  "",
+						},
+					},
+					"id": {
+						SchemaProps: spec.SchemaProps{
+							Description: "ID is its identifier in vCenter.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"name", "id"},
+			},
+		},
+	}
+}
+
 func schema_pkg_apis_vsphere_v1alpha1_NamespaceList(ref common.ReferenceCallback) common.OpenAPIDefinition {
 	return common.OpenAPIDefinition{
 		Schema: spec.Schema{
@@ -1923,6 +1953,27 @@ func schema_pkg_apis_vsphere_v1alpha1_NamespaceStatus(ref common.ReferenceCallba
 							},
 						},
 					},
+					"contentLibraries": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-map-keys": []interface{}{
+									"name",
+								},
+								"x-kubernetes-list-type": "map",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "ContentLibraries are those of spec.contentLibraries that count: for each name the library that had it when the name was put into the spec. Another one of the same name does not count.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref("github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceContentLibrary"),
+									},
+								},
+							},
+						},
+					},
 					"usage": {
 						SchemaProps: spec.SchemaProps{
 							Description: "Usage is what is taken now.",
@@ -1934,7 +1985,7 @@ func schema_pkg_apis_vsphere_v1alpha1_NamespaceStatus(ref common.ReferenceCallba
 			},
 		},
 		Dependencies: []string{
-			"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceUsage", "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceZoneStatus", metav1.Condition{}.OpenAPIModelName()},
+			"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceContentLibrary", "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceUsage", "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1.NamespaceZoneStatus", metav1.Condition{}.OpenAPIModelName()},
 	}
 }
 

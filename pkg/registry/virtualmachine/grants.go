@@ -23,8 +23,8 @@ type Grants interface {
 	// Given returns what may be used in a namespace; false says that it is no
 	// vSphere Namespace.
 	Given(namespace string) (Given, bool)
-	// Libraries names the content libraries that hold an image.
-	Libraries(image string) []string
+	// Libraries names those of the content libraries given to a namespace that hold an image.
+	Libraries(namespace, image string) []string
 	// Unread says what of vCenter has not been read yet, so that it may be given
 	// and nobody knows; "" is nothing.
 	Unread() string
@@ -151,7 +151,7 @@ func (g Given) refuse(grants Grants, namespace string, one use) string {
 		}
 	case partImage:
 		what, where, given = "image %q is in no content library that is given", "contentLibraries", g.Libraries
-		if slices.ContainsFunc(grants.Libraries(one.name), func(library string) bool { return slices.Contains(given, library) }) {
+		if slices.ContainsFunc(grants.Libraries(namespace, one.name), func(library string) bool { return slices.Contains(given, library) }) {
 			return ""
 		}
 	case partNetwork:

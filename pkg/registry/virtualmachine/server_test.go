@@ -59,7 +59,7 @@ func (*grants) Given(namespace string) (Given, bool) {
 	}, namespace == "team-a"
 }
 
-func (*grants) Libraries(image string) []string {
+func (*grants) Libraries(_, image string) []string {
 	return map[string][]string{"ubuntu": {"Other images", "Platform images"}, "secret": {"Other images"}}[image]
 }
 

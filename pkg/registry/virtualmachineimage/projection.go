@@ -51,7 +51,7 @@ var _ projected.Sink[vspherev1.Namespace] = (*Projection)(nil)
 type place struct {
 	namespace string // "" for the whole cluster
 	uid       string // of the vSphere Namespace
-	given     []string
+	given     []facts.LibraryRef
 	shown     map[string]*image // by name
 }
 
@@ -71,7 +71,7 @@ func (p *Projection) Given(library string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, at := range p.namespaces {
-		if slices.Contains(at.given, library) {
+		if slices.ContainsFunc(at.given, func(ref facts.LibraryRef) bool { return ref.Name == library }) {
 			return true
 		}
 	}
@@ -188,16 +188,29 @@ func (p *Projection) change(name string, namespace *vspherev1.Namespace) {
 		delete(p.namespaces, name)
 		before = nil
 	}
+	if namespace == nil {
+		return
+	}
+	given := givenTo(namespace)
 	switch {
-	case namespace == nil:
 	case before == nil:
-		at := &place{namespace: namespace.Name, uid: string(namespace.UID), given: namespace.Spec.ContentLibraries}
+		at := &place{namespace: namespace.Name, uid: string(namespace.UID), given: given}
 		p.namespaces[name] = at
 		p.show(at)
-	case !slices.Equal(before.given, namespace.Spec.ContentLibraries):
-		before.given = namespace.Spec.ContentLibraries
+	case !slices.Equal(before.given, given):
+		before.given = given
 		p.show(before)
 	}
+}
+
+// givenTo are the content libraries that count for a vSphere Namespace: those of its status, and not whatever has a name
+// of its spec by now.
+func givenTo(namespace *vspherev1.Namespace) []facts.LibraryRef {
+	given := make([]facts.LibraryRef, len(namespace.Status.ContentLibraries))
+	for i, library := range namespace.Status.ContentLibraries {
+		given[i] = facts.LibraryRef{ID: library.ID, Name: library.Name}
+	}
+	return given
 }
 
 // begin shows everything, once everything is known. It says whether it did.
@@ -205,7 +218,10 @@ func (p *Projection) begin() bool {
 	if p.begun || p.libraries == nil || p.namespaces == nil {
 		return false
 	}
-	p.begun, p.cluster.given = true, p.Everywhere
+	p.begun = true
+	for _, name := range p.Everywhere {
+		p.cluster.given = append(p.cluster.given, facts.LibraryRef{Name: name})
+	}
 	p.images.Begin()
 	p.clusterImages.Begin()
 	p.show(&p.cluster)
@@ -218,7 +234,7 @@ func (p *Projection) begin() bool {
 
 // refresh shows the images of a place that is given a library that is different.
 func (p *Projection) refresh(at *place, different func(name string) bool) {
-	if slices.ContainsFunc(at.given, different) {
+	if slices.ContainsFunc(at.given, func(ref facts.LibraryRef) bool { return different(ref.Name) }) {
 		p.show(at)
 	}
 }
@@ -226,8 +242,11 @@ func (p *Projection) refresh(at *place, different func(name string) bool) {
 // wanted are the images that are to show in a place.
 func (p *Projection) wanted(at *place) map[string]*image {
 	wanted := map[string]*image{}
-	for _, name := range at.given {
-		for _, library := range p.libraries[name] {
+	for _, ref := range at.given {
+		for _, library := range p.libraries[ref.Name] {
+			if !ref.Means(facts.LibraryRef{ID: library.ID, Name: library.Name}) {
+				continue
+			}
 			for _, image := range p.made[library] {
 				wanted[image.name] = image
 			}

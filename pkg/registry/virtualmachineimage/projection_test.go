@@ -87,13 +87,20 @@ func item(id, name string) facts.Item {
 }
 
 func library(name string, items ...facts.Item) *facts.Library {
-	return &facts.Library{ID: "0d6c4c1f-" + name, Name: name, Items: items}
+	return &facts.Library{ID: idOf(name), Name: name, Items: items}
 }
 
+func idOf(library string) string { return "0d6c4c1f-" + library }
+
 func vns(name, uid string, libraries ...string) *vspherev1.Namespace {
-	return &vspherev1.Namespace{
+	namespace := &vspherev1.Namespace{
 		ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID(uid)}, Spec: vspherev1.NamespaceSpec{ContentLibraries: libraries},
 	}
+	for _, library := range libraries {
+		namespace.Status.ContentLibraries = append(namespace.Status.ContentLibraries,
+			vspherev1.NamespaceContentLibrary{Name: library, ID: idOf(library)})
+	}
+	return namespace
 }
 
 func (w *world) namespaces(all ...*vspherev1.Namespace) {
@@ -279,5 +286,21 @@ func TestKeeps(t *testing.T) {
 		if got := virtualmachineimage.Keeps(key); got != want {
 			t.Errorf("%s: %v", key, got)
 		}
+	}
+}
+
+// Another library of the name that is given is not given, whether the one that is meant is there or not.
+func TestAnotherLibraryOfTheNameIsNotGiven(t *testing.T) {
+	w := newWorld()
+	meant, other := library("images", item(first, "a")), library("images", item(second, "b"))
+	other.ID = "another"
+	w.namespaces(vns("team-a", "1", "images"))
+	w.SetLibraries([]*facts.Library{meant, other})
+	if len(w.images.shown) != 1 || w.images.shown["team-a/"+one] == nil {
+		t.Errorf("beside another of the name: %v", w.images.shown)
+	}
+	w.SetLibraries([]*facts.Library{other})
+	if len(w.images.shown) > 0 {
+		t.Errorf("without the one that is meant: %v", w.images.shown)
 	}
 }

@@ -3,6 +3,7 @@
 package contentlibrary
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -81,9 +82,9 @@ type Catalogue struct {
 	asked   bool // that there is none of those was said
 	count   int  // of the libraries that the Handler was told of
 	images  int
-	names   []string            // of those that were read
-	byImage map[string][]string // names of libraries by name of image
-	hidden  int                 // how many libraries and items the account may not read
+	names   []string                      // of those that were read
+	byImage map[string][]facts.LibraryRef // by name of image
+	hidden  int                           // how many libraries and items the account may not read
 }
 
 // Run reads until ctx ends; then it returns nil. After a failure to list the libraries it tries again within a second, and
@@ -257,8 +258,9 @@ func (c *Catalogue) follow(ctx context.Context, s *shelf, turns chan struct{}) {
 // arrange finds out which library has which image. The caller holds mu.
 func (c *Catalogue) arrange() {
 	hidden := c.hidden
-	c.names, c.byImage, c.hidden, c.images = nil, map[string][]string{}, 0, 0
-	for _, s := range c.shelves {
+	c.names, c.byImage, c.hidden, c.images = nil, map[string][]facts.LibraryRef{}, 0, 0
+	for _, id := range slices.Sorted(maps.Keys(c.shelves)) {
+		s := c.shelves[id]
 		if s.read == nil {
 			continue
 		}
@@ -267,21 +269,23 @@ func (c *Catalogue) arrange() {
 			continue
 		}
 		c.names = append(c.names, s.read.name)
+		library := facts.LibraryRef{ID: id, Name: s.read.name}
 		for id, found := range s.read.items {
 			if !isImage(found.kind) {
 				continue
 			}
 			c.images++
 			name := facts.ImageName(id)
-			c.byImage[name] = append(c.byImage[name], s.read.name)
+			c.byImage[name] = append(c.byImage[name], library)
 			if !imageName.MatchString(found.fact.Name) {
-				c.byImage[found.fact.Name] = append(c.byImage[found.fact.Name], s.read.name)
+				c.byImage[found.fact.Name] = append(c.byImage[found.fact.Name], library)
 			}
 		}
 	}
 	c.names = sorted(c.names)
-	for image, names := range c.byImage {
-		c.byImage[image] = sorted(names)
+	for image, libraries := range c.byImage {
+		slices.SortFunc(libraries, func(a, b facts.LibraryRef) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+		c.byImage[image] = slices.Compact(libraries)
 	}
 	if c.hidden > hidden {
 		c.Logger.Info("Some content libraries or items are hidden from the account, so their images cannot be used; "+
@@ -375,12 +379,12 @@ func (c *Catalogue) Names() []string {
 	return slices.Clone(c.names)
 }
 
-// Libraries returns the names of the libraries that hold an image of this name,
-// sorted: of its Kubernetes name, as facts.ImageName makes it, or of the name that it
+// Libraries returns the libraries that hold an image of this name,
+// by name: of its Kubernetes name, as facts.ImageName makes it, or of the name that it
 // has in vCenter, which several may have. What looks like a Kubernetes name is
 // never taken for the other, so that nobody makes an image pass for another one
 // by naming theirs. Before Synced, some may be missing.
-func (c *Catalogue) Libraries(image string) []string {
+func (c *Catalogue) Libraries(image string) []facts.LibraryRef {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.byImage[image])

@@ -151,8 +151,11 @@ type shown struct {
 func (w *world) shows(images ...string) shown {
 	s := shown{Names: w.catalogue.Names(), Images: map[string][]string{}}
 	for _, image := range images {
-		if libraries := w.catalogue.Libraries(image); libraries != nil {
-			s.Images[image] = libraries
+		for _, library := range w.catalogue.Libraries(image) {
+			s.Images[image] = append(s.Images[image], library.Name)
+		}
+		if names := s.Images[image]; names != nil {
+			s.Images[image] = slices.Compact(names)
 		}
 	}
 	return s

@@ -148,7 +148,7 @@ func TestADeadLibraryDiesAlone(t *testing.T) {
 			}
 			w.library("new", ovf("image-2"))
 			w.has("new", "others are read meanwhile", same("image-2 2 2"))
-			if got := w.catalogue.Libraries("image-1"); !cmp.Equal([]string{"dead"}, got) {
+			if got := w.catalogue.Libraries("image-1"); !cmp.Equal([]facts.LibraryRef{{ID: dead.ID, Name: "dead"}}, got) {
 				t.Errorf("its image lies in %v", got)
 			}
 			w.vcenter.RefuseRESTOf(dead.ID, 0)

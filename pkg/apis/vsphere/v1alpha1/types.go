@@ -207,6 +207,9 @@ const (
 	// NamespaceConditionNamed is there only when false: the namespace does not
 	// have the name of its folder, and the message says why and what helps.
 	NamespaceConditionNamed = "Named"
+	// NamespaceConditionLibraries is there only when false: a content library of
+	// the spec does not count, and the message says which, why and what helps.
+	NamespaceConditionLibraries = "ContentLibraries"
 )
 
 // NamespaceFinalizer is on every vSphere Namespace. It stands for what Pacific
@@ -231,10 +234,25 @@ type NamespaceStatus struct {
 	// +listType=map
 	// +listMapKey=name
 	Zones []NamespaceZoneStatus `json:"zones,omitempty"`
+	// ContentLibraries are those of spec.contentLibraries that count: for each
+	// name the library that had it when the name was put into the spec. Another
+	// one of the same name does not count.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	ContentLibraries []NamespaceContentLibrary `json:"contentLibraries,omitempty"`
 	// Usage is what is taken now.
 	//
 	// +optional
 	Usage NamespaceUsage `json:"usage,omitempty"`
+}
+
+// NamespaceContentLibrary is a content library that may be used.
+type NamespaceContentLibrary struct {
+	Name string `json:"name"`
+	// ID is its identifier in vCenter.
+	ID string `json:"id"`
 }
 
 // NamespaceZoneStatus is the part of a vSphere Namespace in one zone.

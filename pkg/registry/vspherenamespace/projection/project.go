@@ -75,6 +75,7 @@ func (p *Projector) project(e *entry) *v1alpha1.Namespace {
 		record := e.record.Clone()
 		object.ObjectMeta, object.Spec = record.Metadata, record.Spec
 		object.Spec.Zones = record.Zones
+		object.Status.ContentLibraries = given(e)
 		if len(record.Zones) == 0 {
 			object.Spec.Zones = live
 		}
@@ -250,6 +251,9 @@ func (p *Projector) conclude(e *entry, object *v1alpha1.Namespace) {
 	if name := e.refused; name != "" {
 		object.Status.Conditions = append(object.Status.Conditions, p.unnamed(e, object, name))
 	}
+	if message := p.astray(e); message != "" {
+		object.Status.Conditions = append(object.Status.Conditions, p.unknownLibraries(e, object, message))
+	}
 }
 
 // unnamed says that a namespace does not have the name of its folder, and what
@@ -257,21 +261,26 @@ func (p *Projector) conclude(e *entry, object *v1alpha1.Namespace) {
 func (p *Projector) unnamed(e *entry, object *v1alpha1.Namespace, name string) metav1.Condition {
 	condition := metav1.Condition{
 		Type: v1alpha1.NamespaceConditionNamed, Status: metav1.ConditionFalse, ObservedGeneration: object.Generation, Reason: ReasonNameTaken,
-		LastTransitionTime: metav1.Unix(0, 0),
 		Message: fmt.Sprintf("The folder is called %q, but the Kubernetes Namespace of that name was not made for it. "+
 			"To have the folder served there, with all rights that people have there, run: kubectl annotate namespace %s %s=%s",
 			name, name, vsphere.ClaimAnnotation, p.id(e.folder)),
 	}
+	condition.LastTransitionTime = since(e, object, condition.Type)
+	return condition
+}
+
+// since is the time of a condition that is there only when something is wrong: of its first showing, and of what was so
+// from the start, as of a process that starts, that of the creation.
+func since(e *entry, object *v1alpha1.Namespace, conditionType string) metav1.Time {
 	if e.object != nil && e.object.UID == object.UID {
-		if before := meta.FindStatusCondition(e.object.Status.Conditions, condition.Type); before != nil {
-			condition.LastTransitionTime = before.LastTransitionTime
-			return condition
+		if before := meta.FindStatusCondition(e.object.Status.Conditions, conditionType); before != nil {
+			return before.LastTransitionTime
 		}
 	}
 	if !object.CreationTimestamp.IsZero() {
-		condition.LastTransitionTime = object.CreationTimestamp
+		return object.CreationTimestamp
 	}
-	return condition
+	return metav1.Unix(0, 0)
 }
 
 // complete says whether all is there in vCenter that the record wants.

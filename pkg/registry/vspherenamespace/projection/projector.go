@@ -59,6 +59,8 @@ type Projector struct {
 	policies facts.StoragePolicies
 	// policyNames are the names of storage policies by id. Nil: not read yet.
 	policyNames map[string]string
+	// libraries are the names of content libraries by id. Nil: not read yet.
+	libraries map[string]string
 	// stale: folders, pools, clusters or records are other ones than those the
 	// entries were made of.
 	stale    bool

@@ -4,28 +4,60 @@ package realisation
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/records"
 )
 
 // namesInError is how many names an error lists.
 const namesInError = 20
 
-// Libraries knows vCenter's content libraries; contentlibrary.Catalogue does.
-type Libraries interface {
-	Names() []string
-	// Synced says whether Names is known.
-	Synced() bool
-}
-
 // StoragePolicies knows the storage policies of vCenter, by name, and whether they
 // were read at all; storagepolicy.Catalogue does.
 type StoragePolicies interface {
 	Policies() ([]facts.StoragePolicy, bool)
+}
+
+// newLibraries are the names of content libraries that object has and before has not.
+func newLibraries(before, object *v1alpha1.Namespace) []string {
+	return slices.DeleteFunc(slices.Clone(object.Spec.ContentLibraries), func(name string) bool {
+		return slices.Contains(before.Spec.ContentLibraries, name)
+	})
+}
+
+// librariesAvailable checks the content libraries that are new: vCenter must have one of each name, and no more.
+func (b *Backend) librariesAvailable(before, object *v1alpha1.Namespace) error {
+	asked := newLibraries(before, object)
+	if len(asked) == 0 {
+		return nil
+	}
+	known, read := b.Projector.Libraries()
+	if !read {
+		return fmt.Errorf("spec.contentLibraries: vCenter's content libraries have not been read yet, "+
+			"so that it is not known which are meant: try again: %w", failure.Unavailable)
+	}
+	for _, name := range asked {
+		if ids := known[name]; len(ids) > 1 {
+			return fmt.Errorf("spec.contentLibraries: vCenter has several content libraries called %q, %s, "+
+				"and one has to be meant: rename the others: %w", name, strings.Join(ids, ", "), failure.Invalid)
+		}
+	}
+	return named("spec.contentLibraries", "content library", nil, asked, slices.Sorted(maps.Keys(known)))
+}
+
+// give writes down which content libraries are meant by the names that object has and before has not.
+func (b *Backend) give(record *records.Record, before, object *v1alpha1.Namespace) {
+	known, _ := b.Projector.Libraries()
+	for _, name := range newLibraries(before, object) {
+		if ids := known[name]; len(ids) == 1 {
+			record.Give(name, ids[0])
+		}
+	}
 }
 
 // givable checks the policies that object names and before did not: vCenter must
@@ -58,10 +90,8 @@ func policyNames(object *v1alpha1.Namespace) []string {
 // policies that object names and before did not: what was taken once may be
 // renamed in vCenter without making the namespace unwritable.
 func (b *Backend) available(before, object *v1alpha1.Namespace) error {
-	if b.Libraries != nil && b.Libraries.Synced() {
-		if err := named("spec.contentLibraries", "content library", before.Spec.ContentLibraries, object.Spec.ContentLibraries, b.Libraries.Names()); err != nil {
-			return err
-		}
+	if err := b.librariesAvailable(before, object); err != nil {
+		return err
 	}
 	if err := b.givable(before, object); err != nil {
 		return err

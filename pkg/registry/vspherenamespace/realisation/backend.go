@@ -104,8 +104,6 @@ type Backend struct {
 	Refresher    Refresher
 	Documents    Documents
 	Folders      Folders
-	// Libraries are those that a namespace may be given. Nil, or not synced: any.
-	Libraries Libraries
 	// StoragePolicies are those that a namespace may be given. Nil: any.
 	StoragePolicies StoragePolicies
 	Logger          klog.Logger
@@ -154,6 +152,7 @@ func (b *Backend) Create(ctx context.Context, object *v1alpha1.Namespace) error 
 	}
 	record := &records.Record{}
 	record.Take(object)
+	b.give(record, &v1alpha1.Namespace{}, object)
 	if err := b.plan(ctx, record, object); err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
@@ -252,6 +251,7 @@ func (b *Backend) Update(ctx context.Context, before, object *v1alpha1.Namespace
 			record.See(record.Folder, sight)
 		}
 		record.Take(object)
+		b.give(record, before, object)
 		if reshare {
 			record.Settle(s.PoolIDs())
 			record.Resources = object.Spec.Resources.DeepCopy()

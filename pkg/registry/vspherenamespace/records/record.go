@@ -57,6 +57,8 @@ type Record struct {
 	// were seen last. What has the id and is not that is something else: of a vCenter
 	// that was restored.
 	Seen map[facts.ID]Sight `json:"seen,omitempty"`
+	// Libraries are the ids of the content libraries that the names in the spec were given for.
+	Libraries map[string]string `json:"libraries,omitempty"`
 	// MakingFolder: Pacific may have made the folder without having written it
 	// down. Without it, a folder of that name is somebody else's.
 	MakingFolder bool `json:"makingFolder,omitempty"`
@@ -120,7 +122,7 @@ func (r *Record) Clone() *Record {
 	c.Spec = *r.Spec.DeepCopy()
 	c.Zones, c.Leaving = slices.Clone(r.Zones), slices.Clone(r.Leaving)
 	c.Resources, c.Applied = r.Resources.DeepCopy(), r.Applied.DeepCopy()
-	c.Pools, c.Seen = maps.Clone(r.Pools), maps.Clone(r.Seen)
+	c.Pools, c.Seen, c.Libraries = maps.Clone(r.Pools), maps.Clone(r.Seen), maps.Clone(r.Libraries)
 	c.Kept, c.MakingPools = slices.Clone(r.Kept), slices.Clone(r.MakingPools)
 	return &c
 }
@@ -211,4 +213,13 @@ func (r *Record) Take(object *v1alpha1.Namespace) {
 	r.Metadata.ResourceVersion, r.Metadata.SelfLink, r.Metadata.GenerateName = "", "", ""
 	r.Spec = *object.Spec.DeepCopy()
 	r.Spec.Zones, r.Spec.Resources = nil, v1alpha1.NamespaceResources{}
+	maps.DeleteFunc(r.Libraries, func(name, _ string) bool { return !slices.Contains(r.Spec.ContentLibraries, name) })
+}
+
+// Give notes which content library a name in the spec is given for.
+func (r *Record) Give(name, id string) {
+	if r.Libraries == nil {
+		r.Libraries = map[string]string{}
+	}
+	r.Libraries[name] = id
 }

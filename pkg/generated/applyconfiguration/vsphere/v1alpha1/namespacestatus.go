@@ -20,6 +20,10 @@ type NamespaceStatusApplyConfiguration struct {
 	Folder *string `json:"folder,omitempty"`
 	// Zones are the resource pools.
 	Zones []NamespaceZoneStatusApplyConfiguration `json:"zones,omitempty"`
+	// ContentLibraries are those of spec.contentLibraries that count: for each
+	// name the library that had it when the name was put into the spec. Another
+	// one of the same name does not count.
+	ContentLibraries []NamespaceContentLibraryApplyConfiguration `json:"contentLibraries,omitempty"`
 	// Usage is what is taken now.
 	Usage *NamespaceUsageApplyConfiguration `json:"usage,omitempty"`
 }
@@ -68,6 +72,19 @@ func (b *NamespaceStatusApplyConfiguration) WithZones(values ...*NamespaceZoneSt
 			panic("nil value passed to WithZones")
 		}
 		b.Zones = append(b.Zones, *values[i])
+	}
+	return b
+}
+
+// WithContentLibraries adds the given value to the ContentLibraries field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the ContentLibraries field.
+func (b *NamespaceStatusApplyConfiguration) WithContentLibraries(values ...*NamespaceContentLibraryApplyConfiguration) *NamespaceStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithContentLibraries")
+		}
+		b.ContentLibraries = append(b.ContentLibraries, *values[i])
 	}
 	return b
 }
