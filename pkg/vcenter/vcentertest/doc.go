@@ -18,6 +18,12 @@
 //   - A request that names what is not there, such as a datastore, a network or a pool,
 //     fails with the fault that vCenter has for it and leaves nothing; the simulator ends
 //     the process. Whatever else panics in a task is a SystemError.
+//   - What a machine cannot have is refused on create as on reconfigure, and before
+//     anything is made or changed: names of more than 80 characters, guests, versions,
+//     CPUs and memory that there are not, disks without a place or without room, growth
+//     of disks that others need, values that no guest reads. What cannot be changed while
+//     a machine is on says so.
+//   - A machine has a directory of its own, also where one of its name was left.
 //   - A task can take its time: it has progress, holds no lock and can be cancelled, and
 //     what else would change its machine meanwhile fails with TaskInProgress. A task that
 //     cannot be cancelled says so.

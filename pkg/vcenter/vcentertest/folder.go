@@ -96,6 +96,9 @@ func (f *folder) RenameTask(ctx *simulator.Context, req *types.Rename_Task) soap
 		if req.NewName == "" {
 			return nil, &types.InvalidName{Name: req.NewName}
 		}
+		if fault := admission.Name(req.NewName); fault != nil {
+			return nil, fault
+		}
 		if other, ok := f.tracker.ChildNamed(f.tracker.Parent(f.Self), req.NewName, f.Self); ok {
 			return nil, &types.DuplicateName{Name: req.NewName, Object: other}
 		}

@@ -9,9 +9,10 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/admission"
 )
 
 // halfway does what vCenter has done of a task when that fails in the middle: files that are left, or a machine that is
@@ -22,7 +23,7 @@ func halfway(ctx *simulator.Context, call *simulator.Method) {
 		if req.Config.Files == nil {
 			return
 		}
-		home, _ := localPath(ctx, req.Config.Files.VmPathName)
+		home, _ := admission.LocalPath(ctx, req.Config.Files.VmPathName)
 		if filepath.Ext(home) == ".vmx" {
 			home = filepath.Dir(home)
 		} else if path.Base(home) != req.Config.Name {
@@ -31,7 +32,7 @@ func halfway(ctx *simulator.Context, call *simulator.Method) {
 		leave(filepath.Join(home, req.Config.Name+".vmx"))
 		leave(filepath.Join(home, req.Config.Name+".nvram"))
 	case *types.CopyVirtualDisk_Task:
-		if target, ok := localPath(ctx, simulator.VirtualDiskBackingFileName(req.DestName)); ok {
+		if target, ok := admission.LocalPath(ctx, simulator.VirtualDiskBackingFileName(req.DestName)); ok {
 			leave(target)
 		}
 	case *types.ReconfigVM_Task:
@@ -57,9 +58,9 @@ func leaveDisk(ctx *simulator.Context, vm *simulator.VirtualMachine, spec *types
 		if !ok {
 			return
 		}
-		file, _ := localPath(ctx, backing.GetVirtualDeviceFileBackingInfo().FileName)
+		file, _ := admission.LocalPath(ctx, backing.GetVirtualDeviceFileBackingInfo().FileName)
 		if filepath.Ext(file) != ".vmdk" {
-			home, _ := localPath(ctx, vm.Config.Files.VmPathName)
+			home, _ := admission.LocalPath(ctx, vm.Config.Files.VmPathName)
 			for n := 0; ; n++ {
 				file = filepath.Join(filepath.Dir(home), fmt.Sprintf("%s_%d.vmdk", vm.Name, n))
 				if _, err := os.Stat(file); err != nil {
@@ -83,23 +84,6 @@ func leave(file string) {
 	}
 }
 
-// localPath is where a file of a datastore is on this machine.
-func localPath(ctx *simulator.Context, name string) (string, bool) {
-	var at object.DatastorePath
-	if !at.FromString(name) {
-		return "", false
-	}
-	for _, entity := range ctx.Map.All("Datastore") {
-		datastore := entity.(*simulator.Datastore)
-		url, found := "", false
-		ctx.WithLock(datastore, func() { url, found = datastore.Summary.Url, datastore.Name == at.Datastore })
-		if found {
-			return filepath.Join(url, at.Path), true
-		}
-	}
-	return "", false
-}
-
 // begins is what a slow task does at once, and how that is undone. A copy of a disk has a part of its target while it
 // goes on, and its directory stays.
 func (v *VCenter) begins(ctx *simulator.Context, call *simulator.Method) (begin func() types.BaseMethodFault, undo func()) {
@@ -107,8 +91,8 @@ func (v *VCenter) begins(ctx *simulator.Context, call *simulator.Method) (begin 
 	if !ok {
 		return nil, nil
 	}
-	source, known := localPath(ctx, req.SourceName)
-	target, targetKnown := localPath(ctx, req.DestName)
+	source, known := admission.LocalPath(ctx, req.SourceName)
+	target, targetKnown := admission.LocalPath(ctx, req.DestName)
 	if !known || !targetKnown {
 		return nil, nil // which fails at the end
 	}

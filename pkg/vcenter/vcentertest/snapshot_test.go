@@ -44,6 +44,7 @@ func TestRevertToSnapshot(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			vm := i.vm(test.machine)
+			i.hotAdd(vm)
 			set := func(mine, other string, cpus int32) {
 				i.do(vm.Reconfigure(ctx, types.VirtualMachineConfigSpec{NumCPUs: cpus, ExtraConfig: []types.BaseOptionValue{
 					&types.OptionValue{Key: "mine", Value: mine}, &types.OptionValue{Key: "other", Value: other},
@@ -87,5 +88,19 @@ func TestSnapshotStaysAfterItsParent(t *testing.T) {
 	info := i.read(vm).Snapshot
 	if info == nil || len(info.RootSnapshotList) != 1 || info.RootSnapshotList[0].Name != "second" || info.CurrentSnapshot != nil {
 		t.Errorf("left are %+v", info)
+	}
+}
+
+// hotAdd allows a machine more CPUs while it is on.
+func (i *inventory) hotAdd(vm *object.VirtualMachine) {
+	i.t.Helper()
+	ctx := context.Background()
+	on := i.read(vm).Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn
+	if on {
+		i.do(vm.PowerOff(ctx))
+	}
+	i.do(vm.Reconfigure(ctx, types.VirtualMachineConfigSpec{CpuHotAddEnabled: types.NewBool(true)}))
+	if on {
+		i.do(vm.PowerOn(ctx))
 	}
 }

@@ -191,10 +191,10 @@ func TestParallelClients(t *testing.T) {
 		}
 		vm := i.made(info)
 		steps = append(steps,
-			func() (*types.TaskInfo, error) { return i.try(vm.PowerOn(ctx)) },
 			func() (*types.TaskInfo, error) {
 				return i.try(vm.Reconfigure(ctx, types.VirtualMachineConfigSpec{Annotation: "x", NumCPUs: 3}))
 			},
+			func() (*types.TaskInfo, error) { return i.try(vm.PowerOn(ctx)) },
 			func() (*types.TaskInfo, error) { return i.try(vm.Rename(ctx, name+"-renamed")) },
 			func() (*types.TaskInfo, error) {
 				return i.try(teamB.MoveInto(ctx, []types.ManagedObjectReference{vm.Reference()}))

@@ -91,6 +91,9 @@ func (vm *virtualMachine) RenameTask(ctx *simulator.Context, req *types.Rename_T
 		if req.NewName == "" {
 			return nil, &types.InvalidName{Name: req.NewName}
 		}
+		if fault := admission.Name(req.NewName); fault != nil {
+			return nil, fault
+		}
 		if fault := vm.duplicate(req.NewName); fault != nil {
 			return nil, fault
 		}

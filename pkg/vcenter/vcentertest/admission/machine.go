@@ -9,7 +9,7 @@ import (
 )
 
 // Create is why vCenter would not make a machine in a folder, nil when it would. It chooses a host where the request
-// names none, and completes the request by it.
+// names none, and a directory, and completes the request by them.
 func Create(ctx *simulator.Context, folder types.ManagedObjectReference, req *types.CreateVM_Task) types.BaseMethodFault {
 	datacenter, ok := above[*simulator.Datacenter](ctx, folder)
 	if !ok {
@@ -28,13 +28,20 @@ func Create(ctx *simulator.Context, folder types.ManagedObjectReference, req *ty
 	if fault := p.files(req.Config.Files); fault != nil {
 		return fault
 	}
+	if fault := hardware(&req.Config, nil); fault != nil {
+		return fault
+	}
+	if fault := extraConfig(&req.Config, nil); fault != nil {
+		return fault
+	}
 	if fault := p.choose(req.Pool, req.Host, &req.Config); fault != nil {
 		return fault
 	}
-	if fault := p.devices(req.Config.DeviceChange, nil); fault != nil {
+	if fault := p.devices(req.Config.DeviceChange, nil, false); fault != nil {
 		return fault
 	}
 	req.Host = &p.host.Self
+	Home(ctx, &req.Config)
 	return nil
 }
 
@@ -70,7 +77,16 @@ func Reconfigure(ctx *simulator.Context, vm *simulator.VirtualMachine, spec *typ
 			return fault
 		}
 	}
-	return p.devices(spec.DeviceChange, vm.Config.Hardware.Device)
+	if fault := hardware(spec, vm.Config); fault != nil {
+		return fault
+	}
+	if fault := running(spec, vm); fault != nil {
+		return fault
+	}
+	if fault := p.devices(spec.DeviceChange, vm.Config.Hardware.Device, vm.Snapshot != nil); fault != nil {
+		return fault
+	}
+	return extraConfig(spec, vm.Config.ExtraConfig)
 }
 
 // Clone is why vCenter would not clone a machine, nil when it would.
@@ -99,7 +115,7 @@ func Clone(ctx *simulator.Context, vm *simulator.VirtualMachine, req *types.Clon
 	if req.Spec.Config != nil {
 		changes = append(changes[:len(changes):len(changes)], req.Spec.Config.DeviceChange...)
 	}
-	return p.devices(changes, vm.Config.Hardware.Device)
+	return p.devices(changes, vm.Config.Hardware.Device, false)
 }
 
 // Relocate is why vCenter would not move a machine to another place, nil when it would.
@@ -111,7 +127,7 @@ func Relocate(ctx *simulator.Context, vm *simulator.VirtualMachine, req *types.R
 	if pool := req.Spec.Pool; pool != nil && pool.Type != "ResourcePool" {
 		return &types.NotSupported{}
 	}
-	return p.devices(req.Spec.DeviceChange, vm.Config.Hardware.Device)
+	return p.devices(req.Spec.DeviceChange, vm.Config.Hardware.Device, vm.Snapshot != nil)
 }
 
 // of is the place where a machine is.
