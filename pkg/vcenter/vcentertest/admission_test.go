@@ -94,7 +94,7 @@ func TestWrongArguments(t *testing.T) {
 		"no device":           {nothing, "InvalidDeviceSpec"},
 		"no files":            {types.VirtualMachineConfigSpec{Name: "new"}, "InvalidVmConfig"},
 	}
-	machines, files := machineNames(i), v.files(t)
+	machines, files := machineNames(i), v.onDisk(t)
 	for name, test := range specs {
 		t.Run("create: "+name, func(t *testing.T) {
 			_, err := i.try(teamA.CreateVM(ctx, test.spec, i.pool(), nil))
@@ -165,13 +165,13 @@ func TestWrongArguments(t *testing.T) {
 	if diff := cmp.Diff(machines, machineNames(i)); diff != "" {
 		t.Errorf("machines before and after (-before +after):\n%s", diff)
 	}
-	if diff := cmp.Diff(files, v.files(t)); diff != "" {
+	if diff := cmp.Diff(files, v.onDisk(t)); diff != "" {
 		t.Errorf("files before and after (-before +after):\n%s", diff)
 	}
 }
 
-// files are all that there is on the datastores.
-func (v *VCenter) files(t *testing.T) []string {
+// onDisk is all that there is on the datastores.
+func (v *VCenter) onDisk(t *testing.T) []string {
 	t.Helper()
 	var found []string
 	err := filepath.WalkDir(v.dir, func(path string, _ fs.DirEntry, err error) error {

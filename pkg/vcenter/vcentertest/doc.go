@@ -23,6 +23,12 @@
 //     CPUs and memory that there are not, disks without a place or without room, growth
 //     of disks that others need, values that no guest reads. What cannot be changed while
 //     a machine is on says so.
+//   - Network adapters have addresses of vCenter's range that no other has, clones' too.
+//   - A machine is powered on on a host that is connected and not in maintenance; without
+//     DRS it fails where it is. A disk is one machine's at a time. Power changes the
+//     version of a configuration.
+//   - Disks are copied and extended only where they are disks, nobody has them and there is
+//     room. Those of content libraries can be copied too.
 //   - A machine has a directory of its own, also where one of its name was left.
 //   - A task can take its time: it has progress, holds no lock and can be cancelled, and
 //     what else would change its machine meanwhile fails with TaskInProgress. A task that

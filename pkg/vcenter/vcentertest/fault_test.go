@@ -61,7 +61,7 @@ func TestShapes(t *testing.T) {
 			v := Run(t, Options{})
 			i := inventoryOf(t, v)
 			folder, pool := i.folder(namespaces+"/team-a"), i.pool()
-			machines, files := machineNames(i), v.files(t)
+			machines, files := machineNames(i), v.onDisk(t)
 			fired := 0
 			test.rule.Method, test.rule.Count, test.rule.Then = "CreateVM_Task", 1, func() { fired++ }
 			v.AddFault(test.rule)
@@ -84,7 +84,7 @@ func TestShapes(t *testing.T) {
 			if there := len(machineNames(i)) > len(machines); there != test.machine {
 				t.Errorf("the machine is there: %v", there)
 			}
-			if diff := cmp.Diff(test.files, newFiles(files, v.files(t))); diff != "" {
+			if diff := cmp.Diff(test.files, newFiles(files, v.onDisk(t))); diff != "" {
 				t.Errorf("files that are left (-want +got):\n%s", diff)
 			}
 		})
@@ -97,7 +97,7 @@ func TestLeftovers(t *testing.T) {
 	i := inventoryOf(t, v)
 	ctx := t.Context()
 	db := i.vm("db-1")
-	before := v.files(t)
+	before := v.onDisk(t)
 	v.AddFault(fault.Rule{Method: "ReconfigVM_Task", Shape: fault.TaskFailsHalfway, Fault: &types.HostCommunication{}, Count: 1})
 	unit, disk := int32(3), diskAt("").(*types.VirtualDisk)
 	disk.UnitNumber, disk.ControllerKey = &unit, 1000
@@ -109,18 +109,18 @@ func TestLeftovers(t *testing.T) {
 		t.Error("a change that failed has changed the machine")
 	}
 	want := []string{"/datastore-1/db-1/db-1_0-flat.vmdk", "/datastore-1/db-1/db-1_0.vmdk"}
-	if diff := cmp.Diff(want, newFiles(before, v.files(t))); diff != "" {
+	if diff := cmp.Diff(want, newFiles(before, v.onDisk(t))); diff != "" {
 		t.Errorf("files after a reconfiguration (-want +got):\n%s", diff)
 	}
 
-	before = v.files(t)
+	before = v.onDisk(t)
 	v.AddFault(fault.Rule{Method: "Destroy_Task", Shape: fault.TaskFailsHalfway, Fault: &types.HostCommunication{}, Count: 1})
 	_, err = i.try(db.Destroy(ctx))
 	refused[*types.HostCommunication](t, err)
 	if slices.Contains(machineNames(i), namespaces+"/team-a/db-1") {
 		t.Error("a machine that was half destroyed is in the inventory")
 	}
-	if diff := cmp.Diff(before, v.files(t)); diff != "" {
+	if diff := cmp.Diff(before, v.onDisk(t)); diff != "" {
 		t.Errorf("files after half a destruction (-want +got):\n%s", diff)
 	}
 }

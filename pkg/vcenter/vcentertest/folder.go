@@ -23,6 +23,7 @@ type folder struct {
 	*simulator.Folder
 	tracker  *collector.Tracker
 	policies *policy.ProfileManager
+	macs     *macAddresses
 }
 
 // Lock keeps the simulator from locking the folder for the whole call.
@@ -65,6 +66,7 @@ func (f *folder) CreateVMTask(ctx *simulator.Context, req *types.CreateVM_Task) 
 		if req.Config.Uuid == "" {
 			req.Config.Uuid = uuid.NewString()
 		}
+		f.macs.assign(req.Config.InstanceUuid, nil, req.Config.DeviceChange)
 		policies := policy.Asks(&req.Config)
 		if body = f.Folder.CreateVMTask(ctx, req); body.Fault() == nil {
 			f.policies.Assign(policies, body.(*methods.CreateVM_TaskBody).Res.Returnval, nil)

@@ -24,6 +24,7 @@ func (v *VCenter) tighten(registry *simulator.Registry) {
 	registry.AddHandler(v.gate)
 	registry.AddHandler(newGuests())
 	registry.AddHandler(uplinks{})
+	registry.AddHandler(v.macs)
 	registry.AddHandler(lastResort{})
 }
 
@@ -89,7 +90,7 @@ func (v *VCenter) stricter(ctx *simulator.Context, object mo.Reference, method s
 		case "ReconfigVM_Task", "Rename_Task", "CloneVM_Task", "RelocateVM_Task", "ShutdownGuest", "StandbyGuest",
 			"PowerOnVM_Task", "PowerOffVM_Task", "SuspendVM_Task", "AnswerVM", "ResetVM_Task", "AcquireTicket", "RevertToCurrentSnapshot_Task",
 			"MarkAsTemplate", "MarkAsVirtualMachine":
-			return &virtualMachine{VirtualMachine: object, tracker: v.tracker, policies: v.policies, questions: v.questions, gate: v.gate}
+			return &virtualMachine{VirtualMachine: object, tracker: v.tracker, policies: v.policies, questions: v.questions, gate: v.gate, macs: v.macs, files: v.files}
 		}
 	case *simulator.VirtualMachineSnapshot:
 		switch method {
@@ -99,7 +100,7 @@ func (v *VCenter) stricter(ctx *simulator.Context, object mo.Reference, method s
 	case *simulator.Folder:
 		switch method {
 		case "CreateVM_Task", "RegisterVM_Task", "MoveIntoFolder_Task", "Rename_Task", "Destroy_Task", "UnregisterAndDestroy_Task":
-			return &folder{Folder: object, tracker: v.tracker, policies: v.policies}
+			return &folder{Folder: object, tracker: v.tracker, policies: v.policies, macs: v.macs}
 		}
 	case *simulator.ResourcePool:
 		switch method {
@@ -114,6 +115,11 @@ func (v *VCenter) stricter(ctx *simulator.Context, object mo.Reference, method s
 		switch method {
 		case "SetEntityPermissions", "RemoveEntityPermission":
 			return &authorizationManager{AuthorizationManager: object, tracker: v.tracker}
+		}
+	case *simulator.VirtualDiskManager:
+		switch method {
+		case "CopyVirtualDisk_Task", "ExtendVirtualDisk_Task":
+			return &virtualDisks{VirtualDiskManager: object, files: v.files}
 		}
 	case *simulator.Task:
 		if method == "CancelTask" {

@@ -97,7 +97,7 @@ func TestRefusedHardware(t *testing.T) {
 	i := inventoryOf(t, v)
 	ctx := t.Context()
 	db, folder, pool := i.vm("db-1"), i.folder(namespaces+"/team-a"), i.pool()
-	machines, files := machineNames(i), v.files(t)
+	machines, files := machineNames(i), v.onDisk(t)
 	before := i.read(db).Config
 	controller := object.VirtualDeviceList(before.Hardware.Device).SelectByType((*types.VirtualSCSIController)(nil))[0].GetVirtualDevice().Key
 	for name, test := range refusals(-1) {
@@ -124,7 +124,7 @@ func TestRefusedHardware(t *testing.T) {
 	if diff := cmp.Diff(machines, machineNames(i)); diff != "" {
 		t.Errorf("machines before and after (-before +after):\n%s", diff)
 	}
-	if diff := cmp.Diff(files, v.files(t)); diff != "" {
+	if diff := cmp.Diff(files, v.onDisk(t)); diff != "" {
 		t.Errorf("files before and after (-before +after):\n%s", diff)
 	}
 	if diff := cmp.Diff(before, i.read(db).Config); diff != "" {

@@ -163,6 +163,9 @@ func waitsForAnswer(task *simulator.Task) bool {
 // PowerOnVMTask waits for an answer where one is asked for.
 func (vm *virtualMachine) PowerOnVMTask(ctx *simulator.Context, req *types.PowerOnVM_Task) soap.HasFault {
 	ref, fault := vm.afterAnswer(ctx, "powerOn", func(own *simulator.Context) soap.HasFault {
+		if fault := vm.admit(own); fault != nil {
+			return &methods.PowerOnVM_TaskBody{Res: &types.PowerOnVM_TaskResponse{Returnval: failed(own, vm.VirtualMachine, "powerOn", fault)}}
+		}
 		return vm.VirtualMachine.PowerOnVMTask(own, req)
 	})
 	return &methods.PowerOnVM_TaskBody{Res: &types.PowerOnVM_TaskResponse{Returnval: ref}, Fault_: fault}

@@ -148,7 +148,7 @@ func TestCancel(t *testing.T) {
 	s := inNoTime(t, "CreateVM_Task", "ReconfigVM_Task", "PowerOnVM_Task", "Destroy_Task")
 	ctx := t.Context()
 	web, db := s.vm("web-1"), s.vm("db-1")
-	before, files, read := machineNames(s.inventory), s.vcenter.files(t), s.read(db).Config
+	before, files, read := machineNames(s.inventory), s.vcenter.onDisk(t), s.read(db).Config
 	for name, act := range map[string]func() (*object.Task, error){
 		"create": func() (*object.Task, error) {
 			return s.folder(namespaces+"/team-a").CreateVM(ctx, with(), s.pool(), nil)
@@ -170,7 +170,7 @@ func TestCancel(t *testing.T) {
 	if diff := cmp.Diff(before, machineNames(s.inventory)); diff != "" {
 		t.Errorf("machines before and after (-before +after):\n%s", diff)
 	}
-	if diff := cmp.Diff(files, s.vcenter.files(t)); diff != "" {
+	if diff := cmp.Diff(files, s.vcenter.onDisk(t)); diff != "" {
 		t.Errorf("files before and after (-before +after):\n%s", diff)
 	}
 	if now := s.read(db); now.Config.Hardware.NumCPU != read.Hardware.NumCPU || now.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOff {
@@ -203,10 +203,11 @@ func TestSlowCopy(t *testing.T) {
 		s.pass(task, 10)
 		return task
 	}
-	before := s.vcenter.files(t)
+	s.do(s.vm("web-1").PowerOff(ctx)) // which has its disk for itself else
+	before := s.vcenter.onDisk(t)
 	left := func(want ...string) {
 		t.Helper()
-		if diff := cmp.Diff(want, newFiles(before, s.vcenter.files(t))); diff != "" {
+		if diff := cmp.Diff(want, newFiles(before, s.vcenter.onDisk(t))); diff != "" {
 			t.Errorf("new files (-want +got):\n%s", diff)
 		}
 	}

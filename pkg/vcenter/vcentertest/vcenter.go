@@ -89,6 +89,8 @@ type VCenter struct {
 	arrivals           arrivals
 	clock              clock.WithTicker
 	tasks              *slow.Tasks
+	macs               *macAddresses
+	files              *openFiles
 
 	mu       sync.Mutex
 	server   *http.Server
@@ -217,6 +219,7 @@ func (v *VCenter) newService() {
 	}})
 
 	v.tracker, v.gate, v.questions, v.tasks = collector.NewTracker(), newGate(), newQuestions(), slow.New(v.clock)
+	v.macs, v.files = newMACAddresses(), newOpenFiles()
 	v.rest.content.datastores = v.datastores
 	v.tracker.Show("Datastore", showURL)
 	v.tighten(registry)

@@ -28,6 +28,8 @@ type virtualMachine struct {
 	policies  *policy.ProfileManager
 	questions *questions
 	gate      *gate
+	macs      *macAddresses
+	files     *openFiles
 }
 
 func (vm *virtualMachine) duplicate(name string) types.BaseMethodFault {
@@ -67,6 +69,7 @@ func (vm *virtualMachine) ReconfigVMTask(ctx *simulator.Context, req *types.Reco
 	if id := req.Spec.InstanceUuid; id != "" && vm.tracker.InstanceUUIDTaken(id, vm.Self) {
 		req.Spec.InstanceUuid = uuid.NewString()
 	}
+	vm.macs.assign(vm.Config.InstanceUuid, vm.Config.Hardware.Device, req.Spec.DeviceChange)
 	policies, self := policy.Asks(&req.Spec), vm.Self
 	body := vm.VirtualMachine.ReconfigVMTask(ctx, req)
 	if body.Fault() == nil {
@@ -333,7 +336,10 @@ func (g *guests) UpdateObject(ctx *simulator.Context, o mo.Reference, changes []
 }
 
 func (g *guests) powered(ctx *simulator.Context, vm *mo.VirtualMachine) {
-	var changes []types.PropertyChange
+	// The simulator leaves the version of a configuration that power changes: its devices are connected, or are not.
+	changes := []types.PropertyChange{
+		{Name: "config.changeVersion", Val: strconv.FormatInt(time.Now().UnixNano(), 10)}, {Name: "config.modified", Val: time.Now()},
+	}
 	if vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
 		changes = append(changes, types.PropertyChange{Name: "runtime.bootTime", Val: time.Now()})
 		if facts, ok := g.asleep.take(vm.Self); ok {

@@ -152,6 +152,9 @@ func (d *devices) disk(disk *types.VirtualDisk, operation types.VirtualDeviceCon
 		// A new machine fails later than one that is there, and leaves its directory.
 		return &types.FileNotFound{FileFault: types.FileFault{File: fileOf(disk)}}
 	}
+	if bytes, ok := CapacityOf(file); ok && operation == "" {
+		disk.CapacityInBytes, disk.CapacityInKB = bytes, bytes>>10 // whatever the request says
+	}
 	if backing, ok := disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo); ok && operation != "" && !isTrue(backing.ThinProvisioned) && backing.Parent == nil {
 		d.reserve(fileOf(disk), size(disk))
 	}

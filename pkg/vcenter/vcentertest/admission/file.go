@@ -11,6 +11,7 @@ import (
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
+	"github.com/vmware/govmomi/vmdk"
 )
 
 // LocalPath is where a file of a datastore is on this machine.
@@ -55,4 +56,22 @@ func Home(ctx *simulator.Context, spec *types.VirtualMachineConfigSpec) {
 			return
 		}
 	}
+}
+
+// CapacityOf is how large a disk is, and whether a file is one: the descriptor of one in several files, or one in a single
+// file as content libraries have it.
+func CapacityOf(local string) (bytes int64, disk bool) {
+	if info, err := vmdk.Stat(local); err == nil {
+		return info.Capacity, true
+	}
+	file, err := os.Open(filepath.Clean(local))
+	if err != nil {
+		return 0, false
+	}
+	defer func() { _ = file.Close() }()
+	descriptor, err := vmdk.ParseDescriptor(file)
+	if err != nil || len(descriptor.Extent) == 0 {
+		return 0, false
+	}
+	return descriptor.Capacity(), true
 }
