@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -28,6 +29,9 @@ type ServeOptions struct {
 	Inventory vcentertest.Inventory
 }
 
+// guestsStart is how long guests take: long enough to be seen starting.
+const guestsStart = 3 * time.Second
+
 // Serve runs a simulated vCenter until ctx ends.
 func Serve(ctx context.Context, o ServeOptions) error {
 	serving := pki.Pair{CertFile: o.CertFile, KeyFile: o.KeyFile}
@@ -45,7 +49,7 @@ func Serve(ctx context.Context, o ServeOptions) error {
 	}
 	vc, err := vcentertest.Start(vcentertest.Options{
 		Addr: o.Addr, Certificate: certificate, Renewed: serving.TLS, Username: username, Password: password,
-		Inventory: inventory,
+		Inventory: inventory, GuestsStart: guestsStart,
 	})
 	if err != nil {
 		return err

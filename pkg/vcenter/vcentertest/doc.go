@@ -9,7 +9,8 @@
 // are stricter than the simulator's. It joins packages that know nothing of
 // each other: single sign-on (directory), the property collector (collector), the
 // storage policies (policy), what is looked at before a machine is made or changed
-// (admission), which calls go wrong (fault) and tasks that take their time (slow). It depends on govmomi and on these, and on nothing
+// (admission), which calls go wrong (fault), tasks that take their time (slow) and what
+// runs in the machines (guest). It depends on govmomi and on these, and on nothing
 // else of this project, so that the session, the inventory and the programs can be
 // tested against it.
 //
@@ -60,6 +61,8 @@
 //     inaccessible, it is unset, and calls on them fail with InvalidState.
 //   - A machine can be asked a question: changes of its power wait until somebody has
 //     answered.
+//   - Where it was asked for, machines have guests that start with them, set themselves up
+//     as they are told, and report, or fail.
 //   - Guest operations need running tools, and power tasks refuse what vCenter
 //     refuses.
 //

@@ -22,7 +22,7 @@ import (
 func (v *VCenter) tighten(registry *simulator.Registry) {
 	v.tracker.Register(registry)
 	registry.AddHandler(v.gate)
-	registry.AddHandler(newGuests())
+	registry.AddHandler(newGuests(v.guests))
 	registry.AddHandler(uplinks{})
 	registry.AddHandler(v.macs)
 	registry.AddHandler(lastResort{})

@@ -33,6 +33,7 @@ import (
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/collector"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/directory"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/fault"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/guest"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/policy"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/slow"
 )
@@ -66,7 +67,10 @@ type Options struct {
 	// Inventory is what there is at the start. The default is Small.
 	Inventory Inventory
 	// Clock is for what takes its time: slow tasks, answers that are held back, guests. The default is the real one.
-	Clock clock.WithTicker
+	Clock clock.WithTickerAndDelayedExecution
+	// GuestsStart is how long the guests of machines take from power on until they report. 0 has no guests: a machine
+	// that is powered on has no tools unless a test says so.
+	GuestsStart time.Duration
 }
 
 // VCenter is a simulated vCenter. Its methods may be called at the same time.
@@ -87,7 +91,8 @@ type VCenter struct {
 	faults             fault.Rules
 	journal            fault.Journal
 	arrivals           arrivals
-	clock              clock.WithTicker
+	clock              clock.WithTickerAndDelayedExecution
+	guests             *guest.Guests
 	tasks              *slow.Tasks
 	macs               *macAddresses
 	files              *openFiles
@@ -160,6 +165,10 @@ func Start(opts Options) (*VCenter, error) {
 		return nil, fmt.Errorf("make a directory for the simulated datastores: %w", err)
 	}
 	v.dir = dir
+	v.gate = newGate()
+	if opts.GuestsStart > 0 {
+		v.guests = guest.New(v.clock, opts.GuestsStart, v.gate.enter)
+	}
 
 	listener, err := net.Listen("tcp", v.addr)
 	if err != nil {
@@ -218,7 +227,7 @@ func (v *VCenter) newService() {
 		&types.OptionValue{Key: "vcsim.home", Value: v.dir},
 	}})
 
-	v.tracker, v.gate, v.questions, v.tasks = collector.NewTracker(), newGate(), newQuestions(), slow.New(v.clock)
+	v.tracker, v.questions, v.tasks = collector.NewTracker(), newQuestions(), slow.New(v.clock)
 	v.macs, v.files = newMACAddresses(), newOpenFiles()
 	v.rest.content.datastores = v.datastores
 	v.tracker.Show("Datastore", showURL)
@@ -367,6 +376,9 @@ func (v *VCenter) Close() {
 		v.questions.close()
 		v.tasks.Close()
 	}
+	if v.guests != nil {
+		v.guests.Close()
+	}
 	_ = os.RemoveAll(v.dir)
 }
 
@@ -388,6 +400,9 @@ func (v *VCenter) Password() string { return v.password }
 func (v *VCenter) InstanceUUID() string {
 	return v.service.Context.Map.Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content.About.InstanceUuid
 }
+
+// Guests are those that start by themselves, nil for none.
+func (v *VCenter) Guests() *guest.Guests { return v.guests }
 
 // Directory is who can log in, to look at and to change.
 func (v *VCenter) Directory() *directory.Directory { return v.directory }

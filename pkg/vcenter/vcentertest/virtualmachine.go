@@ -16,6 +16,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/admission"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/collector"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/guest"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/policy"
 )
 
@@ -304,10 +305,13 @@ func (vm *virtualMachine) AcquireTicket(ctx *simulator.Context, req *types.Acqui
 type guests struct {
 	types.ManagedObjectReference
 	asleep *guestMemory
+	// own are guests that start by themselves, nil for none.
+	own *guest.Guests
 }
 
-func newGuests() *guests {
+func newGuests(own *guest.Guests) *guests {
 	return &guests{
+		own:                    own,
 		ManagedObjectReference: types.ManagedObjectReference{Type: "VcentertestGuests", Value: "guests"},
 		asleep:                 newGuestMemory(),
 	}
@@ -319,6 +323,9 @@ func (*guests) PutObject(*simulator.Context, mo.Reference) {}
 // RemoveObject implements simulator.RegisterObject.
 func (g *guests) RemoveObject(_ *simulator.Context, ref types.ManagedObjectReference) {
 	g.asleep.take(ref)
+	if g.own != nil {
+		g.own.Forget(ref)
+	}
 }
 
 // UpdateObject implements simulator.RegisterObject. It runs under the machine's
@@ -344,6 +351,8 @@ func (g *guests) powered(ctx *simulator.Context, vm *mo.VirtualMachine) {
 		changes = append(changes, types.PropertyChange{Name: "runtime.bootTime", Val: time.Now()})
 		if facts, ok := g.asleep.take(vm.Self); ok {
 			changes = append(changes, facts...)
+		} else if g.own != nil {
+			changes = append(changes, g.own.PowerOn(ctx, vm)...)
 		}
 		ctx.Map.Update(ctx, vm, changes)
 		return
@@ -351,8 +360,21 @@ func (g *guests) powered(ctx *simulator.Context, vm *mo.VirtualMachine) {
 	if vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOff {
 		changes = append(changes, types.PropertyChange{Name: "runtime.bootTime"})
 	}
+	over := false
+	switch {
+	case g.own == nil:
+	case vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOff:
+		over = g.own.PowerOff(vm.Self)
+	default:
+		g.own.Suspend(vm.Self)
+	}
+	if over {
+		changes = append(changes, guest.Silent()...)
+	}
 	if guest := vm.Guest; guest != nil && guest.ToolsRunningStatus == string(types.VirtualMachineToolsRunningStatusGuestToolsRunning) {
-		g.asleep.keep(vm.Self, awake(guest))
+		if !over { // else it starts anew
+			g.asleep.keep(vm.Self, awake(guest))
+		}
 		changes = append(changes, asleep(guest)...)
 	}
 	ctx.Map.Update(ctx, vm, changes)
