@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"github.com/vmware/govmomi/vim25"
+	govmomi "github.com/vmware/govmomi/vim25/types"
 	"k8s.io/component-base/metrics"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
@@ -68,13 +69,14 @@ func newSite(options *Options, installation string, records *ledger.Ledger, reig
 		return nil, err
 	}
 	v := &site{
-		session:    session,
-		rest:       &vcenter.RESTSession{Session: session},
-		there:      options.Inventory == nil,
-		anchor:     newAnchor(records, logger.WithName("namespacesfolder")),
-		memory:     newMemory(records, realClock, logger.WithName("identities")),
-		namespaces: vnsprojection.NewProjector(vnsprojection.Config{Clock: realClock, Logger: logger.WithName("vspherenamespaces"), Zones: options.VCenter.ZoneClusters}),
-		zones:      &topologyprojection.Projector{Clusters: options.VCenter.ZoneClusters},
+		session: session,
+		rest:    &vcenter.RESTSession{Session: session},
+		there:   options.Inventory == nil,
+		anchor:  newAnchor(records, logger.WithName("namespacesfolder")),
+		memory:  newMemory(records, realClock, logger.WithName("identities")),
+		namespaces: vnsprojection.NewProjector(vnsprojection.Config{Clock: realClock,
+			Logger: logger.WithName("vspherenamespaces"), Zones: options.VCenter.ZoneClusters}),
+		zones: &topologyprojection.Projector{Clusters: options.VCenter.ZoneClusters},
 	}
 	v.machines = vmprojection.NewProjector(vmprojection.Config{
 		Installation: installation, Memory: v.memory, Clock: realClock, Logger: logger.WithName("projection"),
@@ -83,13 +85,14 @@ func newSite(options *Options, installation string, records *ledger.Ledger, reig
 	if v.there {
 		v.source = &inventory.Collector{
 			Session: session, Kinds: picture.Kinds(), Handler: v.picture, NamespacesFolder: options.VCenter.NamespacesFolder,
-			NamespacesFolderID: options.VCenter.NamespacesFolderID, Served: v.anchor.served,
+			NamespacesFolderID: options.VCenter.NamespacesFolderID, Served: v.anchor.served, Remembered: remembered(records),
 			Logger: logger.WithName("inventory"), Clock: realClock, Metrics: inventory.NewMetrics(register),
 		}
 	} else {
 		v.source = options.Inventory(v.picture)
 	}
-	v.writer = &vcenter.Writer{Session: session, Reign: reign, Following: func() error { return following(v.source.Status()) }}
+	v.writer = &vcenter.Writer{Session: session, Reign: reign,
+		Following: func() error { return following(v.source.Status()) }}
 	v.verbs = &machine.Verbs{Writer: v.writer, Root: v.machines.NamespacesFolder, Asks: v.machines.Asks}
 	v.policies = storagePolicies{&storagepolicy.Catalogue{
 		Session: session, Handler: v.namespaces, Logger: logger.WithName("storagepolicies"), Clock: realClock,
@@ -109,6 +112,21 @@ func newSite(options *Options, installation string, records *ledger.Ledger, reig
 func (v *site) SetLibraries(all []*facts.Library) {
 	v.namespaces.SetLibraries(all)
 	v.images.SetLibraries(all)
+}
+
+type reference = govmomi.ManagedObjectReference
+
+// remembered reads which machines a process before this one knew.
+func remembered(records *ledger.Ledger) inventory.Remembered {
+	documents := identities{&ledger.Documents{Ledger: records, Kind: "identities"}}
+	return func(ctx context.Context, vcenter string) (map[reference]reference, error) {
+		folders, err := identity.Folders(ctx, documents, vcenter)
+		all := make(map[reference]reference, len(folders))
+		for id, folder := range folders {
+			all[reference{Type: id.Type, Value: id.Value}] = reference{Type: folder.Type, Value: folder.Value}
+		}
+		return all, err
+	}
 }
 
 // newMemory remembers in the ledger which machine is which.

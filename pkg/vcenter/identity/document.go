@@ -4,6 +4,7 @@ package identity
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
@@ -72,6 +73,26 @@ func decode(value []byte) (*page, error) {
 		return nil, fmt.Errorf("what tells which virtual machine is which in folder %s does not tell it of one", p.Folder)
 	}
 	return p, nil
+}
+
+// Folders are the machines of one vCenter that are remembered in documents, each with the folder that it lay in. What
+// cannot be read tells of none.
+func Folders(ctx context.Context, documents Documents, vcenter string) (map[facts.ID]facts.ID, error) {
+	kept, err := documents.List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read which virtual machine is which: %w", err)
+	}
+	folders := map[facts.ID]facts.ID{}
+	for _, document := range kept {
+		p, err := decode(document.Value)
+		if err != nil || p.Folder.VCenter != vcenter {
+			continue // Restore says so
+		}
+		for _, r := range p.Machines {
+			folders[r.machine(vcenter)] = p.Folder
+		}
+	}
+	return folders, nil
 }
 
 // change is what is to become of one document of a folder.

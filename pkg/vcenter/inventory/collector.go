@@ -28,6 +28,11 @@ const (
 	destroyTimeout = 5 * time.Second
 )
 
+// Remembered tells which machines of a vCenter a process before this one knew, each
+// with the folder that it lay in or below.
+type Remembered func(ctx context.Context, vcenter string) (
+	machines map[types.ManagedObjectReference]types.ManagedObjectReference, err error)
+
 // Collector follows the inventory. Its fields are set before Run and not
 // changed afterwards.
 type Collector struct {
@@ -45,6 +50,9 @@ type Collector struct {
 	// folder of that vCenter so far, "" for none. Another one that got its name is not
 	// followed as long as that one is there: all that lies in it would seem deleted.
 	Served func(ctx context.Context, vcenter string) (folder string, err error)
+	// Remembered, if set, is asked before the first reading: what that does not show, and
+	// vCenter keeps from the account, is not gone.
+	Remembered Remembered
 	// MaxWait is how long one wait for updates may last, in whole seconds.
 	// Zero: 20 s.
 	MaxWait time.Duration
@@ -196,6 +204,9 @@ func (c *Collector) turned() {
 func (c *Collector) hand(t *turn, folder types.ManagedObjectReference) {
 	c.handed++
 	changed, removed := t.commit(c.counts, c.handed)
+	if !c.initial {
+		removed = nil // nobody has heard of them
+	}
 	update := Update{Initial: !c.initial, Resumed: c.initial && c.lost, VCenter: c.vcenter, NamespacesFolder: folder,
 		Changed: changed, Removed: removed}
 	if !update.Initial && len(changed) == 0 && len(removed) == 0 && folder == c.folder {

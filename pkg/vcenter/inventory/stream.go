@@ -99,6 +99,9 @@ func (s *stream) build(ctx context.Context) error {
 		if s.children, err = s.listed(ctx); err != nil {
 			return err
 		}
+		if err = s.remember(ctx); err != nil {
+			return err
+		}
 	}
 	made, err := methods.CreatePropertyCollector(ctx, s.client, &types.CreatePropertyCollector{This: s.client.ServiceContent.PropertyCollector})
 	if err != nil {
