@@ -64,7 +64,8 @@ func (p *Projector) project(e *entry) *v1alpha1.Namespace {
 		if !leaving {
 			asked, live = append(asked, zone.pool.has), append(live, zone.name)
 		}
-		object.Status.Zones = append(object.Status.Zones, v1alpha1.NamespaceZoneStatus{Name: zone.name, ResourcePool: zone.pool.id, Leaving: leaving})
+		object.Status.Zones = append(object.Status.Zones,
+			v1alpha1.NamespaceZoneStatus{Name: zone.name, ResourcePool: zone.pool.id, Leaving: leaving})
 	}
 	if e.record == nil {
 		object.UID = uidOf(p.instance, e.folder)
@@ -141,7 +142,8 @@ func (p *Projector) missing(record *records.Stored) string {
 	case id.VCenter != p.instance:
 		return fmt.Sprintf("Its folder %s lies in another vCenter, %s: this one is %s.", id.Value, id.VCenter, p.instance)
 	case there:
-		return fmt.Sprintf("The folder %s of vCenter is called %q, and its folder was called %q when it was seen last: it is taken for another one. "+
+		return fmt.Sprintf("The folder %s of vCenter is called %q, and its folder was called %q when it was seen last: it "+
+			"is taken for another one. "+
 			"If it is the same, rename it back; it may be renamed again while Pacific runs.", id.Value, now.Name, was.Name)
 	}
 	return "Its folder " + id.Value + " does not lie in the namespaces folder of vCenter any more."
@@ -158,9 +160,11 @@ func (p *Projector) staying(e *entry) string {
 		switch count := p.within(e, zone.pool); count {
 		case 0:
 		case 1:
-			zones = append(zones, fmt.Sprintf("zone %q, where a virtual machine is still in the resource pool %s", zone.name, zone.pool.id))
+			zones = append(zones, fmt.Sprintf("zone %q, where a virtual machine is still in the resource pool %s", zone.name,
+				zone.pool.id))
 		default:
-			zones = append(zones, fmt.Sprintf("zone %q, where %d virtual machines are still in the resource pool %s", zone.name, count, zone.pool.id))
+			zones = append(zones, fmt.Sprintf("zone %q, where %d virtual machines are still in the resource pool %s", zone.name,
+				count, zone.pool.id))
 		}
 	}
 	return strings.Join(zones, ", and ")
@@ -197,11 +201,13 @@ func (p *Projector) usage(e *entry, pools []*pool) v1alpha1.NamespaceUsage {
 
 // conclude sets phase and conditions.
 func (p *Projector) conclude(e *entry, object *v1alpha1.Namespace) {
-	ready := metav1.Condition{Type: v1alpha1.NamespaceConditionReady, Status: metav1.ConditionFalse, ObservedGeneration: object.Generation}
+	ready := metav1.Condition{Type: v1alpha1.NamespaceConditionReady, Status: metav1.ConditionFalse,
+		ObservedGeneration: object.Generation}
 	switch {
 	case e.record != nil && e.record.Deleting():
 		object.Status.Phase = v1alpha1.NamespaceTerminating
-		ready.Reason, ready.Message = ReasonTerminating, "It is being deleted: first what lies in it, then what Pacific made for it in vCenter."
+		ready.Reason, ready.Message = ReasonTerminating, "It is being deleted: first what lies in it, then what Pacific "+
+			"made for it in vCenter."
 	case e.record != nil && e.folder == "" && !e.record.Folder.IsZero() && !e.record.Bring:
 		object.Status.Phase = v1alpha1.NamespacePending
 		ready.Reason, ready.Message = ReasonFolderMissing, p.missing(e.record)
@@ -215,17 +221,20 @@ func (p *Projector) conclude(e *entry, object *v1alpha1.Namespace) {
 	case len(e.zones) == 0:
 		object.Status.Phase = v1alpha1.NamespaceRunning
 		ready.Reason = ReasonNoResourcePool
-		ready.Message = "It has a folder and no resource pool, so that nothing limits its machines: ask for zones by spec.zones, or for limits by spec.resources."
+		ready.Message = "It has a folder and no resource pool, so that nothing limits its machines: ask for zones by " +
+			"spec.zones, or for limits by spec.resources."
 	default:
 		object.Status.Phase = v1alpha1.NamespaceRunning
 		ready.Status, ready.Reason = metav1.ConditionTrue, ReasonReady
 		ready.Message = "Folder and resource pools are there."
 		if gone := p.vanished(object); len(gone) > 0 {
-			ready.Message += " vCenter does not have the storage policy " + strings.Join(gone, ", ") + " (any more): it gives no storage class."
+			ready.Message += " vCenter does not have the storage policy " + strings.Join(gone, ", ") +
+				" (any more): it gives no storage class."
 		}
 	}
 	trouble, found := p.problems[object.UID]
-	if found && (ready.Reason == ReasonPending || ready.Reason == ReasonTerminating || ready.Reason == ReasonFolderMissing) {
+	if found && (ready.Reason == ReasonPending || ready.Reason == ReasonTerminating ||
+		ready.Reason == ReasonFolderMissing) {
 		ready.Message = trouble.message
 	}
 	unknown := metav1.Unix(0, 0)

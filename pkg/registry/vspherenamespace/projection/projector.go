@@ -170,7 +170,8 @@ func (p *Projector) Take(step facts.Step) {
 	p.root, p.detached = step.Root.Value, step.Detached
 	if !slices.Equal(step.Namespaces, p.folders) {
 		// Names are what the listener grants: they are not news to it.
-		news := !slices.EqualFunc(step.Namespaces, p.folders, func(a, b facts.Namespace) bool { return a.Folder == b.Folder && a.Path == b.Path })
+		news := !slices.EqualFunc(step.Namespaces, p.folders,
+			func(a, b facts.Namespace) bool { return a.Folder == b.Folder && a.Path == b.Path })
 		if p.folders, p.stale = step.Namespaces, true; news {
 			p.poke()
 		}
@@ -237,7 +238,8 @@ func (p *Projector) changePool(told *facts.Pool) {
 		return
 	}
 	next.shown = before.shown
-	if before.name != next.name || before.parent != next.parent || before.cluster != next.cluster || before.root != next.root {
+	if before.name != next.name || before.parent != next.parent || before.cluster != next.cluster ||
+		before.root != next.root {
 		p.stale = true
 	}
 	if before.has != next.has {
@@ -328,7 +330,8 @@ func (p *Projector) arrange() {
 	linked := map[*records.Stored]bool{}
 	paths := map[string]string{}
 	folders := slices.Clone(p.folders)
-	slices.SortStableFunc(folders, func(a, b facts.Namespace) int { return cmp.Compare(b.Name, a.Name) }) // those without a name last
+	// Those without a name last.
+	slices.SortStableFunc(folders, func(a, b facts.Namespace) int { return cmp.Compare(b.Name, a.Name) })
 	for _, folder := range folders {
 		id := folder.Folder.Value
 		name, record := folder.Name, byFolder[id]
@@ -352,7 +355,8 @@ func (p *Projector) arrange() {
 			continue
 		}
 		if p.entries[name] != nil {
-			p.logger.Info("A vSphere Namespace without a folder is not shown: another folder has its name", "name", name, "uid", uid)
+			p.logger.Info("A vSphere Namespace without a folder is not shown: another folder has its name", "name", name, "uid",
+				uid)
 			continue
 		}
 		p.entries[name] = &entry{name: name, record: record}

@@ -43,7 +43,8 @@ func (p *Projector) spaceOf(id string, m *machine) space {
 			continue
 		}
 		s.bytes -= bytes
-		at, found := slices.BinarySearchFunc(s.apart, disk.Policy, func(a part, policy string) int { return cmp.Compare(a.policy, policy) })
+		at, found := slices.BinarySearchFunc(s.apart, disk.Policy,
+			func(a part, policy string) int { return cmp.Compare(a.policy, policy) })
 		if !found {
 			s.apart = slices.Insert(s.apart, at, part{policy: disk.Policy})
 		}
@@ -106,7 +107,8 @@ func (t taken) usage() []v1alpha1.NamespaceStorageUsage {
 	var shown []v1alpha1.NamespaceStorageUsage
 	for _, policy := range slices.Sorted(maps.Keys(t)) {
 		if bytes := t[policy]; bytes > 0 {
-			shown = append(shown, v1alpha1.NamespaceStorageUsage{Policy: policy, Used: *resource.NewQuantity(roundUp(bytes, byteStep), resource.BinarySI)})
+			shown = append(shown, v1alpha1.NamespaceStorageUsage{Policy: policy,
+				Used: *resource.NewQuantity(roundUp(bytes, byteStep), resource.BinarySI)})
 		}
 	}
 	return shown

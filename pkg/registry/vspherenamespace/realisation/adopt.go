@@ -31,7 +31,8 @@ func adoptable(name string, found, home facts.Lineage) error {
 	case found.Datacenter != home.Datacenter:
 		refusal = "it lies in another datacenter than the namespaces folder, and vCenter moves no folder between two"
 	case called != name:
-		refusal = fmt.Sprintf("it is called %q, and a vSphere Namespace has the name of its folder: rename the folder to %q first", called, name)
+		refusal = fmt.Sprintf("it is called %q, and a vSphere Namespace has the name of its folder: rename the folder to "+
+			"%q first", called, name)
 	default:
 		return nil
 	}
@@ -43,7 +44,8 @@ func (b *Backend) findAdoptable(ctx context.Context, name, id string) (facts.Lin
 	found, err := b.FolderReader.Lineage(ctx, b.Projector.ID(id))
 	switch {
 	case errors.Is(err, failure.NotFound):
-		return facts.Lineage{}, fmt.Errorf("spec.folder: vCenter has no folder %s that the account may see: %w", id, failure.Invalid)
+		return facts.Lineage{}, fmt.Errorf("spec.folder: vCenter has no folder %s that the account may see: %w", id,
+			failure.Invalid)
 	case err != nil:
 		return facts.Lineage{}, err
 	}
@@ -58,7 +60,8 @@ func (b *Backend) findAdoptable(ctx context.Context, name, id string) (facts.Lin
 // vSphere Namespaces lie, and attaches it if it was one before.
 func (b *Backend) bringFolder(ctx context.Context, record *records.Record) error {
 	if record.Folder != b.Projector.ID(record.Folder.Value) {
-		return fmt.Errorf("spec.folder: %s lies in another vCenter, %s: delete the vSphere Namespace: %w", record.Folder.Value, record.Folder.VCenter, failure.Invalid)
+		return fmt.Errorf("spec.folder: %s lies in another vCenter, %s: delete the vSphere Namespace: %w",
+			record.Folder.Value, record.Folder.VCenter, failure.Invalid)
 	}
 	if err := b.moveFolder(ctx, record); err != nil {
 		return err

@@ -64,12 +64,14 @@ func (b *Backend) give(record *records.Record, before, object *v1alpha1.Namespac
 // have them. One that was named before and is gone is shown in a condition.
 func (b *Backend) givable(before, object *v1alpha1.Namespace) error {
 	old, asked := policyNames(before), policyNames(object)
-	if b.StoragePolicies == nil || !slices.ContainsFunc(asked, func(name string) bool { return !slices.Contains(old, name) }) {
+	if b.StoragePolicies == nil || !slices.ContainsFunc(asked,
+		func(name string) bool { return !slices.Contains(old, name) }) {
 		return nil
 	}
 	policies, read := b.StoragePolicies.Policies()
 	if !read {
-		return fmt.Errorf("spec.storagePolicies: vCenter's storage policies have not been read yet, so that it cannot be checked: try again: %w", failure.Unavailable)
+		return fmt.Errorf("spec.storagePolicies: vCenter's storage policies have not been read yet, so that it cannot be "+
+			"checked: try again: %w", failure.Unavailable)
 	}
 	known := make([]string, len(policies))
 	for i, policy := range policies {
@@ -105,7 +107,8 @@ func named(field, what string, before, asked, known []string) error {
 		switch {
 		case slices.Contains(before, name) || slices.Contains(known, name):
 		case len(known) == 0:
-			return fmt.Errorf("%s: there is no %s %q, nor any other that the account may see in vCenter: %w", field, what, name, failure.Invalid)
+			return fmt.Errorf("%s: there is no %s %q, nor any other that the account may see in vCenter: %w", field, what, name,
+				failure.Invalid)
 		default:
 			return fmt.Errorf("%s: there is no %s %q; there are: %s: %w", field, what, name, enumerate(known), failure.Invalid)
 		}

@@ -29,8 +29,8 @@ const defaultTimeout = 30 * time.Second
 // reachableTimeout is how long vCenter may take to tell its time.
 const reachableTimeout = 3 * time.Second
 
-// FolderVerbs act on one folder of vCenter each, if still says directly before that they are still to; folder.Verbs does.
-// Errors come with their failure kind.
+// FolderVerbs act on one folder of vCenter each, if still says directly before that they are still to; folder.Verbs
+// does. Errors come with their failure kind.
 type FolderVerbs interface {
 	Create(ctx context.Context, parent facts.ID, name string) (facts.ID, error)
 	Move(ctx context.Context, id, into facts.ID, still func(facts.Lineage) error) error
@@ -229,7 +229,8 @@ func (b *Backend) Update(ctx context.Context, before, object *v1alpha1.Namespace
 		return fmt.Errorf("%s: %w", operation, err)
 	}
 	zones := before.Spec.Zones
-	reshare := !slices.Equal(zones, object.Spec.Zones) || !slices.Equal(before.Spec.ResourcePools, object.Spec.ResourcePools) ||
+	reshare := !slices.Equal(zones, object.Spec.Zones) ||
+		!slices.Equal(before.Spec.ResourcePools, object.Spec.ResourcePools) ||
 		!equality.Semantic.DeepEqual(before.Spec.Resources, object.Spec.Resources)
 	if !slices.Equal(zones, object.Spec.Zones) || reshare && len(zones) == 0 {
 		var err error
@@ -285,7 +286,9 @@ func (b *Backend) retract(ctx context.Context, uid k8stypes.UID, previous *recor
 		previous = &records.Record{}
 	}
 	return b.amend(ctx, uid, func(record *records.Record) {
-		maps.DeleteFunc(record.Pools, func(zone string, id facts.ID) bool { return record.Keeps(id) && previous.Pools[zone] != id })
+		maps.DeleteFunc(record.Pools, func(zone string, id facts.ID) bool {
+			return record.Keeps(id) && previous.Pools[zone] != id
+		})
 		record.Want(previous.Zones)
 		record.Resources, record.Spec.ResourcePools = previous.Resources, previous.Spec.ResourcePools
 	})
@@ -329,7 +332,8 @@ func (b *Backend) current(object *v1alpha1.Namespace) (projection.State, error) 
 }
 
 // change writes the record of a namespace that stands where object does.
-func (b *Backend) change(ctx context.Context, object *v1alpha1.Namespace, next func(projection.State) (*records.Record, error)) error {
+func (b *Backend) change(ctx context.Context, object *v1alpha1.Namespace,
+	next func(projection.State) (*records.Record, error)) error {
 	b.writes.Lock()
 	defer b.writes.Unlock()
 	if err := b.settle(ctx); err != nil {
@@ -384,7 +388,8 @@ func (b *Backend) write(ctx context.Context, record *records.Record, revision in
 		return err
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("store the record of vSphere Namespace %q: %w: %w", record.Metadata.Name, failure.Timeout, ctx.Err())
+		return fmt.Errorf("store the record of vSphere Namespace %q: %w: %w", record.Metadata.Name, failure.Timeout,
+			ctx.Err())
 	}
 	// It does not end with ctx: a write that is given up while it is under way
 	// may still arrive, after whoever asks what became of it.

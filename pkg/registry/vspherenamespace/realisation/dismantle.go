@@ -189,7 +189,8 @@ func (b *Backend) destroyPool(ctx context.Context, s projection.State, zone stri
 	var now facts.Container
 	switch err := b.PoolVerbs.Destroy(ctx, id, b.wanted(s, id, &now)); {
 	case errors.Is(err, errOccupied):
-		b.Logger.Info("A resource pool of a deleted vSphere Namespace stays in vCenter: something lies in it", "namespace", s.Name, "zone", zone, "pool", id)
+		b.Logger.Info("A resource pool of a deleted vSphere Namespace stays in vCenter: something lies in it", "namespace",
+			s.Name, "zone", zone, "pool", id)
 		return false, nil
 	case errors.Is(err, errAnother):
 		return true, b.other(s, id, sightOf(now.Entity))
@@ -205,7 +206,8 @@ func (b *Backend) destroyFolder(ctx context.Context, s projection.State, id fact
 	var now facts.Container
 	switch err := b.FolderVerbs.Destroy(ctx, id, b.wanted(s, id, &now)); {
 	case errors.Is(err, errOccupied):
-		b.Logger.Info("The folder of a deleted vSphere Namespace stays in vCenter, detached: something lies in it", "namespace", s.Name, "folder", id)
+		b.Logger.Info("The folder of a deleted vSphere Namespace stays in vCenter, detached: something lies in it",
+			"namespace", s.Name, "folder", id)
 		return false, nil
 	case errors.Is(err, errAnother):
 		return false, b.other(s, id, sightOf(now.Entity))
@@ -241,9 +243,11 @@ func (b *Backend) same(s projection.State, id facts.ID, now records.Sight) bool 
 // it is decided anew. Else it is another thing, and is left alone.
 func (b *Backend) other(s projection.State, id facts.ID, now records.Sight) error {
 	if _, there := b.Projector.Sight(id); there && b.Projector.Recognised(id) {
-		return fmt.Errorf("%s of vSphere Namespace %q has been renamed or moved just now: %w", id.Value, s.Name, failure.Unavailable)
+		return fmt.Errorf("%s of vSphere Namespace %q has been renamed or moved just now: %w", id.Value, s.Name,
+			failure.Unavailable)
 	}
-	b.Logger.Info("Something stays in vCenter: it has the id of what Pacific made, but is called otherwise or lies elsewhere", "namespace", s.Name,
+	b.Logger.Info("Something stays in vCenter: it has the id of what Pacific made, but is called otherwise or lies "+
+		"elsewhere", "namespace", s.Name,
 		"id", id, "called", now.Name, "parent", now.Parent, "was", s.Record.Seen[id])
 	return nil
 }

@@ -23,7 +23,8 @@ func sightOf(now facts.Entity) records.Sight {
 func (b *Backend) poolNamed(ctx context.Context, name, zone string) (facts.Container, error) {
 	root, found := b.Projector.Roots()[zone]
 	if !found {
-		return facts.Container{}, fmt.Errorf("look for resource pool %q in zone %q: there is no such cluster any more: %w", name, zone, failure.NotFound)
+		return facts.Container{}, fmt.Errorf("look for resource pool %q in zone %q: there is no such cluster any more: %w",
+			name, zone, failure.NotFound)
 	}
 	return b.PoolReader.Named(ctx, root.Pool, name)
 }

@@ -42,12 +42,15 @@ func (b *Backend) planFolder(ctx context.Context, record *records.Record, object
 	asked := object.Spec.Folder
 	switch {
 	case folder != "" && !detached:
-		return fmt.Errorf("the folder %s of vCenter is the vSphere Namespace %q already: %w", folder, object.Name, failure.AlreadyExists)
+		return fmt.Errorf("the folder %s of vCenter is the vSphere Namespace %q already: %w", folder, object.Name,
+			failure.AlreadyExists)
 	case folder != "" && asked == "":
 		return fmt.Errorf("the name %q has the folder %s of the namespaces folder, whose Kubernetes Namespace was deleted: "+
-			"take it over with all that lies in it by spec.folder: %s, or choose another name: %w", object.Name, folder, folder, failure.AlreadyExists)
+			"take it over with all that lies in it by spec.folder: %s, or choose another name: %w",
+			object.Name, folder, folder, failure.AlreadyExists)
 	case folder != "" && asked != folder:
-		return fmt.Errorf("spec.folder: the name %q has the folder %s of the namespaces folder, whose Kubernetes Namespace was deleted: "+
+		return fmt.Errorf("spec.folder: the name %q has the folder %s of the namespaces folder, whose Kubernetes Namespace "+
+			"was deleted: "+
 			"take that one over, or rename one of the two: %w", object.Name, folder, failure.Invalid)
 	case asked == "":
 		return nil
@@ -77,13 +80,15 @@ func (b *Backend) zones(asked, before []string) ([]string, error) {
 		return names, nil
 	}
 	if len(usable) == 0 {
-		return nil, fmt.Errorf("vCenter has no cluster with DRS that is a zone and that the account may see, so there is none for a resource pool: %w", failure.Invalid)
+		return nil, fmt.Errorf("vCenter has no cluster with DRS that is a zone and that the account may see, so there is "+
+			"none for a resource pool: %w", failure.Invalid)
 	}
 	for _, zone := range asked {
 		switch r, found := known[zone]; {
 		case slices.Contains(before, zone):
 		case !found:
-			return nil, fmt.Errorf("spec.zones: there is no zone %q; there are: %s: %w", zone, strings.Join(names, ", "), failure.Invalid)
+			return nil, fmt.Errorf("spec.zones: there is no zone %q; there are: %s: %w", zone, strings.Join(names, ", "),
+				failure.Invalid)
 		case r.DRSOff:
 			return nil, fmt.Errorf("spec.zones: %s: %w", drsOff(zone), failure.Invalid)
 		}
@@ -95,7 +100,8 @@ func (b *Backend) zones(asked, before []string) ([]string, error) {
 
 // drsOff says why there can be no resource pool in a zone.
 func drsOff(zone string) string {
-	return fmt.Sprintf("DRS is turned off in the cluster of zone %q, so that it can have no resource pools: turn it on in vCenter, or leave the zone out", zone)
+	return fmt.Sprintf("DRS is turned off in the cluster of zone %q, so that it can have no resource pools: turn it on "+
+		"in vCenter, or leave the zone out", zone)
 }
 
 // planPools sets the zones of a record, and the pools that are there already in
@@ -135,7 +141,8 @@ func (b *Backend) planPools(record *records.Record, object *v1alpha1.Namespace, 
 // that does not belong to it.
 func occupied(name, zone, id string) error {
 	return fmt.Errorf("zone %q has a resource pool called %q already, %s, which Pacific did not make: "+
-		"take it over with all that runs in it by adding %q to spec.resourcePools, leave out the zone, or rename one of the two: %w",
+		"take it over with all that runs in it by adding %q to spec.resourcePools, leave out the zone, or rename one of "+
+		"the two: %w",
 		zone, name, id, id, failure.AlreadyExists)
 }
 

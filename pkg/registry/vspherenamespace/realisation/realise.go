@@ -137,7 +137,8 @@ func (b *Backend) realiseFolder(ctx context.Context, s projection.State) error {
 func (b *Backend) hasFolder(ctx context.Context, record *records.Stored) (bool, error) {
 	id := record.Folder
 	if id != b.Projector.ID(id.Value) {
-		return false, fmt.Errorf("its folder %s lies in another vCenter, %s: nothing is made for it in this one: %w", id.Value, id.VCenter, failure.Unavailable)
+		return false, fmt.Errorf("its folder %s lies in another vCenter, %s: nothing is made for it in this one: %w",
+			id.Value, id.VCenter, failure.Unavailable)
 	}
 	if !b.Projector.KnowsFolder(id.Value) {
 		err := b.Refresher.Refresh(ctx, id)
@@ -147,12 +148,14 @@ func (b *Backend) hasFolder(ctx context.Context, record *records.Stored) (bool, 
 	}
 	switch {
 	case !b.Projector.KnowsFolder(id.Value) && record.Keeps(id):
-		return false, fmt.Errorf("its folder %s, which Pacific did not make, does not lie in the namespaces folder of vCenter any more: "+
+		return false, fmt.Errorf("its folder %s, which Pacific did not make, does not lie in the namespaces folder of "+
+			"vCenter any more: "+
 			"move it back, or delete the vSphere Namespace: %w", id.Value, failure.Unavailable)
 	case !b.Projector.KnowsFolder(id.Value):
 		return false, nil
 	case !b.Projector.Recognised(id):
-		return false, fmt.Errorf("the folder %s of vCenter is not called as its folder was when it was seen last, and is taken for another one: %w",
+		return false, fmt.Errorf("the folder %s of vCenter is not called as its folder was when it was seen last, and is "+
+			"taken for another one: %w",
 			id.Value, failure.Unavailable)
 	}
 	return true, nil
@@ -176,7 +179,8 @@ func (b *Backend) createFolder(ctx context.Context, uid k8stypes.UID, name strin
 		return found, failed
 	}
 	if err != nil && b.refused(err) {
-		if undone := b.amend(context.WithoutCancel(ctx), uid, func(record *records.Record) { record.MakingFolder = false }); undone != nil {
+		if undone := b.amend(context.WithoutCancel(ctx), uid,
+			func(record *records.Record) { record.MakingFolder = false }); undone != nil {
 			return facts.ID{}, undone
 		}
 	}
@@ -192,7 +196,8 @@ func (b *Backend) folderMade(ctx context.Context, name string) (facts.ID, error)
 		return facts.ID{}, err
 	}
 	if !folder.Empty() {
-		return facts.ID{}, fmt.Errorf("the namespaces folder of vCenter has a folder called %q already, %s, and something lies in it: "+
+		return facts.ID{}, fmt.Errorf("the namespaces folder of vCenter has a folder called %q already, %s, and something "+
+			"lies in it: "+
 			"delete the vSphere Namespace, or rename the folder: %w", name, folder.ID.Value, failure.AlreadyExists)
 	}
 	return folder.ID, nil
@@ -238,7 +243,8 @@ func (b *Backend) possible(s projection.State, record *records.Record) error {
 		switch _, there := s.Pools[zone]; {
 		case there:
 		case !found:
-			return fmt.Errorf("vCenter has no cluster any more that is the zone %q and that the account may see: give the zone up: %w", zone, failure.Unavailable)
+			return fmt.Errorf("vCenter has no cluster any more that is the zone %q and that the account may see: give the "+
+				"zone up: %w", zone, failure.Unavailable)
 		case root.DRSOff:
 			return fmt.Errorf("%s: %w", drsOff(zone), failure.Unavailable)
 		}
@@ -254,7 +260,8 @@ func (b *Backend) undisturbed(ctx context.Context, s projection.State, record *r
 	}
 	for i, zone := range record.Zones {
 		have, there := s.Pools[zone]
-		if !there || !record.Keeps(have.ID) || slices.Contains(record.Spec.ResourcePools, have.ID.Value) || have.Has == record.Portion(i) {
+		if !there || !record.Keeps(have.ID) || slices.Contains(record.Spec.ResourcePools, have.ID.Value) ||
+			have.Has == record.Portion(i) {
 			continue
 		}
 		found, err := b.dwellersOf(ctx, s, have.ID)
@@ -262,15 +269,17 @@ func (b *Backend) undisturbed(ctx context.Context, s projection.State, record *r
 			return err
 		}
 		if found.stranger != "" {
-			return fmt.Errorf("the virtual machine %s runs in the resource pool %s of zone %q and does not lie in the folder of the namespace: "+
-				"to limit it too, take the pool over by adding %q to spec.resourcePools: %w", found.stranger, have.ID.Value, zone, have.ID.Value, failure.AlreadyExists)
+			return fmt.Errorf("the virtual machine %s runs in the resource pool %s of zone %q and does not lie in the folder "+
+				"of the namespace: to limit it too, take the pool over by adding %q to spec.resourcePools: %w",
+				found.stranger, have.ID.Value, zone, have.ID.Value, failure.AlreadyExists)
 		}
 	}
 	return nil
 }
 
 // realisePool makes the pool of one zone, and when limit is set gives it its part.
-func (b *Backend) realisePool(ctx context.Context, s projection.State, zone string, share records.Portion, limit bool) error {
+func (b *Backend) realisePool(ctx context.Context, s projection.State, zone string, share records.Portion,
+	limit bool) error {
 	have, there := s.Pools[zone]
 	if !there {
 		id, fresh, err := b.createPool(ctx, s, zone, share)
@@ -307,10 +316,12 @@ func (b *Backend) realisePool(ctx context.Context, s projection.State, zone stri
 // createPool makes the pool of a zone. fresh says that it has the limits already.
 // One of its name that is there already is the namespace's own only if an attempt
 // before may have made it, and nothing lies in it.
-func (b *Backend) createPool(ctx context.Context, s projection.State, zone string, share records.Portion) (id facts.ID, fresh bool, err error) {
+func (b *Backend) createPool(ctx context.Context, s projection.State, zone string, share records.Portion,
+) (id facts.ID, fresh bool, err error) {
 	root, found := b.Projector.Roots()[zone]
 	if !found {
-		return facts.ID{}, false, fmt.Errorf("vCenter has no cluster any more that is the zone %q: %w", zone, failure.Unavailable)
+		return facts.ID{}, false, fmt.Errorf("vCenter has no cluster any more that is the zone %q: %w", zone,
+			failure.Unavailable)
 	}
 	uid, again := s.Record.UID(), false
 	err = b.amend(ctx, uid, func(record *records.Record) {
@@ -344,7 +355,8 @@ func (b *Backend) createPool(ctx context.Context, s projection.State, zone strin
 	if again {
 		return facts.ID{}, false, err
 	}
-	if undone := b.amend(context.WithoutCancel(ctx), uid, func(record *records.Record) { record.Made(zone) }); undone != nil {
+	if undone := b.amend(context.WithoutCancel(ctx), uid,
+		func(record *records.Record) { record.Made(zone) }); undone != nil {
 		return facts.ID{}, false, undone
 	}
 	return facts.ID{}, false, err

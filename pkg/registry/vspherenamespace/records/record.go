@@ -108,7 +108,8 @@ func Decode(data []byte) (*Record, error) {
 	}
 	switch {
 	case record.Version != recordVersion:
-		return nil, fmt.Errorf("the record of vSphere Namespace %q has version %d, and this program knows %d alone", record.Metadata.Name, record.Version, recordVersion)
+		return nil, fmt.Errorf("the record of vSphere Namespace %q has version %d, and this program knows %d alone",
+			record.Metadata.Name, record.Version, recordVersion)
 	case record.Metadata.UID == "" || record.Metadata.Name == "":
 		return nil, fmt.Errorf("the record of a vSphere Namespace has no name or no uid")
 	}
