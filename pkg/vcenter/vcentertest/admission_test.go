@@ -21,7 +21,8 @@ import (
 func with(devices ...types.BaseVirtualDevice) types.VirtualMachineConfigSpec {
 	spec := types.VirtualMachineConfigSpec{Name: "new", Files: &types.VirtualMachineFileInfo{VmPathName: "[datastore-1]"}}
 	for _, device := range devices {
-		spec.DeviceChange = append(spec.DeviceChange, &types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationAdd, Device: device})
+		spec.DeviceChange = append(spec.DeviceChange, &types.VirtualDeviceConfigSpec{
+			Operation: types.VirtualDeviceConfigSpecOperationAdd, Device: device})
 	}
 	return spec
 }
@@ -78,16 +79,20 @@ func TestWrongArguments(t *testing.T) {
 		return spec
 	}
 	bare := new(types.VirtualDisk)
-	nothing := types.VirtualMachineConfigSpec{Name: "new", Files: &types.VirtualMachineFileInfo{VmPathName: "[datastore-1]"},
-		DeviceChange: []types.BaseVirtualDeviceConfigSpec{&types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationAdd}}}
+	nothing := types.VirtualMachineConfigSpec{Name: "new", Files: &types.VirtualMachineFileInfo{
+		VmPathName: "[datastore-1]"},
+		DeviceChange: []types.BaseVirtualDeviceConfigSpec{&types.VirtualDeviceConfigSpec{
+			Operation: types.VirtualDeviceConfigSpecOperationAdd}}}
 	specs := map[string]struct {
 		spec types.VirtualMachineConfigSpec
 		want string
 	}{
-		"datastore":           {at("[nosuch] new/new.vmx"), "InvalidDatastore"},
-		"path":                {at("new.vmx"), "InvalidDatastorePath"},
-		"network":             {with(adapterOn(&types.VirtualEthernetCardNetworkBackingInfo{VirtualDeviceDeviceBackingInfo: types.VirtualDeviceDeviceBackingInfo{DeviceName: "nosuch"}})), "InvalidDeviceSpec"},
-		"port group":          {with(adapterOn(&types.VirtualEthernetCardDistributedVirtualPortBackingInfo{Port: types.DistributedVirtualSwitchPortConnection{PortgroupKey: "nosuch"}})), "InvalidDeviceSpec"},
+		"datastore": {at("[nosuch] new/new.vmx"), "InvalidDatastore"},
+		"path":      {at("new.vmx"), "InvalidDatastorePath"},
+		"network": {with(adapterOn(&types.VirtualEthernetCardNetworkBackingInfo{
+			VirtualDeviceDeviceBackingInfo: types.VirtualDeviceDeviceBackingInfo{DeviceName: "nosuch"}})), "InvalidDeviceSpec"},
+		"port group": {with(adapterOn(&types.VirtualEthernetCardDistributedVirtualPortBackingInfo{
+			Port: types.DistributedVirtualSwitchPortConnection{PortgroupKey: "nosuch"}})), "InvalidDeviceSpec"},
 		"disk's datastore":    {with(controllerOf(diskAt("[nosuch] x/x.vmdk"))...), "InvalidDatastore"},
 		"disk's path":         {with(controllerOf(diskAt("x.vmdk"))...), "InvalidDatastorePath"},
 		"disk without a file": {with(controllerOf(bare)...), "InvalidDeviceSpec"},
@@ -137,21 +142,26 @@ func TestWrongArguments(t *testing.T) {
 			return web.Clone(ctx, object.NewFolder(i.client.Client, folder), "new", types.VirtualMachineCloneSpec{})
 		}, "ManagedObjectNotFound"},
 		"clone to a datastore": {func() (*object.Task, error) {
-			return web.Clone(ctx, teamA, "new", types.VirtualMachineCloneSpec{Location: types.VirtualMachineRelocateSpec{Datastore: &network}})
+			return web.Clone(ctx, teamA, "new", types.VirtualMachineCloneSpec{Location: types.VirtualMachineRelocateSpec{
+				Datastore: &network}})
 		}, "ManagedObjectNotFound"},
 		"relocate to a pool": {func() (*object.Task, error) {
-			return web.Relocate(ctx, types.VirtualMachineRelocateSpec{Pool: &pool}, types.VirtualMachineMovePriorityDefaultPriority)
+			return web.Relocate(ctx, types.VirtualMachineRelocateSpec{Pool: &pool},
+				types.VirtualMachineMovePriorityDefaultPriority)
 		}, "ManagedObjectNotFound"},
 		"register": {func() (*object.Task, error) {
 			return teamA.RegisterVM(ctx, "[nosuch] a/a.vmx", "new", false, i.pool(), nil)
 		}, "InvalidDatastore"},
 		"remove a device": {func() (*object.Task, error) {
-			change := &types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationRemove, Device: &types.VirtualVmxnet3{}}
-			return web.Reconfigure(ctx, types.VirtualMachineConfigSpec{DeviceChange: []types.BaseVirtualDeviceConfigSpec{change}})
+			change := &types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationRemove,
+				Device: &types.VirtualVmxnet3{}}
+			return web.Reconfigure(ctx, types.VirtualMachineConfigSpec{DeviceChange: []types.BaseVirtualDeviceConfigSpec{
+				change}})
 		}, "InvalidDeviceSpec"},
 		"copy to a datacenter": {func() (*object.Task, error) {
 			dc := object.NewDatacenter(i.client.Client, gone("Datacenter"))
-			return object.NewVirtualDiskManager(i.client.Client).CopyVirtualDisk(ctx, "[datastore-1] a.vmdk", dc, "[datastore-1] b.vmdk", dc, nil, false)
+			return object.NewVirtualDiskManager(i.client.Client).CopyVirtualDisk(ctx, "[datastore-1] a.vmdk", dc,
+				"[datastore-1] b.vmdk", dc, nil, false)
 		}, "ManagedObjectNotFound"},
 	}
 	for name, test := range calls {
@@ -195,12 +205,14 @@ func TestAdapterByItsKey(t *testing.T) {
 	i.do(db.Reconfigure(ctx, types.VirtualMachineConfigSpec{DeviceChange: []types.BaseVirtualDeviceConfigSpec{
 		&types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationRemove, Device: bare},
 	}}))
-	if got := object.VirtualDeviceList(i.read(db).Config.Hardware.Device).SelectByType((*types.VirtualEthernetCard)(nil)); len(got) != 0 {
+	if got := object.VirtualDeviceList(i.read(db).Config.Hardware.Device).SelectByType((*types.VirtualEthernetCard)(
+		nil)); len(got) != 0 {
 		t.Errorf("adapters left: %v", got)
 	}
 }
 
-// TestPlaceOfANewMachine: without a host, one is chosen that is ready, mounts what the machine needs and has few machines.
+// TestPlaceOfANewMachine: without a host, one is chosen that is ready, mounts what the machine needs and has few
+// machines.
 func TestPlaceOfANewMachine(t *testing.T) {
 	v := Run(t, Options{Inventory: func(ctx context.Context, b *Builder) error {
 		return b.steps(ctx,

@@ -87,7 +87,8 @@ func TestLibraryDisk(t *testing.T) {
 	source := ""
 	for _, file := range storage {
 		for _, uri := range file.StorageURIs {
-			if at, ok := strings.CutPrefix(uri, props.Summary.Url); ok && strings.HasPrefix(at, "contentlib-") && strings.HasSuffix(at, ".vmdk") {
+			if at, ok := strings.CutPrefix(uri, props.Summary.Url); ok && strings.HasPrefix(at, "contentlib-") &&
+				strings.HasSuffix(at, ".vmdk") {
 				source = "[datastore-1] " + at
 			}
 		}
@@ -105,7 +106,8 @@ func TestLibraryDisk(t *testing.T) {
 	unit := int32(9)
 	disk := newDisk(object.VirtualDeviceList(i.read(db).Config.Hardware.Device).SelectByType((*types.VirtualSCSIController)(nil))[0].GetVirtualDevice().Key, &unit, 1)
 	disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo).FileName = target
-	i.do(db.Reconfigure(ctx, types.VirtualMachineConfigSpec{DeviceChange: []types.BaseVirtualDeviceConfigSpec{adding(disk, "")}}))
+	i.do(db.Reconfigure(ctx, types.VirtualMachineConfigSpec{DeviceChange: []types.BaseVirtualDeviceConfigSpec{adding(disk,
+		"")}}))
 	attached := object.VirtualDeviceList(i.read(db).Config.Hardware.Device).SelectByType((*types.VirtualDisk)(nil))
 	if got := attached[len(attached)-1].(*types.VirtualDisk).CapacityInKB; got != 20<<20 {
 		t.Errorf("the attached disk has %d KB, want the 20 GB of the image", got)
@@ -116,7 +118,8 @@ func TestLibraryDisk(t *testing.T) {
 	disk.Key, disk.ControllerKey = -20, -1
 	controller := new(types.ParaVirtualSCSIController)
 	controller.Key = -1
-	i.do(other.Reconfigure(ctx, types.VirtualMachineConfigSpec{DeviceChange: []types.BaseVirtualDeviceConfigSpec{adding(controller, ""), adding(disk, "")}}))
+	i.do(other.Reconfigure(ctx, types.VirtualMachineConfigSpec{DeviceChange: []types.BaseVirtualDeviceConfigSpec{adding(
+		controller, ""), adding(disk, "")}}))
 	i.do(db.PowerOn(ctx))
 	_, err = i.try(other.PowerOn(ctx))
 	refused[*types.FileLocked](t, err)

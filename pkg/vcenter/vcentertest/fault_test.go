@@ -44,17 +44,20 @@ func TestShapes(t *testing.T) {
 		machine bool
 		files   []string
 	}{
-		"refused":      {fault.Rule{Shape: fault.Refused, Fault: &types.InsufficientResourcesFault{}}, "InsufficientResourcesFault", false, nil},
+		"refused": {fault.Rule{Shape: fault.Refused, Fault: &types.InsufficientResourcesFault{}},
+			"InsufficientResourcesFault", false, nil},
 		"task fails":   {fault.Rule{Shape: fault.TaskFails, Fault: &types.NoDiskSpace{}}, "task: NoDiskSpace", false, nil},
 		"without name": {fault.Rule{Shape: fault.TaskFails}, "task: SystemError", false, nil},
-		"halfway": {fault.Rule{Shape: fault.TaskFailsHalfway, Fault: &types.HostCommunication{}}, "task: HostCommunication", false,
+		"halfway": {fault.Rule{Shape: fault.TaskFailsHalfway, Fault: &types.HostCommunication{}}, "task: HostCommunication",
+			false,
 			[]string{made, made + "/new.nvram", made + "/new.vmx"}},
 		"no answer": {fault.Rule{Shape: fault.NoAnswer}, "EOF", false, nil},
 		"answer lost": {fault.Rule{Shape: fault.AnswerLost}, "EOF", true,
 			[]string{made, made + "/new.nvram", made + "/new.vmx", made + "/vmware.log"}},
 		"slow": {fault.Rule{Shape: fault.Slow, Delay: time.Millisecond}, "nothing", true,
 			[]string{made, made + "/new.nvram", made + "/new.vmx", made + "/vmware.log"}},
-		"slow, and fails": {fault.Rule{Shape: fault.Slow, Delay: time.Millisecond, Fault: &types.Timedout{}}, "task: Timedout", false, nil},
+		"slow, and fails": {fault.Rule{Shape: fault.Slow, Delay: time.Millisecond, Fault: &types.Timedout{}},
+			"task: Timedout", false, nil},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -98,12 +101,15 @@ func TestLeftovers(t *testing.T) {
 	ctx := t.Context()
 	db := i.vm("db-1")
 	before := v.onDisk(t)
-	v.AddFault(fault.Rule{Method: "ReconfigVM_Task", Shape: fault.TaskFailsHalfway, Fault: &types.HostCommunication{}, Count: 1})
+	v.AddFault(fault.Rule{Method: "ReconfigVM_Task", Shape: fault.TaskFailsHalfway, Fault: &types.HostCommunication{},
+		Count: 1})
 	unit, disk := int32(3), diskAt("").(*types.VirtualDisk)
 	disk.UnitNumber, disk.ControllerKey = &unit, 1000
-	_, err := i.try(db.Reconfigure(ctx, types.VirtualMachineConfigSpec{NumCPUs: 16, DeviceChange: []types.BaseVirtualDeviceConfigSpec{
-		&types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationAdd, FileOperation: types.VirtualDeviceConfigSpecFileOperationCreate, Device: disk},
-	}}))
+	_, err := i.try(db.Reconfigure(ctx, types.VirtualMachineConfigSpec{NumCPUs: 16,
+		DeviceChange: []types.BaseVirtualDeviceConfigSpec{
+			&types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationAdd,
+				FileOperation: types.VirtualDeviceConfigSpecFileOperationCreate, Device: disk},
+		}}))
 	refused[*types.HostCommunication](t, err)
 	if cpus := i.read(db).Config.Hardware.NumCPU; cpus == 16 {
 		t.Error("a change that failed has changed the machine")
@@ -114,7 +120,8 @@ func TestLeftovers(t *testing.T) {
 	}
 
 	before = v.onDisk(t)
-	v.AddFault(fault.Rule{Method: "Destroy_Task", Shape: fault.TaskFailsHalfway, Fault: &types.HostCommunication{}, Count: 1})
+	v.AddFault(fault.Rule{Method: "Destroy_Task", Shape: fault.TaskFailsHalfway, Fault: &types.HostCommunication{},
+		Count: 1})
 	_, err = i.try(db.Destroy(ctx))
 	refused[*types.HostCommunication](t, err)
 	if slices.Contains(machineNames(i), namespaces+"/team-a/db-1") {
@@ -137,7 +144,8 @@ func TestSessionEnds(t *testing.T) {
 	_, err := methods.GetCurrentTime(t.Context(), i.client)
 	refused[*types.NotAuthenticated](t, err)
 	var props mo.VirtualMachine
-	if err := property.DefaultCollector(other.Client).RetrieveOne(t.Context(), web.Reference(), []string{"runtime.powerState"}, &props); err != nil {
+	if err := property.DefaultCollector(other.Client).RetrieveOne(t.Context(), web.Reference(),
+		[]string{"runtime.powerState"}, &props); err != nil {
 		t.Fatal(err)
 	}
 	if state := props.Runtime.PowerState; state != types.VirtualMachinePowerStatePoweredOff {

@@ -45,19 +45,23 @@ func (f *folder) CreateVMTask(ctx *simulator.Context, req *types.CreateVM_Task) 
 	var body soap.HasFault
 	ctx.WithLock(f.Folder, func() {
 		if fault := f.duplicate(req.Config.Name); fault != nil {
-			body = &methods.CreateVM_TaskBody{Res: &types.CreateVM_TaskResponse{Returnval: failed(ctx, f.Folder, "createVm", fault)}}
+			body = &methods.CreateVM_TaskBody{Res: &types.CreateVM_TaskResponse{Returnval: failed(ctx, f.Folder, "createVm",
+				fault)}}
 			return
 		}
 		if fault := unreachable(ctx, req.Config.Files); fault != nil {
-			body = &methods.CreateVM_TaskBody{Res: &types.CreateVM_TaskResponse{Returnval: failed(ctx, f.Folder, "createVm", fault)}}
+			body = &methods.CreateVM_TaskBody{Res: &types.CreateVM_TaskResponse{Returnval: failed(ctx, f.Folder, "createVm",
+				fault)}}
 			return
 		}
 		if fault := admission.Create(ctx, f.Self, req); fault != nil {
-			body = &methods.CreateVM_TaskBody{Res: &types.CreateVM_TaskResponse{Returnval: failed(ctx, f.Folder, "createVm", fault)}}
+			body = &methods.CreateVM_TaskBody{Res: &types.CreateVM_TaskResponse{Returnval: failed(ctx, f.Folder, "createVm",
+				fault)}}
 			return
 		}
 		if fault := f.policies.Knows(policy.ProfilesOf(&req.Config)...); fault != nil {
-			body = &methods.CreateVM_TaskBody{Res: &types.CreateVM_TaskResponse{Returnval: failed(ctx, f.Folder, "createVm", fault)}}
+			body = &methods.CreateVM_TaskBody{Res: &types.CreateVM_TaskResponse{Returnval: failed(ctx, f.Folder, "createVm",
+				fault)}}
 			return
 		}
 		if id := req.Config.InstanceUuid; id == "" || f.tracker.InstanceUUIDTaken(id, types.ManagedObjectReference{}) {
@@ -80,11 +84,13 @@ func (f *folder) RegisterVMTask(ctx *simulator.Context, req *types.RegisterVM_Ta
 	var body soap.HasFault
 	ctx.WithLock(f.Folder, func() {
 		if fault := f.duplicate(req.Name); req.Name != "" && fault != nil {
-			body = &methods.RegisterVM_TaskBody{Res: &types.RegisterVM_TaskResponse{Returnval: failed(ctx, f.Folder, "registerVM", fault)}}
+			body = &methods.RegisterVM_TaskBody{Res: &types.RegisterVM_TaskResponse{Returnval: failed(ctx, f.Folder,
+				"registerVM", fault)}}
 			return
 		}
 		if fault := admission.Register(ctx, f.Self, req); fault != nil {
-			body = &methods.RegisterVM_TaskBody{Res: &types.RegisterVM_TaskResponse{Returnval: failed(ctx, f.Folder, "registerVM", fault)}}
+			body = &methods.RegisterVM_TaskBody{Res: &types.RegisterVM_TaskResponse{Returnval: failed(ctx, f.Folder,
+				"registerVM", fault)}}
 			return
 		}
 		body = f.Folder.RegisterVMTask(ctx, req)
@@ -127,7 +133,8 @@ func (f *folder) MoveIntoFolderTask(ctx *simulator.Context, req *types.MoveIntoF
 	if len(objects) == 0 {
 		return &methods.MoveIntoFolder_TaskBody{Fault_: simulator.Fault("", &types.InvalidArgument{InvalidProperty: "list"})}
 	}
-	task := simulator.CreateTask(objects[0], "moveIntoFolder", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+	task := simulator.CreateTask(objects[0], "moveIntoFolder", func(*simulator.Task) (types.AnyType,
+		types.BaseMethodFault) {
 		for _, object := range objects {
 			var fault types.BaseMethodFault
 			ctx.WithLock(object, func() { fault = moveInto(ctx, f.tracker, object, f.Self) })
@@ -137,11 +144,13 @@ func (f *folder) MoveIntoFolderTask(ctx *simulator.Context, req *types.MoveIntoF
 		}
 		return nil, nil
 	})
-	return &methods.MoveIntoFolder_TaskBody{Res: &types.MoveIntoFolder_TaskResponse{Returnval: start(ctx, objects[0], task)}}
+	return &methods.MoveIntoFolder_TaskBody{Res: &types.MoveIntoFolder_TaskResponse{Returnval: start(ctx, objects[0],
+		task)}}
 }
 
 // moveInto moves one machine or folder, whose lock the caller holds.
-func moveInto(ctx *simulator.Context, t *collector.Tracker, object mo.Entity, target types.ManagedObjectReference) types.BaseMethodFault {
+func moveInto(ctx *simulator.Context, t *collector.Tracker, object mo.Entity,
+	target types.ManagedObjectReference) types.BaseMethodFault {
 	ref := object.Reference()
 	entity := object.Entity()
 	to, ok := ctx.Map.Get(target).(*simulator.Folder)

@@ -48,7 +48,8 @@ func (g *withGuests) machine(name string, extra map[string]string) *object.Virtu
 func (g *withGuests) told(vm *object.VirtualMachine) string {
 	g.t.Helper()
 	p := g.read(vm)
-	line := []string{strings.TrimPrefix(p.Guest.ToolsRunningStatus, "guestTools"), string(p.GuestHeartbeatStatus), p.Guest.HostName, p.Guest.IpAddress}
+	line := []string{strings.TrimPrefix(p.Guest.ToolsRunningStatus, "guestTools"), string(p.GuestHeartbeatStatus),
+		p.Guest.HostName, p.Guest.IpAddress}
 	if len(p.Guest.Net) == 1 {
 		line = append(line, strings.Join(p.Guest.Net[0].IpAddress, ","))
 	}
@@ -72,7 +73,8 @@ func (g *withGuests) after(vm *object.VirtualMachine, want string) {
 func TestGuest(t *testing.T) {
 	g := startGuests(t)
 	ctx := t.Context()
-	vm, other := g.machine("new", map[string]string{"guestinfo.metadata": "local-hostname: first"}), g.machine("other", nil)
+	vm, other := g.machine("new", map[string]string{"guestinfo.metadata": "local-hostname: first"}), g.machine("other",
+		nil)
 	g.do(vm.PowerOn(ctx))
 	if got := g.told(vm); got != "NotRunning    " {
 		t.Errorf("at once it tells %q", got)
@@ -80,7 +82,8 @@ func TestGuest(t *testing.T) {
 	g.after(vm, "Running green first 10.66.0.11 10.66.0.11")
 	g.do(other.PowerOn(ctx))
 	g.after(other, "Running green localhost 10.66.0.12 10.66.0.12")
-	if p := g.read(vm); p.Summary.Guest.IpAddress != "10.66.0.11" || p.Guest.Net[0].Network != "VM Network" || p.Guest.Net[0].MacAddress != g.addresses(vm)[0] {
+	if p := g.read(vm); p.Summary.Guest.IpAddress != "10.66.0.11" || p.Guest.Net[0].Network != "VM Network" ||
+		p.Guest.Net[0].MacAddress != g.addresses(vm)[0] {
 		t.Errorf("it tells of %+v and %+v", p.Summary.Guest, p.Guest.Net)
 	}
 	if err := vm.ShutdownGuest(ctx); err != nil {
@@ -130,7 +133,8 @@ func TestGuestFails(t *testing.T) {
 	g.vcenter.Guests().Will("broken", guest.Behaviour{NoAddress: true})
 	g.do(broken.PowerOn(ctx))
 	g.after(broken, "Running green localhost  ")
-	if notes := g.vcenter.Guests().Notes(broken.Reference()); len(notes) != 1 || !strings.HasPrefix(notes[0], "guestinfo.userdata: ") {
+	if notes := g.vcenter.Guests().Notes(broken.Reference()); len(notes) != 1 || !strings.HasPrefix(notes[0],
+		"guestinfo.userdata: ") {
 		t.Errorf("notes %q", notes)
 	}
 	bare := g.made(g.do(g.folder(namespaces+"/team-a").CreateVM(ctx, with(), g.pool(), nil)))
@@ -149,8 +153,10 @@ func TestCustomizedGuest(t *testing.T) {
 	customize := func(vm *object.VirtualMachine) {
 		t.Helper()
 		g.do(vm.Customize(ctx, types.CustomizationSpec{
-			Identity:      &types.CustomizationLinuxPrep{HostName: &types.CustomizationFixedName{Name: "chosen"}, Domain: "example.test"},
-			NicSettingMap: []types.CustomizationAdapterMapping{{Adapter: types.CustomizationIPSettings{Ip: &types.CustomizationFixedIp{IpAddress: "192.0.2.8"}, SubnetMask: "255.255.255.0"}}},
+			Identity: &types.CustomizationLinuxPrep{HostName: &types.CustomizationFixedName{Name: "chosen"},
+				Domain: "example.test"},
+			NicSettingMap: []types.CustomizationAdapterMapping{{Adapter: types.CustomizationIPSettings{
+				Ip: &types.CustomizationFixedIp{IpAddress: "192.0.2.8"}, SubnetMask: "255.255.255.0"}}},
 		}))
 	}
 	vm := g.machine("new", nil)

@@ -86,7 +86,8 @@ func leave(file string) {
 
 // begins is what a slow task does at once, and how that is undone. A copy of a disk has a part of its target while it
 // goes on, and its directory stays.
-func (v *VCenter) begins(ctx *simulator.Context, call *simulator.Method) (begin func() types.BaseMethodFault, undo func()) {
+func (v *VCenter) begins(ctx *simulator.Context, call *simulator.Method) (begin func() types.BaseMethodFault,
+	undo func()) {
 	req, ok := call.Body.(*types.CopyVirtualDisk_Task)
 	if !ok {
 		return nil, nil

@@ -32,7 +32,8 @@ func (v *VCenter) tighten(registry *simulator.Registry) {
 // stricter. The simulator prefers an object of the session's registry over any
 // other, and hands out a copy of the session for each call: so the wrapper is
 // all that the call's copy of the session knows.
-func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method, call *arrival) (mo.Reference, types.BaseMethodFault) {
+func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method, call *arrival) (mo.Reference,
+	types.BaseMethodFault) {
 	if method.Name == "LoginByToken" {
 		// The simulator takes any assertion that names somebody.
 		if _, ok := v.directory.IssuedTo(ctx.Header); !ok {
@@ -82,15 +83,18 @@ func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method, cal
 	return nil, nil
 }
 
-// stricter is an object of this package that has a method in place of the simulator's, nil where the simulator's will do.
+// stricter is an object of this package that has a method in place of the simulator's, nil where the simulator's will
+// do.
 func (v *VCenter) stricter(ctx *simulator.Context, object mo.Reference, method string) mo.Reference {
 	switch object := object.(type) {
 	case *simulator.VirtualMachine:
 		switch method {
 		case "ReconfigVM_Task", "Rename_Task", "CloneVM_Task", "RelocateVM_Task", "ShutdownGuest", "StandbyGuest",
-			"PowerOnVM_Task", "PowerOffVM_Task", "SuspendVM_Task", "AnswerVM", "ResetVM_Task", "AcquireTicket", "RevertToCurrentSnapshot_Task",
+			"PowerOnVM_Task", "PowerOffVM_Task", "SuspendVM_Task", "AnswerVM", "ResetVM_Task", "AcquireTicket",
+			"RevertToCurrentSnapshot_Task",
 			"MarkAsTemplate", "MarkAsVirtualMachine":
-			return &virtualMachine{VirtualMachine: object, tracker: v.tracker, policies: v.policies, questions: v.questions, gate: v.gate, macs: v.macs, files: v.files}
+			return &virtualMachine{VirtualMachine: object, tracker: v.tracker, policies: v.policies, questions: v.questions,
+				gate: v.gate, macs: v.macs, files: v.files}
 		}
 	case *simulator.VirtualMachineSnapshot:
 		switch method {
@@ -99,7 +103,8 @@ func (v *VCenter) stricter(ctx *simulator.Context, object mo.Reference, method s
 		}
 	case *simulator.Folder:
 		switch method {
-		case "CreateVM_Task", "RegisterVM_Task", "MoveIntoFolder_Task", "Rename_Task", "Destroy_Task", "UnregisterAndDestroy_Task":
+		case "CreateVM_Task", "RegisterVM_Task", "MoveIntoFolder_Task", "Rename_Task", "Destroy_Task",
+			"UnregisterAndDestroy_Task":
 			return &folder{Folder: object, tracker: v.tracker, policies: v.policies, macs: v.macs}
 		}
 	case *simulator.ResourcePool:
@@ -138,7 +143,8 @@ func (v *VCenter) stricter(ctx *simulator.Context, object mo.Reference, method s
 }
 
 // failed is a task that ends with a fault.
-func failed(ctx *simulator.Context, e mo.Reference, name string, fault types.BaseMethodFault) types.ManagedObjectReference {
+func failed(ctx *simulator.Context, e mo.Reference, name string,
+	fault types.BaseMethodFault) types.ManagedObjectReference {
 	return simulator.CreateTask(e, name, func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
 		return nil, fault
 	}).Run(ctx)

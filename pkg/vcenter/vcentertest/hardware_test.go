@@ -15,7 +15,8 @@ import (
 
 // adding is a request that adds a device.
 func adding(device types.BaseVirtualDevice, operation types.VirtualDeviceConfigSpecFileOperation) types.BaseVirtualDeviceConfigSpec {
-	return &types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationAdd, FileOperation: operation, Device: device}
+	return &types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationAdd, FileOperation: operation,
+		Device: device}
 }
 
 // newDisk is a disk for db-1, which has one on a controller with the key 1000 or so.
@@ -46,11 +47,13 @@ func refusals(controller int32) map[string]struct {
 		return func(s *spec) { s.DeviceChange = append(s.DeviceChange, adding(device, create)) }
 	}
 	twice := func(s *spec) {
-		s.DeviceChange = append(s.DeviceChange, adding(newDisk(controller, unit(5), 1), create), adding(newDisk(controller, unit(5), 1), create))
+		s.DeviceChange = append(s.DeviceChange, adding(newDisk(controller, unit(5), 1), create), adding(newDisk(controller,
+			unit(5), 1), create))
 	}
 	property := func(s *spec) {
 		s.VAppConfig = &types.VmConfigSpec{Property: []types.VAppPropertySpec{{
-			ArrayUpdateSpec: types.ArrayUpdateSpec{Operation: types.ArrayUpdateOperationEdit}, Info: &types.VAppPropertyInfo{Key: 77},
+			ArrayUpdateSpec: types.ArrayUpdateSpec{Operation: types.ArrayUpdateOperationEdit},
+			Info:            &types.VAppPropertyInfo{Key: 77},
 		}}}
 	}
 	return map[string]struct {
@@ -99,7 +102,8 @@ func TestRefusedHardware(t *testing.T) {
 	db, folder, pool := i.vm("db-1"), i.folder(namespaces+"/team-a"), i.pool()
 	machines, files := machineNames(i), v.onDisk(t)
 	before := i.read(db).Config
-	controller := object.VirtualDeviceList(before.Hardware.Device).SelectByType((*types.VirtualSCSIController)(nil))[0].GetVirtualDevice().Key
+	controller := object.VirtualDeviceList(before.Hardware.Device).SelectByType((*types.VirtualSCSIController)(
+		nil))[0].GetVirtualDevice().Key
 	for name, test := range refusals(-1) {
 		t.Run("create: "+name, func(t *testing.T) {
 			spec := with(controllerOf(diskAt(""))...)
@@ -154,7 +158,8 @@ func TestWhileOn(t *testing.T) {
 		return kindOf(err)
 	}
 	off := map[string]spec{
-		"firmware": {Firmware: "efi"}, "guest": {GuestId: "rhel9_64Guest"}, "version": {Version: "vmx-21"}, "uuid": {Uuid: identifier("x").String()},
+		"firmware": {Firmware: "efi"}, "guest": {GuestId: "rhel9_64Guest"}, "version": {Version: "vmx-21"},
+		"uuid":   {Uuid: identifier("x").String()},
 		"nested": {NestedHVEnabled: types.NewBool(true)}, "hot-add": {CpuHotAddEnabled: types.NewBool(true)},
 	}
 	for name, s := range off {
@@ -209,7 +214,8 @@ func TestEmptyExtraConfig(t *testing.T) {
 	want := keys()
 	set := func(key string, value any) {
 		t.Helper()
-		i.do(db.Reconfigure(t.Context(), types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: key, Value: value}}}))
+		i.do(db.Reconfigure(t.Context(), types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
+			&types.OptionValue{Key: key, Value: value}}}))
 	}
 	same := func(what string) {
 		t.Helper()
@@ -256,7 +262,8 @@ func TestDiskGrowth(t *testing.T) {
 	unit := int32(7)
 	linked := newDisk(disks()[0].GetVirtualDevice().ControllerKey, &unit, 0)
 	linked.Backing.(*types.VirtualDiskFlatVer2BackingInfo).Parent = &types.VirtualDiskFlatVer2BackingInfo{
-		VirtualDeviceFileBackingInfo: types.VirtualDeviceFileBackingInfo{FileName: "[datastore-1] web-1/disk-0.vmdk"}, DiskMode: "persistent",
+		VirtualDeviceFileBackingInfo: types.VirtualDeviceFileBackingInfo{FileName: "[datastore-1] web-1/disk-0.vmdk"},
+		DiskMode:                     "persistent",
 	}
 	i.do(db.Reconfigure(ctx, types.VirtualMachineConfigSpec{DeviceChange: []types.BaseVirtualDeviceConfigSpec{
 		adding(linked, types.VirtualDeviceConfigSpecFileOperationCreate),

@@ -14,8 +14,8 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// macAddresses hands out addresses of network adapters, of which no two are the same. The simulator makes them of what a
-// machine's uuid ends with, so that of 200 machines some share one, and a clone keeps those of its source.
+// macAddresses hands out addresses of network adapters, of which no two are the same. The simulator makes them of
+// what a machine's uuid ends with, so that of 200 machines some share one, and a clone keeps those of its source.
 type macAddresses struct {
 	mu    sync.Mutex
 	taken map[string]bool
@@ -23,9 +23,10 @@ type macAddresses struct {
 
 func newMACAddresses() *macAddresses { return &macAddresses{taken: map[string]bool{}} }
 
-// assign gives those adapters of a request an address that have none, or one that is another's and was not set by hand. An
-// adapter that is changed keeps its own.
-func (m *macAddresses) assign(instanceUUID string, present []types.BaseVirtualDevice, changes []types.BaseVirtualDeviceConfigSpec) {
+// assign gives those adapters of a request an address that have none, or one that is another's and was not set by
+// hand. An adapter that is changed keeps its own.
+func (m *macAddresses) assign(instanceUUID string, present []types.BaseVirtualDevice,
+	changes []types.BaseVirtualDeviceConfigSpec) {
 	for _, change := range changes {
 		spec := change.GetVirtualDeviceConfigSpec()
 		adapter, ok := spec.Device.(types.BaseVirtualEthernetCard)

@@ -26,7 +26,8 @@ func TestMACAddresses(t *testing.T) {
 	ctx := t.Context()
 	folder, pool := i.folder(namespaces+"/team-a"), i.pool()
 	network := func() types.BaseVirtualDevice {
-		return adapterOn(&types.VirtualEthernetCardNetworkBackingInfo{VirtualDeviceDeviceBackingInfo: types.VirtualDeviceDeviceBackingInfo{DeviceName: "VM Network"}})
+		return adapterOn(&types.VirtualEthernetCardNetworkBackingInfo{
+			VirtualDeviceDeviceBackingInfo: types.VirtualDeviceDeviceBackingInfo{DeviceName: "VM Network"}})
 	}
 	seen := map[string]string{}
 	pattern := regexp.MustCompile(`^00:50:56:[89ab][0-9a-f]:[0-9a-f]{2}:[0-9a-f]{2}$`)
@@ -52,13 +53,15 @@ func TestMACAddresses(t *testing.T) {
 	note("clone", i.made(i.do(first.Clone(ctx, folder, "clone", types.VirtualMachineCloneSpec{}))))
 
 	before := i.addresses(first)
-	card := object.VirtualDeviceList(i.read(first).Config.Hardware.Device).SelectByType((*types.VirtualEthernetCard)(nil))[0]
+	card := object.VirtualDeviceList(i.read(first).Config.Hardware.Device).SelectByType((*types.VirtualEthernetCard)(
+		nil))[0]
 	card.(types.BaseVirtualEthernetCard).GetVirtualEthernetCard().MacAddress = ""
 	i.do(first.Reconfigure(ctx, types.VirtualMachineConfigSpec{DeviceChange: []types.BaseVirtualDeviceConfigSpec{
 		&types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationEdit, Device: card},
 	}}))
 	after := i.addresses(first)
-	if len(after) != 2 || !(after[0] == before[0] && after[1] == before[1] || after[0] == before[1] && after[1] == before[0]) {
+	if len(after) != 2 || !(after[0] == before[0] && after[1] == before[1] || after[0] == before[1] &&
+		after[1] == before[0]) {
 		t.Errorf("addresses %q before a change and %q after it", before, after)
 	}
 	asked := network()
@@ -68,8 +71,8 @@ func TestMACAddresses(t *testing.T) {
 	note("thief", i.made(i.do(folder.CreateVM(ctx, spec, pool, nil))))
 }
 
-// TestPowerOnElsewhere: a machine whose host cannot run it starts on another, where DRS is on. Power changes the version of
-// the configuration.
+// TestPowerOnElsewhere: a machine whose host cannot run it starts on another, where DRS is on. Power changes the
+// version of the configuration.
 func TestPowerOnElsewhere(t *testing.T) {
 	v := Run(t, Options{Inventory: func(ctx context.Context, b *Builder) error {
 		return b.steps(ctx,

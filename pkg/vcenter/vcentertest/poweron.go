@@ -56,7 +56,8 @@ func ownFiles(vm *simulator.VirtualMachine) (files []string) {
 		if !ok {
 			continue
 		}
-		if flat, ok := disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo); ok && flat.Sharing == string(types.VirtualDiskSharingSharingMultiWriter) {
+		if flat, ok := disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo); ok &&
+			flat.Sharing == string(types.VirtualDiskSharingSharingMultiWriter) {
 			continue
 		}
 		if backing, ok := disk.Backing.(types.BaseVirtualDeviceFileBackingInfo); ok {

@@ -15,8 +15,8 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// asking is at the end of the references whose locks the tasks hold that wait for an answer: nobody else wants those, so
-// that the machine can be read, and asked about, meanwhile.
+// asking is at the end of the references whose locks the tasks hold that wait for an answer: nobody else wants those,
+// so that the machine can be read, and asked about, meanwhile.
 const asking = "-asking"
 
 // questions are those that machines wait with for an answer.
@@ -54,8 +54,8 @@ func (q *questions) close() {
 	}
 }
 
-// Ask has a machine wait with a question: changes of its power begin, and end only after somebody has answered. The choices
-// are numbered from 0 on; without any there is one, OK. One that waits already fails.
+// Ask has a machine wait with a question: changes of its power begin, and end only after somebody has answered. The
+// choices are numbered from 0 on; without any there is one, OK. One that waits already fails.
 func (v *VCenter) Ask(machine types.ManagedObjectReference, text string, choices ...string) error {
 	ctx := v.inProcess()
 	vm, ok := ctx.Map.Get(machine).(*simulator.VirtualMachine)
@@ -84,7 +84,8 @@ func (v *VCenter) Ask(machine types.ManagedObjectReference, text string, choices
 	}
 	v.gate.enter(func() {
 		ctx.WithLock(vm, func() {
-			ctx.Update(vm, []types.PropertyChange{{Name: "runtime.question", Val: info}, {Name: "summary.runtime.question", Val: info}})
+			ctx.Update(vm, []types.PropertyChange{{Name: "runtime.question", Val: info}, {Name: "summary.runtime.question",
+				Val: info}})
 		})
 	})
 	return nil
@@ -113,7 +114,8 @@ func (vm *virtualMachine) AnswerVM(ctx *simulator.Context, req *types.AnswerVM) 
 
 // afterAnswer does what changes the power, and answers with its task. Where a question is open it answers with one that
 // waits, and then does the same. The caller holds the machine's lock.
-func (vm *virtualMachine) afterAnswer(ctx *simulator.Context, name string, act func(*simulator.Context) soap.HasFault) (types.ManagedObjectReference, *soap.Fault) {
+func (vm *virtualMachine) afterAnswer(ctx *simulator.Context, name string,
+	act func(*simulator.Context) soap.HasFault) (types.ManagedObjectReference, *soap.Fault) {
 	asked := vm.questions.of(vm.Self)
 	if asked == nil {
 		return taskOf(act(ctx))
@@ -164,7 +166,8 @@ func waitsForAnswer(task *simulator.Task) bool {
 func (vm *virtualMachine) PowerOnVMTask(ctx *simulator.Context, req *types.PowerOnVM_Task) soap.HasFault {
 	ref, fault := vm.afterAnswer(ctx, "powerOn", func(own *simulator.Context) soap.HasFault {
 		if fault := vm.admit(own); fault != nil {
-			return &methods.PowerOnVM_TaskBody{Res: &types.PowerOnVM_TaskResponse{Returnval: failed(own, vm.VirtualMachine, "powerOn", fault)}}
+			return &methods.PowerOnVM_TaskBody{Res: &types.PowerOnVM_TaskResponse{Returnval: failed(own, vm.VirtualMachine,
+				"powerOn", fault)}}
 		}
 		return vm.VirtualMachine.PowerOnVMTask(own, req)
 	})

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/clustermodule"
 )
 
 const (
@@ -25,6 +27,7 @@ var identifiers = regexp.MustCompile(`/id:[^/]*`)
 type restSessions struct {
 	items   libraryItems
 	content libraryContent
+	modules *clustermodule.Modules
 
 	mu        sync.Mutex // Guards what follows.
 	ids       []string
@@ -44,6 +47,13 @@ func (s *restSessions) watch(next *http.ServeMux, w http.ResponseWriter, r *http
 		return
 	case r.URL.Path == identityProvidersPath:
 		s.listProviders(w, r)
+		return
+	case clustermodule.Serves(r.URL.Path):
+		if !s.knows(r.Header.Get(restSessionHeader)) {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		s.modules.ServeHTTP(w, r)
 		return
 	case createsLibraryItem(r):
 		s.items.create(next, w, r)
@@ -76,6 +86,13 @@ func (s *restSessions) note(body []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ids = append(s.ids, id)
+}
+
+// knows says whether somebody is logged in by a session.
+func (s *restSessions) knows(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Contains(s.ids, id)
 }
 
 func (s *restSessions) forget(id string) {

@@ -77,7 +77,8 @@ func TestSlowTask(t *testing.T) {
 	db := s.vm("db-1")
 	views := newStream(t, s.vcenter, s.folder(namespaces).Reference(), "VirtualMachine", "name", "config.hardware.numCPU")
 	task := s.started(db.Reconfigure(ctx, types.VirtualMachineConfigSpec{NumCPUs: 6}))
-	if info := s.info(task); info.State != types.TaskInfoStateRunning || info.Name != "ReconfigVM_Task" || info.EntityName != "db-1" || !info.Cancelable {
+	if info := s.info(task); info.State != types.TaskInfoStateRunning || info.Name != "ReconfigVM_Task" ||
+		info.EntityName != "db-1" || !info.Cancelable {
 		t.Errorf("task: %+v", info)
 	}
 	for _, percent := range []int32{25, 50, 75} {
@@ -86,7 +87,8 @@ func TestSlowTask(t *testing.T) {
 			t.Errorf("progress %d, want %d", got, percent)
 		}
 	}
-	views.start("enter VirtualMachine name=cache-1 config.hardware.numCPU=2", "enter VirtualMachine name=db-1 config.hardware.numCPU=4",
+	views.start("enter VirtualMachine name=cache-1 config.hardware.numCPU=2",
+		"enter VirtualMachine name=db-1 config.hardware.numCPU=4",
 		"enter VirtualMachine name=web-1 config.hardware.numCPU=2")
 	s.do(s.vm("cache-1").PowerOff(ctx))
 
@@ -138,7 +140,8 @@ func TestSlowResult(t *testing.T) {
 	s.state(vm, types.VirtualMachinePowerStatePoweredOn)
 	s.do(vm.PowerOff(ctx))
 	whole(s.started(vm.Destroy(ctx)))
-	if names := machineNames(s.inventory); slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, "/new") }) {
+	if names := machineNames(s.inventory); slices.ContainsFunc(names,
+		func(name string) bool { return strings.HasSuffix(name, "/new") }) {
 		t.Errorf("machines: %q", names)
 	}
 }
@@ -153,9 +156,12 @@ func TestCancel(t *testing.T) {
 		"create": func() (*object.Task, error) {
 			return s.folder(namespaces+"/team-a").CreateVM(ctx, with(), s.pool(), nil)
 		},
-		"reconfigure": func() (*object.Task, error) { return db.Reconfigure(ctx, types.VirtualMachineConfigSpec{NumCPUs: 8}) },
-		"power on":    func() (*object.Task, error) { return db.PowerOn(ctx) },
-		"destroy":     func() (*object.Task, error) { return db.Destroy(ctx) },
+		"reconfigure": func() (*object.Task, error) {
+			return db.Reconfigure(ctx,
+				types.VirtualMachineConfigSpec{NumCPUs: 8})
+		},
+		"power on": func() (*object.Task, error) { return db.PowerOn(ctx) },
+		"destroy":  func() (*object.Task, error) { return db.Destroy(ctx) },
 	} {
 		task := s.started(act())
 		s.pass(task, 10)
@@ -173,7 +179,8 @@ func TestCancel(t *testing.T) {
 	if diff := cmp.Diff(files, s.vcenter.onDisk(t)); diff != "" {
 		t.Errorf("files before and after (-before +after):\n%s", diff)
 	}
-	if now := s.read(db); now.Config.Hardware.NumCPU != read.Hardware.NumCPU || now.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOff {
+	if now := s.read(db); now.Config.Hardware.NumCPU != read.Hardware.NumCPU ||
+		now.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOff {
 		t.Errorf("the machine has %d CPUs and is %s", now.Config.Hardware.NumCPU, now.Runtime.PowerState)
 	}
 
@@ -199,7 +206,8 @@ func TestSlowCopy(t *testing.T) {
 	disks := object.NewVirtualDiskManager(s.client.Client)
 	copying := func(to string) *object.Task {
 		t.Helper()
-		task := s.started(disks.CopyVirtualDisk(ctx, "[datastore-1] web-1/disk-0.vmdk", dc, "[datastore-1] db-1/"+to, dc, nil, false))
+		task := s.started(disks.CopyVirtualDisk(ctx, "[datastore-1] web-1/disk-0.vmdk", dc, "[datastore-1] db-1/"+to, dc,
+			nil, false))
 		s.pass(task, 10)
 		return task
 	}
@@ -227,7 +235,8 @@ func TestSlowCopy(t *testing.T) {
 	}
 	left("/datastore-1/db-1/copy-flat.vmdk", "/datastore-1/db-1/copy.vmdk")
 
-	for source, want := range map[string]string{"[datastore-1] web-1/disk-0.vmdk": "FileAlreadyExists", "[datastore-1] web-1/nosuch.vmdk": "FileNotFound"} {
+	for source, want := range map[string]string{"[datastore-1] web-1/disk-0.vmdk": "FileAlreadyExists",
+		"[datastore-1] web-1/nosuch.vmdk": "FileNotFound"} {
 		_, err = s.try(disks.CopyVirtualDisk(ctx, source, dc, "[datastore-1] db-1/copy.vmdk", dc, nil, false))
 		if got := kindOf(err); got != want {
 			t.Errorf("copy of %s: %s, want %s", source, got, want)

@@ -23,7 +23,8 @@ func (i *inventory) ofSnapshot(vm *object.VirtualMachine) ofSnapshot {
 	i.t.Helper()
 	props := i.read(vm)
 	return ofSnapshot{
-		Name: props.Config.Name, InstanceUUID: props.Config.InstanceUuid, Mine: option(props, "mine"), Other: option(props, "other"),
+		Name: props.Config.Name, InstanceUUID: props.Config.InstanceUuid, Mine: option(props, "mine"), Other: option(props,
+			"other"),
 		CPUs: props.Config.Hardware.NumCPU, SummaryCPUs: props.Summary.Config.NumCpu, Power: props.Runtime.PowerState,
 	}
 }
@@ -37,10 +38,12 @@ func TestRevertToSnapshot(t *testing.T) {
 		suppress          bool
 		want              types.VirtualMachinePowerState
 	}{
-		"with memory":           {machine: "web-1", snapshot: "first", memory: true, want: types.VirtualMachinePowerStatePoweredOn},
-		"with memory, kept off": {machine: "cache-1", snapshot: "first", memory: true, suppress: true, want: types.VirtualMachinePowerStatePoweredOff},
-		"without memory":        {machine: "db-1", snapshot: "first", want: types.VirtualMachinePowerStatePoweredOff},
-		"to the current one":    {machine: "/DC0/vm/outside", want: types.VirtualMachinePowerStatePoweredOff},
+		"with memory": {machine: "web-1", snapshot: "first", memory: true,
+			want: types.VirtualMachinePowerStatePoweredOn},
+		"with memory, kept off": {machine: "cache-1", snapshot: "first", memory: true, suppress: true,
+			want: types.VirtualMachinePowerStatePoweredOff},
+		"without memory":     {machine: "db-1", snapshot: "first", want: types.VirtualMachinePowerStatePoweredOff},
+		"to the current one": {machine: "/DC0/vm/outside", want: types.VirtualMachinePowerStatePoweredOff},
 	} {
 		t.Run(name, func(t *testing.T) {
 			vm := i.vm(test.machine)
@@ -86,7 +89,8 @@ func TestSnapshotStaysAfterItsParent(t *testing.T) {
 	i.do(vm.RevertToSnapshot(ctx, "first", false))
 	i.do(vm.RemoveSnapshot(ctx, "first", false, nil))
 	info := i.read(vm).Snapshot
-	if info == nil || len(info.RootSnapshotList) != 1 || info.RootSnapshotList[0].Name != "second" || info.CurrentSnapshot != nil {
+	if info == nil || len(info.RootSnapshotList) != 1 || info.RootSnapshotList[0].Name != "second" ||
+		info.CurrentSnapshot != nil {
 		t.Errorf("left are %+v", info)
 	}
 }

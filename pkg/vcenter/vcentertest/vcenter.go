@@ -30,6 +30,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/clustermodule"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/collector"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/directory"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/fault"
@@ -121,7 +122,8 @@ func Run(t testing.TB, opts Options) *VCenter {
 
 // Start builds the inventory and serves it. The caller must Close what it gets.
 func Start(opts Options) (*VCenter, error) {
-	v := &VCenter{username: opts.Username, password: opts.Password, addr: opts.Addr, renewed: opts.Renewed, clock: opts.Clock}
+	v := &VCenter{username: opts.Username, password: opts.Password, addr: opts.Addr, renewed: opts.Renewed,
+		clock: opts.Clock}
 	if v.clock == nil {
 		v.clock = clock.RealClock{}
 	}
@@ -229,7 +231,7 @@ func (v *VCenter) newService() {
 
 	v.tracker, v.questions, v.tasks = collector.NewTracker(), newQuestions(), slow.New(v.clock)
 	v.macs, v.files = newMACAddresses(), newOpenFiles()
-	v.rest.content.datastores = v.datastores
+	v.rest.content.datastores, v.rest.modules = v.datastores, clustermodule.New(moduleInventory{v})
 	v.tracker.Show("Datastore", showURL)
 	v.tighten(registry)
 
@@ -262,7 +264,8 @@ func (v *VCenter) tlsConfig() *tls.Config {
 			certificate = *renewed
 		}
 	}
-	return &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	return &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12,
+		NextProtos: []string{"http/1.1"}}
 }
 
 // validLogin accepts the users of the directory in the spellings that vCenter
@@ -313,7 +316,10 @@ func (v *VCenter) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		v.rest.watch(v.service.ServeMux, w, r)
 	default:
 		v.serveCall(call, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			v.gate.serve(call, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { v.rest.watch(v.service.ServeMux, w, r) }), w, r)
+			v.gate.serve(call, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				v.rest.watch(v.service.ServeMux,
+					w, r)
+			}), w, r)
 		}), w, r)
 	}
 }

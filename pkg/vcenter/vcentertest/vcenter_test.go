@@ -175,7 +175,8 @@ func TestParallelClients(t *testing.T) {
 	v := Run(t, Options{})
 	i := inventoryOf(t, v)
 	ctx := context.Background()
-	s := newStream(t, v, i.folder(namespaces).Reference(), "VirtualMachine", "name", "config", "runtime", "guest", "summary", "parent")
+	s := newStream(t, v, i.folder(namespaces).Reference(), "VirtualMachine", "name", "config", "runtime", "guest",
+		"summary", "parent")
 	if _, err := s.wait(0); err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +214,8 @@ func TestParallelClients(t *testing.T) {
 	for _, name := range names {
 		go func() { done <- work(name) }()
 	}
-	present := map[types.ManagedObjectReference]bool{i.vm("web-1").Reference(): true, i.vm("db-1").Reference(): true, i.vm("cache-1").Reference(): true}
+	present := map[types.ManagedObjectReference]bool{i.vm("web-1").Reference(): true, i.vm("db-1").Reference(): true,
+		i.vm("cache-1").Reference(): true}
 	want := maps.Clone(present)
 	for working := len(names); ; {
 		select {

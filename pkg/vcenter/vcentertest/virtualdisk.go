@@ -16,15 +16,16 @@ import (
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/admission"
 )
 
-// virtualDisks refuses what cannot be copied or extended, and copies the disks of content libraries too, which are in one
-// file, where the simulator wants two.
+// virtualDisks refuses what cannot be copied or extended, and copies the disks of content libraries too, which are in
+// one file, where the simulator wants two.
 type virtualDisks struct {
 	*simulator.VirtualDiskManager
 	files *openFiles
 }
 
 // source is a disk that is there, and how large it is.
-func (m *virtualDisks) source(ctx *simulator.Context, name string) (local string, bytes int64, fault types.BaseMethodFault) {
+func (m *virtualDisks) source(ctx *simulator.Context, name string) (local string, bytes int64,
+	fault types.BaseMethodFault) {
 	if fault := placed(ctx, name); fault != nil {
 		return "", 0, fault
 	}
@@ -55,7 +56,8 @@ func placed(ctx *simulator.Context, name string) types.BaseMethodFault {
 
 // CopyVirtualDiskTask needs room for the whole disk. Where there is not enough it leaves a part, as vCenter does.
 func (m *virtualDisks) CopyVirtualDiskTask(ctx *simulator.Context, req *types.CopyVirtualDisk_Task) soap.HasFault {
-	task := simulator.CreateTask(m.VirtualDiskManager, "copyVirtualDisk", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+	task := simulator.CreateTask(m.VirtualDiskManager, "copyVirtualDisk", func(*simulator.Task) (types.AnyType,
+		types.BaseMethodFault) {
 		from, bytes, fault := m.source(ctx, req.SourceName)
 		if fault != nil {
 			return nil, fault
@@ -85,7 +87,8 @@ func (m *virtualDisks) CopyVirtualDiskTask(ctx *simulator.Context, req *types.Co
 
 // ExtendVirtualDiskTask extends a disk that is one, and nobody's at the time.
 func (m *virtualDisks) ExtendVirtualDiskTask(ctx *simulator.Context, req *types.ExtendVirtualDisk_Task) soap.HasFault {
-	task := simulator.CreateTask(m.VirtualDiskManager, "extendVirtualDisk", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+	task := simulator.CreateTask(m.VirtualDiskManager, "extendVirtualDisk", func(*simulator.Task) (types.AnyType,
+		types.BaseMethodFault) {
 		_, bytes, fault := m.source(ctx, req.Name)
 		if fault == nil {
 			fault = room(ctx, req.Name, req.NewCapacityKb<<10-bytes)

@@ -91,7 +91,8 @@ func (vm *virtualMachine) setName(ctx *simulator.Context, name string) {
 
 // RenameTask changes the names in all places, and refuses one that is taken.
 func (vm *virtualMachine) RenameTask(ctx *simulator.Context, req *types.Rename_Task) soap.HasFault {
-	task := simulator.CreateTask(vm.VirtualMachine, "rename", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+	task := simulator.CreateTask(vm.VirtualMachine, "rename", func(*simulator.Task) (types.AnyType,
+		types.BaseMethodFault) {
 		if req.NewName == "" {
 			return nil, &types.InvalidName{Name: req.NewName}
 		}
@@ -149,7 +150,8 @@ func (vm *virtualMachine) CloneVMTask(ctx *simulator.Context, req *types.CloneVM
 	config.ExtraConfig = append(inherited, config.ExtraConfig...)
 	req.Spec.Config = &config
 	vm.tracker.BeginClone()
-	policies := policy.Asks(&types.VirtualMachineConfigSpec{VmProfile: slices.Concat(req.Spec.Location.Profile, config.VmProfile), DeviceChange: config.DeviceChange})
+	policies := policy.Asks(&types.VirtualMachineConfigSpec{VmProfile: slices.Concat(req.Spec.Location.Profile,
+		config.VmProfile), DeviceChange: config.DeviceChange})
 	// The simulator notes the task that creates the clone in the folder.
 	unlock := ctx.Map.AcquireLock(ctx, req.Folder)
 	body := vm.VirtualMachine.CloneVMTask(ctx, req)
@@ -169,7 +171,8 @@ func (vm *virtualMachine) CloneVMTask(ctx *simulator.Context, req *types.CloneVM
 // RelocateVMTask keeps the lists of hosts and pools true, moves between folders
 // as MoveIntoFolder_Task does, and leaves the rest to the simulator.
 func (vm *virtualMachine) RelocateVMTask(ctx *simulator.Context, req *types.RelocateVM_Task) soap.HasFault {
-	task := simulator.CreateTask(vm.VirtualMachine, "relocateVm", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+	task := simulator.CreateTask(vm.VirtualMachine, "relocateVm", func(*simulator.Task) (types.AnyType,
+		types.BaseMethodFault) {
 		if fault := admission.Relocate(ctx, vm.VirtualMachine, req); fault != nil {
 			return nil, fault
 		}
@@ -215,7 +218,8 @@ func (vm *virtualMachine) guestReady() types.BaseMethodFault {
 		return new(types.InvalidState)
 	}
 	if vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
-		return &types.InvalidPowerState{RequestedState: types.VirtualMachinePowerStatePoweredOn, ExistingState: vm.Runtime.PowerState}
+		return &types.InvalidPowerState{RequestedState: types.VirtualMachinePowerStatePoweredOn,
+			ExistingState: vm.Runtime.PowerState}
 	}
 	if vm.Guest == nil || vm.Guest.ToolsRunningStatus != string(types.VirtualMachineToolsRunningStatusGuestToolsRunning) {
 		return new(types.ToolsUnavailable)
@@ -345,7 +349,8 @@ func (g *guests) UpdateObject(ctx *simulator.Context, o mo.Reference, changes []
 func (g *guests) powered(ctx *simulator.Context, vm *mo.VirtualMachine) {
 	// The simulator leaves the version of a configuration that power changes: its devices are connected, or are not.
 	changes := []types.PropertyChange{
-		{Name: "config.changeVersion", Val: strconv.FormatInt(time.Now().UnixNano(), 10)}, {Name: "config.modified", Val: time.Now()},
+		{Name: "config.changeVersion", Val: strconv.FormatInt(time.Now().UnixNano(), 10)}, {Name: "config.modified",
+			Val: time.Now()},
 	}
 	if vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
 		changes = append(changes, types.PropertyChange{Name: "runtime.bootTime", Val: time.Now()})
@@ -371,7 +376,8 @@ func (g *guests) powered(ctx *simulator.Context, vm *mo.VirtualMachine) {
 	if over {
 		changes = append(changes, guest.Silent()...)
 	}
-	if guest := vm.Guest; guest != nil && guest.ToolsRunningStatus == string(types.VirtualMachineToolsRunningStatusGuestToolsRunning) {
+	if guest := vm.Guest; guest != nil && guest.ToolsRunningStatus == string(
+		types.VirtualMachineToolsRunningStatusGuestToolsRunning) {
 		if !over { // else it starts anew
 			g.asleep.keep(vm.Self, awake(guest))
 		}

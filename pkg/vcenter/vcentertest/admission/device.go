@@ -27,7 +27,8 @@ type devices struct {
 type unit struct{ controller, number int32 }
 
 // devices is why changes of a machine's devices are refused, nil when they are not. The fault says which of them it is.
-func (p *place) devices(changes []types.BaseVirtualDeviceConfigSpec, present object.VirtualDeviceList, chained bool) types.BaseMethodFault {
+func (p *place) devices(changes []types.BaseVirtualDeviceConfigSpec, present object.VirtualDeviceList,
+	chained bool) types.BaseMethodFault {
 	d := &devices{
 		place: p, present: present, chained: chained, units: map[unit]bool{}, wants: map[*simulator.Datastore]int64{},
 		controllers: map[int32]bool{200: true, 201: true}, // the two for IDE, which every machine has
@@ -127,7 +128,8 @@ func (p *place) adapter(card *types.VirtualEthernetCard, index int32) types.Base
 }
 
 // disk is why a disk cannot be added.
-func (d *devices) disk(disk *types.VirtualDisk, operation types.VirtualDeviceConfigSpecFileOperation, index int32) types.BaseMethodFault {
+func (d *devices) disk(disk *types.VirtualDisk, operation types.VirtualDeviceConfigSpecFileOperation,
+	index int32) types.BaseMethodFault {
 	if disk.Backing == nil {
 		return invalid(index, ".backing")
 	}
@@ -155,7 +157,8 @@ func (d *devices) disk(disk *types.VirtualDisk, operation types.VirtualDeviceCon
 	if bytes, ok := CapacityOf(file); ok && operation == "" {
 		disk.CapacityInBytes, disk.CapacityInKB = bytes, bytes>>10 // whatever the request says
 	}
-	if backing, ok := disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo); ok && operation != "" && !isTrue(backing.ThinProvisioned) && backing.Parent == nil {
+	if backing, ok := disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo); ok && operation != "" &&
+		!isTrue(backing.ThinProvisioned) && backing.Parent == nil {
 		d.reserve(fileOf(disk), size(disk))
 	}
 	return nil

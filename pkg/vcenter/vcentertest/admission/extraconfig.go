@@ -10,8 +10,8 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// extraConfig is why a machine cannot have keys and values, nil where it can. It takes out of the request what takes a key
-// away that is not there: the simulator would add it, with no value.
+// extraConfig is why a machine cannot have keys and values, nil where it can. It takes out of the request what takes
+// a key away that is not there: the simulator would add it, with no value.
 func extraConfig(spec *types.VirtualMachineConfigSpec, present []types.BaseOptionValue) types.BaseMethodFault {
 	sizes := map[string]int{}
 	for _, option := range present {

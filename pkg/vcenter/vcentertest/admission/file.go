@@ -34,8 +34,8 @@ func LocalPath(ctx *simulator.Context, name string) (string, bool) {
 // isDisk says whether a file is one of a disk.
 func isDisk(file string) bool { return filepath.Ext(file) == ".vmdk" }
 
-// Home gives a new machine a directory of its own, as vCenter names it: after the machine, and with a number where there is
-// one already, such as one that a machine before left.
+// Home gives a new machine a directory of its own, as vCenter names it: after the machine, and with a number where
+// there is one already, such as one that a machine before left.
 func Home(ctx *simulator.Context, spec *types.VirtualMachineConfigSpec) {
 	var at object.DatastorePath
 	if spec.Files == nil || !at.FromString(spec.Files.VmPathName) || filepath.Ext(at.Path) == ".vmx" {
@@ -58,8 +58,8 @@ func Home(ctx *simulator.Context, spec *types.VirtualMachineConfigSpec) {
 	}
 }
 
-// CapacityOf is how large a disk is, and whether a file is one: the descriptor of one in several files, or one in a single
-// file as content libraries have it.
+// CapacityOf is how large a disk is, and whether a file is one: the descriptor of one in several files, or one in a
+// single file as content libraries have it.
 func CapacityOf(local string) (bytes int64, disk bool) {
 	if info, err := vmdk.Stat(local); err == nil {
 		return info.Capacity, true

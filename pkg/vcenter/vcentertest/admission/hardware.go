@@ -17,7 +17,8 @@ const (
 	mostCPUs    = 768
 	mostMemory  = 24 << 20 // MB
 	newest      = types.VMX22
-	// longestGuestInfo is the most that a guest reads of one value, and largestConfig the most that a configuration file has.
+	// longestGuestInfo is the most that a guest reads of one value, and largestConfig the most that a configuration file
+	// has.
 	longestGuestInfo = 64 << 10
 	largestConfig    = 1 << 20
 )
@@ -100,7 +101,8 @@ func firmware(spec *types.VirtualMachineConfigSpec, present *types.VirtualMachin
 			will = present.Firmware
 		}
 	}
-	if boot := spec.BootOptions; boot != nil && boot.EfiSecureBootEnabled != nil && *boot.EfiSecureBootEnabled && will != efi {
+	if boot := spec.BootOptions; boot != nil && boot.EfiSecureBootEnabled != nil && *boot.EfiSecureBootEnabled &&
+		will != efi {
 		return &types.InvalidVmConfig{Property: "msg.hostd.configSpec.efi"}
 	}
 	for i, change := range spec.DeviceChange {
@@ -128,7 +130,8 @@ func allocated(property string, info *types.ResourceAllocationInfo, most int64) 
 		limit = *info.Limit
 	}
 	switch {
-	case reservation < 0, limit < -1, limit >= 0 && reservation > limit, most > 0 && reservation > most, info.OverheadLimit != nil,
+	case reservation < 0, limit < -1, limit >= 0 && reservation > limit, most > 0 && reservation > most,
+		info.OverheadLimit != nil,
 		info.Shares != nil && info.Shares.Level == types.SharesLevelCustom && info.Shares.Shares < 0:
 		return argument(property)
 	}
@@ -181,10 +184,13 @@ func running(spec *types.VirtualMachineConfigSpec, vm *simulator.VirtualMachine)
 	differs := func(wanted, is string) bool { return wanted != "" && wanted != is }
 	switched := func(wanted, is *bool) bool { return wanted != nil && *wanted != isTrue(is) }
 	switch {
-	case differs(spec.Firmware, config.Firmware), differs(spec.GuestId, config.GuestId), differs(spec.Version, config.Version),
+	case differs(spec.Firmware, config.Firmware), differs(spec.GuestId, config.GuestId), differs(spec.Version,
+		config.Version),
 		differs(spec.Uuid, config.Uuid), switched(spec.NestedHVEnabled, config.NestedHVEnabled),
-		switched(spec.CpuHotAddEnabled, config.CpuHotAddEnabled), switched(spec.MemoryHotAddEnabled, config.MemoryHotAddEnabled),
-		spec.NumCoresPerSocket != nil && (config.Hardware.NumCoresPerSocket == nil || *spec.NumCoresPerSocket != *config.Hardware.NumCoresPerSocket):
+		switched(spec.CpuHotAddEnabled, config.CpuHotAddEnabled), switched(spec.MemoryHotAddEnabled,
+			config.MemoryHotAddEnabled),
+		spec.NumCoresPerSocket != nil && (config.Hardware.NumCoresPerSocket == nil ||
+			*spec.NumCoresPerSocket != *config.Hardware.NumCoresPerSocket):
 		return off
 	}
 	moreCPUs, moreMemory := spec.NumCPUs-config.Hardware.NumCPU, spec.MemoryMB-int64(config.Hardware.MemoryMB)

@@ -10,7 +10,8 @@ import (
 
 // Create is why vCenter would not make a machine in a folder, nil when it would. It chooses a host where the request
 // names none, and a directory, and completes the request by them.
-func Create(ctx *simulator.Context, folder types.ManagedObjectReference, req *types.CreateVM_Task) types.BaseMethodFault {
+func Create(ctx *simulator.Context, folder types.ManagedObjectReference,
+	req *types.CreateVM_Task) types.BaseMethodFault {
 	datacenter, ok := above[*simulator.Datacenter](ctx, folder)
 	if !ok {
 		return new(types.NotSupported)
@@ -46,7 +47,8 @@ func Create(ctx *simulator.Context, folder types.ManagedObjectReference, req *ty
 }
 
 // Register is why vCenter would not take a machine into the inventory, nil when it would.
-func Register(ctx *simulator.Context, folder types.ManagedObjectReference, req *types.RegisterVM_Task) types.BaseMethodFault {
+func Register(ctx *simulator.Context, folder types.ManagedObjectReference,
+	req *types.RegisterVM_Task) types.BaseMethodFault {
 	datacenter, ok := above[*simulator.Datacenter](ctx, folder)
 	if !ok {
 		return new(types.NotSupported)
@@ -58,7 +60,8 @@ func Register(ctx *simulator.Context, folder types.ManagedObjectReference, req *
 	if fault := p.path(req.Path); fault != nil || req.Pool == nil {
 		return fault
 	}
-	fault := p.choose(*req.Pool, req.Host, &types.VirtualMachineConfigSpec{Files: &types.VirtualMachineFileInfo{VmPathName: req.Path}})
+	fault := p.choose(*req.Pool, req.Host, &types.VirtualMachineConfigSpec{Files: &types.VirtualMachineFileInfo{
+		VmPathName: req.Path}})
 	if fault == nil {
 		req.Host = &p.host.Self
 	}
@@ -67,7 +70,8 @@ func Register(ctx *simulator.Context, folder types.ManagedObjectReference, req *
 
 // Reconfigure is why vCenter would not change a machine, nil when it would. It completes devices that a request removes
 // by what they are, of which only the key needs to be right.
-func Reconfigure(ctx *simulator.Context, vm *simulator.VirtualMachine, spec *types.VirtualMachineConfigSpec) types.BaseMethodFault {
+func Reconfigure(ctx *simulator.Context, vm *simulator.VirtualMachine,
+	spec *types.VirtualMachineConfigSpec) types.BaseMethodFault {
 	p, fault := of(ctx, vm)
 	if fault != nil {
 		return fault
@@ -150,9 +154,11 @@ func (p *place) files(files *types.VirtualMachineFileInfo) types.BaseMethodFault
 }
 
 // choose finds the host that a new machine is on, which mounts all that the machine names.
-func (p *place) choose(pool types.ManagedObjectReference, asked *types.ManagedObjectReference, spec *types.VirtualMachineConfigSpec) (fault types.BaseMethodFault) {
+func (p *place) choose(pool types.ManagedObjectReference, asked *types.ManagedObjectReference,
+	spec *types.VirtualMachineConfigSpec) (fault types.BaseMethodFault) {
 	var datastores []types.ManagedObjectReference
-	names := []string{spec.Files.VmPathName, spec.Files.SnapshotDirectory, spec.Files.SuspendDirectory, spec.Files.LogDirectory}
+	names := []string{spec.Files.VmPathName, spec.Files.SnapshotDirectory, spec.Files.SuspendDirectory,
+		spec.Files.LogDirectory}
 	for _, change := range spec.DeviceChange {
 		if disk, ok := change.GetVirtualDeviceConfigSpec().Device.(*types.VirtualDisk); ok && disk.Backing != nil {
 			names = append(names, fileOf(disk))

@@ -82,7 +82,8 @@ func (t *Tracker) Register(registry *simulator.Registry) {
 	registry.Put(t)
 	registry.AddHandler(t)
 
-	content := registry.Get(types.ManagedObjectReference{Type: "ServiceInstance", Value: "ServiceInstance"}).(*simulator.ServiceInstance).Content
+	content := registry.Get(types.ManagedObjectReference{Type: "ServiceInstance",
+		Value: "ServiceInstance"}).(*simulator.ServiceInstance).Content
 	collector := new(propertyCollector)
 	collector.Self = content.PropertyCollector
 	registry.Put(collector)

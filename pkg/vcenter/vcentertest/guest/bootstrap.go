@@ -95,8 +95,8 @@ type ethernet struct {
 	} `json:"nameservers"`
 }
 
-// readBootstrap reads how a guest is to set itself up. What it cannot read it passes over, as a guest does; the notes say
-// what that was.
+// readBootstrap reads how a guest is to set itself up. What it cannot read it passes over, as a guest does; the notes
+// say what that was.
 func readBootstrap(m *Machine) (b bootstrap, notes []string) {
 	note := func(what string, err error) { notes = append(notes, fmt.Sprintf("%s: %v", what, err)) }
 	if property := m.Properties["hostname"]; property != "" {

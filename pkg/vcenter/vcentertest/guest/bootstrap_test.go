@@ -42,7 +42,8 @@ func TestStart(t *testing.T) {
 		want              string
 	}{
 		"nothing": {want: "localhost 10.66.0.9/16 gateway 10.66.0.1"},
-		"metadata": {extra: map[string]string{"guestinfo.metadata": b64("instance-id: i-1\nlocal-hostname: web\n"), "guestinfo.metadata.encoding": "base64"},
+		"metadata": {extra: map[string]string{"guestinfo.metadata": b64("instance-id: i-1\nlocal-hostname: web\n"),
+			"guestinfo.metadata.encoding": "base64"},
 			want: "web 10.66.0.9/16 gateway 10.66.0.1"},
 		"static": {extra: map[string]string{"guestinfo.metadata": zipped(t, `{"local-hostname": "db", "network": `+plan+`}`), "guestinfo.metadata.encoding": "gzip+base64"},
 			want: "db 192.0.2.7/26 2001:db8::7/64 gateway 192.0.2.1 dns 192.0.2.53 search example.test"},
@@ -52,15 +53,21 @@ func TestStart(t *testing.T) {
 			want: "localhost 10.66.0.9/16 gateway 10.66.0.1"},
 		"of another adapter": {extra: map[string]string{"guestinfo.metadata": `{"network": {"ethernets": {"x": {"match": {"macaddress": "00:50:56:80:00:02"}, "dhcp4": true}}}}`},
 			want: "localhost"},
-		"user data": {extra: map[string]string{"guestinfo.metadata": "local-hostname: a", "guestinfo.userdata": b64("#cloud-config\nfqdn: b.example.test\n"), "guestinfo.userdata.encoding": "b64"},
+		"user data": {extra: map[string]string{"guestinfo.metadata": "local-hostname: a",
+			"guestinfo.userdata": b64("#cloud-config\nfqdn: b.example.test\n"), "guestinfo.userdata.encoding": "b64"},
 			want: "b 10.66.0.9/16 gateway 10.66.0.1"},
-		"a script": {extra: map[string]string{"guestinfo.userdata": "#!/bin/sh\nhostname: c\n"}, want: "localhost 10.66.0.9/16 gateway 10.66.0.1"},
-		"property": {properties: map[string]string{"hostname": "d", "user-data": b64("#cloud-config\n{}")}, want: "d 10.66.0.9/16 gateway 10.66.0.1"},
-		"broken": {extra: map[string]string{"guestinfo.metadata": "%%%", "guestinfo.metadata.encoding": "base64", "guestinfo.userdata": "x", "guestinfo.userdata.encoding": "rot13"},
+		"a script": {extra: map[string]string{"guestinfo.userdata": "#!/bin/sh\nhostname: c\n"},
+			want: "localhost 10.66.0.9/16 gateway 10.66.0.1"},
+		"property": {properties: map[string]string{"hostname": "d", "user-data": b64("#cloud-config\n{}")},
+			want: "d 10.66.0.9/16 gateway 10.66.0.1"},
+		"broken": {extra: map[string]string{"guestinfo.metadata": "%%%", "guestinfo.metadata.encoding": "base64",
+			"guestinfo.userdata": "x", "guestinfo.userdata.encoding": "rot13"},
 			want: "localhost 10.66.0.9/16 gateway 10.66.0.1 notes guestinfo.metadata guestinfo.userdata"},
 		"customised": {extra: map[string]string{"guestinfo.metadata": "local-hostname: e"},
-			customized: &Customized{HostName: "f", Adapters: []types.GuestNicInfo{{IpAddress: []string{"192.0.2.9"}}}}, want: "f 192.0.2.9/24"},
-		"customised, DHCP": {customized: &Customized{HostName: "g", Adapters: []types.GuestNicInfo{{}}}, want: "g 10.66.0.9/16 gateway 10.66.0.1"},
+			customized: &Customized{HostName: "f", Adapters: []types.GuestNicInfo{{IpAddress: []string{"192.0.2.9"}}}},
+			want:       "f 192.0.2.9/24"},
+		"customised, DHCP": {customized: &Customized{HostName: "g", Adapters: []types.GuestNicInfo{{}}},
+			want: "g 10.66.0.9/16 gateway 10.66.0.1"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -54,7 +54,8 @@ type boot struct {
 // New returns guests that take their time to start.
 func New(clock clock.WithDelayedExecution, after time.Duration, enter func(func())) *Guests {
 	return &Guests{
-		clock: clock, after: after, enter: enter, behaviours: map[string]Behaviour{}, booting: map[types.ManagedObjectReference]*boot{},
+		clock: clock, after: after, enter: enter, behaviours: map[string]Behaviour{},
+		booting:   map[types.ManagedObjectReference]*boot{},
 		reporting: map[types.ManagedObjectReference]bool{}, disks: map[types.ManagedObjectReference]*Customized{},
 		notes: map[types.ManagedObjectReference][]string{}, leases: map[string]netip.Prefix{},
 	}
@@ -85,8 +86,9 @@ func (g *Guests) Close() {
 	g.started.Wait()
 }
 
-// PowerOn has the guest of a machine start, if it has a disk to start from. It returns what is not to be seen until then: the
-// simulator customises a machine in the moment in which it is powered on. The caller holds the machine's lock.
+// PowerOn has the guest of a machine start, if it has a disk to start from. It returns what is not to be seen until
+// then: the simulator customises a machine in the moment in which it is powered on. The caller holds the machine's
+// lock.
 func (g *Guests) PowerOn(ctx *simulator.Context, vm *mo.VirtualMachine) (hidden []types.PropertyChange) {
 	if !hasDisk(vm) {
 		return nil
@@ -97,8 +99,10 @@ func (g *Guests) PowerOn(ctx *simulator.Context, vm *mo.VirtualMachine) (hidden 
 		return nil
 	}
 	b := &boot{began: g.clock.Now()}
-	if info := vm.Guest.CustomizationInfo; info != nil && info.CustomizationStatus == string(types.GuestInfoCustomizationStatusTOOLSDEPLOYPKG_SUCCEEDED) && !g.seen(vm) {
-		g.disks[vm.Self] = &Customized{HostName: vm.Guest.HostName, Adapters: append([]types.GuestNicInfo(nil), vm.Guest.Net...)}
+	if info := vm.Guest.CustomizationInfo; info != nil && info.CustomizationStatus == string(
+		types.GuestInfoCustomizationStatusTOOLSDEPLOYPKG_SUCCEEDED) && !g.seen(vm) {
+		g.disks[vm.Self] = &Customized{HostName: vm.Guest.HostName, Adapters: append([]types.GuestNicInfo(nil),
+			vm.Guest.Net...)}
 		b.customising = true
 		hidden = g.hide(vm, b.began)
 	}
@@ -116,7 +120,8 @@ func (g *Guests) PowerOn(ctx *simulator.Context, vm *mo.VirtualMachine) (hidden 
 
 // seen says whether a customisation is one that this guest has reported itself.
 func (g *Guests) seen(vm *mo.VirtualMachine) bool {
-	return g.disks[vm.Self] != nil && vm.Guest.CustomizationInfo.StartTime != nil && g.disks[vm.Self].reported.Equal(*vm.Guest.CustomizationInfo.StartTime)
+	return g.disks[vm.Self] != nil && vm.Guest.CustomizationInfo.StartTime != nil &&
+		g.disks[vm.Self].reported.Equal(*vm.Guest.CustomizationInfo.StartTime)
 }
 
 // hide takes back what the simulator has told already of a customisation.
@@ -166,7 +171,8 @@ func (g *Guests) start(ctx *simulator.Context, ref types.ManagedObjectReference,
 }
 
 // report is what a guest tells when it has started.
-func (g *Guests) report(ctx *simulator.Context, vm *simulator.VirtualMachine, b *boot) (changes []types.PropertyChange) {
+func (g *Guests) report(ctx *simulator.Context, vm *simulator.VirtualMachine,
+	b *boot) (changes []types.PropertyChange) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	will := g.behaviours[vm.Name]
@@ -176,10 +182,12 @@ func (g *Guests) report(ctx *simulator.Context, vm *simulator.VirtualMachine, b 
 	if b.customising {
 		now := g.clock.Now()
 		info := &types.GuestInfoCustomizationInfo{
-			CustomizationStatus: string(types.GuestInfoCustomizationStatusTOOLSDEPLOYPKG_SUCCEEDED), StartTime: &b.began, EndTime: &now,
+			CustomizationStatus: string(types.GuestInfoCustomizationStatusTOOLSDEPLOYPKG_SUCCEEDED), StartTime: &b.began,
+			EndTime: &now,
 		}
 		if will.CustomizationFails != "" {
-			info.CustomizationStatus, info.ErrorMsg = string(types.GuestInfoCustomizationStatusTOOLSDEPLOYPKG_FAILED), will.CustomizationFails
+			info.CustomizationStatus, info.ErrorMsg = string(types.GuestInfoCustomizationStatusTOOLSDEPLOYPKG_FAILED),
+				will.CustomizationFails
 			delete(g.disks, vm.Self)
 		} else {
 			g.disks[vm.Self].reported = b.began
@@ -242,8 +250,10 @@ func Silent() []types.PropertyChange {
 	const not = string(types.VirtualMachineToolsRunningStatusGuestToolsNotRunning)
 	return []types.PropertyChange{
 		{Name: "guest.guestOperationsReady", Val: false},
-		{Name: "summary.guest.toolsRunningStatus", Val: not}, {Name: "summary.guest.toolsStatus", Val: types.VirtualMachineToolsStatusToolsNotRunning},
-		{Name: "guestHeartbeatStatus", Val: types.ManagedEntityStatusGray}, {Name: "summary.quickStats.guestHeartbeatStatus", Val: types.ManagedEntityStatusGray},
+		{Name: "summary.guest.toolsRunningStatus", Val: not}, {Name: "summary.guest.toolsStatus",
+			Val: types.VirtualMachineToolsStatusToolsNotRunning},
+		{Name: "guestHeartbeatStatus", Val: types.ManagedEntityStatusGray}, {Name: "summary.quickStats.guestHeartbeatStatus",
+			Val: types.ManagedEntityStatusGray},
 	}
 }
 
@@ -269,7 +279,8 @@ func hasDisk(vm *mo.VirtualMachine) bool {
 
 // seenBy is what a guest sees of its machine. The caller holds the machine's lock.
 func seenBy(ctx *simulator.Context, vm *simulator.VirtualMachine) *Machine {
-	m := &Machine{Name: vm.Name, GuestID: vm.Config.GuestId, ExtraConfig: map[string]string{}, Properties: map[string]string{}}
+	m := &Machine{Name: vm.Name, GuestID: vm.Config.GuestId, ExtraConfig: map[string]string{},
+		Properties: map[string]string{}}
 	for _, option := range vm.Config.ExtraConfig {
 		if o := option.GetOptionValue(); o != nil {
 			m.ExtraConfig[o.Key], _ = o.Value.(string)

@@ -60,7 +60,8 @@ func start(m *Machine, lease func(mac string) netip.Prefix) report {
 	}
 	var gateways []string
 	for i, adapter := range m.Adapters {
-		info := types.GuestNicInfo{Network: adapter.Network, MacAddress: adapter.MAC, Connected: adapter.Connected, DeviceConfigId: adapter.Key}
+		info := types.GuestNicInfo{Network: adapter.Network, MacAddress: adapter.MAC, Connected: adapter.Connected,
+			DeviceConfigId: adapter.Key}
 		addresses, dhcp := addressesOf(m, &b, i)
 		if l := b.linkOf(i, adapter.MAC); l != nil && m.Customized == nil {
 			gateways = append(gateways, l.gateways...)
@@ -116,11 +117,13 @@ func show(info *types.GuestNicInfo, addresses []netip.Prefix, dhcp bool) {
 	if len(addresses) == 0 {
 		return
 	}
-	info.IpConfig = &types.NetIpConfigInfo{Dhcp: &types.NetDhcpConfigInfo{Ipv4: &types.NetDhcpConfigInfoDhcpOptions{Enable: dhcp}}}
+	info.IpConfig = &types.NetIpConfigInfo{Dhcp: &types.NetDhcpConfigInfo{Ipv4: &types.NetDhcpConfigInfoDhcpOptions{
+		Enable: dhcp}}}
 	for _, prefix := range addresses {
 		info.IpAddress = append(info.IpAddress, prefix.Addr().String())
 		info.IpConfig.IpAddress = append(info.IpConfig.IpAddress, types.NetIpConfigInfoIpAddress{
-			IpAddress: prefix.Addr().String(), PrefixLength: int32(prefix.Bits()), State: string(types.NetIpConfigInfoIpAddressStatusPreferred),
+			IpAddress: prefix.Addr().String(), PrefixLength: int32(prefix.Bits()),
+			State: string(types.NetIpConfigInfoIpAddressStatusPreferred),
 		})
 	}
 }
@@ -148,7 +151,8 @@ func (r *report) changes(m *Machine, heartbeat types.ManagedEntityStatus) []type
 	const running = string(types.VirtualMachineToolsRunningStatusGuestToolsRunning)
 	changes := []types.PropertyChange{
 		{Name: "guest.toolsRunningStatus", Val: running}, {Name: "summary.guest.toolsRunningStatus", Val: running},
-		{Name: "guest.toolsStatus", Val: types.VirtualMachineToolsStatusToolsOk}, {Name: "summary.guest.toolsStatus", Val: types.VirtualMachineToolsStatusToolsOk},
+		{Name: "guest.toolsStatus", Val: types.VirtualMachineToolsStatusToolsOk}, {Name: "summary.guest.toolsStatus",
+			Val: types.VirtualMachineToolsStatusToolsOk},
 		{Name: "guest.toolsVersion", Val: "12389"},
 		{Name: "guest.toolsVersionStatus2", Val: string(types.VirtualMachineToolsVersionStatusGuestToolsCurrent)},
 		{Name: "guest.guestState", Val: string(types.VirtualMachineGuestStateRunning)},
