@@ -190,8 +190,14 @@ func (w *killWorker) create(ctx context.Context, s *subject) {
 	wish.take(s.kept)
 	s.created, s.wishes = maybe, append(s.wishes, wish)
 	persistent := w.random.IntN(4) > 0
+	refused := false
 	for first := true; ctx.Err() == nil; first = false {
 		_, err := w.namespaces.VsphereV1alpha1().Namespaces().Create(ctx, &v1alpha1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.name}, Spec: wish.spec()}, metav1.CreateOptions{})
+		if refused && apierrors.IsAlreadyExists(err) {
+			// What is there may be what an attempt had begun that was refused for want of a role: that goes again.
+			return
+		}
+		refused = refused || apierrors.IsForbidden(err)
 		if w.answered("create", s, err) || !first && apierrors.IsAlreadyExists(err) {
 			s.created, s.wishes = yes, s.wishes[len(s.wishes)-1:]
 			return

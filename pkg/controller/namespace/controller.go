@@ -40,6 +40,10 @@ const (
 	// heldInterval is how often a Namespace is looked at that is being deleted and
 	// cannot go yet.
 	heldInterval = time.Second
+	// resyncInterval is how often everything is looked at once more, and tidyInterval how
+	// soon after something could not be tidied up.
+	resyncInterval = 5 * time.Minute
+	tidyInterval   = 10 * time.Second
 )
 
 // ReasonNameTaken is the reason of the Event that says that a folder is not served
@@ -252,13 +256,17 @@ func (c *Controller) followFolders(ctx context.Context, queue controller.Queue) 
 			return
 		case <-c.Folders.Changed():
 		case <-resync.C():
-			c.tidy(ctx)
+			// Whatever changes meanwhile, it comes again.
+			pause := resyncInterval
+			if c.tidy(ctx) {
+				pause = tidyInterval
+			}
+			resync.Reset(wait.Jitter(pause, 0.2))
 		}
 		folders, _ := c.Folders.Folders()
 		for _, folder := range folders {
 			queue.Add(folder.ID.String())
 		}
-		resync.Reset(wait.Jitter(5*time.Minute, 0.2))
 	}
 }
 

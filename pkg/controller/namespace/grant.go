@@ -214,14 +214,23 @@ func (c *Controller) NameOf(folder facts.ID) string {
 func (c *Controller) Standing(namespace *corev1.Namespace, folder facts.ID) (held, made bool) {
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	if !folder.IsZero() && c.granted[folder] != namespace.Name {
+	granted := c.granted[folder]
+	if !folder.IsZero() && granted != namespace.Name && granted != "" {
 		return false, false
 	}
 	if record := c.made[namespace.Name]; folder.IsZero() {
 		made = record.made(namespace) && record.Pending && !record.Released
 		return made, made
 	}
-	by := c.claimOf(namespace, Folder{ID: folder, Path: namespace.Name})
+	at := Folder{ID: folder, Path: namespace.Name}
+	if now, there := c.folder(folder.String()); granted == "" {
+		if at.Path = ""; there {
+			at.Path = now.Path
+		}
+	}
+	by := c.claimOf(namespace, at)
 	made = by == madeFor || by == madeOpen
-	return made || by == claimed, made
+	// What Pacific made for the folder stands for it also before anybody has looked at that: else it would be left behind when
+	// the folder goes so soon.
+	return made || by == claimed && granted != "", made
 }

@@ -372,3 +372,51 @@ func TestReservingWhatIsBeingDeleted(t *testing.T) {
 		t.Errorf("reserve again: %v", err)
 	}
 }
+
+// A Namespace that Pacific made for a folder stands for it also before anybody has looked at the folder: a vSphere
+// Namespace that is deleted so soon would leave it behind.
+func TestANamespaceStandsBeforeItsFolderIsLookedAt(t *testing.T) {
+	client, kept := cluster(), newLedgers()
+	folders := newInventory()
+	folders.awaited = map[string]bool{"team-a": true}
+	first := run(t, client, folders, kept)
+	if err := first.Reserve(t.Context(), "team-a", facts.ID{}); err != nil {
+		t.Fatal(err)
+	}
+	first.stop()
+	// The folder is there, and the process that is to grant it its name has not come to it yet.
+	folders.set(called("team-a", "group-v1"), called("team-b", "group-v2"))
+	c := &Controller{Folders: folders, granted: map[facts.ID]string{}, made: first.made}
+	for folder, want := range map[string]bool{"group-v1": true, "group-v2": false, "group-v3": false} {
+		if held, made := c.Standing(get(t, client, "team-a"), id(folder)); held != want || made != want {
+			t.Errorf("of %s: held %t, made %t, want %t", folder, held, made, want)
+		}
+	}
+}
+
+// A reservation is taken back to its end, also when kube-apiserver did not take the deletion of its Namespace at first.
+func TestReleasedNamesGo(t *testing.T) {
+	client, kept := cluster(), newLedgers()
+	folders := newInventory()
+	folders.awaited = map[string]bool{"team-a": true}
+	var broken atomic.Bool
+	client.PrependReactor("delete", "namespaces", func(clienttesting.Action) (bool, runtime.Object, error) {
+		if broken.Load() {
+			return true, nil, errors.New("connection reset by peer")
+		}
+		return false, nil, nil
+	})
+	first := run(t, client, folders, kept)
+	if err := first.Reserve(t.Context(), "team-a", facts.ID{}); err != nil {
+		t.Fatal(err)
+	}
+	broken.Store(true)
+	if err := first.Release(t.Context(), "team-a"); failure.KindOf(err) != failure.Unavailable {
+		t.Fatalf("released although kube-apiserver is away: %v", err)
+	}
+	first.stop()
+	broken.Store(false)
+	folders.awaited = nil
+	run(t, client, folders, kept)
+	waittest.Eventually(t, "it goes", func() bool { return gone(t, client, "team-a") })
+}

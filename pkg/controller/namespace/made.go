@@ -329,14 +329,18 @@ func (c *Controller) release(ctx context.Context, name string) error {
 
 // tidy takes back the reservations that nobody waits for, of a process that was
 // killed, and forgets Namespaces that are gone as their folders are.
-func (c *Controller) tidy(ctx context.Context) {
+//
+// It says whether something is left to do.
+func (c *Controller) tidy(ctx context.Context) (left bool) {
 	c.lock.Lock()
 	var open, gone []string
 	for name, record := range c.made {
-		_, err := c.Informer.Lister().Get(name)
+		namespace, err := c.Informer.Lister().Get(name)
 		_, there := c.folder(record.Folder.String())
+		// One that was released stays when kube-apiserver did not take that it is to be deleted.
+		released := record.Released && (err != nil || namespace.DeletionTimestamp != nil)
 		switch {
-		case record.Pending && record.Folder.IsZero() && !record.Released:
+		case record.Pending && record.Folder.IsZero() && !released:
 			open = append(open, name)
 		case apierrors.IsNotFound(err) && (!there || record.Released):
 			gone = append(gone, name)
@@ -345,14 +349,17 @@ func (c *Controller) tidy(ctx context.Context) {
 	c.lock.Unlock()
 	for _, name := range open {
 		if err := c.releaseForgotten(ctx, name); err != nil {
+			left = true
 			c.Logger.Error(err, "Cannot take a name back that nobody waits for, trying again later", "namespace", name)
 		}
 	}
 	for _, name := range gone {
 		if err := c.forget(ctx, name); err != nil {
+			left = true
 			c.Logger.Error(err, "Cannot forget a Namespace that is gone, trying again later", "namespace", name)
 		}
 	}
+	return left
 }
 
 // releaseForgotten takes back a reservation that nobody waits for. Whoever makes a
@@ -365,7 +372,8 @@ func (c *Controller) releaseForgotten(ctx context.Context, name string) error {
 		return nil
 	}
 	folders, _ := c.Folders.Folders()
-	if slices.ContainsFunc(folders, func(f Folder) bool { return f.Path == name }) {
+	comes := slices.ContainsFunc(folders, func(f Folder) bool { return f.Path == name })
+	if known := c.lookUp(name); comes && known != nil && !known.Released {
 		return nil // it is that one's as soon as that is looked at
 	}
 	return c.release(ctx, name)
