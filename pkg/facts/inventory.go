@@ -41,6 +41,8 @@ type Host struct {
 	// Away says that vCenter does not reach it, or that it is in maintenance: nothing
 	// can be begun there.
 	Away bool
+	// MHz is how fast one of its CPUs is, 0 where vCenter does not tell.
+	MHz int32
 }
 
 // Datastore is a datastore.

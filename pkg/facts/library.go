@@ -56,12 +56,20 @@ type Item struct {
 	Image *Image
 	// ImageVersion is the version of the contents that Image is of.
 	ImageVersion string
-	// Files are where its files lie, by name: URLs that begin with that of a datastore.
-	// They are those of ImageVersion too, or of Version where there is no descriptor.
-	Files map[string]string
+	// Files are its files, by name. They are those of ImageVersion too, or of Version
+	// where there is no descriptor.
+	Files map[string]ItemFile
 	// Problem says why the descriptor of Version cannot be read. Empty: it was, or
 	// there is none.
 	Problem string
+}
+
+// ItemFile is a file of an item.
+type ItemFile struct {
+	// URL is where it lies; it begins with that of its datastore.
+	URL string
+	// Size is in bytes.
+	Size int64
 }
 
 // Image is what the descriptor of an OVF says of the machines that are made of it.

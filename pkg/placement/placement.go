@@ -32,6 +32,8 @@ type Place struct {
 	// Host is zero where DRS chooses.
 	Host      facts.ID
 	Datastore facts.Datastore
+	// MHz is how fast a CPU is at least, wherever it comes to run; 0 where nothing tells.
+	MHz int32
 }
 
 // Chooser follows the inventory and chooses. Its methods may be called from any goroutine.
@@ -44,6 +46,7 @@ type Chooser struct {
 	hosts      map[facts.ID]facts.Host
 	pools      map[facts.ID]facts.Pool
 	datastores map[facts.ID]facts.Datastore
+	networks   map[facts.ID]facts.Network
 	// promised is how many bytes were given away of what is free on a datastore since vCenter last told.
 	promised map[facts.ID]int64
 }
@@ -55,6 +58,7 @@ func (c *Chooser) Take(step facts.Step) {
 	if step.Initial || c.clusters == nil {
 		c.clusters, c.hosts = map[facts.ID]facts.Cluster{}, map[facts.ID]facts.Host{}
 		c.pools, c.datastores, c.promised = map[facts.ID]facts.Pool{}, map[facts.ID]facts.Datastore{}, map[facts.ID]int64{}
+		c.networks = map[facts.ID]facts.Network{}
 	}
 	for _, cluster := range step.Clusters {
 		c.clusters[cluster.ID] = cluster
@@ -65,6 +69,9 @@ func (c *Chooser) Take(step facts.Step) {
 	for _, pool := range step.Pools {
 		c.pools[pool.ID] = pool
 	}
+	for _, network := range step.Networks {
+		c.networks[network.ID] = network
+	}
 	for _, store := range step.Datastores {
 		c.datastores[store.ID] = store
 		delete(c.promised, store.ID)
@@ -73,6 +80,7 @@ func (c *Chooser) Take(step facts.Step) {
 		delete(c.clusters, id)
 		delete(c.hosts, id)
 		delete(c.pools, id)
+		delete(c.networks, id)
 		delete(c.datastores, id)
 		delete(c.promised, id)
 	}
@@ -162,6 +170,12 @@ func (c *Chooser) in(id facts.ID, wish Wish) (places []Place, reason string) {
 		place := Place{Cluster: cluster, Pool: id, Datastore: store}
 		if cluster.DRSOff {
 			place.Host = usable[c.number(len(usable))]
+			usable = []facts.ID{place.Host}
+		}
+		for _, host := range usable {
+			if mhz := c.hosts[host].MHz; mhz > 0 && (place.MHz == 0 || mhz < place.MHz) {
+				place.MHz = mhz
+			}
 		}
 		places = append(places, place)
 	}
@@ -199,4 +213,21 @@ func (c *Chooser) Path(url string) (path string, found bool) {
 		}
 	}
 	return "", false
+}
+
+// Network returns the network of a name that machines can be at. found is false where there is none, and where several are
+// called so.
+func (c *Chooser) Network(name string) (network facts.Network, found bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, known := range c.networks {
+		switch {
+		case known.Name != name || known.Uplinks:
+		case found:
+			return facts.Network{}, false
+		default:
+			network, found = known, true
+		}
+	}
+	return network, found
 }

@@ -24,6 +24,7 @@ import (
 // image is what the images of one item have in common, wherever they show. It is not changed any more.
 type image struct {
 	id     string // of the item
+	item   *facts.Item
 	name   string
 	own    scoped // in a namespace
 	all    scoped // in the whole cluster
@@ -39,7 +40,7 @@ type scoped struct {
 // imageOf makes an image of an item.
 func imageOf(library *facts.Library, item *facts.Item) *image {
 	made := &image{
-		id: item.ID, name: facts.ImageName(item.ID),
+		id: item.ID, item: item, name: facts.ImageName(item.ID),
 		status: v1alpha5.VirtualMachineImageStatus{
 			Name: item.Name, Type: strings.ToUpper(item.Type), ProviderItemID: item.ID, ProviderContentVersion: item.Version,
 		},

@@ -392,7 +392,7 @@ func (r *reading) describeNew(ctx context.Context, now *item) error {
 		return nil
 	}
 	var image *facts.Image
-	var files map[string]string
+	var files map[string]facts.ItemFile
 	var err error
 	if now.fact.Type == facts.ItemOVF {
 		image, err = r.describe(ctx, now.fact.ID)
@@ -426,7 +426,7 @@ func (r *reading) describeNew(ctx context.Context, now *item) error {
 }
 
 // files asks where the files of an item lie.
-func (r *reading) files(ctx context.Context, item string) (map[string]string, error) {
+func (r *reading) files(ctx context.Context, item string) (map[string]facts.ItemFile, error) {
 	var stored []library.Storage
 	err := r.call(ctx, func(ctx context.Context) (err error) {
 		stored, err = r.manager.ListLibraryItemStorage(ctx, item)
@@ -435,11 +435,11 @@ func (r *reading) files(ctx context.Context, item string) (map[string]string, er
 	if err != nil {
 		return nil, fmt.Errorf("ask where its files lie: %w", err)
 	}
-	files := make(map[string]string, len(stored))
+	files := make(map[string]facts.ItemFile, len(stored))
 	for _, file := range stored {
 		// Of one that is not there yet, as in a library that is a copy of another one, no place is told.
 		if len(file.StorageURIs) > 0 {
-			files[file.Name] = file.StorageURIs[0]
+			files[file.Name] = facts.ItemFile{URL: file.StorageURIs[0], Size: file.Size}
 		}
 	}
 	return files, nil

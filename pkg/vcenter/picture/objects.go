@@ -32,6 +32,7 @@ const (
 	pathDRS               = "configuration.drsConfig.enabled"
 	pathHostState         = "runtime.connectionState"
 	pathHostMaintenance   = "runtime.inMaintenanceMode"
+	pathHostMHz           = "summary.hardware.cpuMhz"
 	pathStoreURL          = "summary.url"
 	pathStoreAccessible   = "summary.accessible"
 	pathStoreMaintenance  = "summary.maintenanceMode"
@@ -47,7 +48,7 @@ func Kinds() []inventory.Kind {
 	return []inventory.Kind{
 		machineKind(),
 		{Type: facts.TypeFolder, Root: inventory.RootNamespaces, Paths: []string{pathName, pathParent}},
-		{Type: facts.TypeHost, Root: inventory.RootInventory, Paths: []string{pathName, pathParent, pathHostState, pathHostMaintenance}},
+		{Type: facts.TypeHost, Root: inventory.RootInventory, Paths: []string{pathName, pathParent, pathHostState, pathHostMaintenance, pathHostMHz}},
 		{Type: facts.TypeCluster, Root: inventory.RootInventory, Paths: []string{pathName, pathDRS}},
 		{Type: facts.TypePool, Root: inventory.RootInventory, Paths: []string{
 			pathName, pathParent, pathOwner,
@@ -74,6 +75,7 @@ func (d decoder) host(ref types.ManagedObjectReference, props properties) facts.
 	maintenance, _ := props[pathHostMaintenance].(bool)
 	return facts.Host{
 		ID: d.id(ref), Name: props.text(pathName), Parent: d.id(props.ref(pathParent)),
+		MHz:  props.int32(pathHostMHz),
 		Away: maintenance || state != "" && state != types.HostSystemConnectionStateConnected,
 	}
 }

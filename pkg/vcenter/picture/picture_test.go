@@ -42,7 +42,7 @@ func TestOneStepReachesAll(t *testing.T) {
 		{Ref: ref("Folder", "group-1"), Properties: map[string]any{"name": "team%2fa", "parent": ref("Folder", "root")}},
 		{Ref: ref("ClusterComputeResource", "domain-1"), Properties: map[string]any{"name": "cluster-a"}},
 		{Ref: ref("HostSystem", "host-1"), Properties: map[string]any{"name": "esx", "parent": ref("ClusterComputeResource", "domain-1"),
-			"runtime.connectionState": types.HostSystemConnectionStateConnected, "runtime.inMaintenanceMode": true}},
+			"runtime.connectionState": types.HostSystemConnectionStateConnected, "runtime.inMaintenanceMode": true, "summary.hardware.cpuMhz": int32(2300)}},
 		{Ref: ref("ResourcePool", "pool-1"), Properties: map[string]any{
 			"name": "team-a", "parent": ref("ResourcePool", "root-1"), "owner": ref("ClusterComputeResource", "domain-1"),
 			"config.cpuAllocation.limit": int64(-1), "config.cpuAllocation.reservation": int64(100),
@@ -72,7 +72,7 @@ func TestOneStepReachesAll(t *testing.T) {
 				{Name: namespace.Slug("team/a", "folder", "group-1", 0, 63), Folder: id("Folder", "group-1"), Path: "team/a"}},
 			Folders:  []facts.Folder{{ID: id("Folder", "group-1"), Name: "team%2fa", Parent: id("Folder", "root")}},
 			Clusters: []facts.Cluster{{ID: id("ClusterComputeResource", "domain-1"), Name: "cluster-a"}},
-			Hosts:    []facts.Host{{ID: id("HostSystem", "host-1"), Name: "esx", Parent: id("ClusterComputeResource", "domain-1"), Away: true}},
+			Hosts:    []facts.Host{{ID: id("HostSystem", "host-1"), Name: "esx", Parent: id("ClusterComputeResource", "domain-1"), Away: true, MHz: 2300}},
 			Pools: []facts.Pool{
 				{ID: id("ResourcePool", "pool-1"), Name: "team-a", Parent: id("ResourcePool", "root-1"), Owner: id("ClusterComputeResource", "domain-1"),
 					CPU: facts.Allocation{Limit: -1, Reservation: 100}, Memory: facts.Allocation{Limit: 2048}, UsedCPU: 7, UsedMemory: 1 << 20},
