@@ -43,17 +43,20 @@ type Build struct {
 type BuildDisk struct {
 	// From is the file that it is a copy of, such as "[nfs] folder/disk.vmdk"; empty for one that begins empty.
 	From string `json:"from,omitempty"`
-	// Capacity is how many bytes it is to have, 0 for as many as the file has.
-	Capacity int64 `json:"capacity,omitempty"`
+	// Capacity is how many bytes it is to have.
+	Capacity int64 `json:"capacity"`
+	// Grow says that those are more than the file has.
+	Grow bool `json:"grow,omitempty"`
 }
 
 // Attachment is a disk whose file is there, as it is to become part of a machine.
 type Attachment struct {
 	// File is such as "[nfs] web/web.vmdk".
 	File string
-	// Create says that it is empty and yet to be made, of Capacity bytes.
-	Create   bool
+	// Capacity is in bytes.
 	Capacity int64
+	// Create says that it is empty and yet to be made.
+	Create bool
 	// Controller is the key of the controller that it comes to, and Unit its place there.
 	Controller, Unit int32
 }

@@ -57,9 +57,9 @@ func DecodeBuild(value string) *facts.Build {
 // Home is the folder that a machine's own file, such as "[nfs] web/web.vmx", lies in.
 func Home(file string) string { return file[:strings.LastIndex(file, "/")+1] }
 
-// CopyDisk copies a file to be a disk of a machine that is being made, and has it grow to a capacity, in bytes, where
-// that is not 0. What was left there by an attempt before goes first. progress is told how far it is, in per cent. When
-// ctx ends, the copying is canceled.
+// CopyDisk copies a file to be a disk of a machine that is being made, and has it grow where it is to be larger than that.
+// What was left there by an attempt before goes first. progress is told how far it is, in per cent. When ctx ends, the copying
+// is canceled.
 func (v *Verbs) CopyDisk(ctx context.Context, id facts.ID, number int, progress func(percent int32),
 	still Still) error {
 	what := fmt.Sprintf("copy disk %d of", number)
@@ -89,7 +89,7 @@ func (v *Verbs) CopyDisk(ctx context.Context, id facts.ID, number int, progress 
 		}
 		err = v.watch(ctx, operation(what, id), start, progress)
 	}
-	if err != nil || disk.Capacity == 0 {
+	if err != nil || !disk.Grow {
 		return err
 	}
 	return v.extend(ctx, id, file, disk.Capacity)

@@ -35,7 +35,7 @@ func (l *lab) shell(name string) (facts.Shell, facts.Head) {
 		InstanceUUID: uuid.NewString(), BIOSUUID: uuid.NewString(), GuestID: "ubuntu64Guest", Firmware: "efi",
 		CPUs: 2, MemoryMB: 2048, CPU: facts.Allocation{Limit: -1}, Memory: facts.Allocation{Limit: 2048, Reservation: 1024},
 		Networks: []facts.Network{{ID: l.id(network.Reference()), Name: "VM Network"}},
-		Build: facts.Build{Disks: []facts.BuildDisk{{From: l.disk("/DC0/vm/Namespaces/team-a/db-1")},
+		Build: facts.Build{Disks: []facts.BuildDisk{{From: l.disk("/DC0/vm/Namespaces/team-a/db-1"), Capacity: 40 << 30},
 			{Capacity: 1 << 30}}},
 	}
 	head := facts.Head{Installation: "here", UID: shell.InstanceUUID, Sequence: 1, Created: true, Namespace: "team-a",
@@ -163,7 +163,7 @@ func TestBuild(t *testing.T) {
 		(*types.ParaVirtualSCSIController)(nil))[0]
 	key := controller.GetVirtualDevice().Key
 	attachments := []facts.Attachment{
-		{File: "[datastore-1] made-2/made-2.vmdk", Controller: key},
+		{File: "[datastore-1] made-2/made-2.vmdk", Controller: key, Capacity: 40 << 30},
 		{File: "[datastore-1] made-2/made-2_1.vmdk", Controller: key, Unit: 1, Create: true, Capacity: 1 << 30},
 	}
 	if err := l.verbs.Finish(ctx, id, attachments, map[string]string{"guestinfo.userdata": "x"}, whatever); err != nil {
