@@ -23,6 +23,7 @@ import (
 	vmcontroller "github.com/openpacific/pacific/pkg/controller/virtualmachine"
 	vnscontroller "github.com/openpacific/pacific/pkg/controller/vspherenamespace"
 	"github.com/openpacific/pacific/pkg/ledger"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap"
 	vnsrealisation "github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
 	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
@@ -139,6 +140,8 @@ func controllers(v *site, k *kinds, backend *vnsrealisation.Backend, c *cluster,
 		Releaser:   k.machines.Inside(),
 		Machines:   machines{v.machines},
 		Verbs:      v.verbs,
+		Builder:    v.verbs,
+		Guests:     &bootstrap.Bootstrap{Secrets: secrets{c.client.CoreV1()}},
 		Namespaces: coreNamespaces{c.client.CoreV1()},
 		Clock:      realClock,
 		Logger:     logger.WithName("machines"),

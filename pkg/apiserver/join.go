@@ -38,7 +38,11 @@ func (m machines) Find(namespace, name string) (vmcontroller.Machine, bool) {
 		return vmcontroller.Machine{}, false
 	}
 	made := state.Metadata != nil && state.Metadata.Created
-	return vmcontroller.Machine{Object: state.Object, Facts: state.Machine, Made: made, WentBack: state.WentBack}, true
+	told := vmcontroller.Machine{Object: state.Object, Facts: state.Machine, Made: made, WentBack: state.WentBack}
+	if hardware := state.Hardware; hardware != nil {
+		told.Controllers, told.Cards = hardware.Controllers, hardware.Cards
+	}
+	return told, true
 }
 
 // history knows who did something to the projection's machines.

@@ -26,6 +26,7 @@ import (
 	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/registry/topology"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/plan"
 	vmprojection "github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachineclass"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachineimage"
@@ -68,7 +69,7 @@ type sources struct {
 func newKinds(frame *registry.Frame, s sources) (*kinds, error) {
 	k := &kinds{}
 	var err error
-	if k.machines, err = registry.ServeLive(frame, virtualmachine.Kind(s.origins, s.grants, s.around), s.machines); err != nil {
+	if k.machines, err = registry.ServeLive(frame, virtualmachine.Kind(s.origins, s.grants, s.around, s.asked.Authorizer), s.machines); err != nil {
 		return nil, err
 	}
 	if k.namespaces, err = registry.ServeLive(frame, vspherenamespace.Kind(s.asked), s.namespaces); err != nil {
@@ -129,9 +130,14 @@ func newNamespaceBackend(v *site, records *ledger.Ledger, folders *namespacecont
 func serve(server *genericapiserver.GenericAPIServer, frame *registry.Frame, v *site, c *cluster, reviewer *access.Reviewer,
 	config *genericapiserver.RecommendedConfig, namespaces *vnsrealisation.Backend, records *ledger.Ledger, logger klog.Logger) (*kinds, error) {
 	frame.Counts = config.StorageObjectCountTracker
+	classes := deferred{&registry.Inside[vmopv1.VirtualMachineClass, vmopv1.VirtualMachineClassList]{}}
 	k, err := newKinds(frame, sources{
 		machines: &vmprojection.Backend{
 			Verbs: v.verbs, Ready: v.writer.Ready, Projector: v.machines, Refresher: refresher{v.source},
+			Planner: &plan.Planner{
+				Classes: classes, Images: images{v.images}, Places: v.places,
+				Site: terrain{namespaces: v.namespaces, policies: v.policies, places: v.places},
+			},
 			Logger: logger.WithName("backend"),
 		},
 		origins:    v.machines,
@@ -146,6 +152,7 @@ func serve(server *genericapiserver.GenericAPIServer, frame *registry.Frame, v *
 	if err != nil {
 		return nil, err
 	}
+	*classes.classes = k.classes.Inside()
 	k.machines.Project(v.machines.Machines())
 	k.availabilityZones.Project(v.zones.AvailabilityZones())
 	k.zones.Project(v.zones.Zones())

@@ -13,6 +13,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/ledger"
+	"github.com/openpacific/pacific/pkg/placement"
 	topologyprojection "github.com/openpacific/pacific/pkg/registry/topology/projection"
 	vmprojection "github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachineimage"
@@ -42,6 +43,7 @@ type site struct {
 	machines   *vmprojection.Projector
 	namespaces *vnsprojection.Projector
 	zones      *topologyprojection.Projector
+	places     *placement.Chooser
 	policies   storagePolicies
 	libraries  *contentlibrary.Catalogue
 	images     *virtualmachineimage.Projection
@@ -76,12 +78,13 @@ func newSite(options *Options, installation string, records *ledger.Ledger, reig
 		memory:  newMemory(records, realClock, logger.WithName("identities")),
 		namespaces: vnsprojection.NewProjector(vnsprojection.Config{Clock: realClock,
 			Logger: logger.WithName("vspherenamespaces"), Zones: options.VCenter.ZoneClusters}),
-		zones: &topologyprojection.Projector{Clusters: options.VCenter.ZoneClusters},
+		places: &placement.Chooser{},
+		zones:  &topologyprojection.Projector{Clusters: options.VCenter.ZoneClusters},
 	}
 	v.machines = vmprojection.NewProjector(vmprojection.Config{
 		Installation: installation, Memory: v.memory, Clock: realClock, Logger: logger.WithName("projection"),
 	})
-	v.picture = &picture.Picture{Followers: []facts.Follower{v.anchor, v.zones, v.machines, v.namespaces}}
+	v.picture = &picture.Picture{Followers: []facts.Follower{v.anchor, v.zones, v.places, v.machines, v.namespaces}}
 	if v.there {
 		v.source = &inventory.Collector{
 			Session: session, Kinds: picture.Kinds(), Handler: v.picture, NamespacesFolder: options.VCenter.NamespacesFolder,

@@ -35,6 +35,16 @@ const (
 	RegistryLibraryPrefix = "cl"
 )
 
+// Reasons of the condition VirtualMachineCreated while a machine is being made.
+const (
+	// BuildingReason says that something is left to be made of it.
+	BuildingReason = "Building"
+	// CopyingDisksReason says that its disks are copied from its image.
+	CopyingDisksReason = "CopyingDisks"
+	// BuildFailedReason says that it could not be made to its end, and that it is tried again.
+	BuildFailedReason = "BuildFailed"
+)
+
 // PausedByUser says whether a user asked that Pacific leave a virtual machine alone: by the annotation
 // vmopv1.PauseAnnotation, whatever its value. A VI admin asks so in vCenter. facts.Machine.Paused is the answer to both.
 func PausedByUser(annotations map[string]string) bool {

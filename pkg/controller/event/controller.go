@@ -19,6 +19,7 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 )
 
@@ -30,6 +31,8 @@ const (
 	ReasonPowerState = "PowerStateAsDeclared"
 	// ReasonDeleting tells that something is being taken out of vCenter.
 	ReasonDeleting = "Deleting"
+	// ReasonCreated tells that a machine that was asked for here is made.
+	ReasonCreated = "Created"
 	// ReasonRunning tells that all of a vSphere Namespace is there in vCenter.
 	ReasonRunning = "Running"
 )
@@ -211,6 +214,10 @@ func ofMachine(old, now *vmopv1.VirtualMachine) []news {
 	}
 	if now.DeletionTimestamp == nil {
 		all = append(all, ofPower(old, now)...)
+		if unmade(old) && !unmade(now) {
+			all = append(all, news{eventtype: corev1.EventTypeNormal, reason: ReasonCreated,
+				message: "It is there in vCenter, with its disks"})
+		}
 	}
 	return append(all, ofConditions(old.Status.Conditions, now.Status.Conditions, func(condition metav1.Condition) bool {
 		switch condition.Type {
@@ -218,9 +225,18 @@ func ofMachine(old, now *vmopv1.VirtualMachine) []news {
 			return false // the guest's own; somebody's own wish, or that of all machines of a host at once
 		case vmopv1.VirtualMachinePowerStateSynced:
 			return condition.Reason != notSynced // told as what it comes from
+		case vmopv1.ReadyConditionType:
+			return false // that it is as it was asked for, which other conditions say
+		case vmopv1.VirtualMachineConditionCreated:
+			return condition.Reason == vmoperator.BuildFailedReason // else it is on its way
 		}
 		return true
 	})...)
+}
+
+// unmade says that a machine is being made.
+func unmade(vm *vmopv1.VirtualMachine) bool {
+	return meta.IsStatusConditionFalse(vm.Status.Conditions, vmopv1.VirtualMachineConditionCreated)
 }
 
 // notSynced is why the power state is not the declared one while nothing has failed yet.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -45,6 +46,9 @@ type Machine struct {
 	Facts  facts.Machine
 	// Made says that Pacific made it.
 	Made bool
+	// Controllers and Cards are devices that it has.
+	Controllers []facts.Controller
+	Cards       []facts.Card
 	// WentBack says that its record went back, and nobody has decided yet what is to count.
 	WentBack bool
 }
@@ -85,6 +89,8 @@ type Controller struct {
 	Releaser   Releaser
 	Machines   Machines
 	Verbs      Verbs
+	Builder    Builder
+	Guests     Guests
 	Namespaces Namespaces
 	Clock      clock.PassiveClock
 	Logger     klog.Logger
@@ -97,21 +103,34 @@ type Controller struct {
 func (c *Controller) Run(ctx context.Context, workers int) error {
 	c.asked = map[types.UID]asking{}
 	queue := controller.NewQueue("virtualmachine", 200*time.Millisecond, 5*time.Minute)
+	making := newBuilds(c)
 	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
 		ListerWatcher: c.Served,
 		ObjectType:    &vmopv1.VirtualMachine{},
 		Transform:     keepWhatMatters,
 		Handler: cache.ResourceEventHandlerFuncs{
-			AddFunc: func(object any) { enqueue(queue, hasWork(object), object) },
+			AddFunc: func(object any) {
+				enqueue(queue, hasWork(object), object)
+				making.see(object)
+			},
 			// What was work may be done now: then a condition is to be cleared.
-			UpdateFunc: func(old, object any) { enqueue(queue, hasWork(old) || hasWork(object), object) },
-			DeleteFunc: c.deleted,
+			UpdateFunc: func(old, object any) {
+				enqueue(queue, hasWork(old) || hasWork(object), object)
+				making.see(object)
+			},
+			DeleteFunc: func(object any) {
+				if uid, ok := uidOf(object); ok {
+					c.forget(uid)
+					making.stop(uid)
+				}
+			},
 		},
 	})
 
 	var running sync.WaitGroup
 	running.Go(func() { informer.RunWithContext(ctx) })
 	running.Go(func() { withdrawals{c}.run(ctx, workers) })
+	running.Go(func() { making.run(ctx) })
 	c.worker().Work(ctx, queue, workers)
 	running.Wait()
 	return nil
@@ -159,6 +178,9 @@ func keepWhatMatters(object any) (any, error) {
 	kept.Spec.PowerOffMode = vm.Spec.PowerOffMode
 	kept.Spec.SuspendMode = vm.Spec.SuspendMode
 	kept.Status.PowerState = vm.Status.PowerState
+	if created := meta.FindStatusCondition(vm.Status.Conditions, vmopv1.VirtualMachineConditionCreated); created != nil {
+		kept.Status.Conditions = []metav1.Condition{{Type: created.Type, Status: created.Status}}
+	}
 	return kept, nil
 }
 
@@ -202,6 +224,10 @@ func (c *Controller) sync(ctx context.Context, m Machine) (time.Duration, error)
 	}
 	if vm.DeletionTimestamp != nil {
 		return c.end(ctx, m)
+	}
+	if m.Facts.Build != nil {
+		// It has no disks yet, and comes again when it has.
+		return 0, nil
 	}
 	mode := vm.Spec.PowerOffMode
 	if vm.Spec.PowerState == vmopv1.VirtualMachinePowerStateSuspended {
@@ -285,13 +311,16 @@ func (c *Controller) setPower(ctx context.Context, m Machine, target vmopv1.Virt
 	return again, nil
 }
 
-func (c *Controller) deleted(object any) {
+// uidOf is that of a machine that an informer says is gone.
+func uidOf(object any) (types.UID, bool) {
 	if final, ok := object.(cache.DeletedFinalStateUnknown); ok {
 		object = final.Obj
 	}
-	if vm, ok := object.(*vmopv1.VirtualMachine); ok {
-		c.forget(vm.UID)
+	vm, ok := object.(*vmopv1.VirtualMachine)
+	if !ok {
+		return "", false
 	}
+	return vm.UID, true
 }
 
 // askedOf is how the guest was asked to get to a power state.

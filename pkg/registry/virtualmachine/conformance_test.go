@@ -17,7 +17,7 @@ func TestConformance(t *testing.T) {
 	kindtest.Run(t, kindtest.Suite[v1alpha5.VirtualMachine, v1alpha5.VirtualMachineList]{
 		Install: install.Install,
 		Kind: func() *registry.Kind[v1alpha5.VirtualMachine, v1alpha5.VirtualMachineList] {
-			return Kind(all{}, &grants{}, &namespaces{})
+			return Kind(all{}, &grants{}, &namespaces{}, nil)
 		},
 		Object: func(namespace, name string) *v1alpha5.VirtualMachine {
 			vm := machine(name)

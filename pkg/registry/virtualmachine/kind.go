@@ -12,7 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 	"github.com/openpacific/pacific/pkg/apis/vmoperator/install"
@@ -38,8 +38,8 @@ type Namespaces interface {
 	Terminating(ctx context.Context, name string) (bool, error)
 }
 
-// Kind describes the virtual machines.
-func Kind(origins Origins, grants Grants, namespaces Namespaces) *registry.Kind[v1alpha5.VirtualMachine, v1alpha5.VirtualMachineList] {
+// Kind describes the virtual machines. The authorizer is the server's own.
+func Kind(origins Origins, grants Grants, namespaces Namespaces, authorizer authorizer.UnconditionalAuthorizer) *registry.Kind[v1alpha5.VirtualMachine, v1alpha5.VirtualMachineList] {
 	type vm = v1alpha5.VirtualMachine
 	return &registry.Kind[vm, v1alpha5.VirtualMachineList]{
 		Resource: "virtualmachines", Singular: "virtualmachine", Title: "virtual machines", ShortNames: []string{"vm"},
@@ -63,12 +63,15 @@ func Kind(origins Origins, grants Grants, namespaces Namespaces) *registry.Kind[
 				Indexed: true, Value: func(m *vm) string { return m.Status.NodeName },
 			},
 		},
-		Rules:     &registry.Rules[vm]{PrepareUpdate: prepareUpdate, ValidateUpdate: validateUpdate, Warnings: warnings},
+		Rules: &registry.Rules[vm]{
+			PrepareCreate: prepareCreate, PrepareUpdate: prepareUpdate,
+			Validate: validateCreate, ValidateUpdate: validateUpdate, Warnings: warnings,
+		},
 		Finalizer: vmoperator.MachineFinalizer,
 		Stash:     utilconversion.AnnotationKey,
 		Live:      true,
 		Guards: registry.Refusals[vm]{
-			Create: func(ctx context.Context, m *vm) error { return refuseCreation(ctx, grants, m) },
+			Create: func(ctx context.Context, m *vm) error { return refuse(ctx, grants, m, nil) },
 			Update: func(ctx context.Context, m, before *vm) error {
 				if err := origins.Told(before.Namespace, before.Name, before.UID); err != nil {
 					return err
@@ -77,6 +80,10 @@ func Kind(origins Origins, grants Grants, namespaces Namespaces) *registry.Kind[
 			},
 			Delete: func(ctx context.Context, m *vm) error { return refuseDeletion(ctx, origins, namespaces, m) },
 		},
+		Rights: registry.Refusals[vm]{
+			Create: func(ctx context.Context, m *vm) error { return refuseSecrets(ctx, authorizer, m, nil) },
+			Update: func(ctx context.Context, m, before *vm) error { return refuseSecrets(ctx, authorizer, m, before) },
+		},
 		Status: errors.New("the status of a virtual machine is what vCenter reports and cannot be written; " +
 			"to change the machine, write its spec or its metadata"),
 	}
@@ -84,20 +91,6 @@ func Kind(origins Origins, grants Grants, namespaces Namespaces) *registry.Kind[
 
 func machines() schema.GroupResource {
 	return schema.GroupResource{Group: v1alpha5.GroupName, Resource: "virtualmachines"}
-}
-
-// refuseCreation refuses every creation, and first what would be refused of it anyway.
-func refuseCreation(ctx context.Context, grants Grants, m *v1alpha5.VirtualMachine) error {
-	if err := refuse(ctx, grants, m, nil); err != nil {
-		return err
-	}
-	name := m.Name
-	if m.GenerateName != "" {
-		name = ""
-	}
-	return apierrors.NewForbidden(machines(), name, fmt.Errorf(
-		"creating virtual machines through the API comes later; create it in vCenter in the folder of the namespace %q, and it appears here",
-		request.NamespaceValue(ctx)))
 }
 
 // refuseDeletion refuses to destroy what Pacific did not make, unless the

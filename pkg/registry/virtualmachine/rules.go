@@ -8,9 +8,26 @@ import (
 
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/uuid"
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 )
+
+// prepareCreate fills in what vm-operator does: a machine runs unless somebody says otherwise, and knows itself by two ids.
+func prepareCreate(_ context.Context, vm *v1alpha5.VirtualMachine) {
+	if vm.Spec.PowerState == "" {
+		vm.Spec.PowerState = v1alpha5.VirtualMachinePowerStateOn
+	}
+	if vm.Spec.InstanceUUID == "" {
+		vm.Spec.InstanceUUID = string(vm.UID)
+	}
+	if vm.Spec.BiosUUID == "" {
+		vm.Spec.BiosUUID = string(uuid.NewUUID())
+	}
+	if bootstrap := vm.Spec.Bootstrap; bootstrap != nil && bootstrap.CloudInit != nil && bootstrap.CloudInit.InstanceID == "" {
+		bootstrap.CloudInit.InstanceID = vm.Spec.BiosUUID
+	}
+}
 
 // prepareUpdate fills in what a manifest need not repeat: which machine it is about,
 // and the server's label that tells who paused it.

@@ -46,11 +46,13 @@ func TestGenericRegistry(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// They create what they read, as users will be able to later, and they
+			// They create what they read, which is more than a machine can be made with, and they
 			// watch from resourceVersion 1.
 			frame, outside := kindtest.NewFrame(install.Install, clock.RealClock{}), &kindtest.World[v1alpha5.VirtualMachine]{}
 			frame.Sequence = livestore.NewCounter(0)
-			machines, err := registry.ServeLive(frame, Kind(origins{}, &grants{}, &namespaces{}), outside)
+			kind := Kind(origins{}, &grants{}, &namespaces{}, nil)
+			kind.Rules.PrepareCreate, kind.Rules.Validate = nil, nil
+			machines, err := registry.ServeLive(frame, kind, outside)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -74,11 +76,10 @@ func fresh(name string) *v1alpha5.VirtualMachine {
 func TestWatchByHost(t *testing.T) {
 	vm := machine("web-1")
 	server := newServer(t, vm)
-	events, err := server.machines.Endpoints()["virtualmachines"].(rest.Watcher).Watch(contextOf("team-a"),
-		&metainternalversion.ListOptions{
-			FieldSelector:   fields.OneTermEqualSelector("status.nodeName", "esx-2.example.com"),
-			ResourceVersion: server.stored("web-1").ResourceVersion,
-		})
+	events, err := server.machines.Endpoints()["virtualmachines"].(rest.Watcher).Watch(contextOf("team-a"), &metainternalversion.ListOptions{
+		FieldSelector:   fields.OneTermEqualSelector("status.nodeName", "esx-2.example.com"),
+		ResourceVersion: server.stored("web-1").ResourceVersion,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,8 +113,7 @@ func object(event watch.Event) runtime.Object {
 
 func TestFieldSelectors(t *testing.T) {
 	frame := kindtest.NewFrame(install.Install, clock.RealClock{})
-	machines, err := registry.ServeLive(frame, Kind(origins{}, &grants{}, &namespaces{}),
-		&kindtest.World[v1alpha5.VirtualMachine]{})
+	machines, err := registry.ServeLive(frame, Kind(origins{}, &grants{}, &namespaces{}, nil), &kindtest.World[v1alpha5.VirtualMachine]{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,9 +130,8 @@ func TestFieldSelectors(t *testing.T) {
 		{"v1alpha1", "status.powerState", "poweredOn", result{"status.powerState", "PoweredOn", ""}},
 		{"v1alpha1", "status.powerState", "suspended", result{"status.powerState", "Suspended", ""}},
 		{"v1alpha3", "status.host", "a", result{"status.nodeName", "a", ""}},
-		{"v1alpha5", "spec.className", "a",
-			result{"", "", `field selector "spec.className" is not supported for virtual machines: ` +
-				`use one of metadata.name, metadata.namespace, status.nodeName, status.powerState`}},
+		{"v1alpha5", "spec.className", "a", result{"", "", `field selector "spec.className" is not supported for virtual machines: ` +
+			`use one of metadata.name, metadata.namespace, status.nodeName, status.powerState`}},
 	} {
 		kind := v1alpha5.GroupVersion.WithKind("VirtualMachine")
 		kind.Version = test.version

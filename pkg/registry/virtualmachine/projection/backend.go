@@ -31,9 +31,15 @@ var errMoved = fmt.Errorf("the virtual machine is not what it was decided on any
 
 // Verbs act on one machine of vCenter each, if still says directly before that they are still to; machine.Verbs does.
 type Verbs interface {
+	Create(ctx context.Context, shell facts.Shell, head facts.Head, body []byte) (facts.ID, error)
 	WriteRecord(ctx context.Context, id facts.ID, head facts.Head, body []byte, still func(facts.Machine) error) error
 	PowerOff(ctx context.Context, id facts.ID, still func(facts.Machine) error) error
 	Destroy(ctx context.Context, id facts.ID, still func(facts.Machine) error) error
+}
+
+// Planner works out what a machine that somebody asks for comes to, and fills in what its spec leaves open; plan.Planner does.
+type Planner interface {
+	Plan(ctx context.Context, vm *vmopv1.VirtualMachine) (facts.Shell, error)
 }
 
 // Refresher reads one object now and hands it to the Projector.
@@ -43,7 +49,8 @@ type Refresher interface {
 
 // Backend carries out in vCenter what is written to virtual machines. Its fields are set before use.
 type Backend struct {
-	Verbs Verbs
+	Verbs   Verbs
+	Planner Planner
 	// Ready says why nothing may be changed now, nil when something may.
 	Ready     func() error
 	Projector *Projector
@@ -53,10 +60,35 @@ type Backend struct {
 	Timeout time.Duration
 }
 
-// Create implements registry.Backend.
-func (b *Backend) Create(_ context.Context, vm *vmopv1.VirtualMachine) error {
-	return fmt.Errorf("create virtual machine %q: creating virtual machines is not supported yet: %w",
-		vm.NamespacedName(), failure.Forbidden)
+// Create implements registry.Backend: it makes the machine's shell, with its record, so that what is wrong with it shows at
+// once. The controller makes the rest.
+func (b *Backend) Create(ctx context.Context, vm *vmopv1.VirtualMachine) error {
+	ctx, cancel := b.bound(ctx)
+	defer cancel()
+	operation := fmt.Sprintf("create virtual machine %q", vm.NamespacedName())
+	if err := b.Ready(); err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
+	}
+	shell, err := b.Planner.Plan(ctx, vm)
+	if err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
+	}
+	meta := made(b.Projector.installation, shell.Folder, vm)
+	body, err := meta.encodeBody()
+	if err != nil {
+		return err
+	}
+	id, err := b.Verbs.Create(ctx, shell, meta.Head, body)
+	if err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
+	}
+	err = b.await(ctx, id, func(s State, found bool) bool {
+		return found && s.Object != nil && s.Object.UID == vm.UID
+	})
+	if err != nil {
+		return fmt.Errorf("%s: vCenter has done it, but the inventory does not show it yet: %w", operation, err)
+	}
+	return nil
 }
 
 // Update implements registry.Backend: it writes the machine's metadata, provided that the machine is still what current

@@ -10,6 +10,7 @@ import (
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/facts"
 )
@@ -42,6 +43,8 @@ const (
 	ConfigurationReadableCondition = "ConfigurationReadable"
 	// ConfigurationUnavailableReason says that vCenter cannot read it.
 	ConfigurationUnavailableReason = "ConfigurationUnavailable"
+	// PoweredOffReason says that a machine is not on.
+	PoweredOffReason = "NotPoweredOn"
 	// DisconnectedReason says that vCenter does not reach the machine now.
 	DisconnectedReason = "VirtualMachineDisconnected"
 
@@ -76,7 +79,14 @@ func isNot(conditionType, reason, message string) metav1.Condition {
 // conditions tells what is true of the machine, without times, sorted by type.
 func (v *view) conditions() []metav1.Condition {
 	list := make([]metav1.Condition, 0, 6)
-	list = append(list, is(vmopv1.VirtualMachineConditionCreated))
+	if v.building() {
+		list = append(list, isNot(vmopv1.VirtualMachineConditionCreated, vmoperator.BuildingReason, "its disks are yet to be made"))
+	} else {
+		list = append(list, is(vmopv1.VirtualMachineConditionCreated))
+	}
+	if v.meta != nil && v.meta.Created {
+		list = append(list, v.serves())
+	}
 
 	switch v.live.Guest.Tools {
 	case facts.ToolsRunning, facts.ToolsScripting:
@@ -127,6 +137,23 @@ func (v *view) conditions() []metav1.Condition {
 
 	slices.SortFunc(list, func(a, b metav1.Condition) int { return cmp.Compare(a.Type, b.Type) })
 	return list
+}
+
+// building says that something of the machine is left to be made, and that it is for Pacific to make it.
+func (v *view) building() bool { return v.live.Build != nil && v.meta != nil && v.meta.Created }
+
+// serves tells whether a machine that Pacific made runs as it was asked for, with a guest that answers.
+func (v *view) serves() metav1.Condition {
+	switch {
+	case v.building():
+		return isNot(vmopv1.ReadyConditionType, vmoperator.BuildingReason, "it is being made")
+	case v.live.PowerState != facts.PoweredOn:
+		return isNot(vmopv1.ReadyConditionType, PoweredOffReason, "it is not powered on")
+	case v.live.Guest.Tools != facts.ToolsRunning && v.live.Guest.Tools != facts.ToolsScripting:
+		return isNot(vmopv1.ReadyConditionType, vmopv1.VirtualMachineToolsNotRunningReason,
+			"its guest has not answered yet: VMware Tools is not running in it")
+	}
+	return is(vmopv1.ReadyConditionType)
 }
 
 // ready tells whether controllers keep the machine as it is declared.

@@ -103,6 +103,22 @@ func record(state *State, current, desired *vmopv1.VirtualMachine) (next *Metada
 	return next, changed, nil
 }
 
+// made is the metadata of a machine that Pacific makes: all of its spec is declared.
+func made(installation string, folder facts.ID, vm *vmopv1.VirtualMachine) *Metadata {
+	m := &Metadata{
+		Head: facts.Head{
+			Installation: installation, UID: string(vm.UID), Sequence: 1, Created: true,
+			Namespace: vm.Namespace, Name: vm.Name, Folder: folder,
+		},
+		Body: Body{
+			Generation: 1, Labels: vm.Labels, Annotations: vm.Annotations, Finalizers: othersFinalizers(vm.Finalizers),
+			OwnerReferences: vm.OwnerReferences, ManagedFields: vm.ManagedFields, Spec: vm.Spec,
+		},
+	}
+	m.repeat()
+	return m
+}
+
 // othersFinalizers leaves out the one that every machine has.
 func othersFinalizers(finalizers []string) []string {
 	return slices.DeleteFunc(slices.Clone(finalizers), func(f string) bool { return f == vmoperator.MachineFinalizer })

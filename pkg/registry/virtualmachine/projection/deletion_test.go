@@ -56,9 +56,6 @@ func TestDeleteDestroysARunningMachine(t *testing.T) {
 		!apierrors.IsNotFound(err) {
 		t.Errorf("an update of what is gone: %v", err)
 	}
-	if err := s.backend.Create(t.Context(), &vmopv1.VirtualMachine{}); !errors.Is(err, failure.Forbidden) {
-		t.Errorf("create: %v", err)
-	}
 }
 
 // TestVCenterHasTheLastWord: with an inventory that knows nothing of what somebody has just done in vCenter, nothing is

@@ -71,9 +71,14 @@ func (p *Projector) Machines() *projected.Objects[vmopv1.VirtualMachine] { retur
 
 func conditionsOf(vm *vmopv1.VirtualMachine) *[]metav1.Condition { return &vm.Status.Conditions }
 
-// settled says that a power state in sync is in sync, whatever a controller has said of it.
+// settled says that what is so in vCenter is so, whatever a controller has said of it: that a power state is in sync, and that
+// a machine is made.
 func settled(condition metav1.Condition) bool {
-	return condition.Type == vmopv1.VirtualMachinePowerStateSynced && condition.Status == metav1.ConditionTrue
+	switch condition.Type {
+	case vmopv1.VirtualMachinePowerStateSynced, vmopv1.VirtualMachineConditionCreated:
+		return condition.Status == metav1.ConditionTrue
+	}
+	return false
 }
 
 func (p *Projector) reset() {
@@ -232,7 +237,7 @@ func (p *Projector) state(m *known) State {
 	s := State{
 		Machine: m.live.Machine(), Object: p.shown.Get(m.live.ID.Value), Installation: p.installation,
 		Sequence: m.newest, WentBack: m.wentBack, Metadata: m.meta, MetadataError: m.metaErr,
-		Recalled: m.recalled != nil,
+		Hardware: m.live.Hardware, Recalled: m.recalled != nil,
 	}
 	if _, another := s.Another(p.installation); another {
 		s.Sequence = max(s.Sequence, s.Head.Sequence)

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	"github.com/vmware/govmomi/find"
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25/types"
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
+	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/waittest"
+)
+
+// machineManifests are of the public documentation's form, one for each age of the API.
+var machineManifests = map[string]string{
+	"v1alpha1": `
+apiVersion: vmoperator.vmware.com/v1alpha1
+kind: VirtualMachine
+metadata: {name: web-v1alpha1, namespace: NS, labels: {app: web}}
+spec:
+  className: best-effort-small
+  imageName: ubuntu-24.04
+  storageClass: bronze-storage
+  powerState: poweredOn
+  networkInterfaces:
+  - networkName: workload-net
+    networkType: vsphere-distributed
+`,
+	"v1alpha2": `
+apiVersion: vmoperator.vmware.com/v1alpha2
+kind: VirtualMachine
+metadata: {name: web-v1alpha2, namespace: NS, labels: {app: web}}
+spec:
+  className: best-effort-small
+  imageName: ubuntu-24.04
+  storageClass: bronze-storage
+  powerState: PoweredOn
+  bootstrap:
+    cloudInit:
+      rawCloudConfig: {name: web, key: user-data}
+`,
+	"v1alpha5": `
+apiVersion: vmoperator.vmware.com/v1alpha5
+kind: VirtualMachine
+metadata: {name: web-v1alpha5, namespace: NS, labels: {app: web, topology.kubernetes.io/zone: cluster-b}}
+spec:
+  className: best-effort-small
+  imageName: ubuntu-24.04
+  storageClass: gold-storage
+  advanced: {bootDiskCapacity: 30Gi}
+  network: {interfaces: [{name: eth0, network: {name: workload-net}}]}
+  bootstrap:
+    cloudInit:
+      rawCloudConfig: {name: web, key: user-data}
+      sshAuthorizedKeys: [ssh-ed25519 AAAA]
+`,
+}
+
+// shop is a vSphere Namespace with all that machines are made of.
+func (s *supervisor) shop(t *testing.T, name string) string {
+	t.Helper()
+	s.vns(t, name, v1alpha1.NamespaceAccess{Kind: v1alpha1.SubjectUser, Name: "dev-a@vsphere.local", Role: v1alpha1.RoleEdit})
+	waittest.Within(t, polled, "what machines are made of is given", func(ctx context.Context) error {
+		_, err := s.Try(ctx, "kubectl", "patch", "vns", name, "--type=merge", "-p", `{"spec":{"zones":["cluster-a","cluster-b"],
+			"virtualMachineClasses":["best-effort-small"],"contentLibraries":["Platform images"],"networks":["workload-net"],
+			"storagePolicies":[{"name":"Gold Storage"},{"name":"Bronze Storage"}]}}`)
+		return err
+	})
+	waittest.Within(t, polled, "the class is there", func(ctx context.Context) error {
+		_, err := s.Try(ctx, "kubectl", "get", "vmclass", "-n", name, "best-effort-small")
+		return err
+	})
+	waittest.Within(t, polled, "the image is there", func(ctx context.Context) error {
+		out, err := s.Try(ctx, "kubectl", "get", "vmi", "-n", name)
+		if err == nil && !strings.Contains(out, "ubuntu-24.04") {
+			err = fmt.Errorf("there are\n%s", out)
+		}
+		return err
+	})
+	s.Kubectl(t, "create", "secret", "generic", "web", "-n", name, "--from-literal=user-data=#cloud-config\n")
+	return name
+}
+
+// TestCreate has a developer make machines of an image, as she would at each age of the API, looks in vCenter at what
+// came of it, and deletes them.
+func TestCreate(t *testing.T) {
+	t.Parallel()
+	s := running(t)
+	a := s.Admin(t)
+	namespace := s.shop(t, "create-shop")
+	files := map[string]string{}
+	for version, manifest := range machineManifests {
+		files[version] = filepath.Join(t.TempDir(), version+".yaml")
+		if err := os.WriteFile(files[version], []byte(strings.ReplaceAll(manifest, "NS", namespace)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.Kubectl(t, "apply", "-f", files[version])
+	}
+	for version, file := range files {
+		name := "web-" + version
+		s.Kubectl(t, "wait", "vm/"+name, "-n", namespace, "--for=condition=VirtualMachineCreated", "--timeout=60s")
+		s.Kubectl(t, "wait", "vm/"+name, "-n", namespace, "--for=jsonpath={.status.powerState}=PoweredOn", "--timeout=60s")
+		if out, err := s.Try(t.Context(), "kubectl", "diff", "-f", file); err != nil {
+			t.Errorf("%s differs from what was applied: %v\n%s", name, err, out)
+		}
+		s.arrived(t, a, namespace, s.get(t, namespace, name))
+	}
+	s.Kubectl(t, "delete", "vm", "-n", namespace, "--all", "--timeout=60s")
+	for version := range files {
+		for _, store := range []string{"nfs-fast", "nfs-bulk"} {
+			if left := datastoreFiles(t, a, store, "web-"+version); len(left) > 0 {
+				t.Errorf("of web-%s there is left on %s: %v", version, store, left)
+			}
+		}
+	}
+}
+
+// arrived looks in vCenter at what a manifest came to.
+func (s *supervisor) arrived(t *testing.T, a *supervisortest.Admin, namespace string, vm *vmopv1.VirtualMachine) {
+	t.Helper()
+	found, err := find.NewFinder(a.Builder.Client.Client).VirtualMachine(t.Context(), "/DC0/vm/Namespaces/"+namespace+"/"+vm.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := a.Properties(found).Config
+	type machine struct {
+		InstanceUUID, Guest, Firmware string
+		CPUs, MemoryMB                int32
+		Disks                         []int64
+		Cards                         int
+		UserData                      string
+		Build                         bool
+	}
+	want := machine{string(vm.UID), "ubuntu64Guest", "efi", 2, 4096, []int64{20 << 30}, 1, "", false}
+	switch {
+	case strings.HasSuffix(vm.Name, "v1alpha5"):
+		want.Disks[0], want.UserData = 30<<30, "#cloud-config\n"
+	case strings.HasSuffix(vm.Name, "v1alpha2"):
+		want.UserData = "#cloud-config\n"
+	}
+	got := machine{InstanceUUID: config.InstanceUuid, Guest: config.GuestId, Firmware: config.Firmware,
+		CPUs: config.Hardware.NumCPU, MemoryMB: config.Hardware.MemoryMB}
+	devices := object.VirtualDeviceList(config.Hardware.Device)
+	for _, disk := range devices.SelectByType((*types.VirtualDisk)(nil)) {
+		got.Disks = append(got.Disks, disk.(*types.VirtualDisk).CapacityInBytes)
+	}
+	got.Cards = len(devices.SelectByType((*types.VirtualVmxnet3)(nil)))
+	for _, option := range config.ExtraConfig {
+		switch value := option.GetOptionValue(); value.Key {
+		case "guestinfo.userdata":
+			got.UserData = unpacked(t, value.Value.(string))
+		case "pacific.build":
+			got.Build = true
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s in vCenter (-want +got):\n%s", vm.Name, diff)
+	}
+	if zone := vm.Labels["topology.kubernetes.io/zone"]; strings.HasSuffix(vm.Name, "v1alpha5") && vm.Status.Zone != "cluster-b" {
+		t.Errorf("%s runs in the zone %q, its label says %q", vm.Name, vm.Status.Zone, zone)
+	}
+	if !meta.IsStatusConditionTrue(vm.Status.Conditions, vmopv1.VirtualMachinePowerStateSynced) || vm.Spec.Image == nil {
+		t.Errorf("%s: image %v, conditions %+v", vm.Name, vm.Spec.Image, vm.Status.Conditions)
+	}
+}
+
+// unpacked is what a guest reads.
+func unpacked(t *testing.T, value string) string {
+	t.Helper()
+	packed, err := base64.StdEncoding.DecodeString(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// datastoreFiles are the files in a folder of a datastore.
+func datastoreFiles(t *testing.T, a *supervisortest.Admin, store, folder string) (names []string) {
+	t.Helper()
+	datastore, err := find.NewFinder(a.Builder.Client.Client).Datastore(t.Context(), "/DC0/datastore/"+store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser, err := datastore.Browser(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	task, err := browser.SearchDatastore(t.Context(), datastore.Path(folder),
+		&types.HostDatastoreBrowserSearchSpec{MatchPattern: []string{"*"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := task.WaitForResult(t.Context())
+	if err != nil {
+		return nil // there is no such folder
+	}
+	for _, file := range info.Result.(types.HostDatastoreBrowserSearchResults).File {
+		names = append(names, file.GetFileInfo().Path)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// TestCreateAndItsMistakes has people ask for what cannot be: nothing is made, and each is told what to do.
+func TestCreateAndItsMistakes(t *testing.T) {
+	t.Parallel()
+	s := running(t)
+	namespace := s.shop(t, "mistakes-shop")
+	base := strings.ReplaceAll(machineManifests["v1alpha5"], "NS", namespace)
+	for _, mistake := range []struct{ from, to, says string }{
+		{"best-effort-small", "huge", `spec.className: the class "huge" is not given`},
+		{"imageName: ubuntu-24.04", "imageName: nothing", `spec.imageName: the image "nothing" is in no content library that is given`},
+		{"gold-storage", "tin", `spec.storageClass: the storage class "tin" is not given`},
+		{"30Gi", "1Gi", "spec.advanced.bootDiskCapacity: the image's disk has 20480 MiB already"},
+		{"name: eth0, ", "name: eth0, mtu: 9000, ", "spec.network.interfaces[0].mtu: Forbidden: is not supported yet"},
+		{"cluster-b", "cluster-z", `the namespace has no zone "cluster-z"`},
+		{"name: web-v1alpha5", "name: " + strings.Repeat("a", 81), "metadata.name: Too long"},
+		{"className: best-effort-small", "powerState: Suspended", "spec.powerState: Invalid value"},
+	} {
+		file := filepath.Join(t.TempDir(), "vm.yaml")
+		if err := os.WriteFile(file, []byte(strings.Replace(base, mistake.from, mistake.to, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := s.Try(t.Context(), "kubectl", "create", "-f", file)
+		if err == nil || !strings.Contains(out, mistake.says) {
+			t.Errorf("%s for %s: %v\n%s\nwant %s", mistake.to, mistake.from, err, out, mistake.says)
+		}
+	}
+	if names := s.Names(t, namespace); len(names) > 0 {
+		t.Errorf("there are %v", names)
+	}
+
+	// A Secret that is not there holds the machine up, and is said; when it comes, the machine is made to its end.
+	file := filepath.Join(t.TempDir(), "vm.yaml")
+	if err := os.WriteFile(file, []byte(strings.Replace(base, "{name: web, key", "{name: later, key", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.Kubectl(t, "create", "-f", file)
+	waittest.Within(t, 30*time.Second, "it is said what it waits for", func(context.Context) error {
+		created := meta.FindStatusCondition(s.get(t, namespace, "web-v1alpha5").Status.Conditions, vmopv1.VirtualMachineConditionCreated)
+		if created == nil || !strings.Contains(created.Message, `there is no Secret "later" with a key "user-data"`) {
+			return fmt.Errorf("condition %+v", created)
+		}
+		return nil
+	})
+	s.Kubectl(t, "create", "secret", "generic", "later", "-n", namespace, "--from-literal=user-data=#cloud-config\n")
+	s.Kubectl(t, "wait", "vm/web-v1alpha5", "-n", namespace, "--for=condition=VirtualMachineCreated", "--timeout=60s")
+	s.Kubectl(t, "delete", "vm", "-n", namespace, "--all", "--timeout=60s")
+}

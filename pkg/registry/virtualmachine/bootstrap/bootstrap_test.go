@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bootstrap_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	vmopv1common "github.com/vmware-tanzu/vm-operator/api/v1alpha5/common"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap"
+)
+
+type secrets map[string][]byte
+
+func (s secrets) Value(_ context.Context, namespace, name, key string) ([]byte, error) {
+	value, found := s[namespace+"/"+name+"/"+key]
+	if !found {
+		return nil, failure.NotFound
+	}
+	return value, nil
+}
+
+func machine() *vmopv1.VirtualMachine {
+	return &vmopv1.VirtualMachine{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "web"},
+		Spec: vmopv1.VirtualMachineSpec{
+			BiosUUID: "bios-1",
+			Network:  &vmopv1.VirtualMachineNetworkSpec{Interfaces: []vmopv1.VirtualMachineNetworkInterfaceSpec{{Name: "eth0"}}},
+			Bootstrap: &vmopv1.VirtualMachineBootstrapSpec{CloudInit: &vmopv1.VirtualMachineBootstrapCloudInitSpec{
+				RawCloudConfig: &vmopv1common.SecretKeySelector{Name: "web", Key: "user-data"}, SSHAuthorizedKeys: []string{"ssh-a", "ssh-b"},
+			}},
+		},
+	}
+}
+
+// decoded is what cloud-init makes of an option.
+func decoded(t *testing.T, options map[string]string, key string) string {
+	t.Helper()
+	if options[key+".encoding"] != "gzip+base64" {
+		t.Fatalf("%s is encoded as %q", key, options[key+".encoding"])
+	}
+	packed, err := base64.StdEncoding.DecodeString(options[key])
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestCloudInit(t *testing.T) {
+	b := bootstrap.Bootstrap{Secrets: secrets{"team-a/web/user-data": []byte("#cloud-config\n")}}
+	options, err := b.Options(t.Context(), machine(), []facts.Card{{MAC: "00:50:56:80:00:01"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := decoded(t, options, "guestinfo.userdata"); got != "#cloud-config\n" {
+		t.Errorf("user data: %q", got)
+	}
+	var got any
+	if err := json.Unmarshal([]byte(decoded(t, options, "guestinfo.metadata")), &got); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{
+		"instance-id": "bios-1", "local-hostname": "web", "hostname": "web", "public-keys-data": "ssh-a\nssh-b",
+		"network": map[string]any{"version": 2.0, "ethernets": map[string]any{"eth0": map[string]any{
+			"match": map[string]any{"macaddress": "00:50:56:80:00:01"}, "set-name": "eth0", "dhcp4": true,
+		}}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("metadata (-want +got):\n%s", diff)
+	}
+	if len(options) != 4 {
+		t.Errorf("there are %d options", len(options))
+	}
+}
+
+func TestNoBootstrap(t *testing.T) {
+	vm := machine()
+	vm.Spec.Bootstrap = nil
+	if options, err := (&bootstrap.Bootstrap{}).Options(t.Context(), vm, nil); err != nil || len(options) > 0 {
+		t.Errorf("%v, %v", options, err)
+	}
+}
+
+// What is wrong is said without what is in the Secret.
+func TestWhatGuestsCannotBeTold(t *testing.T) {
+	secret := make([]byte, 80<<10)
+	random := rand.New(rand.NewPCG(1, 2))
+	for i := range secret {
+		secret[i] = "0123456789abcdef"[random.IntN(16)] // of which no two thirds are left when it is packed
+	}
+	long := append([]byte("hush "), append(bytes.Clone(secret), secret...)...)
+	tests := []struct {
+		name    string
+		secrets secrets
+		kind    failure.Kind
+		says    string
+	}{
+		{"no Secret", nil, failure.NotFound, `there is no Secret "web" with a key "user-data" in the namespace "team-a": create it`},
+		{"too long", secrets{"team-a/web/user-data": long}, failure.Invalid, "a guest reads no more than 65536"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			options, err := (&bootstrap.Bootstrap{Secrets: test.secrets}).Options(t.Context(), machine(), nil)
+			if !errors.Is(err, test.kind) || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "hush") || options != nil {
+				t.Errorf("got %v, %v", options, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package virtualmachine
+
+import (
+	"context"
+	"regexp"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/openpacific/pacific/pkg/apis/vmoperator/difference"
+)
+
+// maxName is how long a name in vCenter may be, and a machine is called there as it is here.
+const maxName = 80
+
+// honoured are the fields of a spec that a machine can be made with, without the numbers of lists.
+var honoured = []string{
+	"spec.className", "spec.image", "spec.imageName", "spec.storageClass", "spec.powerState", "spec.powerOffMode", "spec.suspendMode",
+	"spec.instanceUUID", "spec.biosUUID", "spec.guestID", "spec.minHardwareVersion", "spec.advanced.bootDiskCapacity",
+	"spec.bootOptions.firmware", "spec.network.disabled", "spec.network.hostName", "spec.network.interfaces.name",
+	"spec.network.interfaces.network", "spec.network.interfaces.dhcp4",
+	"spec.bootstrap.cloudInit.rawCloudConfig", "spec.bootstrap.cloudInit.instanceID", "spec.bootstrap.cloudInit.sshAuthorizedKeys",
+}
+
+// instead says what to use in place of a field that a machine cannot be made with, by how its path begins.
+var instead = []struct{ path, remedy string }{
+	{"spec.bootstrap.cloudInit.cloudConfig", "is not supported yet: put the same into a Secret, as cloud-init has it, and name that in spec.bootstrap.cloudInit.rawCloudConfig"},
+	{"spec.bootstrap.", "is not supported yet: use spec.bootstrap.cloudInit.rawCloudConfig"},
+	{"spec.network.interfaces.", "is not supported yet: leave it out, and the guest configures its network by DHCP"},
+	{"spec.network.", "is not supported yet: set it in the guest, by cloud-init"},
+	{"spec.hardware.", "is not supported yet: leave it out, and add the device in vCenter"},
+	{"spec.volumes", "is not supported yet: leave it out, and add the disk in vCenter"},
+	{"spec.nextRestartTime", "cannot be set before the virtual machine is there"},
+	{"spec.currentSnapshotName", "cannot be set before the virtual machine has a snapshot"},
+}
+
+var indexes = regexp.MustCompile(`\[\d+\]`)
+
+// validateCreate refuses whatever the server would not honour.
+func validateCreate(_ context.Context, vm *v1alpha5.VirtualMachine) field.ErrorList {
+	var errs field.ErrorList
+	if len(vm.Name) > maxName {
+		errs = append(errs, field.TooLong(field.NewPath("metadata", "name"), vm.Name, maxName))
+	}
+	spec := field.NewPath("spec")
+	if vm.Spec.ClassName == "" {
+		errs = append(errs, field.Required(spec.Child("className"), "name a virtual machine class of the namespace"))
+	}
+	if vm.Spec.ImageName == "" && (vm.Spec.Image == nil || vm.Spec.Image.Name == "") {
+		errs = append(errs, field.Required(spec.Child("image"), "name an image of the namespace"))
+	}
+	if vm.Spec.StorageClass == "" {
+		errs = append(errs, field.Required(spec.Child("storageClass"), "name a storage class of the namespace"))
+	}
+	for _, path := range set(spec, vm.Spec) {
+		plain := indexes.ReplaceAllString(path.String(), "")
+		if remedy := refusal(plain); remedy != "" {
+			errs = append(errs, field.Forbidden(path, remedy))
+		}
+	}
+	if vm.Spec.InstanceUUID != "" && vm.Spec.InstanceUUID != string(vm.UID) {
+		errs = append(errs, field.Forbidden(spec.Child("instanceUUID"), "is chosen by the server: leave it out"))
+	}
+	if _, err := uuid.Parse(vm.Spec.BiosUUID); err != nil && vm.Spec.BiosUUID != "" {
+		errs = append(errs, field.Invalid(spec.Child("biosUUID"), vm.Spec.BiosUUID, "has to be a UUID"))
+	}
+	if vm.Spec.PowerState == v1alpha5.VirtualMachinePowerStateSuspended {
+		errs = append(errs, field.Invalid(spec.Child("powerState"), vm.Spec.PowerState, "a virtual machine that is made cannot be suspended: use PoweredOn or PoweredOff"))
+	} else {
+		errs = append(errs, validatePowerState(vm, &v1alpha5.VirtualMachine{})...)
+	}
+	nothing := &v1alpha5.VirtualMachine{}
+	errs = append(errs, validateMode(spec.Child("powerOffMode"), vm.Spec.PowerOffMode, "")...)
+	errs = append(errs, validateMode(spec.Child("suspendMode"), vm.Spec.SuspendMode, "")...)
+	errs = append(errs, validateInterfaces(vm)...)
+	errs = append(errs, validateCloudInit(vm)...)
+	errs = append(errs, validatePausedLabel(vm, nothing)...)
+	return append(errs, validateReclaimPolicy(vm, nothing)...)
+}
+
+// set lists the fields of a spec that are set, each as deep as it goes.
+func set(path *field.Path, spec v1alpha5.VirtualMachineSpec) []*field.Path {
+	return difference.Between(path, hollow(spec), spec)
+}
+
+// hollow is a spec that has what another has, with nothing in it: so that differences go into what one of them lacks.
+func hollow(spec v1alpha5.VirtualMachineSpec) v1alpha5.VirtualMachineSpec {
+	var empty v1alpha5.VirtualMachineSpec
+	if spec.Network != nil {
+		empty.Network = &v1alpha5.VirtualMachineNetworkSpec{
+			Interfaces: make([]v1alpha5.VirtualMachineNetworkInterfaceSpec, len(spec.Network.Interfaces)),
+		}
+	}
+	if spec.Bootstrap != nil {
+		empty.Bootstrap = &v1alpha5.VirtualMachineBootstrapSpec{}
+		if spec.Bootstrap.CloudInit != nil {
+			empty.Bootstrap.CloudInit = &v1alpha5.VirtualMachineBootstrapCloudInitSpec{}
+		}
+	}
+	if spec.Advanced != nil {
+		empty.Advanced = &v1alpha5.VirtualMachineAdvancedSpec{}
+	}
+	if spec.BootOptions != nil {
+		empty.BootOptions = &v1alpha5.VirtualMachineBootOptions{}
+	}
+	return empty
+}
+
+// refusal says what is wrong with setting a field, and "" when nothing is.
+func refusal(path string) string {
+	for _, known := range honoured {
+		if path == known || strings.HasPrefix(path, known+".") || strings.HasPrefix(path, known+"[") {
+			return ""
+		}
+	}
+	for _, other := range instead {
+		if strings.HasPrefix(path, other.path) || path+"." == other.path {
+			return other.remedy
+		}
+	}
+	return "is not supported yet: leave it out"
+}
+
+func validateInterfaces(vm *v1alpha5.VirtualMachine) (errs field.ErrorList) {
+	if vm.Spec.Network == nil {
+		return nil
+	}
+	path := field.NewPath("spec", "network", "interfaces")
+	if vm.Spec.Network.Disabled && len(vm.Spec.Network.Interfaces) > 0 {
+		errs = append(errs, field.Forbidden(path, "cannot be given while spec.network.disabled is true"))
+	}
+	if len(vm.Spec.Network.Interfaces) > 10 {
+		errs = append(errs, field.TooMany(path, len(vm.Spec.Network.Interfaces), 10))
+	}
+	names := map[string]bool{}
+	for i := range vm.Spec.Network.Interfaces {
+		name := vm.Spec.Network.Interfaces[i].Name
+		switch {
+		case name == "":
+			errs = append(errs, field.Required(path.Index(i).Child("name"), "such as eth0"))
+		case names[name]:
+			errs = append(errs, field.Duplicate(path.Index(i).Child("name"), name))
+		}
+		names[name] = true
+	}
+	return errs
+}
+
+func validateCloudInit(vm *v1alpha5.VirtualMachine) field.ErrorList {
+	if vm.Spec.Bootstrap == nil || vm.Spec.Bootstrap.CloudInit == nil || vm.Spec.Bootstrap.CloudInit.RawCloudConfig == nil {
+		return nil
+	}
+	raw, path := vm.Spec.Bootstrap.CloudInit.RawCloudConfig, field.NewPath("spec", "bootstrap", "cloudInit", "rawCloudConfig")
+	var errs field.ErrorList
+	if raw.Name == "" {
+		errs = append(errs, field.Required(path.Child("name"), "name the Secret"))
+	}
+	if raw.Key == "" {
+		errs = append(errs, field.Required(path.Child("key"), "name the key in the Secret, such as user-data"))
+	}
+	return errs
+}

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	vmopv1common "github.com/vmware-tanzu/vm-operator/api/v1alpha5/common"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/placement"
+)
+
+// Classes are the virtual machine classes.
+type Classes interface {
+	// Get returns a class, and an error that wraps failure.NotFound where there is none.
+	Get(ctx context.Context, namespace, name string) (*vmopv1.VirtualMachineClass, error)
+}
+
+// Image is one that a name stands for.
+type Image struct {
+	Kind, Name string
+	Item       *facts.Item
+}
+
+// Images know the images of namespaces.
+type Images interface {
+	// Find returns those that a name stands for in a namespace.
+	Find(namespace, name string) []Image
+}
+
+// Home is what a namespace has in vCenter.
+type Home struct {
+	Folder facts.ID
+	// Pools are its resource pools, by zone.
+	Pools map[string]facts.ID
+	// Networks are the names of those that it was given, the default first.
+	Networks []string
+}
+
+// Site is what vCenter has, as it is known.
+type Site interface {
+	Home(namespace string) (Home, bool)
+	// Policy returns the storage policy that a StorageClass stands for, and the datastores that satisfy it.
+	Policy(class string) (policy facts.StoragePolicy, datastores []string, found bool)
+	Network(name string) (facts.Network, bool)
+}
+
+// Places are where machines can lie; placement.Chooser is.
+type Places interface {
+	Choose(placement.Wish) (placement.Place, error)
+	Path(url string) (path string, found bool)
+}
+
+// Planner plans. Its fields are set before use.
+type Planner struct {
+	Classes Classes
+	Images  Images
+	Site    Site
+	Places  Places
+}
+
+// Plan works out the shell of a machine, and fills in what its spec leaves open and is decided now: the image by its own
+// name, and the network card that every machine has.
+func (p *Planner) Plan(ctx context.Context, vm *vmopv1.VirtualMachine) (facts.Shell, error) {
+	spec := field.NewPath("spec")
+	home, found := p.Site.Home(vm.Namespace)
+	if !found {
+		return facts.Shell{}, fmt.Errorf("the namespace %q has no folder in vCenter yet; see its condition with `kubectl get vns %s -o yaml`: %w",
+			vm.Namespace, vm.Namespace, failure.Unavailable)
+	}
+	shell := facts.Shell{
+		Name: vm.Name, Folder: home.Folder, InstanceUUID: string(vm.UID), BIOSUUID: vm.Spec.BiosUUID, GuestID: vm.Spec.GuestID,
+	}
+	class, err := p.class(ctx, vm, spec)
+	if err != nil {
+		return facts.Shell{}, err
+	}
+	image, err := p.image(vm, spec)
+	if err != nil {
+		return facts.Shell{}, err
+	}
+	space, err := p.disks(vm, image, &shell, spec)
+	if err != nil {
+		return facts.Shell{}, err
+	}
+	if err := p.networks(vm, home, &shell, spec); err != nil {
+		return facts.Shell{}, err
+	}
+	if err := firmware(vm, image.Item.Image, &shell, spec); err != nil {
+		return facts.Shell{}, err
+	}
+	memory := class.Spec.Hardware.Memory.Value()
+	place, err := p.place(vm, home, space+memory, &shell, spec)
+	if err != nil {
+		return facts.Shell{}, err
+	}
+	size(class, place, &shell)
+	return shell, nil
+}
+
+func (p *Planner) class(ctx context.Context, vm *vmopv1.VirtualMachine, spec *field.Path) (*vmopv1.VirtualMachineClass, error) {
+	path := spec.Child("className")
+	if vm.Spec.ClassName == "" {
+		return nil, invalid(path, "name a class of the namespace: see `kubectl get virtualmachineclasses --namespace %s`", vm.Namespace)
+	}
+	class, err := p.Classes.Get(ctx, vm.Namespace, vm.Spec.ClassName)
+	switch {
+	case errors.Is(err, failure.NotFound):
+		return nil, invalid(path, "there is no class %q in the namespace: see `kubectl get virtualmachineclasses --namespace %s`",
+			vm.Spec.ClassName, vm.Namespace)
+	case err != nil:
+		return nil, fmt.Errorf("read the class %q: %w", vm.Spec.ClassName, err)
+	}
+	return class, nil
+}
+
+// image finds the image, and writes down by its own name which it is.
+func (p *Planner) image(vm *vmopv1.VirtualMachine, spec *field.Path) (Image, error) {
+	path, name := spec.Child("imageName"), vm.Spec.ImageName
+	if vm.Spec.Image != nil && vm.Spec.Image.Name != "" {
+		path, name = spec.Child("image", "name"), vm.Spec.Image.Name
+	}
+	list := fmt.Sprintf("see `kubectl get virtualmachineimages --namespace %s`", vm.Namespace)
+	if name == "" {
+		return Image{}, invalid(path, "name an image of the namespace: %s", list)
+	}
+	found := p.Images.Find(vm.Namespace, name)
+	switch {
+	case len(found) == 0:
+		return Image{}, invalid(path, "there is no image %q: %s", name, list)
+	case len(found) > 1:
+		names := make([]string, len(found))
+		for i := range found {
+			names[i] = found[i].Name
+		}
+		return Image{}, invalid(path, "multiple VM images exist that are called %q: name one of %s", name, strings.Join(names, ", "))
+	}
+	image := found[0]
+	if other := vm.Spec.ImageName; other != "" && other != name && !slices.ContainsFunc(p.Images.Find(vm.Namespace, other),
+		func(also Image) bool { return also.Name == image.Name }) {
+		return Image{}, invalid(spec.Child("imageName"), "it names another image than spec.image.name: leave one of them out")
+	}
+	if image.Item.Type != facts.ItemOVF {
+		return Image{}, invalid(path, "the image %q is of the type %s, and a machine can be made of one of type OVF alone",
+			name, strings.ToUpper(image.Item.Type))
+	}
+	if image.Item.Image == nil {
+		return Image{}, fmt.Errorf("%s: what the image %q consists of is not known: %s: %w", path, name, image.Item.Problem, failure.Unavailable)
+	}
+	vm.Spec.Image = &vmopv1.VirtualMachineImageRef{Kind: image.Kind, Name: image.Name}
+	if vm.Spec.ImageName == "" {
+		vm.Spec.ImageName = image.Name
+	}
+	return image, nil
+}
+
+// disks says what the disks are copies of, and returns how many bytes those take.
+func (p *Planner) disks(vm *vmopv1.VirtualMachine, image Image, shell *facts.Shell, spec *field.Path) (space int64, err error) {
+	for number, disk := range image.Item.Image.Disks {
+		build := facts.BuildDisk{Capacity: disk.Capacity}
+		if disk.File != "" {
+			file, found := image.Item.Files[disk.File]
+			from, known := p.Places.Path(file.URL)
+			if !found || !known {
+				return 0, fmt.Errorf("the file %q of the image %q is on no datastore of vCenter: if its content library is a subscribed "+
+					"one that gets contents only when they are needed, synchronise the item: %w", disk.File, image.Name, failure.Unavailable)
+			}
+			build.From, space = from, space+file.Size
+		}
+		if number == 0 && vm.Spec.Advanced != nil && vm.Spec.Advanced.BootDiskCapacity != nil {
+			wanted, path := vm.Spec.Advanced.BootDiskCapacity, spec.Child("advanced", "bootDiskCapacity")
+			switch {
+			case wanted.Value() < disk.Capacity:
+				return 0, invalid(path, "the image's disk has %d MiB already, and none can be made smaller", disk.Capacity>>20)
+			case wanted.Value()%(1<<20) != 0:
+				return 0, invalid(path, "it has to be a multiple of 1 MiB")
+			case wanted.Value() > disk.Capacity:
+				build.Capacity, build.Grow = wanted.Value(), build.From != ""
+			}
+		}
+		shell.Build.Disks = append(shell.Build.Disks, build)
+	}
+	return space, nil
+}
+
+// networks decides which networks the machine is at, and gives it the one network card that it has where nobody says
+// otherwise.
+func (p *Planner) networks(vm *vmopv1.VirtualMachine, home Home, shell *facts.Shell, spec *field.Path) error {
+	network := vm.Spec.Network
+	if network != nil && network.Disabled {
+		return nil
+	}
+	if network == nil {
+		network = &vmopv1.VirtualMachineNetworkSpec{}
+		vm.Spec.Network = network
+	}
+	if len(network.Interfaces) == 0 {
+		network.Interfaces = []vmopv1.VirtualMachineNetworkInterfaceSpec{{Name: "eth0"}}
+	}
+	for i := range network.Interfaces {
+		path := spec.Child("network", "interfaces").Index(i).Child("network", "name")
+		card := &network.Interfaces[i]
+		if card.Network == nil {
+			card.Network = &vmopv1common.PartialObjectRef{}
+		}
+		if card.Network.Name == "" {
+			if len(home.Networks) == 0 {
+				return invalid(path, "the namespace was given no network: an administrator changes that in spec.networks of the vSphere "+
+					"Namespace; for a machine without any, set spec.network.disabled to true")
+			}
+			card.Network.Name = home.Networks[0]
+		}
+		known, found := p.Site.Network(card.Network.Name)
+		if !found {
+			return invalid(path, "there is no network %q in vCenter, or several are called so", card.Network.Name)
+		}
+		shell.Networks = append(shell.Networks, known)
+	}
+	return nil
+}
+
+func firmware(vm *vmopv1.VirtualMachine, image *facts.Image, shell *facts.Shell, spec *field.Path) error {
+	shell.Firmware = image.Firmware
+	if shell.GuestID == "" {
+		shell.GuestID = image.GuestID
+	}
+	version := max(image.HardwareVersion, vm.Spec.MinHardwareVersion)
+	if version > 0 {
+		shell.HardwareVersion = fmt.Sprintf("vmx-%02d", version)
+	}
+	if boot := vm.Spec.BootOptions; boot != nil && boot.Firmware != "" {
+		if boot.Firmware != vmopv1.VirtualMachineBootOptionsFirmwareTypeBIOS && boot.Firmware != vmopv1.VirtualMachineBootOptionsFirmwareTypeEFI {
+			return invalid(spec.Child("bootOptions", "firmware"), "it has to be bios or efi")
+		}
+		shell.Firmware = strings.ToLower(string(boot.Firmware))
+	}
+	return nil
+}
+
+// place decides where the machine is to lie.
+func (p *Planner) place(vm *vmopv1.VirtualMachine, home Home, space int64, shell *facts.Shell, spec *field.Path) (placement.Place, error) {
+	path := spec.Child("storageClass")
+	if vm.Spec.StorageClass == "" {
+		return placement.Place{}, invalid(path, "name a storage class of the namespace: see `kubectl get resourcequota --namespace %s`", vm.Namespace)
+	}
+	policy, datastores, found := p.Site.Policy(vm.Spec.StorageClass)
+	if !found {
+		return placement.Place{}, invalid(path, "no storage policy of vCenter has the storage class %q", vm.Spec.StorageClass)
+	}
+	wish := placement.Wish{Policy: policy.Name, Datastores: datastores, Space: space}
+	zone := vm.Labels[corev1.LabelTopologyZone]
+	for name, pool := range home.Pools {
+		if zone == "" || zone == name {
+			wish.Pools = append(wish.Pools, pool)
+		}
+	}
+	if len(wish.Pools) == 0 {
+		if zone != "" {
+			return placement.Place{}, invalid(field.NewPath("metadata", "labels").Key(corev1.LabelTopologyZone),
+				"the namespace has no zone %q: see `kubectl get zones --namespace %s`", zone, vm.Namespace)
+		}
+		return placement.Place{}, fmt.Errorf("the namespace %q has no resource pools yet; see its condition with `kubectl get vns %s -o yaml`: %w",
+			vm.Namespace, vm.Namespace, failure.Unavailable)
+	}
+	place, err := p.Places.Choose(wish)
+	if err != nil {
+		return placement.Place{}, fmt.Errorf("find a place for it: %w", err)
+	}
+	shell.Pool, shell.Host, shell.Datastore = place.Pool, place.Host, place.Datastore.Name
+	shell.Policy, shell.Build.Policy = policy.ID, policy.ID
+	return place, nil
+}
+
+// size makes the machine as large as its class says.
+func size(class *vmopv1.VirtualMachineClass, place placement.Place, shell *facts.Shell) {
+	shell.CPUs = int32(class.Spec.Hardware.Cpus)
+	shell.MemoryMB = class.Spec.Hardware.Memory.Value() >> 20
+	requests, limits := class.Spec.Policies.Resources.Requests, class.Spec.Policies.Resources.Limits
+	shell.CPU, shell.Memory = facts.Allocation{Limit: -1}, facts.Allocation{Limit: -1}
+	// A class counts CPUs, vCenter the speed of the slowest that they may run on.
+	shell.CPU.Reservation = requests.Cpu.MilliValue() * int64(place.MHz) / 1000
+	if !limits.Cpu.IsZero() && place.MHz > 0 {
+		shell.CPU.Limit = limits.Cpu.MilliValue() * int64(place.MHz) / 1000
+	}
+	shell.Memory.Reservation = requests.Memory.Value() >> 20
+	if !limits.Memory.IsZero() {
+		shell.Memory.Limit = limits.Memory.Value() >> 20
+	}
+}
+
+// invalid says what is wrong with a field.
+func invalid(path *field.Path, format string, arguments ...any) error {
+	return fmt.Errorf("%s: "+format+": %w", slices.Concat([]any{path}, arguments, []any{failure.Invalid})...)
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	vmopv1common "github.com/vmware-tanzu/vm-operator/api/v1alpha5/common"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/placement"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/plan"
+)
+
+func id(kind, value string) facts.ID { return facts.ID{VCenter: "vc", Type: kind, Value: value} }
+
+// world has one namespace, team-a, in two zones.
+type world struct {
+	home   plan.Home
+	class  *vmopv1.VirtualMachineClass
+	images map[string][]plan.Image
+	wish   placement.Wish
+	full   error
+}
+
+func newWorld() *world {
+	class := &vmopv1.VirtualMachineClass{}
+	class.Spec.Hardware = vmopv1.VirtualMachineClassHardware{Cpus: 2, Memory: resource.MustParse("4Gi")}
+	class.Spec.Policies.Resources.Requests = vmopv1.VirtualMachineResourceSpec{Cpu: resource.MustParse("1500m"), Memory: resource.MustParse("2Gi")}
+	class.Spec.Policies.Resources.Limits = vmopv1.VirtualMachineResourceSpec{Memory: resource.MustParse("4Gi")}
+	ubuntu := plan.Image{Kind: "VirtualMachineImage", Name: "vmi-1", Item: &facts.Item{
+		Name: "ubuntu", Type: facts.ItemOVF,
+		Image: &facts.Image{GuestID: "ubuntu64Guest", Firmware: "efi", HardwareVersion: 21,
+			Disks: []facts.ImageDisk{{Capacity: 20 << 30, File: "disk-0.vmdk"}, {Capacity: 1 << 30}}},
+		Files: map[string]facts.ItemFile{"disk-0.vmdk": {URL: "ds:///1/disk-0.vmdk", Size: 3 << 30}},
+	}}
+	iso := plan.Image{Kind: "VirtualMachineImage", Name: "vmi-2", Item: &facts.Item{Name: "netinst", Type: facts.ItemISO}}
+	unread := plan.Image{Kind: "VirtualMachineImage", Name: "vmi-3", Item: &facts.Item{Type: facts.ItemOVF, Problem: "its descriptor cannot be read"}}
+	away := plan.Image{Kind: "VirtualMachineImage", Name: "vmi-4", Item: &facts.Item{Type: facts.ItemOVF,
+		Image: &facts.Image{Disks: []facts.ImageDisk{{File: "disk-0.vmdk"}}}}}
+	return &world{
+		home: plan.Home{Folder: id("Folder", "group-1"), Networks: []string{"workload", "storage"},
+			Pools: map[string]facts.ID{"a": id("ResourcePool", "pool-a"), "b": id("ResourcePool", "pool-b")}},
+		class: class,
+		images: map[string][]plan.Image{"ubuntu": {ubuntu}, "vmi-1": {ubuntu}, "netinst": {iso}, "unread": {unread}, "away": {away},
+			"twice": {ubuntu, iso}},
+	}
+}
+
+func (w *world) Get(_ context.Context, namespace, name string) (*vmopv1.VirtualMachineClass, error) {
+	if namespace != "team-a" || name != "small" {
+		return nil, failure.NotFound
+	}
+	return w.class, nil
+}
+
+func (w *world) Find(_, name string) []plan.Image { return w.images[name] }
+
+func (w *world) Home(namespace string) (plan.Home, bool) { return w.home, namespace == "team-a" }
+
+func (w *world) Policy(class string) (facts.StoragePolicy, []string, bool) {
+	return facts.StoragePolicy{ID: "gold-id", Name: "Gold"}, []string{"ds-1"}, class == "gold"
+}
+
+func (w *world) Network(name string) (facts.Network, bool) {
+	return facts.Network{ID: id("Network", name), Name: name}, name != "unknown"
+}
+
+func (w *world) Choose(wish placement.Wish) (placement.Place, error) {
+	w.wish = wish
+	if w.full != nil {
+		return placement.Place{}, w.full
+	}
+	return placement.Place{Pool: wish.Pools[0], Host: id("HostSystem", "host-1"), Datastore: facts.Datastore{Name: "nfs"}, MHz: 2000}, nil
+}
+
+func (w *world) Path(url string) (string, bool) {
+	rest, found := strings.CutPrefix(url, "ds:///1/")
+	return "[library] " + rest, found
+}
+
+func wanted() *vmopv1.VirtualMachine {
+	return &vmopv1.VirtualMachine{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "web", UID: "uid-1", Labels: map[string]string{"topology.kubernetes.io/zone": "b"}},
+		Spec:       vmopv1.VirtualMachineSpec{ClassName: "small", ImageName: "ubuntu", StorageClass: "gold", BiosUUID: "bios-1"},
+	}
+}
+
+func TestPlan(t *testing.T) {
+	w := newWorld()
+	p := plan.Planner{Classes: w, Images: w, Site: w, Places: w}
+	vm := wanted()
+	got, err := p.Plan(t.Context(), vm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := facts.Shell{
+		Name: "web", Folder: id("Folder", "group-1"), Pool: id("ResourcePool", "pool-b"), Host: id("HostSystem", "host-1"), Datastore: "nfs",
+		Policy: "gold-id", InstanceUUID: "uid-1", BIOSUUID: "bios-1", GuestID: "ubuntu64Guest", Firmware: "efi", HardwareVersion: "vmx-21",
+		CPUs: 2, MemoryMB: 4096, CPU: facts.Allocation{Limit: -1, Reservation: 3000}, Memory: facts.Allocation{Limit: 4096, Reservation: 2048},
+		Networks: []facts.Network{{ID: id("Network", "workload"), Name: "workload"}},
+		Build: facts.Build{Policy: "gold-id", Disks: []facts.BuildDisk{
+			{From: "[library] disk-0.vmdk", Capacity: 20 << 30}, {Capacity: 1 << 30}}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the shell (-want +got):\n%s", diff)
+	}
+	// What the files take, and what the memory is swapped to.
+	if want := (placement.Wish{Pools: []facts.ID{id("ResourcePool", "pool-b")}, Policy: "Gold", Datastores: []string{"ds-1"}, Space: 7 << 30}); !cmp.Equal(want, w.wish) {
+		t.Errorf("the place that is asked for: %s", cmp.Diff(want, w.wish))
+	}
+	filled := wanted().Spec
+	filled.Image = &vmopv1.VirtualMachineImageRef{Kind: "VirtualMachineImage", Name: "vmi-1"}
+	filled.Network = &vmopv1.VirtualMachineNetworkSpec{Interfaces: []vmopv1.VirtualMachineNetworkInterfaceSpec{
+		{Name: "eth0", Network: &vmopv1common.PartialObjectRef{Name: "workload"}}}}
+	if diff := cmp.Diff(filled, vm.Spec); diff != "" {
+		t.Errorf("the spec that was filled in (-want +got):\n%s", diff)
+	}
+}
+
+func TestLargerBootDisk(t *testing.T) {
+	w := newWorld()
+	vm, size := wanted(), resource.MustParse("30Gi")
+	vm.Spec.Advanced = &vmopv1.VirtualMachineAdvancedSpec{BootDiskCapacity: &size}
+	shell, err := (&plan.Planner{Classes: w, Images: w, Site: w, Places: w}).Plan(t.Context(), vm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []facts.BuildDisk{{From: "[library] disk-0.vmdk", Capacity: 30 << 30, Grow: true}, {Capacity: 1 << 30}}
+	if diff := cmp.Diff(want, shell.Build.Disks); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatCannotBePlanned(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*world, *vmopv1.VirtualMachine)
+		kind   failure.Kind
+		says   string
+	}{
+		{"no folder yet", func(_ *world, vm *vmopv1.VirtualMachine) { vm.Namespace = "team-b" }, failure.Unavailable, "has no folder in vCenter yet"},
+		{"no class", func(_ *world, vm *vmopv1.VirtualMachine) { vm.Spec.ClassName = "huge" }, failure.Invalid, `spec.className: there is no class "huge"`},
+		{"no image", func(_ *world, vm *vmopv1.VirtualMachine) { vm.Spec.ImageName = "x" }, failure.Invalid, `spec.imageName: there is no image "x"`},
+		{"two images", func(_ *world, vm *vmopv1.VirtualMachine) { vm.Spec.ImageName = "twice" }, failure.Invalid,
+			`spec.imageName: multiple VM images exist that are called "twice": name one of vmi-1, vmi-2`},
+		{"two images that differ", func(_ *world, vm *vmopv1.VirtualMachine) {
+			vm.Spec.Image = &vmopv1.VirtualMachineImageRef{Name: "vmi-1"}
+			vm.Spec.ImageName = "netinst"
+		}, failure.Invalid, "spec.imageName: it names another image than spec.image.name"},
+		{"an ISO image", func(_ *world, vm *vmopv1.VirtualMachine) { vm.Spec.ImageName = "netinst" }, failure.Invalid, "is of the type ISO"},
+		{"an image that cannot be read", func(_ *world, vm *vmopv1.VirtualMachine) { vm.Spec.ImageName = "unread" }, failure.Unavailable,
+			"its descriptor cannot be read"},
+		{"an image without contents", func(_ *world, vm *vmopv1.VirtualMachine) { vm.Spec.ImageName = "away" }, failure.Unavailable, "synchronise the item"},
+		{"a smaller boot disk", func(_ *world, vm *vmopv1.VirtualMachine) {
+			size := resource.MustParse("1Gi")
+			vm.Spec.Advanced = &vmopv1.VirtualMachineAdvancedSpec{BootDiskCapacity: &size}
+		}, failure.Invalid, "spec.advanced.bootDiskCapacity: the image's disk has 20480 MiB already"},
+		{"an odd boot disk", func(_ *world, vm *vmopv1.VirtualMachine) {
+			size := resource.MustParse("32212254721")
+			vm.Spec.Advanced = &vmopv1.VirtualMachineAdvancedSpec{BootDiskCapacity: &size}
+		}, failure.Invalid, "multiple of 1 MiB"},
+		{"no network", func(w *world, _ *vmopv1.VirtualMachine) { w.home.Networks = nil }, failure.Invalid,
+			"spec.network.interfaces[0].network.name: the namespace was given no network"},
+		{"an unknown network", func(w *world, _ *vmopv1.VirtualMachine) { w.home.Networks = []string{"unknown"} }, failure.Invalid, `there is no network "unknown"`},
+		{"no storage class", func(_ *world, vm *vmopv1.VirtualMachine) { vm.Spec.StorageClass = "tin" }, failure.Invalid,
+			`spec.storageClass: no storage policy of vCenter has the storage class "tin"`},
+		{"another zone", func(_ *world, vm *vmopv1.VirtualMachine) { vm.Labels["topology.kubernetes.io/zone"] = "z" }, failure.Invalid,
+			`metadata.labels[topology.kubernetes.io/zone]: the namespace has no zone "z"`},
+		{"no pools", func(w *world, vm *vmopv1.VirtualMachine) { vm.Labels, w.home.Pools = nil, nil }, failure.Unavailable, "has no resource pools yet"},
+		{"no room", func(w *world, _ *vmopv1.VirtualMachine) { w.full = failure.ResourceExhausted }, failure.ResourceExhausted, "find a place for it"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			w, vm := newWorld(), wanted()
+			test.change(w, vm)
+			_, err := (&plan.Planner{Classes: w, Images: w, Site: w, Places: w}).Plan(t.Context(), vm)
+			if !errors.Is(err, test.kind) || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("got %v, want a failure of the kind %q that says %q", err, test.kind, test.says)
+			}
+		})
+	}
+}
+
+func TestNoNetwork(t *testing.T) {
+	w, vm := newWorld(), wanted()
+	w.home.Networks, vm.Spec.Network = nil, &vmopv1.VirtualMachineNetworkSpec{Disabled: true}
+	shell, err := (&plan.Planner{Classes: w, Images: w, Site: w, Places: w}).Plan(t.Context(), vm)
+	if err != nil || len(shell.Networks) > 0 || len(vm.Spec.Network.Interfaces) > 0 {
+		t.Errorf("networks %v, %v", shell.Networks, err)
+	}
+}
