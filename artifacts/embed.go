@@ -10,7 +10,7 @@ import "embed"
 //go:embed base/*.yaml
 var Base embed.FS
 
-// Samples is what goes with the simulated vCenter, in the folder samples. It is read-only.
+// Samples is what goes with the simulated vCenter from the start, in the folder samples. It is read-only.
 //
-//go:embed samples/*.yaml
+//go:embed samples/namespaces.yaml
 var Samples embed.FS

@@ -105,6 +105,9 @@ func TestCreate(t *testing.T) {
 	s := running(t)
 	a := s.Admin(t)
 	namespace := s.shop(t, "create-shop")
+	// The sample, as README has it.
+	s.Kubectl(t, "apply", "-n", namespace, "-f", "../../../artifacts/samples/virtualmachine.yaml")
+	s.Kubectl(t, "wait", "vm/my-first-vm", "-n", namespace, "--for=condition=VirtualMachineCreated", "--timeout=60s")
 	files := map[string]string{}
 	for version, manifest := range machineManifests {
 		files[version] = filepath.Join(t.TempDir(), version+".yaml")

@@ -16,7 +16,7 @@
 // a subscribed one when it was synchronised. The descriptor of an item is read
 // once for each version of its contents and each time at which the item was changed, in
 // five calls: after a restore of vCenter, a version may come again with other contents. With 50 libraries and 2,000
-// items of which half are given that is 12,101 calls for the first reading and 1,201 for each one after that, four at a
+// items of which half are given that is 14,101 calls for the first reading and 1,201 for each one after that, four at a
 // time: 30 s are kept as long as vCenter answers within some 60 ms.
 //
 // Stale beats partial, for each library by itself: of one that cannot be read, what
