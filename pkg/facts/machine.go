@@ -48,10 +48,12 @@ type Machine struct {
 	Build *Build
 }
 
-// DiskFile is where the file of a disk of that number lies that is being made for it.
+// DiskFile is where the file of a disk of that number lies that is being made for it. Its name tells the machine's own
+// id too: whatever else lies in that folder, such as another machine whose files somebody put there, it is not this.
 func (m Machine) DiskFile(number int) string {
 	name := m.Home[strings.LastIndex(strings.TrimSuffix(m.Home, "/"), "/")+1:]
 	name = strings.TrimSuffix(name[strings.LastIndex(name, " ")+1:], "/")
+	name += "-" + strings.ToLower(m.InstanceUUID)
 	if number > 0 {
 		name += "_" + strconv.Itoa(number)
 	}

@@ -99,3 +99,23 @@ func TestMachinePaused(t *testing.T) {
 		}
 	}
 }
+
+// TestDiskFile gives machines whose files lie in one folder each its own.
+func TestDiskFile(t *testing.T) {
+	m := aMachine()
+	for _, test := range []struct {
+		home, uuid string
+		number     int
+		want       string
+	}{
+		{"[nfs] web/", "AA-11", 0, "[nfs] web/web-aa-11.vmdk"},
+		{"[nfs] web/", "aa-11", 2, "[nfs] web/web-aa-11_2.vmdk"},
+		{"[nfs] web/", "bb-22", 0, "[nfs] web/web-bb-22.vmdk"},
+		{"[a store] deep/er/", "aa-11", 0, "[a store] deep/er/er-aa-11.vmdk"},
+	} {
+		m.Home, m.InstanceUUID = test.home, test.uuid
+		if got := m.DiskFile(test.number); got != test.want {
+			t.Errorf("disk %d of %s in %s is %s, want %s", test.number, test.uuid, test.home, got, test.want)
+		}
+	}
+}

@@ -27,6 +27,10 @@ const (
 	cancelTimeout = 10 * time.Second
 )
 
+// errAttached says that a file is not only copied for a machine.
+var errAttached = fmt.Errorf("is one of its disks already: if nothing is left to be made of it, remove %s from its "+
+	"advanced configuration parameters in vCenter: %w", facts.BuildKey, failure.Conflict)
+
 // EncodeBuild gives the value of ExtraConfig for what is left to be made: JSON in base64, so that nothing in it means
 // something to the file that the machine's configuration is kept in.
 func EncodeBuild(build facts.Build) (string, error) {
@@ -84,7 +88,7 @@ func (v *Verbs) CopyDisk(ctx context.Context, id facts.ID, number int, progress 
 	err = v.watch(ctx, operation(what, id), start, progress)
 	if errors.Is(err, failure.AlreadyExists) {
 		// An attempt before got that far, and nobody knows whether to its end.
-		if err := v.deleteDisk(ctx, id, file); err != nil {
+		if err := v.deleteDisk(ctx, id, file, still); err != nil {
 			return err
 		}
 		err = v.watch(ctx, operation(what, id), start, progress)
@@ -152,10 +156,21 @@ func (v *Verbs) extend(ctx context.Context, id facts.ID, file string, capacity i
 	return err
 }
 
-// deleteDisk deletes a disk that belongs to no machine. One that is not there is no failure.
-func (v *Verbs) deleteDisk(ctx context.Context, id facts.ID, file string) error {
+// deleteDisk deletes a file that was copied for a machine and is not its disk yet. One that is not there is no failure.
+// What the machine says is left to be made of it may be of another time, as after a revert to a snapshot, or written by
+// somebody: so it is looked whether vCenter counts the file among the machine's.
+func (v *Verbs) deleteDisk(ctx context.Context, id facts.ID, file string, still Still) error {
 	_, err := v.Writer.RunTask(ctx, operation("delete a disk of", id),
 		func(ctx context.Context, client *vim25.Client) (reference, error) {
+			if err := v.decide(ctx, client, id, still); err != nil {
+				return reference{}, err
+			}
+			switch has, err := has(ctx, client, id, file); {
+			case err != nil:
+				return reference{}, err
+			case has:
+				return reference{}, fmt.Errorf("%s %w", file, errAttached)
+			}
 			datacenter, err := v.datacenter(ctx, client)
 			if err != nil {
 				return reference{}, err
@@ -174,6 +189,33 @@ func (v *Verbs) deleteDisk(ctx context.Context, id facts.ID, file string) error 
 	return err
 }
 
+// has says whether a file is a machine's, as one of its disks, of what those stand on, or of its snapshots.
+func has(ctx context.Context, client *vim25.Client, id facts.ID, file string) (bool, error) {
+	var vm mo.VirtualMachine
+	err := property.DefaultCollector(client).RetrieveOne(ctx, refer(id),
+		[]string{"config.hardware.device", "layoutEx.file"}, &vm)
+	if err != nil {
+		return false, err
+	}
+	if vm.LayoutEx != nil {
+		for _, known := range vm.LayoutEx.File {
+			if known.Name == file {
+				return true, nil
+			}
+		}
+	}
+	if vm.Config == nil {
+		return false, nil
+	}
+	for _, device := range vm.Config.Hardware.Device {
+		backing, _ := device.GetVirtualDevice().Backing.(types.BaseVirtualDeviceFileBackingInfo)
+		if backing != nil && backing.GetVirtualDeviceFileBackingInfo().FileName == file {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // discard deletes what was copied for a machine that is not to be made to its end.
 func (v *Verbs) discard(ctx context.Context, id facts.ID, still Still) error {
 	var now reading
@@ -188,7 +230,8 @@ func (v *Verbs) discard(ctx context.Context, id facts.ID, still Still) error {
 		return err
 	}
 	for number := range now.Build.Disks {
-		if err := v.deleteDisk(ctx, id, now.DiskFile(number)); err != nil {
+		err := v.deleteDisk(ctx, id, now.DiskFile(number), still)
+		if err != nil && !errors.Is(err, errAttached) { // a disk of the machine goes with it
 			return err
 		}
 	}

@@ -162,9 +162,10 @@ func TestBuild(t *testing.T) {
 	controller := object.VirtualDeviceList(l.config(id).Hardware.Device).SelectByType(
 		(*types.ParaVirtualSCSIController)(nil))[0]
 	key := controller.GetVirtualDevice().Key
+	now := facts.Machine{Home: "[datastore-1] made-2/", InstanceUUID: shell.InstanceUUID}
 	attachments := []facts.Attachment{
-		{File: "[datastore-1] made-2/made-2.vmdk", Controller: key, Capacity: 40 << 30},
-		{File: "[datastore-1] made-2/made-2_1.vmdk", Controller: key, Unit: 1, Create: true, Capacity: 1 << 30},
+		{File: now.DiskFile(0), Controller: key, Capacity: 40 << 30},
+		{File: now.DiskFile(1), Controller: key, Unit: 1, Create: true, Capacity: 1 << 30},
 	}
 	if err := l.verbs.Finish(ctx, id, attachments, map[string]string{"guestinfo.userdata": "x"}, whatever); err != nil {
 		t.Fatal(err)
@@ -176,7 +177,7 @@ func TestBuild(t *testing.T) {
 	}
 	for number, device := range disks {
 		backing := device.GetVirtualDevice().Backing.(*types.VirtualDiskFlatVer2BackingInfo)
-		if want := (facts.Machine{Home: "[datastore-1] made-2/"}).DiskFile(number); backing.FileName != want {
+		if want := now.DiskFile(number); backing.FileName != want {
 			t.Errorf("disk %d is %s, want %s", number, backing.FileName, want)
 		}
 	}
@@ -204,20 +205,75 @@ func TestDestroyUnfinished(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(l.files("made-3"), " "); !strings.Contains(got, "made-3.vmdk") {
+	disk := "made-3-" + shell.InstanceUUID + ".vmdk"
+	if got := strings.Join(l.files("made-3"), " "); !strings.Contains(got, disk) {
 		t.Fatalf("its files: %s", got)
 	}
 	refused := errors.New("not any more")
 	if err := l.verbs.Destroy(ctx, id, func(facts.Machine) error { return refused }); !errors.Is(err, refused) {
 		t.Errorf("destroyed although it is not to be: %v", err)
 	}
-	if got := strings.Join(l.files("made-3"), " "); !strings.Contains(got, "made-3.vmdk") {
+	if got := strings.Join(l.files("made-3"), " "); !strings.Contains(got, disk) {
 		t.Errorf("its disk is gone although it is not to be destroyed: %s", got)
 	}
 	if err := l.verbs.Destroy(ctx, id, whatever); err != nil {
 		t.Fatal(err)
 	}
 	if got := l.files("made-3"); len(got) > 0 {
+		t.Errorf("left: %v", got)
+	}
+}
+
+// TestNoDiskOfAMachineIsDeleted though the machine says that it is yet to be made, as after a revert to a snapshot or
+// by somebody's hand.
+func TestNoDiskOfAMachineIsDeleted(t *testing.T) {
+	l := newLab(t)
+	ctx := t.Context()
+	shell, head := l.shell("made-4")
+	shell.Build.Disks = shell.Build.Disks[:1]
+	id, err := l.verbs.Create(ctx, shell, head, []byte(`{}`))
+	if err == nil {
+		err = l.verbs.CopyDisk(ctx, id, 0, func(int32) {}, whatever)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	controller := object.VirtualDeviceList(l.config(id).Hardware.Device).SelectByType(
+		(*types.ParaVirtualSCSIController)(nil))[0]
+	disk := l.now(id).DiskFile(0)
+	key := controller.GetVirtualDevice().Key
+	err = l.verbs.Finish(ctx, id, []facts.Attachment{{File: disk, Controller: key}}, nil, whatever)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := machine.EncodeBuild(shell.Build)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.set(l.vm("/DC0/vm/Namespaces/team-a/made-4"), facts.BuildKey, again)
+
+	err = l.verbs.CopyDisk(ctx, id, 0, func(int32) {}, whatever)
+	if !errors.Is(err, failure.Conflict) || !strings.Contains(err.Error(), "is one of its disks already") {
+		t.Errorf("it is copied anew: %v", err)
+	}
+	if got := strings.Join(l.files("made-4"), " "); !strings.Contains(got, path.Base(disk)) {
+		t.Errorf("its disk is gone: %s", got)
+	}
+	// Its destruction takes its disks, as it should, but not before it may.
+	asked := 0
+	err = l.verbs.Destroy(ctx, id, func(facts.Machine) error {
+		if asked++; asked > 2 {
+			return failure.Forbidden
+		}
+		return nil
+	})
+	if got := strings.Join(l.files("made-4"), " "); err == nil || !strings.Contains(got, path.Base(disk)) {
+		t.Errorf("it is not to be destroyed any more: %v, and its files are %s", err, got)
+	}
+	if err := l.verbs.Destroy(ctx, id, whatever); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.files("made-4"); len(got) > 0 {
 		t.Errorf("left: %v", got)
 	}
 }
