@@ -24,6 +24,8 @@ type arrival struct {
 	fault.Call
 	this types.ManagedObjectReference // of SOAP calls
 	rule *fault.Rule
+	// overlaps is that it came while another call or a task was at work on the same machine.
+	overlaps bool
 }
 
 // arrivals brings together what came in over HTTP and the call that the simulator makes of it, which share nothing but

@@ -18,12 +18,38 @@ import (
 type gate struct {
 	turn sync.Mutex // held from the beginning of a call until its last task has ended
 
-	mu      sync.Mutex // guards what follows
-	running map[types.ManagedObjectReference]bool
-	ended   chan struct{} // closed when the last of those that run ends
+	mu      sync.Mutex                                                    // guards what follows
+	running map[types.ManagedObjectReference]types.ManagedObjectReference // by task, what it is about
+	ended   chan struct{}                                                 // closed when the last of those that run ends
+	// claimed counts the calls of an object that have come and have no task yet.
+	claimed map[types.ManagedObjectReference]int
 }
 
-func newGate() *gate { return &gate{running: map[types.ManagedObjectReference]bool{}} }
+func newGate() *gate {
+	return &gate{
+		running: map[types.ManagedObjectReference]types.ManagedObjectReference{},
+		claimed: map[types.ManagedObjectReference]int{},
+	}
+}
+
+// claim notes a call of an object that will have a task, until release is called, once or more. It says whether there
+// is another, or a task that runs.
+func (g *gate) claim(object types.ManagedObjectReference) (others bool, release func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	others = g.claimed[object] > 0
+	for _, about := range g.running {
+		others = others || about == object
+	}
+	g.claimed[object]++
+	return others, sync.OnceFunc(func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.claimed[object]--; g.claimed[object] == 0 {
+			delete(g.claimed, object)
+		}
+	})
+}
 
 // serve hands on a call that is not for the gate, or when its turn has come.
 func (g *gate) serve(call *arrival, next http.Handler, w http.ResponseWriter, r *http.Request) {
@@ -36,8 +62,14 @@ func (g *gate) serve(call *arrival, next http.Handler, w http.ResponseWriter, r 
 		licence.RLock()
 		defer licence.RUnlock()
 	}
+	release := func() {}
+	if call.this.Type == "VirtualMachine" && hasTask(call.Method) {
+		call.overlaps, release = g.claim(call.this)
+	}
 	g.enter(func() {
+		defer release() // also when a test breaks the connection off
 		next.ServeHTTP(w, r)
+		release()
 		// The answer names a task that may run for long.
 		_ = http.NewResponseController(w).Flush()
 	})
@@ -76,7 +108,7 @@ func (g *gate) PutObject(_ *simulator.Context, o mo.Reference) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.running[task.Self] = true
+	g.running[task.Self] = *task.Info.Entity
 }
 
 // UpdateObject implements simulator.RegisterObject.

@@ -56,7 +56,7 @@ func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method, cal
 	}
 	object := ctx.Map.Get(method.This)
 	wrapper := v.stricter(ctx, object, method.Name)
-	if busy, found := v.tasks.On(method.This); found && method.This.Type == "VirtualMachine" && changes(method.Name) {
+	if busy, found := v.busy(ctx, object, call); found && changes(method.Name) {
 		why := &types.TaskInProgress{Task: busy}
 		if !hasTask(method.Name) {
 			return nil, why
@@ -81,6 +81,24 @@ func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method, cal
 	ctx.WithLock(method.This, func() { only.Put(wrapper) })
 	ctx.Session.Registry = only
 	return nil, nil
+}
+
+// busy is a task that is at work on the machine that a call is made of, or was when the call came.
+func (v *VCenter) busy(ctx *simulator.Context, object mo.Reference, call *arrival) (types.ManagedObjectReference, bool) {
+	vm, ok := object.(*simulator.VirtualMachine)
+	if !ok {
+		return types.ManagedObjectReference{}, false
+	}
+	task, found := v.tasks.On(vm.Self)
+	if !found && call.overlaps {
+		found = true
+		ctx.WithLock(vm, func() {
+			if n := len(vm.RecentTask); n > 0 {
+				task = vm.RecentTask[n-1]
+			}
+		})
+	}
+	return task, found
 }
 
 // stricter is an object of this package that has a method in place of the simulator's, nil where the simulator's will

@@ -6,6 +6,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -250,4 +251,53 @@ func TestSlowCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	left("/datastore-1/db-1/late-flat.vmdk", "/datastore-1/db-1/late.vmdk")
+}
+
+// TestAtOnce: of changes of one machine that come at once the later ones fail, and all that come one after the other do
+// not.
+func TestAtOnce(t *testing.T) {
+	v := Run(t, Options{})
+	i := inventoryOf(t, v)
+	ctx := t.Context()
+	db, web := i.vm("db-1"), i.vm("web-1")
+	rename := func(vm *object.VirtualMachine) string {
+		task, err := vm.Reconfigure(ctx, types.VirtualMachineConfigSpec{Annotation: "x"})
+		if err == nil {
+			_, err = task.WaitForResult(ctx)
+		}
+		return kindOf(err)
+	}
+	for range 30 {
+		if got := rename(db); got != "nothing" {
+			t.Fatalf("one after the other: %s", got)
+		}
+	}
+	const many = 2
+	results := make(chan string, 2*many)
+	v.gate.turn.Lock() // so that all have come before the first one's turn
+	unlock := sync.OnceFunc(v.gate.turn.Unlock)
+	defer unlock()
+	for n := range 2 * many {
+		go func() {
+			if n < many {
+				results <- "db " + rename(db)
+				return
+			}
+			results <- "web " + rename(web)
+		}()
+	}
+	waittest.Eventually(t, "all calls have come", func() bool {
+		v.gate.mu.Lock()
+		defer v.gate.mu.Unlock()
+		return v.gate.claimed[db.Reference()] == many && v.gate.claimed[web.Reference()] == many
+	})
+	unlock()
+	count := map[string]int{}
+	for range 2 * many {
+		count[<-results]++
+	}
+	want := map[string]int{"db nothing": 1, "web nothing": 1, "db TaskInProgress": many - 1, "web TaskInProgress": many - 1}
+	if diff := cmp.Diff(want, count); diff != "" {
+		t.Errorf("what became of them (-want +got):\n%s", diff)
+	}
 }
