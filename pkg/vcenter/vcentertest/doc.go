@@ -29,11 +29,12 @@
 //     DRS it fails where it is. A disk is one machine's at a time. Power changes the
 //     version of a configuration.
 //   - Disks are copied and extended only where they are disks, nobody has them and there is
-//     room. Those of content libraries can be copied too.
+//     room. Those of content libraries can be copied too. Promotion takes no time and
+//     holds no lock, and is refused under a snapshot.
 //   - A machine has a directory of its own, also where one of its name was left.
 //   - A task can take its time: it has progress, holds no lock and can be cancelled, and
-//     what else would change its machine meanwhile fails with TaskInProgress. A task that
-//     cannot be cancelled says so.
+//     what else would change its machine meanwhile fails with TaskInProgress, and so do
+//     the later ones of those that come at once. A task that cannot be cancelled says so.
 //   - ReconfigVM_Task with a stale changeVersion fails with ConcurrentAccess.
 //   - Two virtual machines of one name in one folder are refused with
 //     DuplicateName, on create, clone, register, rename, reconfigure and move.

@@ -84,7 +84,8 @@ func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method, cal
 }
 
 // busy is a task that is at work on the machine that a call is made of, or was when the call came.
-func (v *VCenter) busy(ctx *simulator.Context, object mo.Reference, call *arrival) (types.ManagedObjectReference, bool) {
+func (v *VCenter) busy(ctx *simulator.Context, object mo.Reference, call *arrival) (types.ManagedObjectReference,
+	bool) {
 	vm, ok := object.(*simulator.VirtualMachine)
 	if !ok {
 		return types.ManagedObjectReference{}, false
@@ -110,7 +111,7 @@ func (v *VCenter) stricter(ctx *simulator.Context, object mo.Reference, method s
 		case "ReconfigVM_Task", "Rename_Task", "CloneVM_Task", "RelocateVM_Task", "ShutdownGuest", "StandbyGuest",
 			"PowerOnVM_Task", "PowerOffVM_Task", "SuspendVM_Task", "AnswerVM", "ResetVM_Task", "AcquireTicket",
 			"RevertToCurrentSnapshot_Task",
-			"MarkAsTemplate", "MarkAsVirtualMachine":
+			"MarkAsTemplate", "MarkAsVirtualMachine", "PromoteDisks_Task":
 			return &virtualMachine{VirtualMachine: object, tracker: v.tracker, policies: v.policies, questions: v.questions,
 				gate: v.gate, macs: v.macs, files: v.files}
 		}

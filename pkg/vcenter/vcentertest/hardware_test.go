@@ -5,6 +5,7 @@ package vcentertest
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vmware/govmomi/object"
@@ -14,9 +15,11 @@ import (
 )
 
 // adding is a request that adds a device.
-func adding(device types.BaseVirtualDevice, operation types.VirtualDeviceConfigSpecFileOperation) types.BaseVirtualDeviceConfigSpec {
-	return &types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationAdd, FileOperation: operation,
-		Device: device}
+func adding(device types.BaseVirtualDevice,
+	operation types.VirtualDeviceConfigSpecFileOperation) types.BaseVirtualDeviceConfigSpec {
+	return &types.VirtualDeviceConfigSpec{
+		Operation: types.VirtualDeviceConfigSpecOperationAdd, FileOperation: operation, Device: device,
+	}
 }
 
 // newDisk is a disk for db-1, which has one on a controller with the key 1000 or so.
@@ -272,7 +275,17 @@ func TestDiskGrowth(t *testing.T) {
 	if got := grow(at, 100); got != "InvalidDeviceOperation" {
 		t.Errorf("growth of a linked disk: %s", got)
 	}
+	began := time.Now()
+	i.do(db.PromoteDisks(ctx, true, nil))
+	if parent := disks()[at].(*types.VirtualDisk).Backing.(*types.VirtualDiskFlatVer2BackingInfo).Parent; parent != nil {
+		t.Errorf("a promoted disk has the parent %s", parent.FileName)
+	}
+	if got := grow(at, 100); got != "nothing" {
+		t.Errorf("growth of a promoted disk, after %s: %s", time.Since(began), got)
+	}
 	i.do(db.CreateSnapshot(ctx, "s", "", false, false))
+	_, err := i.try(db.PromoteDisks(ctx, true, nil))
+	refused[*types.InvalidState](t, err)
 	if got := grow(0, 60); got != "InvalidDeviceOperation" {
 		t.Errorf("growth under a snapshot: %s", got)
 	}

@@ -14,7 +14,8 @@ import (
 
 func (i *inventory) addresses(vm *object.VirtualMachine) (found []string) {
 	i.t.Helper()
-	for _, device := range object.VirtualDeviceList(i.read(vm).Config.Hardware.Device).SelectByType((*types.VirtualEthernetCard)(nil)) {
+	devices := object.VirtualDeviceList(i.read(vm).Config.Hardware.Device)
+	for _, device := range devices.SelectByType((*types.VirtualEthernetCard)(nil)) {
 		found = append(found, device.(types.BaseVirtualEthernetCard).GetVirtualEthernetCard().MacAddress)
 	}
 	return found

@@ -5,6 +5,9 @@ package vcentertest
 import (
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
 
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
@@ -132,4 +135,43 @@ func unpack(local, name string, bytes int64) types.BaseMethodFault {
 		return &types.CannotCreateFile{FileFault: types.FileFault{File: name}}
 	}
 	return nil
+}
+
+// PromoteDisksTask takes the parents of disks away, of all where the request names none. The simulator holds the lock
+// of the machine for a second per gigabyte; how long it takes is a matter of rules here. Snapshots need the disks as
+// they are.
+func (vm *virtualMachine) PromoteDisksTask(ctx *simulator.Context, req *types.PromoteDisks_Task) soap.HasFault {
+	task := simulator.CreateTask(vm.VirtualMachine, "promoteDisks", func(*simulator.Task) (types.AnyType,
+		types.BaseMethodFault) {
+		if vm.Snapshot != nil {
+			return nil, new(types.InvalidState)
+		}
+		devices := object.VirtualDeviceList(vm.Config.Hardware.Device)
+		disks := devices.SelectByType((*types.VirtualDisk)(nil))
+		for i := range req.Disks {
+			if disks.FindByKey(req.Disks[i].Key) == nil {
+				return nil, &types.InvalidArgument{InvalidProperty: "disks"}
+			}
+		}
+		for _, disk := range disks {
+			named := len(req.Disks) == 0 || slices.ContainsFunc(req.Disks, func(named types.VirtualDisk) bool {
+				return named.Key == disk.GetVirtualDevice().Key
+			})
+			if !named || !req.Unlink {
+				continue
+			}
+			switch backing := disk.GetVirtualDevice().Backing.(type) {
+			case *types.VirtualDiskFlatVer2BackingInfo:
+				backing.Parent = nil
+			case *types.VirtualDiskSeSparseBackingInfo:
+				backing.Parent = nil
+			}
+		}
+		ctx.Update(vm.VirtualMachine, []types.PropertyChange{
+			{Name: "config.hardware.device", Val: vm.Config.Hardware.Device},
+			{Name: "config.changeVersion", Val: strconv.FormatInt(time.Now().UnixNano(), 10)},
+		})
+		return nil, nil
+	})
+	return &methods.PromoteDisks_TaskBody{Res: &types.PromoteDisks_TaskResponse{Returnval: task.Run(ctx)}}
 }

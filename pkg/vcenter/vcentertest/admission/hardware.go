@@ -107,7 +107,8 @@ func firmware(spec *types.VirtualMachineConfigSpec, present *types.VirtualMachin
 	}
 	for i, change := range spec.DeviceChange {
 		change := change.GetVirtualDeviceConfigSpec()
-		if _, tpm := change.Device.(*types.VirtualTPM); !tpm || change.Operation != types.VirtualDeviceConfigSpecOperationAdd {
+		_, tpm := change.Device.(*types.VirtualTPM)
+		if !tpm || change.Operation != types.VirtualDeviceConfigSpecOperationAdd {
 			continue
 		}
 		if will != efi || !encrypted {

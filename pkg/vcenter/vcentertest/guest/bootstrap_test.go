@@ -33,8 +33,8 @@ func zipped(t *testing.T, text string) string {
 // TestStart: what a guest makes of what it is told.
 func TestStart(t *testing.T) {
 	const mac = "00:50:56:80:00:01"
-	const plan = `{"version": 2, "ethernets": {"eth0": {"match": {"macaddress": "00:50:56:80:00:01"}, "set-name": "eth0", "dhcp4": false,
-		"addresses": ["192.0.2.7/26", {"2001:db8::7/64": {"label": "x"}}], "routes": [{"to": "default", "via": "192.0.2.1"}],
+	const plan = `{"version": 2, "ethernets": {"eth0": {"match": {"macaddress": "00:50:56:80:00:01"},
+		"set-name": "eth0", "dhcp4": false, "addresses": ["192.0.2.7/26", {"2001:db8::7/64": {"label": "x"}}], "routes": [{"to": "default", "via": "192.0.2.1"}],
 		"nameservers": {"addresses": ["192.0.2.53"], "search": ["example.test"]}}}}`
 	tests := map[string]struct {
 		extra, properties map[string]string

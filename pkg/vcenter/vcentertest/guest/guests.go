@@ -162,8 +162,9 @@ func (g *Guests) start(ctx *simulator.Context, ref types.ManagedObjectReference,
 				delete(g.booting, ref)
 			}
 			g.mu.Unlock()
+			const running = string(types.VirtualMachineToolsRunningStatusGuestToolsRunning)
 			on := vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn
-			if told := vm.Guest.ToolsRunningStatus == string(types.VirtualMachineToolsRunningStatusGuestToolsRunning); current && on && !told {
+			if current && on && vm.Guest.ToolsRunningStatus != running {
 				ctx.Update(vm, g.report(ctx, vm, b))
 			}
 		})
