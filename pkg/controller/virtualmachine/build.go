@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"time"
 
@@ -29,14 +30,18 @@ const (
 	buildWorkers = 64
 	// progressStep is after how many per cent more it is said how far a copy is.
 	progressStep = 5
+	// handover is after how long it is looked again whether something that was ended has.
+	handover = 100 * time.Millisecond
 	// scsiUnits are the places at a SCSI controller, one of which is its own.
 	scsiUnits, scsiOwn = 16, 7
 )
 
 // Builder makes what is left of one machine of vCenter, if still says directly before that it is still to.
 type Builder interface {
-	CopyDisk(ctx context.Context, id facts.ID, number int, progress func(percent int32), still func(facts.Machine) error) error
-	Finish(ctx context.Context, id facts.ID, disks []facts.Attachment, guest map[string]string, still func(facts.Machine) error) error
+	CopyDisk(ctx context.Context, id facts.ID, number int, progress func(percent int32),
+		still func(facts.Machine) error) error
+	Finish(ctx context.Context, id facts.ID, disks []facts.Attachment, guest map[string]string,
+		still func(facts.Machine) error) error
 }
 
 // Guests say what a machine's guest is told when it starts, as options of ExtraConfig.
@@ -49,21 +54,33 @@ type builds struct {
 	*Controller
 	queue controller.Queue
 
-	lock sync.Mutex
-	// copied are the disks that this process has copied to their end, by machine. Of what another one copied nobody knows how
-	// far it got.
-	copied map[types.UID]map[int]bool
-	// running ends the making of a machine, by machine.
-	running map[types.UID]context.CancelCauseFunc
+	lock    sync.Mutex
+	efforts map[types.UID]*effort // guarded by lock, as is what they hold
 }
 
-// errEnded says that a machine is not to be made any more.
-var errEnded = fmt.Errorf("its deletion was asked for: %w", failure.Conflict)
+// effort is what this process has done to make a machine.
+type effort struct {
+	// key is the one that it is being made under now, and stop ends that; zero while it is not.
+	key  string
+	stop context.CancelCauseFunc
+	// copied are the files of disks that were copied to their end. Of what another process copied nobody knows how far
+	// it got.
+	copied map[string]bool
+	// reached is how far a copy was said to be, in per cent of one disk, with the disks before it.
+	reached int32
+	// failed says that the last attempt of that generation failed, so that the next one has its time. conflicted says
+	// that it only met somebody else, which passes as a rule.
+	failed, conflicted bool
+	generation         int64
+}
+
+// errEnded says that a machine is not to be made any more, or not under that name.
+var errEnded = fmt.Errorf("it is not to be made any more, or by another name: %w", failure.Conflict)
 
 func newBuilds(c *Controller) *builds {
 	return &builds{
 		Controller: c, queue: controller.NewQueue("virtualmachine-builds", time.Second, 5*time.Minute),
-		copied: map[types.UID]map[int]bool{}, running: map[types.UID]context.CancelCauseFunc{},
+		efforts: map[types.UID]*effort{},
 	}
 }
 
@@ -78,19 +95,87 @@ func (b *builds) see(object any) {
 	switch {
 	case !ok:
 	case vm.DeletionTimestamp != nil:
-		b.stop(vm.UID)
+		b.drop(vm.UID, "")
 	default:
-		enqueue(b.queue, unfinished(vm), vm)
+		// What is said of a failure is a change too, and no reason to try at once again.
+		b.lock.Lock()
+		e := b.efforts[vm.UID]
+		waits := e != nil && e.failed && e.generation == vm.Generation
+		b.lock.Unlock()
+		enqueue(b.queue, unfinished(vm) && !waits, vm)
 	}
 }
 
-func (b *builds) stop(uid types.UID) {
+// gone is told of each machine that is served no more, or not by that name.
+func (b *builds) gone(object any) {
+	uid, ok := uidOf(object)
+	key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(object)
+	if ok && err == nil {
+		b.drop(uid, key)
+	}
+}
+
+// drop ends the making of a machine, by whatever name or only by one, and forgets what was done.
+func (b *builds) drop(uid types.UID, key string) {
 	b.lock.Lock()
 	defer b.lock.Unlock()
-	if stop := b.running[uid]; stop != nil {
-		stop(errEnded)
+	e := b.efforts[uid]
+	switch {
+	case e == nil || e.stop != nil && key != "" && e.key != key:
+	case e.stop != nil:
+		e.stop(errEnded)
+	default:
+		delete(b.efforts, uid)
 	}
-	delete(b.copied, uid)
+}
+
+// begin says whether a machine can be made by a name now. It is made by one at a time: one that was moved has another,
+// and what is done by the old one is ended first.
+func (b *builds) begin(vm *vmopv1.VirtualMachine, key string, stop context.CancelCauseFunc) bool {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	e := b.efforts[vm.UID]
+	if e == nil {
+		e = &effort{copied: map[string]bool{}}
+		b.efforts[vm.UID] = e
+	}
+	if e.stop != nil {
+		e.stop(errEnded)
+		return false
+	}
+	e.key, e.stop, e.generation = key, stop, vm.Generation
+	return true
+}
+
+// rest notes that a machine is left alone for now.
+func (b *builds) rest(uid types.UID) {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	if e := b.efforts[uid]; e != nil {
+		e.failed = false
+	}
+}
+
+// end notes what came of an attempt, and says whether that is news for people.
+func (b *builds) end(uid types.UID, err error) (news bool) {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	e := b.efforts[uid]
+	e.key, e.stop, e.failed = "", nil, false
+	switch {
+	case err == nil, errors.Is(err, errEnded):
+		delete(b.efforts, uid)
+		return false
+	case errors.Is(err, errMoved):
+		return false
+	}
+	if errors.Is(err, failure.NotFound) {
+		// Perhaps a file that was copied.
+		clear(e.copied)
+	}
+	again := e.conflicted
+	e.failed, e.conflicted = true, errors.Is(err, failure.Conflict)
+	return again || !e.conflicted
 }
 
 func (b *builds) run(ctx context.Context) {
@@ -114,38 +199,37 @@ func (b *builds) sync(ctx context.Context, key string) (time.Duration, error) {
 		return 0, err
 	}
 	m, found := b.Machines.Find(namespace, name)
-	if !found || !m.buildable() {
+	if !found {
+		return 0, nil
+	}
+	if !m.buildable() {
+		// It comes again when that is over, and at once.
+		b.rest(m.Object.UID)
 		return 0, nil
 	}
 	vm := m.Object
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	b.lock.Lock()
-	b.running[vm.UID] = stop
-	b.lock.Unlock()
-	defer func() {
-		b.lock.Lock()
-		delete(b.running, vm.UID)
-		b.lock.Unlock()
-	}()
+	if !b.begin(vm, key, stop) {
+		return handover, nil
+	}
 	// Whoever asked for its deletion before may have found nothing to end.
-	if m, found = b.Machines.Find(namespace, name); !found || m.Object.UID != vm.UID || !m.buildable() {
-		return 0, nil
+	if m, found = b.Machines.Find(namespace, name); found && m.Object.UID == vm.UID && m.buildable() {
+		err = b.build(ctx, m)
+	} else {
+		err = errEnded
 	}
-	err = b.build(ctx, m)
+	if errors.Is(ctx.Err(), context.Canceled) {
+		err = errEnded // or this process ends
+	}
+	news := b.end(vm.UID, err)
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, errEnded):
 		// The condition is over as soon as the inventory shows that nothing is left to be made.
-		b.lock.Lock()
-		delete(b.copied, vm.UID)
-		b.lock.Unlock()
 		return 0, nil
-	case errors.Is(context.Cause(ctx), errEnded):
-		return 0, nil
-	case errors.Is(err, errMoved):
-		return 0, err
+	case news:
+		b.say(vm, vmoperator.BuildFailedReason, err.Error())
 	}
-	b.say(vm, vmoperator.BuildFailedReason, err.Error())
 	return 0, fmt.Errorf("make virtual machine %s: %w", klog.KObj(vm), err)
 }
 
@@ -158,7 +242,12 @@ func (b *builds) build(ctx context.Context, m Machine) error {
 	vm := m.Object
 	controllerKey, found := m.controllerKey()
 	if !found {
-		return fmt.Errorf("it has no SCSI controller that disks could be at: add one in vCenter, or delete the virtual machine: %w", failure.Invalid)
+		return fmt.Errorf("it has no SCSI controller that disks could be at: add one in vCenter, or delete the virtual "+
+			"machine: %w", failure.Invalid)
+	}
+	if count := len(m.Facts.Build.Disks); count >= scsiUnits {
+		return fmt.Errorf("its image has %d disks, and %d is the most: delete the virtual machine, and make it of "+
+			"another image: %w", count, scsiUnits-1, failure.Invalid)
 	}
 	disks := make([]facts.Attachment, len(m.Facts.Build.Disks))
 	for number, disk := range m.Facts.Build.Disks {
@@ -166,11 +255,9 @@ func (b *builds) build(ctx context.Context, m Machine) error {
 		if unit >= scsiOwn {
 			unit++
 		}
-		if unit >= scsiUnits {
-			return fmt.Errorf("its image has %d disks, and %d is the most: %w", len(disks), scsiUnits-1, failure.Invalid)
-		}
 		disks[number] = facts.Attachment{
-			File: m.Facts.DiskFile(number), Capacity: disk.Capacity, Create: disk.From == "", Controller: controllerKey, Unit: unit,
+			File: m.Facts.DiskFile(number), Capacity: disk.Capacity, Create: disk.From == "",
+			Controller: controllerKey, Unit: unit,
 		}
 		if disk.From == "" {
 			continue
@@ -183,36 +270,61 @@ func (b *builds) build(ctx context.Context, m Machine) error {
 	if err != nil {
 		return err
 	}
-	return b.Builder.Finish(ctx, m.Facts.ID, disks, guest, unmoved(m.Facts))
+	return b.Builder.Finish(ctx, m.Facts.ID, disks, guest, unbuilt(m.Facts))
+}
+
+// unbuilt is unmoved, and refuses also where something else is left to be made of the machine, or elsewhere: its files
+// may be moved to another datastore.
+func unbuilt(seen facts.Machine) func(facts.Machine) error {
+	still := unmoved(seen)
+	return func(now facts.Machine) error {
+		if err := still(now); err != nil {
+			return err
+		}
+		switch {
+		case !reflect.DeepEqual(now.Build, seen.Build):
+			return fmt.Errorf("what is left to be made of it was changed: %w", errMoved)
+		case now.Home != seen.Home:
+			return fmt.Errorf("its files were moved to %s: %w", now.Home, errMoved)
+		}
+		return nil
+	}
 }
 
 // copy copies a disk, unless this process has.
 func (b *builds) copy(ctx context.Context, m Machine, number int) error {
-	vm := m.Object
+	vm, file := m.Object, m.Facts.DiskFile(number)
 	b.lock.Lock()
-	copied := b.copied[vm.UID][number]
+	e := b.efforts[vm.UID]
+	copied := e.copied[file]
 	b.lock.Unlock()
 	if copied {
 		return nil
 	}
-	// That nothing is copied yet is no news, and after a failure that one stands until there is some.
-	said := int32(0)
+	// That nothing is copied yet is no news, nor is how far an attempt got before: after a failure that one stands until
+	// a copy gets further.
 	progress := func(percent int32) {
-		if percent >= said+progressStep {
-			said = percent
+		b.lock.Lock()
+		far := int32(number)*100 + percent
+		news := far >= e.reached+progressStep
+		if news {
+			e.reached = far
+		}
+		b.lock.Unlock()
+		if news {
 			b.say(vm, vmoperator.CopyingDisksReason,
 				fmt.Sprintf("disk %d of %d is being copied: %d %%", number+1, len(m.Facts.Build.Disks), percent))
 		}
 	}
-	if err := b.Builder.CopyDisk(ctx, m.Facts.ID, number, progress, unmoved(m.Facts)); err != nil {
+	if err := b.Builder.CopyDisk(ctx, m.Facts.ID, number, progress, unbuilt(m.Facts)); err != nil {
 		return err
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err // its file may be deleted by now
 	}
 	b.lock.Lock()
 	defer b.lock.Unlock()
-	if b.copied[vm.UID] == nil {
-		b.copied[vm.UID] = map[int]bool{}
-	}
-	b.copied[vm.UID][number] = true
+	e.copied[file] = true
 	return nil
 }
 

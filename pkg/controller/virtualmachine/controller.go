@@ -121,8 +121,8 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 			DeleteFunc: func(object any) {
 				if uid, ok := uidOf(object); ok {
 					c.forget(uid)
-					making.stop(uid)
 				}
+				making.gone(object)
 			},
 		},
 	})
@@ -171,7 +171,7 @@ func keepWhatMatters(object any) (any, error) {
 		return object, nil
 	}
 	kept := &vmopv1.VirtualMachine{ObjectMeta: metav1.ObjectMeta{
-		Name: vm.Name, Namespace: vm.Namespace, UID: vm.UID, ResourceVersion: vm.ResourceVersion,
+		Name: vm.Name, Namespace: vm.Namespace, UID: vm.UID, ResourceVersion: vm.ResourceVersion, Generation: vm.Generation,
 		DeletionTimestamp: vm.DeletionTimestamp, Finalizers: vm.Finalizers,
 	}}
 	kept.Spec.PowerState = vm.Spec.PowerState

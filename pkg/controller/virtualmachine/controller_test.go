@@ -62,8 +62,9 @@ type world struct {
 	released   []string
 	withdrawn  []string
 	conditions map[string]metav1.Condition
-	records    map[facts.ID]facts.Head // in which there is a deletion that is over
-	more       chan struct{}
+	yard
+	records map[facts.ID]facts.Head // in which there is a deletion that is over
+	more    chan struct{}
 }
 
 // seen are the facts that a machine is served by.
@@ -77,17 +78,19 @@ func (w *world) seen(vm *vmopv1.VirtualMachine) facts.Machine {
 	if w.paused[vm.Name] {
 		m.PauseOption = "true"
 	}
+	m.Build, m.Home = w.left[vm.Name], "["+w.store+"] "+vm.Name+"/"
 	return m
 }
 
-func (w *world) Find(_, name string) (Machine, bool) {
+func (w *world) Find(namespace, name string) (Machine, bool) {
 	w.lock.Lock()
 	defer w.lock.Unlock()
 	vm, found := w.machines[name]
-	if !found {
+	if !found || vm.Namespace != namespace {
 		return Machine{}, false
 	}
-	return Machine{Object: vm.DeepCopy(), Facts: w.seen(vm), Made: w.made[name], WentBack: w.wentBack[name]}, true
+	return Machine{Object: vm.DeepCopy(), Facts: w.seen(vm), Made: w.made[name], WentBack: w.wentBack[name],
+		Controllers: w.controllers}, true
 }
 
 // do carries out a verb after which the machine is in a power state.
@@ -191,6 +194,7 @@ func (w *world) SetCondition(_, name string, _ types.UID, condition metav1.Condi
 	w.lock.Lock()
 	defer w.lock.Unlock()
 	w.conditions[name] = condition
+	w.say(condition)
 }
 
 func (w *world) ClearCondition(_, name string, _ types.UID, _ string) {
@@ -260,7 +264,7 @@ func start(t *testing.T, w *world, machines ...*vmopv1.VirtualMachine) *clocktes
 	ctx, stop := context.WithCancel(ctx)
 	clock := clocktesting.NewFakePassiveClock(time.Unix(1_800_000_000, 0))
 	controller := &Controller{Served: w.source, Releaser: w, Machines: w, Verbs: w, Namespaces: w, Clock: clock,
-		Logger: logger}
+		Builder: w, Guests: w, Logger: logger}
 	done := make(chan error, 1)
 	go func() { done <- controller.Run(ctx, 2) }()
 	t.Cleanup(func() {
