@@ -225,8 +225,8 @@ func (c *Controller) sync(ctx context.Context, m Machine) (time.Duration, error)
 	if vm.DeletionTimestamp != nil {
 		return c.end(ctx, m)
 	}
-	if m.Facts.Build != nil {
-		// It has no disks yet, and comes again when it has.
+	if m.Facts.Build != nil && m.Made {
+		// It has no disks yet, and comes again when it has. What another's machine says of that counts for nothing here.
 		return 0, nil
 	}
 	mode := vm.Spec.PowerOffMode
