@@ -57,6 +57,8 @@ type Site interface {
 // Places are where machines can lie; placement.Chooser is.
 type Places interface {
 	Choose(placement.Wish) (placement.Place, error)
+	// Give takes back a promise of Choose.
+	Give(place placement.Place, space int64)
 	Path(url string) (path string, found bool)
 }
 
@@ -69,42 +71,43 @@ type Planner struct {
 }
 
 // Plan works out the shell of a machine, and fills in what its spec leaves open and is decided now: the image by its own
-// name, and the network card that every machine has.
-func (p *Planner) Plan(ctx context.Context, vm *vmopv1.VirtualMachine) (facts.Shell, error) {
+// name, and the network card that every machine has. The space that it takes is promised to it; forgo is to be called
+// when the machine was not made.
+func (p *Planner) Plan(ctx context.Context, vm *vmopv1.VirtualMachine) (shell facts.Shell, forgo func(), err error) {
 	spec := field.NewPath("spec")
 	home, found := p.Site.Home(vm.Namespace)
 	if !found {
-		return facts.Shell{}, fmt.Errorf("the namespace %q has no folder in vCenter yet; see its condition with `kubectl get vns %s -o yaml`: %w",
+		return facts.Shell{}, nil, fmt.Errorf("the namespace %q has no folder in vCenter yet; see its condition with `kubectl get vns %s -o yaml`: %w",
 			vm.Namespace, vm.Namespace, failure.Unavailable)
 	}
-	shell := facts.Shell{
+	shell = facts.Shell{
 		Name: vm.Name, Folder: home.Folder, InstanceUUID: string(vm.UID), BIOSUUID: vm.Spec.BiosUUID, GuestID: vm.Spec.GuestID,
 	}
 	class, err := p.class(ctx, vm, spec)
 	if err != nil {
-		return facts.Shell{}, err
+		return facts.Shell{}, nil, err
 	}
 	image, err := p.image(vm, spec)
 	if err != nil {
-		return facts.Shell{}, err
+		return facts.Shell{}, nil, err
 	}
 	space, err := p.disks(vm, image, &shell, spec)
 	if err != nil {
-		return facts.Shell{}, err
+		return facts.Shell{}, nil, err
 	}
 	if err := p.networks(vm, home, &shell, spec); err != nil {
-		return facts.Shell{}, err
+		return facts.Shell{}, nil, err
 	}
 	if err := firmware(vm, image.Item.Image, &shell, spec); err != nil {
-		return facts.Shell{}, err
+		return facts.Shell{}, nil, err
 	}
-	memory := class.Spec.Hardware.Memory.Value()
-	place, err := p.place(vm, home, space+memory, &shell, spec)
+	space += class.Spec.Hardware.Memory.Value() // what it is swapped to
+	place, err := p.place(vm, home, space, &shell, spec)
 	if err != nil {
-		return facts.Shell{}, err
+		return facts.Shell{}, nil, err
 	}
 	size(class, place, &shell)
-	return shell, nil
+	return shell, func() { p.Places.Give(place, space) }, nil
 }
 
 func (p *Planner) class(ctx context.Context, vm *vmopv1.VirtualMachine, spec *field.Path) (*vmopv1.VirtualMachineClass, error) {

@@ -28,6 +28,7 @@ type world struct {
 	class  *vmopv1.VirtualMachineClass
 	images map[string][]plan.Image
 	wish   placement.Wish
+	given  int64 // of the space that was promised, back
 	full   error
 }
 
@@ -82,6 +83,8 @@ func (w *world) Choose(wish placement.Wish) (placement.Place, error) {
 	return placement.Place{Pool: wish.Pools[0], Host: id("HostSystem", "host-1"), Datastore: facts.Datastore{Name: "nfs"}, MHz: 2000}, nil
 }
 
+func (w *world) Give(_ placement.Place, space int64) { w.given += space }
+
 func (w *world) Path(url string) (string, bool) {
 	rest, found := strings.CutPrefix(url, "ds:///1/")
 	return "[library] " + rest, found
@@ -98,7 +101,7 @@ func TestPlan(t *testing.T) {
 	w := newWorld()
 	p := plan.Planner{Classes: w, Images: w, Site: w, Places: w}
 	vm := wanted()
-	got, err := p.Plan(t.Context(), vm)
+	got, forgo, err := p.Plan(t.Context(), vm)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,6 +120,12 @@ func TestPlan(t *testing.T) {
 	if want := (placement.Wish{Pools: []facts.ID{id("ResourcePool", "pool-b")}, Policy: "Gold", Datastores: []string{"ds-1"}, Space: 7 << 30}); !cmp.Equal(want, w.wish) {
 		t.Errorf("the place that is asked for: %s", cmp.Diff(want, w.wish))
 	}
+	if w.given != 0 {
+		t.Errorf("given back is %d", w.given)
+	}
+	if forgo(); w.given != w.wish.Space {
+		t.Errorf("given back is %d where %d was promised", w.given, w.wish.Space)
+	}
 	filled := wanted().Spec
 	filled.Image = &vmopv1.VirtualMachineImageRef{Kind: "VirtualMachineImage", Name: "vmi-1"}
 	filled.Network = &vmopv1.VirtualMachineNetworkSpec{Interfaces: []vmopv1.VirtualMachineNetworkInterfaceSpec{
@@ -130,7 +139,7 @@ func TestLargerBootDisk(t *testing.T) {
 	w := newWorld()
 	vm, size := wanted(), resource.MustParse("30Gi")
 	vm.Spec.Advanced = &vmopv1.VirtualMachineAdvancedSpec{BootDiskCapacity: &size}
-	shell, err := (&plan.Planner{Classes: w, Images: w, Site: w, Places: w}).Plan(t.Context(), vm)
+	shell, _, err := (&plan.Planner{Classes: w, Images: w, Site: w, Places: w}).Plan(t.Context(), vm)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +191,7 @@ func TestWhatCannotBePlanned(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			w, vm := newWorld(), wanted()
 			test.change(w, vm)
-			_, err := (&plan.Planner{Classes: w, Images: w, Site: w, Places: w}).Plan(t.Context(), vm)
+			_, _, err := (&plan.Planner{Classes: w, Images: w, Site: w, Places: w}).Plan(t.Context(), vm)
 			if !errors.Is(err, test.kind) || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("got %v, want a failure of the kind %q that says %q", err, test.kind, test.says)
 			}
@@ -193,7 +202,7 @@ func TestWhatCannotBePlanned(t *testing.T) {
 func TestNoNetwork(t *testing.T) {
 	w, vm := newWorld(), wanted()
 	w.home.Networks, vm.Spec.Network = nil, &vmopv1.VirtualMachineNetworkSpec{Disabled: true}
-	shell, err := (&plan.Planner{Classes: w, Images: w, Site: w, Places: w}).Plan(t.Context(), vm)
+	shell, _, err := (&plan.Planner{Classes: w, Images: w, Site: w, Places: w}).Plan(t.Context(), vm)
 	if err != nil || len(shell.Networks) > 0 || len(vm.Spec.Network.Interfaces) > 0 {
 		t.Errorf("networks %v, %v", shell.Networks, err)
 	}

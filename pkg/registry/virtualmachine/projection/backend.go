@@ -39,7 +39,8 @@ type Verbs interface {
 
 // Planner works out what a machine that somebody asks for comes to, and fills in what its spec leaves open; plan.Planner does.
 type Planner interface {
-	Plan(ctx context.Context, vm *vmopv1.VirtualMachine) (facts.Shell, error)
+	// forgo is called when the machine was not made after all.
+	Plan(ctx context.Context, vm *vmopv1.VirtualMachine) (shell facts.Shell, forgo func(), err error)
 }
 
 // Refresher reads one object now and hands it to the Projector.
@@ -69,17 +70,19 @@ func (b *Backend) Create(ctx context.Context, vm *vmopv1.VirtualMachine) error {
 	if err := b.Ready(); err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
-	shell, err := b.Planner.Plan(ctx, vm)
+	shell, forgo, err := b.Planner.Plan(ctx, vm)
 	if err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
 	meta := made(b.Projector.installation, shell.Folder, vm)
 	body, err := meta.encodeBody()
 	if err != nil {
+		forgo()
 		return err
 	}
 	id, err := b.Verbs.Create(ctx, shell, meta.Head, body)
 	if err != nil {
+		forgo()
 		return fmt.Errorf("%s: %w", operation, err)
 	}
 	err = b.await(ctx, id, func(s State, found bool) bool {

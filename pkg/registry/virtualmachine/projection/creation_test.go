@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package projection_test
+
+import (
+	"context"
+	"testing"
+
+	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	"github.com/vmware/govmomi/find"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	k8stypes "k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/uuid"
+
+	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/fault"
+)
+
+// planned plans machines on the first datastore, and counts those that were not made.
+type planned struct {
+	folder, pool facts.ID
+	forgone      int
+}
+
+func (p *planned) Plan(_ context.Context, vm *vmopv1.VirtualMachine) (facts.Shell, func(), error) {
+	return facts.Shell{Name: vm.Name, Folder: p.folder, Pool: p.pool, Datastore: "datastore-1", InstanceUUID: string(vm.UID),
+		CPUs: 1, MemoryMB: 512}, func() { p.forgone++ }, nil
+}
+
+// TestCreationThatFails gives back what was promised to the machine, or people who ask for what vCenter refuses would
+// fill a datastore with nothing. A machine whose creation succeeds, whatever became of the answer, has what it was
+// promised.
+func TestCreationThatFails(t *testing.T) {
+	v := vcentertest.Run(t, vcentertest.Options{})
+	s, a := serve(t, v), newAdmin(t, v)
+	pool, err := find.NewFinder(a.b.Client.Client).ResourcePool(t.Context(), "/DC0/host/cluster-a/Resources/team-a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name    string
+		rule    fault.Rule
+		forgone int
+	}{
+		{"refused", fault.Rule{Shape: fault.Refused}, 1},
+		{"failed", fault.Rule{Shape: fault.TaskFails}, 1},
+		{"not-heard-of", fault.Rule{Shape: fault.NoAnswer}, 1},
+		{"answer-lost", fault.Rule{Shape: fault.AnswerLost}, 0},
+		{"made", fault.Rule{Nth: 2}, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			plans := &planned{folder: a.id(a.folder("team-a").Reference()), pool: a.id(pool.Reference())}
+			s.backend.Planner = plans
+			test.rule.Method = "CreateVM_Task"
+			v.AddFault(test.rule)
+			defer v.ClearFaults()
+			vm := &vmopv1.VirtualMachine{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: test.name,
+				UID: k8stypes.UID(uuid.NewUUID()), Generation: 1}}
+			if err := s.backend.Create(t.Context(), vm); (err != nil) != (test.forgone > 0) || plans.forgone != test.forgone {
+				t.Errorf("got %v, and %d machines were given up", err, plans.forgone)
+			}
+		})
+	}
+}
