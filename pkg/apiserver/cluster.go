@@ -24,6 +24,7 @@ import (
 	vnscontroller "github.com/openpacific/pacific/pkg/controller/vspherenamespace"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/plan"
 	vnsrealisation "github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
 	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
@@ -141,6 +142,7 @@ func controllers(v *site, k *kinds, backend *vnsrealisation.Backend, c *cluster,
 		Machines:   machines{v.machines},
 		Verbs:      v.verbs,
 		Builder:    v.verbs,
+		Sources:    &plan.Sources{Images: images{v.images}, Places: v.places, Read: v.libraries.Synced},
 		Guests:     &bootstrap.Bootstrap{Secrets: secrets{c.client.CoreV1()}},
 		Namespaces: coreNamespaces{c.client.CoreV1()},
 		Clock:      realClock,

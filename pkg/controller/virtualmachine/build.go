@@ -49,6 +49,12 @@ type Guests interface {
 	Options(ctx context.Context, vm *vmopv1.VirtualMachine, cards []facts.Card) (map[string]string, error)
 }
 
+// Sources know what disks may be copies of.
+type Sources interface {
+	// Permits says why a disk of a machine may not be a copy of a file, nil where it may.
+	Permits(vm *vmopv1.VirtualMachine, file string) error
+}
+
 // builds makes machines to their end whose shell is there.
 type builds struct {
 	*Controller
@@ -68,10 +74,10 @@ type effort struct {
 	copied map[string]bool
 	// reached is how far a copy was said to be, in per cent of one disk, with the disks before it.
 	reached int32
-	// failed says that the last attempt of that generation failed, so that the next one has its time. conflicted says
-	// that it only met somebody else, which passes as a rule.
-	failed, conflicted bool
-	generation         int64
+	// failed says that the last attempt of that generation failed, so that the next one has its time. passes says that it
+	// met somebody else, or something that is away: that passes as a rule.
+	failed, passes bool
+	generation     int64
 }
 
 // errEnded says that a machine is not to be made any more, or not under that name.
@@ -173,9 +179,9 @@ func (b *builds) end(uid types.UID, err error) (news bool) {
 		// Perhaps a file that was copied.
 		clear(e.copied)
 	}
-	again := e.conflicted
-	e.failed, e.conflicted = true, errors.Is(err, failure.Conflict)
-	return again || !e.conflicted
+	again := e.passes
+	e.failed, e.passes = true, errors.Is(err, failure.Conflict) || errors.Is(err, failure.Unavailable)
+	return again || !e.passes
 }
 
 func (b *builds) run(ctx context.Context) {
@@ -261,6 +267,9 @@ func (b *builds) build(ctx context.Context, m Machine) error {
 		}
 		if disk.From == "" {
 			continue
+		}
+		if err := b.Sources.Permits(vm, disk.From); err != nil {
+			return err
 		}
 		if err := b.copy(ctx, m, number); err != nil {
 			return err

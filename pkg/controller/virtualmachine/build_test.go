@@ -31,6 +31,7 @@ type yard struct {
 	copying   func(ctx context.Context, progress func(int32)) error
 	finishing func() error
 	noSecret  error
+	forbidden string // a file that no disk may be a copy of
 
 	copied   []string
 	finished []facts.Attachment
@@ -96,6 +97,13 @@ func (w *world) Finish(_ context.Context, id facts.ID, disks []facts.Attachment,
 	return nil
 }
 
+func (w *world) Permits(_ *vmopv1.VirtualMachine, file string) error {
+	if file == w.forbidden {
+		return failure.Forbidden
+	}
+	return nil
+}
+
 func (w *world) Options(context.Context, *vmopv1.VirtualMachine, []facts.Card) (map[string]string, error) {
 	return map[string]string{"guestinfo.userdata": "x"}, w.noSecret
 }
@@ -134,7 +142,7 @@ func hall(t *testing.T, w *world, vm *vmopv1.VirtualMachine) *builds {
 	t.Helper()
 	w.machines, w.conditions = map[string]*vmopv1.VirtualMachine{vm.Name: vm}, map[string]metav1.Condition{}
 	logger, _ := ktesting.NewTestContext(t)
-	return newBuilds(&Controller{Machines: w, Builder: w, Guests: w, Logger: logger,
+	return newBuilds(&Controller{Machines: w, Builder: w, Sources: w, Guests: w, Logger: logger,
 		Clock: clocktesting.NewFakePassiveClock(time.Unix(1_800_000_000, 0))})
 }
 
@@ -176,6 +184,14 @@ func TestBuild(t *testing.T) {
 		}, copied: []string{first}, fails: away, said: []string{"BuildFailed: vCenter is away"}},
 		"no Secret": {change: func(w *world) { w.noSecret = failure.NotFound }, copied: []string{first},
 			fails: failure.NotFound, said: []string{"BuildFailed: not found"}},
+		"a copy of what is another's": {change: func(w *world) { w.forbidden = "[library] disk-0.vmdk" },
+			fails: failure.Forbidden, said: []string{"BuildFailed: forbidden"}},
+		// Somebody makes it one in vCenter, after it was decided on.
+		"a copy of something else by now": {change: func(w *world) {
+			now := w.seen(shell("vm", nil))
+			now.Build = copies(2)
+			w.inVCenter["vm"] = now
+		}, fails: errMoved},
 		// The server writes its label at that moment, say: that passes.
 		"met somebody else": {change: func(w *world) {
 			w.finishing = func() error { return failure.Conflict }

@@ -90,6 +90,7 @@ type Controller struct {
 	Machines   Machines
 	Verbs      Verbs
 	Builder    Builder
+	Sources    Sources
 	Guests     Guests
 	Namespaces Namespaces
 	Clock      clock.PassiveClock
