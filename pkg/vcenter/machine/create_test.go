@@ -3,10 +3,14 @@
 package machine_test
 
 import (
+	"context"
 	"errors"
 	"path"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -17,6 +21,9 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/vcenter/machine"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/fault"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 // shell is one in team-a, with a disk that is a copy of db-1's.
@@ -291,5 +298,36 @@ func TestBuildAsText(t *testing.T) {
 		if got := machine.DecodeBuild(other); got != nil {
 			t.Errorf("%q is %+v", other, got)
 		}
+	}
+}
+
+// TestCopyBesideAnother: the copy that a server began which has died goes on in vCenter.
+func TestCopyBesideAnother(t *testing.T) {
+	l := newLab(t)
+	ctx := t.Context()
+	shell, head := l.shell("made-4")
+	id, err := l.verbs.Create(ctx, shell, head, []byte(`{}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.vcenter.AddFault(vcentertest.Fault{Method: "CopyVirtualDisk_Task", Shape: fault.Slow, Delay: 2 * time.Second})
+	dying, die := context.WithCancel(ctx)
+	var died sync.WaitGroup
+	died.Go(func() {
+		_ = l.verbs.CopyDisk(dying, id, 0, func(percent int32) {
+			if percent > 0 {
+				die()
+			}
+		}, whatever)
+	})
+	waittest.Eventually(t, "the first copy is under way", func() bool { return l.vcenter.Calls()["CopyVirtualDisk_Task"] > 0 })
+	waittest.Within(t, 30*time.Second, "the second is made", func(ctx context.Context) error {
+		return l.verbs.CopyDisk(ctx, id, 0, func(int32) {}, whatever)
+	})
+	died.Wait()
+	got := l.files("made-4")
+	disks := slices.DeleteFunc(slices.Clone(got), func(name string) bool { return !strings.HasSuffix(name, ".vmdk") })
+	if len(disks) != 2 {
+		t.Errorf("its files: %v, want one disk, of a descriptor and its extent", got)
 	}
 }

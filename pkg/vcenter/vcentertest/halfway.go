@@ -97,7 +97,7 @@ func (v *VCenter) begins(ctx *simulator.Context, call *simulator.Method) (begin 
 	if !known || !targetKnown {
 		return nil, nil // which fails at the end
 	}
-	part := simulator.VirtualDiskBackingFileName(target)
+	part, begun := simulator.VirtualDiskBackingFileName(target), false
 	begin = func() (fault types.BaseMethodFault) {
 		v.gate.enter(func() {
 			force := req.Force != nil && *req.Force
@@ -106,15 +106,20 @@ func (v *VCenter) begins(ctx *simulator.Context, call *simulator.Method) (begin 
 				fault = &types.FileNotFound{FileFault: types.FileFault{File: req.SourceName}}
 			case !exists(filepath.Dir(target)):
 				fault = &types.FileNotFound{FileFault: types.FileFault{File: req.DestName}}
-			case exists(target) && !force:
+			case exists(target) && !force, !v.copies.begin(target):
 				fault = &types.FileAlreadyExists{FileFault: types.FileFault{File: req.DestName}}
 			default:
+				begun = true
 				leave(part)
 			}
 		})
 		return fault
 	}
 	return begin, func() {
+		if !begun {
+			return
+		}
+		v.copies.end(target)
 		_ = os.MkdirAll(filepath.Dir(part), 0o700) // which a file in use has kept
 		_ = os.Remove(part)
 	}

@@ -142,8 +142,8 @@ func (v *VCenter) stricter(ctx *simulator.Context, object mo.Reference, method s
 		}
 	case *simulator.VirtualDiskManager:
 		switch method {
-		case "CopyVirtualDisk_Task", "ExtendVirtualDisk_Task":
-			return &virtualDisks{VirtualDiskManager: object, files: v.files}
+		case "CopyVirtualDisk_Task", "DeleteVirtualDisk_Task", "ExtendVirtualDisk_Task":
+			return &virtualDisks{VirtualDiskManager: object, files: v.files, copies: &v.copies}
 		}
 	case *simulator.Task:
 		if method == "CancelTask" {

@@ -89,6 +89,7 @@ type VCenter struct {
 	rest               restSessions
 	gate               *gate
 	questions          *questions
+	copies             copies
 	faults             fault.Rules
 	journal            fault.Journal
 	arrivals           arrivals

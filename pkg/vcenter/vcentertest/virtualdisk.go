@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/vmware/govmomi/object"
@@ -23,7 +24,53 @@ import (
 // one file, where the simulator wants two.
 type virtualDisks struct {
 	*simulator.VirtualDiskManager
-	files *openFiles
+	files  *openFiles
+	copies *copies
+}
+
+// copies are the disks, by their files, that slow tasks are copying to.
+type copies struct {
+	mu      sync.Mutex
+	targets map[string]bool
+}
+
+// begin is false when a disk is copied there already.
+func (c *copies) begin(target string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.targets[target] {
+		return false
+	}
+	if c.targets == nil {
+		c.targets = map[string]bool{}
+	}
+	c.targets[target] = true
+	return true
+}
+
+func (c *copies) end(target string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.targets, target)
+}
+
+func (c *copies) underWay(target string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.targets[target]
+}
+
+// DeleteVirtualDiskTask leaves a disk alone that is being copied there.
+func (m *virtualDisks) DeleteVirtualDiskTask(ctx *simulator.Context, req *types.DeleteVirtualDisk_Task) soap.HasFault {
+	task := simulator.CreateTask(m.VirtualDiskManager, "deleteVirtualDisk", func(*simulator.Task) (types.AnyType,
+		types.BaseMethodFault) {
+		if local, ok := admission.LocalPath(ctx, req.Name); ok && m.copies.underWay(local) {
+			return nil, &types.FileLocked{FileFault: types.FileFault{File: req.Name}}
+		}
+		inner := m.VirtualDiskManager.DeleteVirtualDiskTask(ctx, req).(*methods.DeleteVirtualDisk_TaskBody)
+		return nil, result(ctx, inner.Res.Returnval)
+	})
+	return &methods.DeleteVirtualDisk_TaskBody{Res: &types.DeleteVirtualDisk_TaskResponse{Returnval: task.Run(ctx)}}
 }
 
 // source is a disk that is there, and how large it is.
