@@ -24,7 +24,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
-	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
@@ -73,38 +72,13 @@ spec:
 `,
 }
 
-// shop is a vSphere Namespace with all that machines are made of.
-func (s *supervisor) shop(t *testing.T, name string) string {
-	t.Helper()
-	s.vns(t, name, v1alpha1.NamespaceAccess{Kind: v1alpha1.SubjectUser, Name: "dev-a@vsphere.local", Role: v1alpha1.RoleEdit})
-	waittest.Within(t, polled, "what machines are made of is given", func(ctx context.Context) error {
-		_, err := s.Try(ctx, "kubectl", "patch", "vns", name, "--type=merge", "-p", `{"spec":{"zones":["cluster-a","cluster-b"],
-			"virtualMachineClasses":["best-effort-small"],"contentLibraries":["Platform images"],"networks":["workload-net"],
-			"storagePolicies":[{"name":"Gold Storage"},{"name":"Bronze Storage"}]}}`)
-		return err
-	})
-	waittest.Within(t, polled, "the class is there", func(ctx context.Context) error {
-		_, err := s.Try(ctx, "kubectl", "get", "vmclass", "-n", name, "best-effort-small")
-		return err
-	})
-	waittest.Within(t, polled, "the image is there", func(ctx context.Context) error {
-		out, err := s.Try(ctx, "kubectl", "get", "vmi", "-n", name)
-		if err == nil && !strings.Contains(out, "ubuntu-24.04") {
-			err = fmt.Errorf("there are\n%s", out)
-		}
-		return err
-	})
-	s.Kubectl(t, "create", "secret", "generic", "web", "-n", name, "--from-literal=user-data=#cloud-config\n")
-	return name
-}
-
 // TestCreate has a developer make machines of an image, as she would at each age of the API, looks in vCenter at what
 // came of it, and deletes them.
 func TestCreate(t *testing.T) {
 	t.Parallel()
 	s := running(t)
 	a := s.Admin(t)
-	namespace := s.shop(t, "create-shop")
+	namespace := s.Shop(t, "create-shop")
 	// The sample, as README has it.
 	s.Kubectl(t, "apply", "-n", namespace, "-f", "../../../artifacts/samples/virtualmachine.yaml")
 	s.Kubectl(t, "wait", "vm/my-first-vm", "-n", namespace, "--for=condition=VirtualMachineCreated", "--timeout=60s")
@@ -233,7 +207,7 @@ func datastoreFiles(t *testing.T, a *supervisortest.Admin, store, folder string)
 func TestCreateAndItsMistakes(t *testing.T) {
 	t.Parallel()
 	s := running(t)
-	namespace := s.shop(t, "mistakes-shop")
+	namespace := s.Shop(t, "mistakes-shop")
 	base := strings.ReplaceAll(machineManifests["v1alpha5"], "NS", namespace)
 	for _, mistake := range []struct{ from, to, says string }{
 		{"best-effort-small", "huge", `spec.className: the class "huge" is not given`},
