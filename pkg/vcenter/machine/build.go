@@ -242,6 +242,24 @@ func (v *Verbs) discard(ctx context.Context, id facts.ID, still Still) error {
 // in one change, with which nothing is left to be made of it.
 func (v *Verbs) Finish(ctx context.Context, id facts.ID, disks []facts.Attachment, guest map[string]string,
 	still Still) error {
+	err := v.finish(ctx, id, disks, guest, still)
+	if !errors.Is(err, failure.AlreadyExists) {
+		return err
+	}
+	// A change that failed before has left the file of a disk that begins empty.
+	for _, disk := range disks {
+		if !disk.Create {
+			continue
+		}
+		if err := v.deleteDisk(ctx, id, disk.File, still); err != nil {
+			return err
+		}
+	}
+	return v.finish(ctx, id, disks, guest, still)
+}
+
+func (v *Verbs) finish(ctx context.Context, id facts.ID, disks []facts.Attachment, guest map[string]string,
+	still Still) error {
 	_, err := v.Writer.RunTask(ctx, operation("finish", id),
 		func(ctx context.Context, client *vim25.Client) (reference, error) {
 			now, err := read(ctx, client, id, v.Root())

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package machine_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/fault"
+)
+
+// attempts is how often somebody tries who gets an error from a call that went wrong once.
+const attempts = 4
+
+// build makes the rest of a machine, as often as it takes.
+func (l *lab) build(id facts.ID, shell facts.Shell) error {
+	var err error
+	for range attempts {
+		if err = l.buildOnce(id, shell); err == nil || errors.Is(err, errNothingLeft) {
+			return nil
+		}
+	}
+	return err
+}
+
+var errNothingLeft = fmt.Errorf("nothing is left to be made: %w", failure.Conflict)
+
+func (l *lab) buildOnce(id facts.ID, shell facts.Shell) error {
+	ctx := l.t.Context()
+	now := l.now(id)
+	if now.Build == nil {
+		return errNothingLeft
+	}
+	var controller int32
+	for _, device := range l.config(id).Hardware.Device {
+		if scsi, ok := device.(*types.ParaVirtualSCSIController); ok {
+			controller = scsi.Key
+		}
+	}
+	var disks []facts.Attachment
+	for number, disk := range shell.Build.Disks {
+		disks = append(disks, facts.Attachment{File: now.DiskFile(number), Capacity: disk.Capacity,
+			Create: disk.From == "", Controller: controller, Unit: int32(number)})
+		if disk.From == "" {
+			continue
+		}
+		if err := l.verbs.CopyDisk(ctx, id, number, func(int32) {}, whatever); err != nil {
+			return err
+		}
+	}
+	return l.verbs.Finish(ctx, id, disks, nil, whatever)
+}
+
+// TestEachCallGoesWrong once, in each way that it may, while a machine is made and destroyed, and while one is given up
+// in the middle: the first is made all the same, once, and nothing is left of either. What vCenter itself leaves of a
+// creation or a destruction that fails halfway is not looked for.
+func TestEachCallGoesWrong(t *testing.T) {
+	l := newLab(t)
+	shapes := []struct {
+		name  string
+		shape fault.Shape
+	}{{"is refused", fault.Refused}, {"fails", fault.TaskFails}, {"fails halfway", fault.TaskFailsHalfway},
+		{"has no answer", fault.NoAnswer}, {"has its answer lost", fault.AnswerLost}, {"ends the session", fault.SessionEnds}}
+	number := 0
+	for _, method := range []string{"CreateVM_Task", "CopyVirtualDisk_Task", "ExtendVirtualDisk_Task", "ReconfigVM_Task",
+		"DeleteVirtualDisk_Task", "Destroy_Task"} {
+		for _, wrong := range shapes {
+			if wrong.shape == fault.TaskFailsHalfway && (method == "CreateVM_Task" || method == "Destroy_Task") {
+				continue
+			}
+			if wrong.shape == fault.SessionEnds && method != "CreateVM_Task" && method != "CopyVirtualDisk_Task" {
+				continue // a new login takes its time, and is the same for all
+			}
+			number++
+			whole, part := fmt.Sprintf("whole-%d", number), fmt.Sprintf("part-%d", number)
+			rule := fault.Rule{Method: method, Shape: wrong.shape, Count: 1}
+			t.Run(method+" "+wrong.name, func(t *testing.T) {
+				l := l
+				l.t = t
+				if wrong.shape == fault.SessionEnds {
+					l = newLab(t) // a login that is lost again and again is made anew ever more slowly
+				}
+				l.vcenter.AddFault(rule)
+				defer l.vcenter.ClearFaults()
+				made := l.made(whole)
+				l.vcenter.ClearFaults()
+				l.vcenter.AddFault(rule)
+				left := l.begun(part)
+				for name, id := range map[string]facts.ID{whole: made, part: left} {
+					l.destroyed(id)
+					if files := l.files(name); len(files) > 0 {
+						t.Errorf("left of %s: %v", name, files)
+					}
+				}
+			})
+		}
+	}
+}
+
+// begun is a machine whose first disk somebody tried to copy.
+func (l *lab) begun(name string) facts.ID {
+	l.t.Helper()
+	shell, head := l.shell(name)
+	id, err := l.verbs.Create(l.t.Context(), shell, head, []byte(`{}`))
+	if err != nil {
+		// Whoever asked asks again, and it is another machine by its id.
+		shell, head = l.shell(name)
+		id, err = l.verbs.Create(l.t.Context(), shell, head, []byte(`{}`))
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	_ = l.verbs.CopyDisk(l.t.Context(), id, 0, func(int32) {}, whatever)
+	return id
+}
+
+// made is a machine that was made to its end, and has the disks that it is to have.
+func (l *lab) made(name string) facts.ID {
+	l.t.Helper()
+	shell, head := l.shell(name)
+	shell.Build.Disks[0].Capacity, shell.Build.Disks[0].Grow = 50<<30, true
+	id, err := l.verbs.Create(l.t.Context(), shell, head, []byte(`{}`))
+	if err != nil {
+		shell.InstanceUUID, head.UID = shell.BIOSUUID, shell.BIOSUUID
+		id, err = l.verbs.Create(l.t.Context(), shell, head, []byte(`{}`))
+	}
+	if err == nil {
+		err = l.build(id, shell)
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	now := l.now(id)
+	var disks []string
+	for _, device := range object.VirtualDeviceList(l.config(id).Hardware.Device).SelectByType((*types.VirtualDisk)(nil)) {
+		disk := device.(*types.VirtualDisk)
+		file := disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo).FileName
+		disks = append(disks, fmt.Sprint(file, " ", disk.CapacityInBytes>>30))
+	}
+	want := []string{now.DiskFile(0) + " 50", now.DiskFile(1) + " 1"}
+	if diff := cmp.Diff(want, disks); diff != "" || now.Build != nil {
+		l.t.Errorf("left to be made is %v; its disks (-want +got):\n%s", now.Build, diff)
+	}
+	return id
+}
+
+func (l *lab) destroyed(id facts.ID) {
+	l.t.Helper()
+	var err error
+	for range attempts {
+		if err = l.verbs.Destroy(l.t.Context(), id, whatever); err == nil || errors.Is(err, failure.NotFound) {
+			return
+		}
+	}
+	l.t.Errorf("destroy %s: %v", id.Value, err)
+}
