@@ -214,7 +214,7 @@ func TestCreateAndItsMistakes(t *testing.T) {
 		{"imageName: ubuntu-24.04", "imageName: nothing", `spec.imageName: the image "nothing" is in no content library that is given`},
 		{"gold-storage", "tin", `spec.storageClass: the storage class "tin" is not given`},
 		{"30Gi", "1Gi", "spec.advanced.bootDiskCapacity: the image's disk has 20480 MiB already"},
-		{"name: eth0, ", "name: eth0, mtu: 9000, ", "spec.network.interfaces[0].mtu: Forbidden: is not supported yet"},
+		{"name: eth0, ", `name: eth0, macAddr: "00:50:56:80:00:01", `, "spec.network.interfaces[0].macAddr: Forbidden: is chosen by"},
 		{"cluster-b", "cluster-z", `the namespace has no zone "cluster-z"`},
 		{"name: web-v1alpha5", "name: " + strings.Repeat("a", 81), "metadata.name: Too long"},
 		{"className: best-effort-small", "powerState: Suspended", "spec.powerState: Invalid value"},

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator/difference"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap"
 )
 
 // maxName is how long a name in vCenter may be, and a machine is called there as it is here.
@@ -21,8 +22,12 @@ const maxName = 80
 var honoured = []string{
 	"spec.className", "spec.image", "spec.imageName", "spec.storageClass", "spec.powerState", "spec.powerOffMode", "spec.suspendMode",
 	"spec.instanceUUID", "spec.biosUUID", "spec.guestID", "spec.minHardwareVersion", "spec.advanced.bootDiskCapacity",
-	"spec.bootOptions.firmware", "spec.network.disabled", "spec.network.hostName", "spec.network.interfaces.name",
-	"spec.network.interfaces.network", "spec.network.interfaces.dhcp4",
+	"spec.bootOptions.firmware", "spec.network.disabled", "spec.network.hostName", "spec.network.domainName",
+	"spec.network.nameservers", "spec.network.searchDomains",
+	"spec.network.interfaces.name", "spec.network.interfaces.network", "spec.network.interfaces.guestDeviceName",
+	"spec.network.interfaces.addresses", "spec.network.interfaces.dhcp4", "spec.network.interfaces.dhcp6",
+	"spec.network.interfaces.gateway4", "spec.network.interfaces.gateway6", "spec.network.interfaces.mtu",
+	"spec.network.interfaces.nameservers", "spec.network.interfaces.routes", "spec.network.interfaces.searchDomains",
 	"spec.bootstrap.cloudInit.rawCloudConfig", "spec.bootstrap.cloudInit.instanceID", "spec.bootstrap.cloudInit.sshAuthorizedKeys",
 }
 
@@ -30,8 +35,7 @@ var honoured = []string{
 var instead = []struct{ path, remedy string }{
 	{"spec.bootstrap.cloudInit.cloudConfig", "is not supported yet: put the same into a Secret, as cloud-init has it, and name that in spec.bootstrap.cloudInit.rawCloudConfig"},
 	{"spec.bootstrap.", "is not supported yet: use spec.bootstrap.cloudInit.rawCloudConfig"},
-	{"spec.network.interfaces.", "is not supported yet: leave it out, and the guest configures its network by DHCP"},
-	{"spec.network.", "is not supported yet: set it in the guest, by cloud-init"},
+	{"spec.network.interfaces.macAddr", "is chosen by vCenter: leave it out"},
 	{"spec.hardware.", "is not supported yet: leave it out, and add the device in vCenter"},
 	{"spec.volumes", "is not supported yet: leave it out, and add the disk in vCenter"},
 	{"spec.nextRestartTime", "cannot be set before the virtual machine is there"},
@@ -76,8 +80,7 @@ func validateCreate(_ context.Context, vm *v1alpha5.VirtualMachine) field.ErrorL
 	nothing := &v1alpha5.VirtualMachine{}
 	errs = append(errs, validateMode(spec.Child("powerOffMode"), vm.Spec.PowerOffMode, "")...)
 	errs = append(errs, validateMode(spec.Child("suspendMode"), vm.Spec.SuspendMode, "")...)
-	errs = append(errs, validateInterfaces(vm)...)
-	errs = append(errs, validateCloudInit(vm)...)
+	errs = append(errs, bootstrap.Validate(vm)...)
 	errs = append(errs, validatePausedLabel(vm, nothing)...)
 	return append(errs, validateReclaimPolicy(vm, nothing)...)
 }
@@ -123,44 +126,4 @@ func refusal(path string) string {
 		}
 	}
 	return "is not supported yet: leave it out"
-}
-
-func validateInterfaces(vm *v1alpha5.VirtualMachine) (errs field.ErrorList) {
-	if vm.Spec.Network == nil {
-		return nil
-	}
-	path := field.NewPath("spec", "network", "interfaces")
-	if vm.Spec.Network.Disabled && len(vm.Spec.Network.Interfaces) > 0 {
-		errs = append(errs, field.Forbidden(path, "cannot be given while spec.network.disabled is true"))
-	}
-	if len(vm.Spec.Network.Interfaces) > 10 {
-		errs = append(errs, field.TooMany(path, len(vm.Spec.Network.Interfaces), 10))
-	}
-	names := map[string]bool{}
-	for i := range vm.Spec.Network.Interfaces {
-		name := vm.Spec.Network.Interfaces[i].Name
-		switch {
-		case name == "":
-			errs = append(errs, field.Required(path.Index(i).Child("name"), "such as eth0"))
-		case names[name]:
-			errs = append(errs, field.Duplicate(path.Index(i).Child("name"), name))
-		}
-		names[name] = true
-	}
-	return errs
-}
-
-func validateCloudInit(vm *v1alpha5.VirtualMachine) field.ErrorList {
-	if vm.Spec.Bootstrap == nil || vm.Spec.Bootstrap.CloudInit == nil || vm.Spec.Bootstrap.CloudInit.RawCloudConfig == nil {
-		return nil
-	}
-	raw, path := vm.Spec.Bootstrap.CloudInit.RawCloudConfig, field.NewPath("spec", "bootstrap", "cloudInit", "rawCloudConfig")
-	var errs field.ErrorList
-	if raw.Name == "" {
-		errs = append(errs, field.Required(path.Child("name"), "name the Secret"))
-	}
-	if raw.Key == "" {
-		errs = append(errs, field.Required(path.Child("key"), "name the key in the Secret, such as user-data"))
-	}
-	return errs
 }

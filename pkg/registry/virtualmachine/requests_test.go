@@ -81,9 +81,9 @@ func TestRefusedRequests(t *testing.T) {
 		"create by apply": {"PATCH", path("v1alpha5", "/new?fieldManager=me"), applyType, apply("v1alpha5", "new", ""), 422, incomplete},
 		"create of what is given, and more": {"POST", path("v1alpha5", ""), jsonType, apply("v1alpha5", "new", `,"spec":{"className":"big",`+
 			`"image":{"kind":"VirtualMachineImage","name":"ubuntu"},"storageClass":"gold","affinity":{},"crypto":{"encryptionClassName":"a"},`+
-			`"network":{"interfaces":[{"name":"eth0","mtu":9000}]}}`), 422, invalid + "[" +
+			`"network":{"interfaces":[{"name":"eth0","macAddr":"00:50:56:80:00:01"}]}}`), 422, invalid + "[" +
 			"spec.affinity: Forbidden: is not supported yet: leave it out, spec.crypto: Forbidden: is not supported yet: leave it out, " +
-			"spec.network.interfaces[0].mtu: Forbidden: is not supported yet: leave it out, and the guest configures its network by DHCP]"},
+			"spec.network.interfaces[0].macAddr: Forbidden: is chosen by vCenter: leave it out]"},
 		"create of what is not given": {"POST", path("v1alpha5", ""), jsonType, apply("v1alpha5", "new", `,"spec":{"className":"huge",`+
 			`"image":{"kind":"VirtualMachineImage","name":"secret"},"imageName":"unknown","storageClass":"silver",`+
 			`"hardware":{"cdrom":[{"name":"cd1","image":{"kind":"VirtualMachineImage","name":"secret"}}]},`+

@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 
@@ -42,7 +41,11 @@ func (b *Bootstrap) Options(ctx context.Context, vm *vmopv1.VirtualMachine, card
 		return nil, nil
 	}
 	cloudInit := vm.Spec.Bootstrap.CloudInit
-	metadata, err := json.Marshal(metadataOf(vm, cards))
+	said, err := metadataOf(vm, cards)
+	if err != nil {
+		return nil, err
+	}
+	metadata, err := json.Marshal(said)
 	if err != nil {
 		return nil, fmt.Errorf("encode what cloud-init is told of the machine: %w", err)
 	}
@@ -64,54 +67,6 @@ func (b *Bootstrap) Options(ctx context.Context, vm *vmopv1.VirtualMachine, card
 		}
 	}
 	return options, nil
-}
-
-// metadata is what cloud-init's VMware datasource is told of the machine itself.
-type metadata struct {
-	InstanceID    string   `json:"instance-id"`
-	LocalHostName string   `json:"local-hostname"`
-	HostName      string   `json:"hostname"`
-	PublicKeys    string   `json:"public-keys-data,omitempty"` // a line each
-	Network       *network `json:"network,omitempty"`
-}
-
-// network is a network configuration of version 2, as netplan has it.
-type network struct {
-	Version   int                 `json:"version"`
-	Ethernets map[string]ethernet `json:"ethernets"`
-}
-
-type ethernet struct {
-	Match   match  `json:"match"`
-	SetName string `json:"set-name"`
-	DHCP4   bool   `json:"dhcp4"`
-}
-
-type match struct {
-	MACAddress string `json:"macaddress"`
-}
-
-func metadataOf(vm *vmopv1.VirtualMachine, cards []facts.Card) metadata {
-	name := vm.Name
-	if vm.Spec.Network != nil && vm.Spec.Network.HostName != "" {
-		name = vm.Spec.Network.HostName
-	}
-	said := metadata{
-		InstanceID: vm.Spec.Bootstrap.CloudInit.InstanceID, LocalHostName: name, HostName: name,
-		PublicKeys: strings.Join(vm.Spec.Bootstrap.CloudInit.SSHAuthorizedKeys, "\n"),
-	}
-	if said.InstanceID == "" {
-		said.InstanceID = vm.Spec.BiosUUID
-	}
-	if vm.Spec.Network == nil || len(cards) != len(vm.Spec.Network.Interfaces) || len(cards) == 0 {
-		return said
-	}
-	said.Network = &network{Version: 2, Ethernets: map[string]ethernet{}}
-	for i, card := range cards {
-		name := vm.Spec.Network.Interfaces[i].Name
-		said.Network.Ethernets[name] = ethernet{Match: match{MACAddress: card.MAC}, SetName: name, DHCP4: true}
-	}
-	return said
 }
 
 // put encodes a value as cloud-init decodes it. What is wrong is said without the value.

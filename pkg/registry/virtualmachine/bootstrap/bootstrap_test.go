@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"strings"
@@ -45,6 +46,14 @@ func machine() *vmopv1.VirtualMachine {
 			}},
 		},
 	}
+}
+
+// cards are as many network cards of one machine.
+func cards(number int) (made []facts.Card) {
+	for i := range number {
+		made = append(made, facts.Card{MAC: fmt.Sprintf("00:50:56:8A:00:%02x", i+1)})
+	}
+	return made
 }
 
 // decoded is what cloud-init makes of an option.
@@ -84,7 +93,7 @@ func TestCloudInit(t *testing.T) {
 	want := map[string]any{
 		"instance-id": "bios-1", "local-hostname": "web", "hostname": "web", "public-keys-data": "ssh-a\nssh-b",
 		"network": map[string]any{"version": 2.0, "ethernets": map[string]any{"eth0": map[string]any{
-			"match": map[string]any{"macaddress": "00:50:56:80:00:01"}, "set-name": "eth0", "dhcp4": true,
+			"match": map[string]any{"macaddress": "00:50:56:80:00:01"}, "set-name": "eth0", "dhcp4": true, "dhcp6": false,
 		}}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -122,7 +131,7 @@ func TestWhatGuestsCannotBeTold(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			options, err := (&bootstrap.Bootstrap{Secrets: test.secrets}).Options(t.Context(), machine(), nil)
+			options, err := (&bootstrap.Bootstrap{Secrets: test.secrets}).Options(t.Context(), machine(), cards(1))
 			if !errors.Is(err, test.kind) || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "hush") || options != nil {
 				t.Errorf("got %v, %v", options, err)
 			}
