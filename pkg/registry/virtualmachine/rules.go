@@ -7,6 +7,7 @@ import (
 	"maps"
 
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	"github.com/vmware-tanzu/vm-operator/api/v1alpha5/common"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
 
@@ -24,8 +25,8 @@ func prepareCreate(_ context.Context, vm *v1alpha5.VirtualMachine) {
 	if vm.Spec.BiosUUID == "" {
 		vm.Spec.BiosUUID = string(uuid.NewUUID())
 	}
-	if bootstrap := vm.Spec.Bootstrap; bootstrap != nil && bootstrap.CloudInit != nil && bootstrap.CloudInit.InstanceID == "" {
-		bootstrap.CloudInit.InstanceID = vm.Spec.BiosUUID
+	if told := vm.Spec.Bootstrap; told != nil && told.CloudInit != nil && told.CloudInit.InstanceID == "" {
+		told.CloudInit.InstanceID = vm.Spec.BiosUUID
 	}
 }
 
@@ -38,9 +39,28 @@ func prepareUpdate(_ context.Context, vm, before *v1alpha5.VirtualMachine) {
 	if vm.Spec.BiosUUID == "" {
 		vm.Spec.BiosUUID = before.Spec.BiosUUID
 	}
+	repeatNetworks(vm, before)
 	if who, told := before.Labels[v1alpha5.PausedVMLabelKey]; told && vm.Labels[v1alpha5.PausedVMLabelKey] == "" {
 		vm.Labels = maps.Clone(vm.Labels)
 		metav1.SetMetaDataLabel(&vm.ObjectMeta, v1alpha5.PausedVMLabelKey, who)
+	}
+}
+
+// repeatNetworks says of the network cards at which network they are, where a manifest leaves that to the server. A client
+// that sends a list sends all of it, and so takes away what it does not know.
+func repeatNetworks(vm, before *v1alpha5.VirtualMachine) {
+	if vm.Spec.Network == nil || before.Spec.Network == nil {
+		return
+	}
+	known := map[string]*common.PartialObjectRef{}
+	for _, card := range before.Spec.Network.Interfaces {
+		known[card.Name] = card.Network
+	}
+	for i := range vm.Spec.Network.Interfaces {
+		card := &vm.Spec.Network.Interfaces[i]
+		if card.Network == nil || *card.Network == (common.PartialObjectRef{}) {
+			card.Network = known[card.Name].DeepCopy()
+		}
 	}
 }
 

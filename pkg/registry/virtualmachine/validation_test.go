@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/vmware-tanzu/vm-operator/api/utilconversion"
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	"github.com/vmware-tanzu/vm-operator/api/v1alpha5/common"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -172,6 +173,24 @@ func TestPrepareForUpdate(t *testing.T) {
 		"identity need not be repeated": {
 			func(vm, _ *v1alpha5.VirtualMachine) { vm.Spec.InstanceUUID, vm.Spec.BiosUUID = "", "" },
 			func(vm *v1alpha5.VirtualMachine) {},
+		},
+		"the server's choice of a network need not be repeated": {
+			func(vm, old *v1alpha5.VirtualMachine) {
+				old.Spec.Network.Interfaces[1].Network = &common.PartialObjectRef{Name: "workload"}
+				vm.Spec.Network.Interfaces[1].Network = &common.PartialObjectRef{}
+			},
+			func(vm *v1alpha5.VirtualMachine) {
+				vm.Spec.Network.Interfaces[1].Network = &common.PartialObjectRef{Name: "workload"}
+			},
+		},
+		"another network is another one": {
+			func(vm, old *v1alpha5.VirtualMachine) {
+				old.Spec.Network.Interfaces[1].Network = &common.PartialObjectRef{Name: "workload"}
+				vm.Spec.Network.Interfaces[1].Network = &common.PartialObjectRef{Name: "storage"}
+			},
+			func(vm *v1alpha5.VirtualMachine) {
+				vm.Spec.Network.Interfaces[1].Network, vm.Generation = &common.PartialObjectRef{Name: "storage"}, 2
+			},
 		},
 		"the finalizer comes back": {
 			func(vm, _ *v1alpha5.VirtualMachine) { vm.Finalizers = []string{"example.com/other"} },
