@@ -55,6 +55,22 @@ spec:
     cloudInit:
       rawCloudConfig: {name: web, key: user-data}
 `,
+	"v1alpha4": `
+apiVersion: vmoperator.vmware.com/v1alpha4
+kind: VirtualMachine
+metadata: {name: web-v1alpha4, namespace: NS, labels: {app: web}}
+spec:
+  className: best-effort-small
+  imageName: ubuntu-24.04
+  storageClass: bronze-storage
+  network: {interfaces: [{name: eth0, dhcp4: true, network: {name: workload-net}}]}
+  bootstrap:
+    cloudInit:
+      cloudConfig:
+        users: [{name: jane, passwd: {name: people, key: jane}}]
+        runcmd: ["ls -al", [echo, "Hello, world."]]
+        write_files: [{path: /etc/motd, content: {name: web, key: user-data}}]
+`,
 	"v1alpha5": `
 apiVersion: vmoperator.vmware.com/v1alpha5
 kind: VirtualMachine
@@ -64,7 +80,12 @@ spec:
   imageName: ubuntu-24.04
   storageClass: gold-storage
   advanced: {bootDiskCapacity: 30Gi}
-  network: {interfaces: [{name: eth0, network: {name: workload-net}}]}
+  network:
+    hostName: www
+    domainName: lab.example.com
+    nameservers: [10.66.0.53]
+    interfaces:
+    - {name: eth0, addresses: [10.66.200.7/16], gateway4: 10.66.0.1, mtu: 9000}
   bootstrap:
     cloudInit:
       rawCloudConfig: {name: web, key: user-data}
@@ -79,6 +100,7 @@ func TestCreate(t *testing.T) {
 	s := running(t)
 	a := s.Admin(t)
 	namespace := s.Shop(t, "create-shop")
+	s.Kubectl(t, "create", "secret", "generic", "people", "-n", namespace, "--from-literal=jane=$6$salt$hash")
 	// The sample, as README has it.
 	s.Kubectl(t, "apply", "-n", namespace, "-f", "../../../artifacts/samples/virtualmachine.yaml")
 	s.Kubectl(t, "wait", "vm/my-first-vm", "-n", namespace, "--for=condition=VirtualMachineCreated", "--timeout=60s")
@@ -99,6 +121,8 @@ func TestCreate(t *testing.T) {
 		}
 		s.arrived(t, a, namespace, s.get(t, namespace, name))
 	}
+	// The guest has what it was told.
+	s.Kubectl(t, "wait", "vm/web-v1alpha5", "-n", namespace, "--for=jsonpath={.status.network.primaryIP4}=10.66.200.7", "--timeout=60s")
 	s.Kubectl(t, "delete", "vm", "-n", namespace, "--all", "--timeout=60s")
 	for version := range files {
 		for _, store := range []string{"nfs-fast", "nfs-bulk"} {
@@ -129,6 +153,9 @@ func (s *supervisor) arrived(t *testing.T, a *supervisortest.Admin, namespace st
 	switch {
 	case strings.HasSuffix(vm.Name, "v1alpha5"):
 		want.Disks[0], want.UserData = 30<<30, "#cloud-config\n"
+	case strings.HasSuffix(vm.Name, "v1alpha4"):
+		want.UserData = "## template: jinja\n#cloud-config\n\nruncmd:\n- ls -al\n- - echo\n  - Hello, world.\n" +
+			"users:\n- name: jane\n  passwd: $6$salt$hash\nwrite_files:\n- content: |\n    #cloud-config\n  path: /etc/motd\n"
 	case strings.HasSuffix(vm.Name, "v1alpha2"):
 		want.UserData = "#cloud-config\n"
 	}
@@ -208,15 +235,17 @@ func TestCreateAndItsMistakes(t *testing.T) {
 	t.Parallel()
 	s := running(t)
 	namespace := s.Shop(t, "mistakes-shop")
-	base := strings.ReplaceAll(machineManifests["v1alpha5"], "NS", namespace)
+	// Files are called as the machine is, and another test counts those of the manifest's name.
+	base := strings.NewReplacer("NS", namespace, "web-v1alpha5", "mistake").Replace(machineManifests["v1alpha5"])
 	for _, mistake := range []struct{ from, to, says string }{
 		{"best-effort-small", "huge", `spec.className: the class "huge" is not given`},
 		{"imageName: ubuntu-24.04", "imageName: nothing", `spec.imageName: the image "nothing" is in no content library that is given`},
 		{"gold-storage", "tin", `spec.storageClass: the storage class "tin" is not given`},
 		{"30Gi", "1Gi", "spec.advanced.bootDiskCapacity: the image's disk has 20480 MiB already"},
 		{"name: eth0, ", `name: eth0, macAddr: "00:50:56:80:00:01", `, "spec.network.interfaces[0].macAddr: Forbidden: is chosen by"},
+		{"10.66.200.7/16", "10.66.200.7", `spec.network.interfaces[0].addresses[0]: Invalid value: "10.66.200.7"`},
 		{"cluster-b", "cluster-z", `the namespace has no zone "cluster-z"`},
-		{"name: web-v1alpha5", "name: " + strings.Repeat("a", 81), "metadata.name: Too long"},
+		{"name: mistake", "name: " + strings.Repeat("a", 81), "metadata.name: Too long"},
 		{"className: best-effort-small", "powerState: Suspended", "spec.powerState: Invalid value"},
 	} {
 		file := filepath.Join(t.TempDir(), "vm.yaml")
@@ -239,13 +268,13 @@ func TestCreateAndItsMistakes(t *testing.T) {
 	}
 	s.Kubectl(t, "create", "-f", file)
 	waittest.Within(t, 30*time.Second, "it is said what it waits for", func(context.Context) error {
-		created := meta.FindStatusCondition(s.get(t, namespace, "web-v1alpha5").Status.Conditions, vmopv1.VirtualMachineConditionCreated)
+		created := meta.FindStatusCondition(s.get(t, namespace, "mistake").Status.Conditions, vmopv1.VirtualMachineConditionCreated)
 		if created == nil || !strings.Contains(created.Message, `there is no Secret "later" with a key "user-data"`) {
 			return fmt.Errorf("condition %+v", created)
 		}
 		return nil
 	})
 	s.Kubectl(t, "create", "secret", "generic", "later", "-n", namespace, "--from-literal=user-data=#cloud-config\n")
-	s.Kubectl(t, "wait", "vm/web-v1alpha5", "-n", namespace, "--for=condition=VirtualMachineCreated", "--timeout=60s")
+	s.Kubectl(t, "wait", "vm/mistake", "-n", namespace, "--for=condition=VirtualMachineCreated", "--timeout=60s")
 	s.Kubectl(t, "delete", "vm", "-n", namespace, "--all", "--timeout=60s")
 }

@@ -26,17 +26,29 @@ const (
 func Definitions(ref common.ReferenceCallback) map[string]common.OpenAPIDefinition {
 	definitions := openapi.GetOpenAPIDefinitions(func(name string) spec.Ref { return ref(friendly(name)) })
 	for name, definition := range definitions {
-		if strings.HasSuffix(name, ".VirtualMachineClassSpec") {
-			definition.Schema.Properties["configSpec"] = freeForm(definition.Schema.Properties["configSpec"])
+		for _, raw := range rawJSON {
+			if strings.HasSuffix(name, raw.definition) {
+				definition.Schema.Properties[raw.field] = freeForm(definition.Schema.Properties[raw.field], raw.kind)
+			}
 		}
 	}
 	return definitions
 }
 
-// freeForm is any object. The generator takes raw JSON, which it is in Go, for a
-// text of bytes, and an apply of one would be refused.
-func freeForm(field spec.Schema) spec.Schema {
-	free := spec.Schema{SchemaProps: spec.SchemaProps{Type: spec.StringOrArray{"object"}, Description: field.Description}}
+// rawJSON are the fields that are raw JSON in Go, and of which type they are, none for any. The generator takes them for
+// a text of bytes, and an apply of anything else would be refused.
+var rawJSON = []struct {
+	definition, field string
+	kind              spec.StringOrArray
+}{
+	{".VirtualMachineClassSpec", "configSpec", spec.StringOrArray{"object"}},
+	{"/cloudinit.CloudConfig", "runcmd", nil},
+	{"/cloudinit.WriteFile", "content", nil},
+}
+
+// freeForm is whatever somebody says, of a type.
+func freeForm(field spec.Schema, kind spec.StringOrArray) spec.Schema {
+	free := spec.Schema{SchemaProps: spec.SchemaProps{Type: kind, Description: field.Description}}
 	free.AddExtension("x-kubernetes-preserve-unknown-fields", true)
 	return free
 }

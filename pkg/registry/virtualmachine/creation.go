@@ -28,13 +28,15 @@ var honoured = []string{
 	"spec.network.interfaces.addresses", "spec.network.interfaces.dhcp4", "spec.network.interfaces.dhcp6",
 	"spec.network.interfaces.gateway4", "spec.network.interfaces.gateway6", "spec.network.interfaces.mtu",
 	"spec.network.interfaces.nameservers", "spec.network.interfaces.routes", "spec.network.interfaces.searchDomains",
-	"spec.bootstrap.cloudInit.rawCloudConfig", "spec.bootstrap.cloudInit.instanceID", "spec.bootstrap.cloudInit.sshAuthorizedKeys",
+	"spec.bootstrap.cloudInit.cloudConfig", "spec.bootstrap.cloudInit.rawCloudConfig", "spec.bootstrap.cloudInit.instanceID",
+	"spec.bootstrap.cloudInit.sshAuthorizedKeys", "spec.bootstrap.cloudInit.useGlobalNameserversAsDefault",
+	"spec.bootstrap.cloudInit.useGlobalSearchDomainsAsDefault", "spec.bootstrap.cloudInit.waitOnNetwork4",
+	"spec.bootstrap.cloudInit.waitOnNetwork6",
 }
 
 // instead says what to use in place of a field that a machine cannot be made with, by how its path begins.
 var instead = []struct{ path, remedy string }{
-	{"spec.bootstrap.cloudInit.cloudConfig", "is not supported yet: put the same into a Secret, as cloud-init has it, and name that in spec.bootstrap.cloudInit.rawCloudConfig"},
-	{"spec.bootstrap.", "is not supported yet: use spec.bootstrap.cloudInit.rawCloudConfig"},
+	{"spec.bootstrap.", "is not supported yet: use spec.bootstrap.cloudInit"},
 	{"spec.network.interfaces.macAddr", "is chosen by vCenter: leave it out"},
 	{"spec.hardware.", "is not supported yet: leave it out, and add the device in vCenter"},
 	{"spec.volumes", "is not supported yet: leave it out, and add the disk in vCenter"},

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/uuid"
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap"
 )
 
 // prepareCreate fills in what vm-operator does: a machine runs unless somebody says otherwise, and knows itself by two ids.
@@ -28,6 +29,7 @@ func prepareCreate(_ context.Context, vm *v1alpha5.VirtualMachine) {
 	if told := vm.Spec.Bootstrap; told != nil && told.CloudInit != nil && told.CloudInit.InstanceID == "" {
 		told.CloudInit.InstanceID = vm.Spec.BiosUUID
 	}
+	bootstrap.Normalise(&vm.Spec)
 }
 
 // prepareUpdate fills in what a manifest need not repeat: which machine it is about,
@@ -40,6 +42,7 @@ func prepareUpdate(_ context.Context, vm, before *v1alpha5.VirtualMachine) {
 		vm.Spec.BiosUUID = before.Spec.BiosUUID
 	}
 	repeatNetworks(vm, before)
+	bootstrap.Normalise(&vm.Spec)
 	if who, told := before.Labels[v1alpha5.PausedVMLabelKey]; told && vm.Labels[v1alpha5.PausedVMLabelKey] == "" {
 		vm.Labels = maps.Clone(vm.Labels)
 		metav1.SetMetaDataLabel(&vm.ObjectMeta, v1alpha5.PausedVMLabelKey, who)

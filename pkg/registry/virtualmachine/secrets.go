@@ -13,27 +13,20 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/request"
 
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap"
 )
-
-// secretsOf are the names of the Secrets that a machine's guest is told.
-func secretsOf(spec *v1alpha5.VirtualMachineSpec) (names []string) {
-	if spec.Bootstrap != nil && spec.Bootstrap.CloudInit != nil && spec.Bootstrap.CloudInit.RawCloudConfig != nil {
-		names = append(names, spec.Bootstrap.CloudInit.RawCloudConfig.Name)
-	}
-	return names
-}
 
 // refuseSecrets refuses a caller who has a guest told a Secret that they may not read: whoever may log in to the guest, or see
 // the machine in vCenter, can read it there.
 func refuseSecrets(ctx context.Context, may authorizer.UnconditionalAuthorizer, vm, before *v1alpha5.VirtualMachine) error {
 	had := map[string]bool{}
 	if before != nil {
-		for _, name := range secretsOf(&before.Spec) {
+		for _, name := range bootstrap.SecretsOf(&before.Spec) {
 			had[name] = true
 		}
 	}
 	namespace := request.NamespaceValue(ctx)
-	for _, name := range secretsOf(&vm.Spec) {
+	for _, name := range bootstrap.SecretsOf(&vm.Spec) {
 		if had[name] || name == "" {
 			continue
 		}

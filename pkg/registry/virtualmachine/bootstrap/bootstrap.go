@@ -8,10 +8,12 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"io"
+	"strings"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
@@ -22,25 +24,22 @@ const (
 	encodingSuffix, encoding       = ".encoding", "gzip+base64"
 	// maxValue is how many bytes of an option a guest reads, and so how long one may be when it is encoded.
 	maxValue = 64 << 10
+	// maxPlain is how much of what is compressed is looked at.
+	maxPlain = 16 << 20
 )
-
-// Secrets are read one value at a time.
-type Secrets interface {
-	// Value returns the value of a key, and an error that wraps failure.NotFound where there is no such Secret or key.
-	Value(ctx context.Context, namespace, name, key string) ([]byte, error)
-}
 
 // Bootstrap is what guests are told. Its fields are set before use.
 type Bootstrap struct {
 	Secrets Secrets
 }
 
-// Options returns what a machine's guest is told. cards are the machine's network cards, in the order of its interfaces.
-func (b *Bootstrap) Options(ctx context.Context, vm *vmopv1.VirtualMachine, cards []facts.Card) (map[string]string, error) {
+// Options returns what a machine's guest is told. cards are the machine's network cards, in the order of its
+// interfaces.
+func (b *Bootstrap) Options(ctx context.Context, vm *vmopv1.VirtualMachine, cards []facts.Card,
+) (map[string]string, error) {
 	if vm.Spec.Bootstrap == nil || vm.Spec.Bootstrap.CloudInit == nil {
 		return nil, nil
 	}
-	cloudInit := vm.Spec.Bootstrap.CloudInit
 	said, err := metadataOf(vm, cards)
 	if err != nil {
 		return nil, err
@@ -53,20 +52,63 @@ func (b *Bootstrap) Options(ctx context.Context, vm *vmopv1.VirtualMachine, card
 	if err := put(options, metadataOption, metadata); err != nil {
 		return nil, err
 	}
-	if raw := cloudInit.RawCloudConfig; raw != nil {
-		value, err := b.Secrets.Value(ctx, vm.Namespace, raw.Name, raw.Key)
-		if errors.Is(err, failure.NotFound) {
-			return nil, fmt.Errorf("spec.bootstrap.cloudInit.rawCloudConfig: there is no Secret %q with a key %q in the namespace %q: create it: %w",
-				raw.Name, raw.Key, vm.Namespace, failure.NotFound)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("spec.bootstrap.cloudInit.rawCloudConfig: %w", err)
-		}
-		if err := put(options, userDataOption, value); err != nil {
-			return nil, fmt.Errorf("spec.bootstrap.cloudInit.rawCloudConfig: the key %q of the Secret %q: %w", raw.Key, raw.Name, err)
+	userData, path, err := b.userData(ctx, vm)
+	if err != nil {
+		return nil, err
+	}
+	if len(userData) > 0 {
+		if err := put(options, userDataOption, userData); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
 	return options, nil
+}
+
+// userData is what cloud-init is to do, and where the spec says so.
+func (b *Bootstrap) userData(ctx context.Context, vm *vmopv1.VirtualMachine) ([]byte, *field.Path, error) {
+	values, err := b.values(ctx, vm)
+	if err != nil {
+		return nil, nil, err
+	}
+	cloudInit, path := vm.Spec.Bootstrap.CloudInit, cloudInitPath()
+	switch {
+	case cloudInit.CloudConfig != nil:
+		path = path.Child("cloudConfig")
+		userData, err := render(path, cloudInit.CloudConfig, values)
+		return userData, path, err
+	case cloudInit.RawCloudConfig != nil:
+		path = path.Child("rawCloudConfig")
+		userData, err := plain(values[path.String()])
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: the key %q of the Secret %q: %w", path, cloudInit.RawCloudConfig.Key,
+				cloudInit.RawCloudConfig.Name, err)
+		}
+		return userData, path, nil
+	}
+	return nil, path, nil
+}
+
+// plain is what a value of a Secret says, which may be encoded in base64, and compressed before that.
+func plain(value []byte) ([]byte, error) {
+	decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(value)))
+	if err != nil {
+		decoded = value
+	}
+	if !bytes.HasPrefix(decoded, []byte{0x1f, 0x8b}) {
+		return decoded, nil
+	}
+	reader, err := gzip.NewReader(bytes.NewReader(decoded))
+	if err != nil {
+		return nil, fmt.Errorf("it is compressed, and damaged: %w", failure.Invalid)
+	}
+	text, err := io.ReadAll(io.LimitReader(reader, maxPlain+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("it is compressed, and damaged: %w", failure.Invalid)
+	case len(text) > maxPlain:
+		return nil, fmt.Errorf("it is longer than %d bytes: make it shorter: %w", maxPlain, failure.Invalid)
+	}
+	return text, nil
 }
 
 // put encodes a value as cloud-init decodes it. What is wrong is said without the value.
@@ -78,8 +120,8 @@ func put(options map[string]string, key string, value []byte) error {
 	_ = writer.Close()
 	encoded := base64.StdEncoding.EncodeToString(packed.Bytes())
 	if len(encoded) > maxValue {
-		return fmt.Errorf("it takes %d bytes compressed and encoded, and a guest reads no more than %d: make it shorter, or have it "+
-			"include the rest from elsewhere: %w", len(encoded), maxValue, failure.Invalid)
+		return fmt.Errorf("it takes %d bytes compressed and encoded, and a guest reads no more than %d: make it shorter, or "+
+			"have it include the rest from elsewhere: %w", len(encoded), maxValue, failure.Invalid)
 	}
 	options[key], options[key+encodingSuffix] = encoded, encoding
 	return nil

@@ -31,7 +31,14 @@ type metadata struct {
 	LocalHostName string   `json:"local-hostname"`
 	HostName      string   `json:"hostname"`
 	PublicKeys    string   `json:"public-keys-data,omitempty"` // a line each
+	WaitOnNetwork *wait    `json:"wait-on-network,omitempty"`
 	Network       *network `json:"network,omitempty"`
+}
+
+// wait says for what kinds of address cloud-init waits before it goes on.
+type wait struct {
+	IPv4 bool `json:"ipv4"`
+	IPv6 bool `json:"ipv6"`
 }
 
 // network is a network configuration of version 2, as netplan has it.
@@ -79,10 +86,14 @@ func metadataOf(vm *vmopv1.VirtualMachine, cards []facts.Card) (metadata, error)
 		name += "." + vm.Spec.Network.DomainName
 	}
 	cloudInit := vm.Spec.Bootstrap.CloudInit
-	return metadata{
+	said := metadata{
 		InstanceID: cmp.Or(cloudInit.InstanceID, vm.Spec.BiosUUID), LocalHostName: name, HostName: name,
 		PublicKeys: strings.Join(cloudInit.SSHAuthorizedKeys, "\n"), Network: network,
-	}, nil
+	}
+	if four, six := ptr.Deref(cloudInit.WaitOnNetwork4, false), ptr.Deref(cloudInit.WaitOnNetwork6, false); four || six {
+		said.WaitOnNetwork = &wait{IPv4: four, IPv6: six}
+	}
+	return said, nil
 }
 
 // hostName is what a guest is called, without its domain.
@@ -103,8 +114,8 @@ func networkOf(vm *vmopv1.VirtualMachine, cards []facts.Card) (*network, error) 
 	for i := range vm.Spec.Network.Interfaces {
 		wanted := &vm.Spec.Network.Interfaces[i]
 		if i >= len(cards) || cards[i].MAC == "" {
-			return nil, fmt.Errorf("spec.network.interfaces[%d]: the virtual machine has no network card with an address for it "+
-				"in vCenter: add the card there, or delete the virtual machine: %w", i, failure.Unavailable)
+			return nil, fmt.Errorf("spec.network.interfaces[%d]: the virtual machine has no network card with an address for "+
+				"it in vCenter: add the card there, or delete the virtual machine: %w", i, failure.Unavailable)
 		}
 		made.Ethernets[wanted.Name] = ethernetOf(vm, wanted, cards[i])
 	}
@@ -124,10 +135,11 @@ func ethernetOf(vm *vmopv1.VirtualMachine, wanted *wish, card facts.Card) ethern
 		made.Gateway6 = wanted.Gateway6
 	}
 	names := nameservers{Addresses: wanted.Nameservers, Search: wanted.SearchDomains}
-	if len(names.Addresses) == 0 {
+	cloudInit := vm.Spec.Bootstrap.CloudInit
+	if len(names.Addresses) == 0 && ptr.Deref(cloudInit.UseGlobalNameserversAsDefault, true) {
 		names.Addresses = vm.Spec.Network.Nameservers
 	}
-	if len(names.Search) == 0 {
+	if len(names.Search) == 0 && ptr.Deref(cloudInit.UseGlobalSearchDomainsAsDefault, true) {
 		names.Search = vm.Spec.Network.SearchDomains
 	}
 	if len(names.Addresses) > 0 || len(names.Search) > 0 {
