@@ -143,5 +143,6 @@ func notReadYet(status inventory.Status, sessionErr error) error {
 	if reason == nil {
 		return fmt.Errorf("vCenter's inventory has not been read yet: %w", failure.Unavailable)
 	}
-	return fmt.Errorf("vCenter's inventory has not been read yet: %w: %w", reason, failure.Unavailable)
+	// Whatever it is, it is of how this server reads vCenter, and nothing that a caller may or may not.
+	return fmt.Errorf("vCenter's inventory has not been read yet: %s: %w", reason, failure.Unavailable)
 }

@@ -5,6 +5,7 @@ package apiserver
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -24,6 +25,7 @@ import (
 	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/registry/kindtest"
 	"github.com/openpacific/pacific/pkg/registry/topology"
+	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
@@ -113,4 +115,18 @@ func TestPolledKindsAreReadyByThemselves(t *testing.T) {
 	zones.ShowAll()
 	read.Store(true)
 	waittest.Eventually(t, "its own check is content", func() bool { return ask().Code == http.StatusOK })
+}
+
+// That the account may not see what is served is nothing that the caller may not.
+func TestNotReadYet(t *testing.T) {
+	hidden := fmt.Errorf("the account lacks the privilege System.View: %w", failure.Forbidden)
+	for name, err := range map[string]error{
+		"nothing was read":     notReadYet(inventory.Status{}, nil),
+		"the account is blind": notReadYet(inventory.Status{Err: hidden}, nil),
+		"nobody is logged in":  notReadYet(inventory.Status{Err: hidden}, fmt.Errorf("refused: %w", failure.Unauthenticated)),
+	} {
+		if kind := failure.KindOf(err); kind != failure.Unavailable {
+			t.Errorf("%s: %v is a failure of the kind %q", name, err, kind)
+		}
+	}
 }

@@ -70,6 +70,9 @@ func kept(missing []types.MissingProperty) bool {
 func (s *stream) listed(ctx context.Context) (map[types.ManagedObjectReference]bool, error) {
 	contents, err := retrieve(ctx, s.client, []types.ManagedObjectReference{s.folder},
 		types.PropertySpec{Type: s.folder.Type, PathSet: []string{"childEntity"}})
+	if _, denied := noPermission(err); denied {
+		return nil, errFolderGone
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list the namespaces folder: %w", err)
 	}
