@@ -175,10 +175,6 @@ func (b *builds) end(uid types.UID, err error) (news bool) {
 	case errors.Is(err, errMoved):
 		return false
 	}
-	if errors.Is(err, failure.NotFound) {
-		// Perhaps a file that was copied.
-		clear(e.copied)
-	}
 	again := e.passes
 	e.failed, e.passes = true, errors.Is(err, failure.Conflict) || errors.Is(err, failure.Unavailable)
 	return again || !e.passes
@@ -279,7 +275,14 @@ func (b *builds) build(ctx context.Context, m Machine) error {
 	if err != nil {
 		return err
 	}
-	return b.Builder.Finish(ctx, m.Facts.ID, disks, guest, unbuilt(m.Facts))
+	err = b.Builder.Finish(ctx, m.Facts.ID, disks, guest, unbuilt(m.Facts))
+	if errors.Is(err, failure.NotFound) {
+		// Perhaps a file that was copied.
+		b.lock.Lock()
+		clear(b.efforts[vm.UID].copied)
+		b.lock.Unlock()
+	}
+	return err
 }
 
 // unbuilt is unmoved, and refuses also where something else is left to be made of the machine, or elsewhere: its files

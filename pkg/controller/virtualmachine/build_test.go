@@ -246,9 +246,11 @@ func TestCopiedOnce(t *testing.T) {
 	away := errors.New("vCenter is away")
 	tests := map[string]struct {
 		fails  error
+		secret bool
 		change func(*world)
 		copied []string
 	}{
+		"no Secret":           {fails: failure.NotFound, secret: true, copied: []string{first, second}},
 		"nothing":             {fails: away, copied: []string{first, second}},
 		"a file that is gone": {fails: failure.NotFound, copied: []string{first, second, first, second}},
 		"files that were moved": {fails: away, change: func(w *world) { w.store = "new" },
@@ -260,10 +262,13 @@ func TestCopiedOnce(t *testing.T) {
 			w := newYard(copies(2))
 			b := hall(t, w, shell("vm", nil))
 			w.finishing = func() error { return test.fails }
+			if test.secret {
+				w.noSecret = test.fails
+			}
 			if _, err := b.sync(t.Context(), "team-a/vm"); !errors.Is(err, test.fails) {
 				t.Fatal(err)
 			}
-			w.finishing = nil
+			w.finishing, w.noSecret = nil, nil
 			if test.change != nil {
 				test.change(w)
 			}
