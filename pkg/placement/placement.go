@@ -5,6 +5,7 @@ package placement
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -16,6 +17,8 @@ import (
 
 // Wish is what a machine needs of its place.
 type Wish struct {
+	// Machine is its instance UUID.
+	Machine string
 	// Pools are those that it may take from, each in another cluster.
 	Pools []facts.ID
 	// Policy is the name of the storage policy, and Datastores are the managed-object ids of those that satisfy it.
@@ -47,8 +50,18 @@ type Chooser struct {
 	pools      map[facts.ID]facts.Pool
 	datastores map[facts.ID]facts.Datastore
 	networks   map[facts.ID]facts.Network
-	// promised is how many bytes were given away of what is free on a datastore since vCenter last told.
-	promised map[facts.ID]int64
+	// promises are what was given away to machines that are not made to their end yet, by instance UUID.
+	promises map[string]promise
+}
+
+// promise is space that is free as vCenter tells, and spoken for: that of a machine whose disks are yet to be copied. What
+// is copied already counts twice until the machine is made, so that rather too little is given away than too much: a
+// machine whose datastore is full cannot be made elsewhere any more.
+type promise struct {
+	store facts.ID
+	space int64
+	// machine is zero until that is to be seen.
+	machine facts.ID
 }
 
 // Take implements facts.Follower.
@@ -57,9 +70,12 @@ func (c *Chooser) Take(step facts.Step) {
 	defer c.mu.Unlock()
 	if step.Initial || c.clusters == nil {
 		c.clusters, c.hosts = map[facts.ID]facts.Cluster{}, map[facts.ID]facts.Host{}
-		c.pools, c.datastores, c.promised = map[facts.ID]facts.Pool{}, map[facts.ID]facts.Datastore{}, map[facts.ID]int64{}
+		c.pools, c.datastores = map[facts.ID]facts.Pool{}, map[facts.ID]facts.Datastore{}
 		c.networks = map[facts.ID]facts.Network{}
+		// Of those that were seen, the ones that are there still are told of below.
+		maps.DeleteFunc(c.promises, func(_ string, p promise) bool { return !p.machine.IsZero() && !told(step, p.machine) })
 	}
+	c.follow(step)
 	for _, cluster := range step.Clusters {
 		c.clusters[cluster.ID] = cluster
 	}
@@ -74,7 +90,6 @@ func (c *Chooser) Take(step facts.Step) {
 	}
 	for _, store := range step.Datastores {
 		c.datastores[store.ID] = store
-		delete(c.promised, store.ID)
 	}
 	for _, id := range step.Removed {
 		delete(c.clusters, id)
@@ -82,11 +97,38 @@ func (c *Chooser) Take(step facts.Step) {
 		delete(c.pools, id)
 		delete(c.networks, id)
 		delete(c.datastores, id)
-		delete(c.promised, id)
 	}
 }
 
-// Choose returns a place, on the datastore with the most free space of all that will do. Else the error, a
+// follow ends the promises to machines that have what they were promised, or are gone.
+func (c *Chooser) follow(step facts.Step) {
+	if len(c.promises) == 0 {
+		return
+	}
+	for _, live := range step.Machines {
+		uid := strings.ToLower(live.InstanceUUID)
+		promise, found := c.promises[uid]
+		switch {
+		case !found:
+		case live.Build == nil:
+			delete(c.promises, uid)
+		default:
+			promise.machine = live.ID
+			c.promises[uid] = promise
+		}
+	}
+	for _, id := range step.Removed {
+		maps.DeleteFunc(c.promises, func(_ string, p promise) bool { return p.machine == id })
+	}
+}
+
+// told says whether a step tells of a machine.
+func told(step facts.Step, id facts.ID) bool {
+	return slices.ContainsFunc(step.Machines, func(live *facts.Live) bool { return live.ID == id })
+}
+
+// Choose returns a place, on the datastore with the most free space of all that will do, and promises that space to the
+// machine until it is made to its end, or gone, or Give is called. Else the error, a
 // failure.ResourceExhausted, says of each cluster why there is none.
 func (c *Chooser) Choose(wish Wish) (Place, error) {
 	c.mu.Lock()
@@ -108,17 +150,18 @@ func (c *Chooser) Choose(wish Wish) (Place, error) {
 	}
 	c.shuffle(places)
 	best := slices.MaxFunc(places, func(a, b Place) int { return cmp.Compare(c.free(a.Datastore), c.free(b.Datastore)) })
-	c.promised[best.Datastore.ID] += wish.Space
+	if c.promises == nil {
+		c.promises = map[string]promise{}
+	}
+	c.promises[strings.ToLower(wish.Machine)] = promise{store: best.Datastore.ID, space: wish.Space}
 	return best, nil
 }
 
-// Give takes back a promise of Choose: nothing was made there.
-func (c *Chooser) Give(place Place, space int64) {
+// Give takes back the promise of Choose to a machine: it was not made.
+func (c *Chooser) Give(machine string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.promised[place.Datastore.ID] >= space {
-		c.promised[place.Datastore.ID] -= space
-	}
+	delete(c.promises, strings.ToLower(machine))
 }
 
 func (c *Chooser) shuffle(places []Place) {
@@ -131,7 +174,15 @@ func (c *Chooser) shuffle(places []Place) {
 }
 
 // free is how many bytes can still be given away.
-func (c *Chooser) free(store facts.Datastore) int64 { return store.Free - c.promised[store.ID] }
+func (c *Chooser) free(store facts.Datastore) int64 {
+	free := store.Free
+	for _, promise := range c.promises {
+		if promise.store == store.ID {
+			free -= promise.space
+		}
+	}
+	return free
+}
 
 // in returns the places that a pool's cluster has, or why there is none.
 func (c *Chooser) in(id facts.ID, wish Wish) (places []Place, reason string) {

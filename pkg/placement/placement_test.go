@@ -123,28 +123,67 @@ func TestNoPlace(t *testing.T) {
 	}
 }
 
-// What was promised to others is not free, until vCenter tells anew what is.
+// TestPromises holds that what was promised to a machine is not free, until it is made to its end, or gone.
 func TestPromises(t *testing.T) {
+	machine := func(uid string, build *facts.Build) *facts.Live {
+		live := &facts.Live{ID: id(facts.TypeMachine, "vm-1")}
+		live.InstanceUUID, live.Build = uid, build
+		return live
+	}
+	begun := facts.Step{Machines: []*facts.Live{machine("aa-1", &facts.Build{})}}
+	anew := func(machines ...*facts.Live) facts.Step {
+		step := site()
+		step.Machines = machines
+		return step
+	}
+	gone := facts.Step{Removed: []facts.ID{id(facts.TypeMachine, "vm-1")}}
+	for _, test := range []struct {
+		name  string
+		after func(*placement.Chooser)
+		full  bool
+	}{
+		{"at once", func(*placement.Chooser) {}, true},
+		{"given back", func(c *placement.Chooser) { c.Give("AA-1") }, false},
+		{"another's is given back", func(c *placement.Chooser) { c.Give("BB-2") }, true},
+		// It changes with whatever anybody writes there, and with the first file of the machine itself.
+		{"vCenter tells of the datastore", func(c *placement.Chooser) {
+			c.Take(facts.Step{Datastores: site().Datastores[:1]})
+		}, true},
+		{"its disks are yet to be copied", func(c *placement.Chooser) { c.Take(begun) }, true},
+		{"it is made", func(c *placement.Chooser) {
+			c.Take(begun)
+			c.Take(facts.Step{Machines: []*facts.Live{machine("aa-1", nil)}})
+		}, false},
+		{"it is gone", func(c *placement.Chooser) { c.Take(begun); c.Take(gone) }, false},
+		{"everything is told anew before it is seen", func(c *placement.Chooser) { c.Take(anew()) }, true},
+		{"everything is told anew, and it is there", func(c *placement.Chooser) {
+			c.Take(begun)
+			c.Take(anew(begun.Machines...))
+		}, true},
+		{"everything is told anew, and it is gone", func(c *placement.Chooser) { c.Take(begun); c.Take(anew()) }, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := chooser(nil)
+			wish := placement.Wish{Machine: "AA-1", Pools: []facts.ID{id(facts.TypePool, "pool-a")},
+				Datastores: []string{"shared"}, Space: 60 << 30}
+			if _, err := c.Choose(wish); err != nil {
+				t.Fatal(err)
+			}
+			test.after(c)
+			wish.Machine = "BB-2"
+			if _, err := c.Choose(wish); errors.Is(err, failure.ResourceExhausted) != test.full {
+				t.Errorf("another machine: %v", err)
+			}
+		})
+	}
+}
+
+func TestDatastoreThatIsGone(t *testing.T) {
 	c := chooser(nil)
-	wish := placement.Wish{Pools: []facts.ID{id(facts.TypePool, "pool-a")}, Datastores: []string{"shared"}, Space: 60 << 30}
-	first, err := c.Choose(wish)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Choose(wish); !errors.Is(err, failure.ResourceExhausted) {
-		t.Errorf("the same space is given away twice: %v", err)
-	}
-	c.Give(first, wish.Space)
-	if _, err := c.Choose(wish); err != nil {
-		t.Errorf("after it was given back: %v", err)
-	}
-	c.Take(facts.Step{Datastores: site().Datastores[:1]})
-	if _, err := c.Choose(wish); err != nil {
-		t.Errorf("after vCenter told anew: %v", err)
-	}
 	c.Take(facts.Step{Removed: []facts.ID{id(facts.TypeDatastore, "shared")}})
-	if _, err := c.Choose(wish); !errors.Is(err, failure.ResourceExhausted) {
-		t.Errorf("a datastore that is gone: %v", err)
+	_, err := c.Choose(placement.Wish{Pools: []facts.ID{id(facts.TypePool, "pool-a")}, Datastores: []string{"shared"}})
+	if !errors.Is(err, failure.ResourceExhausted) {
+		t.Errorf("got %v", err)
 	}
 }
 

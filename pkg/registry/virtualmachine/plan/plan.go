@@ -57,8 +57,8 @@ type Site interface {
 // Places are where machines can lie; placement.Chooser is.
 type Places interface {
 	Choose(placement.Wish) (placement.Place, error)
-	// Give takes back a promise of Choose.
-	Give(place placement.Place, space int64)
+	// Give takes back the promise of Choose to the machine of an instance UUID.
+	Give(machine string)
 	Path(url string) (path string, found bool)
 }
 
@@ -107,7 +107,7 @@ func (p *Planner) Plan(ctx context.Context, vm *vmopv1.VirtualMachine) (shell fa
 		return facts.Shell{}, nil, err
 	}
 	size(class, place, &shell)
-	return shell, func() { p.Places.Give(place, space) }, nil
+	return shell, func() { p.Places.Give(string(vm.UID)) }, nil
 }
 
 func (p *Planner) class(ctx context.Context, vm *vmopv1.VirtualMachine, spec *field.Path) (*vmopv1.VirtualMachineClass, error) {
@@ -259,7 +259,7 @@ func (p *Planner) place(vm *vmopv1.VirtualMachine, home Home, space int64, shell
 	if !found {
 		return placement.Place{}, invalid(path, "no storage policy of vCenter has the storage class %q", vm.Spec.StorageClass)
 	}
-	wish := placement.Wish{Policy: policy.Name, Datastores: datastores, Space: space}
+	wish := placement.Wish{Machine: string(vm.UID), Policy: policy.Name, Datastores: datastores, Space: space}
 	zone := vm.Labels[corev1.LabelTopologyZone]
 	for name, pool := range home.Pools {
 		if zone == "" || zone == name {

@@ -28,7 +28,7 @@ type world struct {
 	class  *vmopv1.VirtualMachineClass
 	images map[string][]plan.Image
 	wish   placement.Wish
-	given  int64 // of the space that was promised, back
+	given  string // to whom a promise was taken back
 	full   error
 }
 
@@ -83,7 +83,7 @@ func (w *world) Choose(wish placement.Wish) (placement.Place, error) {
 	return placement.Place{Pool: wish.Pools[0], Host: id("HostSystem", "host-1"), Datastore: facts.Datastore{Name: "nfs"}, MHz: 2000}, nil
 }
 
-func (w *world) Give(_ placement.Place, space int64) { w.given += space }
+func (w *world) Give(machine string) { w.given = machine }
 
 func (w *world) Path(url string) (string, bool) {
 	rest, found := strings.CutPrefix(url, "ds:///1/")
@@ -117,14 +117,14 @@ func TestPlan(t *testing.T) {
 		t.Errorf("the shell (-want +got):\n%s", diff)
 	}
 	// What the files take, and what the memory is swapped to.
-	if want := (placement.Wish{Pools: []facts.ID{id("ResourcePool", "pool-b")}, Policy: "Gold", Datastores: []string{"ds-1"}, Space: 7 << 30}); !cmp.Equal(want, w.wish) {
+	if want := (placement.Wish{Machine: "uid-1", Pools: []facts.ID{id("ResourcePool", "pool-b")}, Policy: "Gold", Datastores: []string{"ds-1"}, Space: 7 << 30}); !cmp.Equal(want, w.wish) {
 		t.Errorf("the place that is asked for: %s", cmp.Diff(want, w.wish))
 	}
-	if w.given != 0 {
-		t.Errorf("given back is %d", w.given)
+	if w.given != "" {
+		t.Errorf("the promise to %s is taken back", w.given)
 	}
-	if forgo(); w.given != w.wish.Space {
-		t.Errorf("given back is %d where %d was promised", w.given, w.wish.Space)
+	if forgo(); w.given != w.wish.Machine {
+		t.Errorf("the promise to %q is taken back", w.given)
 	}
 	filled := wanted().Spec
 	filled.Image = &vmopv1.VirtualMachineImageRef{Kind: "VirtualMachineImage", Name: "vmi-1"}
