@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/endpoints/request"
@@ -19,15 +20,13 @@ import (
 // refuseSecrets refuses a caller who has a guest told a Secret that they may not read: whoever may log in to the guest, or see
 // the machine in vCenter, can read it there.
 func refuseSecrets(ctx context.Context, may authorizer.UnconditionalAuthorizer, vm, before *v1alpha5.VirtualMachine) error {
-	had := map[string]bool{}
-	if before != nil {
-		for _, name := range bootstrap.SecretsOf(&before.Spec) {
-			had[name] = true
-		}
+	if before != nil && equality.Semantic.DeepEqual(before.Spec.Bootstrap, vm.Spec.Bootstrap) {
+		return nil
 	}
+	// Else all of them: of a Secret that it had before it may be told another value now, or in another place.
 	namespace := request.NamespaceValue(ctx)
 	for _, name := range bootstrap.SecretsOf(&vm.Spec) {
-		if had[name] || name == "" {
+		if name == "" {
 			continue
 		}
 		who, found := request.UserFrom(ctx)

@@ -56,6 +56,8 @@ func TestSecrets(t *testing.T) {
 	if err := yaml.UnmarshalStrict([]byte(manySecrets), &named); err != nil {
 		t.Fatal(err)
 	}
+	other := *named.DeepCopy()
+	other.Bootstrap.CloudInit.RawCloudConfig.Key = "k2"
 	all := []string{"raw", "one", "two", "three"}
 	questions := func(names ...string) (asked []string) {
 		for _, name := range names {
@@ -74,6 +76,8 @@ func TestSecrets(t *testing.T) {
 		"one not": {asked: asked{allowed: []string{"raw", "one", "two"}}, want: questions(all...), code: http.StatusForbidden,
 			says: `user "jane" may not get the Secret "three" in the namespace "team-a"`},
 		"what it had before": {before: &v1alpha5.VirtualMachine{Spec: named}},
+		"another value of what it had before": {before: &v1alpha5.VirtualMachine{Spec: other}, want: questions("raw"),
+			code: http.StatusForbidden, says: `user "jane" may not get the Secret "raw" in the namespace "team-a"`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
