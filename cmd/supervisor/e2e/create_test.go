@@ -63,7 +63,7 @@ spec:
   className: best-effort-small
   imageName: ubuntu-24.04
   storageClass: bronze-storage
-  network: {interfaces: [{name: eth0, dhcp4: true, network: {name: workload-net}}]}
+  network: {interfaces: [{name: eth0, dhcp4: true}]}
   bootstrap:
     cloudInit:
       cloudConfig:

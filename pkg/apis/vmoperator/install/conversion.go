@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/conversion"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	ctrlconversion "sigs.k8s.io/controller-runtime/pkg/conversion"
 
@@ -216,9 +217,13 @@ func specOf(object any) any {
 }
 
 // fromHub works on a copy for the same reason, and here it matters most: the
-// hub object belongs to the watch cache, which every request shares.
+// hub object belongs to the watch cache, which every request shares. What the
+// object is called is in the stash of one that a patch has made, and not of one
+// that was read: without it they are the same.
 func fromHub[V, H any, P spoke[V], Q hub[H]](in *H, out *V) error {
-	if err := P(out).ConvertFrom(Q(Q(in).DeepCopy())); err != nil {
+	source := Q(Q(in).DeepCopy())
+	source.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
+	if err := P(out).ConvertFrom(source); err != nil {
 		return fmt.Errorf("convert from %s: %w", v1alpha5.GroupVersion, err)
 	}
 	return nil

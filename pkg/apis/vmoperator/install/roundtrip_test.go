@@ -122,6 +122,16 @@ func TestServedObjectSurvivesEachOlderVersion(t *testing.T) {
 			if diff := cmp.Diff(spoke, again); diff != "" {
 				t.Errorf("%s to hub to %[1]s (-want +got):\n%s", version.Version, diff)
 			}
+
+			// As a patch has it.
+			named := served()
+			named.SetGroupVersionKind(internal.WithKind("VirtualMachine"))
+			if again, err = scheme.UnsafeConvertToVersion(named, version); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(spoke, again); diff != "" {
+				t.Errorf("of an object that says what it is (-want +got):\n%s", diff)
+			}
 		})
 	}
 }
