@@ -3,9 +3,12 @@
 package machine_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vmware/govmomi/object"
@@ -14,6 +17,7 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/fault"
+	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 // attempts is how often somebody tries who gets an error from a call that went wrong once.
@@ -160,4 +164,57 @@ func (l *lab) destroyed(id facts.ID) {
 		}
 	}
 	l.t.Errorf("destroy %s: %v", id.Value, err)
+}
+
+// TestDestroyedWhileItIsCopied gives up a machine in the middle of a copy that lasts: by whoever has it copied, and by a
+// process that knows nothing of that.
+func TestDestroyedWhileItIsCopied(t *testing.T) {
+	for name, canceled := range map[string]bool{"canceled": true, "going on": false} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			shell, head := l.shell("made-7")
+			id, err := l.verbs.Create(t.Context(), shell, head, []byte(`{}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			rule := fault.Rule{Method: "CopyVirtualDisk_Task", Shape: fault.Slow, Delay: time.Minute}
+			if !canceled {
+				rule.Delay = 2 * time.Second
+			}
+			l.vcenter.AddFault(rule)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			moving, ended := make(chan struct{}), make(chan error, 1)
+			begun := sync.OnceFunc(func() { close(moving) })
+			go func() {
+				ended <- l.verbs.CopyDisk(ctx, id, 0, func(percent int32) {
+					if percent > 0 {
+						begun()
+					}
+				}, whatever)
+			}()
+			<-moving
+			if canceled {
+				cancel()
+				if err := <-ended; !errors.Is(err, context.Canceled) {
+					t.Errorf("the copy ended with %v", err)
+				}
+			}
+			waittest.Within(t, time.Minute, "it is destroyed", func(ctx context.Context) error {
+				if err := l.verbs.Destroy(ctx, id, whatever); !errors.Is(err, failure.NotFound) {
+					return err
+				}
+				return nil
+			})
+			if !canceled {
+				<-ended // its file was locked until then, or its folder is gone
+			}
+			waittest.Within(t, time.Minute, "nothing is left", func(context.Context) error {
+				if left := l.files("made-7"); len(left) > 0 {
+					return fmt.Errorf("left: %v", left)
+				}
+				return nil
+			})
+		})
+	}
 }
