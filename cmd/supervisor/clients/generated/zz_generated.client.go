@@ -2086,7 +2086,7 @@ type ComGithubVmwareTanzuVmOperatorApiV1alpha5CloudinitCloudConfig struct {
 	//     runcmd:
 	//     - - echo
 	//       - "Hello, world."
-	Runcmd *[]byte `json:"runcmd,omitempty"`
+	Runcmd interface{} `json:"runcmd,omitempty"`
 
 	// SshPwauth SSHPwdAuth sets whether or not to accept password authentication. In order for this config to be applied, SSH may need to be restarted. On systemd systems, this restart will only happen if the SSH service has already been started. On non-systemd systems, a restart will be attempted regardless of the service state.
 	SshPwauth *bool `json:"ssh_pwauth,omitempty"`
@@ -2232,7 +2232,7 @@ type ComGithubVmwareTanzuVmOperatorApiV1alpha5CloudinitWriteFile struct {
 	//     content:
 	//       name: my-bootstrap-secret
 	//       key: my-file-content
-	Content *[]byte `json:"content,omitempty"`
+	Content interface{} `json:"content,omitempty"`
 
 	// Defer Defer indicates to defer writing the file until Cloud-Init's "final" stage, after users are created and packages are installed.
 	Defer *bool `json:"defer,omitempty"`
