@@ -66,7 +66,7 @@ func TestBadInput(t *testing.T) {
 		{"watch of an old version", get, "?watch=1&resourceVersion=12&timeoutSeconds=5", "", "", 200, `"code":410`},
 		{"no such machine", get, "/none", "", "", 404, `virtualmachines.vmoperator.vmware.com "none" not found`},
 		{"no such subresource", get, "/web/snapshots", "", "", 404, "could not find the requested resource"},
-		{"creation", post, "", json, whole(`{}`), 403, "creating virtual machines through the API comes later"},
+		{"creation", post, "", json, whole(`{}`), 422, "spec.className: Required value"},
 		{"creation by PUT", put, "/none", json, strings.Replace(whole(`{}`), `"web"`, `"none"`, 1), 404, "not found"},
 		{"PUT of another name", put, "/web", json, strings.Replace(whole(`{}`), `"web"`, `"other"`, 1), 400,
 			"the name of the object (other) does not match the name on the URL (web)"},

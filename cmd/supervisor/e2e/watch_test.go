@@ -30,6 +30,10 @@ func TestWatchFollowsVCenter(t *testing.T) {
 
 	vm := a.Create(here, "web", supervisortest.PoweredOff)
 	added := w.Until(watch.Added, "web", nil)
+	a.Reconfigure(vm, types.VirtualMachineConfigSpec{MemoryMB: 8192})
+	w.Until(watch.Modified, "web", func(vm *vmopv1.VirtualMachine) bool {
+		return vm.Status.Hardware.Memory.Total.String() == "8Gi"
+	})
 	a.Power(vm, supervisortest.PoweredOn)
 	on := w.Until(watch.Modified, "web", func(vm *vmopv1.VirtualMachine) bool {
 		return vm.Status.PowerState == vmopv1.VirtualMachinePowerStateOn
@@ -42,10 +46,6 @@ func TestWatchFollowsVCenter(t *testing.T) {
 	}
 	w.Until(watch.Modified, "web", func(vm *vmopv1.VirtualMachine) bool {
 		return vm.Status.Network != nil && vm.Status.Network.PrimaryIP4 == "10.40.0.7"
-	})
-	a.Reconfigure(vm, types.VirtualMachineConfigSpec{MemoryMB: 8192})
-	w.Until(watch.Modified, "web", func(vm *vmopv1.VirtualMachine) bool {
-		return vm.Status.Hardware.Memory.Total.String() == "8Gi"
 	})
 
 	// Another name in vCenter is another object of the same uid.

@@ -148,6 +148,10 @@ func (p *Planner) image(vm *vmopv1.VirtualMachine, spec *field.Path) (Image, err
 		return Image{}, invalid(path, "multiple VM images exist that are called %q: name one of %s", name, strings.Join(names, ", "))
 	}
 	image := found[0]
+	if path.String() == "spec.image.name" && image.Name != name {
+		return Image{}, invalid(path, "the image that vCenter calls %q is %s here: name it so, or leave spec.image out and "+
+			"use spec.imageName", name, image.Name)
+	}
 	if other := vm.Spec.ImageName; other != "" && other != name && !slices.ContainsFunc(p.Images.Find(vm.Namespace, other),
 		func(also Image) bool { return also.Name == image.Name }) {
 		return Image{}, invalid(spec.Child("imageName"), "it names another image than spec.image.name: leave one of them out")

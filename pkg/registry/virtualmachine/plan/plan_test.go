@@ -165,6 +165,9 @@ func TestWhatCannotBePlanned(t *testing.T) {
 			vm.Spec.Image = &vmopv1.VirtualMachineImageRef{Name: "vmi-1"}
 			vm.Spec.ImageName = "netinst"
 		}, failure.Invalid, "spec.imageName: it names another image than spec.image.name"},
+		{"an image by its other name", func(_ *world, vm *vmopv1.VirtualMachine) {
+			vm.Spec.Image = &vmopv1.VirtualMachineImageRef{Name: "ubuntu"}
+		}, failure.Invalid, `spec.image.name: the image that vCenter calls "ubuntu" is vmi-1 here`},
 		{"an ISO image", func(_ *world, vm *vmopv1.VirtualMachine) { vm.Spec.ImageName = "netinst" }, failure.Invalid, "is of the type ISO"},
 		{"an image that cannot be read", func(_ *world, vm *vmopv1.VirtualMachine) { vm.Spec.ImageName = "unread" }, failure.Unavailable,
 			"its descriptor cannot be read"},
