@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -205,6 +206,13 @@ func TestQuotaIsCounted(t *testing.T) {
 	s := running(t)
 	a := s.Admin(t)
 	namespace := a.Namespace("quota")
+	// It looks every thirty seconds what there is to count, and counts for a quota that was there before only minutes later.
+	waittest.Within(t, 90*time.Second, "kube-controller-manager counts virtual machines", func(context.Context) error {
+		if !strings.Contains(s.Log(t, "kube-controller-manager"), `resource="virtualmachines.vmoperator.vmware.com"`) {
+			return errors.New("its log says nothing of them")
+		}
+		return nil
+	})
 	logged := len(s.Log(t, "kube-controller-manager"))
 	a.Create(namespace, "one", supervisortest.PoweredOff)
 	two := a.Create(namespace, "two", supervisortest.PoweredOff)
