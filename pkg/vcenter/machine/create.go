@@ -18,6 +18,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/vcenter"
 )
 
 // Create makes a machine without disks, with its record and with what is left to be made of it. One that was made by
@@ -34,9 +35,9 @@ func (v *Verbs) Create(ctx context.Context, shell facts.Shell, head facts.Head, 
 		return facts.ID{}, err
 	}
 	info, err := v.Writer.RunTask(ctx, operation, func(ctx context.Context, client *vim25.Client) (reference, error) {
-		if vcenter := client.ServiceContent.About.InstanceUuid; shell.Folder.VCenter != vcenter {
-			return reference{}, fmt.Errorf("the folder is one of the vCenter %s, and this is %s: %w",
-				shell.Folder.VCenter, vcenter, failure.Conflict)
+		folder, err := vcenter.Refer(client, shell.Folder)
+		if err != nil {
+			return reference{}, err
 		}
 		spec, err := configuration(ctx, client, shell)
 		if err != nil {
@@ -47,7 +48,7 @@ func (v *Verbs) Create(ctx context.Context, shell facts.Shell, head facts.Head, 
 			// So that a guest knows its disks by the ids that vCenter tells.
 			"disk.enableUUID": "TRUE",
 		})
-		request := &types.CreateVM_Task{This: refer(shell.Folder), Config: spec, Pool: refer(shell.Pool)}
+		request := &types.CreateVM_Task{This: folder, Config: spec, Pool: refer(shell.Pool)}
 		if !shell.Host.IsZero() {
 			host := refer(shell.Host)
 			request.Host = &host
@@ -81,7 +82,7 @@ func (v *Verbs) madeBefore(ctx context.Context, shell facts.Shell, head facts.He
 		func(ctx context.Context, client *vim25.Client) error {
 			var taken *types.DuplicateName
 			if _, is := fault.As(cause, &taken); is {
-				id = facts.ID{VCenter: shell.Folder.VCenter, Type: taken.Object.Type, Value: taken.Object.Value}
+				id = vcenter.Identify(client, taken.Object)
 			} else {
 				answer, err := methods.FindChild(ctx, client, &types.FindChild{
 					This: *client.ServiceContent.SearchIndex, Entity: refer(shell.Folder), Name: shell.Name,
@@ -89,7 +90,7 @@ func (v *Verbs) madeBefore(ctx context.Context, shell facts.Shell, head facts.He
 				if err != nil || answer.Returnval == nil {
 					return errors.Join(err, failure.NotFound)
 				}
-				id = facts.ID{VCenter: shell.Folder.VCenter, Type: answer.Returnval.Type, Value: answer.Returnval.Value}
+				id = vcenter.Identify(client, *answer.Returnval)
 			}
 			if id.Type != facts.TypeMachine {
 				return failure.NotFound

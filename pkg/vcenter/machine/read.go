@@ -13,6 +13,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/vcenter"
 )
 
 // notice is what a VI admin reads in the notes of a machine that Pacific has written something to.
@@ -40,9 +41,9 @@ func (r reading) notesWithNotice() string {
 // read asks vCenter for a machine and for the folders above it, in one call, so that all of it is of one moment. Where
 // the machine lies is told up to root.
 func read(ctx context.Context, client *vim25.Client, id, root facts.ID) (reading, error) {
-	if vcenter := client.ServiceContent.About.InstanceUuid; id.VCenter != vcenter {
-		return reading{}, fmt.Errorf("the virtual machine is one of the vCenter %s, and this is %s: %w",
-			id.VCenter, vcenter, failure.Conflict)
+	this, err := vcenter.Refer(client, id)
+	if err != nil {
+		return reading{}, err
 	}
 	up := &types.SelectionSpec{Name: "up"}
 	answer, err := methods.RetrievePropertiesEx(ctx, client, &types.RetrievePropertiesEx{
@@ -55,7 +56,7 @@ func read(ctx context.Context, client *vim25.Client, id, root facts.ID) (reading
 				{Type: facts.TypeFolder, PathSet: []string{PathParent}},
 			},
 			ObjectSet: []types.ObjectSpec{{
-				Obj: types.ManagedObjectReference{Type: id.Type, Value: id.Value},
+				Obj: this,
 				SelectSet: []types.BaseSelectionSpec{
 					&types.TraversalSpec{Type: facts.TypeMachine, Path: PathParent, SelectSet: []types.BaseSelectionSpec{up}},
 					&types.TraversalSpec{SelectionSpec: *up, Type: facts.TypeFolder, Path: PathParent,
