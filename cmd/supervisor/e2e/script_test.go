@@ -174,7 +174,7 @@ func expect(ts *testscript.TestScript, neg bool, args []string) {
 		err := execute(ts, args[1:])
 		out := ts.ReadFile("stdout") + ts.ReadFile("stderr")
 		if pattern.MatchString(out) == neg {
-			return fmt.Errorf("the output does not become %q: %w\n%s", args[0], err, out)
+			return fmt.Errorf("the output does not become %q: %v\n%s", args[0], err, out)
 		}
 		return nil
 	})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/vmware/govmomi"
+	"github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/session"
@@ -163,6 +164,21 @@ func (a *Admin) Done(task *object.Task, err error) {
 	}
 }
 
+// does is Done for an act on a machine, which she repeats while vCenter says that another task is at work on it.
+func (a *Admin) does(act func(context.Context) (*object.Task, error)) {
+	a.t.Helper()
+	waittest.Within(a.t, time.Minute, "what the VI admin does", func(context.Context) error {
+		task, err := act(a.t.Context())
+		if err == nil {
+			err = task.WaitEx(a.t.Context())
+		}
+		if err != nil && !fault.Is(err, &types.TaskInProgress{}) {
+			a.t.Fatalf("VI admin: %v", err)
+		}
+		return err
+	})
+}
+
 // Own is the machine under this login, which another one may have named.
 func (a *Admin) Own(vm *object.VirtualMachine) *object.VirtualMachine {
 	return object.NewVirtualMachine(a.Client.Client, vm.Reference())
@@ -172,22 +188,22 @@ func (a *Admin) Own(vm *object.VirtualMachine) *object.VirtualMachine {
 func (a *Admin) Power(vm *object.VirtualMachine, state types.VirtualMachinePowerState) {
 	a.t.Helper()
 	if state == PoweredOn {
-		a.Done(a.Own(vm).PowerOn(a.t.Context()))
+		a.does(a.Own(vm).PowerOn)
 	} else {
-		a.Done(a.Own(vm).PowerOff(a.t.Context()))
+		a.does(a.Own(vm).PowerOff)
 	}
 }
 
 // Rename renames a machine.
 func (a *Admin) Rename(vm *object.VirtualMachine, name string) {
 	a.t.Helper()
-	a.Done(a.Own(vm).Rename(a.t.Context(), name))
+	a.does(func(ctx context.Context) (*object.Task, error) { return a.Own(vm).Rename(ctx, name) })
 }
 
 // Destroy deletes a machine from disk.
 func (a *Admin) Destroy(vm *object.VirtualMachine) {
 	a.t.Helper()
-	a.Done(a.Own(vm).Destroy(a.t.Context()))
+	a.does(a.Own(vm).Destroy)
 }
 
 // Move moves a machine to the folder of another namespace.
@@ -224,7 +240,7 @@ func (a *Admin) RenameFolder(namespace, name string) {
 // Reconfigure edits the settings of a machine.
 func (a *Admin) Reconfigure(vm *object.VirtualMachine, spec types.VirtualMachineConfigSpec) {
 	a.t.Helper()
-	a.Done(a.Own(vm).Reconfigure(a.t.Context(), spec))
+	a.does(func(ctx context.Context) (*object.Task, error) { return a.Own(vm).Reconfigure(ctx, spec) })
 }
 
 // Properties reads a machine, nil when it is gone.

@@ -21,7 +21,6 @@ kind: Namespace
 metadata: {name: NAME}
 spec:
   zones: [cluster-a, cluster-b]
-  access: [{kind: User, name: dev-a@vsphere.local, role: Edit}]
   virtualMachineClasses: [best-effort-small]
   contentLibraries: [Platform images]
   networks: [workload-net]

@@ -187,6 +187,8 @@ func TestCommands(t *testing.T) {
 	f.fails("is not an IP address", "set-ip", "front", "tomorrow")
 	f.fails("is poweredOff: its guest has no address", "set-ip", "db-1", "10.9.9.8")
 	f.does(ns+"/team-a/db-1 is reconfigured.\n", "reconfigure", "db-1", "--cpus", "8", "--memory", "16Gi")
+	f.fails("the virtual machine is on and takes no change of its processors or memory then: power it off first",
+		"reconfigure", "front", "--cpus", "8")
 	f.fails("nothing to change", "reconfigure", "db-1")
 	f.fails(`--memory "much" is not an amount`, "reconfigure", "db-1", "--memory", "much")
 

@@ -31,6 +31,8 @@ func explain(err error) error {
 			message = fmt.Sprintf("the virtual machine is %s", f.ExistingState)
 		case *types.ToolsUnavailable:
 			message = "VMware Tools do not run in the guest: power it off instead"
+		case *types.CpuHotPlugNotSupported, *types.MemoryHotPlugNotSupported:
+			message = "the virtual machine is on and takes no change of its processors or memory then: power it off first"
 		default:
 			return false
 		}
