@@ -72,7 +72,9 @@ func (b *Backend) bringFolder(ctx context.Context, record *records.Record) error
 		}
 	}
 	if err := b.Refresher.Refresh(ctx, record.Folder); err != nil {
-		return err
+		// No refusal, whatever it is: who takes back now that it was asked leaves a folder that is served with nobody's
+		// wish.
+		return fmt.Errorf("look at folder %s: %w: %w", record.Folder, failure.Unavailable, err)
 	}
 	return b.amend(ctx, record.UID(), func(record *records.Record) {
 		record.Bring = false

@@ -157,25 +157,44 @@ func (b *Backend) Create(ctx context.Context, object *v1alpha1.Namespace) error 
 		return fmt.Errorf("%s: %w", operation, err)
 	}
 	uid := record.UID()
-	if err := b.put(ctx, record, 0); err != nil {
+	if err := b.begin(ctx, record); err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
-	err := b.Realise(ctx, uid)
-	switch {
-	case err == nil:
-		return nil
-	case b.refused(err) && b.untouched(uid):
-		// Nothing has come of it and nothing will: the user is told, and it is as
-		// if it had never been asked.
-		undone := b.Folders.Release(context.WithoutCancel(ctx), object.Name)
-		if undone == nil {
-			undone = b.drop(context.WithoutCancel(ctx), uid)
+	err := b.attempt(ctx, uid, func(ctx context.Context) (bool, error) {
+		if !b.untouched(uid) || b.Folders.Release(ctx, object.Name) != nil {
+			return false, nil
 		}
-		if undone == nil {
-			return fmt.Errorf("%s: %w", operation, err)
+		// Nothing has come of it and nothing will: it is as if it had never been asked.
+		return true, b.drop(ctx, uid)
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
+	}
+	return nil
+}
+
+// attempt makes what a record asks for. Where vCenter says no, and undo can take back that it was asked, the user is
+// told so; else what was asked stands in the record: it is accepted, and goes on. All of that is one turn, so that the
+// controller makes nothing meanwhile by a record that is about to go.
+func (b *Backend) attempt(ctx context.Context, uid k8stypes.UID, undo func(context.Context) (bool, error)) error {
+	done, err := b.turns.take(ctx, uid)
+	if err == nil {
+		defer done()
+		err = b.realise(ctx, uid)
+	}
+	if err == nil {
+		return nil
+	}
+	if b.refused(err) {
+		switch undone, failed := undo(context.WithoutCancel(ctx)); {
+		case failed != nil:
+			// It may be undone all the same, so that it must not be called accepted.
+			return fmt.Errorf("%w: %s; and it could not be found out whether what was asked is taken back: %w",
+				failure.Unavailable, err.Error(), failed)
+		case undone:
+			return err
 		}
 	}
-	// What was asked stands in the record: it is accepted, and goes on.
 	b.Projector.SetProblem(uid, err.Error())
 	return nil
 }
@@ -266,16 +285,12 @@ func (b *Backend) Update(ctx context.Context, before, object *v1alpha1.Namespace
 	if !reshare || object.DeletionTimestamp != nil {
 		return nil
 	}
-	err = b.Realise(ctx, object.UID)
-	switch {
-	case err == nil:
-		return nil
-	case b.refused(err):
-		if undone := b.retract(context.WithoutCancel(ctx), object.UID, previous); undone == nil {
-			return fmt.Errorf("%s: %w", operation, err)
-		}
+	err = b.attempt(ctx, object.UID, func(ctx context.Context) (bool, error) {
+		return true, b.retract(ctx, object.UID, previous)
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
 	}
-	b.Projector.SetProblem(object.UID, err.Error())
 	return nil
 }
 
@@ -373,13 +388,19 @@ func (b *Backend) amend(ctx context.Context, uid k8stypes.UID, amend func(*recor
 	return b.write(ctx, next, current.Revision)
 }
 
-func (b *Backend) put(ctx context.Context, record *records.Record, revision int64) error {
+// begin writes the first record of a namespace.
+func (b *Backend) begin(ctx context.Context, record *records.Record) error {
 	b.writes.Lock()
 	defer b.writes.Unlock()
 	if err := b.settle(ctx); err != nil {
 		return err
 	}
-	return b.write(ctx, record, revision)
+	// It may be known since a moment ago alone, by that settling: whoever asked for it was not told what became of it,
+	// and asks again.
+	if s, found := b.Projector.State(record.Metadata.Name); found && s.Record != nil {
+		return fmt.Errorf("it has been asked for before: %w", failure.AlreadyExists)
+	}
+	return b.write(ctx, record, 0)
 }
 
 func (b *Backend) write(ctx context.Context, record *records.Record, revision int64) error {

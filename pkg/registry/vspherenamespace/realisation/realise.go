@@ -54,14 +54,19 @@ func (t *turns) take(ctx context.Context, uid k8stypes.UID) (func(), error) {
 // Realise makes in vCenter what the record of a uid wants and what is not there
 // yet. It may be called at any time and any number of times.
 func (b *Backend) Realise(ctx context.Context, uid k8stypes.UID) error {
-	if err := b.Ready(); err != nil {
-		return err
-	}
 	done, err := b.turns.take(ctx, uid)
 	if err != nil {
 		return err
 	}
 	defer done()
+	return b.realise(ctx, uid)
+}
+
+// realise is Realise. The turn is held.
+func (b *Backend) realise(ctx context.Context, uid k8stypes.UID) error {
+	if err := b.Ready(); err != nil {
+		return err
+	}
 	if err := b.catchUp(ctx); err != nil {
 		return err
 	}
