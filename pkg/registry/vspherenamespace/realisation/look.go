@@ -5,6 +5,7 @@ package realisation
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
@@ -52,4 +53,14 @@ func (b *Backend) dwellersOf(ctx context.Context, s projection.State, pool facts
 		}
 	}
 	return found, nil
+}
+
+// holdsNobodyElse says whether limits of a pool concern nobody but the namespace: nothing lies in it but machines from
+// the folder of the namespace, as people put them there who saw it before it was written down.
+func (b *Backend) holdsNobodyElse(ctx context.Context, s projection.State, pool facts.Container) (bool, error) {
+	if slices.ContainsFunc(pool.Inside, func(id facts.ID) bool { return id.Type != facts.TypeMachine }) {
+		return false, nil
+	}
+	found, err := b.dwellersOf(ctx, s, pool.ID)
+	return err == nil && found.stranger == "", err
 }

@@ -183,7 +183,8 @@ func (b *Backend) createFolder(ctx context.Context, uid k8stypes.UID, name strin
 		}
 		return found, failed
 	}
-	if err != nil && b.refused(err) {
+	// What an attempt before may have made is there whatever became of this one.
+	if err != nil && !again && b.refused(err) {
 		if undone := b.amend(context.WithoutCancel(ctx), uid,
 			func(record *records.Record) { record.MakingFolder = false }); undone != nil {
 			return facts.ID{}, undone
@@ -285,7 +286,10 @@ func (b *Backend) undisturbed(ctx context.Context, s projection.State, record *r
 // realisePool makes the pool of one zone, and when limit is set gives it its part.
 func (b *Backend) realisePool(ctx context.Context, s projection.State, zone string, share records.Portion,
 	limit bool) error {
-	have, there := s.Pools[zone]
+	have, there, err := b.hasPool(ctx, s, zone)
+	if err != nil {
+		return err
+	}
 	if !there {
 		id, fresh, err := b.createPool(ctx, s, zone, share)
 		if err != nil {
@@ -318,9 +322,26 @@ func (b *Backend) realisePool(ctx context.Context, s projection.State, zone stri
 	return nil
 }
 
+// hasPool returns the pool of a zone, if it is there: one that was written down a moment ago may be new to the
+// inventory.
+func (b *Backend) hasPool(ctx context.Context, s projection.State, zone string) (projection.Pool, bool, error) {
+	have, there := s.Pools[zone]
+	recorded := s.Record.Pools[zone]
+	if there || recorded.IsZero() || recorded != b.Projector.PoolID(recorded.Value) {
+		return have, there, nil
+	}
+	if err := b.Refresher.Refresh(ctx, recorded); err != nil && !errors.Is(err, failure.NotFound) {
+		return have, false, err
+	}
+	if now, found := b.Projector.StateOfUID(s.Record.UID()); found {
+		have, there = now.Pools[zone]
+	}
+	return have, there, nil
+}
+
 // createPool makes the pool of a zone. fresh says that it has the limits already.
 // One of its name that is there already is the namespace's own only if an attempt
-// before may have made it, and nothing lies in it.
+// before may have made it, and nothing lies in it but machines of the namespace.
 func (b *Backend) createPool(ctx context.Context, s projection.State, zone string, share records.Portion,
 ) (id facts.ID, fresh bool, err error) {
 	root, found := b.Projector.Roots()[zone]
@@ -347,11 +368,15 @@ func (b *Backend) createPool(ctx context.Context, s projection.State, zone strin
 	}
 	if errors.Is(err, failure.AlreadyExists) {
 		found, failed := b.poolNamed(ctx, s.Name, zone)
+		free := false
+		if failed == nil && again {
+			free, failed = b.holdsNobodyElse(ctx, s, found)
+		}
 		switch {
 		case errors.Is(failed, failure.NotFound): // something else has the name
 		case failed != nil:
 			return facts.ID{}, false, failed
-		case again && found.Empty():
+		case free:
 			return found.ID, false, nil
 		default:
 			err = occupied(s.Name, zone, found.ID.Value)
