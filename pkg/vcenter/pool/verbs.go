@@ -58,12 +58,21 @@ func (v *Verbs) Create(ctx context.Context, parent facts.ID, name string,
 	return id, err
 }
 
-// Limit sets what a pool may take and what is kept for it, and nothing else of it.
-func (v *Verbs) Limit(ctx context.Context, id facts.ID, cpu, memory facts.Allocation) error {
+// Limit sets what a pool may take and what is kept for it, and nothing else of it, if still says directly before that
+// it is to: its error ends the act, and is what comes of it.
+func (v *Verbs) Limit(ctx context.Context, id facts.ID, cpu, memory facts.Allocation,
+	still func(now facts.Container) error) error {
 	operation := "set the limits of resource pool " + id.Value
 	return v.Writer.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
 		this, err := vcenter.Refer(client, id)
 		if err != nil {
+			return err
+		}
+		now, err := contents(ctx, client, this)
+		if err != nil {
+			return err
+		}
+		if err := still(now); err != nil {
 			return err
 		}
 		_, err = methods.UpdateConfig(ctx, client, &types.UpdateConfig{

@@ -88,6 +88,8 @@ var (
 	memory = facts.Allocation{Limit: -1, Reservation: 512}
 )
 
+func wanted(facts.Container) error { return nil }
+
 func TestCreateAndLimit(t *testing.T) {
 	l := newLab(t)
 	id, err := l.verbs.Create(t.Context(), l.id(root), "team-c", cpu, memory)
@@ -108,7 +110,7 @@ func TestCreateAndLimit(t *testing.T) {
 		}
 	}
 	has("created", cpu, memory)
-	if err := l.verbs.Limit(t.Context(), id, memory, cpu); err != nil {
+	if err := l.verbs.Limit(t.Context(), id, memory, cpu, wanted); err != nil {
 		t.Fatal(err)
 	}
 	has("limited otherwise", memory, cpu)
@@ -164,16 +166,22 @@ func TestStill(t *testing.T) {
 		t.Fatal(err)
 	}
 	changed := errors.New("changed")
-	var seen facts.Container
-	err = l.verbs.Destroy(t.Context(), id, func(now facts.Container) error {
-		seen = now
-		return changed
-	})
-	want := facts.Entity{ID: id, Name: "team-c", Parent: l.id(root)}
-	if !errors.Is(err, changed) || seen.Entity != want || l.id(root+"/team-c") != id {
-		t.Errorf("not destroyed: %v, seen %+v", err, seen)
+	want, before := facts.Entity{ID: id, Name: "team-c", Parent: l.id(root)}, l.config(id)
+	for verb, act := range map[string]func(still func(facts.Container) error) error{
+		"limit": func(still func(facts.Container) error) error {
+			return l.verbs.Limit(t.Context(), id, memory, cpu, still)
+		},
+		"destroy": func(still func(facts.Container) error) error { return l.verbs.Destroy(t.Context(), id, still) },
+	} {
+		var seen facts.Container
+		err := act(func(now facts.Container) error {
+			seen = now
+			return changed
+		})
+		if diff := cmp.Diff(before, l.config(id)); !errors.Is(err, changed) || seen.Entity != want || diff != "" {
+			t.Errorf("%s: %v, seen %+v, limits (-before +after):\n%s", verb, err, seen, diff)
+		}
 	}
-	wanted := func(facts.Container) error { return nil }
 	if err := l.verbs.Destroy(t.Context(), id, wanted); err != nil {
 		t.Error(err)
 	}
@@ -188,11 +196,12 @@ func TestNothingIsDone(t *testing.T) {
 	act := func(kind failure.Kind, parent, id facts.ID) {
 		t.Helper()
 		_, created := l.verbs.Create(t.Context(), parent, "team-c", cpu, memory)
-		limited := l.verbs.Limit(t.Context(), id, cpu, memory)
-		destroyed := l.verbs.Destroy(t.Context(), id, func(facts.Container) error {
+		still := func(facts.Container) error {
 			t.Error("asked whether it is still wanted")
 			return nil
-		})
+		}
+		limited := l.verbs.Limit(t.Context(), id, cpu, memory, still)
+		destroyed := l.verbs.Destroy(t.Context(), id, still)
 		for verb, err := range map[string]error{"create": created, "limit": limited, "destroy": destroyed} {
 			if !errors.Is(err, kind) {
 				t.Errorf("%s: %v, want %v", verb, err, kind)

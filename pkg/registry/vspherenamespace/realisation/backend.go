@@ -46,7 +46,7 @@ type FolderReader interface {
 // PoolVerbs act on one resource pool of vCenter each, as FolderVerbs do on folders; pool.Verbs does.
 type PoolVerbs interface {
 	Create(ctx context.Context, parent facts.ID, name string, cpu, memory facts.Allocation) (facts.ID, error)
-	Limit(ctx context.Context, id facts.ID, cpu, memory facts.Allocation) error
+	Limit(ctx context.Context, id facts.ID, cpu, memory facts.Allocation, still func(facts.Container) error) error
 	Destroy(ctx context.Context, id facts.ID, still func(facts.Container) error) error
 }
 

@@ -208,3 +208,34 @@ func TestDeletedAfterItsFolderWasMovedAway(t *testing.T) {
 		t.Errorf("vCenter: %v, and %v; %d records", there, w.things("mine"), len(w.records.kept))
 	}
 }
+
+// A pool that was renamed while nobody looked on may be anybody's, and is not limited before it is known which one it
+// is.
+func TestLimitsLookAgain(t *testing.T) {
+	w := newWorld(t, twoClusters)
+	s := w.start(-1)
+	if err := s.create(fresh("mine")); err != nil {
+		t.Fatal(err)
+	}
+	pool := w.pool("/DC0/host/cluster-a/Resources/mine")
+	before := w.limits(pool)
+	s.stop() // of the inventory
+	if err := pool.UpdateConfig(t.Context(), "theirs", nil); err != nil {
+		t.Fatal(err)
+	}
+	less := func(o *v1alpha1.Namespace) { o.Spec.Resources.CPULimitMHz = ptr[int64](2000) }
+	if err := s.update("mine", less); err != nil {
+		t.Fatal(err)
+	}
+	if c := readiness(s.get("mine")); !strings.Contains(c.Message, pool.Reference().Value) || w.limits(pool) != before {
+		t.Errorf("limits %v, before %v; condition %+v", w.limits(pool), before, c)
+	}
+	next := w.start(-1)
+	if err := pool.UpdateConfig(t.Context(), "mine", nil); err != nil {
+		t.Fatal(err)
+	}
+	next.knows(pool.Reference())
+	if err := next.backend.Realise(t.Context(), "uid-of-mine"); err != nil || w.limits(pool)[0] != 1000 {
+		t.Errorf("called as before: %v, limits %v", err, w.limits(pool))
+	}
+}

@@ -312,7 +312,8 @@ func (b *Backend) realisePool(ctx context.Context, s projection.State, zone stri
 	}
 	limited := limit && have.Has != share
 	if limited {
-		if err := b.PoolVerbs.Limit(ctx, id, share.CPU, share.Memory); err != nil {
+		err := b.PoolVerbs.Limit(ctx, id, share.CPU, share.Memory, b.limitable(s.Record.UID(), id))
+		if err != nil {
 			return fmt.Errorf("zone %q: %w", zone, err)
 		}
 	}
@@ -320,6 +321,18 @@ func (b *Backend) realisePool(ctx context.Context, s projection.State, zone stri
 		return b.Refresher.Refresh(ctx, id)
 	}
 	return nil
+}
+
+// limitable says that a pool is what the record means still: limits throttle whatever is in it.
+func (b *Backend) limitable(uid k8stypes.UID, id facts.ID) func(facts.Container) error {
+	return func(now facts.Container) error {
+		record := b.Projector.Record(uid)
+		if record == nil || b.Projector.Expected(record, id) != sightOf(now.Entity) {
+			return fmt.Errorf("the resource pool %s is called %q now and lies in %s: it has been renamed or moved just now, "+
+				"or is another one: %w", id.Value, now.Name, now.Parent.Value, failure.Unavailable)
+		}
+		return nil
+	}
 }
 
 // hasPool returns the pool of a zone, if it is there: one that was written down a moment ago may be new to the
