@@ -21,6 +21,10 @@
 // Since only Run logs in, a refused password is tried rarely (30 s, doubling to
 // 10 min) however many callers wait, so that no account is locked out.
 //
+// While tasks are waited for, Run follows all of them with one view and one wait for
+// updates, over lost logins too: however many there are, none is asked for by itself,
+// and nobody who waits notices others.
+//
 // A Session only reads: its connections refuse every method that is not known to
 // change nothing. Who acts does so through a Writer, which lets acts pass while this
 // process may write and knows what is there.

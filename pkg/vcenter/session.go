@@ -38,6 +38,7 @@ type Session struct {
 	refused refusals
 	// checkSoon holds at most one request to check the login.
 	checkSoon chan struct{}
+	tasks     *tasks
 
 	mu sync.Mutex // Guards what follows.
 	// connection is the present login, which may be lost already.
@@ -56,18 +57,24 @@ func NewSession(config Config) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Session{
+	s := &Session{
 		config:    config,
 		refused:   refusals{},
 		checkSoon: make(chan struct{}, 1),
 		changed:   make(chan struct{}),
-	}, nil
+	}
+	s.tasks = newTasks(s)
+	return s, nil
 }
 
 // Run logs in and keeps the login: it checks it regularly, logs in again when
-// it is lost, and logs in anew when the credentials file changes. It returns
-// nil when ctx ends, after it logged out.
+// it is lost, and logs in anew when the credentials file changes. Meanwhile it
+// follows the tasks that are waited for. It returns nil when ctx ends, after it
+// logged out.
 func (s *Session) Run(ctx context.Context) error {
+	var following sync.WaitGroup
+	defer following.Wait()
+	following.Go(func() { s.tasks.run(ctx) })
 	defer s.publish(nil, unavailable(errEnded))
 	poll := s.config.Clock.NewTicker(credentialsPoll)
 	defer poll.Stop()
@@ -217,10 +224,7 @@ func (s *Session) replace(ctx context.Context, old *Connection) *Connection {
 
 // suspect has the login checked soon.
 func (s *Session) suspect() {
-	select {
-	case s.checkSoon <- struct{}{}:
-	default:
-	}
+	signal(s.checkSoon)
 }
 
 func (s *Session) publish(connection *Connection, err error) {

@@ -6,14 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
-	"github.com/vmware/govmomi/property"
 	"github.com/vmware/govmomi/task"
 	"github.com/vmware/govmomi/vim25"
-	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/openpacific/pacific/pkg/failure"
 )
@@ -22,13 +18,13 @@ import (
 // of the reign and a lost login too, since tasks outlive both. When ctx ends first,
 // the task goes on in vCenter: the error's kind is failure.Timeout and the info
 // names the task. It is failure.Unavailable when vCenter has forgotten the task. The info is nil only when no task was
-// started.
+// started. Session.Run follows all tasks at once; nobody is asked for a single one.
 func (w *Writer) RunTask(ctx context.Context, operation string,
 	start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error)) (*types.TaskInfo, error) {
 	return w.WatchTask(ctx, operation, start, func(int32) {})
 }
 
-// WatchTask is RunTask, and says how far the task is, in per cent, whenever it asks.
+// WatchTask is RunTask, and says how far the task is, in per cent, when that changes.
 func (w *Writer) WatchTask(ctx context.Context, operation string,
 	start func(context.Context, *vim25.Client) (types.ManagedObjectReference, error),
 	progress func(percent int32)) (*types.TaskInfo, error) {
@@ -46,46 +42,20 @@ func (w *Writer) WatchTask(ctx context.Context, operation string,
 		return nil, err
 	}
 
+	return w.Session.tasks.await(ctx, operation, ref, progress)
+}
+
+// await waits for a task to end.
+func (t *tasks) await(ctx context.Context, operation string, ref types.ManagedObjectReference,
+	progress func(percent int32)) (*types.TaskInfo, error) {
 	info := &types.TaskInfo{Task: ref}
-	// Asking grows rarer with the age of the task: most are over in an
-	// instant or take long.
-	pause := wait.Backoff{Duration: 10 * time.Millisecond, Factor: 1.5, Jitter: 0.1, Steps: 100, Cap: time.Second}
+	wait := t.add(ref)
+	defer t.drop(wait)
 	for {
-		var object mo.Task
-		err := w.Session.Do(ctx, operation, func(ctx context.Context, client *vim25.Client) error {
-			object = mo.Task{}
-			return property.DefaultCollector(client).RetrieveOne(ctx, ref, []string{"info"}, &object)
-		})
-		switch {
-		case err == nil:
-			info = &object.Info
-			progress(info.Progress)
-		case ctx.Err() == nil && (errors.Is(err, failure.Unavailable) || errors.Is(err, failure.Timeout)):
-			// vCenter is away; the task is not.
-		case ctx.Err() == nil && errors.Is(err, failure.NotFound):
-			// It is the task that is not there, and not what the task is about: vCenter
-			// forgets its tasks when it begins anew.
-			return info, fmt.Errorf("%s: %w", operation, &translated{
-				kind: failure.Unavailable,
-				message: fmt.Sprintf("vCenter does not know task %s any more, so what became of it has to be looked up: try again",
-					ref.Value),
-				cause: errors.New(err.Error()),
-			})
-		case ctx.Err() == nil:
-			return info, fmt.Errorf("wait for task %s: %w", ref.Value, err)
-		}
-		switch info.State {
-		case types.TaskInfoStateSuccess:
-			return info, nil
-		case types.TaskInfoStateError:
-			cause := task.Error{LocalizedMethodFault: info.Error, Description: info.Description}
-			return info, fmt.Errorf("%s: %w", operation, Translate(cause))
-		}
-		timer := w.Session.config.Clock.NewTimer(pause.Step())
+		var news taskNews
 		select {
-		case <-timer.C():
+		case news = <-wait.told:
 		case <-ctx.Done():
-			timer.Stop()
 			if errors.Is(ctx.Err(), context.Canceled) {
 				return info, fmt.Errorf("%s: wait for task %s: %w", operation, ref.Value, ctx.Err())
 			}
@@ -94,6 +64,28 @@ func (w *Writer) WatchTask(ctx context.Context, operation string,
 				message: fmt.Sprintf("task %s is not finished yet; vCenter goes on with it", ref.Value),
 				cause:   ctx.Err(),
 			})
+		}
+		switch {
+		case errors.Is(news.err, errForgotten):
+			// It is the task that is not there, and not what the task is about: vCenter
+			// forgets its tasks when it begins anew.
+			return info, fmt.Errorf("%s: %w", operation, &translated{
+				kind: failure.Unavailable,
+				message: fmt.Sprintf("vCenter does not know task %s any more, so what became of it has to be looked up: try again",
+					ref.Value),
+				cause: news.err,
+			})
+		case news.err != nil:
+			return info, fmt.Errorf("%s: wait for task %s: %w", operation, ref.Value, news.err)
+		}
+		info = news.info
+		progress(info.Progress)
+		switch info.State {
+		case types.TaskInfoStateSuccess:
+			return info, nil
+		case types.TaskInfoStateError:
+			cause := task.Error{LocalizedMethodFault: info.Error, Description: info.Description}
+			return info, fmt.Errorf("%s: %w", operation, Translate(cause))
 		}
 	}
 }

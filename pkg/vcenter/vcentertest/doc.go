@@ -35,6 +35,7 @@
 //   - A task can take its time: it has progress, holds no lock and can be cancelled, and
 //     what else would change its machine meanwhile fails with TaskInProgress, and so do
 //     the later ones of those that come at once. A task that cannot be cancelled says so.
+//   - A view of listed objects shows none that is not there, and an object that goes leaves it.
 //   - ReconfigVM_Task with a stale changeVersion fails with ConcurrentAccess.
 //   - Two virtual machines of one name in one folder are refused with
 //     DuplicateName, on create, clone, register, rename, reconfigure and move.

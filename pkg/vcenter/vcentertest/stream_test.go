@@ -47,6 +47,14 @@ func newStream(t *testing.T, v *VCenter, container types.ManagedObjectReference,
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newStreamOf(t, c, cv.Reference(), kind, paths...)
+}
+
+// newStreamOf is one over a view of the client's.
+func newStreamOf(t *testing.T, c *govmomi.Client, of types.ManagedObjectReference, kind string,
+	paths ...string) *stream {
+	t.Helper()
+	ctx := context.Background()
 	pc, err := property.DefaultCollector(c.Client).Create(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -54,8 +62,8 @@ func newStream(t *testing.T, v *VCenter, container types.ManagedObjectReference,
 	skip := true
 	_, err = pc.CreateFilter(ctx, types.CreateFilter{Spec: types.PropertyFilterSpec{
 		PropSet: []types.PropertySpec{{Type: kind, PathSet: paths}},
-		ObjectSet: []types.ObjectSpec{{Obj: cv.Reference(), Skip: &skip, SelectSet: []types.BaseSelectionSpec{
-			&types.TraversalSpec{Type: "ContainerView", Path: "view"},
+		ObjectSet: []types.ObjectSpec{{Obj: of, Skip: &skip, SelectSet: []types.BaseSelectionSpec{
+			&types.TraversalSpec{Type: of.Type, Path: "view"},
 		}}},
 	}})
 	if err != nil {
@@ -498,4 +506,31 @@ func TestFilterWithBadPath(t *testing.T) {
 			ObjectSet: []types.ObjectSpec{{Obj: c.ServiceContent.RootFolder}},
 		}})
 	refused[*types.InvalidProperty](t, err)
+}
+
+// TestListViewShowsWhatIsThere: a view of listed objects shows none that is not there, and one that goes leaves it.
+func TestListViewShowsWhatIsThere(t *testing.T) {
+	v := Run(t, Options{})
+	i := inventoryOf(t, v)
+	ctx := context.Background()
+	c := login(t, v)
+	made, err := view.NewManager(c.Client).CreateListView(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newStreamOf(t, c, made.Reference(), "VirtualMachine", "name")
+	gone := types.ManagedObjectReference{Type: "VirtualMachine", Value: "vm-of-before"}
+	db := i.vm("db-1")
+	unresolved, err := made.Add(ctx, []types.ManagedObjectReference{db.Reference(), gone})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]types.ManagedObjectReference{gone}, unresolved); diff != "" {
+		t.Errorf("unresolved (-want +got):\n%s", diff)
+	}
+	s.start("enter VirtualMachine name=db-1")
+	i.do(db.Destroy(ctx))
+	if diff := cmp.Diff([]string{"leave VirtualMachine"}, s.until("leave")); diff != "" {
+		t.Errorf("updates (-want +got):\n%s", diff)
+	}
 }

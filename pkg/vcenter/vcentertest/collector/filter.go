@@ -157,7 +157,10 @@ func (f *propertyFilter) view(ctx *simulator.Context, set types.ObjectSpec) ([]t
 	case *simulator.ListView:
 		var members []types.ManagedObjectReference
 		ctx.WithLock(view, func() { members = append(members, view.View...) })
-		return members, true
+		// The simulator lists also what it could not resolve, and what has gone since.
+		return slices.DeleteFunc(members, func(ref types.ManagedObjectReference) bool {
+			return ctx.Session.Get(ref) == nil
+		}), true
 	case nil:
 		return nil, true // a destroyed view holds nothing
 	}
