@@ -17,8 +17,8 @@ type grants struct {
 	namespaces *vnsprojection.Projector
 	policies   storagePolicies
 	libraries  *contentlibrary.Catalogue
-	// everywhere are the content libraries that count as given to all.
-	everywhere []string
+	// everybody are the content libraries that count as given to all.
+	everybody func() []facts.LibraryRef
 }
 
 func (g grants) Given(namespace string) (vmregistry.Given, bool) {
@@ -59,16 +59,13 @@ func (g grants) Libraries(namespace, image string) []string {
 }
 
 // libraryRefs are the content libraries that a vSphere Namespace is given: by its own spec the very ones that were
-// meant then, by the server's flag whatever has the name.
+// meant then, and those that everybody is.
 func (g grants) libraryRefs(object *vspherev1.Namespace) []facts.LibraryRef {
 	var given []facts.LibraryRef
 	for _, library := range object.Status.ContentLibraries {
 		given = append(given, facts.LibraryRef{ID: library.ID, Name: library.Name})
 	}
-	for _, name := range g.everywhere {
-		given = append(given, facts.LibraryRef{Name: name})
-	}
-	return given
+	return append(given, g.everybody()...)
 }
 
 func named(libraries []facts.LibraryRef) []string {

@@ -142,7 +142,7 @@ func serve(server *genericapiserver.GenericAPIServer, frame *registry.Frame, v *
 		},
 		origins:    v.machines,
 		around:     coreNamespaces{c.client.CoreV1()},
-		grants:     grants{namespaces: v.namespaces, policies: v.policies, libraries: v.libraries, everywhere: v.images.Everywhere},
+		grants:     grants{namespaces: v.namespaces, policies: v.policies, libraries: v.libraries, everybody: v.images.Everybody},
 		namespaces: namespaces,
 		asked: vspherenamespace.Asked{
 			Authorizer: config.Authorization.Authorizer, Reviewer: reviewer, Taken: taken(c.informers.Core().V1().Namespaces()), Clock: frame.Clock,

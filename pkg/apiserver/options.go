@@ -54,8 +54,7 @@ type VCenterOptions struct {
 	NamespacesFolderID    string
 	// ZoneClusters are the names of the clusters that are zones. Empty: all.
 	ZoneClusters []string
-	// ClusterLibraries are the names of the content libraries that count as given to
-	// all vSphere Namespaces.
+	// ClusterLibraries are the names or ids of the content libraries that count as given to all vSphere Namespaces.
 	ClusterLibraries []string
 }
 
@@ -115,7 +114,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 		"names of the clusters that are zones, in which vSphere Namespaces get resource pools; all that the account sees "+
 			"if not set. Management clusters are better left out")
 	flags.StringArrayVar(&o.VCenter.ClusterLibraries, "cluster-content-library", o.VCenter.ClusterLibraries,
-		"name of a content library whose images everybody may use, in all vSphere Namespaces: they show as "+
+		"name or id of a content library whose images everybody may use, in all vSphere Namespaces: they show as "+
 			"ClusterVirtualMachineImages. Give it once for each; none if not set")
 
 	flags.StringSliceVar(&o.Records.Servers, "etcd-servers", o.Records.Servers,

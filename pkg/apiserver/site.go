@@ -100,7 +100,9 @@ func newSite(options *Options, installation string, records *ledger.Ledger, reig
 	v.policies = storagePolicies{&storagepolicy.Catalogue{
 		Session: session, Handler: v.namespaces, Logger: logger.WithName("storagepolicies"), Clock: realClock,
 	}}
-	v.images = &virtualmachineimage.Projection{Everywhere: options.VCenter.ClusterLibraries, Clock: realClock}
+	v.images = &virtualmachineimage.Projection{
+		Everywhere: options.VCenter.ClusterLibraries, Clock: realClock, Logger: logger.WithName("images"),
+	}
 	v.libraries = &contentlibrary.Catalogue{
 		Session: v.rest, Handler: v, Given: v.images.Given, Keeps: virtualmachineimage.Keeps,
 		Logger: logger.WithName("contentlibraries"), Clock: realClock,

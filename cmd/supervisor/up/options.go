@@ -87,7 +87,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.ZoneClusters, "zone-clusters", o.ZoneClusters,
 		"names of the clusters that are zones, in which vSphere Namespaces get resource pools; all where none is given")
 	flags.StringArrayVar(&o.ClusterLibraries, "cluster-content-library", o.ClusterLibraries,
-		"name of a content library whose images everybody may use, in all vSphere Namespaces; once for each, none where "+
+		"name or id of a content library whose images everybody may use, in all vSphere Namespaces; once for each, none where "+
 			"none is given")
 	flags.StringVar(&o.InstallationID, "installation-id", o.InstallationID,
 		"the UUID that `supervisor status` printed before etcd's data was lost, so that the machines of then are known "+

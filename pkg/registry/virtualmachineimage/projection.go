@@ -12,6 +12,7 @@ import (
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
 	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
@@ -20,13 +21,15 @@ import (
 )
 
 // Projection makes images of the items of content libraries, where those are given. It is told of the libraries by
-// SetLibraries, and of the vSphere Namespaces as they are shown. Its methods may be called from any
-// goroutine. Everywhere and Clock are set before use. Nothing is shown before libraries and vSphere Namespaces are known:
+// SetLibraries, and of the vSphere Namespaces as they are shown. Its methods may be called from any goroutine.
+// Everywhere, Clock and Logger are set before use. Nothing is shown before libraries and vSphere Namespaces are known:
 // half of them would be wrong.
 type Projection struct {
-	// Everywhere are the names of the content libraries that count as given to all.
+	// Everywhere are the content libraries that count as given to all, each by its name or its id. By name it is the one
+	// that had it when it was seen first, whatever that is called later; while there are several, none.
 	Everywhere []string
 	Clock      clock.PassiveClock
+	Logger     klog.Logger
 
 	images        projected.Objects[v1alpha5.VirtualMachineImage]        // by namespace and name
 	clusterImages projected.Objects[v1alpha5.ClusterVirtualMachineImage] // by name
@@ -41,6 +44,9 @@ type Projection struct {
 	// namespaces are by name. Nil: they are not known yet.
 	namespaces map[string]*place
 	cluster    place
+	// meant are the ids of the libraries that Everywhere names, and unclear those of its names that several have.
+	meant   map[string]string
+	unclear map[string]bool
 	// begun says that all images were shown once.
 	begun bool
 }
@@ -70,12 +76,58 @@ func (p *Projection) Given(library string) bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if slices.ContainsFunc(p.cluster.given, func(ref facts.LibraryRef) bool { return ref.Name == library }) {
+		return true
+	}
 	for _, at := range p.namespaces {
 		if slices.ContainsFunc(at.given, func(ref facts.LibraryRef) bool { return ref.Name == library }) {
 			return true
 		}
 	}
 	return false
+}
+
+// Everybody are the content libraries that are given to all.
+func (p *Projection) Everybody() []facts.LibraryRef {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cluster.given
+}
+
+// everybody finds out which libraries are meant by Everywhere.
+func (p *Projection) everybody() []facts.LibraryRef {
+	if p.meant == nil {
+		p.meant, p.unclear = map[string]string{}, map[string]bool{}
+	}
+	byID := map[string]facts.LibraryRef{}
+	for name, libraries := range p.libraries {
+		for _, library := range libraries {
+			byID[library.ID] = facts.LibraryRef{ID: library.ID, Name: name}
+		}
+	}
+	var given []facts.LibraryRef
+	for _, called := range p.Everywhere {
+		ref, found := byID[called]
+		if !found {
+			ref, found = byID[p.meant[called]]
+		}
+		named := p.libraries[called]
+		if !found && len(named) == 1 {
+			ref, found = byID[named[0].ID], true
+		}
+		if unclear := !found && len(named) > 1; unclear != p.unclear[called] {
+			p.unclear[called] = unclear
+			if unclear {
+				p.Logger.Info("vCenter has several content libraries of a name that is to be given to everybody, and gives none: "+
+					"name the one that is meant by its id", "library", called, "ids", named[0].ID+", "+named[1].ID)
+			}
+		}
+		if found && !slices.Contains(given, ref) {
+			p.meant[called] = ref.ID
+			given = append(given, ref)
+		}
+	}
+	return given
 }
 
 // SetLibraries takes all content libraries. What is the same pointer as before is the same library.
@@ -97,10 +149,16 @@ func (p *Projection) SetLibraries(all []*facts.Library) {
 		}
 	}
 	p.made, p.ready = made, ready
+	everybody := p.everybody()
+	others := !slices.Equal(everybody, p.cluster.given)
+	p.cluster.given = everybody
 	if p.begin() || !p.begun {
 		return
 	}
 	different := func(name string) bool { return !slices.Equal(before[name], p.libraries[name]) }
+	if others {
+		p.show(&p.cluster)
+	}
 	p.refresh(&p.cluster, different)
 	for _, key := range slices.Sorted(maps.Keys(p.namespaces)) {
 		p.refresh(p.namespaces[key], different)
@@ -219,9 +277,6 @@ func (p *Projection) begin() bool {
 		return false
 	}
 	p.begun = true
-	for _, name := range p.Everywhere {
-		p.cluster.given = append(p.cluster.given, facts.LibraryRef{Name: name})
-	}
 	p.images.Begin()
 	p.clusterImages.Begin()
 	p.show(&p.cluster)

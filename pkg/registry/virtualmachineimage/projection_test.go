@@ -4,6 +4,7 @@ package virtualmachineimage_test
 
 import (
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -302,5 +303,45 @@ func TestAnotherLibraryOfTheNameIsNotGiven(t *testing.T) {
 	w.SetLibraries([]*facts.Library{other})
 	if len(w.images.shown) > 0 {
 		t.Errorf("without the one that is meant: %v", w.images.shown)
+	}
+}
+
+// A library that is given to everybody by its name is the one that had it, and none when several have. By its id it
+// is that one alone.
+func TestWhichLibraryIsEverybodys(t *testing.T) {
+	called := func(id, name string) *facts.Library {
+		return &facts.Library{ID: id, Name: name, Items: []facts.Item{item(first, "of "+id)}}
+	}
+	other := &facts.Library{ID: "other", Name: "images", Items: []facts.Item{item(second, "of other")}}
+	ours, theirs := []string{"/" + one}, []string{"/" + two}
+	for name, test := range map[string]struct {
+		everywhere string
+		steps      [][]*facts.Library
+		want       [][]string
+	}{
+		"by name, renamed":               {"images", [][]*facts.Library{{called("a", "images")}, {called("a", "later")}}, [][]string{ours, ours}},
+		"by name, with a namesake later": {"images", [][]*facts.Library{{called("a", "images")}, {called("a", "images"), other}}, [][]string{ours, ours}},
+		"by name, with a namesake":       {"images", [][]*facts.Library{{called("a", "images"), other}, {other}}, [][]string{nil, theirs}},
+		"by name, made anew":             {"images", [][]*facts.Library{{called("a", "images")}, {other}}, [][]string{ours, theirs}},
+		"by id":                          {"a", [][]*facts.Library{{called("a", "images"), other}, {called("a", "later"), other}}, [][]string{ours, ours}},
+		"by name, another takes it": {
+			"images", [][]*facts.Library{{called("a", "images")}, {called("a", "later"), other}}, [][]string{ours, ours},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(test.everywhere)
+			w.namespaces()
+			for i, step := range test.steps {
+				w.SetLibraries(step)
+				expect(t, "shown", test.want[i], slices.Sorted(maps.Keys(w.all.shown)))
+				var given []string
+				for _, ref := range w.Everybody() {
+					given = append(given, ref.Name)
+				}
+				if len(given) != len(test.want[i]) || len(given) > 0 && !w.Given(given[0]) {
+					t.Errorf("given are %v", given)
+				}
+			}
+		})
 	}
 }
