@@ -22,7 +22,7 @@ import (
 func (v *VCenter) tighten(registry *simulator.Registry) {
 	v.tracker.Register(registry)
 	registry.AddHandler(v.gate)
-	registry.AddHandler(newGuests(v.guests))
+	registry.AddHandler(v.sleepers)
 	registry.AddHandler(uplinks{})
 	registry.AddHandler(v.macs)
 	registry.AddHandler(lastResort{})
@@ -108,12 +108,12 @@ func (v *VCenter) stricter(ctx *simulator.Context, object mo.Reference, method s
 	switch object := object.(type) {
 	case *simulator.VirtualMachine:
 		switch method {
-		case "ReconfigVM_Task", "Rename_Task", "CloneVM_Task", "RelocateVM_Task", "ShutdownGuest", "StandbyGuest",
+		case "ReconfigVM_Task", "Rename_Task", "CloneVM_Task", "RelocateVM_Task", "ShutdownGuest", "StandbyGuest", "RebootGuest",
 			"PowerOnVM_Task", "PowerOffVM_Task", "SuspendVM_Task", "AnswerVM", "ResetVM_Task", "AcquireTicket",
 			"RevertToCurrentSnapshot_Task",
 			"MarkAsTemplate", "MarkAsVirtualMachine", "PromoteDisks_Task":
 			return &virtualMachine{VirtualMachine: object, tracker: v.tracker, policies: v.policies, questions: v.questions,
-				gate: v.gate, macs: v.macs, files: v.files}
+				gate: v.gate, guests: v.sleepers, macs: v.macs, files: v.files}
 		}
 	case *simulator.VirtualMachineSnapshot:
 		switch method {

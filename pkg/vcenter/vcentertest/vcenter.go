@@ -95,6 +95,7 @@ type VCenter struct {
 	arrivals           arrivals
 	clock              clock.WithTickerAndDelayedExecution
 	guests             *guest.Guests
+	sleepers           *guests
 	tasks              *slow.Tasks
 	macs               *macAddresses
 	files              *openFiles
@@ -172,6 +173,7 @@ func Start(opts Options) (*VCenter, error) {
 	if opts.GuestsStart > 0 {
 		v.guests = guest.New(v.clock, opts.GuestsStart, v.gate.enter)
 	}
+	v.sleepers = newGuests(v.guests)
 
 	listener, err := net.Listen("tcp", v.addr)
 	if err != nil {

@@ -29,6 +29,7 @@ type virtualMachine struct {
 	policies  *policy.ProfileManager
 	questions *questions
 	gate      *gate
+	guests    *guests
 	macs      *macAddresses
 	files     *openFiles
 }
@@ -278,7 +279,34 @@ func (vm *virtualMachine) ResetVMTask(ctx *simulator.Context, req *types.ResetVM
 			}),
 		}}
 	}
-	return vm.VirtualMachine.ResetVMTask(ctx, req)
+	task := simulator.CreateTask(vm.VirtualMachine, "reset", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+		vm.tell(ctx, &types.VmResettingEvent{VmEvent: vm.event()})
+		vm.guests.restarted(ctx, &vm.VirtualMachine.VirtualMachine)
+		return nil, nil
+	})
+	return &methods.ResetVM_TaskBody{Res: &types.ResetVM_TaskResponse{Returnval: task.Run(ctx)}}
+}
+
+// RebootGuest needs running tools. The simulator's own leaves no trace.
+func (vm *virtualMachine) RebootGuest(ctx *simulator.Context, req *types.RebootGuest) soap.HasFault {
+	body := vm.VirtualMachine.RebootGuest(ctx, req)
+	if body.Fault() == nil {
+		vm.tell(ctx, &types.VmGuestRebootEvent{VmEvent: vm.event()})
+		vm.guests.restarted(ctx, &vm.VirtualMachine.VirtualMachine)
+	}
+	return body
+}
+
+func (vm *virtualMachine) event() types.VmEvent {
+	return types.VmEvent{Event: types.Event{Vm: &types.VmEventArgument{
+		EntityEventArgument: types.EntityEventArgument{Name: vm.Name}, Vm: vm.Self,
+	}}}
+}
+
+// tell posts an event.
+func (vm *virtualMachine) tell(ctx *simulator.Context, event types.BaseEvent) {
+	manager := ctx.Map.EventManager()
+	ctx.WithLock(manager, func() { manager.PostEvent(ctx, &types.PostEvent{EventToPost: event}) })
 }
 
 // AcquireTicket hands out a ticket for the console of a machine that is on.
@@ -344,6 +372,15 @@ func (g *guests) UpdateObject(ctx *simulator.Context, o mo.Reference, changes []
 			g.powered(ctx, vm)
 		}
 	}
+}
+
+// restarted has the guest of a machine that stays on begin anew. The caller holds the machine's lock.
+func (g *guests) restarted(ctx *simulator.Context, vm *mo.VirtualMachine) {
+	if g.own == nil || !g.own.PowerOff(vm.Self) {
+		return
+	}
+	changes := append(guest.Silent(), asleep(vm.Guest)...)
+	ctx.Map.Update(ctx, vm, append(changes, g.own.PowerOn(ctx, vm)...))
 }
 
 func (g *guests) powered(ctx *simulator.Context, vm *mo.VirtualMachine) {
