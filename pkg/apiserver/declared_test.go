@@ -217,7 +217,7 @@ func serveMachines(t *testing.T, backend *vmprojection.Backend, projector *vmpro
 	kindtest.UseLiveStores()
 	frame := newFrame(nil, nil, nil)
 	frame.Sequence.Begin(uint64(time.Now().Unix()))
-	machines, err := registry.ServeLive(frame, virtualmachine.Kind(projector, nil, nil, nil), backend)
+	machines, err := registry.ServeLive(frame, virtualmachine.Kind(virtualmachine.Surroundings{Origins: projector, Clock: frame.Clock}), backend)
 	if err != nil {
 		t.Fatal(err)
 	}

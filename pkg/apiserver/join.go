@@ -37,9 +37,12 @@ func (m machines) Find(namespace, name string) (vmcontroller.Machine, bool) {
 	if !found || state.Object == nil {
 		return vmcontroller.Machine{}, false
 	}
-	made := state.Metadata != nil && state.Metadata.Created
-	told := vmcontroller.Machine{Object: state.Object, Facts: state.Machine, Made: made, WentBack: state.WentBack}
-	if hardware := state.Hardware; hardware != nil {
+	told := vmcontroller.Machine{Object: state.Object, Facts: state.Machine, WentBack: state.WentBack,
+		Size: state.Live.Size, CPUHotAdd: state.Live.CPUHotAdd, MemoryHotAdd: state.Live.MemoryHotAdd}
+	if meta := state.Metadata; meta != nil {
+		told.Made, told.Wanted, told.Restart = meta.Created, meta.Size, meta.Restart
+	}
+	if hardware := state.Live.Hardware; hardware != nil {
 		told.Controllers, told.Cards = hardware.Controllers, hardware.Cards
 	}
 	return told, true

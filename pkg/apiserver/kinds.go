@@ -69,7 +69,9 @@ type sources struct {
 func newKinds(frame *registry.Frame, s sources) (*kinds, error) {
 	k := &kinds{}
 	var err error
-	if k.machines, err = registry.ServeLive(frame, virtualmachine.Kind(s.origins, s.grants, s.around, s.asked.Authorizer), s.machines); err != nil {
+	machines := virtualmachine.Surroundings{Origins: s.origins, Grants: s.grants, Namespaces: s.around,
+		Authorizer: s.asked.Authorizer, Clock: frame.Clock}
+	if k.machines, err = registry.ServeLive(frame, virtualmachine.Kind(machines), s.machines); err != nil {
 		return nil, err
 	}
 	if k.namespaces, err = registry.ServeLive(frame, vspherenamespace.Kind(s.asked), s.namespaces); err != nil {

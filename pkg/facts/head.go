@@ -40,13 +40,26 @@ type Head struct {
 	// ReclaimPolicy is what a user wants to become of a machine that Pacific did not make when it is deleted; empty where
 	// nobody said so.
 	ReclaimPolicy string `json:"reclaimPolicy,omitempty"`
+	// Restart is the one that was begun last.
+	Restart Restart `json:"restart,omitzero"`
+}
+
+// Restart is how far the restart of a virtual machine is that somebody asked for.
+type Restart struct {
+	// Wanted is what tells it from others: the time that was asked for, as it was.
+	Wanted string `json:"wanted"`
+	// Since is when it was begun by vCenter's clock: a restart after that is the one that was asked for.
+	Since time.Time `json:"since"`
+	// Done says that it is over.
+	Done bool `json:"done,omitempty"`
 }
 
 // Equal says whether both are the same, whatever the time zones.
 func (h Head) Equal(other Head) bool {
-	if !h.Deletion.Equal(other.Deletion) {
+	if !h.Deletion.Equal(other.Deletion) || !h.Restart.Since.Equal(other.Restart.Since) {
 		return false
 	}
 	h.Deletion, other.Deletion = time.Time{}, time.Time{}
+	h.Restart.Since, other.Restart.Since = time.Time{}, time.Time{}
 	return h == other
 }

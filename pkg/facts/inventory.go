@@ -61,11 +61,12 @@ type Datastore struct {
 	Hosts []ID
 }
 
-// Allocation is what a resource pool may take and what is kept for it, of CPU in
-// MHz or of memory in MiB.
+// Allocation is what a resource pool or a virtual machine may take and what is kept
+// for it, of CPU in MHz or of memory in MiB.
 type Allocation struct {
 	// Limit is negative where there is none.
-	Limit, Reservation int64
+	Limit       int64 `json:"limit"`
+	Reservation int64 `json:"reservation"`
 }
 
 // Pool is a resource pool.

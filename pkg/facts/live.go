@@ -61,10 +61,9 @@ type Configuration struct {
 	GuestID, GuestName string
 	// HardwareVersion is such as vmx-21.
 	HardwareVersion string
-	CPUs            int32
-	MemoryMB        int32
-	// CPUReservation is in MHz, MemoryReservation in MiB.
-	CPUReservation, MemoryReservation int64
+	Size
+	// CPUHotAdd and MemoryHotAdd say that it can get more of it while it is on.
+	CPUHotAdd, MemoryHotAdd bool
 	// ChangeTracking is nil where vCenter does not tell.
 	ChangeTracking *bool
 	// Hardware is nil where vCenter tells no device.

@@ -20,14 +20,27 @@ type Shell struct {
 	InstanceUUID, BIOSUUID string
 	// GuestID, Firmware and HardwareVersion, such as vmx-21, are vCenter's to choose where they are empty.
 	GuestID, Firmware, HardwareVersion string
-	CPUs                               int32
-	MemoryMB                           int64
-	// CPU, in MHz, and Memory, in MiB, are what it may take and what is kept for it.
-	CPU, Memory Allocation
+	Size
 	// Networks are those that its network cards are at, a card each.
 	Networks []Network
 	// Build is what is left to be made of it then.
 	Build Build
+}
+
+// Size is how large a virtual machine is.
+type Size struct {
+	CPUs     int32 `json:"cpus"`
+	MemoryMB int64 `json:"memoryMB"`
+	// CPU, in MHz, and Memory, in MiB, are what it may take and what is kept for it.
+	CPU    Allocation `json:"cpu"`
+	Memory Allocation `json:"memory"`
+}
+
+// Hot says whether a machine of this size can be made as large as another while it is on, by whether CPUs and memory
+// can be added to it then.
+func (s Size) Hot(wanted Size, addCPU, addMemory bool) bool {
+	return (wanted.CPUs == s.CPUs || wanted.CPUs > s.CPUs && addCPU) &&
+		(wanted.MemoryMB == s.MemoryMB || wanted.MemoryMB > s.MemoryMB && addMemory)
 }
 
 // Build is what is left to be made of a virtual machine after its shell. It lies in the machine until that is done, so that

@@ -194,13 +194,7 @@ func (c *Chooser) in(id facts.ID, wish Wish) (places []Place, reason string) {
 	if !found {
 		return nil, fmt.Sprintf("the resource pool %s is in no cluster", pool.Name)
 	}
-	var hosts []facts.ID
-	for host, facts := range c.hosts {
-		if facts.Parent == cluster.ID && !facts.Away {
-			hosts = append(hosts, host)
-		}
-	}
-	slices.SortFunc(hosts, func(a, b facts.ID) int { return cmp.Compare(a.Value, b.Value) })
+	hosts := c.connected(cluster.ID)
 	if len(hosts) == 0 {
 		return nil, fmt.Sprintf("in the cluster %s no host is connected and out of maintenance", cluster.Name)
 	}
@@ -223,11 +217,7 @@ func (c *Chooser) in(id facts.ID, wish Wish) (places []Place, reason string) {
 			place.Host = usable[c.number(len(usable))]
 			usable = []facts.ID{place.Host}
 		}
-		for _, host := range usable {
-			if mhz := c.hosts[host].MHz; mhz > 0 && (place.MHz == 0 || mhz < place.MHz) {
-				place.MHz = mhz
-			}
-		}
+		place.MHz = c.slowest(usable)
 		places = append(places, place)
 	}
 	switch {
@@ -250,6 +240,35 @@ func (c *Chooser) number(n int) int {
 }
 
 func gigabytes(bytes int64) string { return fmt.Sprintf("%.1f GiB", float64(max(0, bytes))/(1<<30)) }
+
+// connected are the hosts of a cluster that something can begin on, by their ids.
+func (c *Chooser) connected(cluster facts.ID) []facts.ID {
+	var hosts []facts.ID
+	for id, host := range c.hosts {
+		if host.Parent == cluster && !host.Away {
+			hosts = append(hosts, id)
+		}
+	}
+	slices.SortFunc(hosts, func(a, b facts.ID) int { return cmp.Compare(a.Value, b.Value) })
+	return hosts
+}
+
+// slowest is how many MHz a CPU of hosts has at least, 0 where nothing tells.
+func (c *Chooser) slowest(hosts []facts.ID) (mhz int32) {
+	for _, host := range hosts {
+		if speed := c.hosts[host].MHz; speed > 0 && (mhz == 0 || speed < mhz) {
+			mhz = speed
+		}
+	}
+	return mhz
+}
+
+// Speed is how many MHz a CPU of a cluster has at least, 0 where nothing tells.
+func (c *Chooser) Speed(cluster facts.ID) int32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.slowest(c.connected(cluster))
+}
 
 // Path is where a file lies as vCenter's file operations name it, such as "[nfs] folder/disk.vmdk", by the URL that begins
 // with its datastore's. found is false when there is no such datastore.

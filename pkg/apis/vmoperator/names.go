@@ -45,6 +45,14 @@ const (
 	BuildFailedReason = "BuildFailed"
 )
 
+// Condition of a machine that somebody asked to have restarted.
+const (
+	// RestartedCondition is False while that cannot be done.
+	RestartedCondition = "Restarted"
+	// RestartFailedReason says that vCenter refuses it, and that it is tried again.
+	RestartFailedReason = "RestartFailed"
+)
+
 // PausedByUser says whether a user asked that Pacific leave a virtual machine alone: by the annotation
 // vmopv1.PauseAnnotation, whatever its value. A VI admin asks so in vCenter. facts.Machine.Paused is the answer to both.
 func PausedByUser(annotations map[string]string) bool {

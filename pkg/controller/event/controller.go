@@ -5,6 +5,7 @@ package event
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,6 +30,8 @@ const (
 	ReasonOverruled = "Overruled"
 	// ReasonPowerState tells that a machine has its declared power state.
 	ReasonPowerState = "PowerStateAsDeclared"
+	// ReasonRestarted tells that a machine was restarted as asked for.
+	ReasonRestarted = "Restarted"
 	// ReasonDeleting tells that something is being taken out of vCenter.
 	ReasonDeleting = "Deleting"
 	// ReasonCreated tells that a machine that was asked for here is made.
@@ -177,6 +180,7 @@ func keepMachine(object any) (any, error) {
 		},
 	}
 	kept.Spec.PowerState, kept.Status.PowerState = vm.Spec.PowerState, vm.Status.PowerState
+	kept.Spec.ClassName, kept.Status.LastRestartTime = vm.Spec.ClassName, vm.Status.LastRestartTime
 	for _, condition := range vm.Status.Conditions {
 		if condition.Status == metav1.ConditionFalse {
 			kept.Status.Conditions = append(kept.Status.Conditions, condition)
@@ -214,6 +218,11 @@ func ofMachine(old, now *vmopv1.VirtualMachine) []news {
 	}
 	if now.DeletionTimestamp == nil {
 		all = append(all, ofPower(old, now)...)
+		all = append(all, ofSize(old, now)...)
+		if at := now.Status.LastRestartTime; at != nil && !at.Equal(old.Status.LastRestartTime) {
+			all = append(all, news{eventtype: corev1.EventTypeNormal, reason: ReasonRestarted,
+				message: "It was restarted, as asked for at " + at.UTC().Format(time.RFC3339)})
+		}
 		if unmade(old) && !unmade(now) {
 			all = append(all, news{eventtype: corev1.EventTypeNormal, reason: ReasonCreated,
 				message: "It is there in vCenter, with its disks"})
@@ -223,7 +232,7 @@ func ofMachine(old, now *vmopv1.VirtualMachine) []news {
 		switch condition.Type {
 		case vmopv1.VirtualMachineToolsCondition, vmopv1.VirtualMachineReconcileReady:
 			return false // the guest's own; somebody's own wish, or that of all machines of a host at once
-		case vmopv1.VirtualMachinePowerStateSynced:
+		case vmopv1.VirtualMachinePowerStateSynced, vmopv1.VirtualMachineClassConfigurationSynced:
 			return condition.Reason != notSynced // told as what it comes from
 		case vmopv1.ReadyConditionType:
 			return false // that it is as it was asked for, which other conditions say
@@ -239,8 +248,24 @@ func unmade(vm *vmopv1.VirtualMachine) bool {
 	return meta.IsStatusConditionFalse(vm.Status.Conditions, vmopv1.VirtualMachineConditionCreated)
 }
 
-// notSynced is why the power state is not the declared one while nothing has failed yet.
+// notSynced is why the power state, or the size, is not the declared one while nothing has failed yet.
 const notSynced = "NotSynced"
+
+// ofSize tells of changes that somebody made in vCenter to the size of a machine of which a class is declared.
+func ofSize(old, now *vmopv1.VirtualMachine) []news {
+	const conditionType = vmopv1.VirtualMachineClassConfigurationSynced
+	condition := meta.FindStatusCondition(now.Status.Conditions, conditionType)
+	if condition == nil || condition.Reason != notSynced || old.Spec.ClassName != now.Spec.ClassName ||
+		now.Spec.ClassName == "" || slices.ContainsFunc(now.Status.Conditions, paused) || meta.FindStatusCondition(old.Status.Conditions, conditionType) != nil {
+		return nil
+	}
+	return []news{{eventtype: corev1.EventTypeWarning, reason: ReasonOverruled,
+		message: "It was changed in vCenter: " + condition.Message + ". Since that class is declared (spec.className), it is " +
+			"brought back to that. " + leaveAlone}}
+}
+
+const leaveAlone = "To have it left alone, annotate it with " + vmopv1.PauseAnnotation + ", or set " +
+	vmopv1.PauseVMExtraConfigKey + " to true in its advanced configuration parameters in vCenter"
 
 // ofPower tells of changes that somebody made in vCenter to a declared power state, and of its return.
 func ofPower(old, now *vmopv1.VirtualMachine) []news {
@@ -254,16 +279,11 @@ func ofPower(old, now *vmopv1.VirtualMachine) []news {
 	case before != declared:
 		return nil // it was on its way
 	}
-	const leaveAlone = "To have it left alone, annotate it with " + vmopv1.PauseAnnotation + ", or set " +
-		vmopv1.PauseVMExtraConfigKey +
-		" to true in its advanced configuration parameters in vCenter"
 	undone := news{message: fmt.Sprintf("It became %s in vCenter", is), became: is}
-	for _, condition := range now.Status.Conditions {
-		if condition.Type == vmopv1.VirtualMachineReconcileReady && paused(condition) {
-			undone.eventtype, undone.reason = corev1.EventTypeNormal, vmopv1.VirtualMachineReconcilePausedReason
-			undone.rest = fmt.Sprintf(", where %s is declared, and is left so since it is paused", declared)
-			return []news{undone}
-		}
+	if slices.ContainsFunc(now.Status.Conditions, paused) {
+		undone.eventtype, undone.reason = corev1.EventTypeNormal, vmopv1.VirtualMachineReconcilePausedReason
+		undone.rest = fmt.Sprintf(", where %s is declared, and is left so since it is paused", declared)
+		return []news{undone}
 	}
 	undone.eventtype, undone.reason = corev1.EventTypeWarning, ReasonOverruled
 	undone.rest = fmt.Sprintf(", not through this API. Since %s is declared (spec.powerState), it is brought back to "+
@@ -273,7 +293,8 @@ func ofPower(old, now *vmopv1.VirtualMachine) []news {
 }
 
 func paused(condition metav1.Condition) bool {
-	return condition.Status == metav1.ConditionFalse && condition.Reason == vmopv1.VirtualMachineReconcilePausedReason
+	return condition.Type == vmopv1.VirtualMachineReconcileReady && condition.Status == metav1.ConditionFalse &&
+		condition.Reason == vmopv1.VirtualMachineReconcilePausedReason
 }
 
 // ofNamespace is what there is to tell of a vSphere Namespace that was otherwise before.

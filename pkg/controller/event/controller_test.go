@@ -47,6 +47,16 @@ func TestNewsOfMachines(t *testing.T) {
 	pausedNow := isFalse(vmopv1.VirtualMachineReconcileReady, vmopv1.VirtualMachineReconcilePausedReason, "paused")
 	disconnected := isFalse(vmopv1.VirtualMachineReconcileReady, "VirtualMachineDisconnected", "its host is away")
 	tools := isFalse(vmopv1.VirtualMachineToolsCondition, "NotRunning", "they do not run")
+	sized := func(class string, restarted int64, conditions ...metav1.Condition) *vmopv1.VirtualMachine {
+		vm := machine(on, on, conditions...)
+		vm.Spec.ClassName = class
+		if restarted > 0 {
+			vm.Status.LastRestartTime = &metav1.Time{Time: time.Unix(restarted, 0)}
+		}
+		return vm
+	}
+	tooLarge := isFalse(vmopv1.VirtualMachineClassConfigurationSynced, notSynced, "it has 16 CPUs")
+	needsOff := isFalse(vmopv1.VirtualMachineClassConfigurationSynced, "NeedsPowerOff", "it has 2 CPUs")
 	other := machine(on, on)
 	other.UID = "2"
 	for _, test := range []struct {
@@ -56,6 +66,12 @@ func TestNewsOfMachines(t *testing.T) {
 	}{
 		{"nothing changed", machine(on, on), machine(on, on), nil},
 		{"an admin switched it off", machine(on, on), machine(on, off, synced), []string{"Warning Overruled"}},
+		{"an admin made it larger", sized("small", 0), sized("small", 0, tooLarge), []string{"Warning Overruled"}},
+		{"and nobody does anything about it", sized("small", 0), sized("small", 0, tooLarge, pausedNow), nil},
+		{"somebody declared another class", sized("large", 0), sized("small", 0, tooLarge), nil},
+		{"which needs it off", sized("large", 0), sized("small", 0, needsOff), []string{"Warning NeedsPowerOff"}},
+		{"restarted", sized("small", 0), sized("small", 5), []string{"Normal Restarted"}},
+		{"restarted before", sized("small", 5), sized("small", 5), nil},
 		{"and Pacific switched it on again", machine(on, off, synced), machine(on, on),
 			[]string{"Normal PowerStateAsDeclared"}},
 		{"an admin switched it off, and it is paused", machine(on, on), machine(on, off, synced, pausedNow),

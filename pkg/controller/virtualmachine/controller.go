@@ -49,6 +49,13 @@ type Machine struct {
 	// Controllers and Cards are devices that it has.
 	Controllers []facts.Controller
 	Cards       []facts.Card
+	// Wanted is how large it is to be, nil where nobody said so, and Size how large it is.
+	Wanted *facts.Size
+	Size   facts.Size
+	// CPUHotAdd and MemoryHotAdd say that it can get more of it while it is on.
+	CPUHotAdd, MemoryHotAdd bool
+	// Restart is the one that was begun last.
+	Restart facts.Restart
 	// WentBack says that its record went back, and nobody has decided yet what is to count.
 	WentBack bool
 }
@@ -92,17 +99,19 @@ type Controller struct {
 	Builder    Builder
 	Sources    Sources
 	Guests     Guests
+	Restarts   Restarts
 	Namespaces Namespaces
 	Clock      clock.PassiveClock
 	Logger     klog.Logger
 
 	lock  sync.Mutex
 	asked map[types.UID]asking // guarded by lock
+	sized map[types.UID]sizing // guarded by lock
 }
 
 // Run works until ctx ends.
 func (c *Controller) Run(ctx context.Context, workers int) error {
-	c.asked = map[types.UID]asking{}
+	c.asked, c.sized = map[types.UID]asking{}, map[types.UID]sizing{}
 	queue := controller.NewQueue("virtualmachine", 200*time.Millisecond, 5*time.Minute)
 	making := newBuilds(c)
 	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
@@ -122,6 +131,7 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 			DeleteFunc: func(object any) {
 				if uid, ok := uidOf(object); ok {
 					c.forget(uid)
+					c.forgetSize(uid)
 				}
 				making.gone(object)
 			},
@@ -178,16 +188,21 @@ func keepWhatMatters(object any) (any, error) {
 	kept.Spec.PowerState = vm.Spec.PowerState
 	kept.Spec.PowerOffMode = vm.Spec.PowerOffMode
 	kept.Spec.SuspendMode = vm.Spec.SuspendMode
+	kept.Spec.NextRestartTime = vm.Spec.NextRestartTime
 	kept.Status.PowerState = vm.Status.PowerState
-	if created := meta.FindStatusCondition(vm.Status.Conditions, vmopv1.VirtualMachineConditionCreated); created != nil {
-		kept.Status.Conditions = []metav1.Condition{{Type: created.Type, Status: created.Status}}
+	kept.Status.LastRestartTime = vm.Status.LastRestartTime
+	for _, conditionType := range []string{vmopv1.VirtualMachineConditionCreated, vmopv1.VirtualMachineClassConfigurationSynced} {
+		if known := meta.FindStatusCondition(vm.Status.Conditions, conditionType); known != nil {
+			kept.Status.Conditions = append(kept.Status.Conditions, metav1.Condition{Type: known.Type, Status: known.Status})
+		}
 	}
 	return kept, nil
 }
 
 func hasWork(object any) bool {
 	vm, ok := object.(*vmopv1.VirtualMachine)
-	return ok && (vm.DeletionTimestamp != nil || !powerIsAsDeclared(vm))
+	return ok && (vm.DeletionTimestamp != nil || !powerIsAsDeclared(vm) || restartPends(vm) ||
+		meta.IsStatusConditionFalse(vm.Status.Conditions, vmopv1.VirtualMachineClassConfigurationSynced))
 }
 
 func enqueue(queue controller.Queue, work bool, object any) {
@@ -209,10 +224,8 @@ func powerIsAsDeclared(vm *vmopv1.VirtualMachine) bool {
 // sync makes one step and returns after how long to come again.
 func (c *Controller) sync(ctx context.Context, m Machine) (time.Duration, error) {
 	vm := m.Object
-	if vm.DeletionTimestamp == nil && powerIsAsDeclared(vm) {
-		// Also on one that is paused: a failure of before is over, and it does not come here again.
-		c.forget(vm.UID)
-		c.Machines.ClearCondition(vm.Namespace, vm.Name, vm.UID, vmopv1.VirtualMachinePowerStateSynced)
+	c.clear(m)
+	if vm.DeletionTimestamp == nil && powerIsAsDeclared(vm) && !restartPends(vm) && !m.resizes() {
 		return 0, nil
 	}
 	if m.Facts.Paused() {
@@ -230,11 +243,63 @@ func (c *Controller) sync(ctx context.Context, m Machine) (time.Duration, error)
 		// It has no disks yet, and comes again when it has. What another's machine says of that counts for nothing here.
 		return 0, nil
 	}
-	mode := vm.Spec.PowerOffMode
-	if vm.Spec.PowerState == vmopv1.VirtualMachinePowerStateSuspended {
-		mode = vm.Spec.SuspendMode
+	// What can be given to a machine only while it is off comes before it is powered on, and a restart is begun before,
+	// so that to be powered on is one.
+	sizeErr := c.resize(ctx, m)
+	if errors.Is(sizeErr, errMoved) {
+		return 0, sizeErr
 	}
-	return c.setPower(ctx, m, vm.Spec.PowerState, mode)
+	again, err := c.run(ctx, m)
+	return again, errors.Join(sizeErr, err)
+}
+
+// run brings a machine to its power state, and restarts it where somebody asked for that.
+func (c *Controller) run(ctx context.Context, m Machine) (again time.Duration, err error) {
+	vm := m.Object
+	begins := restartPends(vm) && m.Restart.Wanted != vm.Spec.NextRestartTime
+	if begins {
+		if m, err = c.beginRestart(ctx, m); err != nil {
+			return 0, err
+		}
+	}
+	switch {
+	case !powerIsAsDeclared(vm):
+		return c.setPower(ctx, m, vm.Spec.PowerState, stopMode(vm))
+	case restartPends(vm):
+		return c.restart(ctx, m, begins)
+	}
+	return 0, nil
+}
+
+// stopMode is how a machine is to be brought to a power state in which it does not run.
+func stopMode(vm *vmopv1.VirtualMachine) vmopv1.VirtualMachinePowerOpMode {
+	if vm.Spec.PowerState == vmopv1.VirtualMachinePowerStateSuspended {
+		return vm.Spec.SuspendMode
+	}
+	return vm.Spec.PowerOffMode
+}
+
+// clear takes back what was said of failures that are over: also on a machine that is paused, since it does not come
+// here again.
+func (c *Controller) clear(m Machine) {
+	vm := m.Object
+	if vm.DeletionTimestamp != nil {
+		return
+	}
+	over := func(conditionType string) {
+		c.Machines.ClearCondition(vm.Namespace, vm.Name, vm.UID, conditionType)
+	}
+	if powerIsAsDeclared(vm) {
+		c.forget(vm.UID)
+		over(vmopv1.VirtualMachinePowerStateSynced)
+	}
+	if m.Wanted == nil || *m.Wanted == m.Size {
+		c.forgetSize(vm.UID)
+		over(vmopv1.VirtualMachineClassConfigurationSynced)
+	}
+	if !restartPends(vm) {
+		over(vmoperator.RestartedCondition)
+	}
 }
 
 // end powers a machine off and then lets go of it. Whether that is allowed is looked at again, as long as it takes.

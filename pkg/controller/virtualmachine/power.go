@@ -29,6 +29,10 @@ type Verbs interface {
 	Suspend(ctx context.Context, id facts.ID, still func(facts.Machine) error) error
 	ShutdownGuest(ctx context.Context, id facts.ID, still func(facts.Machine) error) error
 	StandbyGuest(ctx context.Context, id facts.ID, still func(facts.Machine) error) error
+	Reset(ctx context.Context, id facts.ID, still func(facts.Machine) error) error
+	RebootGuest(ctx context.Context, id facts.ID, still func(facts.Machine) error) error
+	// Resize makes a machine as large as a size says.
+	Resize(ctx context.Context, id facts.ID, size facts.Size, still func(facts.Machine) error) error
 	// Amend changes the head of a machine's record.
 	Amend(ctx context.Context, id facts.ID, amend func(now facts.Machine) (facts.Head, error)) error
 }

@@ -55,6 +55,10 @@ type world struct {
 	fail     error
 	failVerb map[string]error
 
+	sizes     map[string]sized
+	heads     map[string]facts.Head // those of records that were changed
+	restarted map[string]bool       // as vCenter's events tell
+
 	acts       []act
 	released   []string
 	withdrawn  []string
@@ -71,6 +75,9 @@ func (w *world) seen(vm *vmopv1.VirtualMachine) facts.Machine {
 		PowerState: live[vm.Status.PowerState],
 		Head:       &facts.Head{UID: string(vm.UID), Sequence: 1}, ToolsRunning: !w.noTools, Question: w.asking[vm.Name],
 	}
+	if head, amended := w.heads[vm.Name]; amended {
+		m.Head = &head
+	}
 	m.Head.Paused = vmoperator.PausedByUser(vm.Annotations)
 	if w.paused[vm.Name] {
 		m.PauseOption = "true"
@@ -86,8 +93,9 @@ func (w *world) Find(namespace, name string) (Machine, bool) {
 	if !found || vm.Namespace != namespace {
 		return Machine{}, false
 	}
+	size := w.sizes[name]
 	return Machine{Object: vm.DeepCopy(), Facts: w.seen(vm), Made: w.made[name], WentBack: w.wentBack[name],
-		Controllers: w.controllers}, true
+		Controllers: w.controllers, Wanted: size.wanted, Size: size.is, CPUHotAdd: size.hot, Restart: w.heads[name].Restart}, true
 }
 
 // do carries out a verb after which the machine is in a power state.
@@ -148,15 +156,26 @@ func (w *world) Amend(_ context.Context, id facts.ID, amend func(facts.Machine) 
 	w.lock.Lock()
 	defer w.lock.Unlock()
 	now, found := w.inVCenter[id.Value]
+	if vm := w.machines[id.Value]; !found && vm != nil {
+		now, found = w.seen(vm), true
+	}
 	if !found {
 		return failure.NotFound
+	}
+	if err := w.failVerb["amend"]; err != nil {
+		return err
 	}
 	head, err := amend(now)
 	if err != nil {
 		return err
 	}
-	now.Head = &head
-	w.inVCenter[id.Value] = now
+	if w.inVCenter != nil {
+		now.Head = &head
+		w.inVCenter[id.Value] = now
+	} else {
+		head.Sequence = now.Head.Sequence + 1
+		w.heads[id.Value] = head
+	}
 	w.acts = append(w.acts, act{id.Value, "amend"})
 	return nil
 }
@@ -194,10 +213,12 @@ func (w *world) SetCondition(_, name string, _ types.UID, condition metav1.Condi
 	w.say(condition)
 }
 
-func (w *world) ClearCondition(_, name string, _ types.UID, _ string) {
+func (w *world) ClearCondition(_, name string, _ types.UID, conditionType string) {
 	w.lock.Lock()
 	defer w.lock.Unlock()
-	delete(w.conditions, name)
+	if w.conditions[name].Type == conditionType {
+		delete(w.conditions, name)
+	}
 }
 
 func (w *world) Release(_ context.Context, _, name string, uid types.UID) error {
@@ -261,7 +282,7 @@ func start(t *testing.T, w *world, machines ...*vmopv1.VirtualMachine) *clocktes
 	ctx, stop := context.WithCancel(ctx)
 	clock := clocktesting.NewFakePassiveClock(time.Unix(1_800_000_000, 0))
 	controller := &Controller{Served: w.source, Releaser: w, Machines: w, Verbs: w, Namespaces: w, Clock: clock,
-		Builder: w, Sources: w, Guests: w, Logger: logger}
+		Builder: w, Sources: w, Guests: w, Restarts: w, Logger: logger}
 	done := make(chan error, 1)
 	go func() { done <- controller.Run(ctx, 2) }()
 	t.Cleanup(func() {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator/install"
 	"github.com/openpacific/pacific/pkg/registry"
@@ -17,7 +18,7 @@ func TestConformance(t *testing.T) {
 	kindtest.Run(t, kindtest.Suite[v1alpha5.VirtualMachine, v1alpha5.VirtualMachineList]{
 		Install: install.Install,
 		Kind: func() *registry.Kind[v1alpha5.VirtualMachine, v1alpha5.VirtualMachineList] {
-			return Kind(all{}, &grants{}, &namespaces{}, nil)
+			return Kind(Surroundings{Origins: all{}, Grants: &grants{}, Namespaces: &namespaces{}, Clock: clock.RealClock{}})
 		},
 		Object: func(namespace, name string) *v1alpha5.VirtualMachine {
 			vm := machine(name)

@@ -20,7 +20,7 @@ const maxName = 80
 
 // honoured are the fields of a spec that a machine can be made with, without the numbers of lists.
 var honoured = []string{
-	"spec.className", "spec.image", "spec.imageName", "spec.storageClass", "spec.powerState", "spec.powerOffMode", "spec.suspendMode",
+	"spec.className", "spec.image", "spec.imageName", "spec.storageClass", "spec.powerState", "spec.powerOffMode", "spec.suspendMode", "spec.restartMode",
 	"spec.instanceUUID", "spec.biosUUID", "spec.guestID", "spec.minHardwareVersion", "spec.advanced.bootDiskCapacity",
 	"spec.bootOptions.firmware", "spec.network.disabled", "spec.network.hostName", "spec.network.domainName",
 	"spec.network.nameservers", "spec.network.searchDomains",
@@ -80,8 +80,7 @@ func validateCreate(_ context.Context, vm *v1alpha5.VirtualMachine) field.ErrorL
 		errs = append(errs, validatePowerState(vm, &v1alpha5.VirtualMachine{})...)
 	}
 	nothing := &v1alpha5.VirtualMachine{}
-	errs = append(errs, validateMode(spec.Child("powerOffMode"), vm.Spec.PowerOffMode, "")...)
-	errs = append(errs, validateMode(spec.Child("suspendMode"), vm.Spec.SuspendMode, "")...)
+	errs = append(errs, validateModes(&vm.Spec, &nothing.Spec)...)
 	errs = append(errs, bootstrap.Validate(vm)...)
 	errs = append(errs, validatePausedLabel(vm, nothing)...)
 	return append(errs, validateReclaimPolicy(vm, nothing)...)

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 	"github.com/openpacific/pacific/pkg/apis/vmoperator/install"
@@ -38,9 +39,20 @@ type Namespaces interface {
 	Terminating(ctx context.Context, name string) (bool, error)
 }
 
-// Kind describes the virtual machines. The authorizer is the server's own.
-func Kind(origins Origins, grants Grants, namespaces Namespaces, authorizer authorizer.UnconditionalAuthorizer) *registry.Kind[v1alpha5.VirtualMachine, v1alpha5.VirtualMachineList] {
+// Surroundings is what requests about virtual machines are answered by.
+type Surroundings struct {
+	Origins    Origins
+	Grants     Grants
+	Namespaces Namespaces
+	// Authorizer is the server's own.
+	Authorizer authorizer.UnconditionalAuthorizer
+	Clock      clock.PassiveClock
+}
+
+// Kind describes the virtual machines.
+func Kind(s Surroundings) *registry.Kind[v1alpha5.VirtualMachine, v1alpha5.VirtualMachineList] {
 	type vm = v1alpha5.VirtualMachine
+	rules := rules{s.Clock}
 	return &registry.Kind[vm, v1alpha5.VirtualMachineList]{
 		Resource: "virtualmachines", Singular: "virtualmachine", Title: "virtual machines", ShortNames: []string{"vm"},
 		Versions: install.Versions(), Namespaced: true,
@@ -64,25 +76,25 @@ func Kind(origins Origins, grants Grants, namespaces Namespaces, authorizer auth
 			},
 		},
 		Rules: &registry.Rules[vm]{
-			PrepareCreate: prepareCreate, PrepareUpdate: prepareUpdate,
-			Validate: validateCreate, ValidateUpdate: validateUpdate, Warnings: warnings,
+			PrepareCreate: prepareCreate, PrepareUpdate: rules.prepareUpdate,
+			Validate: validateCreate, ValidateUpdate: rules.validateUpdate, Warnings: warnings,
 		},
 		Finalizer: vmoperator.MachineFinalizer,
 		Stash:     utilconversion.AnnotationKey,
 		Live:      true,
 		Guards: registry.Refusals[vm]{
-			Create: func(ctx context.Context, m *vm) error { return refuse(ctx, grants, m, nil) },
+			Create: func(ctx context.Context, m *vm) error { return refuse(ctx, s.Grants, m, nil) },
 			Update: func(ctx context.Context, m, before *vm) error {
-				if err := origins.Told(before.Namespace, before.Name, before.UID); err != nil {
+				if err := s.Origins.Told(before.Namespace, before.Name, before.UID); err != nil {
 					return err
 				}
-				return refuse(ctx, grants, m, before)
+				return refuse(ctx, s.Grants, m, before)
 			},
-			Delete: func(ctx context.Context, m *vm) error { return refuseDeletion(ctx, origins, namespaces, m) },
+			Delete: func(ctx context.Context, m *vm) error { return refuseDeletion(ctx, s.Origins, s.Namespaces, m) },
 		},
 		Rights: registry.Refusals[vm]{
-			Create: func(ctx context.Context, m *vm) error { return refuseSecrets(ctx, authorizer, m, nil) },
-			Update: func(ctx context.Context, m, before *vm) error { return refuseSecrets(ctx, authorizer, m, before) },
+			Create: func(ctx context.Context, m *vm) error { return refuseSecrets(ctx, s.Authorizer, m, nil) },
+			Update: func(ctx context.Context, m, before *vm) error { return refuseSecrets(ctx, s.Authorizer, m, before) },
 		},
 		Status: errors.New("the status of a virtual machine is what vCenter reports and cannot be written; " +
 			"to change the machine, write its spec or its metadata"),

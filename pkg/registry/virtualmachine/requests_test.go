@@ -64,6 +64,8 @@ func TestRefusedRequests(t *testing.T) {
 		return fmt.Sprintf(`{"apiVersion":"vmoperator.vmware.com/%s","kind":"VirtualMachine","metadata":{"name":%q}%s}`, version, name, rest)
 	}
 	const invalid = `VirtualMachine.vmoperator.vmware.com "new" is invalid: `
+	const keeps = `VirtualMachine.vmoperator.vmware.com "web-1" is invalid: spec.storageClass: Forbidden: cannot be changed: ` +
+		"make another virtual machine with that storage class, or move the disks in vCenter"
 	const incomplete = invalid + "[spec.className: Required value: name a virtual machine class of the namespace, " +
 		"spec.image: Required value: name an image of the namespace, spec.storageClass: Required value: name a storage class of the namespace]"
 	const statusInstead = `the status of a virtual machine is what vCenter reports and cannot be written; to change the machine, write its spec or its metadata`
@@ -104,13 +106,10 @@ func TestRefusedRequests(t *testing.T) {
 			403, resource + `"new" is forbidden: the namespace "other" is no vSphere Namespace, so that nothing of vCenter may be used in it: see ` + "`kubectl get vns`" + ` for those that are`},
 		"change to a class that is not given": {"PATCH", path("v1alpha5", "/web-1"), mergeType, `{"spec":{"className":"huge"}}`,
 			403, resource + `"web-1" is forbidden: spec.className: the class "huge" is not given to the vSphere Namespace "team-a"; given: big, small (an administrator changes that in its spec.virtualMachineClasses)`},
-		"create by put": {"PUT", path("v1alpha5", "/new"), jsonType, apply("v1alpha5", "new", ""), 404, resource + `"new" not found`},
-		"change class": {"PATCH", path("v1alpha5", "/web-1"), mergeType, `{"spec":{"className":"big"}}`,
-			422, `VirtualMachine.vmoperator.vmware.com "web-1" is invalid: spec.className: Forbidden: cannot be changed through the API yet; change it in vCenter`},
-		"change class at an older version": {"PATCH", path("v1alpha1", "/web-1"), mergeType, `{"spec":{"className":"big"}}`,
-			422, `VirtualMachine.vmoperator.vmware.com "web-1" is invalid: spec.className: Forbidden: cannot be changed through the API yet; change it in vCenter`},
-		"apply class": {"PATCH", path("v1alpha3", "/web-1?fieldManager=me"), applyType, apply("v1alpha3", "web-1", `,"spec":{"className":"big"}`),
-			422, `VirtualMachine.vmoperator.vmware.com "web-1" is invalid: spec.className: Forbidden: cannot be changed through the API yet; change it in vCenter`},
+		"create by put":                            {"PUT", path("v1alpha5", "/new"), jsonType, apply("v1alpha5", "new", ""), 404, resource + `"new" not found`},
+		"change storage class":                     {"PATCH", path("v1alpha5", "/web-1"), mergeType, `{"spec":{"storageClass":"gold"}}`, 422, keeps},
+		"change storage class at an older version": {"PATCH", path("v1alpha1", "/web-1"), mergeType, `{"spec":{"storageClass":"gold"}}`, 422, keeps},
+		"apply storage class":                      {"PATCH", path("v1alpha3", "/web-1?fieldManager=me"), applyType, apply("v1alpha3", "web-1", `,"spec":{"storageClass":"gold"}`), 422, keeps},
 		"unknown power state": {"PATCH", path("v1alpha5", "/web-1"), mergeType, `{"spec":{"powerState":"Off"}}`,
 			422, `VirtualMachine.vmoperator.vmware.com "web-1" is invalid: spec.powerState: Unsupported value: "Off": supported values: "PoweredOff", "PoweredOn", "Suspended"`},
 		"patch status": {"PATCH", path("v1alpha5", "/web-1/status"), mergeType, `{"status":{"powerState":"PoweredOff"}}`, 405, statusInstead},

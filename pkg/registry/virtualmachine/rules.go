@@ -5,11 +5,14 @@ package virtualmachine
 import (
 	"context"
 	"maps"
+	"strings"
+	"time"
 
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5/common"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap"
@@ -32,20 +35,59 @@ func prepareCreate(_ context.Context, vm *v1alpha5.VirtualMachine) {
 	bootstrap.Normalise(&vm.Spec)
 }
 
-// prepareUpdate fills in what a manifest need not repeat: which machine it is about,
+// rules are those that go by the time of day.
+type rules struct{ clock clock.PassiveClock }
+
+// now is the word by which somebody asks for a restart.
+const now = "now"
+
+// prepareUpdate fills in what a manifest need not repeat: which machine it is about, what the server chose for it,
 // and the server's label that tells who paused it.
-func prepareUpdate(_ context.Context, vm, before *v1alpha5.VirtualMachine) {
-	if vm.Spec.InstanceUUID == "" {
-		vm.Spec.InstanceUUID = before.Spec.InstanceUUID
-	}
-	if vm.Spec.BiosUUID == "" {
-		vm.Spec.BiosUUID = before.Spec.BiosUUID
-	}
+func (r rules) prepareUpdate(_ context.Context, vm, before *v1alpha5.VirtualMachine) {
+	repeatChoices(&vm.Spec, &before.Spec)
+	r.stampRestart(&vm.Spec, &before.Spec)
 	repeatNetworks(vm, before)
 	bootstrap.Normalise(&vm.Spec)
 	if who, told := before.Labels[v1alpha5.PausedVMLabelKey]; told && vm.Labels[v1alpha5.PausedVMLabelKey] == "" {
 		vm.Labels = maps.Clone(vm.Labels)
 		metav1.SetMetaDataLabel(&vm.ObjectMeta, v1alpha5.PausedVMLabelKey, who)
+	}
+}
+
+// repeatChoices says again what the server filled in when the machine was made, and a manifest does not say.
+func repeatChoices(spec, before *v1alpha5.VirtualMachineSpec) {
+	for _, field := range []struct{ now, before *string }{
+		{&spec.InstanceUUID, &before.InstanceUUID}, {&spec.BiosUUID, &before.BiosUUID}, {&spec.GuestID, &before.GuestID},
+		{&spec.ImageName, &before.ImageName},
+	} {
+		if *field.now == "" {
+			*field.now = *field.before
+		}
+	}
+	if spec.Image == nil && spec.ImageName == before.ImageName {
+		spec.Image = before.Image.DeepCopy()
+	}
+	if spec.Network == nil {
+		spec.Network = before.Network.DeepCopy()
+	}
+	if told, was := spec.Bootstrap, before.Bootstrap; told != nil && told.CloudInit != nil && told.CloudInit.InstanceID == "" &&
+		was != nil && was.CloudInit != nil {
+		told.CloudInit.InstanceID = was.CloudInit.InstanceID
+	}
+}
+
+// stampRestart puts the time for the word now. It is told by the second, in which it differs from the one before, as
+// clients see the last one in the status.
+func (r rules) stampRestart(spec, before *v1alpha5.VirtualMachineSpec) {
+	switch {
+	case spec.NextRestartTime == "":
+		spec.NextRestartTime = before.NextRestartTime
+	case strings.EqualFold(spec.NextRestartTime, now):
+		at := r.clock.Now().UTC().Truncate(time.Second)
+		if last, err := time.Parse(time.RFC3339, before.NextRestartTime); err == nil && !at.After(last) {
+			at = last.Add(time.Second)
+		}
+		spec.NextRestartTime = at.Format(time.RFC3339)
 	}
 }
 

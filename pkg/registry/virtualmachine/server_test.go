@@ -86,7 +86,7 @@ func newServer(t *testing.T, machines ...*v1alpha5.VirtualMachine) *server {
 	s := &server{t: t, world: &kindtest.World[v1alpha5.VirtualMachine]{}, grants: &grants{}, around: &namespaces{}}
 	frame := kindtest.NewFrame(install.Install, kindtest.Clock{At: created.Add(50 * time.Hour)})
 	var err error
-	if s.machines, err = registry.ServeLive(frame, Kind(origins{}, s.grants, s.around, nil), s.world); err != nil {
+	if s.machines, err = registry.ServeLive(frame, Kind(Surroundings{Origins: origins{}, Grants: s.grants, Namespaces: s.around, Clock: frame.Clock}), s.world); err != nil {
 		t.Fatal(err)
 	}
 	s.machines.Project(s.world.Shown())

@@ -50,7 +50,7 @@ func TestGenericRegistry(t *testing.T) {
 			// watch from resourceVersion 1.
 			frame, outside := kindtest.NewFrame(install.Install, clock.RealClock{}), &kindtest.World[v1alpha5.VirtualMachine]{}
 			frame.Sequence = livestore.NewCounter(0)
-			kind := Kind(origins{}, &grants{}, &namespaces{}, nil)
+			kind := Kind(Surroundings{Origins: origins{}, Grants: &grants{}, Namespaces: &namespaces{}, Clock: clock.RealClock{}})
 			kind.Rules.PrepareCreate, kind.Rules.Validate = nil, nil
 			machines, err := registry.ServeLive(frame, kind, outside)
 			if err != nil {
@@ -113,7 +113,7 @@ func object(event watch.Event) runtime.Object {
 
 func TestFieldSelectors(t *testing.T) {
 	frame := kindtest.NewFrame(install.Install, clock.RealClock{})
-	machines, err := registry.ServeLive(frame, Kind(origins{}, &grants{}, &namespaces{}, nil), &kindtest.World[v1alpha5.VirtualMachine]{})
+	machines, err := registry.ServeLive(frame, Kind(Surroundings{Origins: origins{}, Grants: &grants{}, Namespaces: &namespaces{}, Clock: clock.RealClock{}}), &kindtest.World[v1alpha5.VirtualMachine]{})
 	if err != nil {
 		t.Fatal(err)
 	}

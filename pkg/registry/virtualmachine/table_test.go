@@ -18,7 +18,7 @@ import (
 )
 
 func testConvertor() rest.TableConvertor {
-	return Kind(nil, nil, nil, nil).Printer(testingclock.NewFakePassiveClock(created.Add(50 * time.Hour)))
+	return Kind(Surroundings{Clock: clock.RealClock{}}).Printer(testingclock.NewFakePassiveClock(created.Add(50 * time.Hour)))
 }
 
 func headers(t *testing.T) []metav1.TableColumnDefinition {
@@ -108,7 +108,7 @@ func BenchmarkTable(b *testing.B) {
 	for i := range 10000 {
 		list.Items = append(list.Items, *machine(fmt.Sprintf("vm-%d", i)))
 	}
-	convertor := Kind(nil, nil, nil, nil).Printer(clock.RealClock{})
+	convertor := Kind(Surroundings{Clock: clock.RealClock{}}).Printer(clock.RealClock{})
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := convertor.ConvertToTable(context.Background(), list, nil); err != nil {

@@ -5,8 +5,10 @@ package virtualmachine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -16,22 +18,33 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
 )
 
+// stampAge is how far the time that was put for the word now can be from that of its validation.
+const stampAge = 10 * time.Second
+
 const unsupportedChange = "cannot be changed through the API yet; change it in vCenter"
 
 // changeable are the fields of a spec that an update may change.
-var changeable = sets.New("spec.powerState", "spec.powerOffMode", "spec.suspendMode")
+var changeable = sets.New("spec.powerState", "spec.powerOffMode", "spec.suspendMode", "spec.restartMode",
+	"spec.nextRestartTime", "spec.className")
 
 // remedies are the fields for which changing them in vCenter is not what to do.
 var remedies = map[string]string{
-	"spec.nextRestartTime": "restarting is not supported through the API yet; restart the guest in vCenter, " +
-		"or set spec.powerState to PoweredOff and then to PoweredOn",
-	"spec.restartMode":  "restarting is not supported through the API yet, so no mode of it can be set",
-	"spec.instanceUUID": "is the identity of the virtual machine and cannot be changed",
-	"spec.biosUUID":     "is the identity of the virtual machine and cannot be changed",
+	"spec.instanceUUID": identity,
+	"spec.biosUUID":     identity,
+	"spec.image":        madeOf,
+	"spec.image.name":   madeOf,
+	"spec.image.kind":   madeOf,
+	"spec.imageName":    madeOf,
+	"spec.storageClass": "cannot be changed: make another virtual machine with that storage class, or move the disks in vCenter",
 }
 
+const (
+	identity = "is the identity of the virtual machine and cannot be changed"
+	madeOf   = "cannot be changed: make another virtual machine of that image"
+)
+
 // validateUpdate refuses whatever the server would not honour.
-func validateUpdate(_ context.Context, vm, old *v1alpha5.VirtualMachine) field.ErrorList {
+func (r rules) validateUpdate(_ context.Context, vm, old *v1alpha5.VirtualMachine) field.ErrorList {
 	var errs field.ErrorList
 	for _, path := range difference.Between(field.NewPath("spec"), old.Spec, vm.Spec) {
 		name := path.String()
@@ -44,12 +57,29 @@ func validateUpdate(_ context.Context, vm, old *v1alpha5.VirtualMachine) field.E
 		}
 		errs = append(errs, field.Forbidden(path, message))
 	}
+	errs = append(errs, r.validateRestart(vm, old)...)
 	errs = append(errs, validatePowerState(vm, old)...)
-	errs = append(errs, validateMode(field.NewPath("spec", "powerOffMode"), vm.Spec.PowerOffMode,
-		old.Spec.PowerOffMode)...)
-	errs = append(errs, validateMode(field.NewPath("spec", "suspendMode"), vm.Spec.SuspendMode, old.Spec.SuspendMode)...)
+	errs = append(errs, validateModes(&vm.Spec, &old.Spec)...)
 	errs = append(errs, validatePausedLabel(vm, old)...)
 	return append(errs, validateReclaimPolicy(vm, old)...)
+}
+
+// validateRestart takes the time that was put for the word now, and the present one, which is the same: a restart cannot
+// be planned.
+func (r rules) validateRestart(vm, old *v1alpha5.VirtualMachine) field.ErrorList {
+	path, wanted := field.NewPath("spec", "nextRestartTime"), vm.Spec.NextRestartTime
+	if wanted == old.Spec.NextRestartTime {
+		return nil
+	}
+	at, err := time.Parse(time.RFC3339, wanted)
+	since := r.clock.Since(at)
+	if err != nil || since > stampAge || since < -stampAge {
+		return field.ErrorList{field.Invalid(path, wanted, `set it to "now": a restart cannot be planned for another time`)}
+	}
+	if vm.Spec.PowerState != v1alpha5.VirtualMachinePowerStateOn {
+		return field.ErrorList{field.Forbidden(path, "a virtual machine is restarted only while spec.powerState is PoweredOn")}
+	}
+	return nil
 }
 
 // validatePausedLabel refuses to have anybody told who paused the machine but by the server.
@@ -111,6 +141,14 @@ func powerOnChecks(vm *v1alpha5.VirtualMachine) []string {
 	}
 	sort.Strings(checks)
 	return checks
+}
+
+func validateModes(spec, old *v1alpha5.VirtualMachineSpec) field.ErrorList {
+	path := field.NewPath("spec")
+	return slices.Concat(
+		validateMode(path.Child("powerOffMode"), spec.PowerOffMode, old.PowerOffMode),
+		validateMode(path.Child("suspendMode"), spec.SuspendMode, old.SuspendMode),
+		validateMode(path.Child("restartMode"), spec.RestartMode, old.RestartMode))
 }
 
 func validateMode(path *field.Path, mode, old v1alpha5.VirtualMachinePowerOpMode) field.ErrorList {

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
@@ -91,11 +92,29 @@ func TestValidateUpdate(t *testing.T) {
 		}, field.ErrorList{field.Forbidden(spec.Child("powerState"),
 			"the virtual machine may not be powered on while it carries the annotation poweron.check.vmoperator.vmware.com/backup")}},
 		"restart": {func(vm, _ *v1alpha5.VirtualMachine) {
-			vm.Spec.NextRestartTime = "now"
+			vm.Spec.NextRestartTime = time.Now().UTC().Format(time.RFC3339)
 			vm.Spec.RestartMode = v1alpha5.VirtualMachinePowerOpModeHard
+		}, nil},
+		"restart of what is off": {func(vm, old *v1alpha5.VirtualMachine) {
+			vm.Spec.NextRestartTime = time.Now().UTC().Format(time.RFC3339)
+			vm.Spec.PowerState = v1alpha5.VirtualMachinePowerStateOff
+		}, field.ErrorList{field.Forbidden(spec.Child("nextRestartTime"),
+			"a virtual machine is restarted only while spec.powerState is PoweredOn")}},
+		"planned restarts": {func(vm, _ *v1alpha5.VirtualMachine) {
+			vm.Spec.NextRestartTime, vm.Spec.RestartMode = "2100-01-01T00:00:00Z", "sometime"
 		}, field.ErrorList{
-			field.Forbidden(spec.Child("nextRestartTime"), remedies["spec.nextRestartTime"]),
-			field.Forbidden(spec.Child("restartMode"), remedies["spec.restartMode"])}},
+			field.Invalid(spec.Child("nextRestartTime"), "2100-01-01T00:00:00Z",
+				`set it to "now": a restart cannot be planned for another time`),
+			field.NotSupported(spec.Child("restartMode"), v1alpha5.VirtualMachinePowerOpMode("sometime"),
+				[]v1alpha5.VirtualMachinePowerOpMode{"Hard", "Soft", "TrySoft"})}},
+		"another class, or none any more": {func(vm, old *v1alpha5.VirtualMachine) { old.Spec.ClassName, vm.Spec.ClassName = "big", "" }, nil},
+		"what it was made of": {func(vm, old *v1alpha5.VirtualMachine) {
+			old.Spec.Image = &v1alpha5.VirtualMachineImageRef{Name: "vmi-1"}
+			vm.Spec.Image = &v1alpha5.VirtualMachineImageRef{Name: "vmi-2"}
+			vm.Spec.StorageClass = "silver"
+		}, field.ErrorList{
+			field.Forbidden(spec.Child("image", "name"), remedies["spec.image.name"]),
+			field.Forbidden(spec.Child("storageClass"), remedies["spec.storageClass"])}},
 		"identity": {func(vm, _ *v1alpha5.VirtualMachine) { vm.Spec.InstanceUUID = "x" },
 			field.ErrorList{field.Forbidden(spec.Child("instanceUUID"), remedies["spec.instanceUUID"])}},
 		"the deepest fields that differ": {func(vm, _ *v1alpha5.VirtualMachine) {
@@ -105,7 +124,6 @@ func TestValidateUpdate(t *testing.T) {
 			vm.Spec.Advanced.BootDiskCapacity = ptr.To(resource.MustParse("30Gi"))
 			vm.Spec.Reserved = &v1alpha5.VirtualMachineReservedSpec{ResourcePolicyName: "p"}
 		}, field.ErrorList{
-			forbidden(spec.Child("className")),
 			forbidden(spec.Child("network", "hostName")),
 			forbidden(spec.Child("network", "interfaces").Index(1).Child("name")),
 			forbidden(spec.Child("advanced", "bootDiskCapacity")),
@@ -143,7 +161,7 @@ func TestValidateUpdate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			vm, old := machine("web-1"), machine("web-1")
 			test.change(vm, old)
-			got := Kind(nil, nil, nil, nil).Strategy(nil).ValidateUpdate(context.Background(), vm, old)
+			got := Kind(Surroundings{Clock: clock.RealClock{}}).Strategy(nil).ValidateUpdate(context.Background(), vm, old)
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("errors (-want +got):\n%s", diff)
 			}
@@ -220,7 +238,7 @@ func TestPrepareForUpdate(t *testing.T) {
 			vm, old, want := machine("web-1"), machine("web-1"), machine("web-1")
 			test.change(vm, old)
 			test.want(want)
-			Kind(nil, nil, nil, nil).Strategy(nil).PrepareForUpdate(context.Background(), vm, old)
+			Kind(Surroundings{Clock: clock.RealClock{}}).Strategy(nil).PrepareForUpdate(context.Background(), vm, old)
 			if diff := cmp.Diff(want, vm); diff != "" {
 				t.Errorf("prepared (-want +got):\n%s", diff)
 			}
@@ -249,7 +267,7 @@ func TestWarningsOnUpdate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			vm := machine("web-1")
 			test.change(vm)
-			if diff := cmp.Diff(test.want, Kind(nil, nil, nil, nil).Strategy(nil).WarningsOnUpdate(context.Background(), vm, machine("web-1"))); diff != "" {
+			if diff := cmp.Diff(test.want, Kind(Surroundings{Clock: clock.RealClock{}}).Strategy(nil).WarningsOnUpdate(context.Background(), vm, machine("web-1"))); diff != "" {
 				t.Errorf("warnings (-want +got):\n%s", diff)
 			}
 		})

@@ -5,6 +5,7 @@ package machine
 import (
 	"cmp"
 	"context"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/failure"
 )
 
 const (
@@ -49,18 +51,7 @@ type History struct {
 // Powered names the account that brought a machine to a power state last, by vCenter's events of the last minutes, in
 // one call. It is empty where they name none, as when the guest shut itself down.
 func (h *History) Powered(ctx context.Context, id facts.ID, state string) (account string, err error) {
-	since := h.Clock.Now().Add(-recent)
-	filter := types.EventFilterSpec{
-		Entity: &types.EventFilterSpecByEntity{Entity: refer(id),
-			Recursion: types.EventFilterSpecRecursionOptionSelf},
-		Time:               &types.EventFilterSpecByTime{BeginTime: &since},
-		DisableFullMessage: types.NewBool(true),
-		MaxCount:           maxEvents,
-	}
-	for eventType := range powerEvents {
-		filter.EventTypeId = append(filter.EventTypeId, eventType)
-	}
-	slices.Sort(filter.EventTypeId)
+	filter := about(id, h.Clock.Now().Add(-recent), slices.Sorted(maps.Keys(powerEvents)))
 	err = h.Session.Do(ctx, operation("read the events of", id), func(ctx context.Context, client *vim25.Client) error {
 		if client.ServiceContent.EventManager == nil || client.ServiceContent.About.InstanceUuid != id.VCenter {
 			return nil
@@ -73,6 +64,51 @@ func (h *History) Powered(ctx context.Context, id facts.ID, state string) (accou
 		return err
 	})
 	return account, err
+}
+
+// restartEvents are the types of vCenter's events that tell that a machine began anew.
+var restartEvents = []string{"DrsVmPoweredOnEvent", "VmGuestRebootEvent", "VmResettingEvent", "VmStartingEvent"}
+
+// Now is vCenter's time.
+func (h *History) Now(ctx context.Context) (now time.Time, err error) {
+	err = h.Session.Do(ctx, "read the time", func(ctx context.Context, client *vim25.Client) error {
+		answer, err := methods.GetCurrentTime(ctx, client)
+		if err == nil {
+			now = *answer
+		}
+		return err
+	})
+	return now, err
+}
+
+// Restarted says whether a machine began anew since a time of vCenter's, by its events, in one call.
+func (h *History) Restarted(ctx context.Context, id facts.ID, since time.Time) (restarted bool, err error) {
+	filter := about(id, since, restartEvents)
+	filter.MaxCount = 1
+	err = h.Session.Do(ctx, operation("read the events of", id), func(ctx context.Context, client *vim25.Client) error {
+		if client.ServiceContent.EventManager == nil || client.ServiceContent.About.InstanceUuid != id.VCenter {
+			return failure.Unavailable
+		}
+		answer, err := methods.QueryEvents(ctx, client, &types.QueryEvents{This: *client.ServiceContent.EventManager,
+			Filter: filter})
+		if err == nil {
+			restarted = len(answer.Returnval) > 0
+		}
+		return err
+	})
+	return restarted, err
+}
+
+// about asks for events of some types about one machine, since a time of vCenter's.
+func about(id facts.ID, since time.Time, eventTypes []string) types.EventFilterSpec {
+	return types.EventFilterSpec{
+		Entity: &types.EventFilterSpecByEntity{Entity: refer(id),
+			Recursion: types.EventFilterSpecRecursionOptionSelf},
+		Time:               &types.EventFilterSpecByTime{BeginTime: &since},
+		DisableFullMessage: types.NewBool(true),
+		EventTypeId:        eventTypes,
+		MaxCount:           maxEvents,
+	}
 }
 
 // doer is who brought a machine to a power state last: the last one who is named by the events that led to it. Somebody

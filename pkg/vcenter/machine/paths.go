@@ -39,6 +39,10 @@ const (
 	PathUncommitted        = "summary.storage.uncommitted"
 	PathCurrentSnapshot    = "snapshot.currentSnapshot"
 	PathCPUReservation     = "config.cpuAllocation.reservation"
+	PathCPULimit           = "config.cpuAllocation.limit"
+	PathCPUHotAdd          = "config.cpuHotAddEnabled"
 	PathMemoryReservation  = "config.memoryAllocation.reservation"
+	PathMemoryLimit        = "config.memoryAllocation.limit"
+	PathMemoryHotAdd       = "config.memoryHotAddEnabled"
 	PathNotes              = "config.annotation"
 )

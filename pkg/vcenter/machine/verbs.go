@@ -114,6 +114,59 @@ func (v *Verbs) StandbyGuest(ctx context.Context, id facts.ID, still Still) erro
 	})
 }
 
+// Reset has a machine that is on begin anew, without asking its guest.
+func (v *Verbs) Reset(ctx context.Context, id facts.ID, still Still) error {
+	return v.task(ctx, "reset", id, still, func(ctx context.Context, client *vim25.Client,
+		this reference) (reference, error) {
+		response, err := methods.ResetVM_Task(ctx, client, &types.ResetVM_Task{This: this})
+		if err != nil {
+			return reference{}, err
+		}
+		return response.Returnval, nil
+	})
+}
+
+// RebootGuest asks a machine's guest to begin anew, and does not wait until it has.
+func (v *Verbs) RebootGuest(ctx context.Context, id facts.ID, still Still) error {
+	return v.do(ctx, "reboot the guest of", id, still, func(ctx context.Context, client *vim25.Client,
+		this reference) error {
+		_, err := methods.RebootGuest(ctx, client, &types.RebootGuest{This: this})
+		return err
+	})
+}
+
+// Resize makes a machine as large as a size says, under the version of the configuration that still was shown.
+func (v *Verbs) Resize(ctx context.Context, id facts.ID, size facts.Size, still Still) error {
+	return v.configure(ctx, "resize", id, still, types.VirtualMachineConfigSpec{
+		NumCPUs: size.CPUs, MemoryMB: size.MemoryMB,
+		CpuAllocation: allocation(size.CPU), MemoryAllocation: allocation(size.Memory),
+	})
+}
+
+// configure changes the configuration of a machine, under the version of it that still was shown.
+func (v *Verbs) configure(ctx context.Context, verb string, id facts.ID, still Still,
+	spec types.VirtualMachineConfigSpec) error {
+	ctx, stop := v.untilAsked(ctx, id)
+	defer stop(nil)
+	_, err := v.Writer.RunTask(ctx, operation(verb, id), func(ctx context.Context,
+		client *vim25.Client) (reference, error) {
+		now, err := read(ctx, client, id, v.Root())
+		if err != nil {
+			return reference{}, err
+		}
+		if err := still(now.Machine); err != nil {
+			return reference{}, err
+		}
+		spec.ChangeVersion = now.ChangeVersion
+		response, err := methods.ReconfigVM_Task(ctx, client, &types.ReconfigVM_Task{This: refer(id), Spec: spec})
+		if err != nil {
+			return reference{}, err
+		}
+		return response.Returnval, nil
+	})
+	return err
+}
+
 // WriteRecord writes a machine's record, under the version of the configuration that still was shown: a change that
 // comes in between is a failure.Conflict.
 func (v *Verbs) WriteRecord(ctx context.Context, id facts.ID, head facts.Head, body []byte, still Still) error {

@@ -222,6 +222,10 @@ func (l *lab) acts() map[string]func(context.Context, facts.ID, machine.Still) e
 	return map[string]func(context.Context, facts.ID, machine.Still) error{
 		"power on": l.verbs.PowerOn, "power off": l.verbs.PowerOff, "suspend": l.verbs.Suspend,
 		"shut down": l.verbs.ShutdownGuest, "stand by": l.verbs.StandbyGuest, "destroy": l.verbs.Destroy,
+		"reset": l.verbs.Reset, "reboot": l.verbs.RebootGuest,
+		"resize": func(ctx context.Context, id facts.ID, still machine.Still) error {
+			return l.verbs.Resize(ctx, id, facts.Size{CPUs: 8}, still)
+		},
 		"record": func(ctx context.Context, id facts.ID, still machine.Still) error {
 			return l.verbs.WriteRecord(ctx, id, facts.Head{UID: "u"}, nil, still)
 		},

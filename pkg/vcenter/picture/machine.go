@@ -29,8 +29,9 @@ func machineKind() inventory.Kind {
 			machine.PathPowerState, machine.PathHost, machine.PathConnectionState, machine.PathQuestion,
 			machine.PathInstanceUUID, machine.PathBIOSUUID, machine.PathCreateDate, machine.PathChangeVersion,
 			machine.PathGuestID, machine.PathGuestFullName, machine.PathVersion, machine.PathTemplate,
-			machine.PathCPUs, machine.PathMemoryMB, machine.PathDevices, pathCPUReservation, pathMemoryReservation,
-			machine.PathChangeTracking,
+			machine.PathCPUs, machine.PathMemoryMB, machine.PathDevices, machine.PathChangeTracking,
+			pathCPULimit, pathCPUReservation, machine.PathCPUHotAdd,
+			pathMemoryLimit, pathMemoryReservation, machine.PathMemoryHotAdd,
 			machine.PathRecord, machine.PathPause, machine.PathBuild, machine.PathFile,
 			machine.PathToolsRunning, machine.PathGuestHostName, machine.PathGuestIP, machine.PathGuestNet,
 			machine.PathGuestGuestID, machine.PathGuestGuestFullName,
@@ -140,11 +141,16 @@ func (d decoder) live(object inventory.Object, props properties) *facts.Live {
 		Configuration: facts.Configuration{
 			InstanceUUID: props.text(machine.PathInstanceUUID), BIOSUUID: props.text(machine.PathBIOSUUID),
 			Created:       props.created(),
+			Template:      props.yes(machine.PathTemplate),
 			ChangeVersion: props.text(machine.PathChangeVersion),
 			GuestID:       props.text(machine.PathGuestID), GuestName: props.text(machine.PathGuestFullName),
 			HardwareVersion: props.text(machine.PathVersion),
-			CPUs:            props.int32(machine.PathCPUs), MemoryMB: props.int32(machine.PathMemoryMB),
-			CPUReservation: props.int64(pathCPUReservation, 0), MemoryReservation: props.int64(pathMemoryReservation, 0),
+			Size: facts.Size{
+				CPUs: props.int32(machine.PathCPUs), MemoryMB: int64(props.int32(machine.PathMemoryMB)),
+				CPU:    props.allocation(pathCPULimit, pathCPUReservation),
+				Memory: props.allocation(pathMemoryLimit, pathMemoryReservation),
+			},
+			CPUHotAdd: props.yes(machine.PathCPUHotAdd), MemoryHotAdd: props.yes(machine.PathMemoryHotAdd),
 			ChangeTracking: props.bool(machine.PathChangeTracking),
 			PauseOption:    text(machine.PathPause),
 			Home:           text(machine.PathFile),
@@ -157,9 +163,6 @@ func (d decoder) live(object inventory.Object, props properties) *facts.Live {
 			Name:     props.text(machine.PathGuestGuestFullName),
 			HostName: props.text(machine.PathGuestHostName), Address: props.text(machine.PathGuestIP),
 		},
-	}
-	if template := props.bool(machine.PathTemplate); template != nil {
-		m.Template = *template
 	}
 	m.Hardware, _ = get(machine.PathDevices).(*facts.Hardware)
 	m.Record, _ = get(machine.PathRecord).(*facts.Record)

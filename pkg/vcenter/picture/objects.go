@@ -23,9 +23,9 @@ const (
 	pathParent            = machine.PathParent
 	pathTag               = "tag"
 	pathOwner             = "owner"
-	pathCPULimit          = "config.cpuAllocation.limit"
+	pathCPULimit          = machine.PathCPULimit
 	pathCPUReservation    = machine.PathCPUReservation
-	pathMemoryLimit       = "config.memoryAllocation.limit"
+	pathMemoryLimit       = machine.PathMemoryLimit
 	pathMemoryReservation = machine.PathMemoryReservation
 	pathCPUUsage          = "runtime.cpu.overallUsage"
 	pathMemoryUsage       = "runtime.memory.overallUsage"
@@ -129,6 +129,12 @@ type properties map[string]any
 func (p properties) text(path string) string {
 	s, _ := p[path].(string)
 	return s
+}
+
+// yes says whether vCenter says that it is true.
+func (p properties) yes(path string) bool {
+	v := p.bool(path)
+	return v != nil && *v
 }
 
 // no says whether vCenter says that it is false.

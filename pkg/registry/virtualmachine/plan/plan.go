@@ -60,6 +60,8 @@ type Places interface {
 	// Give takes back the promise of Choose to the machine of an instance UUID.
 	Give(machine string)
 	Path(url string) (path string, found bool)
+	// Speed is how many MHz a CPU of a cluster has at least, 0 where nothing tells.
+	Speed(cluster facts.ID) int32
 }
 
 // Planner plans. Its fields are set before use.
@@ -106,7 +108,7 @@ func (p *Planner) Plan(ctx context.Context, vm *vmopv1.VirtualMachine) (shell fa
 	if err != nil {
 		return facts.Shell{}, nil, err
 	}
-	size(class, place, &shell)
+	shell.Size = size(class, place.MHz)
 	return shell, func() { p.Places.Give(string(vm.UID)) }, nil
 }
 
@@ -287,21 +289,30 @@ func (p *Planner) place(vm *vmopv1.VirtualMachine, home Home, space int64, shell
 	return place, nil
 }
 
-// size makes the machine as large as its class says.
-func size(class *vmopv1.VirtualMachineClass, place placement.Place, shell *facts.Shell) {
-	shell.CPUs = int32(class.Spec.Hardware.Cpus)
-	shell.MemoryMB = class.Spec.Hardware.Memory.Value() >> 20
+// Size works out how large a machine that is there is to be, by its class. It runs in a cluster.
+func (p *Planner) Size(ctx context.Context, vm *vmopv1.VirtualMachine, cluster facts.ID) (facts.Size, error) {
+	class, err := p.class(ctx, vm, field.NewPath("spec"))
+	if err != nil {
+		return facts.Size{}, err
+	}
+	return size(class, p.Places.Speed(cluster)), nil
+}
+
+// size is what a class says. It counts CPUs, vCenter the speed of the slowest that they may run on.
+func size(class *vmopv1.VirtualMachineClass, mhz int32) facts.Size {
 	requests, limits := class.Spec.Policies.Resources.Requests, class.Spec.Policies.Resources.Limits
-	shell.CPU, shell.Memory = facts.Allocation{Limit: -1}, facts.Allocation{Limit: -1}
-	// A class counts CPUs, vCenter the speed of the slowest that they may run on.
-	shell.CPU.Reservation = requests.Cpu.MilliValue() * int64(place.MHz) / 1000
-	if !limits.Cpu.IsZero() && place.MHz > 0 {
-		shell.CPU.Limit = limits.Cpu.MilliValue() * int64(place.MHz) / 1000
+	s := facts.Size{
+		CPUs: int32(class.Spec.Hardware.Cpus), MemoryMB: class.Spec.Hardware.Memory.Value() >> 20,
+		CPU:    facts.Allocation{Limit: -1, Reservation: requests.Cpu.MilliValue() * int64(mhz) / 1000},
+		Memory: facts.Allocation{Limit: -1, Reservation: requests.Memory.Value() >> 20},
 	}
-	shell.Memory.Reservation = requests.Memory.Value() >> 20
+	if !limits.Cpu.IsZero() && mhz > 0 {
+		s.CPU.Limit = limits.Cpu.MilliValue() * int64(mhz) / 1000
+	}
 	if !limits.Memory.IsZero() {
-		shell.Memory.Limit = limits.Memory.Value() >> 20
+		s.Memory.Limit = limits.Memory.Value() >> 20
 	}
+	return s
 }
 
 // invalid says what is wrong with a field.

@@ -85,6 +85,8 @@ func (w *world) Choose(wish placement.Wish) (placement.Place, error) {
 
 func (w *world) Give(machine string) { w.given = machine }
 
+func (w *world) Speed(facts.ID) int32 { return 2000 }
+
 func (w *world) Path(url string) (string, bool) {
 	rest, found := strings.CutPrefix(url, "ds:///1/")
 	return "[library] " + rest, found
@@ -108,7 +110,8 @@ func TestPlan(t *testing.T) {
 	want := facts.Shell{
 		Name: "web", Folder: id("Folder", "group-1"), Pool: id("ResourcePool", "pool-b"), Host: id("HostSystem", "host-1"), Datastore: "nfs",
 		Policy: "gold-id", InstanceUUID: "uid-1", BIOSUUID: "bios-1", GuestID: "ubuntu64Guest", Firmware: "efi", HardwareVersion: "vmx-21",
-		CPUs: 2, MemoryMB: 4096, CPU: facts.Allocation{Limit: -1, Reservation: 3000}, Memory: facts.Allocation{Limit: 4096, Reservation: 2048},
+		Size: facts.Size{CPUs: 2, MemoryMB: 4096, CPU: facts.Allocation{Limit: -1, Reservation: 3000},
+			Memory: facts.Allocation{Limit: 4096, Reservation: 2048}},
 		Networks: []facts.Network{{ID: id("Network", "workload"), Name: "workload"}},
 		Build: facts.Build{Policy: "gold-id", Disks: []facts.BuildDisk{
 			{From: "[library] disk-0.vmdk", Capacity: 20 << 30}, {Capacity: 1 << 30}}},

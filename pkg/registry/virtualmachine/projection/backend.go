@@ -41,6 +41,8 @@ type Verbs interface {
 type Planner interface {
 	// forgo is called when the machine was not made after all.
 	Plan(ctx context.Context, vm *vmopv1.VirtualMachine) (shell facts.Shell, forgo func(), err error)
+	// Size is what the class of a machine that is in a cluster means.
+	Size(ctx context.Context, vm *vmopv1.VirtualMachine, cluster facts.ID) (facts.Size, error)
 }
 
 // Refresher reads one object now and hands it to the Projector.
@@ -74,7 +76,7 @@ func (b *Backend) Create(ctx context.Context, vm *vmopv1.VirtualMachine) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
-	meta := made(b.Projector.installation, shell.Folder, vm)
+	meta := made(b.Projector.installation, shell, vm)
 	body, err := meta.encodeBody()
 	if err != nil {
 		forgo()
@@ -113,6 +115,17 @@ func (b *Backend) Update(ctx context.Context, current, desired *vmopv1.VirtualMa
 	next, changed, err := record(&state, current, desired)
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", operation, err, failure.Invalid)
+	}
+	if class := next.Spec.ClassName; class != "" && class != current.Spec.ClassName {
+		var cluster facts.ID
+		if state.Live.Cluster != nil {
+			cluster = state.Live.Cluster.ID
+		}
+		size, err := b.Planner.Size(ctx, desired, cluster)
+		if err != nil {
+			return fmt.Errorf("%s: %w", operation, err)
+		}
+		next.Size = &size
 	}
 	if !changed {
 		return nil

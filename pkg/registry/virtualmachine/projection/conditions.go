@@ -43,6 +43,8 @@ const (
 	ConfigurationReadableCondition = "ConfigurationReadable"
 	// ConfigurationUnavailableReason says that vCenter cannot read it.
 	ConfigurationUnavailableReason = "ConfigurationUnavailable"
+	// NeedsPowerOffReason says that a machine can be given what is declared only while it is off.
+	NeedsPowerOffReason = "NeedsPowerOff"
 	// PoweredOffReason says that a machine is not on.
 	PoweredOffReason = "NotPoweredOn"
 	// DisconnectedReason says that vCenter does not reach the machine now.
@@ -114,6 +116,9 @@ func (v *view) conditions() []metav1.Condition {
 				fmt.Sprintf("the power state is %s where %s is asked for", live, v.meta.Spec.PowerState)))
 		}
 	}
+	if v.meta != nil && v.meta.Size != nil {
+		list = append(list, v.sized(*v.meta.Size))
+	}
 	if question := v.live.Question; question != "" {
 		list = append(list, isNot(QuestionAnsweredCondition, QuestionPendingReason,
 			"the virtual machine waits for an answer, and its power cannot be changed until somebody gives it in vCenter: "+question))
@@ -137,6 +142,37 @@ func (v *view) conditions() []metav1.Condition {
 
 	slices.SortFunc(list, func(a, b metav1.Condition) int { return cmp.Compare(a.Type, b.Type) })
 	return list
+}
+
+// sized tells whether the machine is as large as its class was when that was declared.
+func (v *view) sized(wanted facts.Size) metav1.Condition {
+	const conditionType = vmopv1.VirtualMachineClassConfigurationSynced
+	switch {
+	case v.live.Size == wanted:
+		return is(conditionType)
+	case v.live.PowerState != facts.PoweredOff && !v.live.Size.Hot(wanted, v.live.CPUHotAdd, v.live.MemoryHotAdd):
+		return isNot(conditionType, NeedsPowerOffReason, fmt.Sprintf("it has %s where the class %q was declared with %s, and "+
+			"cannot be given that while it is on: set spec.powerState to PoweredOff, and then to PoweredOn",
+			sizeText(v.live.Size), v.meta.Spec.ClassName, sizeText(wanted)))
+	}
+	return isNot(conditionType, notSyncedReason, fmt.Sprintf("it has %s where the class %q was declared with %s",
+		sizeText(v.live.Size), v.meta.Spec.ClassName, sizeText(wanted)))
+}
+
+func sizeText(s facts.Size) string {
+	text := fmt.Sprintf("%d CPUs and %d MiB of memory", s.CPUs, s.MemoryMB)
+	for _, part := range []struct {
+		name, unit string
+		facts.Allocation
+	}{{"CPU", "MHz", s.CPU}, {"memory", "MiB", s.Memory}} {
+		if part.Reservation > 0 {
+			text += fmt.Sprintf(", %d %s of %s reserved", part.Reservation, part.unit, part.name)
+		}
+		if part.Limit >= 0 {
+			text += fmt.Sprintf(", at most %d %s of %s", part.Limit, part.unit, part.name)
+		}
+	}
+	return text
 }
 
 // building says that something of the machine is left to be made, and that it is for Pacific to make it.

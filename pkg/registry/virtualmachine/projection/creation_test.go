@@ -6,6 +6,7 @@ import (
 	"context"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	"github.com/vmware/govmomi/find"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,7 +26,37 @@ type planned struct {
 
 func (p *planned) Plan(_ context.Context, vm *vmopv1.VirtualMachine) (facts.Shell, func(), error) {
 	return facts.Shell{Name: vm.Name, Folder: p.folder, Pool: p.pool, Datastore: "datastore-1", InstanceUUID: string(vm.UID),
-		CPUs: 1, MemoryMB: 512}, func() { p.forgone++ }, nil
+		Size: facts.Size{CPUs: 1, MemoryMB: 512}}, func() { p.forgone++ }, nil
+}
+
+func (p *planned) Size(context.Context, *vmopv1.VirtualMachine, facts.ID) (facts.Size, error) {
+	return facts.Size{CPUs: 2, MemoryMB: 1024}, nil
+}
+
+// TestClassIsDeclared: what the class means is written down when somebody declares one, of whatever machine, and no more
+// when nobody does.
+func TestClassIsDeclared(t *testing.T) {
+	v := vcentertest.Run(t, vcentertest.Options{})
+	s := serve(t, v)
+	s.backend.Planner = &planned{}
+	for _, step := range []struct {
+		name   string
+		change func(*vmopv1.VirtualMachine)
+		want   *facts.Size
+	}{
+		{"declared", func(vm *vmopv1.VirtualMachine) { vm.Spec.ClassName = "large" }, &facts.Size{CPUs: 2, MemoryMB: 1024}},
+		{"something else", func(vm *vmopv1.VirtualMachine) { vm.Labels = map[string]string{"a": "b"} },
+			&facts.Size{CPUs: 2, MemoryMB: 1024}},
+		{"declared no longer", func(vm *vmopv1.VirtualMachine) { vm.Spec.ClassName = "" }, nil},
+	} {
+		if _, err := s.update("team-a/web-1", step.change); err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		state, _ := s.projector.Find("team-a", "web-1")
+		if diff := cmp.Diff(step.want, state.Metadata.Size); diff != "" {
+			t.Errorf("%s: the size (-want +got):\n%s", step.name, diff)
+		}
+	}
 }
 
 // TestCreationThatFails gives back what was promised to the machine, or people who ask for what vCenter refuses would

@@ -82,7 +82,7 @@ func record(state *State, current, desired *vmopv1.VirtualMachine) (next *Metada
 	if err != nil {
 		return nil, false, err
 	}
-	head := facts.Head{UID: state.InstanceUUID, Sequence: before.Sequence, Created: before.Created}
+	head := facts.Head{UID: state.InstanceUUID, Sequence: before.Sequence, Created: before.Created, Restart: before.Restart}
 	next = &Metadata{Head: head, Body: Body{
 		Generation:                 max(1, desired.Generation),
 		Labels:                     usersLabels(desired.Labels, before.Labels, current.Status.Zone),
@@ -93,6 +93,9 @@ func record(state *State, current, desired *vmopv1.VirtualMachine) (next *Metada
 		DeletionGracePeriodSeconds: desired.DeletionGracePeriodSeconds,
 		Spec:                       spec,
 	}}
+	if spec.ClassName != "" {
+		next.Size = before.Size
+	}
 	if deletion := desired.DeletionTimestamp; deletion != nil {
 		next.Deletion = deletion.UTC().Truncate(time.Second)
 	}
@@ -104,15 +107,15 @@ func record(state *State, current, desired *vmopv1.VirtualMachine) (next *Metada
 }
 
 // made is the metadata of a machine that Pacific makes: all of its spec is declared.
-func made(installation string, folder facts.ID, vm *vmopv1.VirtualMachine) *Metadata {
+func made(installation string, shell facts.Shell, vm *vmopv1.VirtualMachine) *Metadata {
 	m := &Metadata{
 		Head: facts.Head{
 			Installation: installation, UID: string(vm.UID), Sequence: 1, Created: true,
-			Namespace: vm.Namespace, Name: vm.Name, Folder: folder,
+			Namespace: vm.Namespace, Name: vm.Name, Folder: shell.Folder,
 		},
 		Body: Body{
 			Generation: 1, Labels: vm.Labels, Annotations: vm.Annotations, Finalizers: othersFinalizers(vm.Finalizers),
-			OwnerReferences: vm.OwnerReferences, ManagedFields: vm.ManagedFields, Spec: vm.Spec,
+			OwnerReferences: vm.OwnerReferences, ManagedFields: vm.ManagedFields, Spec: vm.Spec, Size: &shell.Size,
 		},
 	}
 	m.repeat()

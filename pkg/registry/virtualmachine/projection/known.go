@@ -56,8 +56,8 @@ type State struct {
 	Metadata *Metadata
 	// MetadataError says why the record cannot be read, in which case it must be left alone.
 	MetadataError error
-	// Hardware is what devices it has, nil where vCenter does not tell.
-	Hardware *facts.Hardware
+	// Live is all that is known of it in vCenter.
+	Live *facts.Live
 	// Recalled says that vCenter tells no configuration: who the machine is was told before this process began.
 	Recalled bool
 	// Object is the API object, nil while the machine is not served: when it is a template, lies outside of every

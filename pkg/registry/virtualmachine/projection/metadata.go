@@ -34,6 +34,9 @@ type Body struct {
 
 	// Spec holds the fields that somebody declared, and no other.
 	Spec vmopv1.VirtualMachineSpec `json:"spec,omitzero"`
+	// Size is what the declared class meant when it was declared, nil where none is. What becomes of the class later
+	// changes no machine.
+	Size *facts.Size `json:"size,omitempty"`
 }
 
 // Record gives what is written into the machine. Equal metadata give equal records.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	corev1 "k8s.io/api/core/v1"
@@ -67,6 +68,9 @@ func (v *view) object() *vmopv1.VirtualMachine {
 
 	s := &vm.Status
 	s.PowerState = power
+	if v.meta != nil {
+		s.LastRestartTime = lastRestart(v.meta.Restart)
+	}
 	if m.Host != nil {
 		s.NodeName = m.Host.Name
 	}
@@ -113,6 +117,16 @@ func (v *view) labels(users map[string]string) map[string]string {
 	return labels
 }
 
+// lastRestart is when the restart was asked for that is over, nil where none is. It is what says to clients which one that
+// was.
+func lastRestart(last facts.Restart) *metav1.Time {
+	wanted, err := time.Parse(time.RFC3339, last.Wanted)
+	if err != nil || !last.Done {
+		return nil
+	}
+	return &metav1.Time{Time: wanted}
+}
+
 func fill[T comparable](field *T, live T) {
 	var zero T
 	if *field == zero {
@@ -135,12 +149,12 @@ func hardwareVersion(version string) int32 {
 func hardware(m *facts.Live, d *hardwareSurvey) *vmopv1.VirtualMachineHardwareStatus {
 	h := &vmopv1.VirtualMachineHardwareStatus{Controllers: d.controllers}
 	if m.CPUs > 0 {
-		h.CPU = &vmopv1.VirtualMachineCPUAllocationStatus{Total: m.CPUs, Reservation: m.CPUReservation}
+		h.CPU = &vmopv1.VirtualMachineCPUAllocationStatus{Total: m.CPUs, Reservation: m.CPU.Reservation}
 	}
 	if m.MemoryMB > 0 {
-		h.Memory = &vmopv1.VirtualMachineMemoryAllocationStatus{Total: quantity(int64(m.MemoryMB) << 20)}
-		if m.MemoryReservation > 0 {
-			h.Memory.Reservation = quantity(m.MemoryReservation << 20)
+		h.Memory = &vmopv1.VirtualMachineMemoryAllocationStatus{Total: quantity(m.MemoryMB << 20)}
+		if m.Memory.Reservation > 0 {
+			h.Memory.Reservation = quantity(m.Memory.Reservation << 20)
 		}
 	}
 	if h.CPU == nil && h.Memory == nil && len(h.Controllers) == 0 {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	"github.com/vmware/govmomi/vim25/types"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	testingclock "k8s.io/utils/clock/testing"
@@ -209,6 +210,26 @@ func TestProjectUntouchedMachine(t *testing.T) {
 	}
 }
 
+// sizedVM was declared with a class of 4 CPUs, and has them but for what properties say.
+func sizedVM(t *testing.T, with func(func(*Metadata)) types.OptionValue, power string, properties ...any) inventory.Object {
+	t.Helper()
+	return vm("vm-1", "web", "a", append([]any{
+		machine.PathPowerState, types.VirtualMachinePowerState(power),
+		machine.PathCPUs, int32(4), machine.PathMemoryMB, int32(4096), machine.PathCPUReservation, int64(500),
+		machine.PathRecord, with(func(m *Metadata) {
+			m.Spec.ClassName = "small"
+			m.Size = &facts.Size{CPUs: 4, MemoryMB: 4096, CPU: facts.Allocation{Limit: -1, Reservation: 500},
+				Memory: facts.Allocation{Limit: -1}}
+		}),
+	}, properties...)...)
+}
+
+// conditionOf is why a condition is false, and what it says.
+func conditionOf(vm *vmopv1.VirtualMachine, conditionType string) string {
+	c := meta.FindStatusCondition(vm.Status.Conditions, conditionType)
+	return c.Reason + ": " + c.Message
+}
+
 // TestProjectDetails looks at one thing each of a machine that differs from a plain one.
 func TestProjectDetails(t *testing.T) {
 	none := Metadata{Head: facts.Head{UID: "uid-vm-1", Name: "web", Namespace: "team-a",
@@ -257,6 +278,29 @@ func TestProjectDetails(t *testing.T) {
 					condition(o, vmopv1.VirtualMachinePowerStateSynced)}
 			},
 			[]string{"PoweredOff", "PoweredOn", "False NotSynced"}},
+		{"as large as declared", sizedVM(t, with, facts.PoweredOn),
+			func(o object) any { return condition(o, vmopv1.VirtualMachineClassConfigurationSynced) }, "True True"},
+		{"too small, and on", sizedVM(t, with, facts.PoweredOn, machine.PathCPUs, int32(2)),
+			func(o object) any { return conditionOf(o, vmopv1.VirtualMachineClassConfigurationSynced) },
+			"NeedsPowerOff: it has 2 CPUs and 4096 MiB of memory, 500 MHz of CPU reserved where the class \"small\" was declared " +
+				"with 4 CPUs and 4096 MiB of memory, 500 MHz of CPU reserved, and cannot be given that while it is on: set " +
+				"spec.powerState to PoweredOff, and then to PoweredOn"},
+		{"too small, and gets more while it is on",
+			sizedVM(t, with, facts.PoweredOn, machine.PathCPUs, int32(2), machine.PathCPUHotAdd, true),
+			func(o object) any { return condition(o, vmopv1.VirtualMachineClassConfigurationSynced) }, "False NotSynced"},
+		{"too large, and CPUs are not taken while it is on",
+			sizedVM(t, with, facts.PoweredOn, machine.PathCPUs, int32(8), machine.PathCPUHotAdd, true),
+			func(o object) any { return condition(o, vmopv1.VirtualMachineClassConfigurationSynced) }, "False NeedsPowerOff"},
+		{"too small, and off", sizedVM(t, with, facts.PoweredOff, machine.PathCPUs, int32(2)),
+			func(o object) any { return condition(o, vmopv1.VirtualMachineClassConfigurationSynced) }, "False NotSynced"},
+		{"less reserved than declared", sizedVM(t, with, facts.PoweredOn, machine.PathCPUReservation, int64(0)),
+			func(o object) any { return condition(o, vmopv1.VirtualMachineClassConfigurationSynced) }, "False NotSynced"},
+		{"restarted", vm("vm-1", "web", "a", machine.PathRecord, with(func(m *Metadata) {
+			m.Restart = facts.Restart{Wanted: "2026-03-01T12:00:00Z", Since: now, Done: true}
+		})), func(o object) any { return o.Status.LastRestartTime.UTC().Format(time.RFC3339) }, "2026-03-01T12:00:00Z"},
+		{"not restarted yet", vm("vm-1", "web", "a", machine.PathRecord, with(func(m *Metadata) {
+			m.Restart = facts.Restart{Wanted: "2026-03-01T12:00:00Z", Since: now}
+		})), func(o object) any { return o.Status.LastRestartTime }, (*metav1.Time)(nil)},
 		{"declared power state, synced",
 			vm("vm-1", "web", "a", machine.PathRecord, with(func(m *Metadata) {
 				m.Spec.PowerState = vmopv1.VirtualMachinePowerStateOn

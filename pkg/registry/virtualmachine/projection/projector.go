@@ -75,7 +75,8 @@ func conditionsOf(vm *vmopv1.VirtualMachine) *[]metav1.Condition { return &vm.St
 // a machine is made.
 func settled(condition metav1.Condition) bool {
 	switch condition.Type {
-	case vmopv1.VirtualMachinePowerStateSynced, vmopv1.VirtualMachineConditionCreated:
+	case vmopv1.VirtualMachinePowerStateSynced, vmopv1.VirtualMachineConditionCreated,
+		vmopv1.VirtualMachineClassConfigurationSynced:
 		return condition.Status == metav1.ConditionTrue
 	}
 	return false
@@ -237,7 +238,7 @@ func (p *Projector) state(m *known) State {
 	s := State{
 		Machine: m.live.Machine(), Object: p.shown.Get(m.live.ID.Value), Installation: p.installation,
 		Sequence: m.newest, WentBack: m.wentBack, Metadata: m.meta, MetadataError: m.metaErr,
-		Hardware: m.live.Hardware, Recalled: m.recalled != nil,
+		Live: m.live, Recalled: m.recalled != nil,
 	}
 	if _, another := s.Another(p.installation); another {
 		s.Sequence = max(s.Sequence, s.Head.Sequence)
