@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
+	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
@@ -25,6 +27,10 @@ const (
 	buildVersion = "v1:"
 	// cancelTimeout bounds the canceling of a task that nobody waits for any more.
 	cancelTimeout = 10 * time.Second
+	// lookAge is how long what was read before one disk was copied counts for the others, so that a machine of many disks
+	// that are copied in an instant is not read for each. Nothing is taken away by a copy, and the machine is read anew
+	// before copies become its disks.
+	lookAge = 5 * time.Second
 )
 
 // errAttached says that a file is not only copied for a machine.
@@ -103,10 +109,13 @@ func (v *Verbs) CopyDisk(ctx context.Context, id facts.ID, number int, progress 
 // lie.
 func (v *Verbs) left(ctx context.Context, id facts.ID, verb string, number int,
 	still Still) (facts.BuildDisk, string, error) {
-	var now reading
+	now, lately := v.seenLately(id)
 	err := v.Writer.Do(ctx, operation(verb, id), func(ctx context.Context, client *vim25.Client) (err error) {
-		if now, err = read(ctx, client, id, v.Root()); err != nil {
-			return err
+		if !lately || number == 0 {
+			if now, err = read(ctx, client, id, v.Root()); err != nil {
+				return err
+			}
+			v.sawNow(id, now)
 		}
 		return still(now.Machine)
 	})
@@ -118,6 +127,38 @@ func (v *Verbs) left(ctx context.Context, id facts.ID, verb string, number int,
 			failure.Conflict)
 	}
 	return now.Build.Disks[number], now.DiskFile(number), nil
+}
+
+// look is what was read of a machine, and when.
+type look struct {
+	reading
+	at time.Time
+}
+
+func (v *Verbs) clock() clock.PassiveClock {
+	if v.Clock == nil {
+		return clock.RealClock{}
+	}
+	return v.Clock
+}
+
+// seenLately is what was read of a machine before a disk of its was copied, if that was a moment ago.
+func (v *Verbs) seenLately(id facts.ID) (reading, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	last, found := v.looks[id]
+	return last.reading, found && v.clock().Since(last.at) < lookAge
+}
+
+// sawNow notes what was read of a machine, and forgets what was read of others longer ago.
+func (v *Verbs) sawNow(id facts.ID, now reading) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.looks == nil {
+		v.looks = map[facts.ID]look{}
+	}
+	maps.DeleteFunc(v.looks, func(_ facts.ID, l look) bool { return v.clock().Since(l.at) >= lookAge })
+	v.looks[id] = look{reading: now, at: v.clock().Now()}
 }
 
 // watch runs a task, and cancels it when ctx ends.

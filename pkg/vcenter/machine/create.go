@@ -39,7 +39,7 @@ func (v *Verbs) Create(ctx context.Context, shell facts.Shell, head facts.Head, 
 		if err != nil {
 			return reference{}, err
 		}
-		spec, err := configuration(ctx, client, shell)
+		spec, err := v.configuration(ctx, client, shell)
 		if err != nil {
 			return reference{}, err
 		}
@@ -108,7 +108,7 @@ func (v *Verbs) madeBefore(ctx context.Context, shell facts.Shell, head facts.He
 }
 
 // configuration is that of a machine without disks.
-func configuration(ctx context.Context, client *vim25.Client,
+func (v *Verbs) configuration(ctx context.Context, client *vim25.Client,
 	shell facts.Shell) (types.VirtualMachineConfigSpec, error) {
 	spec := types.VirtualMachineConfigSpec{
 		Name: shell.Name, Uuid: shell.BIOSUUID, InstanceUuid: shell.InstanceUUID, Annotation: notice,
@@ -129,7 +129,7 @@ func configuration(ctx context.Context, client *vim25.Client,
 		spec.GuestId = string(types.VirtualMachineGuestOsIdentifierOtherGuest64)
 	}
 	for number, network := range shell.Networks {
-		backing, err := networkBacking(ctx, client, network)
+		backing, err := v.backing(ctx, client, network)
 		if err != nil {
 			return spec, fmt.Errorf("use the network %q: %w", network.Name, err)
 		}
@@ -143,6 +143,39 @@ func configuration(ctx context.Context, client *vim25.Client,
 		})
 	}
 	return spec, nil
+}
+
+// backings are what network cards need to know of networks: what never changes as long as those are there.
+type backings struct {
+	// client is the login by which they were read. What has an id may be something else when vCenter was restored,
+	// which takes all logins.
+	client *vim25.Client
+	known  map[reference]types.BaseVirtualDeviceBackingInfo
+}
+
+// backing is what connects a network card to a network.
+func (v *Verbs) backing(ctx context.Context, client *vim25.Client,
+	network facts.Network) (types.BaseVirtualDeviceBackingInfo, error) {
+	ref := refer(network.ID)
+	v.mu.Lock()
+	if v.backings.client != client {
+		v.backings = backings{client: client, known: map[reference]types.BaseVirtualDeviceBackingInfo{}}
+	}
+	known, found := v.backings.known[ref]
+	v.mu.Unlock()
+	if found {
+		return known, nil
+	}
+	backing, err := networkBacking(ctx, client, network)
+	if err != nil || ref.Type == facts.TypeNetwork { // what is told by its name, which may change
+		return backing, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.backings.client == client {
+		v.backings.known[ref] = backing
+	}
+	return backing, nil
 }
 
 func networkBacking(ctx context.Context, client *vim25.Client,

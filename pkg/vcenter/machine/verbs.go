@@ -11,6 +11,7 @@ import (
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/types"
+	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
@@ -55,9 +56,13 @@ type Verbs struct {
 	// Asks returns what a machine asks as soon as it waits for somebody's answer in vCenter, and "" when ctx ends first.
 	// Nil: nobody knows.
 	Asks func(ctx context.Context, id facts.ID) string
+	// Clock says how old something is that was read. Nil: the real one.
+	Clock clock.PassiveClock
 
 	mu          sync.Mutex
 	datacenters map[facts.ID]reference // guarded by mu; by the namespaces folder
+	backings    backings               // guarded by mu
+	looks       map[facts.ID]look      // guarded by mu
 }
 
 // PowerOn powers a machine on. One that is on by then is no failure.
