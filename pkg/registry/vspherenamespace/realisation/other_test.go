@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/registry/vspherenamespace/projection"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 )
@@ -237,5 +238,58 @@ func TestLimitsLookAgain(t *testing.T) {
 	next.knows(pool.Reference())
 	if err := next.backend.Realise(t.Context(), "uid-of-mine"); err != nil || w.limits(pool)[0] != 1000 {
 		t.Errorf("called as before: %v, limits %v", err, w.limits(pool))
+	}
+}
+
+// A pool that was renamed before everybody's eyes, and back while nobody looked on, is not called as it was seen last.
+// It is known by its id and its name, unless machines of others are in it: then it is taken over by its id.
+func TestPoolsThatAreRenamedBack(t *testing.T) {
+	for name, others := range map[string]bool{"empty": false, "with machines of others": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, twoClusters)
+			s := w.start(-1)
+			if err := s.create(fresh("mine")); err != nil {
+				t.Fatal(err)
+			}
+			pool := w.pool("/DC0/host/cluster-a/Resources/mine")
+			id := pool.Reference().Value
+			if err := pool.UpdateConfig(t.Context(), "theirs", nil); err != nil {
+				t.Fatal(err)
+			}
+			s.knows(pool.Reference())
+			if err := s.backend.Realise(t.Context(), "uid-of-mine"); err != nil {
+				t.Fatal(err)
+			}
+			s.stop()
+			if err := pool.UpdateConfig(t.Context(), "mine", nil); err != nil {
+				t.Fatal(err)
+			}
+			if others {
+				b := w.builder()
+				erp := vcentertest.VM{Name: "erp", Cluster: "cluster-a", Pool: "mine", GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024}
+				if err := errors.Join(b.In(t.Context(), "DC0"), second(b.VirtualMachine(t.Context(), erp))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			next := w.start(-1)
+			err := next.backend.Realise(t.Context(), "uid-of-mine")
+			if others {
+				limits := w.limits(pool)
+				unnamed := next.update("mine", func(o *v1alpha1.Namespace) { o.Spec.Resources.CPULimitMHz = ptr[int64](2000) })
+				for _, err := range []error{err, unnamed} {
+					if !errors.Is(err, failure.AlreadyExists) || !strings.Contains(err.Error(), id) || w.limits(pool) != limits {
+						t.Errorf("before it is taken over: %v, limits %v", err, w.limits(pool))
+					}
+				}
+				err = next.update("mine", func(o *v1alpha1.Namespace) { o.Spec.ResourcePools = []string{id} })
+			}
+			got := next.get("mine")
+			if err != nil || readiness(got).Status != metav1.ConditionTrue || got.Status.Zones[0].ResourcePool != id {
+				t.Errorf("%v, %+v", err, got.Status)
+			}
+			if diff := cmp.Diff(made("mine"), w.things("mine")); diff != "" {
+				t.Errorf("vCenter (-want +got):\n%s", diff)
+			}
+		})
 	}
 }

@@ -126,10 +126,13 @@ func (b *Backend) planPools(record *records.Record, object *v1alpha1.Namespace, 
 		default: // it was this namespace's before it gave up the zone
 			id = named[zone]
 		}
+		delete(record.Seen, id)
 		record.KeepPool(zone, id)
 	}
 	for _, id := range record.Pools {
-		if sight, there := b.Projector.Sight(id); there {
+		// One that was seen otherwise may be another one: nobody has taken that over.
+		_, known := record.Seen[id]
+		if sight, there := b.Projector.Sight(id); there && (!known || b.Projector.Recognised(id)) {
 			record.See(id, sight)
 		}
 	}
@@ -152,7 +155,7 @@ func (b *Backend) takenPools(record *records.Record, name string, zones, asked [
 	taken := map[string]facts.ID{}
 	for _, value := range asked {
 		id := b.Projector.PoolID(value)
-		if slices.Contains(slices.Collect(maps.Values(record.Pools)), id) {
+		if slices.Contains(slices.Collect(maps.Values(record.Pools)), id) && b.Projector.Recognised(id) {
 			continue
 		}
 		found, refusal := b.Projector.TakeablePool(value, name)
@@ -164,7 +167,7 @@ func (b *Backend) takenPools(record *records.Record, name string, zones, asked [
 				refusal = fmt.Sprintf("it lies in zone %q, which is not among spec.zones", found)
 			case !taken[found].IsZero():
 				refusal = fmt.Sprintf("it lies in zone %q beside %s, and a namespace has one in each", found, taken[found].Value)
-			case !other.IsZero():
+			case !other.IsZero() && other != id:
 				refusal = fmt.Sprintf("the namespace has the resource pool %s in its zone %q already", other.Value, found)
 			}
 		}

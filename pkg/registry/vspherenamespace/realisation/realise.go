@@ -301,7 +301,7 @@ func (b *Backend) realisePool(ctx context.Context, s projection.State, zone stri
 		}
 	}
 	id := have.ID
-	if s.Record.Pools[zone] != id {
+	if !there || s.Record.Pools[zone] != id {
 		err := b.amend(ctx, s.Record.UID(), func(record *records.Record) {
 			record.SetPool(zone, id)
 			record.See(id, records.Sight{Name: s.Name, Parent: b.Projector.Roots()[zone].Pool})
@@ -353,8 +353,9 @@ func (b *Backend) hasPool(ctx context.Context, s projection.State, zone string) 
 }
 
 // createPool makes the pool of a zone. fresh says that it has the limits already.
-// One of its name that is there already is the namespace's own only if an attempt
-// before may have made it, and nothing lies in it but machines of the namespace.
+// One of its name that is there already is the namespace's own only if it is the one
+// that is written down or an attempt before may have made it, and nothing lies in it
+// but machines of the namespace.
 func (b *Backend) createPool(ctx context.Context, s projection.State, zone string, share records.Portion,
 ) (id facts.ID, fresh bool, err error) {
 	root, found := b.Projector.Roots()[zone]
@@ -382,7 +383,7 @@ func (b *Backend) createPool(ctx context.Context, s projection.State, zone strin
 	if errors.Is(err, failure.AlreadyExists) {
 		found, failed := b.poolNamed(ctx, s.Name, zone)
 		free := false
-		if failed == nil && again {
+		if failed == nil && (again || found.ID == s.Record.Pools[zone]) {
 			free, failed = b.holdsNobodyElse(ctx, s, found)
 		}
 		switch {
