@@ -16,12 +16,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/openpacific/pacific/plugin/class"
 	"github.com/openpacific/pacific/plugin/credential"
+	"github.com/openpacific/pacific/plugin/image"
 	"github.com/openpacific/pacific/plugin/login"
 	"github.com/openpacific/pacific/plugin/logout"
 	"github.com/openpacific/pacific/plugin/namespace"
 	"github.com/openpacific/pacific/plugin/shell"
 	"github.com/openpacific/pacific/plugin/version"
+	"github.com/openpacific/pacific/plugin/vm"
 )
 
 // Run runs a command line and returns the exit code. An error is printed here
@@ -33,9 +36,12 @@ func Run(ctx context.Context, sh *shell.Shell, arguments []string) int {
 	command.SetOut(sh.Out)
 	command.SetErr(sh.Err)
 	ran, err := command.ExecuteContextC(ctx)
+	var ended *shell.ExitError
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &ended):
+		return ended.Code
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		shell.Report(sh.Err, errors.New("interrupted"))
 		return 130
@@ -76,6 +82,9 @@ func NewCommand(sh *shell.Shell) *cobra.Command {
 		login.NewCommand(sh),
 		logout.NewCommand(sh),
 		namespace.NewCommand(sh),
+		vm.NewCommand(sh),
+		image.NewCommand(sh),
+		class.NewCommand(sh),
 		version.NewCommand(sh),
 		credential.NewCommand(sh),
 	)

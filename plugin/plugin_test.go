@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -73,6 +74,7 @@ func TestScripts(t *testing.T) {
 			"requests": requests,
 			"replace":  replaceCertificate,
 			"expired":  expireTokens,
+			"revoked":  revokeTokens,
 			"secrets":  secrets,
 			"envfile":  expandFile,
 		},
@@ -169,8 +171,24 @@ func (s *scene) addFirst() *wcptest.Supervisor {
 	s.api("10.0.1.99:6443", first, s.other.Issue(s.t, "10.0.1.99"))
 	s.world.Serve("sv.example.com:443", s.authority.Issue(s.t, "sv.example.com"), first)
 	s.api("sv.example.com:6443", first, s.authority.Issue(s.t, "sv.example.com"))
-	s.asked["10.0.1.10:6443"].(*wcptest.API).Namespaces = `{"items":[{"metadata":{"name":"team-a"}},{"metadata":{"name":"team-new"}}]}`
+	api := s.asked["10.0.1.10:6443"].(*wcptest.API)
+	api.Namespaces = `{"items":[{"metadata":{"name":"team-a"}},{"metadata":{"name":"team-new"}}]}`
+	api.Objects, api.Becomes = objects(s.t, "testdata/objects.json"), objects(s.t, "testdata/becomes.json")
 	return first
+}
+
+// objects reads what an API server has, by path.
+func objects(t testing.TB, file string) map[string]map[string]any {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]map[string]any{}
+	if err := json.Unmarshal(text, &found); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	return found
 }
 
 // addNaming adds Supervisors that name others.
@@ -282,6 +300,11 @@ func expireTokens(ts *testscript.TestScript, not bool, arguments []string) {
 		expires = tokensExpire
 	}
 	s.supervisors[arguments[0]].Expire(expires)
+}
+
+// revokeTokens has API servers take no token that a Supervisor has given out: revoked 10.0.1.10.
+func revokeTokens(ts *testscript.TestScript, _ bool, arguments []string) {
+	sceneOf(ts).supervisors[arguments[0]].Revoke()
 }
 
 // expandFile puts the values of variables into a file: envfile file.

@@ -94,3 +94,37 @@ func TestInterruptedPassword(t *testing.T) {
 		t.Errorf("the server was asked %q", got)
 	}
 }
+
+// TestProgressOfPower shows on a terminal what is in the way of a machine, and takes it back at the end.
+func TestProgressOfPower(t *testing.T) {
+	world, terminal := wcptest.NewWorld(t), shelltest.New(t)
+	authority := wcptest.NewAuthority(t, "CA")
+	supervisor := &wcptest.Supervisor{Users: map[string]string{"dev@vsphere.local": password},
+		Workloads: `[{"namespace":"team-a","master_host":"10.0.1.10"}]`, Expires: 4000000000}
+	const web = "/apis/vmoperator.vmware.com/v1alpha5/namespaces/team-a/virtualmachines/web"
+	api := serve(t, world, "10.0.1.10", authority, supervisor)
+	copying := map[string]any{"type": "VirtualMachineCreated", "status": "False", "reason": "CopyingDisks",
+		"message": "42 % are copied"}
+	api.Objects = map[string]map[string]any{web: {"metadata": map[string]any{"name": "web", "uid": "1"},
+		"spec": map[string]any{}, "status": map[string]any{"powerState": "PoweredOff", "conditions": []any{copying}}}}
+	api.Becomes = map[string]map[string]any{web: {"status": map[string]any{"powerState": "PoweredOn"}}}
+	home := t.TempDir()
+	ca := filepath.Join(home, "ca.pem")
+	if err := os.WriteFile(ca, authority.PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := login(t, world, home, "10.0.1.10", "--certificate-authority="+ca,
+		"--insecure-skip-tls-verify=false").CombinedOutput(); err != nil {
+		t.Fatalf("login: %v\n%s", err, out)
+	}
+	command := exec.Command("kubectl-vsphere", "vm", "power", "on", "web", "-n", "team-a", "--context", "team-a")
+	command.Env = append(os.Environ(), "HOME="+home, "XDG_CONFIG_HOME="+home, "KUBECONFIG="+filepath.Join(home, "kubeconfig"),
+		"HTTPS_PROXY="+world.Proxy(), "NO_PROXY=")
+	terminal.Start(command)
+	terminal.Expect("\r\x1b[Kweb: power on... ")
+	terminal.Expect(" s 42 % are copied")
+	terminal.Expect("\r\x1b[Kweb is powered on")
+	if err := command.Wait(); err != nil {
+		t.Fatalf("%v\n%s", err, terminal.Text())
+	}
+}

@@ -128,16 +128,25 @@ func (c *Client) get(ctx context.Context, path, accept string) (body []byte, sta
 	if err != nil {
 		return nil, 0, err
 	}
-	request.Header.Set("Authorization", "Bearer "+c.token)
 	request.Header.Set("Accept", accept)
-	response, err := c.http.Do(request)
+	body, response, err := c.send(request)
 	if err != nil {
-		return nil, 0, connection(strings.TrimPrefix(c.server, "https://"), err)
+		return nil, 0, err
+	}
+	return body, response.StatusCode, nil
+}
+
+// send sends a request with the token.
+func (c *Client) send(request *http.Request) (body []byte, response *http.Response, err error) {
+	request.Header.Set("Authorization", "Bearer "+c.token)
+	response, err = c.http.Do(request)
+	if err != nil {
+		return nil, nil, connection(strings.TrimPrefix(c.server, "https://"), err)
 	}
 	defer c.http.CloseIdleConnections()
 	defer response.Body.Close()
 	body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	return body, response.StatusCode, err
+	return body, response, err
 }
 
 // connection tells of a server that does not answer, without the library's words

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package kubeapi asks a Kubernetes API server the little that the plugin wants to
-// know of it: whether it takes a token, and which vSphere Namespaces there are.
+// Package kubeapi asks a Kubernetes API server the little that the plugin wants of
+// it: whether it takes a token, which vSphere Namespaces there are, and to read and
+// patch single objects.
 //
 // A Client is made of a cluster's entry in a kubeconfig and trusts what the entry
 // says, as kubectl does: so what it has proved, kubectl can rely on. A token goes

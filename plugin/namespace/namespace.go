@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -68,9 +67,7 @@ With a name, switches to it; with -, to the one before.`,
 			return complete(command.Context(), sh), cobra.ShellCompDirectiveNoFileComp
 		},
 	}
-	command.Flags().StringVarP(&output, "output", "o", "", "Output format of the list: json, yaml or name.")
-	_ = command.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(shell.Formats(),
-		cobra.ShellCompDirectiveNoFileComp))
+	shell.AddOutput(command, &output)
 	return command
 }
 
@@ -97,26 +94,20 @@ func list(sh *shell.Shell, files *kubeconfig.Files, output string) error {
 		return err
 	}
 	found := known(config)
-	if output != "" {
-		var names []string
-		for _, one := range found {
-			names = append(names, one.Name)
-		}
-		return shell.Print(sh.Out, output, found, names)
-	}
-	if len(found) == 0 {
+	if len(found) == 0 && output == "" {
 		return none(config)
 	}
-	table := tabwriter.NewWriter(sh.Out, 0, 8, 3, ' ', 0)
-	fmt.Fprintln(table, "CURRENT\tNAME\tSERVER\tCONTEXT")
+	var names []string
+	rows := [][]string{{"CURRENT", "NAME", "SERVER", "CONTEXT"}}
 	for _, one := range found {
 		mark := ""
 		if one.Current {
 			mark = "*"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", mark, one.Name, one.Server, one.Context)
+		names = append(names, one.Name)
+		rows = append(rows, []string{mark, one.Name, one.Server, one.Context})
 	}
-	return table.Flush()
+	return shell.PrintTable(sh.Out, output, found, names, rows)
 }
 
 func none(config *kubeconfig.Config) error {

@@ -23,6 +23,11 @@ func Advise(err error, format string, arguments ...any) error {
 	return &advised{err, fmt.Sprintf(format, arguments...)}
 }
 
+// ExitError ends the plugin with the exit code of a program that it has run, which has said why.
+type ExitError struct{ Code int }
+
+func (e *ExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) }
+
 // Report prints an error, once, with its hint.
 func Report(out io.Writer, err error) {
 	fmt.Fprintf(out, "error: %s\n", Clean(err.Error(), 4096))

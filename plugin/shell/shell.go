@@ -91,9 +91,9 @@ func (s *Shell) Interactive() bool {
 	return s.In != nil && term.IsTerminal(int(s.In.Fd()))
 }
 
-// errorTerminal says whether standard error is a terminal, where a line can be
+// ErrorTerminal says whether standard error is a terminal, where a line can be
 // written and taken back.
-func (s *Shell) errorTerminal() bool {
+func (s *Shell) ErrorTerminal() bool {
 	file, ok := s.Err.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }

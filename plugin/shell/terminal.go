@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"golang.org/x/term"
 )
@@ -149,35 +148,5 @@ func await(ctx context.Context, read func() (string, error)) (string, error) {
 		return got.text, got.err
 	case <-ctx.Done():
 		return "", ctx.Err()
-	}
-}
-
-// Progress shows, on a terminal, a line about a step that takes longer than
-// half a second, and takes it back when the returned function is called.
-func (s *Shell) Progress(step string) (done func()) {
-	if !s.errorTerminal() {
-		return func() {}
-	}
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		started := time.Now()
-		tick := time.NewTicker(500 * time.Millisecond)
-		defer tick.Stop()
-		for shown := false; ; shown = true {
-			select {
-			case <-tick.C:
-				fmt.Fprintf(s.Err, "\r\x1b[K%s... %d s", step, int(time.Since(started).Seconds()))
-			case <-stop:
-				if shown {
-					fmt.Fprint(s.Err, "\r\x1b[K")
-				}
-				return
-			}
-		}
-	}()
-	return func() {
-		close(stop)
-		<-stopped
 	}
 }

@@ -168,6 +168,13 @@ func (s *Supervisor) tell(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// Revoke has no API server take any token that was given out so far.
+func (s *Supervisor) Revoke() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.given)
+}
+
 // API is a Kubernetes API server. It knows whoever has a token of the login service.
 type API struct {
 	Supervisor *Supervisor
@@ -175,9 +182,14 @@ type API struct {
 	Strict bool
 	// Namespaces is what is sent for the list of vSphere Namespaces.
 	Namespaces string
+	// Objects are what is there besides, by path. A patch of one is answered with how it is then; what Becomes tells of
+	// it comes only by and by, when it has been read twice more.
+	Objects map[string]map[string]any
+	Becomes map[string]map[string]any
 
-	mu       sync.Mutex // guards requests
+	mu       sync.Mutex // guards requests, patched and the objects
 	requests []string
+	patched  map[string]int // how often an object that was patched is still to be read as it was
 }
 
 // Requests returns what was asked so far.
@@ -210,6 +222,48 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/apis/vsphere.openpacific.io/v1alpha1/namespaces" && a.Namespaces != "":
 		fmt.Fprint(w, a.Namespaces)
 	default:
-		http.NotFound(w, r)
+		a.serveObject(w, r)
+	}
+}
+
+// serveObject reads or patches one of the objects.
+func (a *API) serveObject(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	object, found := a.Objects[r.URL.Path]
+	if !found {
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprintf(w, `{"kind":"Status","reason":"NotFound","message":%q}`, r.URL.Path+" not found")
+		return
+	}
+	if r.Method == http.MethodPatch {
+		var patch map[string]any
+		if err := json.NewDecoder(r.Body).Decode(&patch); err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		a.requests = append(a.requests, fmt.Sprintf("  %v", patch))
+		merge(object, patch)
+		a.patched = map[string]int{r.URL.Path: 2}
+		if warning, _ := object["warning"].(string); warning != "" {
+			w.Header().Set("Warning", `299 - "`+warning+`"`)
+		}
+	} else if left := a.patched[r.URL.Path]; left > 0 {
+		if a.patched[r.URL.Path] = left - 1; left == 1 {
+			merge(object, a.Becomes[r.URL.Path])
+		}
+	}
+	_ = json.NewEncoder(w).Encode(object)
+}
+
+// merge is a JSON merge patch, but for what it takes away.
+func merge(object, patch map[string]any) {
+	for key, value := range patch {
+		into, isObject := object[key].(map[string]any)
+		if changes, ok := value.(map[string]any); ok && isObject {
+			merge(into, changes)
+		} else {
+			object[key] = value
+		}
 	}
 }
