@@ -75,6 +75,32 @@ func (i Inside[T, L]) Update(ctx context.Context, namespace, name string, change
 	return StatusError(err, i.kind.GroupResource(), name)
 }
 
+// Report changes the status of the object of that uid, of a declared kind: what vCenter holds shows its own. Whatever
+// else change does to the object is dropped. It is not an error when the object is gone.
+func (i Inside[T, L]) Report(ctx context.Context, namespace, name string, uid types.UID, change func(status *T)) error {
+	changed := func(_ context.Context, object, _ runtime.Object) (runtime.Object, error) {
+		now, err := i.kind.object(object)
+		if err != nil {
+			return nil, err
+		}
+		told, err := i.kind.object(object.DeepCopyObject())
+		if err != nil {
+			return nil, err
+		}
+		change(told)
+		part(now, "Status").Set(part(told, "Status"))
+		return object, nil
+	}
+	ctx = context.WithValue(request.WithNamespace(ctx, namespace), reporting{}, true)
+	_, _, err := i.direct.Update(ctx, name, rest.WrapUpdatedObjectInfo(sameUID{uid}, changed),
+		rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false,
+		&metav1.UpdateOptions{FieldManager: vsphere.FieldManager})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return StatusError(err, i.kind.GroupResource(), name)
+}
+
 // Delete asks for the deletion of the object of that uid. It is not an error when it is gone.
 func (i Inside[T, L]) Delete(ctx context.Context, namespace, name string, uid types.UID) error {
 	_, _, err := i.direct.Delete(request.WithNamespace(ctx, namespace), name, i.kind.guarded(nil),

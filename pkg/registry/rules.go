@@ -75,7 +75,7 @@ func (s strategy[T, L]) PrepareForUpdate(ctx context.Context, obj, old runtime.O
 		return
 	}
 	s.ownForm(obj, object)
-	if status := part(object, "Status"); status.IsValid() {
+	if status := part(object, "Status"); status.IsValid() && ctx.Value(reporting{}) == nil {
 		status.Set(part(before, "Status"))
 	}
 	if prepare := s.kind.Rules.PrepareUpdate; prepare != nil {
@@ -146,6 +146,9 @@ func (s strategy[T, L]) validateFinalizer(ctx context.Context, object, before me
 		ours+" is removed by the server alone, once all is done that the deletion takes: leave it in the list; "+
 			"what the deletion waits for is told by the conditions and Events of the object")}
 }
+
+// reporting marks the context of the one update that may change the status: Report's. No request has it.
+type reporting struct{}
 
 func (strategy[T, L]) WarningsOnCreate(context.Context, runtime.Object) []string { return nil }
 

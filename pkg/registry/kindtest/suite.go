@@ -149,6 +149,16 @@ func (c *checked[T, L]) remove(namespace, name string) {
 	if got := c.server.Do("DELETE", c.path(namespace, name), nil); got.Code != 200 {
 		c.Fatalf("delete %s: %d %s", name, got.Code, got.Body)
 	}
+	if c.kind.Finalizer == "" {
+		return
+	}
+	waits, err := c.served.Inside().Get(c.Context(), namespace, name)
+	if err != nil {
+		c.Fatalf("it is gone before its controller has let go of it: %v", err)
+	}
+	if err := c.served.Inside().Release(c.Context(), namespace, name, any(waits).(metav1.Object).GetUID()); err != nil {
+		c.Fatal(err)
+	}
 }
 
 const mergePatch = "application/merge-patch+json"
