@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/vmware/govmomi/vapi/rest"
 	"github.com/vmware/govmomi/vim25"
 )
 
@@ -62,6 +63,15 @@ func (w *Writer) Do(ctx context.Context, operation string, f func(context.Contex
 		return fmt.Errorf("%s: %w", operation, err)
 	}
 	return w.Session.Do(context.WithValue(ctx, passKey{}, w), operation, f)
+}
+
+// DoREST is RESTSession.Do for acts.
+func (w *Writer) DoREST(ctx context.Context, session *RESTSession, operation string,
+	f func(context.Context, *rest.Client) error) error {
+	if err := w.Ready(); err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
+	}
+	return session.Do(context.WithValue(ctx, passKey{}, w), operation, f)
 }
 
 // allow lets an act go out for the Writer that ctx carries. Its errors are
