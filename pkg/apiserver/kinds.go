@@ -21,6 +21,7 @@ import (
 	vsphereinstall "github.com/openpacific/pacific/pkg/apis/vsphere/install"
 	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	namespacecontroller "github.com/openpacific/pacific/pkg/controller/namespace"
+	"github.com/openpacific/pacific/pkg/controller/resourcepolicy"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/livestore"
 	"github.com/openpacific/pacific/pkg/registry"
@@ -30,6 +31,7 @@ import (
 	vmprojection "github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachineclass"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachineimage"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachinesetresourcepolicy"
 	"github.com/openpacific/pacific/pkg/registry/vspherenamespace"
 	vnsrealisation "github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
 	"github.com/openpacific/pacific/pkg/vcenter/folder"
@@ -46,6 +48,7 @@ type kinds struct {
 	classes           *registry.Resource[vmopv1.VirtualMachineClass, vmopv1.VirtualMachineClassList]
 	images            *registry.Resource[vmopv1.VirtualMachineImage, vmopv1.VirtualMachineImageList]
 	clusterImages     *registry.Resource[vmopv1.ClusterVirtualMachineImage, vmopv1.ClusterVirtualMachineImageList]
+	policies          *registry.Resource[vmopv1.VirtualMachineSetResourcePolicy, vmopv1.VirtualMachineSetResourcePolicyList]
 
 	all []registry.Served
 	// reigning are the kinds' own controllers.
@@ -92,7 +95,12 @@ func newKinds(frame *registry.Frame, s sources) (*kinds, error) {
 	if k.clusterImages, err = registry.ServePolled(frame, virtualmachineimage.ClusterImages(), s.libraries); err != nil {
 		return nil, err
 	}
-	k.all = []registry.Served{k.machines, k.namespaces, k.availabilityZones, k.zones, k.classes, k.images, k.clusterImages}
+	if k.policies, err = registry.ServeDeclared(frame, virtualmachinesetresourcepolicy.Kind()); err != nil {
+		return nil, err
+	}
+	k.all = []registry.Served{
+		k.machines, k.namespaces, k.availabilityZones, k.zones, k.classes, k.images, k.clusterImages, k.policies,
+	}
 	return k, nil
 }
 
@@ -132,13 +140,13 @@ func newNamespaceBackend(v *site, records *ledger.Ledger, folders *namespacecont
 func serve(server *genericapiserver.GenericAPIServer, frame *registry.Frame, v *site, c *cluster, reviewer *access.Reviewer,
 	config *genericapiserver.RecommendedConfig, namespaces *vnsrealisation.Backend, records *ledger.Ledger, logger klog.Logger) (*kinds, error) {
 	frame.Counts = config.StorageObjectCountTracker
+	placing, ground := &resourcepolicy.Controller{}, terrain{namespaces: v.namespaces, policies: v.policies, places: v.places}
 	classes := deferred{&registry.Inside[vmopv1.VirtualMachineClass, vmopv1.VirtualMachineClassList]{}}
 	k, err := newKinds(frame, sources{
 		machines: &vmprojection.Backend{
 			Verbs: v.verbs, Ready: v.writer.Ready, Projector: v.machines, Refresher: refresher{v.source},
 			Planner: &plan.Planner{
-				Classes: classes, Images: images{v.images}, Places: v.places,
-				Site: terrain{namespaces: v.namespaces, policies: v.policies, places: v.places},
+				Classes: classes, Images: images{v.images}, Places: v.places, Site: ground, Policies: placing,
 			},
 			Logger: logger.WithName("backend"),
 		},
@@ -167,7 +175,8 @@ func serve(server *genericapiserver.GenericAPIServer, frame *registry.Frame, v *
 	k.reigning = []task{(&virtualmachineclass.Controller{
 		Given: shown, Classes: k.classes.Inside(), Namespaces: coreNamespaces{c.client.CoreV1()},
 		Notes: notes{&ledger.Documents{Ledger: records, Kind: "virtualmachineclasses"}}, Logger: logger.WithName("virtualmachineclasses"),
-	}).Run}
+	}).Run, placing.Run}
+	settlePolicies(placing, v, k, c, ground, records, logger)
 	return k, frame.Install(server, k.all...)
 }
 

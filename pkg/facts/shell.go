@@ -8,8 +8,9 @@ const BuildKey = "pacific.build"
 // Shell is a virtual machine without disks, as it is to be made.
 type Shell struct {
 	// Name is what it is called in vCenter.
-	Name         string
-	Folder, Pool ID
+	Name string
+	// Home is the folder that stands for its namespace, and Folder the one that it is to lie in: that, or one below.
+	Home, Folder, Pool ID
 	// Host is zero where vCenter chooses.
 	Host ID
 	// Datastore is the name of the one that its files are to lie on.

@@ -285,6 +285,18 @@ func (c *Chooser) Path(url string) (path string, found bool) {
 	return "", false
 }
 
+// Ground is the cluster that a resource pool is in. found is false where the pool, or its cluster, is not known.
+func (c *Chooser) Ground(pool facts.ID) (cluster facts.ID, found bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known, found := c.pools[pool]
+	if !found {
+		return facts.ID{}, false
+	}
+	_, found = c.clusters[known.Owner]
+	return known.Owner, found
+}
+
 // Network returns the network of a name that machines can be at. found is false where there is none, and where several are
 // called so.
 func (c *Chooser) Network(name string) (network facts.Network, found bool) {

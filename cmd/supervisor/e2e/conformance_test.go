@@ -29,7 +29,7 @@ import (
 )
 
 // TestConformance runs Kubernetes' own test of an API resource against VirtualMachine, which vCenter holds, and against
-// VirtualMachineClass, which is declared.
+// those that are declared.
 func TestConformance(t *testing.T) {
 	s := running(t)
 	a := s.Admin(t)
@@ -57,6 +57,11 @@ func TestConformance(t *testing.T) {
 	ginkgo.Describe("VirtualMachineClass", func() {
 		ginkgo.It("behaves as a resource of Kubernetes", func(ctx context.Context) {
 			conformance.TestResource(ctx, in(s.Config(t)), classcase())
+		})
+	})
+	ginkgo.Describe("VirtualMachineSetResourcePolicy", func() {
+		ginkgo.It("behaves as a resource of Kubernetes", func(ctx context.Context) {
+			conformance.TestResource(ctx, in(s.Config(t)), policycase())
 		})
 	})
 	suite, reporter := ginkgo.GinkgoConfiguration()
@@ -106,6 +111,27 @@ func classcase() *conformance.ResourceTestcase[*vmopv1.VirtualMachineClass] {
 		JSONMergePatchSpec:      merge,
 		JSONPatchSpec: `[{"op":"add","path":"/metadata/labels/changed","value":"yes"},{"op":"add","path":"/spec/description","value":"larger"},` +
 			`{"op":"replace","path":"/spec/hardware/cpus","value":4}]`,
+	}
+}
+
+func policycase() *conformance.ResourceTestcase[*vmopv1.VirtualMachineSetResourcePolicy] {
+	const merge = `{"metadata":{"labels":{"changed":"yes"}}}`
+	return &conformance.ResourceTestcase[*vmopv1.VirtualMachineSetResourcePolicy]{
+		GVR:        vmopv1.GroupVersion.WithResource("virtualmachinesetresourcepolicies"),
+		Namespaced: ptr(true),
+		InitialSpec: &vmopv1.VirtualMachineSetResourcePolicy{
+			TypeMeta:   metav1.TypeMeta{APIVersion: vmopv1.GroupVersion.String(), Kind: "VirtualMachineSetResourcePolicy"},
+			ObjectMeta: metav1.ObjectMeta{Name: "conformance"},
+			Spec:       vmopv1.VirtualMachineSetResourcePolicySpec{Folder: "conformance", ClusterModuleGroups: []string{"workers"}},
+		},
+		UpdateSpec: func(policy *vmopv1.VirtualMachineSetResourcePolicy) *vmopv1.VirtualMachineSetResourcePolicy {
+			metav1.SetMetaDataLabel(&policy.ObjectMeta, "changed", "yes")
+			return policy
+		},
+		StrategicMergePatchSpec: merge,
+		ApplyPatchSpec:          merge,
+		JSONMergePatchSpec:      merge,
+		JSONPatchSpec:           `[{"op":"add","path":"/metadata/labels/changed","value":"yes"}]`,
 	}
 }
 

@@ -12,6 +12,14 @@ import (
 // vCenter, and goes only with it.
 const MachineFinalizer = vmopv1.GroupName + "/virtualmachine"
 
+// ResourcePolicyFinalizer is on every VirtualMachineSetResourcePolicy, as vm-operator has it, until nothing of it is
+// left in vCenter.
+const ResourcePolicyFinalizer = vmopv1.GroupName + "/virtualmachinesetresourcepolicy"
+
+// ModuleGroupAnnotation names the group of its resource policy that a virtual machine belongs to: the machines of a
+// group are kept on different hosts as far as that goes.
+const ModuleGroupAnnotation = "vsphere-cluster-module-group"
+
 const (
 	// DisplayNameAnnotation is what an image is called in vCenter, for those who read metadata alone.
 	DisplayNameAnnotation = "vmware.com/display-name"

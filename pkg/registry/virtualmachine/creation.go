@@ -22,7 +22,7 @@ const maxName = 80
 var honoured = []string{
 	"spec.className", "spec.image", "spec.imageName", "spec.storageClass", "spec.powerState", "spec.powerOffMode", "spec.suspendMode", "spec.restartMode",
 	"spec.instanceUUID", "spec.biosUUID", "spec.guestID", "spec.minHardwareVersion", "spec.advanced.bootDiskCapacity",
-	"spec.bootOptions.firmware", "spec.network.disabled", "spec.network.hostName", "spec.network.domainName",
+	"spec.bootOptions.firmware", "spec.reserved.resourcePolicyName", "spec.network.disabled", "spec.network.hostName", "spec.network.domainName",
 	"spec.network.nameservers", "spec.network.searchDomains",
 	"spec.network.interfaces.name", "spec.network.interfaces.network", "spec.network.interfaces.guestDeviceName",
 	"spec.network.interfaces.addresses", "spec.network.interfaces.dhcp4", "spec.network.interfaces.dhcp6",
@@ -107,6 +107,9 @@ func hollow(spec v1alpha5.VirtualMachineSpec) v1alpha5.VirtualMachineSpec {
 	}
 	if spec.Advanced != nil {
 		empty.Advanced = &v1alpha5.VirtualMachineAdvancedSpec{}
+	}
+	if spec.Reserved != nil {
+		empty.Reserved = &v1alpha5.VirtualMachineReservedSpec{}
 	}
 	if spec.BootOptions != nil {
 		empty.BootOptions = &v1alpha5.VirtualMachineBootOptions{}

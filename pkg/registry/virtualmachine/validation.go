@@ -36,6 +36,8 @@ var remedies = map[string]string{
 	"spec.image.kind":   madeOf,
 	"spec.imageName":    madeOf,
 	"spec.storageClass": "cannot be changed: make another virtual machine with that storage class, or move the disks in vCenter",
+	"spec.reserved.resourcePolicyName": "cannot be changed, since it decides where in vCenter the virtual machine was " +
+		"made: make another one",
 }
 
 const (

@@ -209,6 +209,24 @@ type ComGithubVmwareTanzuVmOperatorApiV1alpha5PolicyStatus struct {
 	Name string `json:"name"`
 }
 
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5ResourcePoolSpec ResourcePoolSpec defines a Logical Grouping of workloads that share resource policies.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5ResourcePoolSpec struct {
+	// Limits Limits describes the limit to resources available to the ResourcePool.
+	Limits *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineResourceSpec `json:"limits,omitempty"`
+
+	// Name Name describes the name of the ResourcePool grouping.
+	Name *string `json:"name,omitempty"`
+
+	// Reservations Reservations describes the guaranteed resources reserved for the ResourcePool.
+	Reservations *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineResourceSpec `json:"reservations,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5ResourcePoolStatus ResourcePoolStatus describes the observed state of a vSphere child resource pool created for the Spec.ResourcePool.Name.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5ResourcePoolStatus struct {
+	ChildResourcePoolMoID string `json:"childResourcePoolMoID"`
+	ClusterMoID           string `json:"clusterMoID"`
+}
+
 // ComGithubVmwareTanzuVmOperatorApiV1alpha5SATAControllerSpec defines model for com.github.vmware-tanzu.vm-operator.api.v1alpha5.SATAControllerSpec.
 type ComGithubVmwareTanzuVmOperatorApiV1alpha5SATAControllerSpec struct {
 	// BusNumber BusNumber describes the desired bus number of the controller.
@@ -294,6 +312,13 @@ type ComGithubVmwareTanzuVmOperatorApiV1alpha5VMAntiAffinitySpec struct {
 	//
 	// Note: Any update to this field will replace the entire list rather than merging with the existing elements.
 	RequiredDuringSchedulingPreferredDuringExecution *[]ComGithubVmwareTanzuVmOperatorApiV1alpha5VMAffinityTerm `json:"requiredDuringSchedulingPreferredDuringExecution,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VSphereClusterModuleStatus VSphereClusterModuleStatus describes the observed state of a vSphere cluster module.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VSphereClusterModuleStatus struct {
+	ClusterMoID string `json:"clusterMoID"`
+	GroupName   string `json:"groupName"`
+	ModuleUUID  string `json:"moduleUUID"`
 }
 
 // ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualControllerStatus defines model for com.github.vmware-tanzu.vm-operator.api.v1alpha5.VirtualControllerStatus.
@@ -1596,6 +1621,42 @@ type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineResourceSpec struct 
 	//
 	// This format is intended to make it difficult to use these numbers without writing some sort of special handling code in the hopes that that will cause implementors to also use a fixed point implementation.
 	Memory *IoK8sApimachineryPkgApiResourceQuantity `json:"memory,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy VirtualMachineSetResourcePolicy is the Schema for the virtualmachinesetresourcepolicies API.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy struct {
+	// ApiVersion APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources
+	ApiVersion *string `json:"apiVersion,omitempty"`
+
+	// Kind Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds
+	Kind     *string                                                                         `json:"kind,omitempty"`
+	Metadata *IoK8sApimachineryPkgApisMetaV1ObjectMeta                                       `json:"metadata,omitempty"`
+	Spec     *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicySpec   `json:"spec,omitempty"`
+	Status   *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicyStatus `json:"status,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicyList VirtualMachineSetResourcePolicyList contains a list of VirtualMachineSetResourcePolicy.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicyList struct {
+	// ApiVersion APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources
+	ApiVersion *string                                                                    `json:"apiVersion,omitempty"`
+	Items      []ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy `json:"items"`
+
+	// Kind Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds
+	Kind     *string                                 `json:"kind,omitempty"`
+	Metadata *IoK8sApimachineryPkgApisMetaV1ListMeta `json:"metadata,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicySpec VirtualMachineSetResourcePolicySpec defines the desired state of VirtualMachineSetResourcePolicy.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicySpec struct {
+	ClusterModuleGroups *[]string                                                  `json:"clusterModuleGroups,omitempty"`
+	Folder              *string                                                    `json:"folder,omitempty"`
+	ResourcePool        *ComGithubVmwareTanzuVmOperatorApiV1alpha5ResourcePoolSpec `json:"resourcePool,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicyStatus VirtualMachineSetResourcePolicyStatus defines the observed state of VirtualMachineSetResourcePolicy.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicyStatus struct {
+	Clustermodules *[]ComGithubVmwareTanzuVmOperatorApiV1alpha5VSphereClusterModuleStatus `json:"clustermodules,omitempty"`
+	ResourcePools  *[]ComGithubVmwareTanzuVmOperatorApiV1alpha5ResourcePoolStatus         `json:"resourcePools,omitempty"`
 }
 
 // ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSnapshotReference defines model for com.github.vmware-tanzu.vm-operator.api.v1alpha5.VirtualMachineSnapshotReference.
@@ -3655,6 +3716,289 @@ type ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusParams stru
 	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
 }
 
+// DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyParams defines parameters for DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicy.
+type DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyParams struct {
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// DryRun When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed
+	DryRun *string `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// GracePeriodSeconds The duration in seconds before the object should be deleted. Value must be non-negative integer. The value zero indicates delete immediately. If this value is nil, the default grace period for the specified type will be used. Defaults to a per object value if not specified. zero means delete immediately.
+	GracePeriodSeconds *int `form:"gracePeriodSeconds,omitempty" json:"gracePeriodSeconds,omitempty"`
+
+	// IgnoreStoreReadErrorWithClusterBreakingPotential if set to true, it will trigger an unsafe deletion of the resource in case the normal deletion flow fails with a corrupt object error. A resource is considered corrupt if it can not be retrieved from the underlying storage successfully because of a) its data can not be transformed e.g. decryption failure, or b) it fails to decode into an object. NOTE: unsafe deletion ignores finalizer constraints, skips precondition checks, and removes the object from the storage. WARNING: This may potentially break the cluster if the workload associated with the resource being unsafe-deleted relies on normal deletion flow. Use only if you REALLY know what you are doing. The default value is false, and the user must opt in to enable it
+	IgnoreStoreReadErrorWithClusterBreakingPotential *bool `form:"ignoreStoreReadErrorWithClusterBreakingPotential,omitempty" json:"ignoreStoreReadErrorWithClusterBreakingPotential,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// OrphanDependents Deprecated: please use the PropagationPolicy, this field will be deprecated in 1.7. Should the dependent objects be orphaned. If true/false, the "orphan" finalizer will be added to/removed from the object's finalizers list. Either this field or PropagationPolicy may be set, but not both.
+	OrphanDependents *bool `form:"orphanDependents,omitempty" json:"orphanDependents,omitempty"`
+
+	// PropagationPolicy Whether and how garbage collection will be performed. Either this field or OrphanDependents may be set, but not both. The default policy is decided by the existing finalizer set in the metadata.finalizers and the resource-specific default policy. Acceptable values are: 'Orphan' - orphan the dependents; 'Background' - allow the garbage collector to delete the dependents in the background; 'Foreground' - a cascading policy that deletes all dependents in the foreground.
+	PropagationPolicy *string `form:"propagationPolicy,omitempty" json:"propagationPolicy,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams defines parameters for ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy.
+type ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams struct {
+	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
+	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
+
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams defines parameters for CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy.
+type CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams struct {
+	// DryRun When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed
+	DryRun *string `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// FieldManager fieldManager is a name associated with the actor or entity that is making these changes. The value must be less than or 128 characters long, and only contain printable characters, as defined by https://golang.org/pkg/unicode/#IsPrint.
+	FieldManager *string `form:"fieldManager,omitempty" json:"fieldManager,omitempty"`
+
+	// FieldValidation fieldValidation instructs the server on how to handle objects in the request (POST/PUT/PATCH) containing unknown or duplicate fields. Valid values are: - Ignore: This will ignore any unknown fields that are silently dropped from the object, and will ignore all but the last duplicate field that the decoder encounters. This is the default behavior prior to v1.23. - Warn: This will send a warning via the standard warning response header for each unknown field that is dropped from the object, and for each duplicate field that is encountered. The request will still succeed if there are no other errors, and will only persist the last of any duplicate fields. This is the default in v1.23+ - Strict: This will fail the request with a BadRequest error if any unknown fields would be dropped from the object, or if any duplicate fields are present. The error returned from the server will contain all unknown and duplicate fields encountered.
+	FieldValidation *string `form:"fieldValidation,omitempty" json:"fieldValidation,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams defines parameters for DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy.
+type DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams struct {
+	// DryRun When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed
+	DryRun *string `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// GracePeriodSeconds The duration in seconds before the object should be deleted. Value must be non-negative integer. The value zero indicates delete immediately. If this value is nil, the default grace period for the specified type will be used. Defaults to a per object value if not specified. zero means delete immediately.
+	GracePeriodSeconds *int `form:"gracePeriodSeconds,omitempty" json:"gracePeriodSeconds,omitempty"`
+
+	// IgnoreStoreReadErrorWithClusterBreakingPotential if set to true, it will trigger an unsafe deletion of the resource in case the normal deletion flow fails with a corrupt object error. A resource is considered corrupt if it can not be retrieved from the underlying storage successfully because of a) its data can not be transformed e.g. decryption failure, or b) it fails to decode into an object. NOTE: unsafe deletion ignores finalizer constraints, skips precondition checks, and removes the object from the storage. WARNING: This may potentially break the cluster if the workload associated with the resource being unsafe-deleted relies on normal deletion flow. Use only if you REALLY know what you are doing. The default value is false, and the user must opt in to enable it
+	IgnoreStoreReadErrorWithClusterBreakingPotential *bool `form:"ignoreStoreReadErrorWithClusterBreakingPotential,omitempty" json:"ignoreStoreReadErrorWithClusterBreakingPotential,omitempty"`
+
+	// OrphanDependents Deprecated: please use the PropagationPolicy, this field will be deprecated in 1.7. Should the dependent objects be orphaned. If true/false, the "orphan" finalizer will be added to/removed from the object's finalizers list. Either this field or PropagationPolicy may be set, but not both.
+	OrphanDependents *bool `form:"orphanDependents,omitempty" json:"orphanDependents,omitempty"`
+
+	// PropagationPolicy Whether and how garbage collection will be performed. Either this field or OrphanDependents may be set, but not both. The default policy is decided by the existing finalizer set in the metadata.finalizers and the resource-specific default policy. Acceptable values are: 'Orphan' - orphan the dependents; 'Background' - allow the garbage collector to delete the dependents in the background; 'Foreground' - a cascading policy that deletes all dependents in the foreground.
+	PropagationPolicy *string `form:"propagationPolicy,omitempty" json:"propagationPolicy,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams defines parameters for ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy.
+type ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams struct {
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams defines parameters for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams struct {
+	// DryRun When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed
+	DryRun *string `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// FieldManager fieldManager is a name associated with the actor or entity that is making these changes. The value must be less than or 128 characters long, and only contain printable characters, as defined by https://golang.org/pkg/unicode/#IsPrint. This field is required for apply requests (application/apply-patch) but optional for non-apply patch types (JsonPatch, MergePatch, StrategicMergePatch).
+	FieldManager *string `form:"fieldManager,omitempty" json:"fieldManager,omitempty"`
+
+	// FieldValidation fieldValidation instructs the server on how to handle objects in the request (POST/PUT/PATCH) containing unknown or duplicate fields. Valid values are: - Ignore: This will ignore any unknown fields that are silently dropped from the object, and will ignore all but the last duplicate field that the decoder encounters. This is the default behavior prior to v1.23. - Warn: This will send a warning via the standard warning response header for each unknown field that is dropped from the object, and for each duplicate field that is encountered. The request will still succeed if there are no other errors, and will only persist the last of any duplicate fields. This is the default in v1.23+ - Strict: This will fail the request with a BadRequest error if any unknown fields would be dropped from the object, or if any duplicate fields are present. The error returned from the server will contain all unknown and duplicate fields encountered.
+	FieldValidation *string `form:"fieldValidation,omitempty" json:"fieldValidation,omitempty"`
+
+	// Force Force is going to "force" Apply requests. It means user will re-acquire conflicting fields owned by other people. Force flag must be unset for non-apply patch requests.
+	Force *bool `form:"force,omitempty" json:"force,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams defines parameters for ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy.
+type ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams struct {
+	// DryRun When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed
+	DryRun *string `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// FieldManager fieldManager is a name associated with the actor or entity that is making these changes. The value must be less than or 128 characters long, and only contain printable characters, as defined by https://golang.org/pkg/unicode/#IsPrint.
+	FieldManager *string `form:"fieldManager,omitempty" json:"fieldManager,omitempty"`
+
+	// FieldValidation fieldValidation instructs the server on how to handle objects in the request (POST/PUT/PATCH) containing unknown or duplicate fields. Valid values are: - Ignore: This will ignore any unknown fields that are silently dropped from the object, and will ignore all but the last duplicate field that the decoder encounters. This is the default behavior prior to v1.23. - Warn: This will send a warning via the standard warning response header for each unknown field that is dropped from the object, and for each duplicate field that is encountered. The request will still succeed if there are no other errors, and will only persist the last of any duplicate fields. This is the default in v1.23+ - Strict: This will fail the request with a BadRequest error if any unknown fields would be dropped from the object, or if any duplicate fields are present. The error returned from the server will contain all unknown and duplicate fields encountered.
+	FieldValidation *string `form:"fieldValidation,omitempty" json:"fieldValidation,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams defines parameters for ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus.
+type ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams struct {
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams defines parameters for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams struct {
+	// DryRun When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed
+	DryRun *string `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// FieldManager fieldManager is a name associated with the actor or entity that is making these changes. The value must be less than or 128 characters long, and only contain printable characters, as defined by https://golang.org/pkg/unicode/#IsPrint. This field is required for apply requests (application/apply-patch) but optional for non-apply patch types (JsonPatch, MergePatch, StrategicMergePatch).
+	FieldManager *string `form:"fieldManager,omitempty" json:"fieldManager,omitempty"`
+
+	// FieldValidation fieldValidation instructs the server on how to handle objects in the request (POST/PUT/PATCH) containing unknown or duplicate fields. Valid values are: - Ignore: This will ignore any unknown fields that are silently dropped from the object, and will ignore all but the last duplicate field that the decoder encounters. This is the default behavior prior to v1.23. - Warn: This will send a warning via the standard warning response header for each unknown field that is dropped from the object, and for each duplicate field that is encountered. The request will still succeed if there are no other errors, and will only persist the last of any duplicate fields. This is the default in v1.23+ - Strict: This will fail the request with a BadRequest error if any unknown fields would be dropped from the object, or if any duplicate fields are present. The error returned from the server will contain all unknown and duplicate fields encountered.
+	FieldValidation *string `form:"fieldValidation,omitempty" json:"fieldValidation,omitempty"`
+
+	// Force Force is going to "force" Apply requests. It means user will re-acquire conflicting fields owned by other people. Force flag must be unset for non-apply patch requests.
+	Force *bool `form:"force,omitempty" json:"force,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams defines parameters for ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus.
+type ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams struct {
+	// DryRun When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed
+	DryRun *string `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// FieldManager fieldManager is a name associated with the actor or entity that is making these changes. The value must be less than or 128 characters long, and only contain printable characters, as defined by https://golang.org/pkg/unicode/#IsPrint.
+	FieldManager *string `form:"fieldManager,omitempty" json:"fieldManager,omitempty"`
+
+	// FieldValidation fieldValidation instructs the server on how to handle objects in the request (POST/PUT/PATCH) containing unknown or duplicate fields. Valid values are: - Ignore: This will ignore any unknown fields that are silently dropped from the object, and will ignore all but the last duplicate field that the decoder encounters. This is the default behavior prior to v1.23. - Warn: This will send a warning via the standard warning response header for each unknown field that is dropped from the object, and for each duplicate field that is encountered. The request will still succeed if there are no other errors, and will only persist the last of any duplicate fields. This is the default in v1.23+ - Strict: This will fail the request with a BadRequest error if any unknown fields would be dropped from the object, or if any duplicate fields are present. The error returned from the server will contain all unknown and duplicate fields encountered.
+	FieldValidation *string `form:"fieldValidation,omitempty" json:"fieldValidation,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
 // ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesParams defines parameters for ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespaces.
 type ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesParams struct {
 	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
@@ -3817,6 +4161,86 @@ type ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesParams st
 
 // ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesParams defines parameters for ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces.
 type ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesParams struct {
+	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
+	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
+
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
+// ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesParams defines parameters for ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespaces.
+type ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesParams struct {
 	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
 	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
 
@@ -4535,6 +4959,166 @@ type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineParams struct {
 	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
 }
 
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListParams defines parameters for WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyList.
+type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListParams struct {
+	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
+	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
+
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams defines parameters for WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy.
+type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams struct {
+	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
+	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
+
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
 // WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesParams defines parameters for WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespaces.
 type WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesParams struct {
 	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
@@ -4775,6 +5359,86 @@ type WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesParams st
 	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
 }
 
+// WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesParams defines parameters for WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespaces.
+type WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesParams struct {
+	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
+	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
+
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
 // PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassApplicationJSONPatchPlusJSONRequestBody defines body for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClass for application/json-patch+json ContentType.
 type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineClassApplicationJSONPatchPlusJSONRequestBody = IoK8sApimachineryPkgApisMetaV1Patch
 
@@ -4810,6 +5474,24 @@ type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusApplicationMe
 
 // PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusApplicationStrategicMergePatchPlusJSONRequestBody defines body for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatus for application/strategic-merge-patch+json ContentType.
 type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusApplicationStrategicMergePatchPlusJSONRequestBody = IoK8sApimachineryPkgApisMetaV1Patch
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyApplicationJSONPatchPlusJSONRequestBody defines body for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy for application/json-patch+json ContentType.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyApplicationJSONPatchPlusJSONRequestBody = IoK8sApimachineryPkgApisMetaV1Patch
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyApplicationMergePatchPlusJSONRequestBody defines body for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy for application/merge-patch+json ContentType.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyApplicationMergePatchPlusJSONRequestBody = IoK8sApimachineryPkgApisMetaV1Patch
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyApplicationStrategicMergePatchPlusJSONRequestBody defines body for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy for application/strategic-merge-patch+json ContentType.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyApplicationStrategicMergePatchPlusJSONRequestBody = IoK8sApimachineryPkgApisMetaV1Patch
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusApplicationJSONPatchPlusJSONRequestBody defines body for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus for application/json-patch+json ContentType.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusApplicationJSONPatchPlusJSONRequestBody = IoK8sApimachineryPkgApisMetaV1Patch
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusApplicationMergePatchPlusJSONRequestBody defines body for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus for application/merge-patch+json ContentType.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusApplicationMergePatchPlusJSONRequestBody = IoK8sApimachineryPkgApisMetaV1Patch
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusApplicationStrategicMergePatchPlusJSONRequestBody defines body for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus for application/strategic-merge-patch+json ContentType.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusApplicationStrategicMergePatchPlusJSONRequestBody = IoK8sApimachineryPkgApisMetaV1Patch
 
 // AsIoK8sApimachineryPkgApiResourceQuantity0 returns the union data inside the IoK8sApimachineryPkgApiResourceQuantity as a IoK8sApimachineryPkgApiResourceQuantity0
 func (t IoK8sApimachineryPkgApiResourceQuantity) AsIoK8sApimachineryPkgApiResourceQuantity0() (IoK8sApimachineryPkgApiResourceQuantity0, error) {
@@ -5220,6 +5902,99 @@ type ClientInterface interface {
 	// replace status of the specified VirtualMachine.
 	ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusWithBody(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyWithBody performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicy` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// delete collection of VirtualMachineSetResourcePolicy.
+	DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyWithBody(ctx context.Context, namespace string, params *DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+	//
+	// list or watch objects of kind VirtualMachineSetResourcePolicy.
+	ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy(ctx context.Context, namespace string, params *ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBody performs a POST /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// create a VirtualMachineSetResourcePolicy.
+	CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBody(ctx context.Context, namespace string, params *CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBody performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// delete a VirtualMachineSetResourcePolicy.
+	DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBody(ctx context.Context, namespace string, name string, params *DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+	//
+	// read the specified VirtualMachineSetResourcePolicy.
+	ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// partially update the specified VirtualMachineSetResourcePolicy.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationJSONPatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+	// Takes a body of the `application/json-patch+json` content type.
+	//
+	// partially update the specified VirtualMachineSetResourcePolicy.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationJSONPatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+	// Takes a body of the `application/merge-patch+json` content type.
+	//
+	// partially update the specified VirtualMachineSetResourcePolicy.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationStrategicMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+	// Takes a body of the `application/strategic-merge-patch+json` content type.
+	//
+	// partially update the specified VirtualMachineSetResourcePolicy.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationStrategicMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBody performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// replace the specified VirtualMachineSetResourcePolicy.
+	ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBody(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request.
+	//
+	// read status of the specified VirtualMachineSetResourcePolicy.
+	ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// partially update status of the specified VirtualMachineSetResourcePolicy.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationJSONPatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request.
+	// Takes a body of the `application/json-patch+json` content type.
+	//
+	// partially update status of the specified VirtualMachineSetResourcePolicy.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationJSONPatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request.
+	// Takes a body of the `application/merge-patch+json` content type.
+	//
+	// partially update status of the specified VirtualMachineSetResourcePolicy.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationStrategicMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request.
+	// Takes a body of the `application/strategic-merge-patch+json` content type.
+	//
+	// partially update status of the specified VirtualMachineSetResourcePolicy.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationStrategicMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithBody performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// replace status of the specified VirtualMachineSetResourcePolicy.
+	ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithBody(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachineclasses (the `ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespaces` operationId) request.
 	//
 	// list or watch objects of kind VirtualMachineClass.
@@ -5234,6 +6009,11 @@ type ClientInterface interface {
 	//
 	// list or watch objects of kind VirtualMachine.
 	ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachinesetresourcepolicies (the `ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespaces` operationId) request.
+	//
+	// list or watch objects of kind VirtualMachineSetResourcePolicy.
+	ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespaces(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageList performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/clustervirtualmachineimages (the `WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageList` operationId) request.
 	//
@@ -5275,6 +6055,16 @@ type ClientInterface interface {
 	// watch changes to an object of kind VirtualMachine. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
 	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachine(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyList performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyList` operationId) request.
+	//
+	// watch individual changes to a list of VirtualMachineSetResourcePolicy. deprecated: use the 'watch' parameter with a list operation instead.
+	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyList(ctx context.Context, namespace string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+	//
+	// watch changes to an object of kind VirtualMachineSetResourcePolicy. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
+	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachineclasses (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespaces` operationId) request.
 	//
 	// watch individual changes to a list of VirtualMachineClass. deprecated: use the 'watch' parameter with a list operation instead.
@@ -5289,6 +6079,11 @@ type ClientInterface interface {
 	//
 	// watch individual changes to a list of VirtualMachine. deprecated: use the 'watch' parameter with a list operation instead.
 	WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespaces(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachinesetresourcepolicies (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespaces` operationId) request.
+	//
+	// watch individual changes to a list of VirtualMachineSetResourcePolicy. deprecated: use the 'watch' parameter with a list operation instead.
+	WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespaces(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // GetVmoperatorVmwareComV1alpha5APIResources performs a GET /apis/vmoperator.vmware.com/v1alpha5/ (the `GetVmoperatorVmwareComV1alpha5APIResources` operationId) request.
@@ -5872,6 +6667,259 @@ func (c *Client) ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatu
 	return c.Client.Do(req)
 }
 
+// DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyWithBody performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicy` operationId) request,
+// with any type of body and a specified content type.
+//
+// delete collection of VirtualMachineSetResourcePolicy.
+func (c *Client) DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyWithBody(ctx context.Context, namespace string, params *DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyRequestWithBody(c.Server, namespace, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+//
+// list or watch objects of kind VirtualMachineSetResourcePolicy.
+func (c *Client) ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy(ctx context.Context, namespace string, params *ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequest(c.Server, namespace, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBody performs a POST /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request,
+// with any type of body and a specified content type.
+//
+// create a VirtualMachineSetResourcePolicy.
+func (c *Client) CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBody(ctx context.Context, namespace string, params *CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithBody(c.Server, namespace, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBody performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request,
+// with any type of body and a specified content type.
+//
+// delete a VirtualMachineSetResourcePolicy.
+func (c *Client) DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBody(ctx context.Context, namespace string, name string, params *DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithBody(c.Server, namespace, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+//
+// read the specified VirtualMachineSetResourcePolicy.
+func (c *Client) ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequest(c.Server, namespace, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request,
+// with any type of body and a specified content type.
+//
+// partially update the specified VirtualMachineSetResourcePolicy.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithBody(c.Server, namespace, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationJSONPatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+// Takes a body of the `application/json-patch+json` content type.
+//
+// partially update the specified VirtualMachineSetResourcePolicy.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationJSONPatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithApplicationJSONPatchPlusJSONBody(c.Server, namespace, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+// Takes a body of the `application/merge-patch+json` content type.
+//
+// partially update the specified VirtualMachineSetResourcePolicy.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithApplicationMergePatchPlusJSONBody(c.Server, namespace, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationStrategicMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+// Takes a body of the `application/strategic-merge-patch+json` content type.
+//
+// partially update the specified VirtualMachineSetResourcePolicy.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationStrategicMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithApplicationStrategicMergePatchPlusJSONBody(c.Server, namespace, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBody performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request,
+// with any type of body and a specified content type.
+//
+// replace the specified VirtualMachineSetResourcePolicy.
+func (c *Client) ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBody(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithBody(c.Server, namespace, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request.
+//
+// read status of the specified VirtualMachineSetResourcePolicy.
+func (c *Client) ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusRequest(c.Server, namespace, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request,
+// with any type of body and a specified content type.
+//
+// partially update status of the specified VirtualMachineSetResourcePolicy.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusRequestWithBody(c.Server, namespace, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationJSONPatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request.
+// Takes a body of the `application/json-patch+json` content type.
+//
+// partially update status of the specified VirtualMachineSetResourcePolicy.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationJSONPatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusRequestWithApplicationJSONPatchPlusJSONBody(c.Server, namespace, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request.
+// Takes a body of the `application/merge-patch+json` content type.
+//
+// partially update status of the specified VirtualMachineSetResourcePolicy.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusRequestWithApplicationMergePatchPlusJSONBody(c.Server, namespace, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationStrategicMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request.
+// Takes a body of the `application/strategic-merge-patch+json` content type.
+//
+// partially update status of the specified VirtualMachineSetResourcePolicy.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationStrategicMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusRequestWithApplicationStrategicMergePatchPlusJSONBody(c.Server, namespace, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithBody performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request,
+// with any type of body and a specified content type.
+//
+// replace status of the specified VirtualMachineSetResourcePolicy.
+func (c *Client) ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithBody(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusRequestWithBody(c.Server, namespace, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachineclasses (the `ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespaces` operationId) request.
 //
 // list or watch objects of kind VirtualMachineClass.
@@ -5907,6 +6955,21 @@ func (c *Client) ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespa
 // list or watch objects of kind VirtualMachine.
 func (c *Client) ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachinesetresourcepolicies (the `ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespaces` operationId) request.
+//
+// list or watch objects of kind VirtualMachineSetResourcePolicy.
+func (c *Client) ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespaces(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6037,6 +7100,36 @@ func (c *Client) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachine(ctx co
 	return c.Client.Do(req)
 }
 
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyList performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyList` operationId) request.
+//
+// watch individual changes to a list of VirtualMachineSetResourcePolicy. deprecated: use the 'watch' parameter with a list operation instead.
+func (c *Client) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyList(ctx context.Context, namespace string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListRequest(c.Server, namespace, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+//
+// watch changes to an object of kind VirtualMachineSetResourcePolicy. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
+func (c *Client) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequest(c.Server, namespace, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachineclasses (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespaces` operationId) request.
 //
 // watch individual changes to a list of VirtualMachineClass. deprecated: use the 'watch' parameter with a list operation instead.
@@ -6072,6 +7165,21 @@ func (c *Client) WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNa
 // watch individual changes to a list of VirtualMachine. deprecated: use the 'watch' parameter with a list operation instead.
 func (c *Client) WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespaces(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewWatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachinesetresourcepolicies (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespaces` operationId) request.
+//
+// watch individual changes to a list of VirtualMachineSetResourcePolicy. deprecated: use the 'watch' parameter with a list operation instead.
+func (c *Client) WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespaces(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -9223,6 +10331,1309 @@ func NewReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusRequestW
 	return req, nil
 }
 
+// NewDeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyRequestWithBody constructs an http.Request for the DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicy method, with any body, and a specified content type
+func NewDeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyRequestWithBody(server string, namespace string, params *DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachinesetresourcepolicies", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.GracePeriodSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "gracePeriodSeconds", *params.GracePeriodSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IgnoreStoreReadErrorWithClusterBreakingPotential != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "ignoreStoreReadErrorWithClusterBreakingPotential", *params.IgnoreStoreReadErrorWithClusterBreakingPotential, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.OrphanDependents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "orphanDependents", *params.OrphanDependents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PropagationPolicy != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "propagationPolicy", *params.PropagationPolicy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequest constructs an http.Request for the ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy method
+func NewListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequest(server string, namespace string, params *ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachinesetresourcepolicies", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AllowWatchBookmarks != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allowWatchBookmarks", *params.AllowWatchBookmarks, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithBody constructs an http.Request for the CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy method, with any body, and a specified content type
+func NewCreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithBody(server string, namespace string, params *CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachinesetresourcepolicies", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldManager != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldManager", *params.FieldManager, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldValidation != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldValidation", *params.FieldValidation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewDeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithBody constructs an http.Request for the DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy method, with any body, and a specified content type
+func NewDeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithBody(server string, namespace string, name string, params *DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachinesetresourcepolicies/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.GracePeriodSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "gracePeriodSeconds", *params.GracePeriodSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IgnoreStoreReadErrorWithClusterBreakingPotential != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "ignoreStoreReadErrorWithClusterBreakingPotential", *params.IgnoreStoreReadErrorWithClusterBreakingPotential, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.OrphanDependents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "orphanDependents", *params.OrphanDependents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PropagationPolicy != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "propagationPolicy", *params.PropagationPolicy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequest constructs an http.Request for the ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy method
+func NewReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequest(server string, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachinesetresourcepolicies/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithApplicationJSONPatchPlusJSONBody calls the generic PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy builder with application/json-patch+json body
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithApplicationJSONPatchPlusJSONBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyApplicationJSONPatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithBody(server, namespace, name, params, "application/json-patch+json", bodyReader)
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithApplicationMergePatchPlusJSONBody calls the generic PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy builder with application/merge-patch+json body
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithApplicationMergePatchPlusJSONBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithBody(server, namespace, name, params, "application/merge-patch+json", bodyReader)
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithApplicationStrategicMergePatchPlusJSONBody calls the generic PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy builder with application/strategic-merge-patch+json body
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithApplicationStrategicMergePatchPlusJSONBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyApplicationStrategicMergePatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithBody(server, namespace, name, params, "application/strategic-merge-patch+json", bodyReader)
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithBody constructs an http.Request for the PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy method, with any body, and a specified content type
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachinesetresourcepolicies/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldManager != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldManager", *params.FieldManager, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldValidation != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldValidation", *params.FieldValidation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Force != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "force", *params.Force, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithBody constructs an http.Request for the ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy method, with any body, and a specified content type
+func NewReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequestWithBody(server string, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachinesetresourcepolicies/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldManager != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldManager", *params.FieldManager, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldValidation != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldValidation", *params.FieldValidation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusRequest constructs an http.Request for the ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus method
+func NewReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusRequest(server string, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachinesetresourcepolicies/%s/status", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusRequestWithApplicationJSONPatchPlusJSONBody calls the generic PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus builder with application/json-patch+json body
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusRequestWithApplicationJSONPatchPlusJSONBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusApplicationJSONPatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusRequestWithBody(server, namespace, name, params, "application/json-patch+json", bodyReader)
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusRequestWithApplicationMergePatchPlusJSONBody calls the generic PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus builder with application/merge-patch+json body
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusRequestWithApplicationMergePatchPlusJSONBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusRequestWithBody(server, namespace, name, params, "application/merge-patch+json", bodyReader)
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusRequestWithApplicationStrategicMergePatchPlusJSONBody calls the generic PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus builder with application/strategic-merge-patch+json body
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusRequestWithApplicationStrategicMergePatchPlusJSONBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusApplicationStrategicMergePatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusRequestWithBody(server, namespace, name, params, "application/strategic-merge-patch+json", bodyReader)
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusRequestWithBody constructs an http.Request for the PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus method, with any body, and a specified content type
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusRequestWithBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachinesetresourcepolicies/%s/status", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldManager != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldManager", *params.FieldManager, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldValidation != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldValidation", *params.FieldValidation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Force != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "force", *params.Force, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusRequestWithBody constructs an http.Request for the ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus method, with any body, and a specified content type
+func NewReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusRequestWithBody(server string, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachinesetresourcepolicies/%s/status", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldManager != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldManager", *params.FieldManager, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldValidation != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldValidation", *params.FieldValidation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesRequest constructs an http.Request for the ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespaces method
 func NewListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesRequest(server string, params *ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesParams) (*http.Request, error) {
 	var err error
@@ -9605,6 +12016,192 @@ func NewListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesRequest(ser
 	}
 
 	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/virtualmachines")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AllowWatchBookmarks != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allowWatchBookmarks", *params.AllowWatchBookmarks, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesRequest constructs an http.Request for the ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespaces method
+func NewListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesRequest(server string, params *ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/virtualmachinesetresourcepolicies")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -11339,6 +13936,399 @@ func NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineRequest(server s
 	return req, nil
 }
 
+// NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListRequest constructs an http.Request for the WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyList method
+func NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListRequest(server string, namespace string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/%s/virtualmachinesetresourcepolicies", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AllowWatchBookmarks != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allowWatchBookmarks", *params.AllowWatchBookmarks, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequest constructs an http.Request for the WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy method
+func NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyRequest(server string, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/%s/virtualmachinesetresourcepolicies/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AllowWatchBookmarks != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allowWatchBookmarks", *params.AllowWatchBookmarks, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewWatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesRequest constructs an http.Request for the WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespaces method
 func NewWatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesRequest(server string, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesParams) (*http.Request, error) {
 	var err error
@@ -11897,6 +14887,192 @@ func NewWatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesReques
 	return req, nil
 }
 
+// NewWatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesRequest constructs an http.Request for the WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespaces method
+func NewWatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesRequest(server string, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachinesetresourcepolicies")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AllowWatchBookmarks != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allowWatchBookmarks", *params.AllowWatchBookmarks, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 func (c *Client) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -12202,6 +15378,119 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusWithBodyWithResponse(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusResponse, error)
 
+	// DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyWithBodyWithResponse performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicy` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// delete collection of VirtualMachineSetResourcePolicy.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyWithBodyWithResponse(ctx context.Context, namespace string, params *DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyResponse, error)
+
+	// ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+	//
+	// list or watch objects of kind VirtualMachineSetResourcePolicy.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithResponse(ctx context.Context, namespace string, params *ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, reqEditors ...RequestEditorFn) (*ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error)
+
+	// CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBodyWithResponse performs a POST /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// create a VirtualMachineSetResourcePolicy.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBodyWithResponse(ctx context.Context, namespace string, params *CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error)
+
+	// DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBodyWithResponse performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// delete a VirtualMachineSetResourcePolicy.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBodyWithResponse(ctx context.Context, namespace string, name string, params *DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error)
+
+	// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+	//
+	// read the specified VirtualMachineSetResourcePolicy.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithResponse(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, reqEditors ...RequestEditorFn) (*ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// partially update the specified VirtualMachineSetResourcePolicy.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationJSONPatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+	// Takes a body of the `application/json-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// partially update the specified VirtualMachineSetResourcePolicy.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationJSONPatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// partially update the specified VirtualMachineSetResourcePolicy.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationStrategicMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+	// Takes a body of the `application/strategic-merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// partially update the specified VirtualMachineSetResourcePolicy.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationStrategicMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error)
+
+	// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBodyWithResponse performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// replace the specified VirtualMachineSetResourcePolicy.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBodyWithResponse(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error)
+
+	// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request.
+	//
+	// read status of the specified VirtualMachineSetResourcePolicy.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithResponse(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, reqEditors ...RequestEditorFn) (*ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// partially update status of the specified VirtualMachineSetResourcePolicy.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationJSONPatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request.
+	// Takes a body of the `application/json-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// partially update status of the specified VirtualMachineSetResourcePolicy.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationJSONPatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request.
+	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// partially update status of the specified VirtualMachineSetResourcePolicy.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationStrategicMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request.
+	// Takes a body of the `application/strategic-merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// partially update status of the specified VirtualMachineSetResourcePolicy.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationStrategicMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse, error)
+
+	// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithBodyWithResponse performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// replace status of the specified VirtualMachineSetResourcePolicy.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithBodyWithResponse(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse, error)
+
 	// ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachineclasses (the `ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespaces` operationId) request.
 	//
 	// list or watch objects of kind VirtualMachineClass.
@@ -12222,6 +15511,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesWithResponse(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesParams, reqEditors ...RequestEditorFn) (*ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse, error)
+
+	// ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachinesetresourcepolicies (the `ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespaces` operationId) request.
+	//
+	// list or watch objects of kind VirtualMachineSetResourcePolicy.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesWithResponse(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesParams, reqEditors ...RequestEditorFn) (*ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesResponse, error)
 
 	// WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/clustervirtualmachineimages (the `WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageList` operationId) request.
 	//
@@ -12279,6 +15575,20 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineWithResponse(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineResponse, error)
 
+	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyList` operationId) request.
+	//
+	// watch individual changes to a list of VirtualMachineSetResourcePolicy. deprecated: use the 'watch' parameter with a list operation instead.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListWithResponse(ctx context.Context, namespace string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListResponse, error)
+
+	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+	//
+	// watch changes to an object of kind VirtualMachineSetResourcePolicy. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithResponse(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error)
+
 	// WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachineclasses (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespaces` operationId) request.
 	//
 	// watch individual changes to a list of VirtualMachineClass. deprecated: use the 'watch' parameter with a list operation instead.
@@ -12299,6 +15609,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesWithResponse(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesResponse, error)
+
+	// WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachinesetresourcepolicies (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespaces` operationId) request.
+	//
+	// watch individual changes to a list of VirtualMachineSetResourcePolicy. deprecated: use the 'watch' parameter with a list operation instead.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesWithResponse(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesResponse, error)
 }
 
 type GetVmoperatorVmwareComV1alpha5APIResourcesResponse struct {
@@ -13725,6 +17042,591 @@ func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusResponse
 	return ""
 }
 
+type DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *IoK8sApimachineryPkgApisMetaV1Status
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *IoK8sApimachineryPkgApisMetaV1Status
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyResponse) GetJSON200() *IoK8sApimachineryPkgApisMetaV1Status {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyResponse) GetYAML200() *IoK8sApimachineryPkgApisMetaV1Status {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicyList
+	// ApplicationjsonStreamWatch200 the response for an HTTP 200 `application/json;stream=watch` response
+	ApplicationjsonStreamWatch200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicyList
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicyList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicyList {
+	return r.JSON200
+}
+
+// GetApplicationjsonStreamWatch200 returns the response for an HTTP 200 `application/json;stream=watch` response
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetApplicationjsonStreamWatch200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicyList {
+	return r.ApplicationjsonStreamWatch200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicyList {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+	// YAML201 the response for an HTTP 201 `application/yaml` response
+	YAML201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+	// YAML202 the response for an HTTP 202 `application/yaml` response
+	YAML202 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.YAML200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetJSON201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.JSON201
+}
+
+// GetYAML201 returns the response for an HTTP 201 `application/yaml` response
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetYAML201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.YAML201
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetJSON202() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.JSON202
+}
+
+// GetYAML202 returns the response for an HTTP 202 `application/yaml` response
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetYAML202() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.YAML202
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *IoK8sApimachineryPkgApisMetaV1Status
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *IoK8sApimachineryPkgApisMetaV1Status
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *IoK8sApimachineryPkgApisMetaV1Status
+	// YAML202 the response for an HTTP 202 `application/yaml` response
+	YAML202 *IoK8sApimachineryPkgApisMetaV1Status
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetJSON200() *IoK8sApimachineryPkgApisMetaV1Status {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetYAML200() *IoK8sApimachineryPkgApisMetaV1Status {
+	return r.YAML200
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetJSON202() *IoK8sApimachineryPkgApisMetaV1Status {
+	return r.JSON202
+}
+
+// GetYAML202 returns the response for an HTTP 202 `application/yaml` response
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetYAML202() *IoK8sApimachineryPkgApisMetaV1Status {
+	return r.YAML202
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+	// YAML201 the response for an HTTP 201 `application/yaml` response
+	YAML201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.YAML200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetJSON201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.JSON201
+}
+
+// GetYAML201 returns the response for an HTTP 201 `application/yaml` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetYAML201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.YAML201
+}
+
+// GetBody returns the raw response body bytes
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+	// YAML201 the response for an HTTP 201 `application/yaml` response
+	YAML201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.YAML200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetJSON201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.JSON201
+}
+
+// GetYAML201 returns the response for an HTTP 201 `application/yaml` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetYAML201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.YAML201
+}
+
+// GetBody returns the raw response body bytes
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+	// YAML201 the response for an HTTP 201 `application/yaml` response
+	YAML201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.YAML200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse) GetJSON201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.JSON201
+}
+
+// GetYAML201 returns the response for an HTTP 201 `application/yaml` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse) GetYAML201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.YAML201
+}
+
+// GetBody returns the raw response body bytes
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+	// YAML201 the response for an HTTP 201 `application/yaml` response
+	YAML201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.YAML200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse) GetJSON201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.JSON201
+}
+
+// GetYAML201 returns the response for an HTTP 201 `application/yaml` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse) GetYAML201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy {
+	return r.YAML201
+}
+
+// GetBody returns the raw response body bytes
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -13884,6 +17786,61 @@ func (r ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse) S
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicyList
+	// ApplicationjsonStreamWatch200 the response for an HTTP 200 `application/json;stream=watch` response
+	ApplicationjsonStreamWatch200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicyList
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicyList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicyList {
+	return r.JSON200
+}
+
+// GetApplicationjsonStreamWatch200 returns the response for an HTTP 200 `application/json;stream=watch` response
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesResponse) GetApplicationjsonStreamWatch200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicyList {
+	return r.ApplicationjsonStreamWatch200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicyList {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -14330,6 +18287,116 @@ func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineResponse) Conten
 	return ""
 }
 
+type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// ApplicationjsonStreamWatch200 the response for an HTTP 200 `application/json;stream=watch` response
+	ApplicationjsonStreamWatch200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListResponse) GetJSON200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.JSON200
+}
+
+// GetApplicationjsonStreamWatch200 returns the response for an HTTP 200 `application/json;stream=watch` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListResponse) GetApplicationjsonStreamWatch200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.ApplicationjsonStreamWatch200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListResponse) GetYAML200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// ApplicationjsonStreamWatch200 the response for an HTTP 200 `application/json;stream=watch` response
+	ApplicationjsonStreamWatch200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetJSON200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.JSON200
+}
+
+// GetApplicationjsonStreamWatch200 returns the response for an HTTP 200 `application/json;stream=watch` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetApplicationjsonStreamWatch200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.ApplicationjsonStreamWatch200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetYAML200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -14489,6 +18556,61 @@ func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesRespon
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// ApplicationjsonStreamWatch200 the response for an HTTP 200 `application/json;stream=watch` response
+	ApplicationjsonStreamWatch200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesResponse) GetJSON200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.JSON200
+}
+
+// GetApplicationjsonStreamWatch200 returns the response for an HTTP 200 `application/json;stream=watch` response
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesResponse) GetApplicationjsonStreamWatch200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.ApplicationjsonStreamWatch200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesResponse) GetYAML200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -14978,6 +19100,215 @@ func (c *ClientWithResponses) ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtua
 	return ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusResponse(rsp)
 }
 
+// DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyWithBodyWithResponse performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicy` operationId) request,
+// with any type of body and a specified content type.
+//
+// delete collection of VirtualMachineSetResourcePolicy.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyWithBodyWithResponse(ctx context.Context, namespace string, params *DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyResponse, error) {
+	rsp, err := c.DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyWithBody(ctx, namespace, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyResponse(rsp)
+}
+
+// ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+//
+// list or watch objects of kind VirtualMachineSetResourcePolicy.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithResponse(ctx context.Context, namespace string, params *ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, reqEditors ...RequestEditorFn) (*ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error) {
+	rsp, err := c.ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy(ctx, namespace, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse(rsp)
+}
+
+// CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBodyWithResponse performs a POST /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request,
+// with any type of body and a specified content type.
+//
+// create a VirtualMachineSetResourcePolicy.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBodyWithResponse(ctx context.Context, namespace string, params *CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error) {
+	rsp, err := c.CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBody(ctx, namespace, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse(rsp)
+}
+
+// DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBodyWithResponse performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request,
+// with any type of body and a specified content type.
+//
+// delete a VirtualMachineSetResourcePolicy.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBodyWithResponse(ctx context.Context, namespace string, name string, params *DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error) {
+	rsp, err := c.DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBody(ctx, namespace, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse(rsp)
+}
+
+// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+//
+// read the specified VirtualMachineSetResourcePolicy.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithResponse(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, reqEditors ...RequestEditorFn) (*ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error) {
+	rsp, err := c.ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy(ctx, namespace, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request,
+// with any type of body and a specified content type.
+//
+// partially update the specified VirtualMachineSetResourcePolicy.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBody(ctx, namespace, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationJSONPatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+// Takes a body of the `application/json-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// partially update the specified VirtualMachineSetResourcePolicy.
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationJSONPatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationJSONPatchPlusJSONBody(ctx, namespace, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// partially update the specified VirtualMachineSetResourcePolicy.
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationMergePatchPlusJSONBody(ctx, namespace, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationStrategicMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+// Takes a body of the `application/strategic-merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// partially update the specified VirtualMachineSetResourcePolicy.
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationStrategicMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithApplicationStrategicMergePatchPlusJSONBody(ctx, namespace, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse(rsp)
+}
+
+// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBodyWithResponse performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request,
+// with any type of body and a specified content type.
+//
+// replace the specified VirtualMachineSetResourcePolicy.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBodyWithResponse(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error) {
+	rsp, err := c.ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithBody(ctx, namespace, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse(rsp)
+}
+
+// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request.
+//
+// read status of the specified VirtualMachineSetResourcePolicy.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithResponse(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, reqEditors ...RequestEditorFn) (*ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse, error) {
+	rsp, err := c.ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus(ctx, namespace, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request,
+// with any type of body and a specified content type.
+//
+// partially update status of the specified VirtualMachineSetResourcePolicy.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithBody(ctx, namespace, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationJSONPatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request.
+// Takes a body of the `application/json-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// partially update status of the specified VirtualMachineSetResourcePolicy.
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationJSONPatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationJSONPatchPlusJSONBody(ctx, namespace, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request.
+// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// partially update status of the specified VirtualMachineSetResourcePolicy.
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationMergePatchPlusJSONBody(ctx, namespace, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationStrategicMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request.
+// Takes a body of the `application/strategic-merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// partially update status of the specified VirtualMachineSetResourcePolicy.
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationStrategicMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithApplicationStrategicMergePatchPlusJSONBody(ctx, namespace, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse(rsp)
+}
+
+// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithBodyWithResponse performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name}/status (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatus` operationId) request,
+// with any type of body and a specified content type.
+//
+// replace status of the specified VirtualMachineSetResourcePolicy.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithBodyWithResponse(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse, error) {
+	rsp, err := c.ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithBody(ctx, namespace, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse(rsp)
+}
+
 // ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachineclasses (the `ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespaces` operationId) request.
 //
 // list or watch objects of kind VirtualMachineClass.
@@ -15015,6 +19346,19 @@ func (c *ClientWithResponses) ListVmoperatorVmwareComV1alpha5VirtualMachineForAl
 		return nil, err
 	}
 	return ParseListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse(rsp)
+}
+
+// ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachinesetresourcepolicies (the `ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespaces` operationId) request.
+//
+// list or watch objects of kind VirtualMachineSetResourcePolicy.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesWithResponse(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesParams, reqEditors ...RequestEditorFn) (*ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesResponse, error) {
+	rsp, err := c.ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespaces(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesResponse(rsp)
 }
 
 // WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageListWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/clustervirtualmachineimages (the `WatchVmoperatorVmwareComV1alpha5ClusterVirtualMachineImageList` operationId) request.
@@ -15121,6 +19465,32 @@ func (c *ClientWithResponses) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualM
 	return ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineResponse(rsp)
 }
 
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyList` operationId) request.
+//
+// watch individual changes to a list of VirtualMachineSetResourcePolicy. deprecated: use the 'watch' parameter with a list operation instead.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListWithResponse(ctx context.Context, namespace string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListResponse, error) {
+	rsp, err := c.WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyList(ctx, namespace, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListResponse(rsp)
+}
+
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachinesetresourcepolicies/{name} (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy` operationId) request.
+//
+// watch changes to an object of kind VirtualMachineSetResourcePolicy. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithResponse(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error) {
+	rsp, err := c.WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy(ctx, namespace, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse(rsp)
+}
+
 // WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachineclasses (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespaces` operationId) request.
 //
 // watch individual changes to a list of VirtualMachineClass. deprecated: use the 'watch' parameter with a list operation instead.
@@ -15158,6 +19528,19 @@ func (c *ClientWithResponses) WatchVmoperatorVmwareComV1alpha5VirtualMachineList
 		return nil, err
 	}
 	return ParseWatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesResponse(rsp)
+}
+
+// WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachinesetresourcepolicies (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespaces` operationId) request.
+//
+// watch individual changes to a list of VirtualMachineSetResourcePolicy. deprecated: use the 'watch' parameter with a list operation instead.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesWithResponse(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesResponse, error) {
+	rsp, err := c.WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespaces(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesResponse(rsp)
 }
 
 // ParseGetVmoperatorVmwareComV1alpha5APIResourcesResponse parses an HTTP response from a GetVmoperatorVmwareComV1alpha5APIResourcesWithResponse call
@@ -16284,6 +20667,471 @@ func ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusRespon
 	return response, nil
 }
 
+// ParseDeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyResponse parses an HTTP response from a DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyWithResponse call
+func ParseDeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyResponse(rsp *http.Response) (*DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1Status
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1Status
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse parses an HTTP response from a ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithResponse call
+func ParseListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse(rsp *http.Response) (*ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicyList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json;stream=watch" && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicyList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationjsonStreamWatch200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicyList
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse parses an HTTP response from a CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithResponse call
+func ParseCreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse(rsp *http.Response) (*CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 202:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML202 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseDeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse parses an HTTP response from a DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithResponse call
+func ParseDeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse(rsp *http.Response) (*DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1Status
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1Status
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest IoK8sApimachineryPkgApisMetaV1Status
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 202:
+		var dest IoK8sApimachineryPkgApisMetaV1Status
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML202 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse parses an HTTP response from a ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithResponse call
+func ParseReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse(rsp *http.Response) (*ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse parses an HTTP response from a PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithResponse call
+func ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse(rsp *http.Response) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML201 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse parses an HTTP response from a ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithResponse call
+func ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse(rsp *http.Response) (*ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML201 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse parses an HTTP response from a ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithResponse call
+func ParseReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse(rsp *http.Response) (*ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse parses an HTTP response from a PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithResponse call
+func ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse(rsp *http.Response) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML201 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse parses an HTTP response from a ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusWithResponse call
+func ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse(rsp *http.Response) (*ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyStatusResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML201 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
 // ParseListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesResponse parses an HTTP response from a ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesWithResponse call
 func ParseListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesResponse(rsp *http.Response) (*ListVmoperatorVmwareComV1alpha5VirtualMachineClassForAllNamespacesResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -16400,6 +21248,49 @@ func ParseListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse(
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
 		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineList
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesResponse parses an HTTP response from a ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesWithResponse call
+func ParseListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesResponse(rsp *http.Response) (*ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicyList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json;stream=watch" && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicyList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationjsonStreamWatch200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicyList
 		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -16757,6 +21648,92 @@ func ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineResponse(rsp *
 	return response, nil
 }
 
+// ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListResponse parses an HTTP response from a WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListWithResponse call
+func ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListResponse(rsp *http.Response) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json;stream=watch" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationjsonStreamWatch200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse parses an HTTP response from a WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyWithResponse call
+func ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse(rsp *http.Response) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json;stream=watch" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationjsonStreamWatch200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
 // ParseWatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesResponse parses an HTTP response from a WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesWithResponse call
 func ParseWatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesResponse(rsp *http.Response) (*WatchVmoperatorVmwareComV1alpha5VirtualMachineClassListForAllNamespacesResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -16852,6 +21829,49 @@ func ParseWatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesResp
 	}
 
 	response := &WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json;stream=watch" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationjsonStreamWatch200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseWatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesResponse parses an HTTP response from a WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesWithResponse call
+func ParseWatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesResponse(rsp *http.Response) (*WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}

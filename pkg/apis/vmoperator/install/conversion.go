@@ -117,6 +117,30 @@ func addClusterVirtualMachineImageConversions(scheme *runtime.Scheme) error {
 	)
 }
 
+func addSetResourcePolicyConversions(scheme *runtime.Scheme) error {
+	hub := func(list *v1alpha5.VirtualMachineSetResourcePolicyList) (*metav1.ListMeta, *[]v1alpha5.VirtualMachineSetResourcePolicy) {
+		return &list.ListMeta, &list.Items
+	}
+	return errors.Join(
+		addConversions(scheme, hub, func(list *v1alpha1.VirtualMachineSetResourcePolicyList) (*metav1.ListMeta,
+			*[]v1alpha1.VirtualMachineSetResourcePolicy) {
+			return &list.ListMeta, &list.Items
+		}),
+		addConversions(scheme, hub, func(list *v1alpha2.VirtualMachineSetResourcePolicyList) (*metav1.ListMeta,
+			*[]v1alpha2.VirtualMachineSetResourcePolicy) {
+			return &list.ListMeta, &list.Items
+		}),
+		addConversions(scheme, hub, func(list *v1alpha3.VirtualMachineSetResourcePolicyList) (*metav1.ListMeta,
+			*[]v1alpha3.VirtualMachineSetResourcePolicy) {
+			return &list.ListMeta, &list.Items
+		}),
+		addConversions(scheme, hub, func(list *v1alpha4.VirtualMachineSetResourcePolicyList) (*metav1.ListMeta,
+			*[]v1alpha4.VirtualMachineSetResourcePolicy) {
+			return &list.ListMeta, &list.Items
+		}),
+	)
+}
+
 // hub is the type that the older versions' convert to and from.
 type hub[H any] interface {
 	*H

@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/placement"
@@ -44,6 +46,11 @@ type Home struct {
 	Pools map[string]facts.ID
 	// Networks are the names of those that it was given, the default first.
 	Networks []string
+
+	// below is the folder in it in which the machine is to lie, zero for none, and instead has the resource pools that
+	// it is to take from in place of those, nil for those themselves.
+	below   facts.ID
+	instead map[facts.ID]facts.ID
 }
 
 // Site is what vCenter has, as it is known.
@@ -64,12 +71,23 @@ type Places interface {
 	Speed(cluster facts.ID) int32
 }
 
+// Policies are the VirtualMachineSetResourcePolicies.
+type Policies interface {
+	// Use returns where the machines of a policy go: a folder, zero where it asks for none, and in place of each of the
+	// namespace's resource pools another, nil where it asks for none. It keeps them there for the machine of that instance
+	// UUID until that is seen, or Done is called. Errors have a failure kind: NotFound, Conflict for a policy that is
+	// being deleted, Invalid for one that has no such group of machines, and Unavailable.
+	Use(ctx context.Context, namespace, name, group, machine string) (folder facts.ID, pools map[facts.ID]facts.ID, err error)
+	Done(namespace, machine string)
+}
+
 // Planner plans. Its fields are set before use.
 type Planner struct {
-	Classes Classes
-	Images  Images
-	Site    Site
-	Places  Places
+	Policies Policies
+	Classes  Classes
+	Images   Images
+	Site     Site
+	Places   Places
 }
 
 // Plan works out the shell of a machine, and fills in what its spec leaves open and is decided now: the image by its own
@@ -82,34 +100,72 @@ func (p *Planner) Plan(ctx context.Context, vm *vmopv1.VirtualMachine) (shell fa
 		return facts.Shell{}, nil, fmt.Errorf("the namespace %q has no folder in vCenter yet; see its condition with `kubectl get vns %s -o yaml`: %w",
 			vm.Namespace, vm.Namespace, failure.Unavailable)
 	}
-	shell = facts.Shell{
-		Name: vm.Name, Folder: home.Folder, InstanceUUID: string(vm.UID), BIOSUUID: vm.Spec.BiosUUID, GuestID: vm.Spec.GuestID,
+	release, err := p.join(ctx, vm, &home, spec)
+	if err != nil {
+		return facts.Shell{}, nil, err
+	}
+	shell, err = p.shell(ctx, vm, home, spec)
+	if err != nil {
+		release()
+		return facts.Shell{}, nil, err
+	}
+	return shell, func() {
+		release()
+		p.Places.Give(string(vm.UID))
+	}, nil
+}
+
+// join has the machine go where those of its resource policy go.
+func (p *Planner) join(ctx context.Context, vm *vmopv1.VirtualMachine, home *Home, spec *field.Path) (release func(), err error) {
+	if vm.Spec.Reserved == nil || vm.Spec.Reserved.ResourcePolicyName == "" {
+		return func() {}, nil
+	}
+	name, path := vm.Spec.Reserved.ResourcePolicyName, spec.Child("reserved", "resourcePolicyName")
+	group := vm.Annotations[vmoperator.ModuleGroupAnnotation]
+	home.below, home.instead, err = p.Policies.Use(ctx, vm.Namespace, name, group, string(vm.UID))
+	switch {
+	case errors.Is(err, failure.NotFound):
+		return nil, invalid(path, "there is no resource policy %q in the namespace: see `kubectl get "+
+			"virtualmachinesetresourcepolicies --namespace %s`", name, vm.Namespace)
+	case errors.Is(err, failure.Invalid):
+		path = field.NewPath("metadata", "annotations").Key(vmoperator.ModuleGroupAnnotation)
+		fallthrough
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return func() { p.Policies.Done(vm.Namespace, string(vm.UID)) }, nil
+}
+
+// shell is what the machine comes to in its namespace.
+func (p *Planner) shell(ctx context.Context, vm *vmopv1.VirtualMachine, home Home, spec *field.Path) (facts.Shell, error) {
+	shell := facts.Shell{
+		Name: vm.Name, Home: home.Folder, Folder: cmp.Or(home.below, home.Folder), InstanceUUID: string(vm.UID), BIOSUUID: vm.Spec.BiosUUID, GuestID: vm.Spec.GuestID,
 	}
 	class, err := p.class(ctx, vm, spec)
 	if err != nil {
-		return facts.Shell{}, nil, err
+		return facts.Shell{}, err
 	}
 	image, err := p.image(vm, spec)
 	if err != nil {
-		return facts.Shell{}, nil, err
+		return facts.Shell{}, err
 	}
 	space, err := p.disks(vm, image, &shell, spec)
 	if err != nil {
-		return facts.Shell{}, nil, err
+		return facts.Shell{}, err
 	}
 	if err := p.networks(vm, home, &shell, spec); err != nil {
-		return facts.Shell{}, nil, err
+		return facts.Shell{}, err
 	}
 	if err := firmware(vm, image.Item.Image, &shell, spec); err != nil {
-		return facts.Shell{}, nil, err
+		return facts.Shell{}, err
 	}
 	space += class.Spec.Hardware.Memory.Value() // what it is swapped to
 	place, err := p.place(vm, home, space, &shell, spec)
 	if err != nil {
-		return facts.Shell{}, nil, err
+		return facts.Shell{}, err
 	}
 	shell.Size = size(class, place.MHz)
-	return shell, func() { p.Places.Give(string(vm.UID)) }, nil
+	return shell, nil
 }
 
 func (p *Planner) class(ctx context.Context, vm *vmopv1.VirtualMachine, spec *field.Path) (*vmopv1.VirtualMachineClass, error) {
@@ -268,6 +324,9 @@ func (p *Planner) place(vm *vmopv1.VirtualMachine, home Home, space int64, shell
 	wish := placement.Wish{Machine: string(vm.UID), Policy: policy.Name, Datastores: datastores, Space: space}
 	zone := vm.Labels[corev1.LabelTopologyZone]
 	for name, pool := range home.Pools {
+		if _, has := home.instead[pool]; home.instead != nil && !has {
+			continue // the resource policy has nothing there yet
+		}
 		if zone == "" || zone == name {
 			wish.Pools = append(wish.Pools, pool)
 		}
@@ -284,7 +343,7 @@ func (p *Planner) place(vm *vmopv1.VirtualMachine, home Home, space int64, shell
 	if err != nil {
 		return placement.Place{}, fmt.Errorf("find a place for it: %w", err)
 	}
-	shell.Pool, shell.Host, shell.Datastore = place.Pool, place.Host, place.Datastore.Name
+	shell.Pool, shell.Host, shell.Datastore = cmp.Or(home.instead[place.Pool], place.Pool), place.Host, place.Datastore.Name
 	shell.Policy, shell.Build.Policy = policy.ID, policy.ID
 	return place, nil
 }

@@ -108,7 +108,7 @@ func TestPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := facts.Shell{
-		Name: "web", Folder: id("Folder", "group-1"), Pool: id("ResourcePool", "pool-b"), Host: id("HostSystem", "host-1"), Datastore: "nfs",
+		Name: "web", Home: id("Folder", "group-1"), Folder: id("Folder", "group-1"), Pool: id("ResourcePool", "pool-b"), Host: id("HostSystem", "host-1"), Datastore: "nfs",
 		Policy: "gold-id", InstanceUUID: "uid-1", BIOSUUID: "bios-1", GuestID: "ubuntu64Guest", Firmware: "efi", HardwareVersion: "vmx-21",
 		Size: facts.Size{CPUs: 2, MemoryMB: 4096, CPU: facts.Allocation{Limit: -1, Reservation: 3000},
 			Memory: facts.Allocation{Limit: 4096, Reservation: 2048}},

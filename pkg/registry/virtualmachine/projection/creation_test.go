@@ -25,7 +25,7 @@ type planned struct {
 }
 
 func (p *planned) Plan(_ context.Context, vm *vmopv1.VirtualMachine) (facts.Shell, func(), error) {
-	return facts.Shell{Name: vm.Name, Folder: p.folder, Pool: p.pool, Datastore: "datastore-1", InstanceUUID: string(vm.UID),
+	return facts.Shell{Name: vm.Name, Home: p.folder, Folder: p.folder, Pool: p.pool, Datastore: "datastore-1", InstanceUUID: string(vm.UID),
 		Size: facts.Size{CPUs: 1, MemoryMB: 512}}, func() { p.forgone++ }, nil
 }
 

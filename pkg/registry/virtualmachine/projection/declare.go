@@ -111,7 +111,7 @@ func made(installation string, shell facts.Shell, vm *vmopv1.VirtualMachine) *Me
 	m := &Metadata{
 		Head: facts.Head{
 			Installation: installation, UID: string(vm.UID), Sequence: 1, Created: true,
-			Namespace: vm.Namespace, Name: vm.Name, Folder: shell.Folder,
+			Namespace: vm.Namespace, Name: vm.Name, Folder: shell.Home,
 		},
 		Body: Body{
 			Generation: 1, Labels: vm.Labels, Annotations: vm.Annotations, Finalizers: othersFinalizers(vm.Finalizers),
