@@ -11,7 +11,7 @@
 //   - stale_test.go: machines that are rescued while the inventory cannot be read.
 //   - kills_test.go: random faults, of the machinery and by a VI admin, while vSphere Namespaces are made, changed and
 //     deleted; and that nobody else is harmed. Each kind comes once at first; KILLS and KILLS_SEED say how many, and which.
-//     `make kills` makes a hundred; `make test` makes none yet.
+//     `make kills` makes a hundred, `make test` fifteen, those of the day.
 //   - spray_test.go: guessed passwords, of which vCenter must never hear so many that it locks anybody out.
 //   - samples_test.go, samples_deleted_test.go: a second start on what people made of the samples.
 //   - authority_test.go: a certificate authority that is lost between two starts.
