@@ -42,7 +42,8 @@ var verbs = []struct {
 	body                                      func(m *vmopv1.VirtualMachine) string
 	on, off                                   bool
 }{
-	{name: "merge patch", method: "PATCH", contentType: "application/merge-patch+json", body: text(`{"spec":{"powerState":"PoweredOn"}}`), on: true, off: true},
+	{name: "merge patch", method: "PATCH", contentType: "application/merge-patch+json",
+		body: text(`{"spec":{"powerState":"PoweredOn"}}`), on: true, off: true},
 	{name: "merge patch at v1alpha1", version: "v1alpha1", method: "PATCH", contentType: "application/merge-patch+json",
 		body: text(`{"spec":{"powerState":"poweredOn"}}`), on: true, off: true},
 	{name: "merge patch as a dry run", query: "?dryRun=All", method: "PATCH", contentType: "application/merge-patch+json",
@@ -51,25 +52,31 @@ var verbs = []struct {
 		body: text(`{"spec":{"powerState":"PoweredOn"}}`), on: true, off: true},
 	{name: "JSON patch", method: "PATCH", contentType: "application/json-patch+json",
 		body: text(`[{"op":"replace","path":"/spec/powerState","value":"PoweredOn"}]`), on: true, off: true},
-	{name: "JSON patch that tests", method: "PATCH", contentType: "application/json-patch+json", body: func(m *vmopv1.VirtualMachine) string {
-		return fmt.Sprintf(`[{"op":"test","path":"/spec/powerState","value":%q},{"op":"add","path":"/metadata/annotations","value":{"a":"b"}}]`, m.Spec.PowerState)
-	}},
-	{name: "patch of something else", method: "PATCH", contentType: "application/merge-patch+json", body: text(`{"metadata":{"labels":{"a":"b"}}}`)},
-	{name: "client-side apply", method: "PATCH", contentType: "application/merge-patch+json", body: clientSideApply, on: true, off: true},
-	{name: "server-side apply", query: "?fieldManager=me", method: "PATCH", contentType: "application/apply-patch+yaml", body: func(m *vmopv1.VirtualMachine) string {
-		return `{"apiVersion":"vmoperator.vmware.com/v1alpha5","kind":"VirtualMachine","metadata":{"name":"` + m.Name + `"},"spec":{"powerState":"PoweredOn"}}`
-	}, on: true, off: true},
+	{name: "JSON patch that tests", method: "PATCH", contentType: "application/json-patch+json",
+		body: func(m *vmopv1.VirtualMachine) string {
+			return fmt.Sprintf(`[{"op":"test","path":"/spec/powerState","value":%q},{"op":"add","path":"/metadata/annotations","value":{"a":"b"}}]`, m.Spec.PowerState)
+		}},
+	{name: "patch of something else", method: "PATCH", contentType: "application/merge-patch+json",
+		body: text(`{"metadata":{"labels":{"a":"b"}}}`)},
+	{name: "client-side apply", method: "PATCH", contentType: "application/merge-patch+json", body: clientSideApply,
+		on: true, off: true},
+	{name: "server-side apply", query: "?fieldManager=me", method: "PATCH", contentType: "application/apply-patch+yaml",
+		body: func(m *vmopv1.VirtualMachine) string {
+			return `{"apiVersion":"vmoperator.vmware.com/v1alpha5","kind":"VirtualMachine","metadata":{"name":"` + m.Name +
+				`"},"spec":{"powerState":"PoweredOn"}}`
+		}, on: true, off: true},
 	{name: "PUT", method: "PUT", contentType: "application/json", body: func(m *vmopv1.VirtualMachine) string {
 		return `{"apiVersion":"vmoperator.vmware.com/v1alpha5","kind":"VirtualMachine","metadata":{"name":"` + m.Name +
 			`","labels":{"a":"b"}},"spec":{"powerState":"PoweredOn","guestID":"` + m.Spec.GuestID + `"}}`
 	}, on: false, off: true},
-	{name: "update of what was read", method: "PUT", contentType: "application/json", body: func(m *vmopv1.VirtualMachine) string {
-		m = m.DeepCopy()
-		m.Annotations = map[string]string{"a": "b"}
-		m.Spec.PowerState = vmopv1.VirtualMachinePowerStateOn
-		m.APIVersion, m.Kind = "vmoperator.vmware.com/v1alpha5", "VirtualMachine"
-		return encoded(m)
-	}, on: false, off: true},
+	{name: "update of what was read", method: "PUT", contentType: "application/json",
+		body: func(m *vmopv1.VirtualMachine) string {
+			m = m.DeepCopy()
+			m.Annotations = map[string]string{"a": "b"}
+			m.Spec.PowerState = vmopv1.VirtualMachinePowerStateOn
+			m.APIVersion, m.Kind = "vmoperator.vmware.com/v1alpha5", "VirtualMachine"
+			return encoded(m)
+		}, on: false, off: true},
 }
 
 func text(body string) func(*vmopv1.VirtualMachine) string {
@@ -79,7 +86,8 @@ func text(body string) func(*vmopv1.VirtualMachine) string {
 // clientSideApply is what kubectl sends of a manifest: the manifest in an
 // annotation, and what differs from it.
 func clientSideApply(m *vmopv1.VirtualMachine) string {
-	manifest := `{"apiVersion":"vmoperator.vmware.com/v1alpha5","kind":"VirtualMachine","metadata":{"name":"` + m.Name + `"},"spec":{"powerState":"PoweredOn"}}`
+	manifest := `{"apiVersion":"vmoperator.vmware.com/v1alpha5","kind":"VirtualMachine","metadata":{"name":"` + m.Name +
+		`"},"spec":{"powerState":"PoweredOn"}}`
 	patch := map[string]any{"metadata": map[string]any{"annotations": map[string]any{annotationOfApply: manifest}}}
 	if m.Spec.PowerState != vmopv1.VirtualMachinePowerStateOn {
 		patch["spec"] = map[string]any{"powerState": "PoweredOn"}
@@ -102,9 +110,11 @@ func encoded(object any) string {
 func TestDeclaredIsWhatWasAskedFor(t *testing.T) {
 	var machines []vcentertest.VM
 	for i := range verbs {
-		for _, power := range []types.VirtualMachinePowerState{types.VirtualMachinePowerStatePoweredOn, types.VirtualMachinePowerStatePoweredOff} {
+		for _, power := range []types.VirtualMachinePowerState{types.VirtualMachinePowerStatePoweredOn,
+			types.VirtualMachinePowerStatePoweredOff} {
 			machines = append(machines, vcentertest.VM{
-				Name: machineFor(i, power), Folder: "Namespaces/team-a", Cluster: "cluster-a", GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024, Power: power,
+				Name: machineFor(i, power), Folder: "Namespaces/team-a", Cluster: "cluster-a", GuestID: "ubuntu64Guest", CPUs: 1,
+				MemoryMB: 1024, Power: power,
 			})
 		}
 	}
@@ -134,7 +144,8 @@ func TestDeclaredIsWhatWasAskedFor(t *testing.T) {
 				}
 				shown := w.get(t, name)
 				if declared := shown.Spec.PowerState == vmopv1.VirtualMachinePowerStateOn; declared != want {
-					t.Errorf("the machine is off, and its declared power state is shown as %s; is it declared? want %t", shown.Spec.PowerState, want)
+					t.Errorf("the machine is off, and its declared power state is shown as %s; is it declared? want %t",
+						shown.Spec.PowerState, want)
 				}
 				if verb.query == "?dryRun=All" && shown.ManagedFields != nil {
 					t.Errorf("a dry run left managedFields: %v", shown.ManagedFields)
@@ -170,7 +181,8 @@ type machineWorld struct {
 
 func newMachineWorld(t *testing.T, machines []vcentertest.VM) *machineWorld {
 	t.Helper()
-	simulated := vcentertest.Run(t, vcentertest.Options{Inventory: func(ctx context.Context, b *vcentertest.Builder) error {
+	simulated := vcentertest.Run(t, vcentertest.Options{Inventory: func(ctx context.Context,
+		b *vcentertest.Builder) error {
 		if err := vcentertest.Small(ctx, b); err != nil {
 			return err
 		}
@@ -182,14 +194,16 @@ func newMachineWorld(t *testing.T, machines []vcentertest.VM) *machineWorld {
 		return nil
 	}})
 	session, err := vcenter.NewSession(vcenter.Config{
-		URL: simulated.URL(), CredentialsFile: simulated.CredentialsFile(t), CAFile: simulated.CAFile(t), Logger: klog.Background(),
+		URL: simulated.URL(), CredentialsFile: simulated.CredentialsFile(t), CAFile: simulated.CAFile(t),
+		Logger: klog.Background(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	projector := vmprojection.NewProjector(vmprojection.Config{Logger: klog.Background()})
 	collector := &inventory.Collector{
-		Session: session, Handler: &picture.Picture{Followers: []facts.Follower{projector}}, Kinds: picture.Kinds(), Logger: klog.Background(),
+		Session: session, Handler: &picture.Picture{Followers: []facts.Follower{projector}}, Kinds: picture.Kinds(),
+		Logger: klog.Background(),
 	}
 	writer := &vcenter.Writer{Session: session, Reign: vcentertest.Reign{}, Following: vcentertest.Following}
 	backend := &vmprojection.Backend{
@@ -217,7 +231,8 @@ func serveMachines(t *testing.T, backend *vmprojection.Backend, projector *vmpro
 	kindtest.UseLiveStores()
 	frame := newFrame(nil, nil, nil)
 	frame.Sequence.Begin(uint64(time.Now().Unix()))
-	machines, err := registry.ServeLive(frame, virtualmachine.Kind(virtualmachine.Surroundings{Origins: projector, Clock: frame.Clock}), backend)
+	machines, err := registry.ServeLive(frame,
+		virtualmachine.Kind(virtualmachine.Surroundings{Origins: projector, Clock: frame.Clock}), backend)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +241,8 @@ func serveMachines(t *testing.T, backend *vmprojection.Backend, projector *vmpro
 }
 
 func (w *machineWorld) do(method, version, rest, contentType, body string) kindtest.Answer {
-	return w.server.Do(method, "/apis/vmoperator.vmware.com/"+version+"/namespaces/team-a/virtualmachines/"+rest, body, "Content-Type", contentType)
+	return w.server.Do(method, "/apis/vmoperator.vmware.com/"+version+"/namespaces/team-a/virtualmachines/"+rest, body,
+		"Content-Type", contentType)
 }
 
 func (w *machineWorld) get(t *testing.T, name string) *vmopv1.VirtualMachine {

@@ -119,7 +119,8 @@ func TestLoginOptions(t *testing.T) {
 		"nothing set": {options: LoginOptions{Port: -1}, want: []string{
 			"--login-port -1 is not a port: give one from 1 to 65535, or 0 for no login service",
 			`--login-bind-address "" is not an IP address`,
-			`--login-issuer "": give the https URL at which kube-apiserver reaches the login service, with a path and without a slash at its end`,
+			`--login-issuer "": give the https URL at which kube-apiserver reaches the login service, with a path and ` +
+				`without a slash at its end`,
 		}},
 		"a missing file": {options: with(func(o *LoginOptions) { o.KubeAPICAFile = missing }), want: []string{
 			"--login-kube-api-ca: open " + missing + ": no such file or directory",

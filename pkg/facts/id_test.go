@@ -35,12 +35,14 @@ func TestIDAsText(t *testing.T) {
 }
 
 func TestIDRefusesOtherText(t *testing.T) {
-	for _, text := range []string{"group-v12", "Folder/group-v12", "5b9c/Folder/", "5b9c//group-v12", "5b9c/Folder/group/v12", "//", "/"} {
+	for _, text := range []string{"group-v12", "Folder/group-v12", "5b9c/Folder/", "5b9c//group-v12",
+		"5b9c/Folder/group/v12", "//", "/"} {
 		if got, err := facts.ParseID(text); err == nil || !strings.Contains(err.Error(), text) {
 			t.Errorf("%q is read as %#v, %v, want an error that names it", text, got, err)
 		}
 	}
-	for _, id := range []facts.ID{{VCenter: "5b9c"}, {Type: "Folder"}, {VCenter: "a/b", Type: "Folder", Value: "group-v12"}, {Type: "Folder", Value: "group/v12"}} {
+	for _, id := range []facts.ID{{VCenter: "5b9c"}, {Type: "Folder"},
+		{VCenter: "a/b", Type: "Folder", Value: "group-v12"}, {Type: "Folder", Value: "group/v12"}} {
 		if got, err := id.MarshalText(); err == nil {
 			t.Errorf("%#v is written as %q, want an error", id, got)
 		}
@@ -56,7 +58,8 @@ func TestIDInJSON(t *testing.T) {
 	id := facts.ID{VCenter: "5b9c", Type: "Folder", Value: "group-v12"}
 	before := record{Folder: id, Names: map[facts.ID]string{id: "team-a"}}
 	text, err := json.Marshal(before)
-	if want := `{"folder":"5b9c/Folder/group-v12","names":{"5b9c/Folder/group-v12":"team-a"}}`; string(text) != want || err != nil {
+	if want := `{"folder":"5b9c/Folder/group-v12","names":{"5b9c/Folder/group-v12":"team-a"}}`; string(text) != want ||
+		err != nil {
 		t.Errorf("written as %s, %v, want %s", text, err, want)
 	}
 	var after record

@@ -16,7 +16,8 @@ func aMachine() facts.Machine {
 	return facts.Machine{
 		ID: facts.ID{VCenter: "vc", Type: "VirtualMachine", Value: "vm-1"}, Name: "web", InstanceUUID: "aa-11",
 		Folders: []facts.ID{folderID("deep"), folderID("team-a"), folderID("root")},
-		Head: &facts.Head{Installation: "here", UID: "AA-11", Sequence: 3, Namespace: "team-a", Name: "web", Folder: folderID("team-a"),
+		Head: &facts.Head{Installation: "here", UID: "AA-11", Sequence: 3, Namespace: "team-a", Name: "web",
+			Folder:   folderID("team-a"),
 			Deletion: time.Unix(1_700_000_000, 0).UTC()},
 		PowerState: facts.PoweredOn, Connected: true, ChangeVersion: "1",
 	}
@@ -34,12 +35,14 @@ func TestMachineDiffers(t *testing.T) {
 		change func(*facts.Machine)
 		want   string
 	}{
-		"nothing":         {func(*facts.Machine) {}, ""},
-		"what is live":    {func(m *facts.Machine) { m.PowerState, m.ChangeVersion, m.Name = facts.PoweredOff, "2", "other" }, ""},
+		"nothing": {func(*facts.Machine) {}, ""},
+		"what is live": {func(m *facts.Machine) { m.PowerState, m.ChangeVersion, m.Name = facts.PoweredOff, "2", "other" },
+			""},
 		"letters of uuid": {func(m *facts.Machine) { m.InstanceUUID = "AA-11" }, ""},
 		"time zone":       {head(func(h *facts.Head) { h.Deletion = h.Deletion.In(time.FixedZone("", 3600)) }), ""},
 		"uuid":            {func(m *facts.Machine) { m.InstanceUUID = "bb-22" }, "it is another virtual machine now"},
-		"unreadable":      {func(m *facts.Machine) { m.InstanceUUID, m.Head = "", nil }, "vCenter does not tell its configuration now"},
+		"unreadable": {func(m *facts.Machine) { m.InstanceUUID, m.Head = "", nil },
+			"vCenter does not tell its configuration now"},
 		"another vCenter": {func(m *facts.Machine) { m.ID.VCenter = "other" }, "it is another virtual machine now"},
 		"template":        {func(m *facts.Machine) { m.Template = true }, "it was made a template, or is none any more"},
 		"moved":           {func(m *facts.Machine) { m.Folders = m.Folders[1:] }, "it was moved in vCenter"},
@@ -94,7 +97,8 @@ func TestMachinePaused(t *testing.T) {
 		"something else":   {"yes", &facts.Head{UID: "aa-11"}, false},
 		"an admin, and no": {"true", &facts.Head{UID: "aa-11"}, true},
 	} {
-		if got := (facts.Machine{InstanceUUID: "AA-11", PauseOption: test.option, Head: test.head}).Paused(); got != test.want {
+		if got := (facts.Machine{InstanceUUID: "AA-11", PauseOption: test.option,
+			Head: test.head}).Paused(); got != test.want {
 			t.Errorf("%s: %t", name, got)
 		}
 	}

@@ -35,7 +35,8 @@ import (
 //
 //   - time to live: RunTestCreateWithTTL, RunTestGuaranteedUpdateWithTTL;
 //   - how an etcd is read page by page: RunTestList with the gate ListFromCacheSnapshot off, which counts the reads;
-//   - stored bytes that differ from what the codec writes, or that cannot be read (a value transformer or codec that fails
+//   - stored bytes that differ from what the codec writes, or that cannot be read (a value transformer or codec that
+// fails
 //     on demand): RunTestGuaranteedUpdateChecksStoredData, RunTestTransformationFailure, RunTestWatchError,
 //     RunWatchErrorIsBlockingFurtherEvents, RunTestWatchWithUnsafeDelete, RunTestGetListWithErrorAggregation,
 //     RunTestGetListWithoutErrorAggregation, RunTestDeleteExpectedTransformOrDecodeError.

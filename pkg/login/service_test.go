@@ -255,7 +255,8 @@ func TestRefusals(t *testing.T) {
 }
 
 var away = answer{503,
-	`{"reason":"Unavailable","message":"vCenter's single sign-on cannot be asked now: try again, and tell the administrator if it lasts"}` + "\n", header("Retry-After", "5")}
+	`{"reason":"Unavailable","message":"vCenter's single sign-on cannot be asked now: try again, and tell the ` +
+		`administrator if it lasts"}` + "\n", header("Retry-After", "5")}
 
 func TestEveryAttemptIsRecorded(t *testing.T) {
 	f := newFixture(t, func(s *Service) {
@@ -286,11 +287,15 @@ func TestEveryAttemptIsRecorded(t *testing.T) {
 	}
 	wantAudit := []string{
 		`operation="login" user="dev@vsphere.local" address="192.0.2.1" outcome="accepted"`,
-		`operation="login" user="DEV@vsphere.local" address="192.0.2.2" outcome="refused" reason="vCenter refused the user name or password"`,
-		`operation="login" user="dev@vsphere.local" address="192.0.2.3" outcome="limited" reason="too many failures of this user"`,
-		`operation="login" user="away@vsphere.local" address="2001:db8::1" outcome="unavailable" reason="vCenter could not be asked"`,
+		`operation="login" user="DEV@vsphere.local" address="192.0.2.2" outcome="refused" reason="vCenter refused the ` +
+			`user name or password"`,
+		`operation="login" user="dev@vsphere.local" address="192.0.2.3" outcome="limited" reason="too many failures of ` +
+			`this user"`,
+		`operation="login" user="away@vsphere.local" address="2001:db8::1" outcome="unavailable" reason="vCenter could ` +
+			`not be asked"`,
 		`operation="login" user="" address="127.0.0.1" outcome="refused" reason="not a user name or password"`,
-		`operation="workloads" user="shut@vsphere.local" address="127.0.0.1" outcome="forbidden" reason="not allowed to log in"`,
+		`operation="workloads" user="shut@vsphere.local" address="127.0.0.1" outcome="forbidden" reason="not allowed to ` +
+			`log in"`,
 		`operation="workloads" user="" address="127.0.0.1" outcome="malformed" reason="MissingCredentials"`,
 	}
 	if diff := cmp.Diff(wantAudit, audit); diff != "" {

@@ -33,13 +33,16 @@ func site() facts.Step {
 		return ids
 	}
 	return facts.Step{
-		Initial:  true,
-		Clusters: []facts.Cluster{{ID: id(facts.TypeCluster, "a"), Name: "a"}, {ID: id(facts.TypeCluster, "b"), Name: "b", DRSOff: true}},
-		Hosts:    []facts.Host{host("a1", "a"), host("a2", "a"), host("b1", "b"), host("b2", "b")},
-		Pools:    []facts.Pool{pool("pool-a", "a"), pool("pool-b", "b")},
+		Initial: true,
+		Clusters: []facts.Cluster{{ID: id(facts.TypeCluster, "a"), Name: "a"},
+			{ID: id(facts.TypeCluster, "b"), Name: "b", DRSOff: true}},
+		Hosts: []facts.Host{host("a1", "a"), host("a2", "a"), host("b1", "b"), host("b2", "b")},
+		Pools: []facts.Pool{pool("pool-a", "a"), pool("pool-b", "b")},
 		Datastores: []facts.Datastore{
-			{ID: id(facts.TypeDatastore, "shared"), Name: "shared", URL: "ds:///vmfs/volumes/1/", Free: 100 << 30, Hosts: hosts("a1", "a2", "b1")},
-			{ID: id(facts.TypeDatastore, "local"), Name: "local", URL: "ds:///vmfs/volumes/2/", Free: 50 << 30, Hosts: hosts("a2")},
+			{ID: id(facts.TypeDatastore, "shared"), Name: "shared", URL: "ds:///vmfs/volumes/1/", Free: 100 << 30,
+				Hosts: hosts("a1", "a2", "b1")},
+			{ID: id(facts.TypeDatastore, "local"), Name: "local", URL: "ds:///vmfs/volumes/2/", Free: 50 << 30,
+				Hosts: hosts("a2")},
 		},
 	}
 }
@@ -66,8 +69,10 @@ func TestChoose(t *testing.T) {
 		datastore string
 	}{
 		{"the most free", nil, placement.Wish{Pools: both[:1], Datastores: anywhere, Space: 1 << 30}, "pool-a", "", "shared"},
-		{"the policy's", nil, placement.Wish{Pools: both, Datastores: []string{"local"}, Space: 1 << 30}, "pool-a", "", "local"},
-		{"DRS is off: a host that writes to it", nil, placement.Wish{Pools: both[1:], Datastores: anywhere}, "pool-b", "b1", "shared"},
+		{"the policy's", nil, placement.Wish{Pools: both, Datastores: []string{"local"}, Space: 1 << 30}, "pool-a", "",
+			"local"},
+		{"DRS is off: a host that writes to it", nil, placement.Wish{Pools: both[1:], Datastores: anywhere}, "pool-b", "b1",
+			"shared"},
 		{"a host in maintenance", func(s *facts.Step) { s.Hosts[0].Away, s.Hosts[1].Away = true, true },
 			placement.Wish{Pools: both, Datastores: anywhere}, "pool-b", "b1", "shared"},
 		{"a datastore that is away", func(s *facts.Step) { s.Datastores[0].Away = true },
@@ -98,14 +103,18 @@ func TestNoPlace(t *testing.T) {
 		says   []string
 	}{
 		{"no pool", nil, placement.Wish{}, []string{"no resource pool"}},
-		{"a pool that is gone", nil, placement.Wish{Pools: []facts.ID{id(facts.TypePool, "gone")}}, []string{"gone is not in vCenter"}},
-		{"no host", func(s *facts.Step) { s.Hosts = s.Hosts[2:] }, placement.Wish{Pools: []facts.ID{a}, Datastores: []string{"shared"}},
+		{"a pool that is gone", nil, placement.Wish{Pools: []facts.ID{id(facts.TypePool, "gone")}},
+			[]string{"gone is not in vCenter"}},
+		{"no host", func(s *facts.Step) { s.Hosts = s.Hosts[2:] },
+			placement.Wish{Pools: []facts.ID{a}, Datastores: []string{"shared"}},
 			[]string{"cluster a no host"}},
 		{"nothing satisfies the policy", nil, placement.Wish{Pools: []facts.ID{a, b}, Policy: "Gold"},
 			[]string{`policy "Gold"`, "cluster a", "cluster b"}},
-		{"the hosts do not write to it", nil, placement.Wish{Pools: []facts.ID{b}, Policy: "Gold", Datastores: []string{"local"}},
+		{"the hosts do not write to it", nil, placement.Wish{Pools: []facts.ID{b}, Policy: "Gold",
+			Datastores: []string{"local"}},
 			[]string{`policy "Gold" can be written to by the hosts of the cluster b`}},
-		{"all are full", nil, placement.Wish{Pools: []facts.ID{a}, Policy: "Gold", Datastores: []string{"local", "shared"}, Space: 200 << 30},
+		{"all are full", nil, placement.Wish{Pools: []facts.ID{a}, Policy: "Gold", Datastores: []string{"local", "shared"},
+			Space: 200 << 30},
 			[]string{"takes 200.0 GiB", "local has 50.0 GiB, shared has 100.0 GiB"}},
 	}
 	for _, test := range tests {

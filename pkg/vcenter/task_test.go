@@ -49,7 +49,8 @@ func newSlowVCenter(t *testing.T) *slowVCenter {
 }
 
 // machine finds a machine.
-func (v *slowVCenter) machine(ctx context.Context, client *vim25.Client, name string) (types.ManagedObjectReference, error) {
+func (v *slowVCenter) machine(ctx context.Context, client *vim25.Client,
+	name string) (types.ManagedObjectReference, error) {
 	found, err := object.NewSearchIndex(client).FindByInventoryPath(ctx, "DC0/vm/Namespaces/"+name)
 	if err != nil {
 		return types.ManagedObjectReference{}, err
@@ -58,7 +59,8 @@ func (v *slowVCenter) machine(ctx context.Context, client *vim25.Client, name st
 }
 
 // reconfigure begins the slow task of a machine.
-func (v *slowVCenter) reconfigure(name string) func(context.Context, *vim25.Client) (types.ManagedObjectReference, error) {
+func (v *slowVCenter) reconfigure(name string) func(context.Context,
+	*vim25.Client) (types.ManagedObjectReference, error) {
 	return func(ctx context.Context, client *vim25.Client) (types.ManagedObjectReference, error) {
 		ref, err := v.machine(ctx, client, name)
 		if err != nil {
@@ -76,7 +78,8 @@ func (v *slowVCenter) reconfigure(name string) func(context.Context, *vim25.Clie
 }
 
 // rename is a task that takes no time.
-func (v *slowVCenter) rename(name, to string) func(context.Context, *vim25.Client) (types.ManagedObjectReference, error) {
+func (v *slowVCenter) rename(name, to string) func(context.Context,
+	*vim25.Client) (types.ManagedObjectReference, error) {
 	return func(ctx context.Context, client *vim25.Client) (types.ManagedObjectReference, error) {
 		ref, err := v.machine(ctx, client, name)
 		if err != nil {
@@ -156,7 +159,8 @@ func ended(t *testing.T, o outcome) {
 
 func isForgotten(t *testing.T, o outcome, task types.ManagedObjectReference) {
 	t.Helper()
-	want := "act: vCenter does not know task " + task.Value + " any more, so what became of it has to be looked up: try again"
+	want := "act: vCenter does not know task " + task.Value +
+		" any more, so what became of it has to be looked up: try again"
 	if !errors.Is(o.err, failure.Unavailable) || errors.Is(o.err, failure.NotFound) || o.err.Error() != want ||
 		o.info == nil || o.info.Task != task {
 		t.Errorf("RunTask() = %+v, %v; want %q", o.info, o.err, want)
@@ -190,8 +194,8 @@ func TestProgressIsTold(t *testing.T) {
 	}
 }
 
-// TestTasksAreFollowedTogether: however many tasks are waited for, vCenter is not asked for one of them, and the view is
-// not changed again before its time.
+// TestTasksAreFollowedTogether: however many tasks are waited for, vCenter is not asked for one of them, and the view
+// is not changed again before its time.
 func TestTasksAreFollowedTogether(t *testing.T) {
 	v := newSlowVCenter(t)
 	config := configFor(t, v.VCenter)

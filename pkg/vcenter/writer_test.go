@@ -94,7 +94,8 @@ func TestSessionOnlyReads(t *testing.T) {
 		for _, name := range names {
 			// Without an object to call it at, what passes comes to nothing.
 			request, err := http.NewRequestWithContext(ctx, http.MethodPost, client.URL().String(), strings.NewReader(
-				`<?xml version="1.0"?><e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Header><Body><CurrentTime/></Body></e:Header>`+
+				`<?xml version="1.0"?><e:Envelope `+
+					`xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Header><Body><CurrentTime/></Body></e:Header>`+
 					`<e:Body><`+name+` xmlns="urn:vim25"/></e:Body></e:Envelope>`))
 			if err != nil {
 				return err

@@ -205,7 +205,8 @@ func TestLogin(t *testing.T) {
 		{"cluster", `{"session_id":"abc","guest_cluster_server":"10.0.1.99","guest_cluster_ca":"UEVN"}`,
 			&wcp.Guest{Name: "shop"}, &wcp.Session{Token: "abc", Server: wcp.Address{Host: "10.0.1.99"}, CA: []byte("PEM")}, ""},
 		{"cluster at an odd address", `{"session_id":"abc","guest_cluster_server":"evil/x"}`, &wcp.Guest{Name: "shop"}, nil,
-			`the server names an impossible address of the cluster: "evil/x" is not the address of a server: a path does not belong in it`},
+			`the server names an impossible address of the cluster: "evil/x" is not the address of a server: a path does not ` +
+				`belong in it`},
 		{"too long", `{"session_id":"` + strings.Repeat("a", 9<<20) + `"}`, nil, nil, "the server's answer is too long"},
 	}
 	for _, test := range tests {

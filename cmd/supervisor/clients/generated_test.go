@@ -56,7 +56,8 @@ func withoutNulls(value any) any {
 // TestGeneratedClientLists lists everything, and holds the list encoded anew
 // equal to what came: the document tells every field, with its type.
 func TestGeneratedClientLists(t *testing.T) {
-	response, err := newGenerated(t).ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesWithResponse(t.Context(), nil)
+	response, err := newGenerated(t).ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesWithResponse(t.Context(),
+		nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +82,8 @@ func TestGeneratedClientListsPages(t *testing.T) {
 	params := &generated.ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineParams{Limit: &limit}
 	var sizes []int
 	for {
-		response, err := client.ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineWithResponse(t.Context(), "team-a", params)
+		response, err := client.ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineWithResponse(t.Context(), "team-a",
+			params)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +103,8 @@ func TestGeneratedClientListsPages(t *testing.T) {
 
 func TestGeneratedClientGets(t *testing.T) {
 	client := newGenerated(t)
-	response, err := client.ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineWithResponse(t.Context(), "team-a", "web-1", nil)
+	response, err := client.ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineWithResponse(t.Context(), "team-a",
+		"web-1", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,11 +112,13 @@ func TestGeneratedClientGets(t *testing.T) {
 		t.Fatalf("%s\n%s", response.Status(), response.Body)
 	}
 	status := response.JSON200.Status
-	if status == nil || status.PowerState == nil || *status.PowerState != "PoweredOn" || status.NodeName == nil || *status.NodeName == "" {
+	if status == nil || status.PowerState == nil || *status.PowerState != "PoweredOn" || status.NodeName == nil ||
+		*status.NodeName == "" {
 		t.Errorf("web-1 is not powered on on a node: %s", response.Body)
 	}
 
-	missing, err := client.ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineWithResponse(t.Context(), "team-a", "no-such", nil)
+	missing, err := client.ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineWithResponse(t.Context(), "team-a",
+		"no-such", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,8 +138,10 @@ func TestGeneratedClientPatches(t *testing.T) {
 		force             *bool
 	}{
 		{contentType: "application/merge-patch+json", body: `{"metadata":{"labels":{"patched":"merge-patch"}}}`},
-		{contentType: "application/strategic-merge-patch+json", body: `{"metadata":{"labels":{"patched":"strategic-merge-patch"}}}`},
-		{contentType: "application/json-patch+json", body: `[{"op":"replace","path":"/metadata/labels/patched","value":"json-patch"}]`},
+		{contentType: "application/strategic-merge-patch+json",
+			body: `{"metadata":{"labels":{"patched":"strategic-merge-patch"}}}`},
+		{contentType: "application/json-patch+json",
+			body: `[{"op":"replace","path":"/metadata/labels/patched","value":"json-patch"}]`},
 		{
 			contentType: "application/apply-patch+yaml",
 			body: `{"apiVersion":"vmoperator.vmware.com/v1alpha5","kind":"VirtualMachine","metadata":{"name":"cache-1","namespace":"team-b",` +
@@ -143,7 +150,8 @@ func TestGeneratedClientPatches(t *testing.T) {
 		},
 	}
 	for _, test := range tests {
-		params := &generated.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineParams{FieldManager: &manager, Force: test.force}
+		params := &generated.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineParams{FieldManager: &manager,
+			Force: test.force}
 		response, err := client.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineWithBodyWithResponse(
 			t.Context(), namespace, name, params, test.contentType, strings.NewReader(test.body))
 		if err != nil {
@@ -172,15 +180,16 @@ func TestGeneratedClientPatches(t *testing.T) {
 		t.Fatalf("%s\n%s", response.Status(), response.Body)
 	}
 	var last []byte
-	err = wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, powerDeadline, true, func(ctx context.Context) (bool, error) {
-		read, err := client.ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineWithResponse(ctx, namespace, name, nil)
-		if err != nil {
-			return false, err
-		}
-		last = read.Body
-		return read.JSON200 != nil && read.JSON200.Status != nil && read.JSON200.Status.PowerState != nil &&
-			*read.JSON200.Status.PowerState == "PoweredOff", nil
-	})
+	err = wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, powerDeadline, true,
+		func(ctx context.Context) (bool, error) {
+			read, err := client.ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineWithResponse(ctx, namespace, name, nil)
+			if err != nil {
+				return false, err
+			}
+			last = read.Body
+			return read.JSON200 != nil && read.JSON200.Status != nil && read.JSON200.Status.PowerState != nil &&
+				*read.JSON200.Status.PowerState == "PoweredOff", nil
+		})
 	if err != nil {
 		t.Fatalf("%s is not powered off: %v\n%s", name, err, last)
 	}
@@ -200,7 +209,8 @@ func TestGeneratedClientIsToldWhatIsWrong(t *testing.T) {
 	if err := json.Unmarshal(response.Body, &status); err != nil {
 		t.Fatal(err)
 	}
-	if response.StatusCode() != http.StatusForbidden || status.Message == nil || !strings.Contains(*status.Message, "spec.className") {
+	if response.StatusCode() != http.StatusForbidden || status.Message == nil ||
+		!strings.Contains(*status.Message, "spec.className") {
 		t.Errorf("a change of the class: %s\n%s", response.Status(), response.Body)
 	}
 }

@@ -29,13 +29,16 @@ func TestOnlyWhatIsGiven(t *testing.T) {
 			"image: {kind: VirtualMachineImage, name: " +
 			facts.ImageName(vcentertest.LibraryItemID("Platform images", "photon-5")) + "}}", made},
 		"a class": {"{className: huge}",
-			`spec.className: the class "huge" is not given to the vSphere Namespace "team-a"; given: best-effort-small, best-effort-medium`},
+			`spec.className: the class "huge" is not given to the vSphere Namespace "team-a"; given: best-effort-small, ` +
+				`best-effort-medium`},
 		"an image": {"{imageName: windows}",
-			`spec.imageName: the image "windows" is in no content library that is given to the vSphere Namespace "team-a"; given: Platform images, Team A images`},
+			`spec.imageName: the image "windows" is in no content library that is given to the vSphere Namespace "team-a"; ` +
+				`given: Platform images, Team A images`},
 		"a network": {"{network: {interfaces: [{name: eth0, network: {name: management-net}}]}}",
 			`spec.network.interfaces[0].network.name: the network "management-net" is not given`},
 		"a storage class": {"{storageClass: silver}",
-			`spec.storageClass: the storage class "silver" is not given to the vSphere Namespace "team-a"; given: gold-storage, bronze-storage`},
+			`spec.storageClass: the storage class "silver" is not given to the vSphere Namespace "team-a"; given: ` +
+				`gold-storage, bronze-storage`},
 	} {
 		manifest := "apiVersion: vmoperator.vmware.com/v1alpha5\nkind: VirtualMachine\nmetadata: {name: new, namespace: " +
 			"team-a}\nspec: " + try.spec + "\n"

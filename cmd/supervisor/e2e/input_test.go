@@ -95,7 +95,8 @@ func TestBadInput(t *testing.T) {
 		{"power state", patch, "/web", merge, `{"spec":{"powerState":"on"}}`, 422,
 			`spec.powerState: Unsupported value: "on": supported values: "PoweredOff", "PoweredOn", "Suspended"`},
 		{"two fields", patch, "/web", merge, `{"spec":{"guestID":"x","powerOffMode":"y"}}`, 422,
-			`[spec.guestID: Forbidden: cannot be changed through the API yet; change it in vCenter, spec.powerOffMode: Unsupported value: "y"`},
+			`[spec.guestID: Forbidden: cannot be changed through the API yet; change it in vCenter, spec.powerOffMode: ` +
+				`Unsupported value: "y"`},
 		{"a part of a field", patch, "/web", merge, `{"spec":{"network":{"interfaces":[{"name":"eth9"}]}}}`, 422,
 			"spec.network"},
 		{"label", patch, "/web", merge, `{"metadata":{"labels":{"-a-":"x"}}}`, 422, `metadata.labels: Invalid value: "-a-"`},

@@ -206,7 +206,8 @@ func TestQuotaIsCounted(t *testing.T) {
 	s := running(t)
 	a := s.Admin(t)
 	namespace := a.Namespace("quota")
-	// It looks every thirty seconds what there is to count, and counts for a quota that was there before only minutes later.
+	// It looks every thirty seconds what there is to count, and counts for a quota that was there before only minutes
+	// later.
 	waittest.Within(t, 90*time.Second, "kube-controller-manager counts virtual machines", func(context.Context) error {
 		if !strings.Contains(s.Log(t, "kube-controller-manager"), `resource="virtualmachines.vmoperator.vmware.com"`) {
 			return errors.New("its log says nothing of them")

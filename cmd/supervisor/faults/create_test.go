@@ -72,7 +72,8 @@ func (m *maker) made(names ...string) {
 	m.t.Helper()
 	waittest.Within(m.t, 90*time.Second, strings.Join(names, ", ")+" to be made", func(ctx context.Context) error {
 		out, err := m.Try(ctx, "kubectl", "get", "vm", "-n", m.namespace, "-o",
-			`jsonpath={range .items[*]}{.metadata.name} {.status.powerState} {.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}`)
+			`jsonpath={range .items[*]}{.metadata.name} {.status.powerState} `+
+				`{.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}`)
 		if err != nil {
 			return err
 		}
@@ -120,7 +121,8 @@ func (m *maker) files(store *object.Datastore, prefixes []string) (files []strin
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	task, err := browser.SearchDatastoreSubFolders(m.t.Context(), store.Path(""), &types.HostDatastoreBrowserSearchSpec{MatchPattern: []string{"*"}})
+	task, err := browser.SearchDatastoreSubFolders(m.t.Context(), store.Path(""),
+		&types.HostDatastoreBrowserSearchSpec{MatchPattern: []string{"*"}})
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -143,8 +145,8 @@ func (m *maker) files(store *object.Datastore, prefixes []string) (files []strin
 	return files
 }
 
-// TestKilledWhileMachinesAreMade has machines made while the server dies, sessions end, vCenter starts anew and answers are
-// lost, and some deleted again: all that was accepted is there in the end, once, and nothing else.
+// TestKilledWhileMachinesAreMade has machines made while the server dies, sessions end, vCenter starts anew and answers
+// are lost, and some deleted again: all that was accepted is there in the end, once, and nothing else.
 func TestKilledWhileMachinesAreMade(t *testing.T) {
 	f := newFaultyOn(t, "creation", vcentertest.Options{
 		Password: "Correct-Horse-7", Inventory: vcentertest.Sample, GuestsStart: 100 * time.Millisecond,

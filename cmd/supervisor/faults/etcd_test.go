@@ -61,7 +61,8 @@ func TestEtcdOfBeforeIsParted(t *testing.T) {
 	if !errors.Is(err, rpctypes.ErrPermissionDenied) {
 		t.Errorf("vsphere-apiserver's certificate reads a Secret: %v", err)
 	}
-	if out := s.Kubectl(t, "get", "secret", "kept", "-n", "team-a", "-o", "name"); strings.TrimSpace(out) != "secret/kept" {
+	if out := s.Kubectl(t, "get", "secret", "kept", "-n", "team-a", "-o",
+		"name"); strings.TrimSpace(out) != "secret/kept" {
 		t.Errorf("the Secret is %q", out)
 	}
 	running = false

@@ -68,7 +68,8 @@ func (f *faulty) password(t *testing.T, password string) {
 // up starts the Supervisor, which ends with the test at the latest.
 func (f *faulty) up(t *testing.T, more ...string) {
 	t.Helper()
-	arguments := append([]string{"--vcenter", f.vcenter.URL().String(), "--vcenter-credentials", f.credentials, "--vcenter-ca", f.ca}, more...)
+	arguments := append([]string{"--vcenter", f.vcenter.URL().String(), "--vcenter-credentials", f.credentials,
+		"--vcenter-ca", f.ca}, more...)
 	if err := f.Start(arguments...); err != nil {
 		t.Fatal(err)
 	}

@@ -69,7 +69,8 @@ func (k *killer) rename(path, name string) bool {
 		}
 		k.aWhile()
 		back := path[strings.LastIndexByte(path, '/')+1:]
-		if err := finish(ctx)(folder.Rename(ctx, back)); err != nil && !strings.Contains(err.Error(), "has already been deleted") {
+		if err := finish(ctx)(folder.Rename(ctx, back)); err != nil &&
+			!strings.Contains(err.Error(), "has already been deleted") {
 			k.t.Errorf("rename %s back: %v", path, err)
 		}
 		return nil
@@ -134,7 +135,8 @@ func (k *killer) caughtUp(ctx context.Context) error {
 		return failure
 	}
 	return again(ctx, 20*time.Second, func(ctx context.Context) error {
-		served, err := k.others.machines.Resource(supervisortest.Machines).Namespace("team-a").Get(ctx, marker, metav1.GetOptions{})
+		served, err := k.others.machines.Resource(supervisortest.Machines).Namespace("team-a").Get(ctx, marker,
+			metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
@@ -282,13 +284,15 @@ func (k *killer) moveTo(name, target string) bool {
 	})
 }
 
-// roles counts how often the Supervisor's role on a folder was taken away and given back: while the number is odd, it lacks one.
+// roles counts how often the Supervisor's role on a folder was taken away and given back: while the number is odd, it
+// lacks one.
 type roles struct{ changes atomic.Int64 }
 
 // explain says whether a role that was away while a request was under way explains that it was refused. Whoever asks is
 // told at once, as of any right that the Supervisor's account lacks: trying again helps no more than a VI admin does.
 func (r *roles) explain(err error, before int64) bool {
-	return strings.Contains(err.Error(), "lacks the privilege System.View") && (before%2 == 1 || r.changes.Load() != before)
+	return strings.Contains(err.Error(), "lacks the privilege System.View") &&
+		(before%2 == 1 || r.changes.Load() != before)
 }
 
 // takeRole takes the Supervisor's role on a folder away for a while.

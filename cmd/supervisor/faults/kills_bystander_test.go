@@ -63,8 +63,8 @@ func killInventory(ctx context.Context, b *vcentertest.Builder) error {
 			// Another installation of Pacific made it, and was to delete it.
 			var err error
 			if vm.ExtraConfig, err = supervisortest.Record(facts.Head{
-				Installation: uuid.NewString(), UID: vm.InstanceUUID, Sequence: 9, Created: true, Namespace: "elsewhere", Name: vm.Name,
-				ReclaimPolicy: "Delete", Deletion: time.Now().Add(-time.Hour).Truncate(time.Second),
+				Installation: uuid.NewString(), UID: vm.InstanceUUID, Sequence: 9, Created: true, Namespace: "elsewhere",
+				Name: vm.Name, ReclaimPolicy: "Delete", Deletion: time.Now().Add(-time.Hour).Truncate(time.Second),
 			}, nil); err != nil {
 				return err
 			}
@@ -108,14 +108,16 @@ func newBystanders(t *testing.T, f *faulty, journal *log.Logger) *bystanders {
 	config.Timeout = 10 * time.Second
 	b := &bystanders{
 		t: t, f: f, log: journal, core: kubernetes.NewForConfigOrDie(config), machines: dynamic.NewForConfigOrDie(config),
-		namespaces: versioned.NewForConfigOrDie(config), served: map[string]string{}, at: map[string]string{}, visited: map[string]bool{},
+		namespaces: versioned.NewForConfigOrDie(config), served: map[string]string{}, at: map[string]string{},
+		visited: map[string]bool{},
 	}
 	ctx := t.Context()
 	made, err := b.core.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name: bystander, Annotations: map[string]string{"of": "others"},
 	}}, metav1.CreateOptions{})
 	if err == nil {
-		_, err = b.core.CoreV1().Secrets(bystander).Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "kept"}}, metav1.CreateOptions{})
+		_, err = b.core.CoreV1().Secrets(bystander).Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "kept"}},
+			metav1.CreateOptions{})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -242,7 +244,8 @@ func (b *bystanders) look(all *everything) []string {
 		complain("the pool of others (-before +after):\n%s", diff)
 	}
 	core := all.core[bystander]
-	if core == nil || core.UID != b.namespace.UID || core.DeletionTimestamp != nil || !maps.Equal(core.Annotations, b.namespace.Annotations) {
+	if core == nil || core.UID != b.namespace.UID || core.DeletionTimestamp != nil ||
+		!maps.Equal(core.Annotations, b.namespace.Annotations) {
 		complain("the Namespace of others: %+v", core)
 	}
 	if roles, quotas := all.roles[bystander], all.quotas[bystander]; len(roles)+len(quotas) > 0 {
@@ -269,7 +272,8 @@ func (b *bystanders) shown(all *everything) (wrong []string) {
 			want = []string{namespace}
 		}
 		if got := servedIn[name]; strings.HasPrefix(name, "wanderer-") && !slices.Equal(want, got) {
-			wrong = append(wrong, fmt.Sprintf("the machine %s lies in folder %s, which is served as %v, and is served in %v", name, folder, want, got))
+			wrong = append(wrong, fmt.Sprintf("the machine %s lies in folder %s, which is served as %v, and is served in %v",
+				name, folder, want, got))
 		}
 	}
 	return wrong

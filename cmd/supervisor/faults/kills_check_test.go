@@ -46,7 +46,8 @@ func newKillCheck(t *testing.T, f *faulty, subjects []*subject, others *bystande
 	config := f.Config(t)
 	return &killCheck{
 		t: t, f: f, subjects: subjects, others: others,
-		namespaces: versioned.NewForConfigOrDie(config), core: kubernetes.NewForConfigOrDie(config), machines: dynamic.NewForConfigOrDie(config),
+		namespaces: versioned.NewForConfigOrDie(config), core: kubernetes.NewForConfigOrDie(config),
+		machines: dynamic.NewForConfigOrDie(config),
 	}
 }
 
@@ -87,9 +88,9 @@ type everything struct {
 
 func (c *killCheck) everything(ctx context.Context) (*everything, error) {
 	all := &everything{
-		namespaces: map[string]*v1alpha1.Namespace{}, core: map[string]*corev1.Namespace{}, roles: map[string][]string{}, served: map[string][]string{},
-		folders: map[string]string{}, pools: map[string]poolState{}, machines: map[string]string{}, power: map[string]string{},
-		quotas: map[string][]string{}, visited: c.others.visits(),
+		namespaces: map[string]*v1alpha1.Namespace{}, core: map[string]*corev1.Namespace{}, roles: map[string][]string{},
+		served: map[string][]string{}, folders: map[string]string{}, pools: map[string]poolState{},
+		machines: map[string]string{}, power: map[string]string{}, quotas: map[string][]string{}, visited: c.others.visits(),
 	}
 	return all, errors.Join(c.inKubernetes(ctx, all), c.inVCenter(ctx, all), c.inEtcd(ctx, all))
 }
@@ -109,13 +110,15 @@ func (c *killCheck) inKubernetes(ctx context.Context, all *everything) error {
 	for i := range core.Items {
 		all.core[core.Items[i].Name] = &core.Items[i]
 	}
-	bindings, err := c.core.RbacV1().RoleBindings("").List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/managed-by=pacific"})
+	bindings, err := c.core.RbacV1().RoleBindings("").List(ctx,
+		metav1.ListOptions{LabelSelector: "app.kubernetes.io/managed-by=pacific"})
 	if err != nil {
 		return err
 	}
 	for _, binding := range bindings.Items {
 		for _, subject := range binding.Subjects {
-			all.roles[binding.Namespace] = append(all.roles[binding.Namespace], fmt.Sprintf("%s %s: %s", subject.Kind, subject.Name, binding.RoleRef.Name))
+			all.roles[binding.Namespace] = append(all.roles[binding.Namespace],
+				fmt.Sprintf("%s %s: %s", subject.Kind, subject.Name, binding.RoleRef.Name))
 		}
 	}
 	quotas, err := c.core.CoreV1().ResourceQuotas("").List(ctx, metav1.ListOptions{})
@@ -155,7 +158,8 @@ func (c *killCheck) inVCenter(ctx context.Context, all *everything) error {
 		{"ClusterComputeResource", []string{"name", "resourcePool"}, &clusters},
 		{"VirtualMachine", []string{"name", "parent", "runtime.powerState"}, &vms},
 	} {
-		found, err := view.NewManager(client.Client).CreateContainerView(ctx, client.ServiceContent.RootFolder, []string{kind.name}, true)
+		found, err := view.NewManager(client.Client).CreateContainerView(ctx, client.ServiceContent.RootFolder,
+			[]string{kind.name}, true)
 		if err != nil {
 			return err
 		}
@@ -179,7 +183,8 @@ func (c *killCheck) inVCenter(ctx context.Context, all *everything) error {
 		for _, pool := range pools {
 			if pool.Parent != nil && *pool.Parent == *cluster.ResourcePool {
 				all.pools[cluster.Name+"/"+pool.Name] = poolState{
-					id: pool.Self.Value, cpu: *pool.Config.CpuAllocation.Limit, memory: *pool.Config.MemoryAllocation.Limit, machines: len(pool.Vm),
+					id: pool.Self.Value, cpu: *pool.Config.CpuAllocation.Limit, memory: *pool.Config.MemoryAllocation.Limit,
+					machines: len(pool.Vm),
 					reserved: *pool.Config.CpuAllocation.Reservation + *pool.Config.MemoryAllocation.Reservation,
 				}
 			}
@@ -249,7 +254,8 @@ func (c *killCheck) look(ctx context.Context) ([]string, error) {
 		}
 		for _, name := range s.foreign {
 			if folder := all.machines[name]; folder == "" || folder != all.folders[s.name] {
-				problems = append(problems, fmt.Sprintf("the machine %s of others lies in folder %q, not in %q", name, folder, all.folders[s.name]))
+				problems = append(problems, fmt.Sprintf("the machine %s of others lies in folder %q, not in %q", name, folder,
+					all.folders[s.name]))
 			}
 		}
 		if len(s.foreign) > 0 {
@@ -282,7 +288,8 @@ func (c *killCheck) look(ctx context.Context) ([]string, error) {
 	}
 	for folder, detachment := range all.detached {
 		if !ids[folder] {
-			wrong = append(wrong, fmt.Sprintf("it is recorded that folder %s of %s is detached, and it is gone", folder, detachment.Namespace))
+			wrong = append(wrong, fmt.Sprintf("it is recorded that folder %s of %s is detached, and it is gone", folder,
+				detachment.Namespace))
 		}
 	}
 	return wrong, nil
@@ -312,7 +319,8 @@ func (s *subject) gone(all *everything) []string {
 	}
 	for _, name := range s.ours {
 		if _, found := all.machines[name]; found {
-			left = append(left, fmt.Sprintf("the machine %s, which Pacific made, is there; served are %v", name, all.served[s.name]))
+			left = append(left, fmt.Sprintf("the machine %s, which Pacific made, is there; served are %v", name,
+				all.served[s.name]))
 		}
 	}
 	if folder, found := all.folders[s.name]; found {
@@ -340,11 +348,13 @@ func (s *subject) wholly(all *everything) []string {
 		return []string{fmt.Sprintf("it is there: %t, and its Kubernetes Namespace: %t", namespace != nil, core != nil)}
 	}
 	var missing []string
-	if namespace.Status.Phase != v1alpha1.NamespaceRunning || !meta.IsStatusConditionTrue(namespace.Status.Conditions, v1alpha1.NamespaceConditionReady) {
+	if namespace.Status.Phase != v1alpha1.NamespaceRunning ||
+		!meta.IsStatusConditionTrue(namespace.Status.Conditions, v1alpha1.NamespaceConditionReady) {
 		missing = append(missing, fmt.Sprintf("it is not ready: %+v", namespace.Status))
 	}
 	if folder := all.folders[s.name]; folder == "" || folder != namespace.Status.Folder {
-		missing = append(missing, fmt.Sprintf("its folder is %q, and in vCenter there is %q", namespace.Status.Folder, folder))
+		missing = append(missing, fmt.Sprintf("its folder is %q, and in vCenter there is %q", namespace.Status.Folder,
+			folder))
 	}
 	if _, detached := all.detached[namespace.Status.Folder]; detached {
 		missing = append(missing, "its folder is detached")
@@ -362,7 +372,8 @@ func (s *subject) wholly(all *everything) []string {
 		differences = append(differences, difference)
 	}
 	if len(differences) > 0 {
-		missing = append(missing, fmt.Sprintf("it is not as the last of %d wishes (-want +got):\n%s", len(differences), differences[len(differences)-1]))
+		missing = append(missing, fmt.Sprintf("it is not as the last of %d wishes (-want +got):\n%s", len(differences),
+			differences[len(differences)-1]))
 	}
 	for _, name := range slices.Concat(s.foreign, s.ours) {
 		if !slices.Contains(all.served[s.name], name) {
@@ -382,12 +393,13 @@ type namespaceState struct {
 }
 
 func (w wish) state(name string, all *everything) namespaceState {
-	state := namespaceState{Spec: w.spec(), CPU: w.cpuLimitMHz, Memory: w.memoryMiB, Pools: map[string]string{}, Annotations: map[string]string{
-		"vmware-system-vm-folder":                  all.folders[name],
-		"vmware-system-resource-pool":              all.pools["cluster-a/"+name].id,
-		"vmware-system-resource-pool-cpu-limit":    fmt.Sprintf("%d.%04d", w.cpuLimitMHz/1000, w.cpuLimitMHz%1000*10),
-		"vmware-system-resource-pool-memory-limit": w.spec().Resources.MemoryLimit.String(),
-	}}
+	state := namespaceState{Spec: w.spec(), CPU: w.cpuLimitMHz, Memory: w.memoryMiB, Pools: map[string]string{},
+		Annotations: map[string]string{
+			"vmware-system-vm-folder":                  all.folders[name],
+			"vmware-system-resource-pool":              all.pools["cluster-a/"+name].id,
+			"vmware-system-resource-pool-cpu-limit":    fmt.Sprintf("%d.%04d", w.cpuLimitMHz/1000, w.cpuLimitMHz%1000*10),
+			"vmware-system-resource-pool-memory-limit": w.spec().Resources.MemoryLimit.String(),
+		}}
 	for _, zone := range w.zones {
 		state.Pools[zone] = all.pools[zone+"/"+name].id
 	}
@@ -399,7 +411,8 @@ func (w wish) state(name string, all *everything) namespaceState {
 }
 
 func stateOf(namespace *v1alpha1.Namespace, core *corev1.Namespace, all *everything) namespaceState {
-	state := namespaceState{Spec: *namespace.Spec.DeepCopy(), Pools: map[string]string{}, Annotations: map[string]string{}, Roles: slices.Sorted(slices.Values(all.roles[namespace.Name]))}
+	state := namespaceState{Spec: *namespace.Spec.DeepCopy(), Pools: map[string]string{}, Annotations: map[string]string{},
+		Roles: slices.Sorted(slices.Values(all.roles[namespace.Name]))}
 	for _, zone := range namespace.Status.Zones {
 		state.Pools[zone.Name] = zone.ResourcePool
 	}

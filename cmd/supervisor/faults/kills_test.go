@@ -35,9 +35,10 @@ const (
 )
 
 // TestKills makes, changes and deletes vSphere Namespaces while vCenter, etcd and the servers die at random moments,
-// another one takes the lead, and a VI admin renames folders, moves machines and takes roles away. It holds what is there
-// at the end against what was accepted, and looks that nothing of anybody else's was destroyed, throttled, hidden, or shown
-// to others. KILLS=n makes n faults, KILLS_SEED=n those of a run before; else they are the same for a day.
+// another one takes the lead, and a VI admin renames folders, moves machines and takes roles away. It holds what is
+// there at the end against what was accepted, and looks that nothing of anybody else's was destroyed, throttled,
+// hidden, or shown to others. KILLS=n makes n faults, KILLS_SEED=n those of a run before; else they are the same for a
+// day.
 func TestKills(t *testing.T) {
 	count, seed := number(t, "KILLS", kills), number(t, "KILLS_SEED", seedOfToday())
 	fmt.Printf("kills: %d faults, KILLS_SEED=%d\n", count, seed)
@@ -72,8 +73,8 @@ func TestKills(t *testing.T) {
 		running.Go(func() { workers[i].run(ctx) })
 	}
 	k := &killer{
-		t: t, f: f, random: rand.New(rand.NewPCG(uint64(seed), 0)), log: journal, made: map[string]int{}, quick: map[string]int{},
-		workers: workers, others: others, roles: taken,
+		t: t, f: f, random: rand.New(rand.NewPCG(uint64(seed), 0)), log: journal, made: map[string]int{},
+		quick: map[string]int{}, workers: workers, others: others, roles: taken,
 	}
 	for _, at := range k.random.Perm(len(faults)) {
 		k.due = append(k.due, faults[at].name)
@@ -97,13 +98,15 @@ func TestKills(t *testing.T) {
 	healed := time.Now()
 	c := newKillCheck(t, f, subjects, others)
 	wrong, err := c.until(5 * time.Minute)
-	fmt.Printf("kills: %v in %.0f s; %d vSphere Namespaces, %d operations accepted (%d deletions), %d not; all is as accepted after another %.1f s\n",
+	fmt.Printf("kills: %v in %.0f s; %d vSphere Namespaces, %d operations accepted (%d deletions), %d not; all is as "+
+		"accepted after another %.1f s\n",
 		k.made, took.Seconds(), len(subjects), operations[0], operations[2], operations[1], time.Since(healed).Seconds())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(wrong) > 0 {
-		t.Errorf("with KILLS=%d KILLS_SEED=%d, %d things are not as accepted:\n%s", count, seed, len(wrong), strings.Join(wrong, "\n"))
+		t.Errorf("with KILLS=%d KILLS_SEED=%d, %d things are not as accepted:\n%s", count, seed, len(wrong),
+			strings.Join(wrong, "\n"))
 	}
 }
 
@@ -157,7 +160,8 @@ var faults = []struct {
 }{
 	{"vsphere-apiserver", 34}, {"etcd", 16}, {"kube-apiserver", 8}, {"kube-controller-manager", 6},
 	{"vCenter away", 14}, {"vCenter restarted", 12}, {"sessions terminated", 10},
-	{"another leads", 8}, {"namespaces folder renamed", 12}, {"folder renamed", 12}, {"machine moved", 16}, {"machine rescued", 8},
+	{"another leads", 8}, {"namespaces folder renamed", 12}, {"folder renamed", 12}, {"machine moved", 16},
+	{"machine rescued", 8},
 	{"role on all taken", 10}, {"role on one taken", 10},
 }
 

@@ -115,7 +115,8 @@ func newKillWorker(t *testing.T, f *faulty, journal *log.Logger, taken *roles, n
 	})
 	return &killWorker{
 		t: t, f: f, log: journal, roles: taken, number: number, random: rand.New(rand.NewPCG(seed, uint64(number)+1)),
-		namespaces: versioned.NewForConfigOrDie(config), core: kubernetes.NewForConfigOrDie(config), machines: dynamic.NewForConfigOrDie(config),
+		namespaces: versioned.NewForConfigOrDie(config), core: kubernetes.NewForConfigOrDie(config),
+		machines:     dynamic.NewForConfigOrDie(config),
 		installation: f.Installation(t),
 	}
 }
@@ -161,14 +162,16 @@ func (w *killWorker) step(ctx context.Context) {
 
 // wish is a random one.
 func (w *killWorker) wish() wish {
-	wish := wish{zones: []string{"cluster-a", "cluster-b"}, cpuLimitMHz: 1000 + w.random.Int64N(5000), memoryMiB: 1024 + w.random.Int64N(4096)}
+	wish := wish{zones: []string{"cluster-a", "cluster-b"}, cpuLimitMHz: 1000 + w.random.Int64N(5000),
+		memoryMiB: 1024 + w.random.Int64N(4096)}
 	if w.random.IntN(3) == 0 {
 		wish.zones = wish.zones[:1]
 	}
 	for i, role := range []v1alpha1.Role{v1alpha1.RoleView, v1alpha1.RoleEdit, v1alpha1.RoleOwner} {
 		if w.random.IntN(2) == 0 {
 			kind := []v1alpha1.SubjectKind{v1alpha1.SubjectUser, v1alpha1.SubjectGroup}[w.random.IntN(2)]
-			wish.access = append(wish.access, v1alpha1.NamespaceAccess{Kind: kind, Name: fmt.Sprintf("team %d/%d@vsphere.local", i, w.random.IntN(3)), Role: role})
+			wish.access = append(wish.access, v1alpha1.NamespaceAccess{Kind: kind,
+				Name: fmt.Sprintf("team %d/%d@vsphere.local", i, w.random.IntN(3)), Role: role})
 		}
 	}
 	return wish
@@ -192,7 +195,8 @@ func (w *killWorker) create(ctx context.Context, s *subject) {
 	persistent := w.random.IntN(4) > 0
 	refused := false
 	for first := true; ctx.Err() == nil; first = false {
-		_, err := w.namespaces.VsphereV1alpha1().Namespaces().Create(ctx, &v1alpha1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.name}, Spec: wish.spec()}, metav1.CreateOptions{})
+		_, err := w.namespaces.VsphereV1alpha1().Namespaces().Create(ctx,
+			&v1alpha1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.name}, Spec: wish.spec()}, metav1.CreateOptions{})
 		if refused && apierrors.IsAlreadyExists(err) {
 			// What is there may be what an attempt had begun that was refused for want of a role: that goes again.
 			return
@@ -213,8 +217,8 @@ func (w *killWorker) create(ctx context.Context, s *subject) {
 	}
 }
 
-// revive creates one again whose folder stayed in vCenter with the machines of others, once it is gone. It takes the folder
-// over, by its id.
+// revive creates one again whose folder stayed in vCenter with the machines of others, once it is gone. It takes the
+// folder over, by its id.
 func (w *killWorker) revive(ctx context.Context, s *subject) {
 	_, err := w.namespaces.VsphereV1alpha1().Namespaces().Get(ctx, s.name, metav1.GetOptions{})
 	if !apierrors.IsNotFound(err) {
@@ -274,7 +278,8 @@ func (w *killWorker) update(ctx context.Context, s *subject) {
 		return
 	}
 	before := w.roles.changes.Load()
-	_, err = w.namespaces.VsphereV1alpha1().Namespaces().Patch(ctx, s.name, types.MergePatchType, patch, metav1.PatchOptions{})
+	_, err = w.namespaces.VsphereV1alpha1().Namespaces().Patch(ctx, s.name, types.MergePatchType, patch,
+		metav1.PatchOptions{})
 	switch {
 	case w.answered("update", s, err):
 		s.wishes = s.wishes[:0]
@@ -296,8 +301,8 @@ func (w *killWorker) makeMachine(ctx context.Context, s *subject) {
 		return
 	}
 	vm := vcentertest.VM{
-		Name: fmt.Sprintf("%s-vm-%d", s.name, w.random.IntN(1e9)), Folder: supervisortest.InNamespaces(s.name), Cluster: "cluster-a",
-		GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024, InstanceUUID: uuid.NewString(),
+		Name: fmt.Sprintf("%s-vm-%d", s.name, w.random.IntN(1e9)), Folder: supervisortest.InNamespaces(s.name),
+		Cluster: "cluster-a", GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024, InstanceUUID: uuid.NewString(),
 	}
 	if w.random.IntN(2) == 0 {
 		vm.Pool = s.name

@@ -16,7 +16,8 @@ import (
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
-// TestUnansweredQuestionsHoldNobodyUp: as many machines wait for an answer as there are workers, and the power of others goes on.
+// TestUnansweredQuestionsHoldNobodyUp: as many machines wait for an answer as there are workers, and the power of
+// others goes on.
 func TestUnansweredQuestionsHoldNobodyUp(t *testing.T) {
 	const asking = 16
 	f := newFaulty(t, "questions")
@@ -42,7 +43,8 @@ func TestUnansweredQuestionsHoldNobodyUp(t *testing.T) {
 	f.Kubectl(t, append([]string{"patch", "vm", "-n", namespace, "other"}, on...)...)
 	f.Kubectl(t, "wait", "vm", "-n", namespace, "other", "--for=jsonpath={.status.powerState}=PoweredOn", "--timeout=30s")
 	f.Kubectl(t, "wait", "vm", "-n", namespace, names[0], "--for=condition=QuestionAnswered=false", "--timeout=20s")
-	if got := f.Kubectl(t, "get", "vm", "-n", namespace, names[0], "-o", "yaml"); !strings.Contains(got, "Did you move or copy it?") {
+	if got := f.Kubectl(t, "get", "vm", "-n", namespace, names[0], "-o", "yaml"); !strings.Contains(got,
+		"Did you move or copy it?") {
 		t.Errorf("nothing of the question in\n%s", got)
 	}
 	for _, vm := range machines {
@@ -55,7 +57,8 @@ func TestUnansweredQuestionsHoldNobodyUp(t *testing.T) {
 		}
 	}
 	waittest.Within(t, 60*time.Second, "all of them to be on", func(ctx context.Context) error {
-		out, err := f.Try(ctx, "kubectl", "get", "vm", "-n", namespace, "--field-selector=status.powerState!=PoweredOn", "-o", "name")
+		out, err := f.Try(ctx, "kubectl", "get", "vm", "-n", namespace, "--field-selector=status.powerState!=PoweredOn", "-o",
+			"name")
 		if err == nil && strings.Contains(out, "virtualmachine") {
 			err = fmt.Errorf("not on: %s", out)
 		}

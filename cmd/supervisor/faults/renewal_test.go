@@ -142,12 +142,13 @@ func duration(t *testing.T, name string, otherwise time.Duration) time.Duration 
 	return d
 }
 
-// changes is how often each certificate changes. With the third one those that the first connections were made with have
-// ended for long.
+// changes is how often each certificate changes. With the third one those that the first connections were made with
+// have ended for long.
 const changes = 3
 
-// TestCertificatesAreRenewed runs a Supervisor on certificates of half a minute, until each has changed three times: nothing
-// is started again, nobody is refused, no watch ends, and kubectl works all the time. RENEWAL_LIFE and RENEWAL_TIME make it longer.
+// TestCertificatesAreRenewed runs a Supervisor on certificates of half a minute, until each has changed three times:
+// nothing is started again, nobody is refused, no watch ends, and kubectl works all the time. RENEWAL_LIFE and
+// RENEWAL_TIME make it longer.
 func TestCertificatesAreRenewed(t *testing.T) {
 	t.Parallel()
 	life, lasting := duration(t, "RENEWAL_LIFE", 30*time.Second), duration(t, "RENEWAL_TIME", 0)
@@ -204,7 +205,8 @@ func (r *renewing) look(t *testing.T, first *rest.Config) {
 	if _, err := old.Get().AbsPath("/api").Do(t.Context()).Raw(); err == nil {
 		t.Error("the first administrator's certificate is still good: nothing was shown")
 	}
-	if got := strings.TrimSpace(r.Kubectl(t, "config", "view", "--minify", "-o", "jsonpath={..namespace}")); got != "team-b" {
+	if got := strings.TrimSpace(r.Kubectl(t, "config", "view", "--minify", "-o",
+		"jsonpath={..namespace}")); got != "team-b" {
 		t.Errorf("the namespace in admin.kubeconfig is %q, and was set to team-b", got)
 	}
 	for _, server := range r.Servers(t) {

@@ -33,7 +33,8 @@ func TestSamplesAreGivenOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		return versioned.NewForConfigOrDie(s.Config(t)), func() []string {
-			bindings, err := kubernetes.NewForConfigOrDie(s.Config(t)).RbacV1().RoleBindings("team-a").List(t.Context(), metav1.ListOptions{})
+			bindings, err := kubernetes.NewForConfigOrDie(s.Config(t)).RbacV1().RoleBindings("team-a").List(t.Context(),
+				metav1.ListOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -63,7 +64,8 @@ func TestSamplesAreGivenOnce(t *testing.T) {
 		t.Errorf("who may what in team-a (-want +got):\n%s", diff)
 	}
 	// Whoever reads Ready logs in.
-	if diff := cmp.Diff([]string{"wcp:team-a:group:vsphere.local:team-a-viewers pacific:view", "wcp:team-a:user:vsphere.local:dev-a pacific:edit"}, bindings()); diff != "" {
+	if diff := cmp.Diff([]string{"wcp:team-a:group:vsphere.local:team-a-viewers pacific:view",
+		"wcp:team-a:user:vsphere.local:dev-a pacific:edit"}, bindings()); diff != "" {
 		t.Errorf("RoleBindings (-want +got):\n%s", diff)
 	}
 	if _, err := client.VsphereV1alpha1().Namespaces().Patch(t.Context(), "team-a", types.MergePatchType,

@@ -94,7 +94,8 @@ func TestManyNamespaces(t *testing.T) {
 		}
 		return err
 	})
-	t.Logf("a role that was taken away was not shown any more after %s, kubectl's start included", gone.Round(time.Millisecond))
+	t.Logf("a role that was taken away was not shown any more after %s, kubectl's start included",
+		gone.Round(time.Millisecond))
 }
 
 // fill makes the folders, and the roles of everybody in them. It returns the namespaces in which nobody@vsphere.local
@@ -159,7 +160,8 @@ func fill(t *testing.T, s *supervisortest.Supervisor, ctx context.Context) (mine
 	if err := giving.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d folders after %.1f s, their Namespaces after %.1f s, the roles in them after %.1f s", manyNamespaces, folders.Seconds(), namespaces.Seconds(), time.Since(began).Seconds())
+	t.Logf("%d folders after %.1f s, their Namespaces after %.1f s, the roles in them after %.1f s", manyNamespaces,
+		folders.Seconds(), namespaces.Seconds(), time.Since(began).Seconds())
 	return mine
 }
 
@@ -194,7 +196,8 @@ func workloads(t *testing.T, s *supervisortest.Supervisor, mine []string) {
 		t.Fatal(err)
 	}
 	config := &rest.Config{
-		Host: fmt.Sprintf("https://localhost:%d", ports["login"]), Username: "nobody@vsphere.local", Password: vcentertest.SamplePassword,
+		Host: fmt.Sprintf("https://localhost:%d", ports["login"]), Username: "nobody@vsphere.local",
+		Password:        vcentertest.SamplePassword,
 		TLSClientConfig: rest.TLSClientConfig{CAFile: filepath.Join(s.Dir.PKI(), "ca.crt")},
 	}
 	client, err := rest.HTTPClientFor(config)
@@ -235,8 +238,10 @@ func workloads(t *testing.T, s *supervisortest.Supervisor, mine []string) {
 	asked, took := reviews(t, s)-before, time.Since(began)
 	first := times[0]
 	slices.Sort(times)
-	t.Logf("/wcp/workloads, the proof of the password included: first %s, p50 %s, p99 %s; %d requests in %.1f s took %d reviews",
-		first.Round(time.Millisecond), times[len(times)/2].Round(100*time.Microsecond), times[len(times)*99/100].Round(100*time.Microsecond), manyWorkloads, took.Seconds(), asked)
+	t.Logf("/wcp/workloads, the proof of the password included: first %s, p50 %s, p99 %s; %d requests in %.1f s took "+
+		"%d reviews",
+		first.Round(time.Millisecond), times[len(times)/2].Round(100*time.Microsecond),
+		times[len(times)*99/100].Round(100*time.Microsecond), manyWorkloads, took.Seconds(), asked)
 	// The answers of the reviews are good for 10 s.
 	if most := (1+manyRoles)*(2+int(took/(10*time.Second))) + strayReviews; asked < 1+manyRoles || asked > most {
 		t.Errorf("%d requests took %d reviews, want %d to %d", manyWorkloads, asked, 1+manyRoles, most)
@@ -262,7 +267,8 @@ func lists(t *testing.T, s *supervisortest.Supervisor, p *supervisortest.Person,
 	before := reviews(t, s)
 	var times []time.Duration
 	for range 20 {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, config.Host+"/apis/vsphere.openpacific.io/v1alpha1/namespaces?limit=500", nil)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet,
+			config.Host+"/apis/vsphere.openpacific.io/v1alpha1/namespaces?limit=500", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -287,7 +293,8 @@ func lists(t *testing.T, s *supervisortest.Supervisor, p *supervisortest.Person,
 	first := times[0]
 	slices.Sort(times)
 	t.Logf("a list of vSphere Namespaces: first %s, p50 %s, longest %s (goal %s); 20 took %d reviews",
-		first.Round(time.Millisecond), times[len(times)/2].Round(100*time.Microsecond), times[len(times)-1].Round(100*time.Microsecond), listGoal, asked)
+		first.Round(time.Millisecond), times[len(times)/2].Round(100*time.Microsecond),
+		times[len(times)-1].Round(100*time.Microsecond), listGoal, asked)
 	if longest := times[len(times)-1]; longest > slack*listGoal {
 		t.Errorf("a list took %s", longest)
 	}
@@ -311,5 +318,6 @@ func lists(t *testing.T, s *supervisortest.Supervisor, p *supervisortest.Person,
 			t.Errorf("get vns (-want +got):\n%s", diff)
 		}
 	}
-	t.Logf("kubectl get vns, its start included: first (with discovery) %s, then %s, %s", times[0].Round(time.Millisecond), times[1].Round(time.Millisecond), times[2].Round(time.Millisecond))
+	t.Logf("kubectl get vns, its start included: first (with discovery) %s, then %s, %s", times[0].Round(time.Millisecond),
+		times[1].Round(time.Millisecond), times[2].Round(time.Millisecond))
 }

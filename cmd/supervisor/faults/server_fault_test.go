@@ -64,7 +64,8 @@ func TestServerFaults(t *testing.T) {
 		f.up(t)
 		f.ready(t)
 		fmt.Printf("second start: ready after %.1f s\n", time.Since(began).Seconds())
-		if got := f.Kubectl(t, "get", "vm,configmap", "-n", namespace, "-l", "kept=yes", "-o", "name"); got != "virtualmachine.vmoperator.vmware.com/web\n" {
+		if got := f.Kubectl(t, "get", "vm,configmap", "-n", namespace, "-l", "kept=yes", "-o",
+			"name"); got != "virtualmachine.vmoperator.vmware.com/web\n" {
 			t.Errorf("labelled machines: %q", got)
 		}
 		f.Kubectl(t, "get", "configmap", "-n", namespace, "kept")
@@ -84,7 +85,8 @@ func TestServerFaults(t *testing.T) {
 		f.Kubectl(t, "create", "configmap", "-n", namespace, "kept-in-etcd")
 		label := func() {
 			t.Helper()
-			if got := f.Kubectl(t, "get", "vm", "-n", namespace, "-l", "kept=in-vcenter", "-o", "name"); got != "virtualmachine.vmoperator.vmware.com/web\n" {
+			if got := f.Kubectl(t, "get", "vm", "-n", namespace, "-l", "kept=in-vcenter", "-o",
+				"name"); got != "virtualmachine.vmoperator.vmware.com/web\n" {
 				t.Errorf("labelled machines: %q", got)
 			}
 		}
@@ -159,7 +161,8 @@ func killedUnderLoad(t *testing.T, f *faulty) {
 	defer cancel()
 	var fell atomic.Int64
 	for i := range informers {
-		informers[i] = dynamicinformer.NewFilteredDynamicInformer(f.Dynamic(t), supervisortest.Machines, namespace, 0, nil, nil).Informer()
+		informers[i] = dynamicinformer.NewFilteredDynamicInformer(f.Dynamic(t), supervisortest.Machines, namespace, 0, nil,
+			nil).Informer()
 		_, err := informers[i].AddEventHandler(cache.ResourceEventHandlerFuncs{UpdateFunc: func(old, now any) {
 			before, after := old.(metav1.Common).GetResourceVersion(), now.(metav1.Common).GetResourceVersion()
 			if order, err := resourceversion.CompareResourceVersion(after, before); err != nil || order < 0 {
@@ -171,7 +174,8 @@ func killedUnderLoad(t *testing.T, f *faulty) {
 		}
 		running.Go(func() { informers[i].RunWithContext(ctx) })
 	}
-	if !cache.WaitForCacheSync(ctx.Done(), informers[0].HasSynced, informers[1].HasSynced, informers[2].HasSynced, informers[3].HasSynced, informers[4].HasSynced) {
+	if !cache.WaitForCacheSync(ctx.Done(), informers[0].HasSynced, informers[1].HasSynced, informers[2].HasSynced,
+		informers[3].HasSynced, informers[4].HasSynced) {
 		t.Fatal("the informers do not sync")
 	}
 
@@ -232,7 +236,8 @@ func killedUnderLoad(t *testing.T, f *faulty) {
 	cancel()
 	running.Wait()
 	slices.Sort(taken)
-	fmt.Printf("vsphere-apiserver killed under load: kubectl works again after %v; %d writes, %d refused\n", taken, writes.Load(), refused.Load())
+	fmt.Printf("vsphere-apiserver killed under load: kubectl works again after %v; %d writes, %d refused\n", taken,
+		writes.Load(), refused.Load())
 	if last := taken[len(taken)-1]; last > killGoal {
 		t.Errorf("kubectl works again after %s: at most %s is promised", last, killGoal)
 	}
@@ -287,7 +292,8 @@ func etcdLost(t *testing.T, f *faulty) {
 	})
 	f.Passes(t, "/readyz")
 	waittest.Within(t, 20*time.Second, "a write to a machine", func(ctx context.Context) error {
-		_, err := f.Try(ctx, "kubectl", "label", "vm", "-n", namespace, "web", "after=etcd", "--overwrite", "--request-timeout=3s")
+		_, err := f.Try(ctx, "kubectl", "label", "vm", "-n", namespace, "web", "after=etcd", "--overwrite",
+			"--request-timeout=3s")
 		return err
 	})
 	fmt.Printf("etcd killed: everything is ready again after %.1f s\n", time.Since(began).Seconds())

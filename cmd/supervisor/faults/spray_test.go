@@ -22,7 +22,8 @@ import (
 )
 
 // guess tries a password and returns the answer's code, and for how long not to try again. A transport error is code 0.
-func guess(ctx context.Context, client *http.Client, address, username, password string) (code int, after time.Duration) {
+func guess(ctx context.Context, client *http.Client, address, username, password string) (code int,
+	after time.Duration) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address+"/wcp/login", nil)
 	if err != nil {
 		return 0, 0
@@ -38,8 +39,8 @@ func guess(ctx context.Context, client *http.Client, address, username, password
 	return response.StatusCode, time.Duration(seconds) * time.Second
 }
 
-// TestPasswordSpraying guesses at a Supervisor of its own: at one user at once and one after the other, and at many users.
-// vCenter must never come to lock anybody out, and nobody pays for another's guesses.
+// TestPasswordSpraying guesses at a Supervisor of its own: at one user at once and one after the other, and at many
+// users. vCenter must never come to lock anybody out, and nobody pays for another's guesses.
 func TestPasswordSpraying(t *testing.T) {
 	const sprayed, right, wrong = 70, "Right-Horse-8", "Spring2026!"
 	var users []people.User
@@ -94,7 +95,8 @@ func TestPasswordSpraying(t *testing.T) {
 	for range 3 {
 		try("victim@vsphere.local", wrong, http.StatusUnauthorized)
 	}
-	for _, spelling := range []string{"victim@vsphere.local", "VICTIM@vsphere.local", "Victim@VSPHERE.LOCAL", `vsphere.local\victim`, `VSPHERE.LOCAL\Victim`,
+	for _, spelling := range []string{"victim@vsphere.local", "VICTIM@vsphere.local", "Victim@VSPHERE.LOCAL",
+		`vsphere.local\victim`, `VSPHERE.LOCAL\Victim`,
 		`CORP\victim`, "victim@corp", "Victim.X@example.com"} {
 		try(spelling, wrong, http.StatusTooManyRequests)
 		try(spelling, right, http.StatusTooManyRequests)
@@ -120,7 +122,8 @@ func TestPasswordSpraying(t *testing.T) {
 		})
 	}
 	guessing.Wait()
-	if diff := cmp.Diff(map[int]int{http.StatusUnauthorized: 54, http.StatusTooManyRequests: sprayed - 54}, codes); diff != "" {
+	if diff := cmp.Diff(map[int]int{http.StatusUnauthorized: 54, http.StatusTooManyRequests: sprayed - 54},
+		codes); diff != "" {
 		t.Errorf("one password for %d users (-want +got):\n%s", sprayed, diff)
 	}
 	refused(54)

@@ -45,7 +45,8 @@ func refused(t *testing.T, s *supervisortest.Supervisor, method, namespace, name
 		t.Fatal(err)
 	}
 	defer client.CloseIdleConnections()
-	url := fmt.Sprintf("%s/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachines/%s", config.Host, namespace, name)
+	url := fmt.Sprintf("%s/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachines/%s", config.Host, namespace,
+		name)
 	request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +83,8 @@ func TestNothingIsDoneByAStalePicture(t *testing.T) {
 		return vm
 	}
 	option := func(vm *object.VirtualMachine, key, value string) {
-		a.Reconfigure(vm, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: key, Value: value}}})
+		a.Reconfigure(vm, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{&types.OptionValue{Key: key,
+			Value: value}}})
 	}
 	web, dying := find("web-1"), a.Create("team-a", "dying", supervisortest.PoweredOn)
 	f.Serves(t, "team-a", "db-1", "dying", "web-1")

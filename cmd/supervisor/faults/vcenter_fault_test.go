@@ -38,7 +38,8 @@ func TestVCenterFaults(t *testing.T) {
 		f.Unready(t, "/readyz/inventory", "has not been read yet")
 		f.Unready(t, "/readyz")
 		waittest.Within(t, 30*time.Second, "word of it to the user", func(context.Context) error {
-			if out := f.Output.String(); !strings.Contains(out, "waiting for vsphere-apiserver: not ready: ") || !strings.Contains(out, "connection refused") {
+			if out := f.Output.String(); !strings.Contains(out, "waiting for vsphere-apiserver: not ready: ") ||
+				!strings.Contains(out, "connection refused") {
 				return fmt.Errorf("`supervisor up` says\n%s", out)
 			}
 			return nil
@@ -76,8 +77,10 @@ func TestVCenterFaults(t *testing.T) {
 		f.Unready(t, "/readyz/vcenter", f.vcenter.Addr())
 		f.Serves(t, namespace, "changed", "doomed", "untouched")
 		response, body := f.PatchOnce(t, namespace, "untouched", "written", "while-away")
-		if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" || !strings.Contains(body, "vCenter") {
-			t.Errorf("patch while vCenter is away: %s, Retry-After %q, %s", response.Status, response.Header.Get("Retry-After"), body)
+		if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" ||
+			!strings.Contains(body, "vCenter") {
+			t.Errorf("patch while vCenter is away: %s, Retry-After %q, %s", response.Status, response.Header.Get("Retry-After"),
+				body)
 		}
 
 		began := time.Now()
@@ -97,7 +100,8 @@ func TestVCenterFaults(t *testing.T) {
 		}
 		fmt.Printf("vCenter killed: its changes are at the watchers %.1f s after its return\n", time.Since(began).Seconds())
 		f.Passes(t, "/readyz")
-		if response, body := f.PatchOnce(t, namespace, "untouched", "written", "after"); response.StatusCode != http.StatusOK {
+		if response, body := f.PatchOnce(t, namespace, "untouched", "written",
+			"after"); response.StatusCode != http.StatusOK {
 			t.Errorf("patch after vCenter's return: %s %s", response.Status, body)
 		}
 		for _, follower := range followers {
@@ -151,7 +155,8 @@ func wrongPassword(t *testing.T, f *faulty) {
 	for i := range 20 {
 		f.Serves(t, namespace, "web")
 		response, body := f.PatchOnce(t, namespace, "web", "try", fmt.Sprint(i))
-		if response.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "refused the user name or password") {
+		if response.StatusCode != http.StatusServiceUnavailable ||
+			!strings.Contains(body, "refused the user name or password") {
 			t.Fatalf("patch: %s %s", response.Status, body)
 		}
 	}

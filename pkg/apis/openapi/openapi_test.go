@@ -117,7 +117,8 @@ func TestBearerToken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := `{"BearerToken":{"description":"Bearer Token authentication","type":"apiKey","name":"authorization","in":"header"}}`
+		want := `{"BearerToken":{"description":"Bearer Token ` +
+			`authentication","type":"apiKey","name":"authorization","in":"header"}}`
 		if diff := cmp.Diff(decoded(t, []byte(want)), decoded(t, got)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", document, diff)
 		}

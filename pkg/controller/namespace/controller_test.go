@@ -210,7 +210,8 @@ func cluster(namespaces ...runtime.Object) *fake.Clientset {
 }
 
 func foreign(name string) *corev1.Namespace {
-	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID("foreign-" + name), Annotations: map[string]string{"mine": "kept"}}}
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID("foreign-" + name),
+		Annotations: map[string]string{"mine": "kept"}}}
 }
 
 type running struct {
@@ -269,7 +270,8 @@ func get(t *testing.T, client *fake.Clientset, name string) *corev1.Namespace {
 func setClaim(t *testing.T, client *fake.Clientset, name, value string) {
 	t.Helper()
 	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%s}}}`, vsphere.ClaimAnnotation, value)
-	if _, err := client.CoreV1().Namespaces().Patch(t.Context(), name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+	if _, err := client.CoreV1().Namespaces().Patch(t.Context(), name, types.MergePatchType, []byte(patch),
+		metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -291,24 +293,6 @@ func remove(t *testing.T, client *fake.Clientset, name string, between func()) {
 	}
 }
 
-// writesTo are what was written to a Namespace.
-func writesTo(client *fake.Clientset, name string) []string {
-	var writes []string
-	for _, action := range client.Actions() {
-		switch a := action.(type) {
-		case clienttesting.PatchAction:
-			if a.GetName() == name {
-				writes = append(writes, action.GetVerb())
-			}
-		case clienttesting.DeleteAction:
-			if a.GetName() == name {
-				writes = append(writes, action.GetVerb())
-			}
-		}
-	}
-	return writes
-}
-
 // Each folder has a Namespace of its own: one that is there already is somebody else's, and is left alone.
 func TestEachFolderHasItsNamespace(t *testing.T) {
 	client := cluster(foreign("team-b"))
@@ -318,7 +302,8 @@ func TestEachFolderHasItsNamespace(t *testing.T) {
 	if got := get(t, client, "team-a").Annotations[vsphere.FolderAnnotation]; got != "group-v1" {
 		t.Errorf("team-a names the folder %q", got)
 	}
-	waittest.Eventually(t, "team-b is served under another name", func() bool { return folders.nameOf("group-v2") == "team-b-hash" })
+	waittest.Eventually(t, "team-b is served under another name",
+		func() bool { return folders.nameOf("group-v2") == "team-b-hash" })
 	if diff := cmp.Diff(foreign("team-b"), get(t, client, "team-b")); diff != "" || len(writesTo(client, "team-b")) > 0 {
 		t.Errorf("the Namespace of somebody else (-before +after):\n%s\nwrites: %v", diff, writesTo(client, "team-b"))
 	}
@@ -326,7 +311,8 @@ func TestEachFolderHasItsNamespace(t *testing.T) {
 		t.Errorf("refused %q", got)
 	}
 	said := c.events.all()
-	if len(said) != 1 || !strings.Contains(said[0], "kubectl annotate namespace team-b vsphere.openpacific.io/claim=vc-1/Folder/group-v2") {
+	if len(said) != 1 || !strings.Contains(said[0],
+		"kubectl annotate namespace team-b vsphere.openpacific.io/claim=vc-1/Folder/group-v2") {
 		t.Errorf("Events: %q", said)
 	}
 
@@ -350,21 +336,23 @@ func TestClaims(t *testing.T) {
 	setClaim(t, client, "other", claims(id("group-v1")))
 	setClaim(t, client, "argocd", claims(facts.ID{VCenter: "vc-2", Type: "Folder", Value: "group-v1"}))
 	folders.set(called("argocd", "group-v1"))
-	waittest.Eventually(t, "the folder is served under another name", func() bool { return folders.nameOf("group-v1") == "argocd-hash" })
+	waittest.Eventually(t, "the folder is served under another name",
+		func() bool { return folders.nameOf("group-v1") == "argocd-hash" })
 	setClaim(t, client, "argocd", claims(id("group-v1")))
 	waittest.Eventually(t, "the folder is served under its name", func() bool {
 		return folders.nameOf("group-v1") == "argocd" && folders.refusedOf("group-v1") == ""
 	})
 	setClaim(t, client, "argocd", "null")
-	waittest.Eventually(t, "the folder is served under another name again", func() bool { return folders.nameOf("group-v1") == "argocd-hash" })
+	waittest.Eventually(t, "the folder is served under another name again",
+		func() bool { return folders.nameOf("group-v1") == "argocd-hash" })
 	want := []string{"group-v1 team-a", "group-v1 argocd-hash", "group-v1 argocd", "group-v1 argocd-hash"}
 	if diff := cmp.Diff(want, folders.was()); diff != "" {
 		t.Errorf("names that it was served under (-want +got):\n%s", diff)
 	}
 }
 
-// A process that starts serves what the one before it served, before it changes anything, and no Namespace that looks like the one
-// that was made but is another.
+// A process that starts serves what the one before it served, before it changes anything, and no Namespace that looks
+// like the one that was made but is another.
 func TestNamesOutliveTheProcess(t *testing.T) {
 	client, kept := cluster(foreign("team-b")), newLedgers()
 	all := []Folder{called("team-a", "group-v1"), called("team-b", "group-v2"), called("team-c", "group-v3")}
@@ -389,7 +377,8 @@ func TestNamesOutliveTheProcess(t *testing.T) {
 			t.Errorf("granted from the start (-want +got):\n%s", diff)
 		}
 	})
-	waittest.Eventually(t, "the third is served under another name", func() bool { return folders.nameOf("group-v3") == "team-c-hash" })
+	waittest.Eventually(t, "the third is served under another name",
+		func() bool { return folders.nameOf("group-v3") == "team-c-hash" })
 }
 
 // A folder that is renamed goes over at once, and not into a Namespace of somebody else's.
@@ -397,7 +386,8 @@ func TestRenamedFolders(t *testing.T) {
 	client := cluster(foreign("argocd"))
 	folders := newInventory(called("team-a", "group-v1"), called("team-b", "group-v2"))
 	run(t, client, folders, newLedgers())
-	waittest.Eventually(t, "both are served", func() bool { return folders.nameOf("group-v1") != "" && folders.nameOf("group-v2") != "" })
+	waittest.Eventually(t, "both are served",
+		func() bool { return folders.nameOf("group-v1") != "" && folders.nameOf("group-v2") != "" })
 	folders.set(called("argocd", "group-v1"), called("team-a", "group-v2"))
 	waittest.Eventually(t, "both have gone over", func() bool {
 		return folders.nameOf("group-v1") == "argocd-hash" && folders.nameOf("group-v2") == "team-a-hash"
@@ -425,7 +415,8 @@ func TestQuickerOnesKeepTheirs(t *testing.T) {
 	})
 	folders := newInventory(called("team-a", "group-v1"))
 	run(t, client, folders, newLedgers())
-	waittest.Eventually(t, "it is served under another name", func() bool { return folders.nameOf("group-v1") == "team-a-hash" })
+	waittest.Eventually(t, "it is served under another name",
+		func() bool { return folders.nameOf("group-v1") == "team-a-hash" })
 	if diff := cmp.Diff(foreign("team-a"), get(t, client, "team-a")); diff != "" {
 		t.Errorf("the Namespace of somebody else (-before +after):\n%s", diff)
 	}
@@ -459,12 +450,14 @@ func TestADeletedNamespaceDetachesAndAClaimAttaches(t *testing.T) {
 	}
 	folders.set(folder, called("team-b", "group-v2"), called("team-c", "group-v3"))
 	waittest.Eventually(t, "team-c exists", func() bool { return get(t, client, "team-c") != nil })
-	waittest.Eventually(t, "the folder is not served in a Namespace that does not claim it", func() bool { return folders.nameOf("group-v1") == "" })
+	waittest.Eventually(t, "the folder is not served in a Namespace that does not claim it",
+		func() bool { return folders.nameOf("group-v1") == "" })
 	if !folders.isDetached("group-v1") {
 		t.Error("a Namespace of its name alone attached the folder")
 	}
 	setClaim(t, client, "team-a", claims(id("group-v1")))
-	waittest.Eventually(t, "the folder is attached", func() bool { return !folders.isDetached("group-v1") && folders.nameOf("group-v1") == "team-a" })
+	waittest.Eventually(t, "the folder is attached",
+		func() bool { return !folders.isDetached("group-v1") && folders.nameOf("group-v1") == "team-a" })
 }
 
 func TestDetachedFoldersAreHiddenFromTheStart(t *testing.T) {
@@ -486,7 +479,8 @@ func TestDetachedFoldersAreHiddenFromTheStart(t *testing.T) {
 			t.Errorf("hidden: %v", folders.detached)
 		}
 	})
-	waittest.Eventually(t, "team-b exists", func() bool { return get(t, client, "team-b") != nil && get(t, client, "team-c") != nil })
+	waittest.Eventually(t, "team-b exists",
+		func() bool { return get(t, client, "team-b") != nil && get(t, client, "team-c") != nil })
 	if get(t, client, "team-a") != nil {
 		t.Error("the Namespace of a detached folder was made again")
 	}
@@ -549,8 +543,8 @@ func TestReservationsThatNobodyWaitsFor(t *testing.T) {
 	}
 }
 
-// A process may be killed, or lose the lead, between the moment in which the folder is there and that in which its Namespace is
-// written down as its own: nobody waits for the folder any more, and it is not forgotten either.
+// A process may be killed, or lose the lead, between the moment in which the folder is there and that in which its
+// Namespace is written down as its own: nobody waits for the folder any more, and it is not forgotten either.
 func TestReservationsWhoseFolderHasCome(t *testing.T) {
 	client, kept := cluster(), newLedgers()
 	folders := newInventory()
@@ -566,8 +560,10 @@ func TestReservationsWhoseFolderHasCome(t *testing.T) {
 	waittest.Eventually(t, "it is written down", func() bool {
 		return second.lookUp("team-a").Folder == id("group-v1") && folders.nameOf("group-v1") == "team-a"
 	})
-	if now := get(t, client, "team-a"); now == nil || now.UID != made.UID || slices.Contains(writesTo(client, "team-a"), "delete") || folders.isDetached("group-v1") {
-		t.Errorf("the Namespace: %+v, writes %v, detached %t", now, writesTo(client, "team-a"), folders.isDetached("group-v1"))
+	if now := get(t, client, "team-a"); now == nil || now.UID != made.UID ||
+		slices.Contains(writesTo(client, "team-a"), "delete") || folders.isDetached("group-v1") {
+		t.Errorf("the Namespace: %+v, writes %v, detached %t", now, writesTo(client, "team-a"),
+			folders.isDetached("group-v1"))
 	}
 }
 
@@ -584,7 +580,8 @@ func TestNothingIsReleasedThatIsSettledElsewhere(t *testing.T) {
 	next.awaited = folders.awaited
 	second := run(t, client, next, kept)
 	waittest.Eventually(t, "it is the folder's", func() bool { return second.lookUp("team-a").Folder == id("group-v1") })
-	if err := old.Release(t.Context(), "team-a"); failure.KindOf(err) != failure.Unavailable || get(t, client, "team-a") == nil {
+	if err := old.Release(t.Context(), "team-a"); failure.KindOf(err) != failure.Unavailable ||
+		get(t, client, "team-a") == nil {
 		t.Errorf("released: %v, %v", err, get(t, client, "team-a"))
 	}
 }

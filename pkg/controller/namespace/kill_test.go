@@ -51,6 +51,24 @@ func gone(t *testing.T, client *fake.Clientset, name string) bool {
 	return true
 }
 
+// writesTo are what was written to a Namespace.
+func writesTo(client *fake.Clientset, name string) []string {
+	var writes []string
+	for _, action := range client.Actions() {
+		switch a := action.(type) {
+		case clienttesting.PatchAction:
+			if a.GetName() == name {
+				writes = append(writes, action.GetVerb())
+			}
+		case clienttesting.DeleteAction:
+			if a.GetName() == name {
+				writes = append(writes, action.GetVerb())
+			}
+		}
+	}
+	return writes
+}
+
 // A Namespace that is deleted while no process leads does not go unnoticed.
 func TestDeletionsOutliveTheProcess(t *testing.T) {
 	client, kept := cluster(), newLedgers()

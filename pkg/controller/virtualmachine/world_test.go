@@ -95,7 +95,8 @@ func (w *world) Find(namespace, name string) (Machine, bool) {
 	}
 	size := w.sizes[name]
 	return Machine{Object: vm.DeepCopy(), Facts: w.seen(vm), Made: w.made[name], WentBack: w.wentBack[name],
-		Controllers: w.controllers, Wanted: size.wanted, Size: size.is, CPUHotAdd: size.hot, Restart: w.heads[name].Restart}, true
+			Controllers: w.controllers, Wanted: size.wanted, Size: size.is, CPUHotAdd: size.hot, Restart: w.heads[name].Restart},
+		true
 }
 
 // do carries out a verb after which the machine is in a power state.

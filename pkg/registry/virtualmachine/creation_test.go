@@ -30,7 +30,8 @@ func TestCloudConfigOfSeveralTypes(t *testing.T) {
 			server := newServer(t)
 			got := server.do(request.method, request.path, request.contentType, request.body)
 			// It names a Secret, and nobody is logged in: that is what is looked at last.
-			if message := got.status(t).Message; got.code != http.StatusForbidden || !strings.Contains(message, "nobody is logged in") {
+			if message := got.status(t).Message; got.code != http.StatusForbidden ||
+				!strings.Contains(message, "nobody is logged in") {
 				t.Errorf("%s, %s: got %d %s", version.Version, way, got.code, message)
 			}
 			body := strings.ReplaceAll(request.body, `{"name": "web", "key": "k"}`, `"none"`)
@@ -39,7 +40,8 @@ func TestCloudConfigOfSeveralTypes(t *testing.T) {
 				continue
 			}
 			config := server.stored("new").Spec.Bootstrap.CloudInit.CloudConfig
-			if string(config.RunCmd) != `["ls -al",["echo","Hello, world."]]` || string(config.WriteFiles[0].Content) != `"hello"` {
+			if string(config.RunCmd) != `["ls -al",["echo","Hello, world."]]` ||
+				string(config.WriteFiles[0].Content) != `"hello"` {
 				t.Errorf("%s, %s: stored %s, %s", version.Version, way, config.RunCmd, config.WriteFiles[0].Content)
 			}
 			// Said again with other blanks it is the same.
@@ -48,7 +50,8 @@ func TestCloudConfigOfSeveralTypes(t *testing.T) {
 				t.Errorf("%s, %s, again: got %d %s", version.Version, way, got.code, got.body)
 			}
 			for _, entry := range server.stored("new").ManagedFields {
-				if fields := string(entry.FieldsV1.GetRawBytes()); entry.Manager == "me" && !strings.Contains(fields, `"f:runcmd"`) {
+				if fields := string(entry.FieldsV1.GetRawBytes()); entry.Manager == "me" &&
+					!strings.Contains(fields, `"f:runcmd"`) {
 					t.Errorf("%s, %s: of the commands %s owns nothing: %s", version.Version, way, entry.Manager, fields)
 				}
 			}

@@ -61,14 +61,18 @@ func TestVerbsInDiscovery(t *testing.T) {
 // Each request is refused, says this, and changes nothing.
 func TestRefusedRequests(t *testing.T) {
 	apply := func(version, name, rest string) string {
-		return fmt.Sprintf(`{"apiVersion":"vmoperator.vmware.com/%s","kind":"VirtualMachine","metadata":{"name":%q}%s}`, version, name, rest)
+		return fmt.Sprintf(`{"apiVersion":"vmoperator.vmware.com/%s","kind":"VirtualMachine","metadata":{"name":%q}%s}`,
+			version, name, rest)
 	}
 	const invalid = `VirtualMachine.vmoperator.vmware.com "new" is invalid: `
-	const keeps = `VirtualMachine.vmoperator.vmware.com "web-1" is invalid: spec.storageClass: Forbidden: cannot be changed: ` +
+	const keeps = `VirtualMachine.vmoperator.vmware.com "web-1" is invalid: spec.storageClass: Forbidden: cannot be ` +
+		`changed: ` +
 		"make another virtual machine with that storage class, or move the disks in vCenter"
 	const incomplete = invalid + "[spec.className: Required value: name a virtual machine class of the namespace, " +
-		"spec.image: Required value: name an image of the namespace, spec.storageClass: Required value: name a storage class of the namespace]"
-	const statusInstead = `the status of a virtual machine is what vCenter reports and cannot be written; to change the machine, write its spec or its metadata`
+		"spec.image: Required value: name an image of the namespace, spec.storageClass: Required value: name a storage " +
+		"class of the namespace]"
+	const statusInstead = `the status of a virtual machine is what vCenter reports and cannot be written; to change ` +
+		`the machine, write its spec or its metadata`
 	const resource = "virtualmachines.vmoperator.vmware.com "
 
 	for name, test := range map[string]struct {
@@ -80,47 +84,78 @@ func TestRefusedRequests(t *testing.T) {
 		"create with a generated name": {"POST", path("v1alpha2", ""), jsonType,
 			`{"apiVersion":"vmoperator.vmware.com/v1alpha2","kind":"VirtualMachine","metadata":{"generateName":"new-"}}`,
 			422, "*" + strings.TrimPrefix(incomplete, invalid)},
-		"create by apply": {"PATCH", path("v1alpha5", "/new?fieldManager=me"), applyType, apply("v1alpha5", "new", ""), 422, incomplete},
-		"create of what is given, and more": {"POST", path("v1alpha5", ""), jsonType, apply("v1alpha5", "new", `,"spec":{"className":"big",`+
-			`"image":{"kind":"VirtualMachineImage","name":"ubuntu"},"storageClass":"gold","affinity":{},"crypto":{"encryptionClassName":"a"},`+
-			`"network":{"interfaces":[{"name":"eth0","macAddr":"00:50:56:80:00:01"}]}}`), 422, invalid + "[" +
-			"spec.affinity: Forbidden: is not supported yet: leave it out, spec.crypto: Forbidden: is not supported yet: leave it out, " +
-			"spec.network.interfaces[0].macAddr: Forbidden: is chosen by vCenter: leave it out]"},
-		"create of what is not given": {"POST", path("v1alpha5", ""), jsonType, apply("v1alpha5", "new", `,"spec":{"className":"huge",`+
-			`"image":{"kind":"VirtualMachineImage","name":"secret"},"imageName":"unknown","storageClass":"silver",`+
-			`"hardware":{"cdrom":[{"name":"cd1","image":{"kind":"VirtualMachineImage","name":"secret"}}]},`+
-			`"network":{"interfaces":[{"name":"eth0"},{"name":"eth1","network":{"name":"dmz"}}]},`+
-			`"volumes":[{"name":"a","persistentVolumeClaim":{"claimName":"a","instanceVolumeClaim":{"storageClass":"bronze","size":"1Gi"}}}]}`),
+		"create by apply": {"PATCH", path("v1alpha5", "/new?fieldManager=me"), applyType, apply("v1alpha5", "new", ""), 422,
+			incomplete},
+		"create of what is given, and more": {"POST", path("v1alpha5", ""), jsonType,
+			apply("v1alpha5", "new", `,"spec":{"className":"big",`+
+				`"image":{"kind":"VirtualMachineImage","name":"ubuntu"},"storageClass":"gold","affinity":{},"crypto":{"encryptionClassName":"a"},`+
+				`"network":{"interfaces":[{"name":"eth0","macAddr":"00:50:56:80:00:01"}]}}`), 422, invalid + "[" +
+				"spec.affinity: Forbidden: is not supported yet: leave it out, spec.crypto: Forbidden: is not supported yet: " +
+				"leave it out, " +
+				"spec.network.interfaces[0].macAddr: Forbidden: is chosen by vCenter: leave it out]"},
+		"create of what is not given": {"POST", path("v1alpha5", ""), jsonType,
+			apply("v1alpha5", "new", `,"spec":{"className":"huge",`+
+				`"image":{"kind":"VirtualMachineImage","name":"secret"},"imageName":"unknown","storageClass":"silver",`+
+				`"hardware":{"cdrom":[{"name":"cd1","image":{"kind":"VirtualMachineImage","name":"secret"}}]},`+
+				`"network":{"interfaces":[{"name":"eth0"},{"name":"eth1","network":{"name":"dmz"}}]},`+
+				`"volumes":[{"name":"a","persistentVolumeClaim":{"claimName":"a","instanceVolumeClaim":{"storageClass":"bronze","size":"1Gi"}}}]}`),
 			403, resource + `"new" is forbidden: ` +
-				`spec.className: the class "huge" is not given to the vSphere Namespace "team-a"; given: big, small (an administrator changes that in its spec.virtualMachineClasses); ` +
-				`spec.image.name: the image "secret" is in no content library that is given to the vSphere Namespace "team-a"; given: Platform images (an administrator changes that in its spec.contentLibraries); ` +
-				`spec.imageName: the image "unknown" is in no content library that is given to the vSphere Namespace "team-a"; given: Platform images (an administrator changes that in its spec.contentLibraries); ` +
-				`spec.network.interfaces[1].network.name: the network "dmz" is not given to the vSphere Namespace "team-a"; given: nothing is (an administrator changes that in its spec.networks); ` +
-				`spec.storageClass: the storage class "silver" is not given to the vSphere Namespace "team-a"; given: gold, full (an administrator changes that in its spec.storagePolicies); ` +
-				`spec.volumes[0].persistentVolumeClaim.instanceVolumeClaim.storageClass: the storage class "bronze" is not given to the vSphere Namespace "team-a"; given: gold, full (an administrator changes that in its spec.storagePolicies)`},
-		"create by apply of what is not given": {"PATCH", path("v1alpha3", "/new?fieldManager=me"), applyType, apply("v1alpha3", "new", `,"spec":{"className":"huge"}`),
-			403, resource + `"new" is forbidden: spec.className: the class "huge" is not given to the vSphere Namespace "team-a"; given: big, small (an administrator changes that in its spec.virtualMachineClasses)`},
-		"create where storage is used up": {"POST", path("v1alpha5", ""), jsonType, apply("v1alpha5", "new", `,"spec":{"storageClass":"full"}`),
-			403, resource + `"new" is forbidden: spec.storageClass: the limit of 10Gi for the storage policy "Full" is used up: the machines of the namespace take 10Gi`},
-		"create in another namespace": {"POST", "/apis/vmoperator.vmware.com/v1alpha5/namespaces/other/virtualmachines", jsonType, apply("v1alpha5", "new", `,"spec":{"className":"big"}`),
-			403, resource + `"new" is forbidden: the namespace "other" is no vSphere Namespace, so that nothing of vCenter may be used in it: see ` + "`kubectl get vns`" + ` for those that are`},
-		"change to a class that is not given": {"PATCH", path("v1alpha5", "/web-1"), mergeType, `{"spec":{"className":"huge"}}`,
-			403, resource + `"web-1" is forbidden: spec.className: the class "huge" is not given to the vSphere Namespace "team-a"; given: big, small (an administrator changes that in its spec.virtualMachineClasses)`},
-		"create by put":                            {"PUT", path("v1alpha5", "/new"), jsonType, apply("v1alpha5", "new", ""), 404, resource + `"new" not found`},
-		"change storage class":                     {"PATCH", path("v1alpha5", "/web-1"), mergeType, `{"spec":{"storageClass":"gold"}}`, 422, keeps},
-		"change storage class at an older version": {"PATCH", path("v1alpha1", "/web-1"), mergeType, `{"spec":{"storageClass":"gold"}}`, 422, keeps},
-		"apply storage class":                      {"PATCH", path("v1alpha3", "/web-1?fieldManager=me"), applyType, apply("v1alpha3", "web-1", `,"spec":{"storageClass":"gold"}`), 422, keeps},
+				`spec.className: the class "huge" is not given to the vSphere Namespace "team-a"; given: big, small (an ` +
+				`administrator changes that in its spec.virtualMachineClasses); ` +
+				`spec.image.name: the image "secret" is in no content library that is given to the vSphere Namespace "team-a"; ` +
+				`given: Platform images (an administrator changes that in its spec.contentLibraries); ` +
+				`spec.imageName: the image "unknown" is in no content library that is given to the vSphere Namespace "team-a"; ` +
+				`given: Platform images (an administrator changes that in its spec.contentLibraries); ` +
+				`spec.network.interfaces[1].network.name: the network "dmz" is not given to the vSphere Namespace "team-a"; ` +
+				`given: nothing is (an administrator changes that in its spec.networks); ` +
+				`spec.storageClass: the storage class "silver" is not given to the vSphere Namespace "team-a"; given: gold, ` +
+				`full (an administrator changes that in its spec.storagePolicies); ` +
+				`spec.volumes[0].persistentVolumeClaim.instanceVolumeClaim.storageClass: the storage class "bronze" is not ` +
+				`given to the vSphere Namespace "team-a"; given: gold, full (an administrator changes that in its ` +
+				`spec.storagePolicies)`},
+		"create by apply of what is not given": {"PATCH", path("v1alpha3", "/new?fieldManager=me"), applyType,
+			apply("v1alpha3", "new", `,"spec":{"className":"huge"}`),
+			403, resource + `"new" is forbidden: spec.className: the class "huge" is not given to the vSphere Namespace ` +
+				`"team-a"; given: big, small (an administrator changes that in its spec.virtualMachineClasses)`},
+		"create where storage is used up": {"POST", path("v1alpha5", ""), jsonType,
+			apply("v1alpha5", "new", `,"spec":{"storageClass":"full"}`),
+			403, resource + `"new" is forbidden: spec.storageClass: the limit of 10Gi for the storage policy "Full" is used ` +
+				`up: the machines of the namespace take 10Gi`},
+		"create in another namespace": {"POST", "/apis/vmoperator.vmware.com/v1alpha5/namespaces/other/virtualmachines",
+			jsonType, apply("v1alpha5", "new", `,"spec":{"className":"big"}`),
+			403, resource + `"new" is forbidden: the namespace "other" is no vSphere Namespace, so that nothing of vCenter ` +
+				`may be used in it: see ` + "`kubectl get vns`" + ` for those that are`},
+		"change to a class that is not given": {"PATCH", path("v1alpha5", "/web-1"), mergeType,
+			`{"spec":{"className":"huge"}}`,
+			403, resource + `"web-1" is forbidden: spec.className: the class "huge" is not given to the vSphere Namespace ` +
+				`"team-a"; given: big, small (an administrator changes that in its spec.virtualMachineClasses)`},
+		"create by put": {"PUT", path("v1alpha5", "/new"), jsonType, apply("v1alpha5", "new", ""),
+			404, resource + `"new" not found`},
+		"change storage class": {"PATCH", path("v1alpha5", "/web-1"), mergeType,
+			`{"spec":{"storageClass":"gold"}}`, 422, keeps},
+		"change storage class at an older version": {"PATCH", path("v1alpha1", "/web-1"), mergeType,
+			`{"spec":{"storageClass":"gold"}}`, 422, keeps},
+		"apply storage class": {"PATCH", path("v1alpha3", "/web-1?fieldManager=me"), applyType,
+			apply("v1alpha3", "web-1", `,"spec":{"storageClass":"gold"}`), 422, keeps},
 		"unknown power state": {"PATCH", path("v1alpha5", "/web-1"), mergeType, `{"spec":{"powerState":"Off"}}`,
-			422, `VirtualMachine.vmoperator.vmware.com "web-1" is invalid: spec.powerState: Unsupported value: "Off": supported values: "PoweredOff", "PoweredOn", "Suspended"`},
-		"patch status": {"PATCH", path("v1alpha5", "/web-1/status"), mergeType, `{"status":{"powerState":"PoweredOff"}}`, 405, statusInstead},
-		"put status":   {"PUT", path("v1alpha4", "/web-1/status"), jsonType, apply("v1alpha4", "web-1", ""), 405, statusInstead},
-		"apply status": {"PATCH", path("v1alpha5", "/web-1/status?fieldManager=me"), applyType, apply("v1alpha5", "web-1", ""), 405, statusInstead},
-		"delete": {"DELETE", path("v1alpha5", "/web-1"), "", "", 403, resource + `"web-1" is forbidden: it was not created through this API, ` +
-			`and deleting it would destroy it in vCenter; to allow that, first run: kubectl annotate virtualmachine web-1 --namespace team-a vsphere.openpacific.io/reclaim-policy=Delete`},
+			422, `VirtualMachine.vmoperator.vmware.com "web-1" is invalid: spec.powerState: Unsupported value: "Off": ` +
+				`supported values: "PoweredOff", "PoweredOn", "Suspended"`},
+		"patch status": {"PATCH", path("v1alpha5", "/web-1/status"), mergeType, `{"status":{"powerState":"PoweredOff"}}`, 405,
+			statusInstead},
+		"put status": {"PUT", path("v1alpha4", "/web-1/status"), jsonType, apply("v1alpha4", "web-1", ""), 405,
+			statusInstead},
+		"apply status": {"PATCH", path("v1alpha5", "/web-1/status?fieldManager=me"), applyType,
+			apply("v1alpha5", "web-1", ""), 405, statusInstead},
+		"delete": {"DELETE", path("v1alpha5", "/web-1"), "", "", 403,
+			resource + `"web-1" is forbidden: it was not created through this API, ` +
+				`and deleting it would destroy it in vCenter; to allow that, first run: kubectl annotate virtualmachine web-1 ` +
+				`--namespace team-a vsphere.openpacific.io/reclaim-policy=Delete`},
 		"stale update": {"PATCH", path("v1alpha5", "/web-1"), mergeType, `{"metadata":{"resourceVersion":"1"}}`,
-			409, `Operation cannot be fulfilled on virtualmachines.vmoperator.vmware.com "web-1": the object has been modified; please apply your changes to the latest version and try again`},
+			409, `Operation cannot be fulfilled on virtualmachines.vmoperator.vmware.com "web-1": the object has been ` +
+				`modified; please apply your changes to the latest version and try again`},
 		"unknown field selector": {"GET", path("v1alpha5", "?fieldSelector=spec.className%3Dx"), "", "",
-			400, `field selector "spec.className" is not supported for virtual machines: use one of metadata.name, metadata.namespace, status.nodeName, status.powerState`},
+			400, `field selector "spec.className" is not supported for virtual machines: use one of metadata.name, ` +
+				`metadata.namespace, status.nodeName, status.powerState`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := newServer(t, machine("web-1"))
@@ -144,10 +179,12 @@ func TestNothingIsRefusedBeforeItIsKnown(t *testing.T) {
 	server.grants.unread = "content libraries"
 	body := `{"apiVersion":"vmoperator.vmware.com/v1alpha5","kind":"VirtualMachine","metadata":{"name":"new"},"spec":{"className":"%s"}}`
 	got := server.do("POST", path("v1alpha5", ""), jsonType, fmt.Sprintf(body, "huge"))
-	if got.code != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" || !strings.Contains(got.status(t).Message, "the content libraries of vCenter have not been read") {
+	if got.code != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" ||
+		!strings.Contains(got.status(t).Message, "the content libraries of vCenter have not been read") {
 		t.Errorf("got %d %v %s", got.code, got.header, got.body)
 	}
-	if got := server.do("POST", path("v1alpha5", ""), jsonType, fmt.Sprintf(body, "big")); got.code != http.StatusUnprocessableEntity {
+	if got := server.do("POST", path("v1alpha5", ""), jsonType,
+		fmt.Sprintf(body, "big")); got.code != http.StatusUnprocessableEntity {
 		t.Errorf("of what is given: got %d %s", got.code, got.body)
 	}
 }
@@ -156,14 +193,16 @@ func TestPowerStateThroughEachKindOfPatch(t *testing.T) {
 	for name, test := range map[string]struct{ version, query, contentType, body string }{
 		"merge":     {"v1alpha5", "", mergeType, `{"spec":{"powerState":"PoweredOff"}}`},
 		"strategic": {"v1alpha5", "", "application/strategic-merge-patch+json", `{"spec":{"powerState":"PoweredOff"}}`},
-		"json":      {"v1alpha4", "", "application/json-patch+json", `[{"op":"replace","path":"/spec/powerState","value":"PoweredOff"}]`},
+		"json": {"v1alpha4", "", "application/json-patch+json",
+			`[{"op":"replace","path":"/spec/powerState","value":"PoweredOff"}]`},
 		"apply": {"v1alpha2", "?fieldManager=me&force=true", applyType,
 			`{"apiVersion":"vmoperator.vmware.com/v1alpha2","kind":"VirtualMachine","metadata":{"name":"web-1"},"spec":{"powerState":"PoweredOff"}}`},
 		"v1alpha1": {"v1alpha1", "", mergeType, `{"spec":{"powerState":"poweredOff"}}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := newServer(t, machine("web-1"))
-			if got := server.do("PATCH", path(test.version, "/web-1"+test.query), test.contentType, test.body); got.code != http.StatusOK {
+			if got := server.do("PATCH", path(test.version, "/web-1"+test.query), test.contentType,
+				test.body); got.code != http.StatusOK {
 				t.Fatalf("got %d %s", got.code, got.body)
 			}
 			want := machine("web-1")
@@ -193,7 +232,8 @@ func TestApplyConflict(t *testing.T) {
 		t.Fatalf("got %d %s", got.code, got.body)
 	}
 	got := apply("fieldManager=two", "PoweredOn")
-	if status := got.status(t); got.code != http.StatusConflict || !strings.Contains(status.Message, `conflict with "one": .spec.powerState`) {
+	if status := got.status(t); got.code != http.StatusConflict ||
+		!strings.Contains(status.Message, `conflict with "one": .spec.powerState`) {
 		t.Fatalf("got %d %s", got.code, status.Message)
 	}
 	if got := apply("fieldManager=two&force=true", "PoweredOn"); got.code != http.StatusOK {
@@ -234,14 +274,16 @@ func TestOwnership(t *testing.T) {
 		mergeType:                     `{"spec":{}}`,
 		"application/json-patch+json": `[]`,
 	} {
-		if got := server.do("PATCH", path("v1alpha5", "/web-1?fieldManager=me"), contentType, body); got.code != http.StatusOK {
+		if got := server.do("PATCH", path("v1alpha5", "/web-1?fieldManager=me"), contentType,
+			body); got.code != http.StatusOK {
 			t.Fatalf("got %d %s", got.code, got.body)
 		}
 		if diff := cmp.Diff(before, server.stored("web-1")); diff != "" {
 			t.Errorf("a patch that changes nothing changed (-before +after):\n%s", diff)
 		}
 	}
-	if got := server.do("PATCH", path("v1alpha5", "/web-1?fieldManager=me"), mergeType, `{"metadata":{"labels":{"a":"b"}},"spec":{"powerState":"PoweredOn"}}`); got.code != http.StatusOK {
+	if got := server.do("PATCH", path("v1alpha5", "/web-1?fieldManager=me"), mergeType,
+		`{"metadata":{"labels":{"a":"b"}},"spec":{"powerState":"PoweredOn"}}`); got.code != http.StatusOK {
 		t.Fatalf("got %d %s", got.code, got.body)
 	}
 	owned := map[string]string{}
@@ -353,12 +395,14 @@ func TestThePausedLabelIsTheServers(t *testing.T) {
 	}{
 		{"other", `{"metadata":{"labels":{"vmoperator.vmware.com/paused":"devops"}}}`, http.StatusUnprocessableEntity, ""},
 		{"other", `{"metadata":{"labels":{"a":"b"}}}`, http.StatusOK, ""},
-		{"paused", `{"metadata":{"labels":{"vmoperator.vmware.com/paused":"both"}}}`, http.StatusUnprocessableEntity, "admin"},
+		{"paused", `{"metadata":{"labels":{"vmoperator.vmware.com/paused":"both"}}}`, http.StatusUnprocessableEntity,
+			"admin"},
 		{"paused", `{"metadata":{"labels":{"vmoperator.vmware.com/paused":"admin","a":"b"}}}`, http.StatusOK, "admin"},
 		{"paused", `{"metadata":{"labels":null}}`, http.StatusOK, "admin"},
 	} {
 		got := server.do("PATCH", path("v1alpha5", "/"+test.name), mergeType, test.body)
-		if got.code != test.code || got.code != http.StatusOK && !strings.Contains(got.status(t).Message, "to pause it, set the annotation vmoperator.vmware.com/paused") {
+		if got.code != test.code || got.code != http.StatusOK &&
+			!strings.Contains(got.status(t).Message, "to pause it, set the annotation vmoperator.vmware.com/paused") {
 			t.Errorf("%s %s: %d %s", test.name, test.body, got.code, got.body)
 		}
 		if label := server.stored(test.name).Labels[v1alpha5.PausedVMLabelKey]; label != test.label {
@@ -375,7 +419,8 @@ func TestFailureOfTheOutsideWorld(t *testing.T) {
 	server := newServer(t, machine("web-1"))
 	server.world.Fail(fmt.Errorf("reconfigure vm %q: vCenter is away: %w", "web-1", failure.Unavailable))
 	got := server.do("PATCH", path("v1alpha5", "/web-1"), mergeType, `{"metadata":{"labels":{"a":"b"}}}`)
-	if message := got.status(t).Message; got.code != http.StatusServiceUnavailable || got.header.Get("Retry-After") != "1" ||
+	if message := got.status(t).Message; got.code != http.StatusServiceUnavailable ||
+		got.header.Get("Retry-After") != "1" ||
 		message != `reconfigure vm "web-1": vCenter is away: unavailable` {
 		t.Errorf("got %d, Retry-After %q, %s", got.code, got.header.Get("Retry-After"), message)
 	}
@@ -419,7 +464,8 @@ func TestTableOverTheWire(t *testing.T) {
 		TypeMeta:          metav1.TypeMeta{Kind: "Table", APIVersion: "meta.k8s.io/v1"},
 		ListMeta:          metav1.ListMeta{ResourceVersion: got.ResourceVersion},
 		ColumnDefinitions: headers(t),
-		Rows:              []metav1.TableRow{{Cells: []any{"web-1", "PoweredOn", "", "", "", "2d2h", "esx-1.example.com", "", ""}}},
+		Rows: []metav1.TableRow{{Cells: []any{"web-1", "PoweredOn", "", "", "", "2d2h", "esx-1.example.com", "",
+			""}}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("table (-want +got):\n%s", diff)

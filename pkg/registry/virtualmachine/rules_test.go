@@ -13,7 +13,8 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 )
 
-// TestReplacedByItsManifest: who replaces a machine by the manifest that it was made of need not say what the server chose.
+// TestReplacedByItsManifest: who replaces a machine by the manifest that it was made of need not say what the server
+// chose.
 func TestReplacedByItsManifest(t *testing.T) {
 	manifest := func() *v1alpha5.VirtualMachine {
 		vm := &v1alpha5.VirtualMachine{}
@@ -62,7 +63,8 @@ func TestRestartIsStamped(t *testing.T) {
 	} {
 		vm, before := machine("web"), machine("web")
 		before.Spec.NextRestartTime, vm.Spec.NextRestartTime = test.before, test.said
-		rules{clocktesting.NewFakePassiveClock(created.Add(300 * time.Millisecond))}.prepareUpdate(context.Background(), vm, before)
+		rules{clocktesting.NewFakePassiveClock(created.Add(300 * time.Millisecond))}.prepareUpdate(context.Background(), vm,
+			before)
 		if got := vm.Spec.NextRestartTime; got != test.want {
 			t.Errorf("%s: %q, want %q", name, got, test.want)
 		}

@@ -55,7 +55,8 @@ func (*grants) Given(namespace string) (Given, bool) {
 	return Given{
 		Classes:   []string{"big", "small"},
 		Libraries: []string{"Platform images"},
-		Storage:   []GivenStorage{{Policy: "Gold", Class: "gold"}, {Policy: "Full", Class: "full", Limit: &limit, Used: limit}},
+		Storage: []GivenStorage{{Policy: "Gold", Class: "gold"},
+			{Policy: "Full", Class: "full", Limit: &limit, Used: limit}},
 	}, namespace == "team-a"
 }
 
@@ -86,7 +87,9 @@ func newServer(t *testing.T, machines ...*v1alpha5.VirtualMachine) *server {
 	s := &server{t: t, world: &kindtest.World[v1alpha5.VirtualMachine]{}, grants: &grants{}, around: &namespaces{}}
 	frame := kindtest.NewFrame(install.Install, kindtest.Clock{At: created.Add(50 * time.Hour)})
 	var err error
-	if s.machines, err = registry.ServeLive(frame, Kind(Surroundings{Origins: origins{}, Grants: s.grants, Namespaces: s.around, Clock: frame.Clock}), s.world); err != nil {
+	if s.machines, err = registry.ServeLive(frame,
+		Kind(Surroundings{Origins: origins{}, Grants: s.grants, Namespaces: s.around, Clock: frame.Clock}),
+		s.world); err != nil {
 		t.Fatal(err)
 	}
 	s.machines.Project(s.world.Shown())

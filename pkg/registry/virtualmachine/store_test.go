@@ -50,7 +50,8 @@ func TestGenericRegistry(t *testing.T) {
 			// watch from resourceVersion 1.
 			frame, outside := kindtest.NewFrame(install.Install, clock.RealClock{}), &kindtest.World[v1alpha5.VirtualMachine]{}
 			frame.Sequence = livestore.NewCounter(0)
-			kind := Kind(Surroundings{Origins: origins{}, Grants: &grants{}, Namespaces: &namespaces{}, Clock: clock.RealClock{}})
+			kind := Kind(Surroundings{Origins: origins{}, Grants: &grants{}, Namespaces: &namespaces{},
+				Clock: clock.RealClock{}})
 			kind.Rules.PrepareCreate, kind.Rules.Validate = nil, nil
 			machines, err := registry.ServeLive(frame, kind, outside)
 			if err != nil {
@@ -76,10 +77,11 @@ func fresh(name string) *v1alpha5.VirtualMachine {
 func TestWatchByHost(t *testing.T) {
 	vm := machine("web-1")
 	server := newServer(t, vm)
-	events, err := server.machines.Endpoints()["virtualmachines"].(rest.Watcher).Watch(contextOf("team-a"), &metainternalversion.ListOptions{
-		FieldSelector:   fields.OneTermEqualSelector("status.nodeName", "esx-2.example.com"),
-		ResourceVersion: server.stored("web-1").ResourceVersion,
-	})
+	events, err := server.machines.Endpoints()["virtualmachines"].(rest.Watcher).Watch(contextOf("team-a"),
+		&metainternalversion.ListOptions{
+			FieldSelector:   fields.OneTermEqualSelector("status.nodeName", "esx-2.example.com"),
+			ResourceVersion: server.stored("web-1").ResourceVersion,
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +115,9 @@ func object(event watch.Event) runtime.Object {
 
 func TestFieldSelectors(t *testing.T) {
 	frame := kindtest.NewFrame(install.Install, clock.RealClock{})
-	machines, err := registry.ServeLive(frame, Kind(Surroundings{Origins: origins{}, Grants: &grants{}, Namespaces: &namespaces{}, Clock: clock.RealClock{}}), &kindtest.World[v1alpha5.VirtualMachine]{})
+	machines, err := registry.ServeLive(frame,
+		Kind(Surroundings{Origins: origins{}, Grants: &grants{}, Namespaces: &namespaces{}, Clock: clock.RealClock{}}),
+		&kindtest.World[v1alpha5.VirtualMachine]{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,8 +134,9 @@ func TestFieldSelectors(t *testing.T) {
 		{"v1alpha1", "status.powerState", "poweredOn", result{"status.powerState", "PoweredOn", ""}},
 		{"v1alpha1", "status.powerState", "suspended", result{"status.powerState", "Suspended", ""}},
 		{"v1alpha3", "status.host", "a", result{"status.nodeName", "a", ""}},
-		{"v1alpha5", "spec.className", "a", result{"", "", `field selector "spec.className" is not supported for virtual machines: ` +
-			`use one of metadata.name, metadata.namespace, status.nodeName, status.powerState`}},
+		{"v1alpha5", "spec.className", "a", result{"", "",
+			`field selector "spec.className" is not supported for virtual machines: ` +
+				`use one of metadata.name, metadata.namespace, status.nodeName, status.powerState`}},
 	} {
 		kind := v1alpha5.GroupVersion.WithKind("VirtualMachine")
 		kind.Version = test.version

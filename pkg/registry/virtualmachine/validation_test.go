@@ -71,8 +71,9 @@ func TestValidateUpdate(t *testing.T) {
 			vm.Spec.PowerOffMode = v1alpha5.VirtualMachinePowerOpModeHard
 			vm.Spec.SuspendMode = v1alpha5.VirtualMachinePowerOpModeSoft
 		}, nil},
-		"leave power to vCenter": {func(vm, _ *v1alpha5.VirtualMachine) { vm.Spec.PowerState, vm.Spec.PowerOffMode = "", "" }, nil},
-		"suspend":                {func(vm, _ *v1alpha5.VirtualMachine) { vm.Spec.PowerState = "Suspended" }, nil},
+		"leave power to vCenter": {func(vm, _ *v1alpha5.VirtualMachine) { vm.Spec.PowerState, vm.Spec.PowerOffMode = "", "" },
+			nil},
+		"suspend": {func(vm, _ *v1alpha5.VirtualMachine) { vm.Spec.PowerState = "Suspended" }, nil},
 		"suspend what is off": {func(vm, old *v1alpha5.VirtualMachine) {
 			old.Status.PowerState = v1alpha5.VirtualMachinePowerStateOff
 			vm.Spec.PowerState = v1alpha5.VirtualMachinePowerStateSuspended
@@ -81,16 +82,18 @@ func TestValidateUpdate(t *testing.T) {
 		"unknown power state": {func(vm, _ *v1alpha5.VirtualMachine) { vm.Spec.PowerState = "on" }, field.ErrorList{
 			field.NotSupported(spec.Child("powerState"), v1alpha5.VirtualMachinePowerState("on"),
 				[]v1alpha5.VirtualMachinePowerState{"PoweredOff", "PoweredOn", "Suspended"})}},
-		"unknown modes": {func(vm, _ *v1alpha5.VirtualMachine) { vm.Spec.PowerOffMode, vm.Spec.SuspendMode = "soft", "hard" }, field.ErrorList{
-			field.NotSupported(spec.Child("powerOffMode"), v1alpha5.VirtualMachinePowerOpMode("soft"),
-				[]v1alpha5.VirtualMachinePowerOpMode{"Hard", "Soft", "TrySoft"}),
-			field.NotSupported(spec.Child("suspendMode"), v1alpha5.VirtualMachinePowerOpMode("hard"),
-				[]v1alpha5.VirtualMachinePowerOpMode{"Hard", "Soft", "TrySoft"})}},
+		"unknown modes": {func(vm, _ *v1alpha5.VirtualMachine) { vm.Spec.PowerOffMode, vm.Spec.SuspendMode = "soft", "hard" },
+			field.ErrorList{
+				field.NotSupported(spec.Child("powerOffMode"), v1alpha5.VirtualMachinePowerOpMode("soft"),
+					[]v1alpha5.VirtualMachinePowerOpMode{"Hard", "Soft", "TrySoft"}),
+				field.NotSupported(spec.Child("suspendMode"), v1alpha5.VirtualMachinePowerOpMode("hard"),
+					[]v1alpha5.VirtualMachinePowerOpMode{"Hard", "Soft", "TrySoft"})}},
 		"power on that is held back": {func(vm, old *v1alpha5.VirtualMachine) {
 			old.Spec.PowerState = v1alpha5.VirtualMachinePowerStateOff
 			vm.Annotations = map[string]string{v1alpha5.CheckAnnotationPowerOn + "/backup": "running"}
 		}, field.ErrorList{field.Forbidden(spec.Child("powerState"),
-			"the virtual machine may not be powered on while it carries the annotation poweron.check.vmoperator.vmware.com/backup")}},
+			"the virtual machine may not be powered on while it carries the annotation "+
+				"poweron.check.vmoperator.vmware.com/backup")}},
 		"restart": {func(vm, _ *v1alpha5.VirtualMachine) {
 			vm.Spec.NextRestartTime = time.Now().UTC().Format(time.RFC3339)
 			vm.Spec.RestartMode = v1alpha5.VirtualMachinePowerOpModeHard
@@ -107,7 +110,10 @@ func TestValidateUpdate(t *testing.T) {
 				`set it to "now": a restart cannot be planned for another time`),
 			field.NotSupported(spec.Child("restartMode"), v1alpha5.VirtualMachinePowerOpMode("sometime"),
 				[]v1alpha5.VirtualMachinePowerOpMode{"Hard", "Soft", "TrySoft"})}},
-		"another class, or none any more": {func(vm, old *v1alpha5.VirtualMachine) { old.Spec.ClassName, vm.Spec.ClassName = "big", "" }, nil},
+		"another class, or none any more": {func(vm,
+			old *v1alpha5.VirtualMachine) {
+			old.Spec.ClassName, vm.Spec.ClassName = "big", ""
+		}, nil},
 		"what it was made of": {func(vm, old *v1alpha5.VirtualMachine) {
 			old.Spec.Image = &v1alpha5.VirtualMachineImageRef{Name: "vmi-1"}
 			vm.Spec.Image = &v1alpha5.VirtualMachineImageRef{Name: "vmi-2"}
@@ -129,7 +135,8 @@ func TestValidateUpdate(t *testing.T) {
 			forbidden(spec.Child("advanced", "bootDiskCapacity")),
 			forbidden(spec.Child("reserved"))}},
 		"an element more": {func(vm, _ *v1alpha5.VirtualMachine) {
-			vm.Spec.Network.Interfaces = append(vm.Spec.Network.Interfaces, v1alpha5.VirtualMachineNetworkInterfaceSpec{Name: "eth2"})
+			vm.Spec.Network.Interfaces = append(vm.Spec.Network.Interfaces,
+				v1alpha5.VirtualMachineNetworkInterfaceSpec{Name: "eth2"})
 		}, field.ErrorList{forbidden(spec.Child("network", "interfaces"))}},
 		"the same in another notation": {func(vm, _ *v1alpha5.VirtualMachine) {
 			vm.Spec.Advanced.BootDiskCapacity = ptr.To(resource.MustParse("20480Mi"))
@@ -140,14 +147,16 @@ func TestValidateUpdate(t *testing.T) {
 		}, nil},
 		"misspelt reclaim policy": {func(vm, _ *v1alpha5.VirtualMachine) {
 			vm.Annotations = map[string]string{vsphere.ReclaimPolicyAnnotation: "delete"}
-		}, field.ErrorList{field.NotSupported(field.NewPath("metadata", "annotations").Key(vsphere.ReclaimPolicyAnnotation), "delete", []string{"Delete", "Retain"})}},
+		}, field.ErrorList{field.NotSupported(field.NewPath("metadata", "annotations").Key(vsphere.ReclaimPolicyAnnotation),
+			"delete", []string{"Delete", "Retain"})}},
 		"the end of a deletion that is under way": {func(vm, old *v1alpha5.VirtualMachine) {
 			old.DeletionTimestamp = &metav1.Time{Time: created}
 			old.Finalizers = append(old.Finalizers, "example.com/other")
 			vm.DeletionTimestamp, vm.Finalizers = old.DeletionTimestamp, nil
-		}, field.ErrorList{field.Forbidden(field.NewPath("metadata", "finalizers"), "vmoperator.vmware.com/virtualmachine is removed by the server "+
-			"alone, once all is done that the deletion takes: leave it in the list; what the deletion waits for is told by the "+
-			"conditions and Events of the object")}},
+		}, field.ErrorList{field.Forbidden(field.NewPath("metadata", "finalizers"),
+			"vmoperator.vmware.com/virtualmachine is removed by the server "+
+				"alone, once all is done that the deletion takes: leave it in the list; what the deletion waits for is told by the "+
+				"conditions and Events of the object")}},
 		"a finalizer of somebody else's": {func(vm, old *v1alpha5.VirtualMachine) {
 			old.DeletionTimestamp = &metav1.Time{Time: created}
 			old.Finalizers = append(old.Finalizers, "example.com/other")
@@ -267,7 +276,9 @@ func TestWarningsOnUpdate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			vm := machine("web-1")
 			test.change(vm)
-			if diff := cmp.Diff(test.want, Kind(Surroundings{Clock: clock.RealClock{}}).Strategy(nil).WarningsOnUpdate(context.Background(), vm, machine("web-1"))); diff != "" {
+			if diff := cmp.Diff(test.want,
+				Kind(Surroundings{Clock: clock.RealClock{}}).Strategy(nil).WarningsOnUpdate(context.Background(), vm,
+					machine("web-1"))); diff != "" {
 				t.Errorf("warnings (-want +got):\n%s", diff)
 			}
 		})

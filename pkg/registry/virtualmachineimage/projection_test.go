@@ -95,7 +95,8 @@ func idOf(library string) string { return "0d6c4c1f-" + library }
 
 func vns(name, uid string, libraries ...string) *vspherev1.Namespace {
 	namespace := &vspherev1.Namespace{
-		ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID(uid)}, Spec: vspherev1.NamespaceSpec{ContentLibraries: libraries},
+		ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID(uid)},
+		Spec:       vspherev1.NamespaceSpec{ContentLibraries: libraries},
 	}
 	for _, library := range libraries {
 		namespace.Status.ContentLibraries = append(namespace.Status.ContentLibraries,
@@ -128,7 +129,8 @@ func TestImagesShowWhereTheyAreGiven(t *testing.T) {
 		t.Error("images show before it is known to whom they are given")
 	}
 	w.namespaces(vns("team-a", "1", "ours", "there is no such library"), vns("team-b", "2"))
-	if !w.images.all || !w.all.all || len(w.images.shown) != 1 || w.images.shown["team-a/"+one] == nil || len(w.all.shown) != 1 || w.all.shown["/"+two] == nil {
+	if !w.images.all || !w.all.all || len(w.images.shown) != 1 || w.images.shown["team-a/"+one] == nil ||
+		len(w.all.shown) != 1 || w.all.shown["/"+two] == nil {
 		t.Errorf("images %v and %v", w.images.shown, w.all.shown)
 	}
 	for name, want := range map[string]bool{"ours": true, "everybody's": true, "another": false} {
@@ -174,16 +176,19 @@ func TestWhatAnImageSays(t *testing.T) {
 		GuestID: "ubuntu64Guest", OS: 94, OSVersion: "24.04", Firmware: "efi", HardwareVersion: 21,
 		Product: facts.Product{Name: "Ubuntu Server", Vendor: "Canonical", Version: "24.04", FullVersion: "24.04.3 LTS"},
 		Properties: []facts.Property{
-			{Key: "capabilities.image.vmoperator.vmware.com", Type: "string", Default: "cloud-init, nvidia-gpu,cloud-init,not a label!"},
+			{Key: "capabilities.image.vmoperator.vmware.com", Type: "string",
+				Default: "cloud-init, nvidia-gpu,cloud-init,not a label!"},
 			{Key: "vmware-system.tkr.os-type", Type: "string", Default: "linux", UserConfigurable: true},
 			{Key: "hostname", Type: "string", Default: "ubuntu", UserConfigurable: true},
 			{Key: "user-data", Type: "string", UserConfigurable: true},
 			{Key: "internal", Type: "string", Default: "x"},
 		},
 		Disks: []facts.ImageDisk{
-			{Label: "Hard disk 1", Capacity: 20 << 30, Controller: facts.ControllerSCSI, Bus: &bus, Unit: &unit}, {Label: "Hard disk 1", Capacity: 1 << 30},
+			{Label: "Hard disk 1", Capacity: 20 << 30, Controller: facts.ControllerSCSI, Bus: &bus, Unit: &unit},
+			{Label: "Hard disk 1", Capacity: 1 << 30},
 		},
-		Extra: map[string]string{"vmservice.vmi.labels": "tier:gold,plain,not a key!:x,long:" + strings.Repeat("x", 64), "guestinfo.vmservice.defer-cloud-init": "ready"},
+		Extra: map[string]string{"vmservice.vmi.labels": "tier:gold,plain,not a key!:x,long:" + strings.Repeat("x", 64),
+			"guestinfo.vmservice.defer-cloud-init": "ready"},
 	}
 	w := newWorld("images")
 	w.namespaces(vns("team-a", "1", "images"))
@@ -195,7 +200,8 @@ func TestWhatAnImageSays(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{
 			Name: one, Namespace: "team-a", Generation: 1, CreationTimestamp: metav1.NewTime(made),
 			Labels: map[string]string{
-				"image.vmoperator.vmware.com/type": "OVF", "os.image.vmoperator.vmware.com/id": "94", "os.image.vmoperator.vmware.com/type": "ubuntu64Guest",
+				"image.vmoperator.vmware.com/type": "OVF", "os.image.vmoperator.vmware.com/id": "94",
+				"os.image.vmoperator.vmware.com/type":    "ubuntu64Guest",
 				"os.image.vmoperator.vmware.com/version": "24.04", "capability.image.vmoperator.vmware.com/cloud-init": "true",
 				"capability.image.vmoperator.vmware.com/nvidia-gpu": "true", "tier": "gold", "plain": "",
 			},
@@ -209,21 +215,25 @@ func TestWhatAnImageSays(t *testing.T) {
 			APIVersion: "imageregistry.vmware.com/v1alpha1", Kind: "ContentLibraryItem", Name: "clitem-0a0044d7c690bcbea",
 		}},
 		Status: v1alpha5.VirtualMachineImageStatus{
-			Name: "Ubuntu 24.04", Type: "OVF", Firmware: "efi", HardwareVersion: &hardware, ProviderItemID: first, ProviderContentVersion: "2",
-			Capabilities: []string{"cloud-init", "nvidia-gpu", "not a label!"},
-			OSInfo:       v1alpha5.VirtualMachineImageOSInfo{ID: "94", Type: "ubuntu64Guest", Version: "24.04"},
-			ProductInfo:  v1alpha5.VirtualMachineImageProductInfo{Product: "Ubuntu Server", Vendor: "Canonical", Version: "24.04", FullVersion: "24.04.3 LTS"},
+			Name: "Ubuntu 24.04", Type: "OVF", Firmware: "efi", HardwareVersion: &hardware, ProviderItemID: first,
+			ProviderContentVersion: "2",
+			Capabilities:           []string{"cloud-init", "nvidia-gpu", "not a label!"},
+			OSInfo:                 v1alpha5.VirtualMachineImageOSInfo{ID: "94", Type: "ubuntu64Guest", Version: "24.04"},
+			ProductInfo: v1alpha5.VirtualMachineImageProductInfo{Product: "Ubuntu Server", Vendor: "Canonical",
+				Version: "24.04", FullVersion: "24.04.3 LTS"},
 			OVFProperties: []v1alpha5.OVFProperty{
 				{Key: "hostname", Type: "string", Default: &text}, {Key: "user-data", Type: "string"},
 			},
 			VMwareSystemProperties: []common.KeyValuePair{{Key: "vmware-system.tkr.os-type", Value: "linux"}},
 			Disks: []v1alpha5.VirtualMachineImageDiskInfo{
-				{Name: "Hard disk 1", Limit: size("20Gi"), Requested: size("20Gi"), ControllerType: "SCSI", ControllerBusNumber: &bus, UnitNumber: &unit},
+				{Name: "Hard disk 1", Limit: size("20Gi"), Requested: size("20Gi"), ControllerType: "SCSI",
+					ControllerBusNumber: &bus, UnitNumber: &unit},
 				{Name: "Hard disk 1_1", Limit: size("1Gi"), Requested: size("1Gi")},
 			},
 			Conditions: []metav1.Condition{
 				{Type: "Ready", Status: "True", Reason: "True", LastTransitionTime: metav1.NewTime(made.Add(time.Hour))},
-				{Type: "VirtualMachineImageV1Alpha1Compatible", Status: "True", Reason: "True", LastTransitionTime: metav1.NewTime(made)},
+				{Type: "VirtualMachineImageV1Alpha1Compatible", Status: "True", Reason: "True",
+					LastTransitionTime: metav1.NewTime(made)},
 			},
 		},
 	}
@@ -233,7 +243,8 @@ func TestWhatAnImageSays(t *testing.T) {
 		t.Errorf("in a namespace (-want +got):\n%s", diff)
 	}
 	all := w.all.shown["/"+one]
-	if all.Spec.ProviderRef.Kind != "ClusterContentLibraryItem" || all.Namespace != "" || all.UID == got.UID || !cmp.Equal(all.Status, got.Status) {
+	if all.Spec.ProviderRef.Kind != "ClusterContentLibraryItem" || all.Namespace != "" || all.UID == got.UID ||
+		!cmp.Equal(all.Status, got.Status) {
 		t.Errorf("of the whole cluster: %+v", all)
 	}
 }
@@ -258,16 +269,20 @@ func TestReady(t *testing.T) {
 		time            time.Time
 	}{
 		{library("images", good), "True", "True", "", "2", "as it is", made.Add(time.Hour)},
-		{dead, "False", "VirtualMachineImageProviderNotReady", "vCenter answered 503", "2", "the library is dead", start.Add(1 * time.Minute)},
-		{library("images", broken), "False", "VirtualMachineImageNotSynced", "cannot be used", "2", "the contents cannot be read", start.Add(1 * time.Minute)},
-		{library("images", forbidden), "False", "VirtualMachineImageProviderSecurityNotCompliant", "security policy", "2", "not signed", start.Add(1 * time.Minute)},
+		{dead, "False", "VirtualMachineImageProviderNotReady", "vCenter answered 503", "2", "the library is dead",
+			start.Add(1 * time.Minute)},
+		{library("images", broken), "False", "VirtualMachineImageNotSynced", "cannot be used", "2",
+			"the contents cannot be read", start.Add(1 * time.Minute)},
+		{library("images", forbidden), "False", "VirtualMachineImageProviderSecurityNotCompliant", "security policy", "2",
+			"not signed", start.Add(1 * time.Minute)},
 		{library("images", good), "True", "True", "", "2", "as it is again", start.Add(4 * time.Minute)},
 	} {
 		w.clock.SetTime(start.Add(time.Duration(i) * time.Minute))
 		w.SetLibraries([]*facts.Library{step.library})
 		image := w.all.shown["/"+one]
 		got := image.Status.Conditions[0]
-		if got.Status != step.status || got.Reason != step.reason || !strings.Contains(got.Message, step.message) || !got.LastTransitionTime.Time.Equal(step.time) ||
+		if got.Status != step.status || got.Reason != step.reason || !strings.Contains(got.Message, step.message) ||
+			!got.LastTransitionTime.Time.Equal(step.time) ||
 			image.Status.ProviderContentVersion != step.version {
 			t.Errorf("%s: version %s, %+v, want %+v", step.name, image.Status.ProviderContentVersion, got, step)
 		}
@@ -319,11 +334,16 @@ func TestWhichLibraryIsEverybodys(t *testing.T) {
 		steps      [][]*facts.Library
 		want       [][]string
 	}{
-		"by name, renamed":               {"images", [][]*facts.Library{{called("a", "images")}, {called("a", "later")}}, [][]string{ours, ours}},
-		"by name, with a namesake later": {"images", [][]*facts.Library{{called("a", "images")}, {called("a", "images"), other}}, [][]string{ours, ours}},
-		"by name, with a namesake":       {"images", [][]*facts.Library{{called("a", "images"), other}, {other}}, [][]string{nil, theirs}},
-		"by name, made anew":             {"images", [][]*facts.Library{{called("a", "images")}, {other}}, [][]string{ours, theirs}},
-		"by id":                          {"a", [][]*facts.Library{{called("a", "images"), other}, {called("a", "later"), other}}, [][]string{ours, ours}},
+		"by name, renamed": {"images", [][]*facts.Library{{called("a", "images")}, {called("a", "later")}},
+			[][]string{ours, ours}},
+		"by name, with a namesake later": {"images", [][]*facts.Library{{called("a", "images")},
+			{called("a", "images"), other}}, [][]string{ours, ours}},
+		"by name, with a namesake": {"images", [][]*facts.Library{{called("a", "images"), other}, {other}},
+			[][]string{nil, theirs}},
+		"by name, made anew": {"images", [][]*facts.Library{{called("a", "images")}, {other}},
+			[][]string{ours, theirs}},
+		"by id": {"a", [][]*facts.Library{{called("a", "images"), other},
+			{called("a", "later"), other}}, [][]string{ours, ours}},
 		"by name, another takes it": {
 			"images", [][]*facts.Library{{called("a", "images")}, {called("a", "later"), other}}, [][]string{ours, ours},
 		},

@@ -21,11 +21,13 @@ func TestConformance(t *testing.T) {
 		Install: install.Install,
 		Kind: func() *registry.Kind[v1alpha1.Namespace, v1alpha1.NamespaceList] {
 			grants := &grants{given: []string{kindtest.Admin + " * * *"}}
-			reviewer, err := access.NewReviewer(grants, informers.NewSharedInformerFactory(fake.NewClientset(), 0).Rbac().V1().RoleBindings())
+			reviewer, err := access.NewReviewer(grants,
+				informers.NewSharedInformerFactory(fake.NewClientset(), 0).Rbac().V1().RoleBindings())
 			if err != nil {
 				t.Fatal(err)
 			}
-			return Kind(Asked{Authorizer: grants, Reviewer: reviewer, Taken: func(string) bool { return false }, Clock: clock.RealClock{}})
+			return Kind(Asked{Authorizer: grants, Reviewer: reviewer, Taken: func(string) bool { return false },
+				Clock: clock.RealClock{}})
 		},
 		Object: func(_, name string) *v1alpha1.Namespace {
 			object := namespace(name)

@@ -105,8 +105,10 @@ type server struct {
 
 func newServer(t *testing.T, sequence *livestore.Sequence, namespaces ...*v1alpha1.Namespace) *server {
 	t.Helper()
-	s := &server{t: t, grants: &grants{given: []string{"admin * * *"}}, clock: testingclock.NewFakePassiveClock(created.Add(50 * time.Hour))}
-	reviewer, err := access.NewReviewer(s.grants, informers.NewSharedInformerFactory(fake.NewClientset(), 0).Rbac().V1().RoleBindings())
+	s := &server{t: t, grants: &grants{given: []string{"admin * * *"}},
+		clock: testingclock.NewFakePassiveClock(created.Add(50 * time.Hour))}
+	reviewer, err := access.NewReviewer(s.grants,
+		informers.NewSharedInformerFactory(fake.NewClientset(), 0).Rbac().V1().RoleBindings())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +116,8 @@ func newServer(t *testing.T, sequence *livestore.Sequence, namespaces ...*v1alph
 	frame.Sequence = sequence
 	s.world = &kindtest.World[v1alpha1.Namespace]{}
 	s.Resource, err = registry.ServeLive(frame, Kind(Asked{
-		Authorizer: s.grants, Reviewer: reviewer, Taken: func(name string) bool { return name == "monitoring" }, Clock: s.clock,
+		Authorizer: s.grants, Reviewer: reviewer, Taken: func(name string) bool { return name == "monitoring" },
+		Clock: s.clock,
 	}), s.world)
 	if err != nil {
 		t.Fatal(err)
@@ -151,19 +154,22 @@ func (s *server) names(ctx context.Context) []string {
 }
 
 func (s *server) update(ctx context.Context, name string, change func(*v1alpha1.Namespace)) error {
-	info := rest.DefaultUpdatedObjectInfo(nil, func(_ context.Context, object, old runtime.Object) (runtime.Object, error) {
+	info := rest.DefaultUpdatedObjectInfo(nil, func(_ context.Context, object,
+		old runtime.Object) (runtime.Object, error) {
 		next := old.DeepCopyObject().(*v1alpha1.Namespace)
 		change(next)
 		return next, nil
 	})
-	_, _, err := s.Namespace.Update(ctx, name, info, rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{})
+	_, _, err := s.Namespace.Update(ctx, name, info, rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false,
+		&metav1.UpdateOptions{})
 	return err
 }
 
 func namespace(name string, access ...v1alpha1.NamespaceAccess) *v1alpha1.Namespace {
 	return &v1alpha1.Namespace{
-		ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID("uid-" + name), CreationTimestamp: metav1.NewTime(created), Generation: 1, Finalizers: []string{v1alpha1.NamespaceFinalizer}},
-		Spec:       v1alpha1.NamespaceSpec{Zones: []string{"cluster-a"}, Access: access},
+		ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID("uid-" + name), CreationTimestamp: metav1.NewTime(created),
+			Generation: 1, Finalizers: []string{v1alpha1.NamespaceFinalizer}},
+		Spec: v1alpha1.NamespaceSpec{Zones: []string{"cluster-a"}, Access: access},
 	}
 }
 
@@ -213,7 +219,8 @@ func TestShownByRights(t *testing.T) {
 	// When it cannot be known, nothing is shown.
 	s.grants.err = errors.New("kube-apiserver is away")
 	s.clock.SetTime(s.clock.Now().Add(time.Minute))
-	if _, err := s.Namespace.List(s.as("reader"), &metainternalversion.ListOptions{}); !apierrors.IsServiceUnavailable(err) {
+	if _, err := s.Namespace.List(s.as("reader"),
+		&metainternalversion.ListOptions{}); !apierrors.IsServiceUnavailable(err) {
 		t.Errorf("a list while nobody can be asked: %v", err)
 	}
 }
@@ -246,7 +253,8 @@ func TestPagesTellNoNames(t *testing.T) {
 			if options.Continue = list.Continue; options.Continue == "" {
 				break
 			}
-			if position, err := base64.RawURLEncoding.DecodeString(list.Continue); err != nil || who != "admin" && strings.Contains(string(position), "hidden") {
+			if position, err := base64.RawURLEncoding.DecodeString(list.Continue); err != nil || who != "admin" &&
+				strings.Contains(string(position), "hidden") {
 				t.Errorf("%s is told to go on from %s (%v)", who, position, err)
 			}
 		}
@@ -314,7 +322,8 @@ func TestEscalation(t *testing.T) {
 	s.grants.given = append(s.grants.given,
 		"sso:dev@vsphere.local get virtualmachines team-a",
 		"sso:boss@vsphere.local update namespaces team-a", "sso:boss@vsphere.local delete namespaces team-a",
-		"sso:boss@vsphere.local bind pacific:view team-a", "sso:boss@vsphere.local bind pacific:edit team-a", "sso:boss@vsphere.local bind pacific:owner team-a",
+		"sso:boss@vsphere.local bind pacific:view team-a", "sso:boss@vsphere.local bind pacific:edit team-a",
+		"sso:boss@vsphere.local bind pacific:owner team-a",
 		// Someone who was given the verb update without any role to give.
 		"clerk update namespaces team-a", "clerk get virtualmachines team-a",
 		"maker get virtualmachines *",
@@ -328,17 +337,22 @@ func TestEscalation(t *testing.T) {
 		change          func(*v1alpha1.Namespace)
 		want            func(error) bool
 	}{
-		{"an editor raises himself", "sso:dev@vsphere.local", "team-a", func(n *v1alpha1.Namespace) { n.Spec.Access[0].Role = "Owner" }, apierrors.IsForbidden},
+		{"an editor raises himself", "sso:dev@vsphere.local", "team-a",
+			func(n *v1alpha1.Namespace) { n.Spec.Access[0].Role = "Owner" }, apierrors.IsForbidden},
 		{"a clerk gives a role", "clerk", "team-a", add(gives("User", "clerk@vsphere.local", "View")), apierrors.IsForbidden},
 		{"a clerk describes", "clerk", "team-a", func(n *v1alpha1.Namespace) { n.Spec.Description = "x" }, noError},
-		{"an owner raises the limit", "sso:boss@vsphere.local", "team-a", func(n *v1alpha1.Namespace) { n.Spec.Resources.CPULimitMHz = &limit }, apierrors.IsForbidden},
-		{"an owner takes over a resource pool", "sso:boss@vsphere.local", "team-a", func(n *v1alpha1.Namespace) { n.Spec.ResourcePools = []string{"resgroup-12"} }, apierrors.IsForbidden},
+		{"an owner raises the limit", "sso:boss@vsphere.local", "team-a",
+			func(n *v1alpha1.Namespace) { n.Spec.Resources.CPULimitMHz = &limit }, apierrors.IsForbidden},
+		{"an owner takes over a resource pool", "sso:boss@vsphere.local", "team-a",
+			func(n *v1alpha1.Namespace) { n.Spec.ResourcePools = []string{"resgroup-12"} }, apierrors.IsForbidden},
 		{"an owner takes more storage", "sso:boss@vsphere.local", "team-a", func(n *v1alpha1.Namespace) {
 			n.Spec.StoragePolicies = []v1alpha1.NamespaceStoragePolicy{{Name: "gold"}}
 		}, apierrors.IsForbidden},
 		{"an owner in another namespace", "sso:boss@vsphere.local", "team-b", add(owner), apierrors.IsNotFound},
-		{"an owner gives a role", "sso:boss@vsphere.local", "team-a", add(gives("Group", "qa@vsphere.local", "Owner")), noError},
-		{"an administrator raises the limit", "admin", "team-a", func(n *v1alpha1.Namespace) { n.Spec.Resources.CPULimitMHz = &limit }, noError},
+		{"an owner gives a role", "sso:boss@vsphere.local", "team-a", add(gives("Group", "qa@vsphere.local", "Owner")),
+			noError},
+		{"an administrator raises the limit", "admin", "team-a",
+			func(n *v1alpha1.Namespace) { n.Spec.Resources.CPULimitMHz = &limit }, noError},
 	} {
 		if err := s.update(s.as(test.who), test.name, test.change); !test.want(err) {
 			t.Errorf("%s: %v", test.what, err)
@@ -346,45 +360,56 @@ func TestEscalation(t *testing.T) {
 	}
 	object := namespace("team-x", gives("User", "maker@vsphere.local", "Owner"))
 	object.UID = ""
-	if _, err := s.Namespace.Create(s.as("maker"), object.DeepCopy(), rest.ValidateAllObjectFunc, &metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
+	if _, err := s.Namespace.Create(s.as("maker"), object.DeepCopy(), rest.ValidateAllObjectFunc,
+		&metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("a maker who gives himself a role: %v", err)
 	}
-	if _, err := s.Namespace.Create(s.as("admin"), object.DeepCopy(), rest.ValidateAllObjectFunc, &metav1.CreateOptions{}); err != nil {
+	if _, err := s.Namespace.Create(s.as("admin"), object.DeepCopy(), rest.ValidateAllObjectFunc,
+		&metav1.CreateOptions{}); err != nil {
 		t.Error(err)
 	}
 	taking := namespace("old")
 	taking.UID, taking.Spec.Folder = "", "group-v12"
-	if _, err := s.Namespace.Create(s.as("maker"), taking.DeepCopy(), rest.ValidateAllObjectFunc, &metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
+	if _, err := s.Namespace.Create(s.as("maker"), taking.DeepCopy(), rest.ValidateAllObjectFunc,
+		&metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("a maker who takes over a folder: %v", err)
 	}
-	if _, err := s.Namespace.Create(s.as("admin"), taking, rest.ValidateAllObjectFunc, &metav1.CreateOptions{}); err != nil {
+	if _, err := s.Namespace.Create(s.as("admin"), taking, rest.ValidateAllObjectFunc,
+		&metav1.CreateOptions{}); err != nil {
 		t.Error(err)
 	}
 	pools := namespace("pools")
 	pools.UID, pools.Spec.ResourcePools = "", []string{"resgroup-12"}
-	if _, err := s.Namespace.Create(s.as("maker"), pools.DeepCopy(), rest.ValidateAllObjectFunc, &metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
+	if _, err := s.Namespace.Create(s.as("maker"), pools.DeepCopy(), rest.ValidateAllObjectFunc,
+		&metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("a maker who takes over a resource pool: %v", err)
 	}
-	if _, err := s.Namespace.Create(s.as("admin"), pools, rest.ValidateAllObjectFunc, &metav1.CreateOptions{}); err != nil {
+	if _, err := s.Namespace.Create(s.as("admin"), pools, rest.ValidateAllObjectFunc,
+		&metav1.CreateOptions{}); err != nil {
 		t.Error(err)
 	}
 	object.Name = "monitoring"
-	if _, err := s.Namespace.Create(s.as("admin"), object, rest.ValidateAllObjectFunc, &metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
+	if _, err := s.Namespace.Create(s.as("admin"), object, rest.ValidateAllObjectFunc,
+		&metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("a name of a Namespace that has nothing to do with vCenter: %v", err)
 	}
-	for who, want := range map[string]func(error) bool{"sso:dev@vsphere.local": apierrors.IsForbidden, "nobody": apierrors.IsNotFound, "sso:boss@vsphere.local": noError} {
-		if _, _, err := s.Namespace.Delete(s.as(who), "team-a", rest.ValidateAllObjectFunc, &metav1.DeleteOptions{}); !want(err) {
+	for who, want := range map[string]func(error) bool{"sso:dev@vsphere.local": apierrors.IsForbidden,
+		"nobody": apierrors.IsNotFound, "sso:boss@vsphere.local": noError} {
+		if _, _, err := s.Namespace.Delete(s.as(who), "team-a", rest.ValidateAllObjectFunc,
+			&metav1.DeleteOptions{}); !want(err) {
 			t.Errorf("%s deletes: %v", who, err)
 		}
 	}
 	// It is being deleted, until the controller lets go of it.
-	if got, err := s.Namespace.Get(s.as("admin"), "team-a", &metav1.GetOptions{}); err != nil || got.(*v1alpha1.Namespace).DeletionTimestamp == nil {
+	if got, err := s.Namespace.Get(s.as("admin"), "team-a", &metav1.GetOptions{}); err != nil ||
+		got.(*v1alpha1.Namespace).DeletionTimestamp == nil {
 		t.Errorf("after the deletion was asked for: %v, %v", got, err)
 	}
 	// Without the controller, its pools would stay in vCenter, and its machines where nobody sees them.
 	letGo := func(n *v1alpha1.Namespace) { n.Finalizers = nil }
 	for _, who := range []string{"sso:boss@vsphere.local", "admin"} {
-		if err := s.update(s.as(who), "team-a", letGo); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "metadata.finalizers") {
+		if err := s.update(s.as(who), "team-a", letGo); !apierrors.IsInvalid(err) ||
+			!strings.Contains(err.Error(), "metadata.finalizers") {
 			t.Errorf("%s lets go of it: %v", who, err)
 		}
 		if _, err := s.Namespace.Get(s.as("admin"), "team-a", &metav1.GetOptions{}); err != nil {
@@ -412,7 +437,8 @@ func TestWatchByRights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	events, err := s.Namespace.Watch(ctx, &metainternalversion.ListOptions{ResourceVersion: list.(*v1alpha1.NamespaceList).ResourceVersion})
+	events, err := s.Namespace.Watch(ctx,
+		&metainternalversion.ListOptions{ResourceVersion: list.(*v1alpha1.NamespaceList).ResourceVersion})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -476,16 +502,19 @@ func TestWatchTellsWhatWentBefore(t *testing.T) {
 		before func(*server)
 		want   []string
 	}{
-		"by access":                    {who: devs, want: all},
-		"by a right":                   {who: reader, want: all},
-		"everywhere":                   {who: "admin", want: all},
-		"by a right that went as well": {who: reader, before: func(s *server) { s.grants.revoke(rightOfReader("team-a"), rightOfReader("team-b")) }, want: all},
-		"everywhere, which went as well": {who: "boss", before: func(s *server) { s.grants.revoke("boss get virtualmachines *") },
-			want: all[:2]},
+		"by access":  {who: devs, want: all},
+		"by a right": {who: reader, want: all},
+		"everywhere": {who: "admin", want: all},
+		"by a right that went as well": {who: reader,
+			before: func(s *server) { s.grants.revoke(rightOfReader("team-a"), rightOfReader("team-b")) }, want: all},
+		"everywhere, which went as well": {who: "boss",
+			before: func(s *server) { s.grants.revoke("boss get virtualmachines *") },
+			want:   all[:2]},
 		"never seen": {who: other, want: all[2:]},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newServer(t, livestore.NewSequence(1), namespace("team-a", mine), namespace("team-b", mine), namespace("team-z", mine))
+			s := newServer(t, livestore.NewSequence(1), namespace("team-a", mine), namespace("team-b", mine),
+				namespace("team-z", mine))
 			s.grants.given = append(s.grants.given, rightOfReader("team-a"), rightOfReader("team-b"), rightOfReader("team-z"),
 				other+" get virtualmachines team-z", "boss get virtualmachines *")
 			ctx := s.as(test.who)
@@ -502,7 +531,8 @@ func TestWatchTellsWhatWentBefore(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.world.Hide("", "team-b")
-			if err := s.update(s.as("admin"), "team-z", func(n *v1alpha1.Namespace) { n.Spec.Description = "last" }); err != nil {
+			if err := s.update(s.as("admin"), "team-z",
+				func(n *v1alpha1.Namespace) { n.Spec.Description = "last" }); err != nil {
 				t.Fatal(err)
 			}
 			version := list.(*v1alpha1.NamespaceList).ResourceVersion

@@ -28,24 +28,33 @@ func TestValidation(t *testing.T) {
 		want   []string
 	}{
 		{"all is well", func(n *v1alpha1.Namespace) {
-			n.Spec.Resources = v1alpha1.NamespaceResources{CPULimitMHz: &six, CPUReservationMHz: &five, MemoryLimit: quantity("8Gi"), MemoryReservation: quantity("512Mi")}
+			n.Spec.Resources = v1alpha1.NamespaceResources{CPULimitMHz: &six, CPUReservationMHz: &five,
+				MemoryLimit: quantity("8Gi"), MemoryReservation: quantity("512Mi")}
 			n.Spec.Folder, n.Spec.ResourcePools = "group-v12", []string{"resgroup-12"}
-			n.Spec.Access = []v1alpha1.NamespaceAccess{gives("Group", `a/b (50%) @ "x": ü@corp.example.com`, "View"), gives("User", "a@b", "Owner")}
+			n.Spec.Access = []v1alpha1.NamespaceAccess{gives("Group", `a/b (50%) @ "x": ü@corp.example.com`, "View"),
+				gives("User", "a@b", "Owner")}
 		}, nil},
 		{"a reserved name", func(n *v1alpha1.Namespace) { n.Name = "kube-public" }, []string{"metadata.name"}},
 		{"a reserved name", func(n *v1alpha1.Namespace) { n.Name = "vmware-system-x" }, []string{"metadata.name"}},
 		{"a name with dots", func(n *v1alpha1.Namespace) { n.Name = "a.b" }, []string{"metadata.name"}},
 		{"a long name", func(n *v1alpha1.Namespace) { n.Name = strings.Repeat("a", 64) }, []string{"metadata.name"}},
 		{"a folder by name", func(n *v1alpha1.Namespace) { n.Spec.Folder = "../team-b" }, []string{"spec.folder"}},
-		{"pools by name, and twice", func(n *v1alpha1.Namespace) { n.Spec.ResourcePools = []string{"prod", "resgroup-1", "resgroup-1"} },
+		{"pools by name, and twice", func(n *v1alpha1.Namespace) {
+			n.Spec.ResourcePools = []string{"prod", "resgroup-1",
+				"resgroup-1"}
+		},
 			[]string{"spec.resourcePools[0]", "spec.resourcePools[2]"}},
 		{"negative amounts", func(n *v1alpha1.Namespace) {
-			n.Spec.Resources = v1alpha1.NamespaceResources{CPULimitMHz: &minus, CPUReservationMHz: &minus, MemoryLimit: quantity("-1Gi")}
+			n.Spec.Resources = v1alpha1.NamespaceResources{CPULimitMHz: &minus, CPUReservationMHz: &minus,
+				MemoryLimit: quantity("-1Gi")}
 		}, []string{"spec.resources.cpuLimitMHz", "spec.resources.cpuReservationMHz", "spec.resources.memoryLimit"}},
-		{"half a mebibyte", func(n *v1alpha1.Namespace) { n.Spec.Resources.MemoryLimit = quantity("512Ki") }, []string{"spec.resources.memoryLimit"}},
-		{"too much for a number", func(n *v1alpha1.Namespace) { n.Spec.Resources.MemoryLimit = quantity("1e30") }, []string{"spec.resources.memoryLimit"}},
+		{"half a mebibyte", func(n *v1alpha1.Namespace) { n.Spec.Resources.MemoryLimit = quantity("512Ki") },
+			[]string{"spec.resources.memoryLimit"}},
+		{"too much for a number", func(n *v1alpha1.Namespace) { n.Spec.Resources.MemoryLimit = quantity("1e30") },
+			[]string{"spec.resources.memoryLimit"}},
 		{"more kept than allowed", func(n *v1alpha1.Namespace) {
-			n.Spec.Resources = v1alpha1.NamespaceResources{CPULimitMHz: &five, CPUReservationMHz: &six, MemoryLimit: quantity("1Gi"), MemoryReservation: quantity("2Gi")}
+			n.Spec.Resources = v1alpha1.NamespaceResources{CPULimitMHz: &five, CPUReservationMHz: &six,
+				MemoryLimit: quantity("1Gi"), MemoryReservation: quantity("2Gi")}
 		}, []string{"spec.resources.cpuReservationMHz", "spec.resources.memoryReservation"}},
 		{"names twice or empty", func(n *v1alpha1.Namespace) {
 			n.Spec.Zones, n.Spec.Networks = []string{"a", "a"}, []string{""}
@@ -53,13 +62,18 @@ func TestValidation(t *testing.T) {
 		}, []string{"spec.zones[1]", "spec.networks[0]", "spec.storagePolicies[1].limit", "spec.storagePolicies[1]"}},
 		{"subjects", func(n *v1alpha1.Namespace) {
 			n.Spec.Access = []v1alpha1.NamespaceAccess{
-				gives("User", "dev", "View"), gives("User", "@vsphere.local", "View"), gives("User", "dev@", "View"), gives("User", "dev@vsphere local", "View"),
-				gives("User", "de\nv@vsphere.local", "View"), gives("User", " dev@vsphere.local", "View"), gives("User", "x@"+strings.Repeat("a", 300), "View"),
-				gives("ServiceAccount", "a@b", "View"), gives("User", "c@d", "cluster-admin"), gives("User", "e@f", "View"), gives("User", "e@f", "Owner"),
+				gives("User", "dev", "View"), gives("User", "@vsphere.local", "View"), gives("User", "dev@", "View"),
+				gives("User", "dev@vsphere local", "View"),
+				gives("User", "de\nv@vsphere.local", "View"), gives("User", " dev@vsphere.local", "View"),
+				gives("User", "x@"+strings.Repeat("a", 300), "View"),
+				gives("ServiceAccount", "a@b", "View"), gives("User", "c@d", "cluster-admin"), gives("User", "e@f", "View"),
+				gives("User", "e@f", "Owner"),
 				gives("User", "\xff@vsphere.local", "View"), gives("User", "a\u202eb@vsphere.local", "View"),
 			}
-		}, []string{"spec.access[0].name", "spec.access[1].name", "spec.access[2].name", "spec.access[3].name", "spec.access[4].name", "spec.access[5].name",
-			"spec.access[6].name", "spec.access[7].kind", "spec.access[8].role", "spec.access[10]", "spec.access[11].name", "spec.access[12].name"}},
+		}, []string{"spec.access[0].name", "spec.access[1].name", "spec.access[2].name", "spec.access[3].name",
+			"spec.access[4].name", "spec.access[5].name",
+			"spec.access[6].name", "spec.access[7].kind", "spec.access[8].role", "spec.access[10]", "spec.access[11].name",
+			"spec.access[12].name"}},
 	} {
 		object := namespace("team-a")
 		test.change(object)
@@ -91,11 +105,13 @@ func TestTable(t *testing.T) {
 	object.Spec.Resources = v1alpha1.NamespaceResources{CPULimitMHz: &limit, MemoryLimit: quantity("8Gi")}
 	object.Spec.StoragePolicies = []v1alpha1.NamespaceStoragePolicy{{Name: "gold", Limit: quantity("1Ti")}}
 	object.Status = v1alpha1.NamespaceStatus{Phase: v1alpha1.NamespaceRunning, Usage: v1alpha1.NamespaceUsage{
-		CPUMHz: 120, Memory: quantity("1Gi"), VirtualMachines: 5, PoweredOn: 2, Storage: []v1alpha1.NamespaceStorageUsage{{Used: *quantity("20Gi")}}}}
+		CPUMHz: 120, Memory: quantity("1Gi"), VirtualMachines: 5, PoweredOn: 2,
+		Storage: []v1alpha1.NamespaceStorageUsage{{Used: *quantity("20Gi")}}}}
 	bare := namespace("team-b")
 	bare.CreationTimestamp.Reset()
 	convertor := Kind(Asked{Clock: clock.RealClock{}}).Printer(testingclock.NewFakePassiveClock(created.Add(50 * time.Hour)))
-	table, err := convertor.ConvertToTable(t.Context(), &v1alpha1.NamespaceList{Items: []v1alpha1.Namespace{*object, *bare}}, nil)
+	table, err := convertor.ConvertToTable(t.Context(),
+		&v1alpha1.NamespaceList{Items: []v1alpha1.Namespace{*object, *bare}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -103,9 +103,11 @@ func newWorld(t *testing.T, build vcentertest.Inventory) *world {
 }
 
 // newWorldOf is one in which libraries are given to somebody, and in which something happens before the first reading.
-func newWorldOf(t *testing.T, build vcentertest.Inventory, given func(library string) bool, before func(*vcentertest.VCenter)) *world {
+func newWorldOf(t *testing.T, build vcentertest.Inventory, given func(library string) bool,
+	before func(*vcentertest.VCenter)) *world {
 	t.Helper()
-	w := &world{t: t, vcenter: vcentertest.Run(t, vcentertest.Options{Inventory: build}), log: &waittest.Output{}, handed: &handed{}}
+	w := &world{t: t, vcenter: vcentertest.Run(t, vcentertest.Options{Inventory: build}), log: &waittest.Output{},
+		handed: &handed{}}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("log:\n%s", w.log)
@@ -114,13 +116,15 @@ func newWorldOf(t *testing.T, build vcentertest.Inventory, given func(library st
 	before(w.vcenter)
 	w.file = filepath.Join(t.TempDir(), "credentials.yaml")
 	w.credentials(vcentertest.SamplePassword)
-	session, err := vcenter.NewSession(vcenter.Config{URL: w.vcenter.URL(), CredentialsFile: w.file, CAFile: w.vcenter.CAFile(t),
+	session, err := vcenter.NewSession(vcenter.Config{URL: w.vcenter.URL(), CredentialsFile: w.file,
+		CAFile:    w.vcenter.CAFile(t),
 		KeepAlive: 50 * time.Millisecond, CallTimeout: time.Second, Logger: w.log.Logger()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.session = &counting{RESTSession: &vcenter.RESTSession{Session: session}}
-	w.catalogue = &contentlibrary.Catalogue{Session: w.session, Handler: w.handed, Given: given, Interval: interval, Logger: w.log.Logger()}
+	w.catalogue = &contentlibrary.Catalogue{Session: w.session, Handler: w.handed, Given: given, Interval: interval,
+		Logger: w.log.Logger()}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running, following sync.WaitGroup
 	running.Go(func() { _ = session.Run(ctx) })
@@ -227,7 +231,8 @@ func TestFollow(t *testing.T) {
 	w := newWorld(t, empty)
 	w.synced()
 
-	w.library("Platform images", ovf("ubuntu-24.04"), vcentertest.LibraryItem{Name: "installer", Type: library.ItemTypeISO})
+	w.library("Platform images", ovf("ubuntu-24.04"), vcentertest.LibraryItem{Name: "installer",
+		Type: library.ItemTypeISO})
 	ubuntu, photon := image("Platform images", "ubuntu-24.04"), image("Platform images", "photon-5")
 	platform := []string{"Platform images"}
 	w.eventually("a library", shown{Names: platform, Images: map[string][]string{
@@ -241,7 +246,8 @@ func TestFollow(t *testing.T) {
 			return err
 		}
 		for _, item := range []library.Item{
-			{Name: "notes", Type: "file"}, {Name: photon, Type: library.ItemTypeOVF}, {Name: "photon-5", Type: "OVF"}, {Name: "template", Type: library.ItemTypeVMTX},
+			{Name: "notes", Type: "file"}, {Name: photon, Type: library.ItemTypeOVF}, {Name: "photon-5", Type: "OVF"},
+			{Name: "template", Type: library.ItemTypeVMTX},
 		} {
 			item.LibraryID = found.ID
 			if _, err := m.CreateLibraryItem(ctx, item); err != nil {
@@ -317,7 +323,8 @@ var sampleImages = []string{"ubuntu-24.04", "photon-5", "debian-12-netinst", "po
 func sample() shown {
 	platform, team := []string{"Platform images"}, []string{"Team A images"}
 	return shown{Names: []string{"Platform images", "Team A images"}, Images: map[string][]string{
-		"ubuntu-24.04": platform, "photon-5": platform, "debian-12-netinst": platform, "postgres-17": team, "build-agent": team,
+		"ubuntu-24.04": platform, "photon-5": platform, "debian-12-netinst": platform, "postgres-17": team,
+		"build-agent": team,
 	}}
 }
 
@@ -325,7 +332,8 @@ func TestVCenterAway(t *testing.T) {
 	w := newWorld(t, sampled)
 	w.eventually("the sample", sample())
 	w.vcenter.Stop()
-	waittest.Eventually(t, "it was noticed that vCenter is away", func() bool { return w.logged("what was read last stands") })
+	waittest.Eventually(t, "it was noticed that vCenter is away",
+		func() bool { return w.logged("what was read last stands") })
 	if diff := cmp.Diff(sample(), w.shows(sampleImages...)); diff != "" {
 		t.Errorf("while vCenter is away (-want +got):\n%s", diff)
 	}
@@ -337,7 +345,8 @@ func TestVCenterAway(t *testing.T) {
 	want.Names = []string{"New images", "Platform images", "Team A images"}
 	want.Images["alpine-3"] = []string{"New images"}
 	w.eventually("after the restart", want)
-	waittest.Eventually(t, "it is said that vCenter is back", func() bool { return w.logged("Read the content libraries again") })
+	waittest.Eventually(t, "it is said that vCenter is back",
+		func() bool { return w.logged("Read the content libraries again") })
 	w.stop()
 	if n := w.vcenter.RESTSessions(); n != 0 {
 		t.Errorf("%d REST sessions were left behind", n)
@@ -390,7 +399,8 @@ func TestWrongPassword(t *testing.T) {
 	}
 	w.vcenter.ResetLogins()
 	w.vcenter.TerminateRESTSessions()
-	waittest.Eventually(t, "the refusal was noticed", func() bool { return w.logged("REST endpoints refused the user name or password") })
+	waittest.Eventually(t, "the refusal was noticed",
+		func() bool { return w.logged("REST endpoints refused the user name or password") })
 	begun := w.session.begun.Load()
 	waittest.Eventually(t, "it is tried again", func() bool { return w.session.begun.Load() >= begun+3 })
 	if diff := cmp.Diff(vcentertest.LoginCount{Refused: 1}, w.vcenter.Logins()); diff != "" {
@@ -431,8 +441,8 @@ func (w *world) cost(readings int) map[string]float64 {
 	return made
 }
 
-// A reading asks for a library and its items' identifiers, and looks at each item if the library is given, else at a tenth.
-// Contents are read once.
+// A reading asks for a library and its items' identifiers, and looks at each item if the library is given, else at a
+// tenth. Contents are read once.
 func TestCost(t *testing.T) {
 	const items, readings = 10, 30
 	for name, given := range map[string]bool{"given": true, "not given": false} {
@@ -447,7 +457,8 @@ func TestCost(t *testing.T) {
 			waittest.Eventually(t, "all are read", func() bool {
 				libraries := w.handed.now()
 				return len(libraries) == 1 && len(libraries[0].Items) == items &&
-					!slices.ContainsFunc(libraries[0].Items, func(i facts.Item) bool { return i.Version != "2" || i.Type == facts.ItemOVF && i.ImageVersion != "2" })
+					!slices.ContainsFunc(libraries[0].Items,
+						func(i facts.Item) bool { return i.Version != "2" || i.Type == facts.ItemOVF && i.ImageVersion != "2" })
 			})
 			waittest.Eventually(t, "what was read while it was made is read anew", func() bool {
 				_, again := w.cost(items)["/item/downloadsession/file"]

@@ -53,14 +53,16 @@ func items(library *facts.Library) []string {
 		return short
 	}
 	for _, item := range library.Items {
-		short = append(short, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", item.Name, item.Version, item.ImageVersion, item.Problem)))
+		short = append(short, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", item.Name, item.Version, item.ImageVersion,
+			item.Problem)))
 	}
 	return short
 }
 
 func same(want ...string) func(*facts.Library) bool {
 	return func(library *facts.Library) bool {
-		return library.Problem == "" && cmp.Equal(want, items(library), cmpopts.EquateEmpty(), cmpopts.SortSlices(func(a, b string) bool { return a < b }))
+		return library.Problem == "" && cmp.Equal(want, items(library), cmpopts.EquateEmpty(),
+			cmpopts.SortSlices(func(a, b string) bool { return a < b }))
 	}
 }
 
@@ -79,7 +81,8 @@ func TestContents(t *testing.T) {
 	w.library("discs", vcentertest.LibraryItem{Name: "netinst", Type: library.ItemTypeISO})
 	bus, unit := int32(0), int32(0)
 	want := facts.Item{
-		ID: vcentertest.LibraryItemID("images", "ubuntu"), Name: "ubuntu", Type: facts.ItemOVF, Version: "2", ImageVersion: "2",
+		ID: vcentertest.LibraryItemID("images", "ubuntu"), Name: "ubuntu", Type: facts.ItemOVF, Version: "2",
+		ImageVersion: "2",
 		Image: &facts.Image{
 			GuestID: "ubuntu64Guest", OS: 94, Firmware: "efi", HardwareVersion: 21,
 			Product: facts.Product{Name: "Ubuntu Server", Vendor: "Canonical", Version: "24.04.3"},
@@ -89,22 +92,27 @@ func TestContents(t *testing.T) {
 				{Key: "hostname", Type: "string", Default: "localhost", UserConfigurable: true},
 				{Key: "user-data", Type: "string", UserConfigurable: true},
 			},
-			Disks: []facts.ImageDisk{{Label: "Hard disk 1", Capacity: 20 << 30, File: "disk-0.vmdk", Controller: facts.ControllerSCSI, Bus: &bus, Unit: &unit}},
+			Disks: []facts.ImageDisk{{Label: "Hard disk 1", Capacity: 20 << 30, File: "disk-0.vmdk",
+				Controller: facts.ControllerSCSI, Bus: &bus, Unit: &unit}},
 		},
 	}
 	images := w.has("images", "the descriptor was read", same("ubuntu 2 2"))
 	folder := "/contentlib-" + images.ID + "/" + want.ID + "/"
-	want.Files = map[string]facts.ItemFile{"disk-0.vmdk": {URL: folder + "disk-0.vmdk"}, "ubuntu.ovf": {URL: folder + "ubuntu.ovf"}}
+	want.Files = map[string]facts.ItemFile{"disk-0.vmdk": {URL: folder + "disk-0.vmdk"},
+		"ubuntu.ovf": {URL: folder + "ubuntu.ovf"}}
 	onDatastore := cmp.Comparer(func(a, b string) bool {
 		onAny := func(path, url string) bool {
-			return strings.HasPrefix(path, folder) && strings.HasPrefix(url, "ds:///vmfs/volumes/") && strings.HasSuffix(url, path)
+			return strings.HasPrefix(path, folder) && strings.HasPrefix(url, "ds:///vmfs/volumes/") &&
+				strings.HasSuffix(url, path)
 		}
 		return a == b || onAny(a, b) || onAny(b, a)
 	})
-	if diff := cmp.Diff(want, images.Items[0], onDatastore, cmpopts.IgnoreFields(facts.Item{}, "Created", "Modified"), cmpopts.IgnoreFields(facts.ItemFile{}, "Size")); diff != "" {
+	if diff := cmp.Diff(want, images.Items[0], onDatastore, cmpopts.IgnoreFields(facts.Item{}, "Created", "Modified"),
+		cmpopts.IgnoreFields(facts.ItemFile{}, "Size")); diff != "" {
 		t.Errorf("an OVF (-want +got):\n%s", diff)
 	}
-	if since := time.Since(images.Items[0].Created); since < 0 || since > time.Hour || images.Items[0].Modified.Before(images.Items[0].Created) {
+	if since := time.Since(images.Items[0].Created); since < 0 || since > time.Hour ||
+		images.Items[0].Modified.Before(images.Items[0].Created) {
 		t.Errorf("made %s, changed %s", images.Items[0].Created, images.Items[0].Modified)
 	}
 	discs := w.has("discs", "the other was read", same("netinst 2"))
@@ -113,7 +121,8 @@ func TestContents(t *testing.T) {
 	}
 
 	w.admin(func(ctx context.Context, b *vcentertest.Builder, _ *library.Manager) error {
-		return b.UpdateLibraryItem(ctx, "images", vcentertest.LibraryItem{Name: "ubuntu", Type: library.ItemTypeOVF, Version: "26.04"})
+		return b.UpdateLibraryItem(ctx, "images", vcentertest.LibraryItem{Name: "ubuntu", Type: library.ItemTypeOVF,
+			Version: "26.04"})
 	})
 	images = w.has("images", "new contents", same("ubuntu 3 3"))
 	if got := images.Items[0].Image.Product.Version; got != "26.04" {
@@ -160,8 +169,8 @@ func TestADeadLibraryDiesAlone(t *testing.T) {
 	}
 }
 
-// An item that vCenter does not find is kept as long as it is listed. For a while the library counts as one that cannot be
-// read; when that lasts, the item alone does, and what is new in the library shows.
+// An item that vCenter does not find is kept as long as it is listed. For a while the library counts as one that cannot
+// be read; when that lasts, the item alone does, and what is new in the library shows.
 func TestAnItemThatIsNotFound(t *testing.T) {
 	w := newWorld(t, empty)
 	w.library("images", ovf("image-1"), ovf("image-2"))
@@ -235,13 +244,15 @@ func TestDeadFromTheStart(t *testing.T) {
 	waittest.Eventually(t, "everything was read", w.catalogue.Synced)
 }
 
-// A library that is a copy of another one is not there before vCenter has copied it, and keeps what it had when that fails.
+// A library that is a copy of another one is not there before vCenter has copied it, and keeps what it had when that
+// fails.
 func TestNotYetSynchronised(t *testing.T) {
 	w := newWorld(t, empty)
 	w.library("copy", ovf("image-1"))
 	w.has("copy", "it was read", same("image-1 2 2"))
 	w.vcenter.ChangeLibrary("copy", func(l *library.Library) { l.Type = "SUBSCRIBED" })
-	told := w.has("copy", "it is said that it was not synchronised", func(l *facts.Library) bool { return strings.Contains(l.Problem, "synchronised") })
+	told := w.has("copy", "it is said that it was not synchronised",
+		func(l *facts.Library) bool { return strings.Contains(l.Problem, "synchronised") })
 	if diff := cmp.Diff([]string{"image-1 2 2"}, items(told)); diff != "" {
 		t.Errorf("what is left of it (-want +got):\n%s", diff)
 	}
@@ -253,9 +264,11 @@ func TestNotYetSynchronised(t *testing.T) {
 // A descriptor that cannot be used is not read again before there is another one; one that cannot be read now is.
 func TestDescriptorsThatCannotBeRead(t *testing.T) {
 	w := newWorld(t, empty)
-	w.library("images", vcentertest.LibraryItem{Name: "broken", Type: library.ItemTypeOVF, Descriptor: "<Envelope><VirtualSystem>"}, ovf("whole"))
+	w.library("images", vcentertest.LibraryItem{Name: "broken", Type: library.ItemTypeOVF,
+		Descriptor: "<Envelope><VirtualSystem>"}, ovf("whole"))
 	broken := func(l *facts.Library) bool {
-		return len(l.Items) == 2 && strings.Contains(strings.Join(items(l), ";"), "cannot be used") && strings.Contains(strings.Join(items(l), ";"), "whole 2 2")
+		return len(l.Items) == 2 && strings.Contains(strings.Join(items(l), ";"), "cannot be used") &&
+			strings.Contains(strings.Join(items(l), ";"), "whole 2 2")
 	}
 	w.has("images", "one is broken", broken)
 	const sessions = "POST /com/vmware/content/library/item/download-session"
@@ -293,8 +306,8 @@ func TestProblemsAreShort(t *testing.T) {
 	}
 }
 
-// After a restore of vCenter, other contents may come under a version that was read before: as it is with contents that could
-// be used, so with those that could not.
+// After a restore of vCenter, other contents may come under a version that was read before: as it is with contents that
+// could be used, so with those that could not.
 func TestAVersionThatComesAgain(t *testing.T) {
 	w := newWorld(t, empty)
 	id := vcentertest.LibraryItemID("images", "ubuntu")

@@ -47,7 +47,8 @@ func TestFullSetThenChanges(t *testing.T) {
 	if f.mirror.folder != status.NamespacesFolder || status.NamespacesFolder.Type != "Folder" {
 		t.Errorf("folder of the update is %v, of the status %v", f.mirror.folder, status.NamespacesFolder)
 	}
-	if got, want := f.mirror.vm("marked")[metadataPath], (types.OptionValue{Key: "pacific.metadata", Value: "v1"}); !cmp.Equal(got, any(want)) {
+	if got, want := f.mirror.vm("marked")[metadataPath],
+		(types.OptionValue{Key: "pacific.metadata", Value: "v1"}); !cmp.Equal(got, any(want)) {
 		t.Errorf("%s in the full set = %#v, want %#v", metadataPath, got, want)
 	}
 	web := f.mirror.vm("web-1")
@@ -345,7 +346,8 @@ func TestNamespacesFolder(t *testing.T) {
 		{"a folder of hosts", nil, "/DC0/host", "cannot hold virtual machines"},
 		{"two datacenters, path", second, "/DC0/vm/Namespaces", ""},
 		{"two datacenters, name", second, "",
-			`vCenter has 2 datacenters (DC0, DC1), so the name "Namespaces" of the namespaces folder is ambiguous: configure its full path, like /DC0/vm/Namespaces`},
+			`vCenter has 2 datacenters (DC0, DC1), so the name "Namespaces" of the namespaces folder is ambiguous: configure ` +
+				`its full path, like /DC0/vm/Namespaces`},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -15,14 +15,18 @@ import (
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 const (
-	subject    = `<s:Subject><s:NameID Format="http://schemas.xmlsoap.org/claims/UPN">Administrator@VSPHERE.LOCAL</s:NameID></s:Subject>`
+	subject = `<s:Subject><s:NameID ` +
+		`Format="http://schemas.xmlsoap.org/claims/UPN">Administrator@VSPHERE.LOCAL</s:NameID></s:Subject>`
 	conditions = `<s:Conditions NotBefore="2026-03-01T11:59:00.000Z" NotOnOrAfter="2026-03-01T12:04:00.000Z"/>`
 	attributes = `<s:AttributeStatement>` +
 		`<s:Attribute FriendlyName="Groups" Name="http://rsa.com/schemas/attr-names/2009/01/GroupIdentity">` +
-		`<s:AttributeValue>vsphere.local\Administrators</s:AttributeValue><s:AttributeValue>CORP.TEST\R&amp;D, "special" ümlaut</s:AttributeValue>` +
-		`<s:AttributeValue>no domain</s:AttributeValue><s:AttributeValue>vsphere.local\line&#10;break</s:AttributeValue><s:AttributeValue>corp.test\a@b</s:AttributeValue>` +
+		`<s:AttributeValue>vsphere.local\Administrators</s:AttributeValue><s:AttributeValue>CORP.TEST\R&amp;D, "special" ` +
+		`ümlaut</s:AttributeValue>` +
+		`<s:AttributeValue>no ` +
+		`domain</s:AttributeValue><s:AttributeValue>vsphere.local\line&#10;break</s:AttributeValue><s:AttributeValue>corp.test\a@b</s:AttributeValue>` +
 		`<s:AttributeValue>evil\vsphere.local\Administrators</s:AttributeValue></s:Attribute>` +
-		`<s:Attribute Name="http://schemas.xmlsoap.org/ws/2005/05/identity/claims/givenname"><s:AttributeValue>vsphere.local\Injected</s:AttributeValue></s:Attribute>` +
+		`<s:Attribute ` +
+		`Name="http://schemas.xmlsoap.org/ws/2005/05/identity/claims/givenname"><s:AttributeValue>vsphere.local\Injected</s:AttributeValue></s:Attribute>` +
 		`</s:AttributeStatement>`
 )
 

@@ -42,7 +42,10 @@ func TestClusterModules(t *testing.T) {
 			t.Errorf("%s: %v, %v", what, got, err)
 		}
 	}
-	act("add two", true, func() (bool, error) { return manager.AddModuleMembers(ctx, id, web.Reference(), db.Reference()) })
+	act("add two", true, func() (bool, error) {
+		return manager.AddModuleMembers(ctx, id, web.Reference(),
+			db.Reference())
+	})
 	act("add one again", false, func() (bool, error) { return manager.AddModuleMembers(ctx, id, db.Reference()) })
 	act("add none", false, func() (bool, error) {
 		return manager.AddModuleMembers(ctx, id, types.ManagedObjectReference{Type: "VirtualMachine", Value: "vm-0"})
@@ -65,7 +68,8 @@ func TestClusterModules(t *testing.T) {
 	if all := v.ClusterModules().All(); len(all) != 1 || len(all[0]) != 0 {
 		t.Errorf("modules %v", all)
 	}
-	if modules, err := manager.ListModules(ctx); err != nil || len(modules) != 1 || modules[0].Cluster != home.Reference().Value {
+	if modules, err := manager.ListModules(ctx); err != nil || len(modules) != 1 ||
+		modules[0].Cluster != home.Reference().Value {
 		t.Errorf("modules %v, %v", modules, err)
 	}
 	if err := manager.DeleteModule(ctx, id); err != nil {

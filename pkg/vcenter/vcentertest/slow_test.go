@@ -296,7 +296,8 @@ func TestAtOnce(t *testing.T) {
 	for range 2 * many {
 		count[<-results]++
 	}
-	want := map[string]int{"db nothing": 1, "web nothing": 1, "db TaskInProgress": many - 1, "web TaskInProgress": many - 1}
+	want := map[string]int{"db nothing": 1, "web nothing": 1, "db TaskInProgress": many - 1,
+		"web TaskInProgress": many - 1}
 	if diff := cmp.Diff(want, count); diff != "" {
 		t.Errorf("what became of them (-want +got):\n%s", diff)
 	}

@@ -34,7 +34,8 @@ func TestLogin(t *testing.T) {
 		}
 		return session.NewManager(client).Login(ctx, url.UserPassword(user, password))
 	}
-	for _, user := range []string{"administrator@vsphere.local", "Administrator@VSPHERE.LOCAL", `vsphere.local\administrator`} {
+	for _, user := range []string{"administrator@vsphere.local", "Administrator@VSPHERE.LOCAL",
+		`vsphere.local\administrator`} {
 		if err := try(user, DefaultPassword); err != nil {
 			t.Errorf("login of %s: %v", user, err)
 		}

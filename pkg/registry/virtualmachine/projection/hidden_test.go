@@ -11,8 +11,8 @@ import (
 	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
-// TestWhoIsKeptFromTheAccountIsServed: of a machine that the account may not see since before a process began nothing is
-// told but where it lay.
+// TestWhoIsKeptFromTheAccountIsServed: of a machine that the account may not see since before a process began nothing
+// is told but where it lay.
 func TestWhoIsKeptFromTheAccountIsServed(t *testing.T) {
 	memory, objects := newMemory(), population(t)
 	before, mirror := restarted(memory)

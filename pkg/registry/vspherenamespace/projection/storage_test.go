@@ -26,7 +26,8 @@ func TestStorageIsSplit(t *testing.T) {
 		return inventory.Object{Ref: ref(kind, id), Properties: properties}
 	}
 	machine := func(id string, committed int64) inventory.Object {
-		return object("VirtualMachine", id, map[string]any{"name": id, "parent": ref("Folder", "group-v2"), "summary.storage.committed": committed})
+		return object("VirtualMachine", id, map[string]any{"name": id, "parent": ref("Folder", "group-v2"),
+			"summary.storage.committed": committed})
 	}
 	p := projection.NewProjector(projection.Config{Logger: klog.Background()})
 	feed := &picture.Picture{Followers: []facts.Follower{p}}
@@ -53,9 +54,11 @@ func TestStorageIsSplit(t *testing.T) {
 	answer := facts.StoragePolicies{
 		Policies: []facts.StoragePolicy{{ID: "b", Name: "Bronze"}, {ID: "g", Name: "Gold"}},
 		Machines: map[string]facts.MachinePolicies{
-			"vm-1": {Home: "g", Disks: []facts.DiskPolicy{{Key: 2000, Policy: "g"}, {Key: 2001, Policy: "b", Space: 30 * unit}, {Key: 2002, Policy: "b", Space: unit - 1}}},
+			"vm-1": {Home: "g", Disks: []facts.DiskPolicy{{Key: 2000, Policy: "g"}, {Key: 2001, Policy: "b", Space: 30 * unit},
+				{Key: 2002, Policy: "b", Space: unit - 1}}},
 			"vm-2": {Disks: []facts.DiskPolicy{{Key: 2000, Policy: "b", Space: 4 * unit}}},
-			"vm-3": {Home: "b", Disks: []facts.DiskPolicy{{Key: 2000, Policy: "g", Space: 9 * unit}}}, // more than the machine takes
+			// more than the machine takes
+			"vm-3": {Home: "b", Disks: []facts.DiskPolicy{{Key: 2000, Policy: "g", Space: 9 * unit}}},
 			"vm-4": {Home: "unknown"},
 			"vm-9": {Home: "g"},
 		},
@@ -73,6 +76,7 @@ func TestStorageIsSplit(t *testing.T) {
 	moved.Policies = []facts.StoragePolicy{{ID: "b", Name: "Silver"}}
 	p.SetStoragePolicies(moved)
 	shows("renamed", map[string]int64{"": 18, "Silver": 100})
-	feed.Apply(inventory.Update{NamespacesFolder: ref("Folder", "group-v1"), Removed: []types.ManagedObjectReference{ref("VirtualMachine", "vm-1")}})
+	feed.Apply(inventory.Update{NamespacesFolder: ref("Folder", "group-v1"),
+		Removed: []types.ManagedObjectReference{ref("VirtualMachine", "vm-1")}})
 	shows("removed", map[string]int64{"": 18})
 }

@@ -25,8 +25,10 @@ func withOldFolders(names ...string) vcentertest.Inventory {
 		errs := []error{twoClusters(ctx, b)}
 		for _, name := range names {
 			errs = append(errs, b.Folder(ctx, "Old/"+name+"/deep"),
-				second(b.VirtualMachine(ctx, vcentertest.VM{Name: "db-1", Folder: "Old/" + name, Cluster: "cluster-a", GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024})),
-				second(b.VirtualMachine(ctx, vcentertest.VM{Name: "db-2", Folder: "Old/" + name + "/deep", Cluster: "cluster-a", GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024})))
+				second(b.VirtualMachine(ctx, vcentertest.VM{Name: "db-1", Folder: "Old/" + name, Cluster: "cluster-a",
+					GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024})),
+				second(b.VirtualMachine(ctx, vcentertest.VM{Name: "db-2", Folder: "Old/" + name + "/deep", Cluster: "cluster-a",
+					GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024})))
 		}
 		return errors.Join(errs...)
 	}
@@ -58,7 +60,8 @@ func TestTakeOverAFolder(t *testing.T) {
 	}
 	s.until("its machines are there", func() bool { return s.get("billing").Status.Usage.VirtualMachines == 2 })
 	got := s.get("billing")
-	if got.Status.Folder != old.Reference().Value || got.Status.Phase != v1alpha1.NamespaceRunning || len(got.Status.Zones) != 2 {
+	if got.Status.Folder != old.Reference().Value || got.Status.Phase != v1alpha1.NamespaceRunning ||
+		len(got.Status.Zones) != 2 {
 		t.Errorf("taken over: %+v", got.Status)
 	}
 	if diff := cmp.Diff(made("billing"), w.things("billing")); diff != "" {
@@ -118,7 +121,8 @@ func TestFoldersThatCannotBeTakenOver(t *testing.T) {
 		}
 	}
 	// vCenter's own refusal leaves nothing behind either.
-	w.vcenter.AddFault(vcentertest.Fault{Method: "MoveIntoFolder_Task", Fault: &types.NoPermission{PrivilegeId: "Folder.Move"}, Count: 1})
+	w.vcenter.AddFault(vcentertest.Fault{Method: "MoveIntoFolder_Task",
+		Fault: &types.NoPermission{PrivilegeId: "Folder.Move"}, Count: 1})
 	if err := s.create(taking("billing", w.folder("/DC0/vm/Old/billing"))); !errors.Is(err, failure.Forbidden) {
 		t.Errorf("without the privilege: %v", err)
 	}

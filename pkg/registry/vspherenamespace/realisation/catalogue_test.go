@@ -93,7 +93,8 @@ func TestWhatVCenterDoesNotHave(t *testing.T) {
 	refused(s.create(asking(nil, []string{"workload-net", "workload"})),
 		`spec.networks: there is no network "workload"; there are: VM Network, a/b, workload-net`)
 	s.hasLibraries()
-	refused(s.create(asking([]string{"any"}, nil)), `spec.contentLibraries: there is no content library "any", nor any other`)
+	refused(s.create(asking([]string{"any"}, nil)),
+		`spec.contentLibraries: there is no content library "any", nor any other`)
 	var many []string
 	for i := range 30 {
 		many = append(many, fmt.Sprintf("library-%02d", i))
@@ -136,7 +137,8 @@ func TestLibrariesAreKnownByMoreThanTheirNames(t *testing.T) {
 		t.Helper()
 		got := s.get("team-a")
 		condition := meta.FindStatusCondition(got.Status.Conditions, v1alpha1.NamespaceConditionLibraries)
-		if want := []v1alpha1.NamespaceContentLibrary{{Name: "images", ID: id}}; !cmp.Equal(want, got.Status.ContentLibraries) {
+		if want := []v1alpha1.NamespaceContentLibrary{{Name: "images", ID: id}}; !cmp.Equal(want,
+			got.Status.ContentLibraries) {
 			t.Errorf("%s: %+v, want %+v", what, got.Status.ContentLibraries, want)
 		}
 		if (condition != nil) != (says != "") || condition != nil && !strings.Contains(condition.Message, says) {

@@ -42,7 +42,8 @@ func TestADetachedFolderIsNotShownBeforeItIsAttached(t *testing.T) {
 		again.Spec.Zones, again.Spec.Folder = []string{"cluster-b"}, folder
 		if moved {
 			// A VI admin has taken it out of the namespaces folder since.
-			task, err := w.folder("/DC0/vm").MoveInto(t.Context(), []types.ManagedObjectReference{{Type: "Folder", Value: folder}})
+			task, err := w.folder("/DC0/vm").MoveInto(t.Context(),
+				[]types.ManagedObjectReference{{Type: "Folder", Value: folder}})
 			if err == nil {
 				err = task.WaitEx(t.Context())
 			}
@@ -70,8 +71,8 @@ func TestADetachedFolderIsNotShownBeforeItIsAttached(t *testing.T) {
 	}
 }
 
-// One that is deleted before it could be written down that its folder is taken over is shown with the folder: by that the
-// controller finds the Kubernetes Namespace that was made for it.
+// One that is deleted before it could be written down that its folder is taken over is shown with the folder: by that
+// the controller finds the Kubernetes Namespace that was made for it.
 func TestDeletedWhileItIsTakenOver(t *testing.T) {
 	w := newWorld(t, twoClusters)
 	s := w.start(-1)
@@ -84,7 +85,8 @@ func TestDeletedWhileItIsTakenOver(t *testing.T) {
 	// The server dies with the folder attached, and that not written down.
 	attach := &dying{Folders: s.backend.Folders}
 	s.backend.Folders = attach
-	if err := s.create(again); err != nil || !attach.died || s.get("team-a").Status.Folder != "" || !s.projector.Awaited("team-a") {
+	if err := s.create(again); err != nil || !attach.died || s.get("team-a").Status.Folder != "" ||
+		!s.projector.Awaited("team-a") {
 		t.Fatalf("create: %v, %+v", err, s.get("team-a").Status)
 	}
 	if err := s.update("team-a", func(o *v1alpha1.Namespace) { o.DeletionTimestamp = &metav1.Time{Time: time.Unix(2e9, 0)} }); err != nil {
@@ -93,7 +95,8 @@ func TestDeletedWhileItIsTakenOver(t *testing.T) {
 	if shown := s.get("team-a").Status.Folder; shown != folder || s.projector.Awaited("team-a") {
 		t.Errorf("folder %q instead of %s, awaited %t", shown, folder, s.projector.Awaited("team-a"))
 	}
-	if err := s.remove("team-a"); err != nil || !w.detached[folder] || len(w.records.kept) > 0 || len(w.things("team-a")) != 2 {
+	if err := s.remove("team-a"); err != nil || !w.detached[folder] || len(w.records.kept) > 0 ||
+		len(w.things("team-a")) != 2 {
 		t.Errorf("remove: %v, detached %v, records %v, vCenter %v", err, w.detached, w.records.kept, w.things("team-a"))
 	}
 }

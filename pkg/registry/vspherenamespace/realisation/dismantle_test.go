@@ -28,7 +28,8 @@ func TestDismantleAsksVCenter(t *testing.T) {
 		name, method string
 		want         []string
 	}{
-		{"no-folder", "CreateFolder", []string{"/DC0/host/cluster-a/Resources/no-folder", "/DC0/host/cluster-b/Resources/no-folder"}},
+		{"no-folder", "CreateFolder", []string{"/DC0/host/cluster-a/Resources/no-folder",
+			"/DC0/host/cluster-b/Resources/no-folder"}},
 		{"no-pool", "CreateResourcePool", []string{"/DC0/host/cluster-b/Resources/no-pool"}},
 	} {
 		s := w.start(-1)
@@ -75,7 +76,8 @@ func TestPoolsOfOthersStay(t *testing.T) {
 		return s.update("guest", func(o *v1alpha1.Namespace) { o.Spec.Zones = zones })
 	}
 	s.knows(other)
-	if err := zones("cluster-a", "cluster-b"); !errors.Is(err, failure.AlreadyExists) || !strings.Contains(err.Error(), other.Value) {
+	if err := zones("cluster-a", "cluster-b"); !errors.Is(err, failure.AlreadyExists) ||
+		!strings.Contains(err.Error(), other.Value) {
 		t.Errorf("a zone with a pool of that name: %v", err)
 	}
 	if got := s.get("guest"); len(got.Status.Zones) != 1 || len(got.Spec.Zones) != 1 {

@@ -45,11 +45,13 @@ func TestFoldersAreServedUnderGrantedNames(t *testing.T) {
 	if list := s.list(); len(list) > 0 {
 		t.Errorf("served without a name: %v", list)
 	}
-	s.picture.SetNames(namespace.Names{Granted: map[string]string{folder: "team-a-hash"}, Refused: map[string]string{folder: "team-a"}})
+	s.picture.SetNames(namespace.Names{Granted: map[string]string{folder: "team-a-hash"},
+		Refused: map[string]string{folder: "team-a"}})
 	got := s.get("team-a-hash")
 	named := meta.FindStatusCondition(got.Status.Conditions, "Named")
 	if len(s.list()) != 1 || got.Status.Folder != folder || named == nil || named.Status != "False" ||
-		!strings.HasSuffix(named.Message, "kubectl annotate namespace team-a vsphere.openpacific.io/claim="+s.projector.ID(folder).String()) {
+		!strings.HasSuffix(named.Message,
+			"kubectl annotate namespace team-a vsphere.openpacific.io/claim="+s.projector.ID(folder).String()) {
 		t.Errorf("served under another name: %v, conditions %+v", got.Status.Folder, got.Status.Conditions)
 	}
 	// It keeps its name through a new reading of the inventory, and a rename in vCenter.
@@ -68,7 +70,8 @@ func TestFoldersAreServedUnderGrantedNames(t *testing.T) {
 		t.Errorf("renamed: %v", s.list())
 	}
 	b := w.builder()
-	if err := errors.Join(b.In(t.Context(), "DC0"), b.Folder(t.Context(), "Namespaces/late"), b.Folder(t.Context(), "Namespaces/later")); err != nil {
+	if err := errors.Join(b.In(t.Context(), "DC0"), b.Folder(t.Context(), "Namespaces/late"),
+		b.Folder(t.Context(), "Namespaces/later")); err != nil {
 		t.Fatal(err)
 	}
 	s.until("the folder of the reserved name is served", func() bool { return s.list()["late"] != nil })

@@ -40,8 +40,8 @@ func (w *world) rename(path, name string) {
 	}
 }
 
-// What has the id of a folder or a pool that Pacific made, and is not that, is neither the namespace's nor destroyed: it belongs to
-// another vCenter, or to one that was restored.
+// What has the id of a folder or a pool that Pacific made, and is not that, is neither the namespace's nor destroyed:
+// it belongs to another vCenter, or to one that was restored.
 func TestWhatHasTheIDOfAnother(t *testing.T) {
 	for name, change := range map[string]func(w *world){
 		"of another vCenter": func(w *world) {
@@ -70,7 +70,8 @@ func TestWhatHasTheIDOfAnother(t *testing.T) {
 			}
 			// Somebody deletes what the record says, with the folder out of the way of its name.
 			w.rename("/DC0/vm/Namespaces/mine", "theirs")
-			s.until("the record shows by itself", func() bool { return s.list()["mine"] != nil && s.get("mine").UID == "uid-of-mine" })
+			s.until("the record shows by itself",
+				func() bool { return s.list()["mine"] != nil && s.get("mine").UID == "uid-of-mine" })
 			if c := readiness(s.get("mine")); c.Reason != projection.ReasonFolderMissing {
 				t.Errorf("condition: %+v", c)
 			}
@@ -125,7 +126,8 @@ func TestRenamedWhilePacificLooksOn(t *testing.T) {
 // A record of a form before this one is left alone.
 func TestOlderRecordsAreLeftAlone(t *testing.T) {
 	w := newWorld(t, twoClusters)
-	old, err := json.Marshal(map[string]any{"version": 1, "metadata": metav1.ObjectMeta{Name: "team-a", UID: "u"}, "folder": "group-v1"})
+	old, err := json.Marshal(map[string]any{"version": 1, "metadata": metav1.ObjectMeta{Name: "team-a", UID: "u"},
+		"folder": "group-v1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,8 +152,8 @@ func (s *server) unseen(happens func()) {
 	s.vcenter.ClearFaults()
 }
 
-// A vCenter may be restored from a backup, or gone through by hand, while Pacific runs and has no connection. What has the id afterwards
-// and is called otherwise is as strange to it as to a process that starts.
+// A vCenter may be restored from a backup, or gone through by hand, while Pacific runs and has no connection. What has
+// the id afterwards and is called otherwise is as strange to it as to a process that starts.
 func TestWhatHasTheIDOfAnotherAfterALoss(t *testing.T) {
 	w := newWorld(t, twoClusters)
 	s := w.start(-1)
@@ -205,7 +207,8 @@ func TestDeletedAfterItsFolderWasMovedAway(t *testing.T) {
 	if err := s.remove("mine"); err != nil {
 		t.Error(err)
 	}
-	if there := w.folder("/DC0/vm/Archive/mine").Reference(); there != mine || len(w.things("mine")) > 0 || len(w.records.kept) > 0 {
+	if there := w.folder("/DC0/vm/Archive/mine").Reference(); there != mine || len(w.things("mine")) > 0 ||
+		len(w.records.kept) > 0 {
 		t.Errorf("vCenter: %v, and %v; %d records", there, w.things("mine"), len(w.records.kept))
 	}
 }
@@ -266,7 +269,8 @@ func TestPoolsThatAreRenamedBack(t *testing.T) {
 			}
 			if others {
 				b := w.builder()
-				erp := vcentertest.VM{Name: "erp", Cluster: "cluster-a", Pool: "mine", GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024}
+				erp := vcentertest.VM{Name: "erp", Cluster: "cluster-a", Pool: "mine", GuestID: "ubuntu64Guest", CPUs: 1,
+					MemoryMB: 1024}
 				if err := errors.Join(b.In(t.Context(), "DC0"), second(b.VirtualMachine(t.Context(), erp))); err != nil {
 					t.Fatal(err)
 				}

@@ -24,7 +24,8 @@ import (
 // withPolicies is an inventory in which two of three machines have a policy.
 func withPolicies(ctx context.Context, b *vcentertest.Builder) error {
 	machine := func(name, folder, policy string, disks ...string) error {
-		return second(b.VirtualMachine(ctx, vcentertest.VM{Name: name, Folder: folder, Cluster: "cluster-a", DisksGB: []int64{1, 1},
+		return second(b.VirtualMachine(ctx, vcentertest.VM{Name: name, Folder: folder, Cluster: "cluster-a",
+			DisksGB:       []int64{1, 1},
 			StoragePolicy: policy, DiskPolicies: disks}))
 	}
 	return errors.Join(
@@ -43,7 +44,8 @@ func withPolicies(ctx context.Context, b *vcentertest.Builder) error {
 
 // follow has the storage policies of vCenter followed.
 func (s *server) follow() *storagepolicy.Catalogue {
-	catalogue := &storagepolicy.Catalogue{Session: s.session, Handler: s.projector, Interval: 20 * time.Millisecond, Logger: klog.Background()}
+	catalogue := &storagepolicy.Catalogue{Session: s.session, Handler: s.projector, Interval: 20 * time.Millisecond,
+		Logger: klog.Background()}
 	s.backend.StoragePolicies = catalogue
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -70,13 +72,15 @@ func TestStoragePolicyIsGiven(t *testing.T) {
 	object := fresh("team-c")
 	object.Spec.StoragePolicies = []v1alpha1.NamespaceStoragePolicy{{Name: "Gold"}}
 	s.backend.StoragePolicies = &storagepolicy.Catalogue{}
-	if err := s.create(object); !errors.Is(err, failure.Unavailable) || !strings.Contains(err.Error(), "have not been read yet") {
+	if err := s.create(object); !errors.Is(err, failure.Unavailable) ||
+		!strings.Contains(err.Error(), "have not been read yet") {
 		t.Errorf("before they are read: %v", err)
 	}
 	catalogue := s.follow()
 	s.until("the policies are read", func() bool { _, read := catalogue.Policies(); return read })
 	object.Spec.StoragePolicies[0].Name = "Silver"
-	const want = `spec.storagePolicies: there is no storage policy "Silver"; there are: Bronze, Gold, Host-local PMem Default Storage Policy, ` +
+	const want = `spec.storagePolicies: there is no storage policy "Silver"; there are: Bronze, Gold, Host-local PMem ` +
+		`Default Storage Policy, ` +
 		`VM Encryption Policy, VVol No Requirements Policy, vSAN Default Storage Policy`
 	if err := s.create(object); !errors.Is(err, failure.Invalid) || !strings.Contains(err.Error(), want) {
 		t.Errorf("one that is not there: %v", err)
@@ -103,17 +107,20 @@ func TestStoragePolicyIsGiven(t *testing.T) {
 	}
 	rename := func(name string) {
 		t.Helper()
-		if err := policies.UpdateProfile(t.Context(), pbmtypes.PbmProfileId{UniqueId: id}, pbmtypes.PbmCapabilityProfileUpdateSpec{Name: name}); err != nil {
+		if err := policies.UpdateProfile(t.Context(), pbmtypes.PbmProfileId{UniqueId: id},
+			pbmtypes.PbmCapabilityProfileUpdateSpec{Name: name}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	rename("Copper")
-	s.until("the condition says so", func() bool { return strings.Contains(message(), `does not have the storage policy "Bronze"`) })
+	s.until("the condition says so",
+		func() bool { return strings.Contains(message(), `does not have the storage policy "Bronze"`) })
 	if ready := s.get("team-c").Status.Conditions[0].Status; ready != "True" {
 		t.Errorf("it is ready: %s", ready)
 	}
 	if err := s.update("team-c", func(o *v1alpha1.Namespace) {
-		o.Spec.StoragePolicies = append(o.Spec.StoragePolicies, v1alpha1.NamespaceStoragePolicy{Name: "Gold", Limit: quantity("1Gi")})
+		o.Spec.StoragePolicies = append(o.Spec.StoragePolicies, v1alpha1.NamespaceStoragePolicy{Name: "Gold",
+			Limit: quantity("1Gi")})
 	}); err != nil {
 		t.Errorf("written with one that has vanished: %v", err)
 	}
@@ -147,7 +154,8 @@ func TestStorageByPolicy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := policies.UpdateProfile(t.Context(), pbmtypes.PbmProfileId{UniqueId: id}, pbmtypes.PbmCapabilityProfileUpdateSpec{Name: "Platinum"}); err != nil {
+	if err := policies.UpdateProfile(t.Context(), pbmtypes.PbmProfileId{UniqueId: id},
+		pbmtypes.PbmCapabilityProfileUpdateSpec{Name: "Platinum"}); err != nil {
 		t.Fatal(err)
 	}
 	s.until("the new name shows", func() bool { u := used(); return len(u) == 3 && u["Platinum"] != "" })

@@ -22,8 +22,10 @@ import (
 // withProduction is twoClusters and pools in which somebody else's machines run: one called "prod" in cluster-a, and in
 // cluster-b the one of team-a's name.
 func withProduction(ctx context.Context, b *vcentertest.Builder) error {
-	erp := vcentertest.VM{Name: "erp", Cluster: "cluster-a", Pool: "prod", GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024}
-	crm := vcentertest.VM{Name: "crm", Cluster: "cluster-b", Pool: "team-a", GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024}
+	erp := vcentertest.VM{Name: "erp", Cluster: "cluster-a", Pool: "prod", GuestID: "ubuntu64Guest", CPUs: 1,
+		MemoryMB: 1024}
+	crm := vcentertest.VM{Name: "crm", Cluster: "cluster-b", Pool: "team-a", GuestID: "ubuntu64Guest", CPUs: 1,
+		MemoryMB: 1024}
 	return errors.Join(
 		twoClusters(ctx, b),
 		b.ResourcePool(ctx, "cluster-a", "prod"), second(b.VirtualMachine(ctx, erp)),
@@ -51,12 +53,15 @@ func TestPoolsOfOthersAreNotThrottled(t *testing.T) {
 	for _, zones := range [][]string{nil, {"cluster-a"}} {
 		object := fresh("prod")
 		object.Spec.Zones = zones
-		if err := s.create(object); !errors.Is(err, failure.AlreadyExists) || !strings.Contains(err.Error(), pool.Reference().Value) {
+		if err := s.create(object); !errors.Is(err, failure.AlreadyExists) ||
+			!strings.Contains(err.Error(), pool.Reference().Value) {
 			t.Errorf("create beside a pool of that name: %v", err)
 		}
 	}
-	if diff := cmp.Diff(unlimited, w.limits(pool)); diff != "" || len(w.records.kept) > 0 || s.list()["prod"] != nil || len(w.things("prod")) != 1 {
-		t.Errorf("limits (-want +got):\n%s, records %v, served %v, vCenter %v", diff, w.records.kept, s.list()["prod"], w.things("prod"))
+	if diff := cmp.Diff(unlimited, w.limits(pool)); diff != "" || len(w.records.kept) > 0 || s.list()["prod"] != nil ||
+		len(w.things("prod")) != 1 {
+		t.Errorf("limits (-want +got):\n%s, records %v, served %v, vCenter %v", diff, w.records.kept, s.list()["prod"],
+			w.things("prod"))
 	}
 	// Named, it gets its part, and stays with what runs in it.
 	object := fresh("prod")
@@ -78,7 +83,8 @@ func TestPoolsOfOthersAreNotThrottled(t *testing.T) {
 	}
 }
 
-// Pools of the name of a folder that was made in the vSphere Client are its own, but not the machines of others in them.
+// Pools of the name of a folder that was made in the vSphere Client are its own, but not the machines of others in
+// them.
 func TestMachinesOfOthersAreNotThrottled(t *testing.T) {
 	w := newWorld(t, withProduction)
 	s := w.start(-1)
@@ -88,14 +94,16 @@ func TestMachinesOfOthersAreNotThrottled(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := s.update("team-a", func(o *v1alpha1.Namespace) { o.Spec.Resources = limits })
-	if !errors.Is(err, failure.AlreadyExists) || !strings.Contains(err.Error(), pool.Reference().Value) || !strings.Contains(err.Error(), "crm") {
+	if !errors.Is(err, failure.AlreadyExists) || !strings.Contains(err.Error(), pool.Reference().Value) ||
+		!strings.Contains(err.Error(), "crm") {
 		t.Errorf("limits with a machine of others in the pool: %v", err)
 	}
 	own := w.pool("/DC0/host/cluster-a/Resources/team-a")
 	if w.limits(pool) != unlimited || w.limits(own) != unlimited {
 		t.Errorf("limits: %v, %v", w.limits(own), w.limits(pool))
 	}
-	if got := s.get("team-a"); !cmp.Equal(got.Spec.Resources, v1alpha1.NamespaceResources{}) || got.Status.Phase != v1alpha1.NamespaceRunning {
+	if got := s.get("team-a"); !cmp.Equal(got.Spec.Resources, v1alpha1.NamespaceResources{}) ||
+		got.Status.Phase != v1alpha1.NamespaceRunning {
 		t.Errorf("after the refusal: %+v", got)
 	}
 	err = s.update("team-a", func(o *v1alpha1.Namespace) {
@@ -124,12 +132,16 @@ func TestPoolsThatCannotBeTakenOver(t *testing.T) {
 		pools []string
 		want  string
 	}{
-		"that is not there":             {nil, []string{"resgroup-4711"}, "vCenter has no such resource pool"},
-		"of the whole cluster":          {nil, []string{id("/DC0/host/cluster-a/Resources")}, "it is the one of the whole cluster"},
-		"of another namespace":          {nil, []string{id("/DC0/host/cluster-a/Resources/guest")}, `the vSphere Namespace "guest" has`},
-		"in a zone that is not wanted":  {[]string{"cluster-b"}, []string{prod}, "not among spec.zones"},
-		"beside another in a zone":      {nil, []string{prod, id("/DC0/host/cluster-a/Resources/second")}, "a namespace has one in each"},
-		"of a folder's name, unrelated": {nil, []string{id("/DC0/host/cluster-a/Resources/team-a")}, `the vSphere Namespace "team-a" has`},
+		"that is not there": {nil, []string{"resgroup-4711"}, "vCenter has no such resource pool"},
+		"of the whole cluster": {nil, []string{id("/DC0/host/cluster-a/Resources")},
+			"it is the one of the whole cluster"},
+		"of another namespace": {nil, []string{id("/DC0/host/cluster-a/Resources/guest")},
+			`the vSphere Namespace "guest" has`},
+		"in a zone that is not wanted": {[]string{"cluster-b"}, []string{prod}, "not among spec.zones"},
+		"beside another in a zone": {nil, []string{prod, id("/DC0/host/cluster-a/Resources/second")},
+			"a namespace has one in each"},
+		"of a folder's name, unrelated": {nil, []string{id("/DC0/host/cluster-a/Resources/team-a")},
+			`the vSphere Namespace "team-a" has`},
 	} {
 		object := fresh("prod")
 		object.Spec.Zones, object.Spec.ResourcePools = try.zones, try.pools
@@ -152,9 +164,11 @@ func TestWhatAppearsMeanwhileIsNotTaken(t *testing.T) {
 		folder             bool
 		vm                 vcentertest.VM
 	}{
-		{"late-pool", "CreateResourcePool", "", false, vcentertest.VM{Name: "other-1", Cluster: "cluster-a", Pool: "late-pool", GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024}},
+		{"late-pool", "CreateResourcePool", "", false, vcentertest.VM{Name: "other-1", Cluster: "cluster-a",
+			Pool: "late-pool", GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024}},
 		{"late-folder", "CreateFolder", "Namespaces/late-folder", true,
-			vcentertest.VM{Name: "other-2", Folder: "Namespaces/late-folder", Cluster: "cluster-a", GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024}},
+			vcentertest.VM{Name: "other-2", Folder: "Namespaces/late-folder", Cluster: "cluster-a", GuestID: "ubuntu64Guest",
+				CPUs: 1, MemoryMB: 1024}},
 	} {
 		w.vcenter.AddFault(vcentertest.Fault{Method: test.method, Fault: &types.HostCommunication{}, Count: 1})
 		if err := s.create(fresh(test.name)); err != nil {
@@ -194,7 +208,8 @@ func TestDetachedFoldersAreNotTakenUnasked(t *testing.T) {
 	}
 	object := fresh("team-a")
 	object.Spec.Zones = []string{"cluster-b"}
-	if err := s.create(object); !errors.Is(err, failure.AlreadyExists) || !strings.Contains(err.Error(), "spec.folder: "+folder) {
+	if err := s.create(object); !errors.Is(err, failure.AlreadyExists) ||
+		!strings.Contains(err.Error(), "spec.folder: "+folder) {
 		t.Errorf("create in place of a detached folder: %v", err)
 	}
 	if !w.detached[folder] || len(w.records.kept) > 0 || s.list()["team-a"] != nil {
@@ -240,7 +255,8 @@ func TestFoldersAreLookedAtAgainBeforeTheyAreMoved(t *testing.T) {
 		if failed := folder.Properties(t.Context(), folder.Reference(), []string{"parent"}, &after); failed != nil {
 			t.Fatal(failed)
 		}
-		if stayed := *after.Parent == *before.Parent; stayed != (name != "same") || stayed != errors.Is(err, failure.Invalid) {
+		if stayed := *after.Parent == *before.Parent; stayed != (name != "same") ||
+			stayed != errors.Is(err, failure.Invalid) {
 			t.Errorf("%s: it stayed: %t, error %v", name, stayed, err)
 		}
 	}
@@ -255,12 +271,14 @@ func TestAMachineHasTheName(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := w.builder()
-	vm := vcentertest.VM{Name: "erp", Folder: "Namespaces", Cluster: "cluster-a", GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024}
+	vm := vcentertest.VM{Name: "erp", Folder: "Namespaces", Cluster: "cluster-a", GuestID: "ubuntu64Guest", CPUs: 1,
+		MemoryMB: 1024}
 	if err := errors.Join(b.In(t.Context(), "DC0"), second(b.VirtualMachine(t.Context(), vm))); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := s.backend.Realise(t.Context(), "uid-of-erp"); !errors.Is(err, failure.AlreadyExists) || !strings.Contains(err.Error(), "VirtualMachine vm-") {
+		if err := s.backend.Realise(t.Context(), "uid-of-erp"); !errors.Is(err, failure.AlreadyExists) ||
+			!strings.Contains(err.Error(), "VirtualMachine vm-") {
 			t.Errorf("realise: %v", err)
 		}
 	}

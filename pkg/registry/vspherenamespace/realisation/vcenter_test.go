@@ -24,15 +24,17 @@ func TestFolderIsANamespace(t *testing.T) {
 	s := w.start(-1)
 	got := s.get("team-a")
 	want := &v1alpha1.Namespace{
-		ObjectMeta: metav1.ObjectMeta{Name: "team-a", UID: got.UID, Generation: 1, ResourceVersion: got.ResourceVersion, Finalizers: []string{v1alpha1.NamespaceFinalizer}},
-		Spec:       v1alpha1.NamespaceSpec{Zones: []string{"cluster-a"}},
+		ObjectMeta: metav1.ObjectMeta{Name: "team-a", UID: got.UID, Generation: 1, ResourceVersion: got.ResourceVersion,
+			Finalizers: []string{v1alpha1.NamespaceFinalizer}}, Spec: v1alpha1.NamespaceSpec{Zones: []string{"cluster-a"}},
 		Status: v1alpha1.NamespaceStatus{
 			Phase: v1alpha1.NamespaceRunning,
-			Conditions: []metav1.Condition{{Type: "Ready", Status: "True", Reason: "Ready", Message: "Folder and resource pools are there.",
+			Conditions: []metav1.Condition{{Type: "Ready", Status: "True", Reason: "Ready",
+				Message:            "Folder and resource pools are there.",
 				ObservedGeneration: 1, LastTransitionTime: metav1.Unix(0, 0)}},
 			Folder: got.Status.Folder,
 			Zones:  []v1alpha1.NamespaceZoneStatus{{Name: "cluster-a", ResourcePool: got.Status.Zones[0].ResourcePool}},
-			Usage:  v1alpha1.NamespaceUsage{CPUMHz: got.Status.Usage.CPUMHz, Memory: got.Status.Usage.Memory, Storage: got.Status.Usage.Storage, VirtualMachines: 2, PoweredOn: 1},
+			Usage: v1alpha1.NamespaceUsage{CPUMHz: got.Status.Usage.CPUMHz, Memory: got.Status.Usage.Memory,
+				Storage: got.Status.Usage.Storage, VirtualMachines: 2, PoweredOn: 1},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -47,21 +49,25 @@ func TestFolderIsANamespace(t *testing.T) {
 		t.Fatal(err)
 	}
 	limits := v1alpha1.NamespaceResources{CPULimitMHz: ptr[int64](5000), MemoryLimit: quantity("2Gi")}
-	s.until("the limits of the vSphere Client show", func() bool { return cmp.Equal(limits, s.get("team-a").Spec.Resources) })
+	s.until("the limits of the vSphere Client show",
+		func() bool { return cmp.Equal(limits, s.get("team-a").Spec.Resources) })
 
 	birth := metav1.Unix(1_700_000_000, 0)
 	s.projector.SetBirth(got.Status.Folder, birth)
-	if born := s.get("team-a"); !born.CreationTimestamp.Equal(&birth) || !born.Status.Conditions[0].LastTransitionTime.Equal(&birth) {
+	if born := s.get("team-a"); !born.CreationTimestamp.Equal(&birth) ||
+		!born.Status.Conditions[0].LastTransitionTime.Equal(&birth) {
 		t.Errorf("with an age: %v, %v", born.CreationTimestamp, born.Status.Conditions)
 	}
 
 	// A namespace that was written to before anybody knew its age shows it too.
 	early := w.start(-1)
-	if err := early.update("team-a", func(o *v1alpha1.Namespace) { o.Labels = map[string]string{"early": "yes"} }); err != nil {
+	if err := early.update("team-a",
+		func(o *v1alpha1.Namespace) { o.Labels = map[string]string{"early": "yes"} }); err != nil {
 		t.Fatal(err)
 	}
 	early.projector.SetBirth(got.Status.Folder, birth)
-	if born := early.get("team-a"); !born.CreationTimestamp.Equal(&birth) || !born.Status.Conditions[0].LastTransitionTime.Equal(&birth) {
+	if born := early.get("team-a"); !born.CreationTimestamp.Equal(&birth) ||
+		!born.Status.Conditions[0].LastTransitionTime.Equal(&birth) {
 		t.Errorf("written to and then with an age: %v, %v", born.CreationTimestamp, born.Status.Conditions)
 	}
 	early.stop()
@@ -72,10 +78,12 @@ func TestFolderIsANamespace(t *testing.T) {
 		t.Fatal(err)
 	}
 	after := s.get("team-a")
-	if after.UID != got.UID || after.Labels["a"] != "b" || !cmp.Equal(limits, after.Spec.Resources) || !cmp.Equal(after.Spec.Zones, got.Spec.Zones) {
+	if after.UID != got.UID || after.Labels["a"] != "b" || !cmp.Equal(limits, after.Spec.Resources) ||
+		!cmp.Equal(after.Spec.Zones, got.Spec.Zones) {
 		t.Errorf("after the first write: %+v", after)
 	}
-	if diff := cmp.Diff([]string{"/DC0/host/cluster-a/Resources/team-a", "/DC0/vm/Namespaces/team-a"}, w.things("team-a")); diff != "" {
+	if diff := cmp.Diff([]string{"/DC0/host/cluster-a/Resources/team-a", "/DC0/vm/Namespaces/team-a"},
+		w.things("team-a")); diff != "" {
 		t.Errorf("vCenter (-want +got):\n%s", diff)
 	}
 
@@ -124,13 +132,15 @@ func TestCreateChangeDelete(t *testing.T) {
 	if diff := cmp.Diff(made("team-c")[1:], w.things("team-c")); diff != "" {
 		t.Errorf("vCenter with one zone less (-want +got):\n%s", diff)
 	}
-	if err := s.update("team-c", func(o *v1alpha1.Namespace) { o.Spec.Zones = []string{"nowhere"} }); !errors.Is(err, failure.Invalid) {
+	if err := s.update("team-c", func(o *v1alpha1.Namespace) { o.Spec.Zones = []string{"nowhere"} }); !errors.Is(err,
+		failure.Invalid) {
 		t.Errorf("an unknown zone: %v", err)
 	}
 	if err := s.remove("team-c"); err != nil {
 		t.Fatal(err)
 	}
-	if left := w.things("team-c"); len(left) > 0 || len(w.records.kept) > 0 || len(w.detached) > 0 || s.list()["team-c"] != nil {
+	if left := w.things("team-c"); len(left) > 0 || len(w.records.kept) > 0 || len(w.detached) > 0 ||
+		s.list()["team-c"] != nil {
 		t.Errorf("left over: %v, records %v, detached %v, served %v", left, w.records.kept, w.detached, s.list()["team-c"])
 	}
 }
@@ -146,7 +156,8 @@ func TestMadeAgain(t *testing.T) {
 	before := s.get("team-c")
 	for _, remove := range []object.Reference{
 		w.pool("/DC0/host/cluster-a/Resources/team-c"),
-		object.NewFolder(w.builder().Client.Client, types.ManagedObjectReference{Type: "Folder", Value: before.Status.Folder}),
+		object.NewFolder(w.builder().Client.Client, types.ManagedObjectReference{Type: "Folder",
+			Value: before.Status.Folder}),
 	} {
 		task, err := object.NewCommon(w.builder().Client.Client, remove.Reference()).Destroy(t.Context())
 		if err == nil {
@@ -182,7 +193,8 @@ func TestDeleteLeavesWhatWasThere(t *testing.T) {
 	if err := s.remove("team-a"); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"/DC0/host/cluster-a/Resources/team-a", "/DC0/vm/Namespaces/team-a"}, w.things("team-a")); diff != "" {
+	if diff := cmp.Diff([]string{"/DC0/host/cluster-a/Resources/team-a", "/DC0/vm/Namespaces/team-a"},
+		w.things("team-a")); diff != "" {
 		t.Errorf("vCenter (-want +got):\n%s", diff)
 	}
 	if s.list()["team-a"] != nil || !w.detached[folder] || len(w.records.kept) > 0 {
@@ -210,7 +222,8 @@ func TestDeleteLeavesWhatWasThere(t *testing.T) {
 func TestRefusedAndDelayed(t *testing.T) {
 	w := newWorld(t, twoClusters)
 	s := w.start(-1)
-	w.vcenter.AddFault(vcentertest.Fault{Method: "CreateFolder", Fault: &types.NoPermission{PrivilegeId: "Folder.Create"}, Count: 1})
+	w.vcenter.AddFault(vcentertest.Fault{Method: "CreateFolder", Fault: &types.NoPermission{PrivilegeId: "Folder.Create"},
+		Count: 1})
 	if err := s.create(fresh("team-c")); !errors.Is(err, failure.Forbidden) {
 		t.Errorf("without the privilege: %v", err)
 	}
@@ -221,7 +234,8 @@ func TestRefusedAndDelayed(t *testing.T) {
 	if err := s.create(fresh("team-c")); err != nil {
 		t.Fatal(err)
 	}
-	if got := s.get("team-c"); got.Status.Phase != v1alpha1.NamespacePending || got.Status.Conditions[0].Reason != "Pending" {
+	if got := s.get("team-c"); got.Status.Phase != v1alpha1.NamespacePending ||
+		got.Status.Conditions[0].Reason != "Pending" {
 		t.Errorf("while vCenter is not able: %+v", got.Status)
 	}
 	if err := s.backend.Realise(t.Context(), "uid-of-team-c"); err != nil {

@@ -224,7 +224,8 @@ type world struct {
 func newWorld(t *testing.T, build vcentertest.Inventory) *world {
 	t.Helper()
 	v := vcentertest.Run(t, vcentertest.Options{Inventory: build})
-	session, err := vcenter.NewSession(vcenter.Config{URL: v.URL(), CredentialsFile: v.CredentialsFile(t), CAFile: v.CAFile(t), Logger: klog.Background()})
+	session, err := vcenter.NewSession(vcenter.Config{URL: v.URL(), CredentialsFile: v.CredentialsFile(t),
+		CAFile: v.CAFile(t), Logger: klog.Background()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +236,8 @@ func newWorld(t *testing.T, build vcentertest.Inventory) *world {
 		cancel()
 		running.Wait()
 	})
-	return &world{t: t, vcenter: v, session: session, records: &documents{}, detached: map[string]bool{}, taken: map[string]bool{}, reserved: map[string]bool{}}
+	return &world{t: t, vcenter: v, session: session, records: &documents{}, detached: map[string]bool{},
+		taken: map[string]bool{}, reserved: map[string]bool{}}
 }
 
 // server is everything between vCenter and the registry.
@@ -256,16 +258,19 @@ func (w *world) start(steps int) *server {
 		Logger: klog.Background(), Zones: w.zones,
 	})}
 	s.picture = &picture.Picture{Followers: []facts.Follower{s.projector}}
-	collector := &inventory.Collector{Session: w.session, Handler: s.picture, Logger: klog.Background(), Kinds: picture.Kinds()}
+	collector := &inventory.Collector{Session: w.session, Handler: s.picture, Logger: klog.Background(),
+		Kinds: picture.Kinds()}
 	alive := &life{steps: steps}
 	session := mortal{w.session, alive}
 	s.writer = &vcenter.Writer{Session: w.session, Reign: vcentertest.Reign{}, Following: vcentertest.Following}
 	writer := mortalWriter{s.writer, alive}
 	verbs, pools := &folder.Verbs{Session: session, Writer: writer}, &pool.Verbs{Session: session, Writer: writer}
 	s.backend = &realisation.Backend{
-		Ready: s.writer.Ready, Reachable: session.Reachable, FolderVerbs: verbs, FolderReader: verbs, PoolVerbs: pools, PoolReader: pools,
-		Projector: s.projector, Refresher: refresher{collector}, Documents: mortalDocuments{w.records, alive}, Logger: klog.Background(),
-		Folders: &folders{detached: w.detached, taken: w.taken, reserved: w.reserved, picture: s.picture, projector: s.projector},
+		Ready: s.writer.Ready, Reachable: session.Reachable, FolderVerbs: verbs, FolderReader: verbs, PoolVerbs: pools,
+		PoolReader: pools, Projector: s.projector, Refresher: refresher{collector},
+		Documents: mortalDocuments{w.records, alive}, Logger: klog.Background(),
+		Folders: &folders{detached: w.detached, taken: w.taken, reserved: w.reserved, picture: s.picture,
+			projector: s.projector},
 	}
 	scheme := runtime.NewScheme()
 	install.Install(scheme)
@@ -324,7 +329,8 @@ func (s *server) knows(ref types.ManagedObjectReference) {
 func (s *server) list() map[string]*v1alpha1.Namespace {
 	s.t.Helper()
 	list := &v1alpha1.NamespaceList{}
-	if err := s.store.GetList(s.t.Context(), "/namespaces", storage.ListOptions{Recursive: true, Predicate: storage.Everything}, list); err != nil {
+	if err := s.store.GetList(s.t.Context(), "/namespaces", storage.ListOptions{Recursive: true,
+		Predicate: storage.Everything}, list); err != nil {
 		s.t.Fatal(err)
 	}
 	m := map[string]*v1alpha1.Namespace{}
@@ -370,7 +376,8 @@ func (s *server) remove(name string) error {
 	if err := s.backend.Dismantle(s.t.Context(), found.UID); err != nil {
 		return err
 	}
-	return s.store.Delete(s.t.Context(), "/namespaces/"+name, &v1alpha1.Namespace{}, nil, storage.ValidateAllObjectFunc, nil, storage.DeleteOptions{})
+	return s.store.Delete(s.t.Context(), "/namespaces/"+name, &v1alpha1.Namespace{}, nil, storage.ValidateAllObjectFunc,
+		nil, storage.DeleteOptions{})
 }
 
 func fresh(name string) *v1alpha1.Namespace {
@@ -436,7 +443,8 @@ func (w *world) pool(path string) *object.ResourcePool {
 }
 
 func made(name string) []string {
-	return []string{"/DC0/host/cluster-a/Resources/" + name, "/DC0/host/cluster-b/Resources/" + name, "/DC0/vm/Namespaces/" + name}
+	return []string{"/DC0/host/cluster-a/Resources/" + name, "/DC0/host/cluster-b/Resources/" + name,
+		"/DC0/vm/Namespaces/" + name}
 }
 
 // twoClusters is an inventory with two zones, and team-a made in the vSphere
@@ -450,9 +458,11 @@ func twoClusters(ctx context.Context, b *vcentertest.Builder) error {
 		b.Folder(ctx, "Namespaces/team-a"),
 		b.Folder(ctx, "Namespaces/team-a/deep"),
 		b.ResourcePool(ctx, "cluster-a", "team-a"),
-		second(b.VirtualMachine(ctx, vcentertest.VM{Name: "web-1", Folder: "Namespaces/team-a", Cluster: "cluster-a", Pool: "team-a", GuestID: "ubuntu64Guest",
+		second(b.VirtualMachine(ctx, vcentertest.VM{Name: "web-1", Folder: "Namespaces/team-a", Cluster: "cluster-a",
+			Pool: "team-a", GuestID: "ubuntu64Guest",
 			CPUs: 1, MemoryMB: 1024, DisksGB: []int64{1}, Power: types.VirtualMachinePowerStatePoweredOn})),
-		second(b.VirtualMachine(ctx, vcentertest.VM{Name: "web-2", Folder: "Namespaces/team-a/deep", Cluster: "cluster-a", Pool: "team-a", GuestID: "ubuntu64Guest",
+		second(b.VirtualMachine(ctx, vcentertest.VM{Name: "web-2", Folder: "Namespaces/team-a/deep", Cluster: "cluster-a",
+			Pool: "team-a", GuestID: "ubuntu64Guest",
 			CPUs: 1, MemoryMB: 1024})),
 	)
 }

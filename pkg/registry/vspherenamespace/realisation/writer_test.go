@@ -34,8 +34,9 @@ func TestNothingIsDoneWithoutAReignOrAnInventory(t *testing.T) {
 	desired := current.DeepCopy()
 	desired.Labels = map[string]string{"team": "d"}
 	for name, writer := range map[string]*vcenter.Writer{
-		"no reign":     {Session: w.session, Reign: notReigning{}, Following: vcentertest.Following},
-		"no inventory": {Session: w.session, Reign: vcentertest.Reign{}, Following: func() error { return errors.New("the namespaces folder was renamed") }},
+		"no reign": {Session: w.session, Reign: notReigning{}, Following: vcentertest.Following},
+		"no inventory": {Session: w.session, Reign: vcentertest.Reign{},
+			Following: func() error { return errors.New("the namespaces folder was renamed") }},
 	} {
 		verbs, pools := &folder.Verbs{Session: w.session, Writer: writer}, &pool.Verbs{Session: w.session, Writer: writer}
 		s.backend.Ready, s.backend.FolderVerbs, s.backend.PoolVerbs = writer.Ready, verbs, pools
@@ -54,7 +55,8 @@ func TestNothingIsDoneWithoutAReignOrAnInventory(t *testing.T) {
 			delete(before, "WaitForUpdatesEx") // the inventory goes on
 			delete(after, "WaitForUpdatesEx")
 			if diff := cmp.Diff(before, after); diff != "" || w.records.next != records {
-				t.Errorf("%s with %s wrote %d records and called vCenter (-before +after):\n%s", verb, name, w.records.next-records, diff)
+				t.Errorf("%s with %s wrote %d records and called vCenter (-before +after):\n%s", verb, name, w.records.next-records,
+					diff)
 			}
 		}
 	}

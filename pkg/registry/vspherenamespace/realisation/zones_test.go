@@ -21,12 +21,14 @@ import (
 // withTeamB is twoClusters and team-b, with a pool and a machine in both clusters.
 func withTeamB(ctx context.Context, b *vcentertest.Builder) error {
 	vm := func(name, cluster string) error {
-		return second(b.VirtualMachine(ctx, vcentertest.VM{Name: name, Folder: "Namespaces/team-b", Cluster: cluster, Pool: "team-b",
+		return second(b.VirtualMachine(ctx, vcentertest.VM{Name: name, Folder: "Namespaces/team-b", Cluster: cluster,
+			Pool:    "team-b",
 			GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024}))
 	}
 	return errors.Join(
 		twoClusters(ctx, b), b.Folder(ctx, "Namespaces/team-b"),
-		b.ResourcePool(ctx, "cluster-a", "team-b"), b.ResourcePool(ctx, "cluster-b", "team-b"), vm("cache-1", "cluster-a"), vm("cache-2", "cluster-b"),
+		b.ResourcePool(ctx, "cluster-a", "team-b"), b.ResourcePool(ctx, "cluster-b", "team-b"), vm("cache-1", "cluster-a"),
+		vm("cache-2", "cluster-b"),
 	)
 }
 
@@ -67,14 +69,18 @@ func TestZonesThatHoldMachinesAreGivenUp(t *testing.T) {
 			}
 			if name == "made" {
 				b := w.builder()
-				vm := vcentertest.VM{Name: "own", Folder: "Namespaces/made", Cluster: "cluster-b", Pool: "made", GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024}
+				vm := vcentertest.VM{Name: "own", Folder: "Namespaces/made", Cluster: "cluster-b", Pool: "made",
+					GuestID: "ubuntu64Guest", CPUs: 1, MemoryMB: 1024}
 				if err := errors.Join(b.In(t.Context(), "DC0"), second(b.VirtualMachine(t.Context(), vm))); err != nil {
 					t.Fatal(err)
 				}
 				s.until("the machine shows", func() bool { return s.get(name).Status.Usage.VirtualMachines == 1 })
 			}
 			give := func() error {
-				return s.update(name, func(o *v1alpha1.Namespace) { o.Spec.Zones, o.Spec.Resources = []string{"cluster-a"}, limits })
+				return s.update(name, func(o *v1alpha1.Namespace) {
+					o.Spec.Zones, o.Spec.Resources = []string{"cluster-a"},
+						limits
+				})
 			}
 			if err := give(); err != nil {
 				t.Fatal(err)
@@ -86,7 +92,8 @@ func TestZonesThatHoldMachinesAreGivenUp(t *testing.T) {
 			if len(got.Status.Zones) != 2 || got.Status.Zones[0].Leaving || !got.Status.Zones[1].Leaving {
 				t.Errorf("zones: %+v", got.Status.Zones)
 			}
-			if c := readiness(got); c.Status != metav1.ConditionFalse || c.Reason != projection.ReasonZoneInUse || !strings.Contains(c.Message, `zone "cluster-b"`) {
+			if c := readiness(got); c.Status != metav1.ConditionFalse || c.Reason != projection.ReasonZoneInUse ||
+				!strings.Contains(c.Message, `zone "cluster-b"`) {
 				t.Errorf("condition: %+v", c)
 			}
 			if diff := cmp.Diff([2]int64{4000, 8192}, w.limits(w.pool("/DC0/host/cluster-a/Resources/"+name))); diff != "" {
@@ -135,7 +142,8 @@ func TestZonesWithoutDRS(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := s.get("all")
-	if diff := cmp.Diff(fresh("all").Spec.Resources, got.Spec.Resources); diff != "" || !cmp.Equal([]string{"cluster-a"}, got.Spec.Zones) || got.Status.Phase != v1alpha1.NamespaceRunning {
+	if diff := cmp.Diff(fresh("all").Spec.Resources, got.Spec.Resources); diff != "" ||
+		!cmp.Equal([]string{"cluster-a"}, got.Spec.Zones) || got.Status.Phase != v1alpha1.NamespaceRunning {
 		t.Errorf("all zones that can have pools: %v, %+v, resources (-want +got):\n%s", got.Spec.Zones, got.Status, diff)
 	}
 	b := w.builder()
@@ -163,7 +171,8 @@ func TestZoneClusters(t *testing.T) {
 	}
 	object := fresh("other")
 	object.Spec.Zones = []string{"cluster-a"}
-	if err := s.create(object); !errors.Is(err, failure.Invalid) || !strings.Contains(err.Error(), "there are: cluster-b") {
+	if err := s.create(object); !errors.Is(err, failure.Invalid) ||
+		!strings.Contains(err.Error(), "there are: cluster-b") {
 		t.Errorf("a cluster that is not a zone: %v", err)
 	}
 	if zones := s.get("team-a").Status.Zones; len(zones) > 0 {

@@ -18,10 +18,13 @@ func FuzzDecode(f *testing.F) {
 	folder := facts.ID{VCenter: "vc", Type: facts.TypeFolder, Value: "group-v1"}
 	record := &Record{
 		Version: 2, Metadata: metav1.ObjectMeta{Name: "team-a", UID: "u", Labels: map[string]string{"a": "b"}},
-		Spec:  v1alpha1.NamespaceSpec{Description: "d", Access: []v1alpha1.NamespaceAccess{{Kind: "User", Name: "a@b", Role: "View"}}},
-		Zones: []string{"cluster-a"}, Resources: &v1alpha1.NamespaceResources{MemoryLimit: mebibytes(5)},
-		Folder: folder, Pools: map[string]facts.ID{"cluster-a": {VCenter: "vc", Type: facts.TypePool, Value: "resgroup-1"}}, Kept: []facts.ID{folder},
-		Seen: map[facts.ID]Sight{folder: {Name: "team-a", Parent: facts.ID{VCenter: "vc", Type: facts.TypeFolder, Value: "group-v0"}}},
+		Spec: v1alpha1.NamespaceSpec{Description: "d",
+			Access: []v1alpha1.NamespaceAccess{{Kind: "User", Name: "a@b", Role: "View"}}}, Zones: []string{"cluster-a"},
+		Resources: &v1alpha1.NamespaceResources{MemoryLimit: mebibytes(5)}, Folder: folder,
+		Pools: map[string]facts.ID{"cluster-a": {VCenter: "vc", Type: facts.TypePool, Value: "resgroup-1"}},
+		Kept:  []facts.ID{folder},
+		Seen: map[facts.ID]Sight{folder: {Name: "team-a", Parent: facts.ID{VCenter: "vc", Type: facts.TypeFolder,
+			Value: "group-v0"}}},
 	}
 	data, err := record.Encode()
 	if err != nil {

@@ -150,7 +150,8 @@ func TestTokenServiceChecksThePassword(t *testing.T) {
 		t.Errorf("log in with an assertion: %v", err)
 	}
 	made := *signer
-	made.Token = `<saml2:Assertion xmlns:saml2="urn:oasis:names:tc:SAML:2.0:assertion" ID="_1"><saml2:Subject><saml2:NameID>` +
+	made.Token = `<saml2:Assertion xmlns:saml2="urn:oasis:names:tc:SAML:2.0:assertion" ` +
+		`ID="_1"><saml2:Subject><saml2:NameID>` +
 		vcentertest.DefaultUsername + `</saml2:NameID></saml2:Subject></saml2:Assertion>`
 	other := stranger(t, v)
 	err := session.NewManager(other).LoginByToken(other.WithHeader(t.Context(), soap.Header{Security: &made}))
