@@ -217,7 +217,9 @@ func (b *builds) sync(ctx context.Context, key string) (time.Duration, error) {
 	}
 	// Whoever asked for its deletion before may have found nothing to end.
 	if m, found = b.Machines.Find(namespace, name); found && m.Object.UID == vm.UID && m.buildable() {
-		err = b.build(ctx, m)
+		if err = b.build(ctx, m); err == nil {
+			b.appear(ctx, m, func(now Machine) bool { return !reflect.DeepEqual(now.Facts.Build, m.Facts.Build) })
+		}
 	} else {
 		err = errEnded
 	}

@@ -373,8 +373,12 @@ func (c *Controller) setPower(ctx context.Context, m Machine, target vmopv1.Virt
 	}
 	if again > 0 {
 		c.remember(vm.UID, target, false)
+		return again, nil
 	}
-	return again, nil
+	c.appear(ctx, m, func(now Machine) bool {
+		return now.Facts.PowerState == live[target] || now.Facts.PowerState != m.Facts.PowerState
+	})
+	return 0, nil
 }
 
 // uidOf is that of a machine that an informer says is gone.

@@ -301,6 +301,9 @@ func (v *Verbs) Finish(ctx context.Context, id facts.ID, disks []facts.Attachmen
 
 func (v *Verbs) finish(ctx context.Context, id facts.ID, disks []facts.Attachment, guest map[string]string,
 	still Still) error {
+	v.mu.Lock()
+	delete(v.looks, id) // nothing that was seen before counts after that
+	v.mu.Unlock()
 	_, err := v.Writer.RunTask(ctx, operation("finish", id),
 		func(ctx context.Context, client *vim25.Client) (reference, error) {
 			now, err := read(ctx, client, id, v.Root())
