@@ -13,6 +13,7 @@ ON_BINARY := SUPERVISOR=$(CURDIR)/bin/supervisor $(TEST_ENV)
 RACE ?= $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 bench: N ?= 10000
 kills: N ?= 100
+load: N ?= 200
 
 .PHONY: help
 help: ## Show this list.
@@ -49,9 +50,14 @@ kills: build ## Make 100 faults at random (deaths, other leaders, renames, moves
 renewal: build ## Run a Supervisor for ten minutes on certificates of two, while watches and kubectl go on.
 	cd cmd/supervisor && $(ON_BINARY) RENEWAL_LIFE=2m RENEWAL_TIME=10m go test -count=1 -timeout 30m -v -run '^TestCertificatesAreRenewed$$' ./faults
 
+.PHONY: load
+load: build ## Ask for 200 machines at once, leave 1,000 alone for ten minutes, and copy disks for 30 seconds, with the figures; N=200 says how many.
+	cd cmd/supervisor && $(ON_BINARY) CREATES=$(N) STANDING=1000 IDLE_SECONDS=600 SLOW_SECONDS=30 go test -count=1 -timeout 40m -v -run '^(TestManyMachines|TestIdleMachines|TestSlowVCenter)$$' ./faults
+
 .PHONY: bench
-bench: build ## Compare our VirtualMachines with the same objects as a CRD; N=10000 says how many.
+bench: build ## Compare our VirtualMachines with the same objects as a CRD, N=10000 says how many, and create with a bare CreateVM_Task.
 	hack/bench.sh $(N)
+	cd cmd/supervisor && $(ON_BINARY) go test -count=1 -v -run '^TestManyMachines$$' ./faults
 
 .PHONY: release
 release: ## Build kubectl-vsphere for all platforms into dist/, with checksums; VERSION=v0.1.0 names it.

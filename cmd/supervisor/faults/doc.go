@@ -17,5 +17,8 @@
 //   - authority_test.go: a certificate authority that is lost between two starts.
 //   - renewal_test.go: certificates that end and are renewed while everything runs.
 //   - etcd_test.go: an etcd of an earlier version, which never asked who its clients are.
+//   - load_test.go, slow_test.go: machines that are made one by one and many at once, with what each costs vCenter; many
+//     that stay as they are; and copies that take their time. CREATES, STANDING, IDLE_SECONDS and SLOW_SECONDS say how much;
+//     `make load` has the full size and prints the figures.
 //   - scale_test.go: a developer with few roles among 500 vSphere Namespaces.
 package faults
