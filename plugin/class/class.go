@@ -86,6 +86,11 @@ func read(ctx context.Context, t *target.Target) ([]Class, error) {
 	classes := []Class{}
 	for _, item := range answer.Items {
 		requests := item.Spec.Policies.Resources.Requests
+		for _, amount := range []*string{&requests.CPU, &requests.Memory} {
+			if *amount == "0" {
+				*amount = "" // as the API writes that nothing is kept
+			}
+		}
 		classes = append(classes, Class{Name: item.Metadata.Name, CPUs: item.Spec.Hardware.CPUs,
 			Memory: item.Spec.Hardware.Memory, CPURequest: requests.CPU, MemoryRequest: requests.Memory})
 	}

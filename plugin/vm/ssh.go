@@ -42,7 +42,8 @@ reports. Keys, known hosts and the rest are ssh's: what follows -- is passed on.
 			if user != "" {
 				options = append(options, "-l", user)
 			}
-			options = append(options, "--", address)
+			// No -- stands before it: ssh takes options after an address only without.
+			options = append(options, address)
 			return run(command.Context(), sh, append(options, arguments[1:]...))
 		},
 	}
