@@ -140,9 +140,19 @@ func condition(vm *unstructured.Unstructured, kind string) map[string]any {
 // nothingLeft says what there is of a machine in vCenter, nil for nothing.
 func (l *loaded) nothingLeft(a *supervisortest.Admin, name string) error {
 	l.t.Helper()
-	for _, left := range l.left(a, name) {
-		if strings.HasPrefix(left, name+"/") || strings.HasPrefix(left, name+" ") {
-			return fmt.Errorf("%s", left)
+	finder := find.NewFinder(a.Builder.Client.Client)
+	path := "/DC0/vm/Namespaces/" + l.namespace + "/" + name
+	var none *find.NotFoundError
+	if _, err := finder.VirtualMachine(l.t.Context(), path); !errors.As(err, &none) {
+		return fmt.Errorf("%s is there, or nobody knows: %v", path, err)
+	}
+	for _, datastore := range []string{"nfs-fast", "nfs-bulk"} {
+		store, err := finder.Datastore(l.t.Context(), "/DC0/datastore/"+datastore)
+		if err != nil {
+			return err
+		}
+		if files := l.files(store, []string{name}); len(files) > 0 {
+			return fmt.Errorf("on %s there is %v", datastore, files)
 		}
 	}
 	return nil
