@@ -167,6 +167,11 @@ func classify(fault types.BaseMethodFault, message string) (failure.Kind, string
 		return failure.Invalid, "vCenter does not accept a value: " + said
 	case *types.InvalidName:
 		return failure.Invalid, fmt.Sprintf("vCenter does not accept the name %q", f.Name)
+	case types.BaseVAppPropertyFault:
+		// What vCenter says of it has the value, which may be a secret.
+		property := f.GetVAppPropertyFault()
+		return failure.Invalid, fmt.Sprintf("vCenter does not accept the value of the vApp property %q, of the type %s",
+			property.Id, property.Type)
 	case types.BaseVmConfigFault:
 		return failure.Invalid, "vCenter does not accept the virtual machine's configuration: " + said
 	case types.BaseNotSupported:

@@ -3,7 +3,10 @@
 package admission
 
 import (
+	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -157,6 +160,9 @@ func properties(spec *types.VirtualMachineConfigSpec, present *types.VirtualMach
 		if property.Info == nil || !follows(known, property.Info.Key, property.Operation) {
 			return argument("vAppConfig.property")
 		}
+		if fault := value(property.Info); fault != nil {
+			return fault
+		}
 	}
 	for _, product := range spec.VAppConfig.GetVmConfigSpec().Product {
 		if product.Info == nil || !follows(products, product.Info.Key, product.Operation) {
@@ -164,6 +170,29 @@ func properties(spec *types.VirtualMachineConfigSpec, present *types.VirtualMach
 		}
 	}
 	return nil
+}
+
+// value is why a property cannot have its value, of which only the common types are looked at.
+func value(property *types.VAppPropertyInfo) types.BaseMethodFault {
+	if property.Value == "" {
+		return nil
+	}
+	var wrong error
+	switch base, _, _ := strings.Cut(property.Type, "("); base {
+	case "int":
+		_, wrong = strconv.ParseInt(property.Value, 10, 64)
+	case "boolean":
+		if property.Value != "True" && property.Value != "False" {
+			wrong = strconv.ErrSyntax
+		}
+	case "ip":
+		_, wrong = netip.ParseAddr(property.Value)
+	}
+	if wrong == nil {
+		return nil
+	}
+	return &types.InvalidPropertyValue{VAppPropertyFault: types.VAppPropertyFault{Id: property.Id, Type: property.Type,
+		Value: property.Value}}
 }
 
 // follows notes an operation on what is known, and says whether it can be done.

@@ -25,7 +25,7 @@ type bootstrap struct {
 	links []link
 }
 
-// link is what cloud-init is told about an adapter.
+// link is what a guest is told about an adapter.
 type link struct {
 	name, mac   string
 	addresses   []netip.Prefix
@@ -228,9 +228,12 @@ func address(raw json.RawMessage) (netip.Prefix, error) {
 // linkOf is what is said about an adapter, nil for nothing.
 func (b *bootstrap) linkOf(index int, mac string) *link {
 	for i := range b.links {
-		if l := &b.links[i]; l.mac == strings.ToLower(mac) || l.mac == "" && l.name == fmt.Sprintf("eth%d", index) {
+		if l := &b.links[i]; l.mac == strings.ToLower(mac) || l.mac == "" && l.name == nameOf(index) {
 			return l
 		}
 	}
 	return nil
 }
+
+// nameOf is what a guest calls an adapter that nobody has named.
+func nameOf(index int) string { return fmt.Sprintf("eth%d", index) }

@@ -38,7 +38,7 @@ func TestStart(t *testing.T) {
 		"nameservers": {"addresses": ["192.0.2.53"], "search": ["example.test"]}}}}`
 	tests := map[string]struct {
 		extra, properties map[string]string
-		customized        *Customized
+		customized        *types.CustomizationSpec
 		want              string
 	}{
 		"nothing": {want: "localhost 10.66.0.9/16 gateway 10.66.0.1"},
@@ -64,15 +64,37 @@ func TestStart(t *testing.T) {
 			"guestinfo.userdata": "x", "guestinfo.userdata.encoding": "rot13"},
 			want: "localhost 10.66.0.9/16 gateway 10.66.0.1 notes guestinfo.metadata guestinfo.userdata"},
 		"customised": {extra: map[string]string{"guestinfo.metadata": "local-hostname: e"},
-			customized: &Customized{HostName: "f", Adapters: []types.GuestNicInfo{{IpAddress: []string{"192.0.2.9"}}}},
-			want:       "f 192.0.2.9/24"},
-		"customised, DHCP": {customized: &Customized{HostName: "g", Adapters: []types.GuestNicInfo{{}}},
-			want: "g 10.66.0.9/16 gateway 10.66.0.1"},
+			customized: &types.CustomizationSpec{
+				Identity: &types.CustomizationLinuxPrep{HostName: &types.CustomizationFixedName{Name: "f"}, Domain: "example.test"},
+				GlobalIPSettings: types.CustomizationGlobalIPSettings{DnsServerList: []string{"192.0.2.53"},
+					DnsSuffixList: []string{"example.test"}},
+				NicSettingMap: []types.CustomizationAdapterMapping{
+					{MacAddress: "00:50:56:80:00:02", Adapter: types.CustomizationIPSettings{Ip: &types.CustomizationDhcpIpGenerator{}}},
+					{MacAddress: mac, Adapter: types.CustomizationIPSettings{
+						Ip: &types.CustomizationFixedIp{IpAddress: "192.0.2.9"}, SubnetMask: "255.255.255.192", Gateway: []string{"192.0.2.1"},
+						IpV6Spec: &types.CustomizationIPSettingsIpV6AddressSpec{Ip: []types.BaseCustomizationIpV6Generator{
+							&types.CustomizationFixedIpV6{IpAddress: "2001:db8::9", SubnetMask: 64}}, Gateway: []string{"2001:db8::1"}},
+					}}}},
+			want: "f 192.0.2.9/26 2001:db8::9/64 gateway 192.0.2.1 gateway 2001:db8::1 dns 192.0.2.53 search example.test"},
+		"customised, DHCP": {customized: &types.CustomizationSpec{
+			Identity: &types.CustomizationSysprep{UserData: types.CustomizationUserData{
+				ComputerName: &types.CustomizationFixedName{Name: "g"}}},
+			NicSettingMap: []types.CustomizationAdapterMapping{{Adapter: types.CustomizationIPSettings{
+				Ip: &types.CustomizationDhcpIpGenerator{}, DnsServerList: []string{"192.0.2.54"}}}}},
+			want: "g 10.66.0.9/16 gateway 10.66.0.1 dns 192.0.2.54"},
+		"customised, of a text, without addresses": {customized: &types.CustomizationSpec{
+			Identity: &types.CustomizationSysprepText{Value: "<unattend><component><ComputerName> h </ComputerName></component></unattend>"},
+			NicSettingMap: []types.CustomizationAdapterMapping{{Adapter: types.CustomizationIPSettings{
+				Ip: &types.CustomizationDisableIpV4{}}}}},
+			want: "h"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			m := &Machine{ExtraConfig: test.extra, Properties: test.properties, Customized: test.customized,
+			m := &Machine{ExtraConfig: test.extra, Properties: test.properties,
 				Adapters: []Adapter{{Key: 4000, MAC: mac, Network: "VM Network", Connected: true}}}
+			if test.customized != nil {
+				m.Customized = customized(test.customized)
+			}
 			r := start(m, func(string) netip.Prefix { return netip.MustParsePrefix("10.66.0.9/16") })
 			if diff := cmp.Diff(test.want, told(r)); diff != "" {
 				t.Errorf("it reports (-want +got):\n%s", diff)

@@ -37,6 +37,7 @@ type Guests struct {
 	behaviours map[string]Behaviour // by the name of the machine
 	booting    map[types.ManagedObjectReference]*boot
 	reporting  map[types.ManagedObjectReference]bool
+	pending    map[types.ManagedObjectReference]*Customized // what waits for the next start
 	disks      map[types.ManagedObjectReference]*Customized // what a customisation has left on the disk
 	notes      map[types.ManagedObjectReference][]string
 	leases     map[string]netip.Prefix
@@ -57,7 +58,8 @@ func New(clock clock.WithDelayedExecution, after time.Duration, enter func(func(
 		clock: clock, after: after, enter: enter, behaviours: map[string]Behaviour{},
 		booting:   map[types.ManagedObjectReference]*boot{},
 		reporting: map[types.ManagedObjectReference]bool{}, disks: map[types.ManagedObjectReference]*Customized{},
-		notes: map[types.ManagedObjectReference][]string{}, leases: map[string]netip.Prefix{},
+		pending: map[types.ManagedObjectReference]*Customized{},
+		notes:   map[types.ManagedObjectReference][]string{}, leases: map[string]netip.Prefix{},
 	}
 }
 
@@ -99,10 +101,9 @@ func (g *Guests) PowerOn(ctx *simulator.Context, vm *mo.VirtualMachine) (hidden 
 		return nil
 	}
 	b := &boot{began: g.clock.Now()}
-	if info := vm.Guest.CustomizationInfo; info != nil && info.CustomizationStatus == string(
-		types.GuestInfoCustomizationStatusTOOLSDEPLOYPKG_SUCCEEDED) && !g.seen(vm) {
-		g.disks[vm.Self] = &Customized{HostName: vm.Guest.HostName, Adapters: append([]types.GuestNicInfo(nil),
-			vm.Guest.Net...)}
+	if waits := g.pending[vm.Self]; waits != nil {
+		delete(g.pending, vm.Self)
+		g.disks[vm.Self] = waits
 		b.customising = true
 		hidden = g.hide(vm, b.began)
 	}
@@ -118,10 +119,11 @@ func (g *Guests) PowerOn(ctx *simulator.Context, vm *mo.VirtualMachine) (hidden 
 	return hidden
 }
 
-// seen says whether a customisation is one that this guest has reported itself.
-func (g *Guests) seen(vm *mo.VirtualMachine) bool {
-	return g.disks[vm.Self] != nil && vm.Guest.CustomizationInfo.StartTime != nil &&
-		g.disks[vm.Self].reported.Equal(*vm.Guest.CustomizationInfo.StartTime)
+// Customize has a customisation wait for the next start of a machine.
+func (g *Guests) Customize(vm types.ManagedObjectReference, spec *types.CustomizationSpec) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.pending[vm] = customized(spec)
 }
 
 // hide takes back what the simulator has told already of a customisation.
@@ -190,8 +192,6 @@ func (g *Guests) report(ctx *simulator.Context, vm *simulator.VirtualMachine,
 			info.CustomizationStatus, info.ErrorMsg = string(types.GuestInfoCustomizationStatusTOOLSDEPLOYPKG_FAILED),
 				will.CustomizationFails
 			delete(g.disks, vm.Self)
-		} else {
-			g.disks[vm.Self].reported = b.began
 		}
 		changes = append(changes, types.PropertyChange{Name: "guest.customizationInfo", Val: info})
 	}
@@ -234,6 +234,7 @@ func (g *Guests) Forget(vm types.ManagedObjectReference) {
 	g.PowerOff(vm)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	delete(g.pending, vm)
 	delete(g.disks, vm)
 	delete(g.notes, vm)
 }

@@ -5,7 +5,6 @@ package guest
 import (
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/vmware/govmomi/vim25/types"
 )
@@ -28,14 +27,6 @@ type Adapter struct {
 	Connected    bool
 }
 
-// Customized is what a customisation sets. Adapters are in the machine's order.
-type Customized struct {
-	HostName string
-	Adapters []types.GuestNicInfo
-	// reported is when the customisation began that vCenter was told of.
-	reported time.Time
-}
-
 // report is what a guest tells of itself.
 type report struct {
 	hostName string
@@ -52,8 +43,14 @@ const defaultName = "localhost"
 func start(m *Machine, lease func(mac string) netip.Prefix) report {
 	b, notes := readBootstrap(m)
 	r := report{hostName: b.hostName, notes: notes, stack: types.GuestStackInfo{DnsConfig: &types.NetDnsConfigInfo{}}}
-	if m.Customized != nil && m.Customized.HostName != "" {
-		r.hostName = m.Customized.HostName
+	if c := m.Customized; c != nil {
+		// It goes over what else the guest is told, but for what it says nothing of.
+		b.links = c.links
+		if c.hostName != "" {
+			r.hostName, r.stack.DnsConfig.DomainName = c.hostName, c.domain
+		}
+		r.stack.DnsConfig.IpAddress = append(r.stack.DnsConfig.IpAddress, c.nameservers...)
+		r.stack.DnsConfig.SearchDomain = append(r.stack.DnsConfig.SearchDomain, c.search...)
 	}
 	if r.hostName == "" {
 		r.hostName = defaultName
@@ -63,7 +60,7 @@ func start(m *Machine, lease func(mac string) netip.Prefix) report {
 		info := types.GuestNicInfo{Network: adapter.Network, MacAddress: adapter.MAC, Connected: adapter.Connected,
 			DeviceConfigId: adapter.Key}
 		addresses, dhcp := addressesOf(m, &b, i)
-		if l := b.linkOf(i, adapter.MAC); l != nil && m.Customized == nil {
+		if l := b.linkOf(i, adapter.MAC); l != nil {
 			gateways = append(gateways, l.gateways...)
 			r.stack.DnsConfig.IpAddress = append(r.stack.DnsConfig.IpAddress, l.nameservers...)
 			r.stack.DnsConfig.SearchDomain = append(r.stack.DnsConfig.SearchDomain, l.search...)
@@ -88,29 +85,11 @@ func start(m *Machine, lease func(mac string) netip.Prefix) report {
 
 // addressesOf are those that are set for an adapter, and whether it asks for one by DHCP.
 func addressesOf(m *Machine, b *bootstrap, index int) (addresses []netip.Prefix, dhcp bool) {
-	if m.Customized != nil {
-		if index < len(m.Customized.Adapters) {
-			for _, text := range m.Customized.Adapters[index].IpAddress {
-				if at, err := netip.ParseAddr(text); err == nil {
-					addresses = append(addresses, netip.PrefixFrom(at, usual(at)))
-				}
-			}
-		}
-		return addresses, len(addresses) == 0
-	}
 	l := b.linkOf(index, m.Adapters[index].MAC)
 	if l == nil {
 		return nil, len(b.links) == 0 // cloud-init leaves alone what it is not told about
 	}
 	return l.addresses, l.dhcp
-}
-
-// usual is how long the prefix of a network is that nobody says anything about.
-func usual(at netip.Addr) int {
-	if at.Is4() {
-		return 24
-	}
-	return 64
 }
 
 func show(info *types.GuestNicInfo, addresses []netip.Prefix, dhcp bool) {
