@@ -81,20 +81,18 @@ func (d deferred) Get(ctx context.Context, namespace, name string) (*vmopv1.Virt
 	return d.classes.Get(ctx, namespace, name)
 }
 
-// secrets reads one value of one Secret, when it is needed.
+// secrets reads one Secret, when it is needed.
 type secrets struct{ client coreclient.SecretsGetter }
 
-func (s secrets) Value(ctx context.Context, namespace, name, key string) ([]byte, error) {
+func (s secrets) Data(ctx context.Context, namespace, name string) (map[string][]byte, error) {
 	secret, err := s.client.Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, fmt.Errorf("get Secret %q: %w", name, failure.NotFound)
 	case err != nil:
 		return nil, fmt.Errorf("get Secret %q: %w: %w", name, failure.Unavailable, err)
+	case secret.Data == nil:
+		return map[string][]byte{}, nil // one that is there, and empty
 	}
-	value, found := secret.Data[key]
-	if !found {
-		return nil, fmt.Errorf("the Secret %q has no key %q: %w", name, key, failure.NotFound)
-	}
-	return value, nil
+	return secret.Data, nil
 }

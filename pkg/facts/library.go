@@ -96,13 +96,6 @@ type Product struct {
 	Name, Vendor, Version, FullVersion string
 }
 
-// Property is one by which machines are told what they are to be.
-type Property struct {
-	Key, Type, Default string
-	// UserConfigurable says that it is for people to set.
-	UserConfigurable bool
-}
-
 // ImageDisk is a disk that each machine gets.
 type ImageDisk struct {
 	// Label is what the disk is called.

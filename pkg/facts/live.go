@@ -4,11 +4,18 @@ package facts
 
 import "time"
 
-// vCenter's words for whether VMware Tools run, and for a machine that it reaches.
+// vCenter's words for whether VMware Tools run, for how far the customisation of a guest is, and for a machine that it
+// reaches.
 const (
 	ToolsRunning    = "guestToolsRunning"
 	ToolsScripting  = "guestToolsExecutingScripts"
 	ToolsNotRunning = "guestToolsNotRunning"
+
+	CustomizationIdle      = "TOOLSDEPLOYPKG_IDLE"
+	CustomizationPending   = "TOOLSDEPLOYPKG_PENDING"
+	CustomizationRunning   = "TOOLSDEPLOYPKG_RUNNING"
+	CustomizationSucceeded = "TOOLSDEPLOYPKG_SUCCEEDED"
+	CustomizationFailed    = "TOOLSDEPLOYPKG_FAILED"
 
 	Connected = "connected"
 )
@@ -173,6 +180,16 @@ type Guest struct {
 	// HostName and Address are the guest's own, and its primary one.
 	HostName, Address string
 	Interfaces        []Interface
+	// Customization is nil where vCenter tells of none.
+	Customization *CustomizationStatus
+}
+
+// CustomizationStatus is how far the customisation of a guest is.
+type CustomizationStatus struct {
+	// State is vCenter's word.
+	State string
+	// Error is what vCenter says of a failure.
+	Error string
 }
 
 // Interface is a network interface as the guest has it.

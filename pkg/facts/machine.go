@@ -46,6 +46,9 @@ type Machine struct {
 	Home string
 	// Build is what is left to be made of it, nil for nothing.
 	Build *Build
+	// Customized says that vCenter has a customisation of its guest waiting for the next start, or has run one. It is told
+	// only of a machine that was read for an act.
+	Customized bool
 }
 
 // DiskFile is where the file of a disk of that number lies that is being made for it. Its name tells the machine's own

@@ -24,6 +24,8 @@ type Shell struct {
 	Size
 	// Networks are those that its network cards are at, a card each.
 	Networks []Network
+	// Properties are its vApp properties, with the image's values.
+	Properties []Property
 	// Build is what is left to be made of it then.
 	Build Build
 }
@@ -51,6 +53,18 @@ type Build struct {
 	Policy string `json:"policy,omitempty"`
 	// Disks are those that it is to have, in their order.
 	Disks []BuildDisk `json:"disks,omitempty"`
+	// Customize says that vCenter is to customise its guest before it is powered on first.
+	Customize bool `json:"customize,omitempty"`
+	// Assembled says that it has its disks and what its guest is told, so that its customisation alone is left.
+	Assembled bool `json:"assembled,omitempty"`
+}
+
+// Assemble returns what is left to be made once the machine has its disks, nil for nothing.
+func (b Build) Assemble() *Build {
+	if !b.Customize {
+		return nil
+	}
+	return &Build{Customize: true, Assembled: true}
 }
 
 // BuildDisk is a disk that a machine is to have.

@@ -40,13 +40,16 @@ const (
 type Builder interface {
 	CopyDisk(ctx context.Context, id facts.ID, number int, progress func(percent int32),
 		still func(facts.Machine) error) error
-	Finish(ctx context.Context, id facts.ID, disks []facts.Attachment, guest map[string]string,
+	Finish(ctx context.Context, id facts.ID, disks []facts.Attachment, told facts.Told,
+		still func(facts.Machine) error) error
+	// Customize has the guest customised at the machine's first start, once.
+	Customize(ctx context.Context, id facts.ID, customization facts.Customization,
 		still func(facts.Machine) error) error
 }
 
-// Guests say what a machine's guest is told when it starts, as options of ExtraConfig.
+// Guests say what a machine's guest is told when it starts.
 type Guests interface {
-	Options(ctx context.Context, vm *vmopv1.VirtualMachine, cards []facts.Card) (map[string]string, error)
+	Tell(ctx context.Context, vm *vmopv1.VirtualMachine, cards []facts.Card) (facts.Told, error)
 }
 
 // Sources know what disks may be copies of.
@@ -218,7 +221,7 @@ func (b *builds) sync(ctx context.Context, key string) (time.Duration, error) {
 	// Whoever asked for its deletion before may have found nothing to end.
 	if m, found = b.Machines.Find(namespace, name); found && m.Object.UID == vm.UID && m.buildable() {
 		if err = b.build(ctx, m); err == nil {
-			b.appear(ctx, m, func(now Machine) bool { return !reflect.DeepEqual(now.Facts.Build, m.Facts.Build) })
+			b.appear(ctx, m, func(now Machine) bool { return now.Facts.Build == nil })
 		}
 	} else {
 		err = errEnded
@@ -242,15 +245,65 @@ func (m Machine) buildable() bool {
 	return m.Facts.Build != nil && m.Made && m.Object.DeletionTimestamp == nil && !m.Facts.Paused() && !m.WentBack
 }
 
+// build makes what is left of a machine: its disks, with which it is told what its guest needs, and then the
+// customisation of that.
 func (b *builds) build(ctx context.Context, m Machine) error {
-	vm := m.Object
+	// What cannot be told need not wait for copies that take hours. What is told is read anew then.
+	told, err := b.Guests.Tell(ctx, m.Object, m.Cards)
+	if err != nil {
+		return err
+	}
+	if !m.Facts.Build.Assembled {
+		if told, err = b.assemble(ctx, m); err != nil {
+			return err
+		}
+		if m.Facts.Build = m.Facts.Build.Assemble(); m.Facts.Build == nil {
+			return nil
+		}
+	}
+	return b.customize(ctx, m, told)
+}
+
+// assemble gives a machine its disks, and returns what its guest was told with them.
+func (b *builds) assemble(ctx context.Context, m Machine) (facts.Told, error) {
+	disks, err := m.attachments()
+	if err != nil {
+		return facts.Told{}, err
+	}
+	for number, disk := range m.Facts.Build.Disks {
+		if disk.From == "" {
+			continue
+		}
+		if err := b.Sources.Permits(m.Object, disk.From); err != nil {
+			return facts.Told{}, err
+		}
+		if err := b.copy(ctx, m, number); err != nil {
+			return facts.Told{}, err
+		}
+	}
+	told, err := b.Guests.Tell(ctx, m.Object, m.Cards)
+	if err != nil {
+		return facts.Told{}, err
+	}
+	err = b.Builder.Finish(ctx, m.Facts.ID, disks, told, unbuilt(m.Facts))
+	if errors.Is(err, failure.NotFound) {
+		// Perhaps a file that was copied.
+		b.lock.Lock()
+		clear(b.efforts[m.Object.UID].copied)
+		b.lock.Unlock()
+	}
+	return told, err
+}
+
+// attachments are the disks that a machine is to have, each at its place.
+func (m Machine) attachments() ([]facts.Attachment, error) {
 	controllerKey, found := m.controllerKey()
 	if !found {
-		return fmt.Errorf("it has no SCSI controller that disks could be at: add one in vCenter, or delete the virtual "+
+		return nil, fmt.Errorf("it has no SCSI controller that disks could be at: add one in vCenter, or delete the virtual "+
 			"machine: %w", failure.Invalid)
 	}
 	if count := len(m.Facts.Build.Disks); count >= scsiUnits {
-		return fmt.Errorf("its image has %d disks, and %d is the most: delete the virtual machine, and make it of "+
+		return nil, fmt.Errorf("its image has %d disks, and %d is the most: delete the virtual machine, and make it of "+
 			"another image: %w", count, scsiUnits-1, failure.Invalid)
 	}
 	disks := make([]facts.Attachment, len(m.Facts.Build.Disks))
@@ -263,26 +316,28 @@ func (b *builds) build(ctx context.Context, m Machine) error {
 			File: m.Facts.DiskFile(number), Capacity: disk.Capacity, Create: disk.From == "",
 			Controller: controllerKey, Unit: unit,
 		}
-		if disk.From == "" {
-			continue
-		}
-		if err := b.Sources.Permits(vm, disk.From); err != nil {
-			return err
-		}
-		if err := b.copy(ctx, m, number); err != nil {
-			return err
-		}
 	}
-	guest, err := b.Guests.Options(ctx, vm, m.Cards)
-	if err != nil {
-		return err
+	return disks, nil
+}
+
+// customize has vCenter customise a machine's guest at its first start.
+func (b *builds) customize(ctx context.Context, m Machine, told facts.Told) error {
+	vm := m.Object
+	if told.Customization == nil {
+		return fmt.Errorf("spec.bootstrap does not say how its guest is to be customised any more: delete the virtual "+
+			"machine: %w", failure.Invalid)
 	}
-	err = b.Builder.Finish(ctx, m.Facts.ID, disks, guest, unbuilt(m.Facts))
-	if errors.Is(err, failure.NotFound) {
-		// Perhaps a file that was copied.
-		b.lock.Lock()
-		clear(b.efforts[vm.UID].copied)
-		b.lock.Unlock()
+	err := b.Builder.Customize(ctx, m.Facts.ID, *told.Customization, unbuilt(m.Facts))
+	switch {
+	case err == nil:
+		b.Machines.ClearCondition(vm.Namespace, vm.Name, vm.UID, vmopv1.GuestCustomizationCondition)
+		return nil
+	case ctx.Err() == nil && !errors.Is(err, errMoved):
+		b.Machines.SetCondition(vm.Namespace, vm.Name, vm.UID, metav1.Condition{
+			Type: vmopv1.GuestCustomizationCondition, Status: metav1.ConditionFalse,
+			Reason: vmopv1.GuestCustomizationFailedReason, Message: err.Error(),
+			LastTransitionTime: metav1.NewTime(b.Clock.Now()),
+		})
 	}
 	return err
 }

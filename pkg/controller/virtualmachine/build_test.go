@@ -31,16 +31,19 @@ type yard struct {
 	copying   func(ctx context.Context, progress func(int32)) error
 	finishing func() error
 	noSecret  error
-	forbidden string // a file that no disk may be a copy of
+	// customizing is what customising a guest comes to.
+	customizing error
+	forbidden   string // a file that no disk may be a copy of
 
-	copied   []string
-	finished []facts.Attachment
-	told     map[string]string
-	said     []string // what was said of it being made, but for what was said already
+	customized []string // by the host names
+	copied     []string
+	finished   []facts.Attachment
+	told       map[string]string
+	said       []string // what was said of it being made, but for what was said already
 }
 
 func (w *world) say(condition metav1.Condition) {
-	if condition.Type != vmopv1.VirtualMachineConditionCreated {
+	if condition.Type != vmopv1.VirtualMachineConditionCreated && condition.Type != vmopv1.GuestCustomizationCondition {
 		return
 	}
 	said := condition.Reason + ": " + condition.Message
@@ -80,7 +83,7 @@ func (w *world) CopyDisk(ctx context.Context, id facts.ID, number int, progress 
 	return copying(ctx, progress)
 }
 
-func (w *world) Finish(_ context.Context, id facts.ID, disks []facts.Attachment, guest map[string]string,
+func (w *world) Finish(_ context.Context, id facts.ID, disks []facts.Attachment, guest facts.Told,
 	still func(facts.Machine) error) error {
 	if _, err := w.begin(id, still); err != nil {
 		return err
@@ -92,7 +95,24 @@ func (w *world) Finish(_ context.Context, id facts.ID, disks []facts.Attachment,
 			return err
 		}
 	}
-	w.finished, w.told = disks, guest
+	w.finished, w.told = disks, guest.Options
+	if w.left[id.Value] = w.left[id.Value].Assemble(); w.left[id.Value] == nil {
+		delete(w.left, id.Value)
+	}
+	return nil
+}
+
+func (w *world) Customize(_ context.Context, id facts.ID, customization facts.Customization,
+	still func(facts.Machine) error) error {
+	if _, err := w.begin(id, still); err != nil {
+		return err
+	}
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	w.customized = append(w.customized, customization.Linux.HostName)
+	if w.customizing != nil {
+		return w.customizing
+	}
 	delete(w.left, id.Value)
 	return nil
 }
@@ -104,8 +124,9 @@ func (w *world) Permits(_ *vmopv1.VirtualMachine, file string) error {
 	return nil
 }
 
-func (w *world) Options(context.Context, *vmopv1.VirtualMachine, []facts.Card) (map[string]string, error) {
-	return map[string]string{"guestinfo.userdata": "x"}, w.noSecret
+func (w *world) Tell(_ context.Context, vm *vmopv1.VirtualMachine, _ []facts.Card) (facts.Told, error) {
+	return facts.Told{Options: map[string]string{"guestinfo.userdata": "x"},
+		Customization: &facts.Customization{Linux: &facts.LinuxPrep{HostName: vm.Name}}}, w.noSecret
 }
 
 // shell is a machine that Pacific made, of which some disks are left to be made.
@@ -157,8 +178,10 @@ func TestBuild(t *testing.T) {
 		change   func(*world)
 		copied   []string
 		finished []facts.Attachment
-		fails    error
-		said     []string
+		// customized are the machines whose guests were to be.
+		customized []string
+		fails      error
+		said       []string
 	}{
 		"to its end": {copied: []string{first}, finished: []facts.Attachment{
 			{File: first, Capacity: 2 << 30, Controller: 1000},
@@ -182,7 +205,7 @@ func TestBuild(t *testing.T) {
 		"a copy that fails": {change: func(w *world) {
 			w.copying = func(context.Context, func(int32)) error { return away }
 		}, copied: []string{first}, fails: away, said: []string{"BuildFailed: vCenter is away"}},
-		"no Secret": {change: func(w *world) { w.noSecret = failure.NotFound }, copied: []string{first},
+		"no Secret": {change: func(w *world) { w.noSecret = failure.NotFound },
 			fails: failure.NotFound, said: []string{"BuildFailed: not found"}},
 		"a copy of what is another's": {change: func(w *world) { w.forbidden = "[library] disk-0.vmdk" },
 			fails: failure.Forbidden, said: []string{"BuildFailed: forbidden"}},
@@ -192,6 +215,12 @@ func TestBuild(t *testing.T) {
 			now.Build = copies(2)
 			w.inVCenter["vm"] = now
 		}, fails: errMoved},
+		"with a customisation": {build: &facts.Build{Disks: both.Disks[1:], Customize: true}, customized: []string{"vm"},
+			finished: []facts.Attachment{{File: first, Capacity: 1 << 30, Create: true, Controller: 1000}}},
+		"a customisation alone": {build: &facts.Build{Customize: true, Assembled: true}, customized: []string{"vm"}},
+		"a customisation that fails": {build: &facts.Build{Customize: true, Assembled: true},
+			change: func(w *world) { w.customizing = failure.Invalid }, customized: []string{"vm"}, fails: failure.Invalid,
+			said: []string{"GuestCustomizationFailed: invalid", "BuildFailed: invalid"}},
 		// The server writes its label at that moment, say: that passes.
 		"met somebody else": {change: func(w *world) {
 			w.finishing = func() error { return failure.Conflict }
@@ -222,6 +251,9 @@ func TestBuild(t *testing.T) {
 			if diff := cmp.Diff(test.said, w.said); diff != "" {
 				t.Errorf("said (-want +got):\n%s", diff)
 			}
+			if diff := cmp.Diff(test.customized, w.customized); diff != "" {
+				t.Errorf("customised (-want +got):\n%s", diff)
+			}
 		})
 	}
 }
@@ -250,9 +282,9 @@ func TestCopiedOnce(t *testing.T) {
 		change func(*world)
 		copied []string
 	}{
-		"no Secret":           {fails: failure.NotFound, secret: true, copied: []string{first, second}},
-		"nothing":             {fails: away, copied: []string{first, second}},
-		"a file that is gone": {fails: failure.NotFound, copied: []string{first, second, first, second}},
+		"a Secret that went meanwhile": {fails: failure.NotFound, secret: true, copied: []string{first, second}},
+		"nothing":                      {fails: away, copied: []string{first, second}},
+		"a file that is gone":          {fails: failure.NotFound, copied: []string{first, second, first, second}},
 		"files that were moved": {fails: away, change: func(w *world) { w.store = "new" },
 			copied: []string{first, second, "[new] vm/vm-uid-vm.vmdk", "[new] vm/vm-uid-vm_1.vmdk"}},
 		"what was paused meanwhile": {fails: errMoved, copied: []string{first, second}},
@@ -263,12 +295,15 @@ func TestCopiedOnce(t *testing.T) {
 			b := hall(t, w, shell("vm", nil))
 			w.finishing = func() error { return test.fails }
 			if test.secret {
-				w.noSecret = test.fails
+				w.copying = func(context.Context, func(int32)) error {
+					w.noSecret = test.fails
+					return nil
+				}
 			}
 			if _, err := b.sync(t.Context(), "team-a/vm"); !errors.Is(err, test.fails) {
 				t.Fatal(err)
 			}
-			w.finishing, w.noSecret = nil, nil
+			w.finishing, w.noSecret, w.copying = nil, nil, nil
 			if test.change != nil {
 				test.change(w)
 			}

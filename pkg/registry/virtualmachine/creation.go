@@ -32,11 +32,15 @@ var honoured = []string{
 	"spec.bootstrap.cloudInit.sshAuthorizedKeys", "spec.bootstrap.cloudInit.useGlobalNameserversAsDefault",
 	"spec.bootstrap.cloudInit.useGlobalSearchDomainsAsDefault", "spec.bootstrap.cloudInit.waitOnNetwork4",
 	"spec.bootstrap.cloudInit.waitOnNetwork6",
+	"spec.bootstrap.linuxPrep.hardwareClockIsUTC", "spec.bootstrap.linuxPrep.timeZone", "spec.bootstrap.linuxPrep.password",
+	"spec.bootstrap.linuxPrep.expirePasswordAfterNextLogin", "spec.bootstrap.linuxPrep.scriptText",
+	"spec.bootstrap.linuxPrep.customizeAtNextPowerOn",
+	"spec.bootstrap.sysprep.sysprep", "spec.bootstrap.sysprep.rawSysprep", "spec.bootstrap.sysprep.customizeAtNextPowerOn",
+	"spec.bootstrap.vAppConfig.properties", "spec.bootstrap.vAppConfig.rawProperties",
 }
 
 // instead says what to use in place of a field that a machine cannot be made with, by how its path begins.
 var instead = []struct{ path, remedy string }{
-	{"spec.bootstrap.", "is not supported yet: use spec.bootstrap.cloudInit"},
 	{"spec.network.interfaces.macAddr", "is chosen by vCenter: leave it out"},
 	{"spec.hardware.", "is not supported yet: leave it out, and add the device in vCenter"},
 	{"spec.volumes", "is not supported yet: leave it out, and add the disk in vCenter"},
@@ -103,6 +107,15 @@ func hollow(spec v1alpha5.VirtualMachineSpec) v1alpha5.VirtualMachineSpec {
 		empty.Bootstrap = &v1alpha5.VirtualMachineBootstrapSpec{}
 		if spec.Bootstrap.CloudInit != nil {
 			empty.Bootstrap.CloudInit = &v1alpha5.VirtualMachineBootstrapCloudInitSpec{}
+		}
+		if spec.Bootstrap.LinuxPrep != nil {
+			empty.Bootstrap.LinuxPrep = &v1alpha5.VirtualMachineBootstrapLinuxPrepSpec{}
+		}
+		if spec.Bootstrap.Sysprep != nil {
+			empty.Bootstrap.Sysprep = &v1alpha5.VirtualMachineBootstrapSysprepSpec{}
+		}
+		if spec.Bootstrap.VAppConfig != nil {
+			empty.Bootstrap.VAppConfig = &v1alpha5.VirtualMachineBootstrapVAppConfigSpec{}
 		}
 	}
 	if spec.Advanced != nil {

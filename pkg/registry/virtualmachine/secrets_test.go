@@ -48,6 +48,19 @@ bootstrap:
       write_files:
       - {path: /a, content: text}
       - {path: /b, content: {name: three, key: k}}
+  linuxPrep:
+    password: {name: four}
+    scriptText: {from: {name: five, key: k}}
+  sysprep:
+    rawSysprep: {name: six, key: k}
+    sysprep:
+      guiUnattended: {password: {name: seven, key: k}}
+      identification: {domainAdminPassword: {name: eight, key: k}}
+      userData: {productID: {name: nine, key: k}}
+      scriptText: {from: {name: ten, key: k}}
+  vAppConfig:
+    rawProperties: eleven
+    properties: [{key: a, value: {from: {name: twelve, key: k}}}]
 `
 
 // TestSecrets: whoever names a Secret has to be allowed to get it, wherever it is named.
@@ -58,7 +71,7 @@ func TestSecrets(t *testing.T) {
 	}
 	other := *named.DeepCopy()
 	other.Bootstrap.CloudInit.RawCloudConfig.Key = "k2"
-	all := []string{"raw", "one", "two", "three"}
+	all := []string{"raw", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"}
 	questions := func(names ...string) (asked []string) {
 		for _, name := range names {
 			asked = append(asked, "jane get secrets team-a "+name)
@@ -73,8 +86,8 @@ func TestSecrets(t *testing.T) {
 		says   string
 	}{
 		"all allowed": {asked: asked{allowed: all}, want: questions(all...)},
-		"one not": {asked: asked{allowed: []string{"raw", "one", "two"}}, want: questions(all...), code: http.StatusForbidden,
-			says: `user "jane" may not get the Secret "three" in the namespace "team-a"`},
+		"one not": {asked: asked{allowed: all[:len(all)-1]}, want: questions(all...), code: http.StatusForbidden,
+			says: `user "jane" may not get the Secret "twelve" in the namespace "team-a"`},
 		"what it had before": {before: &v1alpha5.VirtualMachine{Spec: named}},
 		"another value of what it had before": {before: &v1alpha5.VirtualMachine{Spec: other}, want: questions("raw"),
 			code: http.StatusForbidden, says: `user "jane" may not get the Secret "raw" in the namespace "team-a"`},

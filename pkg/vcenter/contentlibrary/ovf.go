@@ -128,6 +128,7 @@ func describeVApp(image *facts.Image, config *types.VmConfigSpec, keeps func(key
 		if settable || keeps(info.Id) {
 			image.Properties = append(image.Properties, facts.Property{
 				Key: info.Id, Type: info.Type, Default: info.DefaultValue, UserConfigurable: settable,
+				Class: info.ClassId, Instance: info.InstanceId,
 			})
 		}
 	}

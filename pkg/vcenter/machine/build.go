@@ -279,11 +279,10 @@ func (v *Verbs) discard(ctx context.Context, id facts.ID, still Still) error {
 	return nil
 }
 
-// Finish gives a machine that is being made its disks and its guest's configuration, which are options of ExtraConfig,
-// in one change, with which nothing is left to be made of it.
-func (v *Verbs) Finish(ctx context.Context, id facts.ID, disks []facts.Attachment, guest map[string]string,
-	still Still) error {
-	err := v.finish(ctx, id, disks, guest, still)
+// Finish gives a machine that is being made its disks and what its guest is told of options and properties, in one
+// change. With that nothing is left to be made of it, unless its guest is to be customised.
+func (v *Verbs) Finish(ctx context.Context, id facts.ID, disks []facts.Attachment, told facts.Told, still Still) error {
+	err := v.finish(ctx, id, disks, told, still)
 	if !errors.Is(err, failure.AlreadyExists) {
 		return err
 	}
@@ -296,11 +295,10 @@ func (v *Verbs) Finish(ctx context.Context, id facts.ID, disks []facts.Attachmen
 			return err
 		}
 	}
-	return v.finish(ctx, id, disks, guest, still)
+	return v.finish(ctx, id, disks, told, still)
 }
 
-func (v *Verbs) finish(ctx context.Context, id facts.ID, disks []facts.Attachment, guest map[string]string,
-	still Still) error {
+func (v *Verbs) finish(ctx context.Context, id facts.ID, disks []facts.Attachment, told facts.Told, still Still) error {
 	v.mu.Lock()
 	delete(v.looks, id) // nothing that was seen before counts after that
 	v.mu.Unlock()
@@ -313,12 +311,21 @@ func (v *Verbs) finish(ctx context.Context, id facts.ID, disks []facts.Attachmen
 			if err := still(now.Machine); err != nil {
 				return reference{}, err
 			}
-			if now.Build == nil {
-				return reference{}, fmt.Errorf("nothing is left to be made of it: %w", failure.Conflict)
+			if now.Build == nil || now.Build.Assembled {
+				return reference{}, fmt.Errorf("no disk is left to be made of it: %w", failure.Conflict)
+			}
+			left, err := leftAfter(now.Build.Assemble())
+			if err != nil {
+				return reference{}, err
 			}
 			spec := types.VirtualMachineConfigSpec{
-				ChangeVersion: now.ChangeVersion, ExtraConfig: append(options(guest),
-					&types.OptionValue{Key: facts.BuildKey, Value: ""}),
+				ChangeVersion: now.ChangeVersion,
+				ExtraConfig:   append(options(told.Options), &types.OptionValue{Key: facts.BuildKey, Value: left}),
+			}
+			if len(told.Properties) > 0 {
+				if spec.VAppConfig, err = withValues(ctx, client, id, told.Properties); err != nil {
+					return reference{}, err
+				}
 			}
 			for number, disk := range disks {
 				spec.DeviceChange = append(spec.DeviceChange, attach(disk, int32(-100-number), now.Build.Policy))
@@ -330,6 +337,14 @@ func (v *Verbs) finish(ctx context.Context, id facts.ID, disks []facts.Attachmen
 			return response.Returnval, nil
 		})
 	return err
+}
+
+// leftAfter is the value of ExtraConfig for what is left, empty for nothing.
+func leftAfter(build *facts.Build) (string, error) {
+	if build == nil {
+		return "", nil
+	}
+	return EncodeBuild(*build)
 }
 
 func attach(disk facts.Attachment, key int32, policy string) *types.VirtualDeviceConfigSpec {

@@ -16,8 +16,8 @@ import (
 )
 
 // cost is which calls it takes to make a machine of copies, with a card at the port group "workload", and to power it
-// on. between comes after each copy.
-func (l *lab) cost(name string, disks int, between func()) map[string]int {
+// on, with its guest customised or not. between comes after each copy.
+func (l *lab) cost(name string, disks int, customize bool, between func()) map[string]int {
 	l.t.Helper()
 	ctx := l.t.Context()
 	shell, head := l.shell(name)
@@ -27,7 +27,7 @@ func (l *lab) cost(name string, disks int, between func()) map[string]int {
 	}
 	shell.Networks = []facts.Network{{ID: l.id(network.Reference()), Name: "workload"}}
 	first := shell.Build.Disks[0]
-	shell.Build.Disks = nil
+	shell.Build.Disks, shell.Build.Customize = nil, customize
 	for range disks {
 		shell.Build.Disks = append(shell.Build.Disks, first)
 	}
@@ -51,8 +51,14 @@ func (l *lab) cost(name string, disks int, between func()) map[string]int {
 			Unit: int32(number), Capacity: first.Capacity})
 		between()
 	}
-	if err := l.verbs.Finish(ctx, id, attachments, nil, whatever); err != nil {
+	if err := l.verbs.Finish(ctx, id, attachments, facts.Told{}, whatever); err != nil {
 		l.t.Fatal(err)
+	}
+	if customize {
+		told := facts.Customization{Linux: &facts.LinuxPrep{HostName: "made"}, Adapters: []facts.Adapter{{DHCP4: true}}}
+		if err := l.verbs.Customize(ctx, id, told, whatever); err != nil {
+			l.t.Fatal(err)
+		}
 	}
 	if err := l.verbs.PowerOn(ctx, id, whatever); err != nil {
 		l.t.Fatal(err)
@@ -107,9 +113,9 @@ func TestCallsOfACreate(t *testing.T) {
 	l.verbs.Clock = clock
 	l.distribute("switch", "workload")
 	nothing := func() {}
-	l.cost("made-0", 1, nothing) // What is read once is read with the first.
+	l.cost("made-0", 1, false, nothing) // What is read once is read with the first.
 	for _, disks := range []int{1, 2, 3, 5} {
-		counts := l.cost(fmt.Sprintf("made-%d", disks), disks, nothing)
+		counts := l.cost(fmt.Sprintf("made-%d", disks), disks, false, nothing)
 		want := map[string]int{"CreateVM_Task": 1, "CopyVirtualDisk_Task": disks, "ReconfigVM_Task": 1, "PowerOnVM_Task": 1,
 			"RetrievePropertiesEx": 3}
 		if diff := cmp.Diff(want, counts); diff != "" {
@@ -124,8 +130,14 @@ func TestCallsOfACreate(t *testing.T) {
 		}
 	}
 	// Copying takes its time: then it is looked before each disk whether the machine is still to have it.
-	counts := l.cost("made-slowly", 3, func() { clock.SetTime(clock.Now().Add(time.Minute)) })
+	counts := l.cost("made-slowly", 3, false, func() { clock.SetTime(clock.Now().Add(time.Minute)) })
 	if got := counts["RetrievePropertiesEx"]; got != 5 {
 		t.Errorf("it was read %d times, want 5", got)
+	}
+	// A customisation costs its call, the reading before that, and a change that notes it.
+	want := map[string]int{"CreateVM_Task": 1, "CopyVirtualDisk_Task": 1, "ReconfigVM_Task": 2, "CustomizeVM_Task": 1,
+		"PowerOnVM_Task": 1, "RetrievePropertiesEx": 4}
+	if diff := cmp.Diff(want, l.cost("made-customised", 1, true, nothing)); diff != "" {
+		t.Errorf("calls with a customisation (-want +got):\n%s", diff)
 	}
 }

@@ -116,7 +116,7 @@ func (v *Verbs) configuration(ctx context.Context, client *vim25.Client,
 		NumCPUs: shell.CPUs, MemoryMB: shell.MemoryMB,
 		CpuAllocation: allocation(shell.CPU), MemoryAllocation: allocation(shell.Memory),
 		Files:     &types.VirtualMachineFileInfo{VmPathName: "[" + shell.Datastore + "]"},
-		VmProfile: profile(shell.Policy),
+		VmProfile: profile(shell.Policy), VAppConfig: newProperties(shell.Properties),
 		DeviceChange: []types.BaseVirtualDeviceConfigSpec{&types.VirtualDeviceConfigSpec{
 			Operation: types.VirtualDeviceConfigSpecOperationAdd,
 			Device: &types.ParaVirtualSCSIController{VirtualSCSIController: types.VirtualSCSIController{

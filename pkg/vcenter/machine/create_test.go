@@ -175,7 +175,7 @@ func TestBuild(t *testing.T) {
 		{File: now.DiskFile(0), Controller: key, Capacity: 40 << 30},
 		{File: now.DiskFile(1), Controller: key, Unit: 1, Create: true, Capacity: 1 << 30},
 	}
-	if err := l.verbs.Finish(ctx, id, attachments, map[string]string{"guestinfo.userdata": "x"}, whatever); err != nil {
+	if err := l.verbs.Finish(ctx, id, attachments, facts.Told{Options: map[string]string{"guestinfo.userdata": "x"}}, whatever); err != nil {
 		t.Fatal(err)
 	}
 	config := l.config(id)
@@ -196,7 +196,7 @@ func TestBuild(t *testing.T) {
 	if values["guestinfo.userdata"] != "x" || values[facts.BuildKey] != nil {
 		t.Errorf("its options: %v", values)
 	}
-	if err := l.verbs.Finish(ctx, id, nil, nil, whatever); !errors.Is(err, failure.Conflict) {
+	if err := l.verbs.Finish(ctx, id, nil, facts.Told{}, whatever); !errors.Is(err, failure.Conflict) {
 		t.Errorf("it is finished twice: %v", err)
 	}
 }
@@ -250,7 +250,7 @@ func TestNoDiskOfAMachineIsDeleted(t *testing.T) {
 		(*types.ParaVirtualSCSIController)(nil))[0]
 	disk := l.now(id).DiskFile(0)
 	key := controller.GetVirtualDevice().Key
-	err = l.verbs.Finish(ctx, id, []facts.Attachment{{File: disk, Controller: key}}, nil, whatever)
+	err = l.verbs.Finish(ctx, id, []facts.Attachment{{File: disk, Controller: key}}, facts.Told{}, whatever)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -330,5 +330,90 @@ func TestCopyBesideAnother(t *testing.T) {
 	disks := slices.DeleteFunc(slices.Clone(got), func(name string) bool { return !strings.HasSuffix(name, ".vmdk") })
 	if len(disks) != 2 {
 		t.Errorf("its files: %v, want one disk, of a descriptor and its extent", got)
+	}
+}
+
+// TestProperties: a machine is made with the image's properties, and its guest finds the values that it is told.
+func TestProperties(t *testing.T) {
+	l := newLab(t)
+	ctx := t.Context()
+	shell, head := l.shell("made-5")
+	shell.Build.Disks = nil
+	shell.Properties = []facts.Property{{Key: "hostname", Type: "string", Default: "localhost", UserConfigurable: true, Class: "net"},
+		{Key: "port", Type: "int", UserConfigurable: true}, {Key: "version", Type: "string", Default: "1"}}
+	id, err := l.verbs.Create(ctx, shell, head, []byte(`{}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ key, value, says string }{
+		{"port", "hush", `the property "port" has to be an integer`}, {"version", "2", `the property "version" is not for people to set`},
+		{"other", "hush", `there is no property "other": there are hostname, port`},
+	} {
+		err := l.verbs.Finish(ctx, id, nil, facts.Told{Properties: map[string]string{test.key: test.value}}, whatever)
+		if !errors.Is(err, failure.Invalid) || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "hush") {
+			t.Errorf("%s: %v", test.key, err)
+		}
+	}
+	err = l.verbs.Finish(ctx, id, nil, facts.Told{Properties: map[string]string{"hostname": "web", "port": "8080"}}, whatever)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, property := range l.config(id).VAppConfig.GetVmConfigInfo().Property {
+		got[property.ClassId+"."+property.Id] = property.Value + "/" + property.DefaultValue
+	}
+	if diff := cmp.Diff(map[string]string{"net.hostname": "web/localhost", ".port": "8080/", ".version": "/1"}, got); diff != "" {
+		t.Errorf("properties (-want +got):\n%s", diff)
+	}
+}
+
+// TestCustomizeOnce: not before it has its disks, and once, whoever comes back to it.
+func TestCustomizeOnce(t *testing.T) {
+	l := newLab(t)
+	ctx := t.Context()
+	shell, head := l.shell("made-6")
+	shell.Build = facts.Build{Customize: true}
+	id, err := l.verbs.Create(ctx, shell, head, []byte(`{}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := func() int { return l.vcenter.Calls()["CustomizeVM_Task"] }
+	told := l.customization(id)
+	if err := l.verbs.Customize(ctx, id, told, whatever); !errors.Is(err, failure.Conflict) || calls() > 0 {
+		t.Errorf("without disks: %v", err)
+	}
+	if err := l.verbs.Finish(ctx, id, nil, facts.Told{}, whatever); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(&facts.Build{Customize: true, Assembled: true}, l.now(id).Build); diff != "" {
+		t.Errorf("what is left (-want +got):\n%s", diff)
+	}
+	refused := errors.New("not any more")
+	if err := l.verbs.Customize(ctx, id, told, func(facts.Machine) error { return refused }); !errors.Is(err, refused) || calls() > 0 {
+		t.Errorf("although it is not to be: %v", err)
+	}
+	// The server dies when that is done, and before it has noted so; then somebody powers it on and off by hand.
+	l.vcenter.AddFault(vcentertest.Fault{Method: "ReconfigVM_Task", Count: 1})
+	if err := l.verbs.Customize(ctx, id, told, whatever); err == nil {
+		t.Error("it is noted, in spite of a fault")
+	}
+	vm := l.vm("/DC0/vm/Namespaces/team-a/made-6")
+	for _, act := range []func(context.Context) (*object.Task, error){vm.PowerOn, vm.PowerOff} {
+		task, err := act(ctx)
+		if err == nil {
+			err = task.WaitEx(ctx)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l.config(id).Tools.PendingCustomization != "" {
+		t.Fatal("the customisation still waits")
+	}
+	if err := l.verbs.Customize(ctx, id, told, whatever); err != nil {
+		t.Fatal(err)
+	}
+	if left := l.now(id).Build; left != nil || calls() != 1 {
+		t.Errorf("it was customised %d times, and left is %v", calls(), left)
 	}
 }

@@ -42,6 +42,9 @@ func (l *lab) buildOnce(id facts.ID, shell facts.Shell) error {
 	if now.Build == nil {
 		return errNothingLeft
 	}
+	if now.Build.Assembled {
+		return l.verbs.Customize(ctx, id, l.customization(id), whatever)
+	}
 	var controller int32
 	for _, device := range l.config(id).Hardware.Device {
 		if scsi, ok := device.(*types.ParaVirtualSCSIController); ok {
@@ -59,7 +62,22 @@ func (l *lab) buildOnce(id facts.ID, shell facts.Shell) error {
 			return err
 		}
 	}
-	return l.verbs.Finish(ctx, id, disks, nil, whatever)
+	if err := l.verbs.Finish(ctx, id, disks, facts.Told{}, whatever); err != nil || !now.Build.Customize {
+		return err
+	}
+	return l.verbs.Customize(ctx, id, l.customization(id), whatever)
+}
+
+// customization is one of a machine with one network card.
+func (l *lab) customization(id facts.ID) facts.Customization {
+	made := facts.Customization{Linux: &facts.LinuxPrep{HostName: "made"}}
+	for _, device := range l.config(id).Hardware.Device {
+		if card, ok := device.(types.BaseVirtualEthernetCard); ok {
+			made.Adapters = append(made.Adapters,
+				facts.Adapter{MAC: card.GetVirtualEthernetCard().MacAddress, DHCP4: true})
+		}
+	}
+	return made
 }
 
 // TestEachCallGoesWrong once, in each way that it may, while a machine is made and destroyed, and while one is given up
@@ -74,7 +92,7 @@ func TestEachCallGoesWrong(t *testing.T) {
 		{"has no answer", fault.NoAnswer}, {"has its answer lost", fault.AnswerLost}, {"ends the session", fault.SessionEnds}}
 	number := 0
 	for _, method := range []string{"CreateVM_Task", "CopyVirtualDisk_Task", "ExtendVirtualDisk_Task", "ReconfigVM_Task",
-		"DeleteVirtualDisk_Task", "Destroy_Task"} {
+		"CustomizeVM_Task", "DeleteVirtualDisk_Task", "Destroy_Task"} {
 		for _, wrong := range shapes {
 			if wrong.shape == fault.TaskFailsHalfway && (method == "CreateVM_Task" || method == "Destroy_Task") {
 				continue
@@ -130,6 +148,7 @@ func (l *lab) made(name string) facts.ID {
 	l.t.Helper()
 	shell, head := l.shell(name)
 	shell.Build.Disks[0].Capacity, shell.Build.Disks[0].Grow = 50<<30, true
+	shell.Build.Customize = true
 	id, err := l.verbs.Create(l.t.Context(), shell, head, []byte(`{}`))
 	if err != nil {
 		shell.InstanceUUID, head.UID = shell.BIOSUUID, shell.BIOSUUID
@@ -151,6 +170,9 @@ func (l *lab) made(name string) facts.ID {
 	want := []string{now.DiskFile(0) + " 50", now.DiskFile(1) + " 1"}
 	if diff := cmp.Diff(want, disks); diff != "" || now.Build != nil {
 		l.t.Errorf("left to be made is %v; its disks (-want +got):\n%s", now.Build, diff)
+	}
+	if l.config(id).Tools.PendingCustomization == "" {
+		l.t.Error("no customisation waits for its first start")
 	}
 	return id
 }

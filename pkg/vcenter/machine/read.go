@@ -52,7 +52,7 @@ func read(ctx context.Context, client *vim25.Client, id, root facts.ID) (reading
 			PropSet: []types.PropertySpec{
 				{Type: facts.TypeMachine, PathSet: []string{PathName, PathParent, PathInstanceUUID, PathTemplate, PathChangeVersion,
 					PathRecord, PathPause, PathPowerState, PathConnectionState, PathToolsRunning, PathQuestion, PathNotes,
-					PathBuild, PathFile}},
+					PathBuild, PathFile, PathPending, PathCustomization}},
 				{Type: facts.TypeFolder, PathSet: []string{PathParent}},
 			},
 			ObjectSet: []types.ObjectSpec{{
@@ -94,6 +94,7 @@ func read(ctx context.Context, client *vim25.Client, id, root facts.ID) (reading
 		Folders:       folders(refOf(machine[PathParent]), parents, root),
 		Home:          Home(text(machine[PathFile])),
 		Build:         DecodeBuild(option(machine[PathBuild])),
+		Customized:    customized(text(machine[PathPending]), machine[PathCustomization]),
 	}}
 	if value := option(machine[PathRecord]); value != "" {
 		head, body, err := DecodeRecord(value)
@@ -102,6 +103,12 @@ func read(ctx context.Context, client *vim25.Client, id, root facts.ID) (reading
 		}
 	}
 	return found, nil
+}
+
+// customized says whether a customisation waits for the next start, or was run.
+func customized(pending string, info any) bool {
+	status, _ := info.(types.GuestInfoCustomizationInfo)
+	return pending != "" || status.CustomizationStatus != "" && status.CustomizationStatus != facts.CustomizationIdle
 }
 
 func connected(state string) bool {

@@ -4,6 +4,7 @@ package picture
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/vmware/govmomi/vim25/types"
@@ -34,7 +35,7 @@ func machineKind() inventory.Kind {
 			pathMemoryLimit, pathMemoryReservation, machine.PathMemoryHotAdd,
 			machine.PathRecord, machine.PathPause, machine.PathBuild, machine.PathFile,
 			machine.PathToolsRunning, machine.PathGuestHostName, machine.PathGuestIP, machine.PathGuestNet,
-			machine.PathGuestGuestID, machine.PathGuestGuestFullName,
+			machine.PathGuestGuestID, machine.PathGuestGuestFullName, machine.PathCustomization,
 			machine.PathCommitted, machine.PathUncommitted, machine.PathCurrentSnapshot,
 		},
 		Reduce: newCommon().reduce,
@@ -108,12 +109,22 @@ func reduce(path string, value any) any {
 			return machine.DecodeBuild(text)
 		}
 		return text
+	case types.GuestInfoCustomizationInfo:
+		return customization(v)
 	case string:
 		if path == machine.PathFile {
 			return machine.Home(v)
 		}
 	}
 	return value
+}
+
+// customization is how far the customisation of a guest is, nil where there was none: which is so of most machines.
+func customization(info types.GuestInfoCustomizationInfo) any {
+	if info.CustomizationStatus == "" || info.CustomizationStatus == facts.CustomizationIdle {
+		return nil
+	}
+	return &facts.CustomizationStatus{State: info.CustomizationStatus, Error: strings.TrimSpace(info.ErrorMsg)}
 }
 
 // record reads what a machine has in its ExtraConfig; nil for nothing.
@@ -167,6 +178,7 @@ func (d decoder) live(object inventory.Object, props properties) *facts.Live {
 	m.Hardware, _ = get(machine.PathDevices).(*facts.Hardware)
 	m.Record, _ = get(machine.PathRecord).(*facts.Record)
 	m.Build, _ = get(machine.PathBuild).(*facts.Build)
+	m.Guest.Customization, _ = get(machine.PathCustomization).(*facts.CustomizationStatus)
 	if nics, ok := get(machine.PathGuestNet).(*[]facts.Interface); ok {
 		m.Guest.Interfaces = *nics
 	}

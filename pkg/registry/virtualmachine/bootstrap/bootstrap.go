@@ -3,126 +3,104 @@
 package bootstrap
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
-)
-
-const (
-	userDataOption, metadataOption = "guestinfo.userdata", "guestinfo.metadata"
-	encodingSuffix, encoding       = ".encoding", "gzip+base64"
-	// maxValue is how many bytes of an option a guest reads, and so how long one may be when it is encoded.
-	maxValue = 64 << 10
-	// maxPlain is how much of what is compressed is looked at.
-	maxPlain = 16 << 20
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap/cloudinit"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap/customization"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap/secret"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap/vapp"
 )
 
 // Bootstrap is what guests are told. Its fields are set before use.
 type Bootstrap struct {
-	Secrets Secrets
+	Secrets secret.Secrets
 }
 
-// Options returns what a machine's guest is told. cards are the machine's network cards, in the order of its
-// interfaces.
-func (b *Bootstrap) Options(ctx context.Context, vm *vmopv1.VirtualMachine, cards []facts.Card,
-) (map[string]string, error) {
-	if vm.Spec.Bootstrap == nil || vm.Spec.Bootstrap.CloudInit == nil {
-		return nil, nil
+// Tell returns what a machine's guest is told. cards are the machine's network cards, in the order of its interfaces.
+func (b *Bootstrap) Tell(ctx context.Context, vm *vmopv1.VirtualMachine, cards []facts.Card) (facts.Told, error) {
+	spec := vm.Spec.Bootstrap
+	if spec == nil {
+		return facts.Told{}, nil
 	}
-	said, err := metadataOf(vm, cards)
+	values, err := secret.Read(ctx, b.Secrets, vm.Namespace, references(&vm.Spec))
 	if err != nil {
-		return nil, err
+		return facts.Told{}, err
 	}
-	metadata, err := json.Marshal(said)
-	if err != nil {
-		return nil, fmt.Errorf("encode what cloud-init is told of the machine: %w", err)
-	}
-	options := map[string]string{}
-	if err := put(options, metadataOption, metadata); err != nil {
-		return nil, err
-	}
-	userData, path, err := b.userData(ctx, vm)
-	if err != nil {
-		return nil, err
-	}
-	if len(userData) > 0 {
-		if err := put(options, userDataOption, userData); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+	var told facts.Told
+	if spec.CloudInit != nil {
+		if told.Options, err = cloudinit.Options(vm, cards, values); err != nil {
+			return facts.Told{}, err
 		}
 	}
-	return options, nil
-}
-
-// userData is what cloud-init is to do, and where the spec says so.
-func (b *Bootstrap) userData(ctx context.Context, vm *vmopv1.VirtualMachine) ([]byte, *field.Path, error) {
-	values, err := b.values(ctx, vm)
+	templates, err := vapp.NewTemplates(vm, cards)
 	if err != nil {
-		return nil, nil, err
+		return facts.Told{}, err
 	}
-	cloudInit, path := vm.Spec.Bootstrap.CloudInit, cloudInitPath()
-	switch {
-	case cloudInit.CloudConfig != nil:
-		path = path.Child("cloudConfig")
-		userData, err := render(path, cloudInit.CloudConfig, values)
-		return userData, path, err
-	case cloudInit.RawCloudConfig != nil:
-		path = path.Child("rawCloudConfig")
-		userData, err := plain(values[path.String()])
-		if err != nil {
-			return nil, nil, fmt.Errorf("%s: the key %q of the Secret %q: %w", path, cloudInit.RawCloudConfig.Key,
-				cloudInit.RawCloudConfig.Name, err)
+	if spec.VAppConfig != nil {
+		if told.Properties, err = vapp.Values(spec.VAppConfig, templates, values); err != nil {
+			return facts.Told{}, err
 		}
-		return userData, path, nil
 	}
-	return nil, path, nil
+	if told.Customization, err = customization.Of(vm, cards, values, templates.Fill); err != nil {
+		return facts.Told{}, err
+	}
+	return told, nil
 }
 
-// plain is what a value of a Secret says, which may be encoded in base64, and compressed before that.
-func plain(value []byte) ([]byte, error) {
-	decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(value)))
-	if err != nil {
-		decoded = value
+// references are all the Secrets that a guest is told something of: whatever is read is one of these.
+func references(spec *vmopv1.VirtualMachineSpec) (found []secret.Reference) {
+	if spec.Bootstrap == nil {
+		return nil
 	}
-	if !bytes.HasPrefix(decoded, []byte{0x1f, 0x8b}) {
-		return decoded, nil
+	if spec.Bootstrap.CloudInit != nil {
+		found = append(found, cloudinit.References(spec.Bootstrap.CloudInit)...)
 	}
-	reader, err := gzip.NewReader(bytes.NewReader(decoded))
-	if err != nil {
-		return nil, fmt.Errorf("it is compressed, and damaged: %w", failure.Invalid)
+	found = append(found, customization.References(spec.Bootstrap)...)
+	if spec.Bootstrap.VAppConfig != nil {
+		found = append(found, vapp.References(spec.Bootstrap.VAppConfig)...)
 	}
-	text, err := io.ReadAll(io.LimitReader(reader, maxPlain+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("it is compressed, and damaged: %w", failure.Invalid)
-	case len(text) > maxPlain:
-		return nil, fmt.Errorf("it is longer than %d bytes: make it shorter: %w", maxPlain, failure.Invalid)
-	}
-	return text, nil
+	return found
 }
 
-// put encodes a value as cloud-init decodes it. What is wrong is said without the value.
-func put(options map[string]string, key string, value []byte) error {
-	var packed bytes.Buffer
-	// Writing to memory cannot fail.
-	writer, _ := gzip.NewWriterLevel(&packed, gzip.BestCompression)
-	_, _ = writer.Write(value)
-	_ = writer.Close()
-	encoded := base64.StdEncoding.EncodeToString(packed.Bytes())
-	if len(encoded) > maxValue {
-		return fmt.Errorf("it takes %d bytes compressed and encoded, and a guest reads no more than %d: make it shorter, or "+
-			"have it include the rest from elsewhere: %w", len(encoded), maxValue, failure.Invalid)
+// SecretsOf are the names of the Secrets that a machine's guest is told something of.
+func SecretsOf(spec *vmopv1.VirtualMachineSpec) (names []string) {
+	for _, reference := range references(spec) {
+		names = append(names, reference.Name)
 	}
-	options[key], options[key+encodingSuffix] = encoded, encoding
+	return names
+}
+
+// Normalise writes what is raw JSON in one way, so that what says the same is the same.
+func Normalise(spec *vmopv1.VirtualMachineSpec) {
+	if spec.Bootstrap != nil && spec.Bootstrap.CloudInit != nil && spec.Bootstrap.CloudInit.CloudConfig != nil {
+		cloudinit.Normalise(spec.Bootstrap.CloudInit.CloudConfig)
+	}
+}
+
+// Customizes says whether vCenter is to customise a machine's guest before its first start.
+func Customizes(spec *vmopv1.VirtualMachineSpec) bool { return customization.Asked(spec) }
+
+// Fits says why a machine of an image cannot have its guest told what its spec says, nil where it can. guest is the
+// operating system that the machine is configured for, in vCenter's words.
+func Fits(vm *vmopv1.VirtualMachine, guest string, properties []facts.Property) error {
+	spec := vm.Spec.Bootstrap
+	if spec == nil {
+		return nil
+	}
+	switch windows := strings.HasPrefix(guest, "win"); {
+	case spec.LinuxPrep != nil && windows:
+		return fmt.Errorf("spec.bootstrap.linuxPrep: the guest is %s, which is Windows: use sysprep: %w", guest, failure.Invalid)
+	case spec.Sysprep != nil && !windows:
+		return fmt.Errorf("spec.bootstrap.sysprep: the guest is %s, which is not Windows: use cloudInit or linuxPrep, or name "+
+			"the guest in spec.guestID: %w", guest, failure.Invalid)
+	case spec.VAppConfig != nil:
+		return vapp.Fits(vm, spec.VAppConfig, properties)
+	}
 	return nil
 }

@@ -27,12 +27,27 @@ import (
 
 type secrets map[string][]byte
 
-func (s secrets) Value(_ context.Context, namespace, name, key string) ([]byte, error) {
-	value, found := s[namespace+"/"+name+"/"+key]
-	if !found {
+func (s secrets) Data(_ context.Context, namespace, name string) (map[string][]byte, error) {
+	data := map[string][]byte{}
+	for path, value := range s {
+		if key, found := strings.CutPrefix(path, namespace+"/"+name+"/"); found {
+			data[key] = value
+		}
+	}
+	if len(data) == 0 {
 		return nil, failure.NotFound
 	}
-	return value, nil
+	return data, nil
+}
+
+// told are the options that a guest is told of.
+func told(t *testing.T, b bootstrap.Bootstrap, vm *vmopv1.VirtualMachine, cards []facts.Card) map[string]string {
+	t.Helper()
+	told, err := b.Tell(t.Context(), vm, cards)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return told.Options
 }
 
 func machine() *vmopv1.VirtualMachine {
@@ -79,10 +94,7 @@ func decoded(t *testing.T, options map[string]string, key string) string {
 
 func TestCloudInit(t *testing.T) {
 	b := bootstrap.Bootstrap{Secrets: secrets{"team-a/web/user-data": []byte("#cloud-config\n")}}
-	options, err := b.Options(t.Context(), machine(), []facts.Card{{MAC: "00:50:56:80:00:01"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	options := told(t, b, machine(), []facts.Card{{MAC: "00:50:56:80:00:01"}})
 	if got := decoded(t, options, "guestinfo.userdata"); got != "#cloud-config\n" {
 		t.Errorf("user data: %q", got)
 	}
@@ -107,8 +119,9 @@ func TestCloudInit(t *testing.T) {
 func TestNoBootstrap(t *testing.T) {
 	vm := machine()
 	vm.Spec.Bootstrap = nil
-	if options, err := (&bootstrap.Bootstrap{}).Options(t.Context(), vm, nil); err != nil || len(options) > 0 {
-		t.Errorf("%v, %v", options, err)
+	got, err := (&bootstrap.Bootstrap{}).Tell(t.Context(), vm, nil)
+	if diff := cmp.Diff(facts.Told{}, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }
 
@@ -131,9 +144,10 @@ func TestWhatGuestsCannotBeTold(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			options, err := (&bootstrap.Bootstrap{Secrets: test.secrets}).Options(t.Context(), machine(), cards(1))
-			if !errors.Is(err, test.kind) || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "hush") || options != nil {
-				t.Errorf("got %v, %v", options, err)
+			got, err := (&bootstrap.Bootstrap{Secrets: test.secrets}).Tell(t.Context(), machine(), cards(1))
+			if !errors.Is(err, test.kind) || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "hush") ||
+				got.Options != nil {
+				t.Errorf("got %v, %v", got, err)
 			}
 		})
 	}

@@ -73,10 +73,7 @@ func TestCloudConfig(t *testing.T) {
 	if got := refusals(vm); len(got) > 0 {
 		t.Fatal(got)
 	}
-	options, err := b.Options(t.Context(), vm, cards(1))
-	if err != nil {
-		t.Fatal(err)
-	}
+	options := told(t, b, vm, cards(1))
 	got := decoded(t, options, "guestinfo.userdata")
 	want := `## template: jinja
 #cloud-config
@@ -163,10 +160,7 @@ func TestUserData(t *testing.T) {
 			if got := refusals(vm); len(got) > 0 {
 				t.Fatal(got)
 			}
-			options, err := (&bootstrap.Bootstrap{Secrets: test.secrets}).Options(t.Context(), vm, cards(1))
-			if err != nil {
-				t.Fatal(err)
-			}
+			options := told(t, bootstrap.Bootstrap{Secrets: test.secrets}, vm, cards(1))
 			if _, found := options["guestinfo.userdata"]; !found && test.want == "" {
 				return
 			}
@@ -195,9 +189,10 @@ func TestBrokenUserData(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			options, err := (&bootstrap.Bootstrap{Secrets: test.secrets}).Options(t.Context(), wished(t, test.cloudInit), cards(1))
-			if !errors.Is(err, test.kind) || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "hush") || options != nil {
-				t.Errorf("got %v, %v", options, err)
+			got, err := (&bootstrap.Bootstrap{Secrets: test.secrets}).Tell(t.Context(), wished(t, test.cloudInit), cards(1))
+			if !errors.Is(err, test.kind) || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "hush") ||
+				got.Options != nil {
+				t.Errorf("got %v, %v", got, err)
 			}
 		})
 	}
@@ -259,9 +254,9 @@ func TestGlobalsForNobody(t *testing.T) {
 	if diff := cmp.Diff(want, refusals(vm)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	options, err := (&bootstrap.Bootstrap{}).Options(t.Context(), vm, cards(1))
-	if err != nil || strings.Contains(decoded(t, options, "guestinfo.metadata"), "nameservers") {
-		t.Errorf("%v, %v", options, err)
+	options := told(t, bootstrap.Bootstrap{}, vm, cards(1))
+	if strings.Contains(decoded(t, options, "guestinfo.metadata"), "nameservers") {
+		t.Errorf("%v", options)
 	}
 }
 
@@ -271,10 +266,7 @@ func TestWaitOnNetwork(t *testing.T) {
 		"{waitOnNetwork4: true, waitOnNetwork6: true}":   map[string]any{"ipv4": true, "ipv6": true},
 		"{waitOnNetwork4: false, waitOnNetwork6: false}": nil,
 	} {
-		options, err := (&bootstrap.Bootstrap{}).Options(t.Context(), wished(t, cloudInit), cards(1))
-		if err != nil {
-			t.Fatal(err)
-		}
+		options := told(t, bootstrap.Bootstrap{}, wished(t, cloudInit), cards(1))
 		var got map[string]any
 		if err := json.Unmarshal([]byte(decoded(t, options, "guestinfo.metadata")), &got); err != nil {
 			t.Fatal(err)

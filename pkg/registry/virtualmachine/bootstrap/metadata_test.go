@@ -63,10 +63,7 @@ func TestNetwork(t *testing.T) {
 			vm.Spec.Network = test.network
 			vm.Spec.Bootstrap.CloudInit = &vmopv1.VirtualMachineBootstrapCloudInitSpec{}
 			// One more than was asked for, which somebody added in vCenter.
-			options, err := (&bootstrap.Bootstrap{}).Options(t.Context(), vm, cards(3))
-			if err != nil {
-				t.Fatal(err)
-			}
+			options := told(t, bootstrap.Bootstrap{}, vm, cards(3))
 			if diff := cmp.Diff(document(t, test.want), document(t, decoded(t, options, "guestinfo.metadata"))); diff != "" {
 				t.Errorf("metadata (-want +got):\n%s", diff)
 			}
@@ -88,8 +85,9 @@ func document(t *testing.T, text string) (read map[string]any) {
 func TestMissingCard(t *testing.T) {
 	vm := machine()
 	vm.Spec.Network.Interfaces = append(vm.Spec.Network.Interfaces, nic{Name: "eth1"})
-	options, err := (&bootstrap.Bootstrap{}).Options(t.Context(), vm, cards(1))
-	if !errors.Is(err, failure.Unavailable) || !strings.Contains(err.Error(), "spec.network.interfaces[1]: ") || options != nil {
-		t.Errorf("got %v, %v", options, err)
+	b := bootstrap.Bootstrap{Secrets: secrets{"team-a/web/user-data": nil}}
+	got, err := b.Tell(t.Context(), vm, cards(1))
+	if !errors.Is(err, failure.Unavailable) || !strings.Contains(err.Error(), "spec.network.interfaces[1]: ") || got.Options != nil {
+		t.Errorf("got %v, %v", got, err)
 	}
 }

@@ -3,11 +3,14 @@
 package bootstrap_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	vmopv1common "github.com/vmware-tanzu/vm-operator/api/v1alpha5/common"
 	"k8s.io/utils/ptr"
 
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap"
@@ -98,29 +101,64 @@ func TestNetworkRefusals(t *testing.T) {
 	}
 }
 
-// Nobody tells a guest without cloud-init.
-func TestNetworkOfNobody(t *testing.T) {
+// TestWhoTellsOfTheNetwork: what no provider of a machine tells its guest is refused.
+func TestWhoTellsOfTheNetwork(t *testing.T) {
+	const all = "hostName domainName nameservers searchDomains guestDeviceName addresses dhcp6 gateway4 gateway6 mtu interfaces.nameservers " +
+		"routes interfaces.searchDomains"
+	linux, windows := &vmopv1.VirtualMachineBootstrapLinuxPrepSpec{}, &vmopv1.VirtualMachineBootstrapSysprepSpec{
+		RawSysprep: &vmopv1common.SecretKeySelector{Name: "web"}}
+	properties := &vmopv1.VirtualMachineBootstrapVAppConfigSpec{}
+	tests := map[string]struct {
+		bootstrap *vmopv1.VirtualMachineBootstrapSpec
+		refused   string
+	}{
+		"nobody":      {nil, all},
+		"none":        {&vmopv1.VirtualMachineBootstrapSpec{}, all},
+		"cloud-init":  {&vmopv1.VirtualMachineBootstrapSpec{CloudInit: &vmopv1.VirtualMachineBootstrapCloudInitSpec{}}, ""},
+		"linuxPrep":   {&vmopv1.VirtualMachineBootstrapSpec{LinuxPrep: linux}, "guestDeviceName mtu interfaces.nameservers routes interfaces.searchDomains"},
+		"sysprep":     {&vmopv1.VirtualMachineBootstrapSpec{Sysprep: windows}, "guestDeviceName mtu routes interfaces.searchDomains"},
+		"vAppConfig":  {&vmopv1.VirtualMachineBootstrapSpec{VAppConfig: properties}, "searchDomains guestDeviceName dhcp6 gateway6 mtu interfaces.nameservers routes interfaces.searchDomains"},
+		"two of them": {&vmopv1.VirtualMachineBootstrapSpec{Sysprep: windows, VAppConfig: properties}, "guestDeviceName mtu routes interfaces.searchDomains"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			vm := machine()
+			vm.Spec.Bootstrap = test.bootstrap
+			vm.Spec.Network = &netspec{HostName: "a", DomainName: "example.com", Nameservers: []string{"192.0.2.53"}, SearchDomains: []string{"a"},
+				Interfaces: []nic{{Name: "eth0", DHCP4: true}, {Name: "eth1", GuestDeviceName: "ab", Addresses: []string{"192.0.2.7/24", "2001:db8::7/64"},
+					Gateway4: "192.0.2.1", Gateway6: "None", MTU: ptr.To[int64](1500), Nameservers: []string{"192.0.2.53"},
+					Routes: []hop{{To: "default", Via: "192.0.2.1"}}, SearchDomains: []string{"a"}}, {Name: "eth2", DHCP6: true}}}
+			var got []string
+			for _, refusal := range refusals(vm) {
+				path, says, _ := strings.Cut(refusal, ": ")
+				path = strings.TrimPrefix(path, "spec.network.")
+				if rest, inner := strings.CutPrefix(path, "interfaces["); inner {
+					_, path, _ = strings.Cut(rest, "].")
+					if path == "nameservers" || path == "searchDomains" {
+						path = "interfaces." + path
+					}
+				}
+				if path == "dhcp6" && !strings.Contains(refusal, "interfaces[2]") || !strings.Contains(says, "Forbidden: is told to a guest by spec.bootstrap.") {
+					t.Errorf("refused: %s", refusal)
+				}
+				got = append(got, path)
+			}
+			want := strings.Fields(test.refused)
+			slices.Sort(got)
+			slices.Sort(want)
+			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
 	vm := machine()
 	vm.Spec.Bootstrap = nil
-	vm.Spec.Network = &netspec{HostName: "a", DomainName: "example.com", Nameservers: []string{"192.0.2.53"}, SearchDomains: []string{"a"},
-		Interfaces: []nic{{Name: "eth0", DHCP4: true}, {Name: "eth1", GuestDeviceName: "ab", DHCP6: true, Addresses: []string{"192.0.2.7/24"},
-			Gateway4: "192.0.2.1", Gateway6: "None", MTU: ptr.To[int64](1500), Nameservers: []string{"192.0.2.53"},
-			Routes: []hop{{To: "default", Via: "192.0.2.1"}}, SearchDomains: []string{"a"}}}}
-	var got []string
-	for _, refusal := range refusals(vm) {
-		path, says, _ := strings.Cut(refusal, ": ")
-		if path != "spec.network.interfaces[1].gateway6" || !strings.Contains(says, "cannot be used with dhcp6") {
-			got = append(got, strings.TrimPrefix(path, "spec.network."))
-			if says != "Forbidden: is told to a guest by cloud-init alone: set spec.bootstrap.cloudInit, or leave this out" {
-				t.Errorf("%s: %s", path, says)
-			}
-		}
-	}
-	want := []string{"hostName", "domainName", "nameservers", "searchDomains", "interfaces[1].guestDeviceName", "interfaces[1].addresses",
-		"interfaces[1].dhcp6", "interfaces[1].gateway4", "interfaces[1].gateway6", "interfaces[1].mtu", "interfaces[1].nameservers",
-		"interfaces[1].routes", "interfaces[1].searchDomains"}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	vm.Spec.Network = &netspec{HostName: "a", Interfaces: []nic{{Name: "eth0", MTU: ptr.To[int64](1500)}}}
+	want := []string{
+		"spec.network.hostName: Forbidden: is told to a guest by spec.bootstrap.cloudInit, linuxPrep, sysprep or vAppConfig alone: set one of them, or leave this out",
+		"spec.network.interfaces[0].mtu: Forbidden: is told to a guest by spec.bootstrap.cloudInit alone: set that, or leave this out"}
+	if diff := cmp.Diff(want, refusals(vm)); diff != "" {
+		t.Errorf("what it says (-want +got):\n%s", diff)
 	}
 }
 

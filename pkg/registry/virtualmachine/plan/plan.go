@@ -19,6 +19,7 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/placement"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap"
 )
 
 // Classes are the virtual machine classes.
@@ -157,6 +158,10 @@ func (p *Planner) shell(ctx context.Context, vm *vmopv1.VirtualMachine, home Hom
 		return facts.Shell{}, err
 	}
 	if err := firmware(vm, image.Item.Image, &shell, spec); err != nil {
+		return facts.Shell{}, err
+	}
+	shell.Properties, shell.Build.Customize = image.Item.Image.Properties, bootstrap.Customizes(&vm.Spec)
+	if err := bootstrap.Fits(vm, shell.GuestID, shell.Properties); err != nil {
 		return facts.Shell{}, err
 	}
 	space += class.Spec.Hardware.Memory.Value() // what it is swapped to

@@ -40,7 +40,8 @@ func newWorld() *world {
 	ubuntu := plan.Image{Kind: "VirtualMachineImage", Name: "vmi-1", Item: &facts.Item{
 		Name: "ubuntu", Type: facts.ItemOVF,
 		Image: &facts.Image{GuestID: "ubuntu64Guest", Firmware: "efi", HardwareVersion: 21,
-			Disks: []facts.ImageDisk{{Capacity: 20 << 30, File: "disk-0.vmdk"}, {Capacity: 1 << 30}}},
+			Disks:      []facts.ImageDisk{{Capacity: 20 << 30, File: "disk-0.vmdk"}, {Capacity: 1 << 30}},
+			Properties: []facts.Property{{Key: "hostname", Type: "string", UserConfigurable: true}}},
 		Files: map[string]facts.ItemFile{"disk-0.vmdk": {URL: "ds:///1/disk-0.vmdk", Size: 3 << 30}},
 	}}
 	iso := plan.Image{Kind: "VirtualMachineImage", Name: "vmi-2", Item: &facts.Item{Name: "netinst", Type: facts.ItemISO}}
@@ -112,7 +113,8 @@ func TestPlan(t *testing.T) {
 		Policy: "gold-id", InstanceUUID: "uid-1", BIOSUUID: "bios-1", GuestID: "ubuntu64Guest", Firmware: "efi", HardwareVersion: "vmx-21",
 		Size: facts.Size{CPUs: 2, MemoryMB: 4096, CPU: facts.Allocation{Limit: -1, Reservation: 3000},
 			Memory: facts.Allocation{Limit: 4096, Reservation: 2048}},
-		Networks: []facts.Network{{ID: id("Network", "workload"), Name: "workload"}},
+		Networks:   []facts.Network{{ID: id("Network", "workload"), Name: "workload"}},
+		Properties: []facts.Property{{Key: "hostname", Type: "string", UserConfigurable: true}},
 		Build: facts.Build{Policy: "gold-id", Disks: []facts.BuildDisk{
 			{From: "[library] disk-0.vmdk", Capacity: 20 << 30}, {Capacity: 1 << 30}}},
 	}
@@ -149,6 +151,16 @@ func TestLargerBootDisk(t *testing.T) {
 	want := []facts.BuildDisk{{From: "[library] disk-0.vmdk", Capacity: 30 << 30, Grow: true}, {Capacity: 1 << 30}}
 	if diff := cmp.Diff(want, shell.Build.Disks); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A guest that vCenter customises is one that something is left to be done for after its disks.
+func TestCustomized(t *testing.T) {
+	w, vm := newWorld(), wanted()
+	vm.Spec.Bootstrap = &vmopv1.VirtualMachineBootstrapSpec{LinuxPrep: &vmopv1.VirtualMachineBootstrapLinuxPrepSpec{}}
+	shell, _, err := (&plan.Planner{Classes: w, Images: w, Site: w, Places: w}).Plan(t.Context(), vm)
+	if err != nil || !shell.Build.Customize || shell.Build.Assembled {
+		t.Errorf("what is left to be made: %+v, %v", shell.Build, err)
 	}
 }
 
@@ -191,6 +203,10 @@ func TestWhatCannotBePlanned(t *testing.T) {
 		{"another zone", func(_ *world, vm *vmopv1.VirtualMachine) { vm.Labels["topology.kubernetes.io/zone"] = "z" }, failure.Invalid,
 			`metadata.labels[topology.kubernetes.io/zone]: the namespace has no zone "z"`},
 		{"no pools", func(w *world, vm *vmopv1.VirtualMachine) { vm.Labels, w.home.Pools = nil, nil }, failure.Unavailable, "has no resource pools yet"},
+		{"a property that the image has not", func(_ *world, vm *vmopv1.VirtualMachine) {
+			vm.Spec.Bootstrap = &vmopv1.VirtualMachineBootstrapSpec{VAppConfig: &vmopv1.VirtualMachineBootstrapVAppConfigSpec{
+				Properties: []vmopv1common.KeyValueOrSecretKeySelectorPair{{Key: "name"}}}}
+		}, failure.Invalid, `spec.bootstrap.vAppConfig.properties[0].key: there is no property "name": there are hostname`},
 		{"no room", func(w *world, _ *vmopv1.VirtualMachine) { w.full = failure.ResourceExhausted }, failure.ResourceExhausted, "find a place for it"},
 	}
 	for _, test := range tests {

@@ -13,6 +13,7 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap"
 )
 
 // Condition types and reasons of our own, beside those of vm-operator.
@@ -102,6 +103,9 @@ func (v *view) conditions() []metav1.Condition {
 			Message: "vCenter does not say whether VMware Tools is running"})
 	}
 
+	if customized, told := v.customization(); told {
+		list = append(list, customized)
+	}
 	list = append(list, v.ready())
 	if v.recalled {
 		list = append(list, isNot(ConfigurationReadableCondition, ConfigurationUnavailableReason, recalledText))
@@ -178,6 +182,35 @@ func sizeText(s facts.Size) string {
 // building says that something of the machine is left to be made, and that it is for Pacific to make it.
 func (v *view) building() bool { return v.live.Build != nil && v.meta != nil && v.meta.Created }
 
+// customization tells how far the customisation of the guest is, as vm-operator does: of a machine for which one was
+// asked, or of which vCenter tells of one.
+func (v *view) customization() (metav1.Condition, bool) {
+	status := v.live.Guest.Customization
+	if status == nil {
+		asked := v.meta != nil && bootstrap.Customizes(&v.meta.Spec)
+		if asked && v.building() {
+			return isNot(vmopv1.GuestCustomizationCondition, vmopv1.GuestCustomizationPendingReason,
+				"its guest is customised when it is powered on first"), true
+		}
+		return metav1.Condition{Type: vmopv1.GuestCustomizationCondition, Status: metav1.ConditionUnknown,
+			Reason: unknownToolsReason, Message: "vCenter tells nothing of a customisation of the guest"}, asked
+	}
+	switch status.State {
+	case facts.CustomizationPending:
+		return isNot(vmopv1.GuestCustomizationCondition, vmopv1.GuestCustomizationPendingReason,
+			"its guest is customised when it is powered on next"), true
+	case facts.CustomizationRunning:
+		return isNot(vmopv1.GuestCustomizationCondition, vmopv1.GuestCustomizationRunningReason,
+			"its guest is being customised"), true
+	case facts.CustomizationSucceeded:
+		return is(vmopv1.GuestCustomizationCondition), true
+	case facts.CustomizationFailed:
+		return isNot(vmopv1.GuestCustomizationCondition, vmopv1.GuestCustomizationFailedReason,
+			"vCenter could not customise the guest: "+cmp.Or(status.Error, "it does not say why")), true
+	}
+	return isNot(vmopv1.GuestCustomizationCondition, "Unknown", "vCenter says "+status.State), true
+}
+
 // serves tells whether a machine that Pacific made runs as it was asked for, with a guest that answers.
 func (v *view) serves() metav1.Condition {
 	switch {
@@ -188,6 +221,9 @@ func (v *view) serves() metav1.Condition {
 	case v.live.Guest.Tools != facts.ToolsRunning && v.live.Guest.Tools != facts.ToolsScripting:
 		return isNot(vmopv1.ReadyConditionType, vmopv1.VirtualMachineToolsNotRunningReason,
 			"its guest has not answered yet: VMware Tools is not running in it")
+	}
+	if customized, told := v.customization(); told && customized.Status == metav1.ConditionFalse {
+		return isNot(vmopv1.ReadyConditionType, customized.Reason, customized.Message)
 	}
 	return is(vmopv1.ReadyConditionType)
 }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package bootstrap
+package cloudinit
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -11,13 +10,13 @@ import (
 	"strconv"
 	"unicode/utf8"
 
-	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
-	"github.com/vmware-tanzu/vm-operator/api/v1alpha5/cloudinit"
+	vmopv1cloudinit "github.com/vmware-tanzu/vm-operator/api/v1alpha5/cloudinit"
 	vmopv1common "github.com/vmware-tanzu/vm-operator/api/v1alpha5/common"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/yaml"
 
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap/secret"
 )
 
 const (
@@ -41,7 +40,7 @@ type fields = map[string]json.RawMessage
 
 // render writes a cloud-config as cloud-init reads it, nothing for an empty one. values are what its Secrets have, by
 // the path of the field that names them.
-func render(path *field.Path, config *cloudinit.CloudConfig, values map[string][]byte) ([]byte, error) {
+func render(path *field.Path, config *vmopv1cloudinit.CloudConfig, values secret.Values) ([]byte, error) {
 	made := document{Timezone: config.Timezone, SSHPwdAuth: config.SSHPwdAuth}
 	if isSet(config.RunCmd) {
 		made.RunCmd = config.RunCmd
@@ -78,7 +77,7 @@ func render(path *field.Path, config *cloudinit.CloudConfig, values map[string][
 }
 
 // userOf is a user with passwords instead of where they are, and with types as cloud-init has them.
-func userOf(path *field.Path, user *cloudinit.User, values map[string][]byte) (fields, error) {
+func userOf(path *field.Path, user *vmopv1cloudinit.User, values secret.Values) (fields, error) {
 	made, err := fieldsOf(user)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -87,8 +86,7 @@ func userOf(path *field.Path, user *cloudinit.User, values map[string][]byte) (f
 		made["inactive"] = quoted(strconv.Itoa(int(*user.Inactive)))
 	}
 	for _, password := range passwords(user) {
-		// Whoever makes a Secret of a file has the end of its line in it, which is in no password.
-		made[password.name] = quoted(string(bytes.TrimRight(values[path.Child(password.name).String()], "\r\n")))
+		made[password.name] = quoted(secret.Text(values.Of(path.Child(password.name))))
 	}
 	return made, nil
 }
@@ -99,7 +97,7 @@ type password struct {
 	from vmopv1common.SecretKeySelector
 }
 
-func passwords(user *cloudinit.User) (found []password) {
+func passwords(user *vmopv1cloudinit.User) (found []password) {
 	if user.Passwd != nil {
 		found = append(found, password{"passwd", *user.Passwd})
 	}
@@ -110,7 +108,7 @@ func passwords(user *cloudinit.User) (found []password) {
 }
 
 // fileOf is a file with what it is to hold. What is no text is encoded as one.
-func fileOf(path *field.Path, file *cloudinit.WriteFile, values map[string][]byte) (fields, error) {
+func fileOf(path *field.Path, file *vmopv1cloudinit.WriteFile, values secret.Values) (fields, error) {
 	made, err := fieldsOf(file)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -121,15 +119,15 @@ func fileOf(path *field.Path, file *cloudinit.WriteFile, values map[string][]byt
 	}
 	value := []byte(held)
 	if from != nil {
-		value = values[path.Child("content").String()]
+		value = values.Of(path.Child("content"))
 	}
 	delete(made, "content")
 	if !utf8.Valid(value) {
 		switch file.Encoding {
-		case "", cloudinit.WriteFileEncodingTextPlain:
-			made["encoding"] = quoted(string(cloudinit.WriteFileEncodingFluffyBase64))
-		case cloudinit.WriteFileEncodingFluffyGz, cloudinit.WriteFileEncodingFluffyGzip:
-			made["encoding"] = quoted(string(cloudinit.WriteFileEncodingGzipBase64))
+		case "", vmopv1cloudinit.WriteFileEncodingTextPlain:
+			made["encoding"] = quoted(string(vmopv1cloudinit.WriteFileEncodingFluffyBase64))
+		case vmopv1cloudinit.WriteFileEncodingFluffyGz, vmopv1cloudinit.WriteFileEncodingFluffyGzip:
+			made["encoding"] = quoted(string(vmopv1cloudinit.WriteFileEncodingGzipBase64))
 		default:
 			return nil, fmt.Errorf("%s: it is not encoded as %s: %w", path.Child("content"), file.Encoding, failure.Invalid)
 		}
@@ -153,11 +151,7 @@ func contentOf(content json.RawMessage) (held string, from *vmopv1common.SecretK
 }
 
 // Normalise writes what is raw JSON in one way, so that what says the same is the same.
-func Normalise(spec *vmopv1.VirtualMachineSpec) {
-	if spec.Bootstrap == nil || spec.Bootstrap.CloudInit == nil || spec.Bootstrap.CloudInit.CloudConfig == nil {
-		return
-	}
-	config := spec.Bootstrap.CloudInit.CloudConfig
+func Normalise(config *vmopv1cloudinit.CloudConfig) {
 	config.RunCmd = normalised(config.RunCmd)
 	for i := range config.WriteFiles {
 		config.WriteFiles[i].Content = normalised(config.WriteFiles[i].Content)

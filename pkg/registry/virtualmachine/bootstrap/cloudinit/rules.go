@@ -1,32 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package bootstrap
+package cloudinit
 
 import (
 	"encoding/json"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
-	"github.com/vmware-tanzu/vm-operator/api/v1alpha5/cloudinit"
+	vmopv1cloudinit "github.com/vmware-tanzu/vm-operator/api/v1alpha5/cloudinit"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 )
 
 // encodings are how the content of a file may be given.
-var encodings = []cloudinit.WriteFileEncoding{
-	cloudinit.WriteFileEncodingFluffyB64, cloudinit.WriteFileEncodingFluffyBase64, cloudinit.WriteFileEncodingFluffyGz,
-	cloudinit.WriteFileEncodingFluffyGzip, cloudinit.WriteFileEncodingGzB64, cloudinit.WriteFileEncodingGzBase64,
-	cloudinit.WriteFileEncodingGzipB64, cloudinit.WriteFileEncodingGzipBase64, cloudinit.WriteFileEncodingTextPlain,
+var encodings = []vmopv1cloudinit.WriteFileEncoding{
+	vmopv1cloudinit.WriteFileEncodingFluffyB64, vmopv1cloudinit.WriteFileEncodingFluffyBase64, vmopv1cloudinit.WriteFileEncodingFluffyGz,
+	vmopv1cloudinit.WriteFileEncodingFluffyGzip, vmopv1cloudinit.WriteFileEncodingGzB64, vmopv1cloudinit.WriteFileEncodingGzBase64,
+	vmopv1cloudinit.WriteFileEncodingGzipB64, vmopv1cloudinit.WriteFileEncodingGzipBase64, vmopv1cloudinit.WriteFileEncodingTextPlain,
 }
 
-func cloudInitPath() *field.Path { return field.NewPath("spec", "bootstrap", "cloudInit") }
+// Path is where a spec says what cloud-init is to do.
+func Path() *field.Path { return field.NewPath("spec", "bootstrap", "cloudInit") }
 
-// Validate refuses what no guest can be told.
-func Validate(vm *vmopv1.VirtualMachine) field.ErrorList {
-	errs := append(validateNetwork(vm), validateReferences(&vm.Spec)...)
-	if vm.Spec.Bootstrap == nil || vm.Spec.Bootstrap.CloudInit == nil {
-		return errs
-	}
-	cloudInit, path := vm.Spec.Bootstrap.CloudInit, cloudInitPath()
+// Validate refuses what cloud-init cannot be told.
+func Validate(vm *vmopv1.VirtualMachine) (errs field.ErrorList) {
+	cloudInit, path := vm.Spec.Bootstrap.CloudInit, Path()
 	if network := vm.Spec.Network; network != nil {
 		if len(network.Nameservers) > 0 && !ptr.Deref(cloudInit.UseGlobalNameserversAsDefault, true) {
 			errs = append(errs, field.Forbidden(field.NewPath("spec", "network", "nameservers"),
@@ -46,24 +43,7 @@ func Validate(vm *vmopv1.VirtualMachine) field.ErrorList {
 	return append(errs, validateCloudConfig(path.Child("cloudConfig"), cloudInit.CloudConfig)...)
 }
 
-// validateReferences refuses half the name of a value.
-func validateReferences(spec *vmopv1.VirtualMachineSpec) (errs field.ErrorList) {
-	for _, reference := range references(spec) {
-		if reference.from.Name == "" {
-			errs = append(errs, field.Required(reference.path.Child("name"), "name the Secret"))
-		}
-		if reference.from.Key == "" {
-			hint := "name the key in the Secret"
-			if len(reference.other) > 0 {
-				hint += ", such as " + reference.other[0]
-			}
-			errs = append(errs, field.Required(reference.path.Child("key"), hint))
-		}
-	}
-	return errs
-}
-
-func validateCloudConfig(at *field.Path, config *cloudinit.CloudConfig) (errs field.ErrorList) {
+func validateCloudConfig(at *field.Path, config *vmopv1cloudinit.CloudConfig) (errs field.ErrorList) {
 	names := map[string]bool{}
 	for i := range config.Users {
 		user, at := &config.Users[i], at.Child("users").Index(i)
@@ -94,7 +74,7 @@ func validateCloudConfig(at *field.Path, config *cloudinit.CloudConfig) (errs fi
 	return errs
 }
 
-func validateUser(at *field.Path, user *cloudinit.User) (errs field.ErrorList) {
+func validateUser(at *field.Path, user *vmopv1cloudinit.User) (errs field.ErrorList) {
 	if user.Name == defaultUser {
 		rest := user.DeepCopy()
 		rest.Name = ""
@@ -141,7 +121,7 @@ func validateCommands(at *field.Path, raw json.RawMessage) (errs field.ErrorList
 	return errs
 }
 
-func validateFile(at *field.Path, file *cloudinit.WriteFile) (errs field.ErrorList) {
+func validateFile(at *field.Path, file *vmopv1cloudinit.WriteFile) (errs field.ErrorList) {
 	if _, _, err := contentOf(file.Content); err != nil {
 		// What it says may be a secret that somebody put into the wrong place.
 		errs = append(errs, field.Forbidden(at.Child("content"), "has to be a text, or name and key of a Secret"))

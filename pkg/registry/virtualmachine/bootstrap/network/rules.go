@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package bootstrap
+package network
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -32,8 +34,8 @@ var (
 	topLevel      = regexp.MustCompile(`^[A-Za-z]{2,}$`)
 )
 
-// validateNetwork refuses what no guest can be set up with.
-func validateNetwork(vm *vmopv1.VirtualMachine) (errs field.ErrorList) {
+// Validate refuses what no guest can be set up with, or what nobody would tell it.
+func Validate(vm *vmopv1.VirtualMachine) (errs field.ErrorList) {
 	network, path := vm.Spec.Network, field.NewPath("spec", "network")
 	if network == nil {
 		return nil
@@ -46,48 +48,19 @@ func validateNetwork(vm *vmopv1.VirtualMachine) (errs field.ErrorList) {
 		errs = append(errs, field.TooMany(interfaces, len(network.Interfaces), maxInterfaces))
 	}
 	names, devices := map[string]bool{}, map[string]bool{}
-	told := vm.Spec.Bootstrap != nil && vm.Spec.Bootstrap.CloudInit != nil
+	who := tellers(vm.Spec.Bootstrap)
 	for i := range network.Interfaces {
 		wanted, path := &network.Interfaces[i], interfaces.Index(i)
 		if bad := validateName(path.Child("name"), wanted.Name, names); bad != nil {
 			errs = append(errs, bad)
-		} else if told {
+		} else if slices.Contains(who, cloudInit) {
 			errs = append(errs, validateDevice(path, wanted, devices)...)
 		}
 		errs = append(errs, validateInterface(path, wanted)...)
 	}
 	errs = append(errs, validateHostName(vm, path)...)
 	errs = append(errs, validateServers(path, network.Nameservers, network.SearchDomains)...)
-	if !told {
-		errs = append(errs, untold(network, path)...)
-	}
-	return errs
-}
-
-// untold refuses what a guest is told by cloud-init, where it is not told anything.
-func untold(network *vmopv1.VirtualMachineNetworkSpec, path *field.Path) (errs field.ErrorList) {
-	refuse := func(set bool, path *field.Path) {
-		if set {
-			errs = append(errs, field.Forbidden(path, "is told to a guest by cloud-init alone: set spec.bootstrap.cloudInit, "+
-				"or leave this out"))
-		}
-	}
-	refuse(network.HostName != "", path.Child("hostName"))
-	refuse(network.DomainName != "", path.Child("domainName"))
-	refuse(len(network.Nameservers) > 0, path.Child("nameservers"))
-	refuse(len(network.SearchDomains) > 0, path.Child("searchDomains"))
-	for i := range network.Interfaces {
-		wanted, path := &network.Interfaces[i], path.Child("interfaces").Index(i)
-		refuse(wanted.GuestDeviceName != "", path.Child("guestDeviceName"))
-		refuse(len(wanted.Addresses) > 0, path.Child("addresses"))
-		refuse(wanted.DHCP6, path.Child("dhcp6"))
-		refuse(wanted.Gateway4 != "", path.Child("gateway4"))
-		refuse(wanted.Gateway6 != "", path.Child("gateway6"))
-		refuse(wanted.MTU != nil, path.Child("mtu"))
-		refuse(len(wanted.Nameservers) > 0, path.Child("nameservers"))
-		refuse(len(wanted.Routes) > 0, path.Child("routes"))
-		refuse(len(wanted.SearchDomains) > 0, path.Child("searchDomains"))
-	}
+	errs = append(errs, untold(network, path, who)...)
 	return errs
 }
 
@@ -247,7 +220,7 @@ func validateHostName(vm *vmopv1.VirtualMachine, path *field.Path) (errs field.E
 	}
 	if bad {
 		errs = append(errs, field.Invalid(path.Child("domainName"), domain, noDomain))
-	} else if full := hostName(vm) + "." + domain; len(full) > maxDNSName {
+	} else if full := HostName(vm) + "." + domain; len(full) > maxDNSName {
 		errs = append(errs, field.Invalid(path.Child("domainName"), domain,
 			fmt.Sprintf("has to be shorter: with the host name it takes %d characters, and %d is the most",
 				len(full), maxDNSName)))
@@ -263,4 +236,9 @@ func isLabel(text string) bool {
 	}
 	return text != "" && len(text) <= maxLabel && !strings.HasPrefix(text, "-") && !strings.HasSuffix(text, "-") &&
 		!strings.ContainsFunc(text, odd)
+}
+
+// deviceName is what an interface is called in the guest.
+func deviceName(wanted *wish) string {
+	return cmp.Or(wanted.GuestDeviceName, wanted.Name)
 }

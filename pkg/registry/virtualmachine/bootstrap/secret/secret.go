@@ -1,92 +1,138 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package bootstrap
+package secret
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
+	"strings"
 
-	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
-	vmopv1common "github.com/vmware-tanzu/vm-operator/api/v1alpha5/common"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/openpacific/pacific/pkg/failure"
 )
 
-// Secrets are read one value at a time.
+// maxPlain is how much of what is compressed is looked at.
+const maxPlain = 16 << 20
+
+// Secrets are read one at a time.
 type Secrets interface {
-	// Value returns the value of a key, and an error that wraps failure.NotFound where there is no such Secret or key.
-	Value(ctx context.Context, namespace, name, key string) ([]byte, error)
+	// Data returns what a Secret has, by its keys, and an error that wraps failure.NotFound where there is none.
+	Data(ctx context.Context, namespace, name string) (map[string][]byte, error)
 }
 
-// reference is where a spec names a key of a Secret.
-type reference struct {
-	path *field.Path
-	from vmopv1common.SecretKeySelector
-	// other are the keys that do as well.
-	other []string
+// Reference is where a spec names a Secret.
+type Reference struct {
+	Path *field.Path
+	Name string
+	// Key is the value that is meant, and Other are keys that do as well.
+	Key   string
+	Other []string
+	// Whole says that all of it is meant, and that the field has a name alone.
+	Whole bool
 }
 
-// rawKeys are where user data is as well, whatever key is named: Cluster API's bootstrap provider has it in the second.
-var rawKeys = []string{"user-data", "value"}
-
-// references are all the Secrets that a guest is told something of: whatever is read is one of these.
-func references(spec *vmopv1.VirtualMachineSpec) (found []reference) {
-	if spec.Bootstrap == nil || spec.Bootstrap.CloudInit == nil {
+// Validate refuses half the name of a value.
+func (r Reference) Validate() (errs field.ErrorList) {
+	if r.Whole {
 		return nil
 	}
-	cloudInit, path := spec.Bootstrap.CloudInit, cloudInitPath()
-	if raw := cloudInit.RawCloudConfig; raw != nil {
-		found = append(found, reference{path: path.Child("rawCloudConfig"), from: *raw, other: rawKeys})
+	if r.Name == "" {
+		errs = append(errs, field.Required(r.Path.Child("name"), "name the Secret"))
 	}
-	config := cloudInit.CloudConfig
-	if config == nil {
-		return found
-	}
-	path = path.Child("cloudConfig")
-	for i := range config.Users {
-		for _, password := range passwords(&config.Users[i]) {
-			found = append(found, reference{path: path.Child("users").Index(i).Child(password.name), from: password.from})
+	if r.Key == "" {
+		hint := "name the key in the Secret"
+		if len(r.Other) > 0 {
+			hint += ", such as " + r.Other[0]
 		}
+		errs = append(errs, field.Required(r.Path.Child("key"), hint))
 	}
-	for i := range config.WriteFiles {
-		// What cannot be read is refused, and names no Secret.
-		if _, from, err := contentOf(config.WriteFiles[i].Content); err == nil && from != nil {
-			found = append(found, reference{path: path.Child("write_files").Index(i).Child("content"), from: *from})
-		}
-	}
-	return found
+	return errs
 }
 
-// SecretsOf are the names of the Secrets that a machine's guest is told something of.
-func SecretsOf(spec *vmopv1.VirtualMachineSpec) (names []string) {
-	for _, reference := range references(spec) {
-		names = append(names, reference.from.Name)
-	}
-	return names
+// Values are what the Secrets of a spec have, by the paths of the fields that name them.
+type Values struct {
+	single map[string][]byte
+	whole  map[string]map[string][]byte
 }
 
-// values reads what the Secrets have, by the path of the field that names them.
-func (b *Bootstrap) values(ctx context.Context, vm *vmopv1.VirtualMachine) (map[string][]byte, error) {
-	values := map[string][]byte{}
-	for _, reference := range references(&vm.Spec) {
-		value, err := b.value(ctx, vm.Namespace, reference)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", reference.path, err)
+// Of is the value that the field of a path names.
+func (v Values) Of(path *field.Path) []byte { return v.single[path.String()] }
+
+// All are the values of a Secret that the field of a path names as a whole.
+func (v Values) All(path *field.Path) map[string][]byte { return v.whole[path.String()] }
+
+// Read reads what references name, each Secret once.
+func Read(ctx context.Context, secrets Secrets, namespace string, references []Reference) (Values, error) {
+	values := Values{single: map[string][]byte{}, whole: map[string]map[string][]byte{}}
+	known := map[string]map[string][]byte{}
+	for _, reference := range references {
+		data, found := known[reference.Name]
+		if !found {
+			var err error
+			data, err = secrets.Data(ctx, namespace, reference.Name)
+			if err != nil && !errors.Is(err, failure.NotFound) {
+				return Values{}, fmt.Errorf("%s: %w", reference.Path, err)
+			}
+			known[reference.Name] = data
 		}
-		values[reference.path.String()] = value
+		switch value, found := reference.value(data); {
+		case reference.Whole && data != nil:
+			values.whole[reference.Path.String()] = data
+		case !reference.Whole && found:
+			values.single[reference.Path.String()] = value
+		default:
+			return Values{}, fmt.Errorf("%s: there is no %s in the namespace %q: create it: %w", reference.Path,
+				reference.described(), namespace, failure.NotFound)
+		}
 	}
 	return values, nil
 }
 
-func (b *Bootstrap) value(ctx context.Context, namespace string, reference reference) ([]byte, error) {
-	for _, key := range append([]string{reference.from.Key}, reference.other...) {
-		value, err := b.Secrets.Value(ctx, namespace, reference.from.Name, key)
-		if !errors.Is(err, failure.NotFound) {
-			return value, err
+func (r Reference) value(data map[string][]byte) ([]byte, bool) {
+	for _, key := range append([]string{r.Key}, r.Other...) {
+		if value, found := data[key]; found {
+			return value, true
 		}
 	}
-	return nil, fmt.Errorf("there is no Secret %q with a key %q in the namespace %q: create it: %w",
-		reference.from.Name, reference.from.Key, namespace, failure.NotFound)
+	return nil, false
+}
+
+func (r Reference) described() string {
+	if r.Whole {
+		return fmt.Sprintf("Secret %q", r.Name)
+	}
+	return fmt.Sprintf("Secret %q with a key %q", r.Name, r.Key)
+}
+
+// Text is a value without the end of its line, which whoever makes a Secret of a file has in it, and which is in no
+// password.
+func Text(value []byte) string { return string(bytes.TrimRight(value, "\r\n")) }
+
+// Plain is what a value says, which may be encoded in base64, and compressed before that.
+func Plain(value []byte) ([]byte, error) {
+	decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(value)))
+	if err != nil {
+		decoded = value
+	}
+	if !bytes.HasPrefix(decoded, []byte{0x1f, 0x8b}) {
+		return decoded, nil
+	}
+	reader, err := gzip.NewReader(bytes.NewReader(decoded))
+	if err != nil {
+		return nil, fmt.Errorf("it is compressed, and damaged: %w", failure.Invalid)
+	}
+	text, err := io.ReadAll(io.LimitReader(reader, maxPlain+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("it is compressed, and damaged: %w", failure.Invalid)
+	case len(text) > maxPlain:
+		return nil, fmt.Errorf("it is longer than %d bytes: make it shorter: %w", maxPlain, failure.Invalid)
+	}
+	return text, nil
 }
