@@ -244,6 +244,8 @@ func TestCreateAndItsMistakes(t *testing.T) {
 		{"30Gi", "1Gi", "spec.advanced.bootDiskCapacity: the image's disk has 20480 MiB already"},
 		{"name: eth0, ", `name: eth0, macAddr: "00:50:56:80:00:01", `, "spec.network.interfaces[0].macAddr: Forbidden: is chosen by"},
 		{"10.66.200.7/16", "10.66.200.7", `spec.network.interfaces[0].addresses[0]: Invalid value: "10.66.200.7"`},
+		{"  bootstrap:\n", "  bootstrap:\n    linuxPrep: {}\n", "spec.bootstrap.linuxPrep: Forbidden: cannot be used together with cloudInit"},
+		{"cloudInit:\n      rawCloudConfig: {name: web, key: user-data}\n      sshAuthorizedKeys: [ssh-ed25519 AAAA]", "linuxPrep: {}", "spec.network.interfaces[0].mtu: Forbidden: is told to a guest by spec.bootstrap.cloudInit alone"},
 		{"cluster-b", "cluster-z", `the namespace has no zone "cluster-z"`},
 		{"name: mistake", "name: " + strings.Repeat("a", 81), "metadata.name: Too long"},
 		{"className: best-effort-small", "powerState: Suspended", "spec.powerState: Invalid value"},

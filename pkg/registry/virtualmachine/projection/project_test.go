@@ -3,6 +3,7 @@
 package projection
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -356,6 +357,65 @@ func TestProjectDetails(t *testing.T) {
 				t.Fatalf("not served as web; there is %v", mirror.keys())
 			}
 			if diff := cmp.Diff(test.want, test.get(o)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestCustomization: how far vCenter is with a guest, and that a machine is not ready before.
+func TestCustomization(t *testing.T) {
+	record := func(bootstrap *vmopv1.VirtualMachineBootstrapSpec) types.OptionValue {
+		m := Metadata{Head: facts.Head{UID: "uid-vm-1", Name: "web", Namespace: "team-a", Created: true,
+			Folder: facts.ID{Type: TypeFolder, Value: "a"}}}
+		m.Spec.Bootstrap = bootstrap
+		return encoded(t, m)
+	}
+	linux := record(&vmopv1.VirtualMachineBootstrapSpec{LinuxPrep: &vmopv1.VirtualMachineBootstrapLinuxPrepSpec{}})
+	left, err := machine.EncodeBuild(facts.Build{Customize: true, Assembled: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	info := func(state, message string) types.GuestInfoCustomizationInfo {
+		return types.GuestInfoCustomizationInfo{CustomizationStatus: state, ErrorMsg: message}
+	}
+	for _, test := range []struct {
+		name string
+		with []any
+		want string // GuestCustomization, and Ready
+	}{
+		{"none", []any{machine.PathRecord, record(nil)}, "; True True"},
+		{"none, and vCenter says so", []any{machine.PathRecord, record(nil), machine.PathCustomization, info("TOOLSDEPLOYPKG_IDLE", "")},
+			"; True True"},
+		{"of a machine that is being made", []any{machine.PathRecord, linux, machine.PathBuild, types.OptionValue{Value: left}},
+			"False GuestCustomizationPending its guest is customised when it is powered on first; False Building it is being made"},
+		{"nothing told", []any{machine.PathRecord, linux},
+			"Unknown NoGuestInfo vCenter tells nothing of a customisation of the guest; True True"},
+		{"waiting", []any{machine.PathRecord, linux, machine.PathCustomization, info("TOOLSDEPLOYPKG_PENDING", "")},
+			"False GuestCustomizationPending its guest is customised when it is powered on next; " +
+				"False GuestCustomizationPending its guest is customised when it is powered on next"},
+		{"running", []any{machine.PathRecord, linux, machine.PathCustomization, info("TOOLSDEPLOYPKG_RUNNING", "")},
+			"False GuestCustomizationRunning its guest is being customised; False GuestCustomizationRunning its guest is being customised"},
+		{"done", []any{machine.PathRecord, linux, machine.PathCustomization, info("TOOLSDEPLOYPKG_SUCCEEDED", "")}, "True True; True True"},
+		{"failed", []any{machine.PathRecord, linux, machine.PathCustomization, info("TOOLSDEPLOYPKG_FAILED", " no perl ")},
+			"False GuestCustomizationFailed vCenter could not customise the guest: no perl; " +
+				"False GuestCustomizationFailed vCenter could not customise the guest: no perl"},
+		{"failed without a word", []any{machine.PathCustomization, info("TOOLSDEPLOYPKG_FAILED", "")},
+			"False GuestCustomizationFailed vCenter could not customise the guest: it does not say why; "},
+		{"of another time", []any{machine.PathCustomization, info("NEW", "")}, "False Unknown vCenter says NEW; "},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p, mirror := newTestProjector()
+			p.Apply(initial(vm("vm-1", "web", "a", append(test.with, machine.PathToolsRunning, "guestToolsRunning")...)))
+			var got [2]string
+			for _, c := range mirror.objects["/virtualmachines/team-a/web"].Status.Conditions {
+				for i, kind := range []string{vmopv1.GuestCustomizationCondition, vmopv1.ReadyConditionType} {
+					if c.Type == kind {
+						got[i] = strings.TrimSpace(string(c.Status) + " " + c.Reason + " " + c.Message)
+					}
+				}
+			}
+			if diff := cmp.Diff(test.want, got[0]+"; "+got[1]); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
