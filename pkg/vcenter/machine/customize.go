@@ -18,9 +18,9 @@ import (
 	"github.com/openpacific/pacific/pkg/failure"
 )
 
-// Customize has vCenter customise the guest of a machine that is being made when it is powered on first, and notes in the
-// machine that this was done. It is done once: a machine for which a customisation waits already, or was run, as after an
-// answer that was lost, is noted alone.
+// Customize has vCenter customise the guest of a machine that is being made when it is powered on first, and notes in
+// the machine that this was done. It is done once: a machine for which a customisation waits already, or was run, as
+// after an answer that was lost, is noted alone.
 func (v *Verbs) Customize(ctx context.Context, id facts.ID, customization facts.Customization, still Still) error {
 	waits := false
 	whether := func(now facts.Machine) error {
@@ -58,9 +58,10 @@ var errCustomized = fmt.Errorf("its guest has been customised: %w", failure.Alre
 
 // noted notes that nothing is left to be made of a machine that was read for its customisation.
 func (v *Verbs) noted(ctx context.Context, id facts.ID) error {
-	_, err := v.Writer.RunTask(ctx, operation("finish", id), func(ctx context.Context, client *vim25.Client) (reference, error) {
-		response, err := methods.ReconfigVM_Task(ctx, client, &types.ReconfigVM_Task{
-			This: refer(id), Spec: types.VirtualMachineConfigSpec{ExtraConfig: options(map[string]string{facts.BuildKey: ""})}})
+	spec := types.VirtualMachineConfigSpec{ExtraConfig: options(map[string]string{facts.BuildKey: ""})}
+	_, err := v.Writer.RunTask(ctx, operation("finish", id), func(ctx context.Context,
+		client *vim25.Client) (reference, error) {
+		response, err := methods.ReconfigVM_Task(ctx, client, &types.ReconfigVM_Task{This: refer(id), Spec: spec})
 		if err != nil {
 			return reference{}, err
 		}

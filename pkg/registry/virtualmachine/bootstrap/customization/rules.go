@@ -41,10 +41,12 @@ func Validate(vm *vmopv1.VirtualMachine) (errs field.ErrorList) {
 	return errs
 }
 
-func validateLinux(vm *vmopv1.VirtualMachine, linux *vmopv1.VirtualMachineBootstrapLinuxPrepSpec) (errs field.ErrorList) {
+func validateLinux(vm *vmopv1.VirtualMachine,
+	linux *vmopv1.VirtualMachineBootstrapLinuxPrepSpec) (errs field.ErrorList) {
 	path := linuxPath()
 	if linux.TimeZone != "" && !zone.MatchString(linux.TimeZone) {
-		errs = append(errs, field.Invalid(path.Child("timeZone"), linux.TimeZone, "has to be a time zone, such as Europe/Sofia"))
+		errs = append(errs, field.Invalid(path.Child("timeZone"), linux.TimeZone,
+			"has to be a time zone, such as Europe/Sofia"))
 	}
 	errs = append(errs, validateOnce(path, linux.CustomizeAtNextPowerOn)...)
 	errs = append(errs, validateScript(path.Child("scriptText"), linux.ScriptText)...)
@@ -92,7 +94,8 @@ func validateAddresses(vm *vmopv1.VirtualMachine, provider string) (errs field.E
 	return errs
 }
 
-func validateSysprep(vm *vmopv1.VirtualMachine, windows *vmopv1.VirtualMachineBootstrapSysprepSpec) (errs field.ErrorList) {
+func validateSysprep(vm *vmopv1.VirtualMachine,
+	windows *vmopv1.VirtualMachineBootstrapSysprepSpec) (errs field.ErrorList) {
 	path := sysprepPath()
 	errs = append(errs, validateOnce(path, windows.CustomizeAtNextPowerOn)...)
 	switch {
@@ -116,13 +119,16 @@ func validateWindows(vm *vmopv1.VirtualMachine, path *field.Path, windows *syspr
 	}
 	if gui, path := windows.GUIUnattended, path.Child("guiUnattended"); gui != nil {
 		if gui.TimeZone < 0 || gui.TimeZone > maxZone {
-			errs = append(errs, field.Invalid(path.Child("timeZone"), gui.TimeZone, "has to be one of Microsoft's numbers, such as 85 for UTC"))
+			errs = append(errs, field.Invalid(path.Child("timeZone"), gui.TimeZone,
+				"has to be one of Microsoft's numbers, such as 85 for UTC"))
 		}
 		if gui.AutoLogonCount < 0 || gui.AutoLogon && gui.AutoLogonCount == 0 {
-			errs = append(errs, field.Invalid(path.Child("autoLogonCount"), gui.AutoLogonCount, "has to be 1 or more with autoLogon"))
+			errs = append(errs, field.Invalid(path.Child("autoLogonCount"), gui.AutoLogonCount,
+				"has to be 1 or more with autoLogon"))
 		}
 		if gui.AutoLogon && gui.Password == nil {
-			errs = append(errs, field.Required(path.Child("password"), "nobody can be logged in without one: name a Secret, or leave out autoLogon"))
+			errs = append(errs, field.Required(path.Child("password"),
+				"nobody can be logged in without one: name a Secret, or leave out autoLogon"))
 		}
 	}
 	if license, path := windows.LicenseFilePrintData, path.Child("licenseFilePrintData"); license != nil {
@@ -139,7 +145,8 @@ func validateWindows(vm *vmopv1.VirtualMachine, path *field.Path, windows *syspr
 }
 
 // validateIdentification looks at what the guest joins: a workgroup, or the domain of its name.
-func validateIdentification(vm *vmopv1.VirtualMachine, path *field.Path, joins *sysprep.Identification) (errs field.ErrorList) {
+func validateIdentification(vm *vmopv1.VirtualMachine, path *field.Path,
+	joins *sysprep.Identification) (errs field.ErrorList) {
 	domain := network.DomainName(vm)
 	if joins == nil {
 		joins = &sysprep.Identification{}
@@ -155,7 +162,8 @@ func validateIdentification(vm *vmopv1.VirtualMachine, path *field.Path, joins *
 		refuse(joins.DomainAdmin != "", "domainAdmin", why)
 		refuse(joins.DomainAdminPassword != nil, "domainAdminPassword", why)
 		refuse(joins.DomainOU != "", "domainOU", why)
-		refuse(domain != "", "joinWorkgroup", "cannot be given together with spec.network.domainName, which is the domain that the guest joins")
+		refuse(domain != "", "joinWorkgroup",
+			"cannot be given together with spec.network.domainName, which is the domain that the guest joins")
 	case domain == "":
 		const why = "needs the domain to join: set spec.network.domainName"
 		refuse(joins.DomainAdmin != "", "domainAdmin", why)
