@@ -117,3 +117,14 @@ func TestTranslatedFaultsStayVisible(t *testing.T) {
 		t.Errorf("fault.As() does not find the fault in %#v", err)
 	}
 }
+
+// TestPropertyValuesAreNotTold: the value of a vApp property may be a secret, and vCenter has it in what it says.
+func TestPropertyValuesAreNotTold(t *testing.T) {
+	fault := &types.InvalidPropertyValue{VAppPropertyFault: types.VAppPropertyFault{Id: "port", Type: "int", Value: "hush"}}
+	err := vcenter.Translate(task.Error{LocalizedMethodFault: &types.LocalizedMethodFault{Fault: fault,
+		LocalizedMessage: "Property 'port' cannot have the value 'hush'."}})
+	const want = `vCenter does not accept the value of the vApp property "port", of the type int`
+	if !errors.Is(err, failure.Invalid) || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
