@@ -21,6 +21,7 @@ import (
 	namespacecontroller "github.com/openpacific/pacific/pkg/controller/namespace"
 	"github.com/openpacific/pacific/pkg/controller/storageclass"
 	vmcontroller "github.com/openpacific/pacific/pkg/controller/virtualmachine"
+	vmservicecontroller "github.com/openpacific/pacific/pkg/controller/virtualmachineservice"
 	vnscontroller "github.com/openpacific/pacific/pkg/controller/vspherenamespace"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap"
@@ -110,7 +111,8 @@ func newFolders(v *site, c *cluster, records *ledger.Ledger, logger klog.Logger)
 }
 
 // controllers are what keeps vCenter and Kubernetes as declared, in a reign.
-func controllers(v *site, k *kinds, backend *vnsrealisation.Backend, c *cluster, folders *namespacecontroller.Controller, logger klog.Logger) []task {
+func controllers(v *site, k *kinds, backend *vnsrealisation.Backend, c *cluster, folders *namespacecontroller.Controller,
+	balanced vmservicecontroller.Pool, logger klog.Logger) []task {
 	realClock := clock.RealClock{}
 	classes := &storageclass.Controller{
 		Namespaces: k.namespaces.Inside().ListerWatcher(),
@@ -158,7 +160,12 @@ func controllers(v *site, k *kinds, backend *vnsrealisation.Backend, c *cluster,
 		Clock:      realClock,
 		Logger:     logger.WithName("events"),
 	}
+	services := &vmservicecontroller.Controller{
+		Served: k.services.Inside().ListerWatcher(), Machines: k.machines.Inside().ListerWatcher(), Services: k.services.Inside(),
+		Client: c.client, Pool: balanced, Recorder: c.recorder, Logger: logger.WithName("virtualmachineservices"),
+	}
 	return append(k.reigning,
+		services.Run,
 		c.tell,
 		v.anchor.run,
 		v.memory.Run,

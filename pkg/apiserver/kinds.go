@@ -31,6 +31,7 @@ import (
 	vmprojection "github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachineclass"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachineimage"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachineservice"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachinesetresourcepolicy"
 	"github.com/openpacific/pacific/pkg/registry/vspherenamespace"
 	vnsrealisation "github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
@@ -48,6 +49,7 @@ type kinds struct {
 	classes           *registry.Resource[vmopv1.VirtualMachineClass, vmopv1.VirtualMachineClassList]
 	images            *registry.Resource[vmopv1.VirtualMachineImage, vmopv1.VirtualMachineImageList]
 	clusterImages     *registry.Resource[vmopv1.ClusterVirtualMachineImage, vmopv1.ClusterVirtualMachineImageList]
+	services          *registry.Resource[vmopv1.VirtualMachineService, vmopv1.VirtualMachineServiceList]
 	policies          *registry.Resource[vmopv1.VirtualMachineSetResourcePolicy, vmopv1.VirtualMachineSetResourcePolicyList]
 
 	all []registry.Served
@@ -98,8 +100,11 @@ func newKinds(frame *registry.Frame, s sources) (*kinds, error) {
 	if k.policies, err = registry.ServeDeclared(frame, virtualmachinesetresourcepolicy.Kind()); err != nil {
 		return nil, err
 	}
+	if k.services, err = registry.ServeDeclared(frame, virtualmachineservice.Kind()); err != nil {
+		return nil, err
+	}
 	k.all = []registry.Served{
-		k.machines, k.namespaces, k.availabilityZones, k.zones, k.classes, k.images, k.clusterImages, k.policies,
+		k.machines, k.namespaces, k.availabilityZones, k.zones, k.classes, k.images, k.clusterImages, k.policies, k.services,
 	}
 	return k, nil
 }

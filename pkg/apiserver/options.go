@@ -15,6 +15,7 @@ import (
 	"k8s.io/component-base/logs"
 	logsapi "k8s.io/component-base/logs/api/v1"
 
+	"github.com/openpacific/pacific/pkg/controller/virtualmachineservice"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 )
@@ -28,6 +29,8 @@ type Options struct {
 	VCenter VCenterOptions
 	Records RecordsOptions
 	Login   LoginOptions
+	// LoadBalancerAddresses are those that services of type LoadBalancer may be given. Empty: none.
+	LoadBalancerAddresses []string
 	// Inventory makes the source of the inventory when it is not to be vCenter,
 	// as in a benchmark of more machines than a simulator can hold.
 	Inventory func(inventory.Handler) Inventory
@@ -117,6 +120,11 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 		"name or id of a content library whose images everybody may use, in all vSphere Namespaces: they show as "+
 			"ClusterVirtualMachineImages. Give it once for each; none if not set")
 
+	flags.StringSliceVar(&o.LoadBalancerAddresses, "load-balancer-addresses", o.LoadBalancerAddresses,
+		"addresses for VirtualMachineServices of type LoadBalancer: networks such as 192.0.2.0/28, spans such as "+
+			"192.0.2.10-192.0.2.20, or single ones. Nobody else may use them. If not set, such services have an address if "+
+			"the cluster has a load balancer of its own")
+
 	flags.StringSliceVar(&o.Records.Servers, "etcd-servers", o.Records.Servers,
 		"endpoints of an etcd for terms, leadership and detached folders; several replicas need one. Without it, an etcd "+
 			"inside this process keeps its files in --data-dir")
@@ -143,6 +151,9 @@ func (o *Options) Validate() error {
 	mistakes = append(mistakes, o.VCenter.validate()...)
 	mistakes = append(mistakes, o.Records.validate()...)
 	mistakes = append(mistakes, o.Login.validate()...)
+	if _, err := virtualmachineservice.ParsePool(o.LoadBalancerAddresses); err != nil {
+		mistakes = append(mistakes, fmt.Errorf("--load-balancer-addresses: %w", err))
+	}
 	if err := logsapi.ValidateAndApply(o.Logs, o.Generic.FeatureGate); err != nil {
 		mistakes = append(mistakes, err)
 	}

@@ -23,12 +23,14 @@ import (
 type policies = registry.Inside[vmopv1.VirtualMachineSetResourcePolicy, vmopv1.VirtualMachineSetResourcePolicyList]
 
 // settlePolicies gives the controller of resource policies, which machines are planned with, what it stands on.
-func settlePolicies(c *resourcepolicy.Controller, v *site, k *kinds, outside *cluster, site terrain, records *ledger.Ledger, logger klog.Logger) {
-	folders, pools := &folder.Verbs{Session: v.session, Writer: v.writer}, &pool.Verbs{Session: v.session, Writer: v.writer}
+func settlePolicies(c *resourcepolicy.Controller, v *site, k *kinds, outside *cluster, site terrain,
+	records *ledger.Ledger, logger klog.Logger) {
 	inside := k.policies.Inside()
-	c.Served, c.Machines, c.Namespaces = inside.ListerWatcher(), k.machines.Inside().ListerWatcher(), k.namespaces.Inside().ListerWatcher()
+	c.Served, c.Machines = inside.ListerWatcher(), k.machines.Inside().ListerWatcher()
+	c.Namespaces = k.namespaces.Inside().ListerWatcher()
 	c.Policies, c.Conditions, c.Site = inside, v.machines, ground{site, v.places}
-	c.Folders, c.Pools = folders, pools
+	c.Folders = &folder.Verbs{Session: v.session, Writer: v.writer}
+	c.Pools = &pool.Verbs{Session: v.session, Writer: v.writer}
 	c.Modules = &clustermodule.Verbs{Session: v.rest, Writer: restWriter{v.writer, v.rest}}
 	c.Documents = policyDocuments{&ledger.Documents{Ledger: records, Kind: "resourcepolicies"}}
 	c.Recorder, c.Clock, c.Logger = outside.recorder, clock.RealClock{}, logger.WithName("resourcepolicies")

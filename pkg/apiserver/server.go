@@ -24,6 +24,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/access"
 	"github.com/openpacific/pacific/pkg/apis/openapi"
+	vmservicecontroller "github.com/openpacific/pacific/pkg/controller/virtualmachineservice"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/registry"
@@ -72,6 +73,10 @@ func Run(ctx context.Context, options *Options) error {
 	if err != nil {
 		return err
 	}
+	balanced, err := vmservicecontroller.ParsePool(options.LoadBalancerAddresses)
+	if err != nil {
+		return err
+	}
 	folders := newFolders(site, cluster, records, logger)
 	namespaces := newNamespaceBackend(site, records, folders, logger)
 	kinds, err := serve(server, frame, site, cluster, reviewer, config, namespaces, records, logger)
@@ -96,7 +101,7 @@ func Run(ctx context.Context, options *Options) error {
 			return kinds.begin(ctx, frame, term, site, namespaces, folders, logger)
 		},
 		serving:  []task{site.namespaces.Run},
-		reigning: controllers(site, kinds, namespaces, cluster, folders, logger),
+		reigning: controllers(site, kinds, namespaces, cluster, folders, balanced, logger),
 	}.run(ctx)
 }
 

@@ -35,6 +35,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/access"
 	"github.com/openpacific/pacific/pkg/apis/openapi"
+	"github.com/openpacific/pacific/pkg/controller/virtualmachineservice"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/registry"
@@ -180,7 +181,7 @@ func (w *world) start(name string, v *vcentertest.VCenter, tune func(*ledger.Lea
 			return r.kinds.begin(ctx, frame, term, r.site, namespaces, folders, logger)
 		},
 		serving:  []task{r.site.namespaces.Run},
-		reigning: controllers(r.site, r.kinds, namespaces, cluster, folders, logger),
+		reigning: controllers(r.site, r.kinds, namespaces, cluster, folders, virtualmachineservice.Pool{}, logger),
 	}
 	go func() {
 		defer close(r.done)

@@ -41,6 +41,7 @@ func TestKubectlDiscovers(t *testing.T) {
 		"virtualmachineclasses", "vmclass", group + "/v1alpha5", "true", "VirtualMachineClass", verbs,
 		"virtualmachineimages", "vmi,vmimage", group + "/v1alpha5", "true", "VirtualMachineImage", reads,
 		"virtualmachines", "vm", group + "/v1alpha5", "true", "VirtualMachine", verbs,
+		"virtualmachineservices", "vmservice", group + "/v1alpha5", "true", "VirtualMachineService", verbs,
 		"virtualmachinesetresourcepolicies", group + "/v1alpha5", "true", "VirtualMachineSetResourcePolicy", verbs,
 	}
 	if diff := cmp.Diff(want, strings.Fields(out)); diff != "" {

@@ -64,6 +64,11 @@ func TestConformance(t *testing.T) {
 			conformance.TestResource(ctx, in(s.Config(t)), policycase())
 		})
 	})
+	ginkgo.Describe("VirtualMachineService", func() {
+		ginkgo.It("behaves as a resource of Kubernetes", func(ctx context.Context) {
+			conformance.TestResource(ctx, in(s.Config(t)), servicecase())
+		})
+	})
 	suite, reporter := ginkgo.GinkgoConfiguration()
 	reporter.Succinct = true
 	ginkgo.RunSpecs(t, "conformance", suite, reporter)
@@ -132,6 +137,29 @@ func policycase() *conformance.ResourceTestcase[*vmopv1.VirtualMachineSetResourc
 		ApplyPatchSpec:          merge,
 		JSONMergePatchSpec:      merge,
 		JSONPatchSpec:           `[{"op":"add","path":"/metadata/labels/changed","value":"yes"}]`,
+	}
+}
+
+func servicecase() *conformance.ResourceTestcase[*vmopv1.VirtualMachineService] {
+	const merge = `{"metadata":{"labels":{"changed":"yes"}},"spec":{"selector":{"app":"other"}}}`
+	return &conformance.ResourceTestcase[*vmopv1.VirtualMachineService]{
+		GVR:        vmopv1.GroupVersion.WithResource("virtualmachineservices"),
+		Namespaced: ptr(true),
+		InitialSpec: &vmopv1.VirtualMachineService{
+			TypeMeta:   metav1.TypeMeta{APIVersion: vmopv1.GroupVersion.String(), Kind: "VirtualMachineService"},
+			ObjectMeta: metav1.ObjectMeta{Name: "conformance"},
+			Spec: vmopv1.VirtualMachineServiceSpec{Type: vmopv1.VirtualMachineServiceTypeClusterIP, Selector: map[string]string{"app": "web"},
+				Ports: []vmopv1.VirtualMachineServicePort{{Name: "http", Protocol: "TCP", Port: 80, TargetPort: 80}}},
+		},
+		UpdateSpec: func(service *vmopv1.VirtualMachineService) *vmopv1.VirtualMachineService {
+			metav1.SetMetaDataLabel(&service.ObjectMeta, "changed", "yes")
+			service.Spec.Selector = map[string]string{"app": "other"}
+			return service
+		},
+		StrategicMergePatchSpec: merge,
+		ApplyPatchSpec:          merge,
+		JSONMergePatchSpec:      merge,
+		JSONPatchSpec:           `[{"op":"add","path":"/metadata/labels/changed","value":"yes"},{"op":"replace","path":"/spec/selector","value":{"app":"other"}}]`,
 	}
 }
 

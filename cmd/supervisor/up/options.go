@@ -16,6 +16,7 @@ import (
 	certutil "k8s.io/client-go/util/cert"
 
 	"github.com/openpacific/pacific/cmd/supervisor/datadir"
+	"github.com/openpacific/pacific/pkg/controller/virtualmachineservice"
 	"github.com/openpacific/pacific/pkg/ledger"
 )
 
@@ -38,6 +39,8 @@ type Options struct {
 	NamespacesFolderID string
 	ZoneClusters       []string
 	ClusterLibraries   []string
+	// LoadBalancerAddresses are those that services of type LoadBalancer may be given.
+	LoadBalancerAddresses []string
 	// InstallationID tells the Supervisor's records in vCenter from others', where etcd holds none yet.
 	InstallationID string
 	// NewAuthority goes on with another certificate authority where one is lost or different.
@@ -89,6 +92,9 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.ClusterLibraries, "cluster-content-library", o.ClusterLibraries,
 		"name or id of a content library whose images everybody may use, in all vSphere Namespaces; once for each, none where "+
 			"none is given")
+	flags.StringSliceVar(&o.LoadBalancerAddresses, "load-balancer-addresses", o.LoadBalancerAddresses,
+		"addresses for VirtualMachineServices of type LoadBalancer: networks, spans such as 192.0.2.10-192.0.2.20, or single "+
+			"ones; with --sim 10.66.250.0/24 where none is given, otherwise none")
 	flags.StringVar(&o.InstallationID, "installation-id", o.InstallationID,
 		"the UUID that `supervisor status` printed before etcd's data was lost, so that the machines of then are known "+
 			"again; a new "+
@@ -127,6 +133,9 @@ func (o Options) Validate() error {
 	}
 	if o.LoginPort < 0 || o.LoginPort > 65535 || o.LoginPort == o.SecurePort {
 		wrong("--login-port %d: give a number from 1 to 65535 other than --secure-port, or 0 for a free one", o.LoginPort)
+	}
+	if _, err := virtualmachineservice.ParsePool(o.LoadBalancerAddresses); err != nil {
+		wrong("--load-balancer-addresses: %w", err)
 	}
 	if o.InstallationID != "" {
 		if err := ledger.ValidateInstallation(o.InstallationID); err != nil {

@@ -54,6 +54,10 @@ func portNames(sim bool) []string {
 	return names
 }
 
+// simulatedAddresses are for services of type LoadBalancer. They are of the network that simulated guests are in, whose
+// own addresses begin at its other end.
+const simulatedAddresses = "10.66.250.0/24"
+
 // controllers are those of kube-controller-manager that run: see the package's documentation.
 func controllers() string {
 	const names = "namespace-controller,garbage-collector-controller,resourcequota-controller," +
@@ -240,6 +244,13 @@ func (p *plan) vsphereAPIServer() (process.Command, error) {
 		if flag.value != "" {
 			args = append(args, flag.name+"="+flag.value)
 		}
+	}
+	addresses := p.options.LoadBalancerAddresses
+	if len(addresses) == 0 && p.options.Sim {
+		addresses = []string{simulatedAddresses}
+	}
+	if len(addresses) > 0 {
+		args = append(args, "--load-balancer-addresses="+strings.Join(addresses, ","))
 	}
 	for _, library := range p.options.ClusterLibraries {
 		args = append(args, "--cluster-content-library="+library)

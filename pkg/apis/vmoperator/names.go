@@ -16,6 +16,14 @@ const MachineFinalizer = vmopv1.GroupName + "/virtualmachine"
 // left in vCenter.
 const ResourcePolicyFinalizer = vmopv1.GroupName + "/virtualmachinesetresourcepolicy"
 
+// ServiceFinalizer is on every VirtualMachineService, as vm-operator has it, until the core Service has gone that was made
+// for it.
+const ServiceFinalizer = vmopv1.GroupName + "/virtualmachineservice"
+
+// TrafficPolicyAnnotation says which externalTrafficPolicy the core Service of a VirtualMachineService of type
+// LoadBalancer is to have.
+const TrafficPolicyAnnotation = "virtualmachineservice." + vmopv1.GroupName + "/service.externalTrafficPolicy"
+
 // ModuleGroupAnnotation names the group of its resource policy that a virtual machine belongs to: the machines of a
 // group are kept on different hosts as far as that goes.
 const ModuleGroupAnnotation = "vsphere-cluster-module-group"

@@ -71,7 +71,8 @@ func validateName(name string, path *field.Path) field.ErrorList {
 	case len(name) > maxName:
 		return field.ErrorList{field.TooLong(path, name, maxName)}
 	case slices.ContainsFunc([]rune(name), func(r rune) bool { return r < ' ' || r == '/' || r == '\\' || r == '%' }):
-		return field.ErrorList{field.Invalid(path, name, `it must have no slash, backslash, per cent or control character in it`)}
+		return field.ErrorList{field.Invalid(path, name,
+			`it must have no slash, backslash, per cent or control character in it`)}
 	}
 	return nil
 }

@@ -147,6 +147,21 @@ type ComGithubVmwareTanzuVmOperatorApiV1alpha5InstanceVolumeClaimVolumeSource st
 	StorageClass string `json:"storageClass"`
 }
 
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5LoadBalancerIngress LoadBalancerIngress represents the status of a load balancer ingress point: traffic intended for the service should be sent to an ingress point. IP or Hostname may both be set in this structure. It is up to the consumer to determine which field should be used when accessing this LoadBalancer.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5LoadBalancerIngress struct {
+	// Hostname Hostname is set for load balancer ingress points that are specified by a DNS address.
+	Hostname *string `json:"hostname,omitempty"`
+
+	// Ip IP is set for load balancer ingress points that are specified by an IP address.
+	Ip *string `json:"ip,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5LoadBalancerStatus LoadBalancerStatus represents the status of a load balancer.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5LoadBalancerStatus struct {
+	// Ingress Ingress is a list containing ingress addresses for the load balancer. Traffic intended for the service should be sent to any of these ingress points.
+	Ingress *[]ComGithubVmwareTanzuVmOperatorApiV1alpha5LoadBalancerIngress `json:"ingress,omitempty"`
+}
+
 // ComGithubVmwareTanzuVmOperatorApiV1alpha5NVMEControllerSpec defines model for com.github.vmware-tanzu.vm-operator.api.v1alpha5.NVMEControllerSpec.
 type ComGithubVmwareTanzuVmOperatorApiV1alpha5NVMEControllerSpec struct {
 	// BusNumber BusNumber describes the desired bus number of the controller.
@@ -1621,6 +1636,74 @@ type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineResourceSpec struct 
 	//
 	// This format is intended to make it difficult to use these numbers without writing some sort of special handling code in the hopes that that will cause implementors to also use a fixed point implementation.
 	Memory *IoK8sApimachineryPkgApiResourceQuantity `json:"memory,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService VirtualMachineService is the Schema for the virtualmachineservices API.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService struct {
+	// ApiVersion APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources
+	ApiVersion *string `json:"apiVersion,omitempty"`
+
+	// Kind Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds
+	Kind     *string                                                               `json:"kind,omitempty"`
+	Metadata *IoK8sApimachineryPkgApisMetaV1ObjectMeta                             `json:"metadata,omitempty"`
+	Spec     *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceSpec   `json:"spec,omitempty"`
+	Status   *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceStatus `json:"status,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceList VirtualMachineServiceList contains a list of VirtualMachineService.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceList struct {
+	// ApiVersion APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources
+	ApiVersion *string                                                          `json:"apiVersion,omitempty"`
+	Items      []ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService `json:"items"`
+
+	// Kind Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds
+	Kind     *string                                 `json:"kind,omitempty"`
+	Metadata *IoK8sApimachineryPkgApisMetaV1ListMeta `json:"metadata,omitempty"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServicePort VirtualMachineServicePort describes the specification of a service port to be exposed by a VirtualMachineService. This VirtualMachineServicePort specification includes attributes that define the external and internal representation of the service port.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServicePort struct {
+	// Name Name describes the name to be used to identify this VirtualMachineServicePort.
+	Name string `json:"name"`
+
+	// Port Port describes the external port that will be exposed by the service.
+	Port int32 `json:"port"`
+
+	// Protocol Protocol describes the Layer 4 transport protocol for this port. Supports "TCP", "UDP", and "SCTP".
+	Protocol string `json:"protocol"`
+
+	// TargetPort TargetPort describes the internal port open on a VirtualMachine that should be mapped to the external Port.
+	TargetPort int32 `json:"targetPort"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceSpec VirtualMachineServiceSpec defines the desired state of VirtualMachineService.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceSpec struct {
+	// ClusterIp ClusterIP is the IP address of the service and is usually assigned randomly by the master. If an address is specified manually and is not in use by others, it will be allocated to the service; otherwise, creation of the service will fail. This field can not be changed through updates. Valid values are "None", empty string (""), or a valid IP address. "None" can be specified for headless services when proxying is not required. Only applies to types ClusterIP and LoadBalancer. Ignored if type is ExternalName. More info: https://kubernetes.io/docs/concepts/services-networking/service/#virtual-ips-and-service-proxies
+	ClusterIp *string `json:"clusterIp,omitempty"`
+
+	// ExternalName ExternalName is the external reference that kubedns or equivalent will return as a CNAME record for this service. No proxying will be involved. Must be a valid RFC-1123 hostname (https://tools.ietf.org/html/rfc1123) and requires Type to be ExternalName.
+	ExternalName *string `json:"externalName,omitempty"`
+
+	// LoadBalancerIP LoadBalancer will get created with the IP specified in this field. Only applies to VirtualMachineService Type: LoadBalancer This feature depends on whether the underlying load balancer provider supports specifying the loadBalancerIP when a load balancer is created. This field will be ignored if the provider does not support the feature. Deprecated: This field was under-specified and its meaning varies across implementations. Using it is non-portable and it may not support dual-stack. Users are encouraged to use implementation-specific annotations when available.
+	LoadBalancerIP *string `json:"loadBalancerIP,omitempty"`
+
+	// LoadBalancerSourceRanges LoadBalancerSourceRanges is an array of IP addresses in the format of CIDRs, for example: 103.21.244.0/22 and 10.0.0.0/24. If specified and supported by the load balancer provider, this will restrict ingress traffic to the specified client IPs. This field will be ignored if the provider does not support the feature.
+	LoadBalancerSourceRanges *[]string `json:"loadBalancerSourceRanges,omitempty"`
+
+	// Ports Ports specifies a list of VirtualMachineServicePort to expose with this VirtualMachineService. Each of these ports will be an accessible network entry point to access this service by.
+	Ports *[]ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServicePort `json:"ports,omitempty"`
+
+	// Selector Selector specifies a map of key-value pairs, also known as a Label Selector, that is used to match this VirtualMachineService with the set of VirtualMachines that should back this VirtualMachineService.
+	Selector *map[string]string `json:"selector,omitempty"`
+
+	// Type Type specifies a desired VirtualMachineServiceType for this VirtualMachineService. Supported types are ClusterIP, LoadBalancer, ExternalName.
+	Type string `json:"type"`
+}
+
+// ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceStatus VirtualMachineServiceStatus defines the observed state of VirtualMachineService.
+type ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceStatus struct {
+	// LoadBalancer LoadBalancer contains the current status of the load balancer, if one is present.
+	LoadBalancer *ComGithubVmwareTanzuVmOperatorApiV1alpha5LoadBalancerStatus `json:"loadBalancer,omitempty"`
 }
 
 // ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineSetResourcePolicy VirtualMachineSetResourcePolicy is the Schema for the virtualmachinesetresourcepolicies API.
@@ -3716,6 +3799,289 @@ type ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusParams stru
 	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
 }
 
+// DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceParams defines parameters for DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineService.
+type DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceParams struct {
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// DryRun When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed
+	DryRun *string `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// GracePeriodSeconds The duration in seconds before the object should be deleted. Value must be non-negative integer. The value zero indicates delete immediately. If this value is nil, the default grace period for the specified type will be used. Defaults to a per object value if not specified. zero means delete immediately.
+	GracePeriodSeconds *int `form:"gracePeriodSeconds,omitempty" json:"gracePeriodSeconds,omitempty"`
+
+	// IgnoreStoreReadErrorWithClusterBreakingPotential if set to true, it will trigger an unsafe deletion of the resource in case the normal deletion flow fails with a corrupt object error. A resource is considered corrupt if it can not be retrieved from the underlying storage successfully because of a) its data can not be transformed e.g. decryption failure, or b) it fails to decode into an object. NOTE: unsafe deletion ignores finalizer constraints, skips precondition checks, and removes the object from the storage. WARNING: This may potentially break the cluster if the workload associated with the resource being unsafe-deleted relies on normal deletion flow. Use only if you REALLY know what you are doing. The default value is false, and the user must opt in to enable it
+	IgnoreStoreReadErrorWithClusterBreakingPotential *bool `form:"ignoreStoreReadErrorWithClusterBreakingPotential,omitempty" json:"ignoreStoreReadErrorWithClusterBreakingPotential,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// OrphanDependents Deprecated: please use the PropagationPolicy, this field will be deprecated in 1.7. Should the dependent objects be orphaned. If true/false, the "orphan" finalizer will be added to/removed from the object's finalizers list. Either this field or PropagationPolicy may be set, but not both.
+	OrphanDependents *bool `form:"orphanDependents,omitempty" json:"orphanDependents,omitempty"`
+
+	// PropagationPolicy Whether and how garbage collection will be performed. Either this field or OrphanDependents may be set, but not both. The default policy is decided by the existing finalizer set in the metadata.finalizers and the resource-specific default policy. Acceptable values are: 'Orphan' - orphan the dependents; 'Background' - allow the garbage collector to delete the dependents in the background; 'Foreground' - a cascading policy that deletes all dependents in the foreground.
+	PropagationPolicy *string `form:"propagationPolicy,omitempty" json:"propagationPolicy,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams defines parameters for ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService.
+type ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams struct {
+	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
+	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
+
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams defines parameters for CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService.
+type CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams struct {
+	// DryRun When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed
+	DryRun *string `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// FieldManager fieldManager is a name associated with the actor or entity that is making these changes. The value must be less than or 128 characters long, and only contain printable characters, as defined by https://golang.org/pkg/unicode/#IsPrint.
+	FieldManager *string `form:"fieldManager,omitempty" json:"fieldManager,omitempty"`
+
+	// FieldValidation fieldValidation instructs the server on how to handle objects in the request (POST/PUT/PATCH) containing unknown or duplicate fields. Valid values are: - Ignore: This will ignore any unknown fields that are silently dropped from the object, and will ignore all but the last duplicate field that the decoder encounters. This is the default behavior prior to v1.23. - Warn: This will send a warning via the standard warning response header for each unknown field that is dropped from the object, and for each duplicate field that is encountered. The request will still succeed if there are no other errors, and will only persist the last of any duplicate fields. This is the default in v1.23+ - Strict: This will fail the request with a BadRequest error if any unknown fields would be dropped from the object, or if any duplicate fields are present. The error returned from the server will contain all unknown and duplicate fields encountered.
+	FieldValidation *string `form:"fieldValidation,omitempty" json:"fieldValidation,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams defines parameters for DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService.
+type DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams struct {
+	// DryRun When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed
+	DryRun *string `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// GracePeriodSeconds The duration in seconds before the object should be deleted. Value must be non-negative integer. The value zero indicates delete immediately. If this value is nil, the default grace period for the specified type will be used. Defaults to a per object value if not specified. zero means delete immediately.
+	GracePeriodSeconds *int `form:"gracePeriodSeconds,omitempty" json:"gracePeriodSeconds,omitempty"`
+
+	// IgnoreStoreReadErrorWithClusterBreakingPotential if set to true, it will trigger an unsafe deletion of the resource in case the normal deletion flow fails with a corrupt object error. A resource is considered corrupt if it can not be retrieved from the underlying storage successfully because of a) its data can not be transformed e.g. decryption failure, or b) it fails to decode into an object. NOTE: unsafe deletion ignores finalizer constraints, skips precondition checks, and removes the object from the storage. WARNING: This may potentially break the cluster if the workload associated with the resource being unsafe-deleted relies on normal deletion flow. Use only if you REALLY know what you are doing. The default value is false, and the user must opt in to enable it
+	IgnoreStoreReadErrorWithClusterBreakingPotential *bool `form:"ignoreStoreReadErrorWithClusterBreakingPotential,omitempty" json:"ignoreStoreReadErrorWithClusterBreakingPotential,omitempty"`
+
+	// OrphanDependents Deprecated: please use the PropagationPolicy, this field will be deprecated in 1.7. Should the dependent objects be orphaned. If true/false, the "orphan" finalizer will be added to/removed from the object's finalizers list. Either this field or PropagationPolicy may be set, but not both.
+	OrphanDependents *bool `form:"orphanDependents,omitempty" json:"orphanDependents,omitempty"`
+
+	// PropagationPolicy Whether and how garbage collection will be performed. Either this field or OrphanDependents may be set, but not both. The default policy is decided by the existing finalizer set in the metadata.finalizers and the resource-specific default policy. Acceptable values are: 'Orphan' - orphan the dependents; 'Background' - allow the garbage collector to delete the dependents in the background; 'Foreground' - a cascading policy that deletes all dependents in the foreground.
+	PropagationPolicy *string `form:"propagationPolicy,omitempty" json:"propagationPolicy,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams defines parameters for ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService.
+type ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams struct {
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams defines parameters for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams struct {
+	// DryRun When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed
+	DryRun *string `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// FieldManager fieldManager is a name associated with the actor or entity that is making these changes. The value must be less than or 128 characters long, and only contain printable characters, as defined by https://golang.org/pkg/unicode/#IsPrint. This field is required for apply requests (application/apply-patch) but optional for non-apply patch types (JsonPatch, MergePatch, StrategicMergePatch).
+	FieldManager *string `form:"fieldManager,omitempty" json:"fieldManager,omitempty"`
+
+	// FieldValidation fieldValidation instructs the server on how to handle objects in the request (POST/PUT/PATCH) containing unknown or duplicate fields. Valid values are: - Ignore: This will ignore any unknown fields that are silently dropped from the object, and will ignore all but the last duplicate field that the decoder encounters. This is the default behavior prior to v1.23. - Warn: This will send a warning via the standard warning response header for each unknown field that is dropped from the object, and for each duplicate field that is encountered. The request will still succeed if there are no other errors, and will only persist the last of any duplicate fields. This is the default in v1.23+ - Strict: This will fail the request with a BadRequest error if any unknown fields would be dropped from the object, or if any duplicate fields are present. The error returned from the server will contain all unknown and duplicate fields encountered.
+	FieldValidation *string `form:"fieldValidation,omitempty" json:"fieldValidation,omitempty"`
+
+	// Force Force is going to "force" Apply requests. It means user will re-acquire conflicting fields owned by other people. Force flag must be unset for non-apply patch requests.
+	Force *bool `form:"force,omitempty" json:"force,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams defines parameters for ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService.
+type ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams struct {
+	// DryRun When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed
+	DryRun *string `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// FieldManager fieldManager is a name associated with the actor or entity that is making these changes. The value must be less than or 128 characters long, and only contain printable characters, as defined by https://golang.org/pkg/unicode/#IsPrint.
+	FieldManager *string `form:"fieldManager,omitempty" json:"fieldManager,omitempty"`
+
+	// FieldValidation fieldValidation instructs the server on how to handle objects in the request (POST/PUT/PATCH) containing unknown or duplicate fields. Valid values are: - Ignore: This will ignore any unknown fields that are silently dropped from the object, and will ignore all but the last duplicate field that the decoder encounters. This is the default behavior prior to v1.23. - Warn: This will send a warning via the standard warning response header for each unknown field that is dropped from the object, and for each duplicate field that is encountered. The request will still succeed if there are no other errors, and will only persist the last of any duplicate fields. This is the default in v1.23+ - Strict: This will fail the request with a BadRequest error if any unknown fields would be dropped from the object, or if any duplicate fields are present. The error returned from the server will contain all unknown and duplicate fields encountered.
+	FieldValidation *string `form:"fieldValidation,omitempty" json:"fieldValidation,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams defines parameters for ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus.
+type ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams struct {
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams defines parameters for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams struct {
+	// DryRun When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed
+	DryRun *string `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// FieldManager fieldManager is a name associated with the actor or entity that is making these changes. The value must be less than or 128 characters long, and only contain printable characters, as defined by https://golang.org/pkg/unicode/#IsPrint. This field is required for apply requests (application/apply-patch) but optional for non-apply patch types (JsonPatch, MergePatch, StrategicMergePatch).
+	FieldManager *string `form:"fieldManager,omitempty" json:"fieldManager,omitempty"`
+
+	// FieldValidation fieldValidation instructs the server on how to handle objects in the request (POST/PUT/PATCH) containing unknown or duplicate fields. Valid values are: - Ignore: This will ignore any unknown fields that are silently dropped from the object, and will ignore all but the last duplicate field that the decoder encounters. This is the default behavior prior to v1.23. - Warn: This will send a warning via the standard warning response header for each unknown field that is dropped from the object, and for each duplicate field that is encountered. The request will still succeed if there are no other errors, and will only persist the last of any duplicate fields. This is the default in v1.23+ - Strict: This will fail the request with a BadRequest error if any unknown fields would be dropped from the object, or if any duplicate fields are present. The error returned from the server will contain all unknown and duplicate fields encountered.
+	FieldValidation *string `form:"fieldValidation,omitempty" json:"fieldValidation,omitempty"`
+
+	// Force Force is going to "force" Apply requests. It means user will re-acquire conflicting fields owned by other people. Force flag must be unset for non-apply patch requests.
+	Force *bool `form:"force,omitempty" json:"force,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
+// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams defines parameters for ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus.
+type ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams struct {
+	// DryRun When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed
+	DryRun *string `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// FieldManager fieldManager is a name associated with the actor or entity that is making these changes. The value must be less than or 128 characters long, and only contain printable characters, as defined by https://golang.org/pkg/unicode/#IsPrint.
+	FieldManager *string `form:"fieldManager,omitempty" json:"fieldManager,omitempty"`
+
+	// FieldValidation fieldValidation instructs the server on how to handle objects in the request (POST/PUT/PATCH) containing unknown or duplicate fields. Valid values are: - Ignore: This will ignore any unknown fields that are silently dropped from the object, and will ignore all but the last duplicate field that the decoder encounters. This is the default behavior prior to v1.23. - Warn: This will send a warning via the standard warning response header for each unknown field that is dropped from the object, and for each duplicate field that is encountered. The request will still succeed if there are no other errors, and will only persist the last of any duplicate fields. This is the default in v1.23+ - Strict: This will fail the request with a BadRequest error if any unknown fields would be dropped from the object, or if any duplicate fields are present. The error returned from the server will contain all unknown and duplicate fields encountered.
+	FieldValidation *string `form:"fieldValidation,omitempty" json:"fieldValidation,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+}
+
 // DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyParams defines parameters for DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicy.
 type DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyParams struct {
 	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
@@ -4161,6 +4527,86 @@ type ListVmoperatorVmwareComV1alpha5VirtualMachineImageForAllNamespacesParams st
 
 // ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesParams defines parameters for ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces.
 type ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesParams struct {
+	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
+	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
+
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
+// ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesParams defines parameters for ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespaces.
+type ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesParams struct {
 	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
 	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
 
@@ -4959,6 +5405,166 @@ type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineParams struct {
 	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
 }
 
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListParams defines parameters for WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceList.
+type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListParams struct {
+	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
+	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
+
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams defines parameters for WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService.
+type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams struct {
+	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
+	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
+
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
 // WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListParams defines parameters for WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyList.
 type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListParams struct {
 	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
@@ -5359,6 +5965,86 @@ type WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesParams st
 	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
 }
 
+// WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesParams defines parameters for WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespaces.
+type WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesParams struct {
+	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
+	AllowWatchBookmarks *bool `form:"allowWatchBookmarks,omitempty" json:"allowWatchBookmarks,omitempty"`
+
+	// Continue The continue option should be set when retrieving more results from the server. Since this value is server defined, clients may only use the continue value from a previous query result with identical query parameters (except for the value of continue) and the server may reject a continue value it does not recognize. If the specified continue value is no longer valid whether due to expiration (generally five to fifteen minutes) or a configuration change on the server, the server will respond with a 410 ResourceExpired error together with a continue token. If the client needs a consistent list, it must restart their list without the continue field. Otherwise, the client may send another list request with the token received with the 410 error, the server will respond with a list starting from the next key, but from the latest snapshot, which is inconsistent from the previous list results - objects that are created, modified, or deleted after the first list request will be included in the response, as long as their keys are after the "next key".
+	//
+	// This field is not supported when watch is true. Clients may start a watch from the last resourceVersion value returned by the server and not miss any modifications.
+	Continue *string `form:"continue,omitempty" json:"continue,omitempty"`
+
+	// FieldSelector A selector to restrict the list of returned objects by their fields. Defaults to everything.
+	FieldSelector *string `form:"fieldSelector,omitempty" json:"fieldSelector,omitempty"`
+
+	// LabelSelector A selector to restrict the list of returned objects by their labels. Defaults to everything.
+	LabelSelector *string `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Limit limit is a maximum number of responses to return for a list call. If more items exist, the server will set the `continue` field on the list metadata to a value that can be used with the same initial query to retrieve the next set of results. Setting a limit may return fewer than the requested amount of items (up to zero items) in the event all requested objects are filtered out and clients should only use the presence of the continue field to determine whether more results are available. Servers may choose not to support the limit argument and will return all of the available results. If limit is specified and the continue field is empty, clients may assume that no more results are available. This field is not supported if watch is true.
+	//
+	// The server guarantees that the objects returned when using continue will be identical to issuing a single list call without a limit - that is, no objects created, modified, or deleted after the first request is issued will be included in any subsequent continued requests. This is sometimes referred to as a consistent snapshot, and ensures that a client that is using limit to receive smaller chunks of a very large result can ensure they see all possible objects. If objects are updated during a chunked list the version of the object that was present at the time the first list result was calculated is returned.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Pretty If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).
+	Pretty *string `form:"pretty,omitempty" json:"pretty,omitempty"`
+
+	// ResourceVersion resourceVersion sets a constraint on what resource versions a request may be served from. See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersion *string `form:"resourceVersion,omitempty" json:"resourceVersion,omitempty"`
+
+	// ResourceVersionMatch resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that resourceVersionMatch be set for list calls where resourceVersion is set See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions for details.
+	//
+	// Defaults to unset
+	ResourceVersionMatch *string `form:"resourceVersionMatch,omitempty" json:"resourceVersionMatch,omitempty"`
+
+	// SendInitialEvents `sendInitialEvents=true` may be set together with `watch=true`. In that case, the watch stream will begin with synthetic events to produce the current state of objects in the collection. Once all such events have been sent, a synthetic "Bookmark" event  will be sent. The bookmark will report the ResourceVersion (RV) corresponding to the set of objects, and be marked with `"k8s.io/initial-events-end": "true"` annotation. Afterwards, the watch stream will proceed as usual, sending watch events corresponding to changes (subsequent to the RV) to objects watched.
+	//
+	// When `sendInitialEvents` option is set, we require `resourceVersionMatch` option to also be set. The semantic of the watch request is as following: - `resourceVersionMatch` = NotOlderThan
+	//   is interpreted as "data at least as new as the provided `resourceVersion`"
+	//   and the bookmark event is send when the state is synced
+	//   to a `resourceVersion` at least as fresh as the one provided by the ListOptions.
+	//   If `resourceVersion` is unset, this is interpreted as "consistent read" and the
+	//   bookmark event is send when the state is synced at least to the moment
+	//   when request started being processed.
+	// - `resourceVersionMatch` set to any other value or unset
+	//   Invalid error is returned.
+	//
+	// Defaults to true if `resourceVersion=""` or `resourceVersion="0"` (for backward compatibility reasons) and to false otherwise.
+	SendInitialEvents *bool `form:"sendInitialEvents,omitempty" json:"sendInitialEvents,omitempty"`
+
+	// ShardSelector shardSelector restricts the list of returned objects using a CEL-based shard selector expression. The format uses the shardRange() function combined with || (logical OR) to specify one or more hash ranges:
+	//
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000')
+	//   shardRange(object.metadata.uid, '0x0', '0x8000000000000000') || shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//
+	// Field paths use CEL-style object-rooted syntax (e.g. "object.metadata.uid"), NOT the fieldSelector format ("metadata.uid"). Currently supported paths:
+	//   - object.metadata.uid
+	//   - object.metadata.namespace
+	//
+	// hexStart and hexEnd are single-quoted CEL string literals with a '0x' prefix, defining the inclusive lower and exclusive upper bounds over the 64-bit FNV-1a hash space. The full range is [0x0, 0x10000000000000000), where the exclusive upper bound equals 2^64.
+	//
+	// Examples:
+	//   2-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')
+	//   4-shard split:
+	//     shard 0: shardRange(object.metadata.uid, '0x0000000000000000', '0x4000000000000000')
+	//     shard 1: shardRange(object.metadata.uid, '0x4000000000000000', '0x8000000000000000')
+	//     shard 2: shardRange(object.metadata.uid, '0x8000000000000000', '0xc000000000000000')
+	//     shard 3: shardRange(object.metadata.uid, '0xc000000000000000', '0x10000000000000000')
+	//
+	// This is an alpha field and requires enabling the ShardedListAndWatch feature gate.
+	ShardSelector *string `form:"shardSelector,omitempty" json:"shardSelector,omitempty"`
+
+	// TimeoutSeconds Timeout for the list/watch call. This limits the duration of the call, regardless of any activity or inactivity.
+	TimeoutSeconds *int `form:"timeoutSeconds,omitempty" json:"timeoutSeconds,omitempty"`
+
+	// Watch Watch for changes to the described resources and return them as a stream of add, update, and remove notifications. Specify resourceVersion.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
 // WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesParams defines parameters for WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespaces.
 type WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesParams struct {
 	// AllowWatchBookmarks allowWatchBookmarks requests watch events with type "BOOKMARK". Servers that do not implement bookmarks may ignore this flag and bookmarks are sent at the server's discretion. Clients should not assume bookmarks are returned at any specific interval, nor may they assume the server will send any BOOKMARK event during a session. If this is not a watch, this field is ignored.
@@ -5474,6 +6160,24 @@ type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusApplicationMe
 
 // PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusApplicationStrategicMergePatchPlusJSONRequestBody defines body for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatus for application/strategic-merge-patch+json ContentType.
 type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusApplicationStrategicMergePatchPlusJSONRequestBody = IoK8sApimachineryPkgApisMetaV1Patch
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceApplicationJSONPatchPlusJSONRequestBody defines body for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService for application/json-patch+json ContentType.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceApplicationJSONPatchPlusJSONRequestBody = IoK8sApimachineryPkgApisMetaV1Patch
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceApplicationMergePatchPlusJSONRequestBody defines body for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService for application/merge-patch+json ContentType.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceApplicationMergePatchPlusJSONRequestBody = IoK8sApimachineryPkgApisMetaV1Patch
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceApplicationStrategicMergePatchPlusJSONRequestBody defines body for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService for application/strategic-merge-patch+json ContentType.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceApplicationStrategicMergePatchPlusJSONRequestBody = IoK8sApimachineryPkgApisMetaV1Patch
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusApplicationJSONPatchPlusJSONRequestBody defines body for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus for application/json-patch+json ContentType.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusApplicationJSONPatchPlusJSONRequestBody = IoK8sApimachineryPkgApisMetaV1Patch
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusApplicationMergePatchPlusJSONRequestBody defines body for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus for application/merge-patch+json ContentType.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusApplicationMergePatchPlusJSONRequestBody = IoK8sApimachineryPkgApisMetaV1Patch
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusApplicationStrategicMergePatchPlusJSONRequestBody defines body for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus for application/strategic-merge-patch+json ContentType.
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusApplicationStrategicMergePatchPlusJSONRequestBody = IoK8sApimachineryPkgApisMetaV1Patch
 
 // PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyApplicationJSONPatchPlusJSONRequestBody defines body for PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicy for application/json-patch+json ContentType.
 type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyApplicationJSONPatchPlusJSONRequestBody = IoK8sApimachineryPkgApisMetaV1Patch
@@ -5902,6 +6606,99 @@ type ClientInterface interface {
 	// replace status of the specified VirtualMachine.
 	ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusWithBody(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceWithBody performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineService` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// delete collection of VirtualMachineService.
+	DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceWithBody(ctx context.Context, namespace string, params *DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices (the `ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+	//
+	// list or watch objects of kind VirtualMachineService.
+	ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService(ctx context.Context, namespace string, params *ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBody performs a POST /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices (the `CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// create a VirtualMachineService.
+	CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBody(ctx context.Context, namespace string, params *CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBody performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// delete a VirtualMachineService.
+	DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBody(ctx context.Context, namespace string, name string, params *DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+	//
+	// read the specified VirtualMachineService.
+	ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// partially update the specified VirtualMachineService.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationJSONPatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+	// Takes a body of the `application/json-patch+json` content type.
+	//
+	// partially update the specified VirtualMachineService.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationJSONPatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+	// Takes a body of the `application/merge-patch+json` content type.
+	//
+	// partially update the specified VirtualMachineService.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationStrategicMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+	// Takes a body of the `application/strategic-merge-patch+json` content type.
+	//
+	// partially update the specified VirtualMachineService.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationStrategicMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBody performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// replace the specified VirtualMachineService.
+	ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBody(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request.
+	//
+	// read status of the specified VirtualMachineService.
+	ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// partially update status of the specified VirtualMachineService.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationJSONPatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request.
+	// Takes a body of the `application/json-patch+json` content type.
+	//
+	// partially update status of the specified VirtualMachineService.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationJSONPatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request.
+	// Takes a body of the `application/merge-patch+json` content type.
+	//
+	// partially update status of the specified VirtualMachineService.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationStrategicMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request.
+	// Takes a body of the `application/strategic-merge-patch+json` content type.
+	//
+	// partially update status of the specified VirtualMachineService.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationStrategicMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithBody performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// replace status of the specified VirtualMachineService.
+	ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithBody(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyWithBody performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicy` operationId) request,
 	// with any type of body and a specified content type.
 	//
@@ -6010,6 +6807,11 @@ type ClientInterface interface {
 	// list or watch objects of kind VirtualMachine.
 	ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachineservices (the `ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespaces` operationId) request.
+	//
+	// list or watch objects of kind VirtualMachineService.
+	ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespaces(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachinesetresourcepolicies (the `ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespaces` operationId) request.
 	//
 	// list or watch objects of kind VirtualMachineSetResourcePolicy.
@@ -6055,6 +6857,16 @@ type ClientInterface interface {
 	// watch changes to an object of kind VirtualMachine. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
 	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachine(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceList performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineservices (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceList` operationId) request.
+	//
+	// watch individual changes to a list of VirtualMachineService. deprecated: use the 'watch' parameter with a list operation instead.
+	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceList(ctx context.Context, namespace string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineservices/{name} (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+	//
+	// watch changes to an object of kind VirtualMachineService. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
+	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyList performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyList` operationId) request.
 	//
 	// watch individual changes to a list of VirtualMachineSetResourcePolicy. deprecated: use the 'watch' parameter with a list operation instead.
@@ -6079,6 +6891,11 @@ type ClientInterface interface {
 	//
 	// watch individual changes to a list of VirtualMachine. deprecated: use the 'watch' parameter with a list operation instead.
 	WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespaces(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachineservices (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespaces` operationId) request.
+	//
+	// watch individual changes to a list of VirtualMachineService. deprecated: use the 'watch' parameter with a list operation instead.
+	WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespaces(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachinesetresourcepolicies (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespaces` operationId) request.
 	//
@@ -6667,6 +7484,259 @@ func (c *Client) ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatu
 	return c.Client.Do(req)
 }
 
+// DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceWithBody performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineService` operationId) request,
+// with any type of body and a specified content type.
+//
+// delete collection of VirtualMachineService.
+func (c *Client) DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceWithBody(ctx context.Context, namespace string, params *DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceRequestWithBody(c.Server, namespace, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices (the `ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+//
+// list or watch objects of kind VirtualMachineService.
+func (c *Client) ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService(ctx context.Context, namespace string, params *ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequest(c.Server, namespace, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBody performs a POST /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices (the `CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request,
+// with any type of body and a specified content type.
+//
+// create a VirtualMachineService.
+func (c *Client) CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBody(ctx context.Context, namespace string, params *CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithBody(c.Server, namespace, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBody performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request,
+// with any type of body and a specified content type.
+//
+// delete a VirtualMachineService.
+func (c *Client) DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBody(ctx context.Context, namespace string, name string, params *DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithBody(c.Server, namespace, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+//
+// read the specified VirtualMachineService.
+func (c *Client) ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequest(c.Server, namespace, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request,
+// with any type of body and a specified content type.
+//
+// partially update the specified VirtualMachineService.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithBody(c.Server, namespace, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationJSONPatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+// Takes a body of the `application/json-patch+json` content type.
+//
+// partially update the specified VirtualMachineService.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationJSONPatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithApplicationJSONPatchPlusJSONBody(c.Server, namespace, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+// Takes a body of the `application/merge-patch+json` content type.
+//
+// partially update the specified VirtualMachineService.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithApplicationMergePatchPlusJSONBody(c.Server, namespace, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationStrategicMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+// Takes a body of the `application/strategic-merge-patch+json` content type.
+//
+// partially update the specified VirtualMachineService.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationStrategicMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithApplicationStrategicMergePatchPlusJSONBody(c.Server, namespace, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBody performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request,
+// with any type of body and a specified content type.
+//
+// replace the specified VirtualMachineService.
+func (c *Client) ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBody(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithBody(c.Server, namespace, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request.
+//
+// read status of the specified VirtualMachineService.
+func (c *Client) ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusRequest(c.Server, namespace, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request,
+// with any type of body and a specified content type.
+//
+// partially update status of the specified VirtualMachineService.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusRequestWithBody(c.Server, namespace, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationJSONPatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request.
+// Takes a body of the `application/json-patch+json` content type.
+//
+// partially update status of the specified VirtualMachineService.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationJSONPatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusRequestWithApplicationJSONPatchPlusJSONBody(c.Server, namespace, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request.
+// Takes a body of the `application/merge-patch+json` content type.
+//
+// partially update status of the specified VirtualMachineService.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusRequestWithApplicationMergePatchPlusJSONBody(c.Server, namespace, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationStrategicMergePatchPlusJSONBody performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request.
+// Takes a body of the `application/strategic-merge-patch+json` content type.
+//
+// partially update status of the specified VirtualMachineService.
+func (c *Client) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationStrategicMergePatchPlusJSONBody(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusRequestWithApplicationStrategicMergePatchPlusJSONBody(c.Server, namespace, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithBody performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request,
+// with any type of body and a specified content type.
+//
+// replace status of the specified VirtualMachineService.
+func (c *Client) ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithBody(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusRequestWithBody(c.Server, namespace, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyWithBody performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicy` operationId) request,
 // with any type of body and a specified content type.
 //
@@ -6965,6 +8035,21 @@ func (c *Client) ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespaces(c
 	return c.Client.Do(req)
 }
 
+// ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachineservices (the `ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespaces` operationId) request.
+//
+// list or watch objects of kind VirtualMachineService.
+func (c *Client) ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespaces(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachinesetresourcepolicies (the `ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespaces` operationId) request.
 //
 // list or watch objects of kind VirtualMachineSetResourcePolicy.
@@ -7100,6 +8185,36 @@ func (c *Client) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachine(ctx co
 	return c.Client.Do(req)
 }
 
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceList performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineservices (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceList` operationId) request.
+//
+// watch individual changes to a list of VirtualMachineService. deprecated: use the 'watch' parameter with a list operation instead.
+func (c *Client) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceList(ctx context.Context, namespace string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListRequest(c.Server, namespace, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineservices/{name} (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+//
+// watch changes to an object of kind VirtualMachineService. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
+func (c *Client) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequest(c.Server, namespace, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyList performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyList` operationId) request.
 //
 // watch individual changes to a list of VirtualMachineSetResourcePolicy. deprecated: use the 'watch' parameter with a list operation instead.
@@ -7165,6 +8280,21 @@ func (c *Client) WatchVmoperatorVmwareComV1alpha5VirtualMachineImageListForAllNa
 // watch individual changes to a list of VirtualMachine. deprecated: use the 'watch' parameter with a list operation instead.
 func (c *Client) WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespaces(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewWatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespaces performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachineservices (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespaces` operationId) request.
+//
+// watch individual changes to a list of VirtualMachineService. deprecated: use the 'watch' parameter with a list operation instead.
+func (c *Client) WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespaces(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -10331,6 +11461,1309 @@ func NewReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusRequestW
 	return req, nil
 }
 
+// NewDeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceRequestWithBody constructs an http.Request for the DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineService method, with any body, and a specified content type
+func NewDeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceRequestWithBody(server string, namespace string, params *DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachineservices", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.GracePeriodSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "gracePeriodSeconds", *params.GracePeriodSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IgnoreStoreReadErrorWithClusterBreakingPotential != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "ignoreStoreReadErrorWithClusterBreakingPotential", *params.IgnoreStoreReadErrorWithClusterBreakingPotential, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.OrphanDependents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "orphanDependents", *params.OrphanDependents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PropagationPolicy != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "propagationPolicy", *params.PropagationPolicy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequest constructs an http.Request for the ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService method
+func NewListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequest(server string, namespace string, params *ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachineservices", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AllowWatchBookmarks != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allowWatchBookmarks", *params.AllowWatchBookmarks, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithBody constructs an http.Request for the CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService method, with any body, and a specified content type
+func NewCreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithBody(server string, namespace string, params *CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachineservices", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldManager != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldManager", *params.FieldManager, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldValidation != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldValidation", *params.FieldValidation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewDeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithBody constructs an http.Request for the DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService method, with any body, and a specified content type
+func NewDeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithBody(server string, namespace string, name string, params *DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachineservices/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.GracePeriodSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "gracePeriodSeconds", *params.GracePeriodSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IgnoreStoreReadErrorWithClusterBreakingPotential != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "ignoreStoreReadErrorWithClusterBreakingPotential", *params.IgnoreStoreReadErrorWithClusterBreakingPotential, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.OrphanDependents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "orphanDependents", *params.OrphanDependents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PropagationPolicy != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "propagationPolicy", *params.PropagationPolicy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequest constructs an http.Request for the ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService method
+func NewReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequest(server string, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachineservices/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithApplicationJSONPatchPlusJSONBody calls the generic PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService builder with application/json-patch+json body
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithApplicationJSONPatchPlusJSONBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceApplicationJSONPatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithBody(server, namespace, name, params, "application/json-patch+json", bodyReader)
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithApplicationMergePatchPlusJSONBody calls the generic PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService builder with application/merge-patch+json body
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithApplicationMergePatchPlusJSONBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithBody(server, namespace, name, params, "application/merge-patch+json", bodyReader)
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithApplicationStrategicMergePatchPlusJSONBody calls the generic PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService builder with application/strategic-merge-patch+json body
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithApplicationStrategicMergePatchPlusJSONBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceApplicationStrategicMergePatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithBody(server, namespace, name, params, "application/strategic-merge-patch+json", bodyReader)
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithBody constructs an http.Request for the PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService method, with any body, and a specified content type
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachineservices/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldManager != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldManager", *params.FieldManager, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldValidation != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldValidation", *params.FieldValidation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Force != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "force", *params.Force, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithBody constructs an http.Request for the ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService method, with any body, and a specified content type
+func NewReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequestWithBody(server string, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachineservices/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldManager != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldManager", *params.FieldManager, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldValidation != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldValidation", *params.FieldValidation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusRequest constructs an http.Request for the ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus method
+func NewReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusRequest(server string, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachineservices/%s/status", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusRequestWithApplicationJSONPatchPlusJSONBody calls the generic PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus builder with application/json-patch+json body
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusRequestWithApplicationJSONPatchPlusJSONBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusApplicationJSONPatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusRequestWithBody(server, namespace, name, params, "application/json-patch+json", bodyReader)
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusRequestWithApplicationMergePatchPlusJSONBody calls the generic PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus builder with application/merge-patch+json body
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusRequestWithApplicationMergePatchPlusJSONBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusRequestWithBody(server, namespace, name, params, "application/merge-patch+json", bodyReader)
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusRequestWithApplicationStrategicMergePatchPlusJSONBody calls the generic PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus builder with application/strategic-merge-patch+json body
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusRequestWithApplicationStrategicMergePatchPlusJSONBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusApplicationStrategicMergePatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusRequestWithBody(server, namespace, name, params, "application/strategic-merge-patch+json", bodyReader)
+}
+
+// NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusRequestWithBody constructs an http.Request for the PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus method, with any body, and a specified content type
+func NewPatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusRequestWithBody(server string, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachineservices/%s/status", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldManager != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldManager", *params.FieldManager, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldValidation != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldValidation", *params.FieldValidation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Force != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "force", *params.Force, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusRequestWithBody constructs an http.Request for the ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus method, with any body, and a specified content type
+func NewReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusRequestWithBody(server string, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/namespaces/%s/virtualmachineservices/%s/status", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldManager != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldManager", *params.FieldManager, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldValidation != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldValidation", *params.FieldValidation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewDeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyRequestWithBody constructs an http.Request for the DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicy method, with any body, and a specified content type
 func NewDeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyRequestWithBody(server string, namespace string, params *DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
@@ -12016,6 +14449,192 @@ func NewListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesRequest(ser
 	}
 
 	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/virtualmachines")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AllowWatchBookmarks != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allowWatchBookmarks", *params.AllowWatchBookmarks, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesRequest constructs an http.Request for the ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespaces method
+func NewListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesRequest(server string, params *ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/virtualmachineservices")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -13936,6 +16555,399 @@ func NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineRequest(server s
 	return req, nil
 }
 
+// NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListRequest constructs an http.Request for the WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceList method
+func NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListRequest(server string, namespace string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/%s/virtualmachineservices", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AllowWatchBookmarks != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allowWatchBookmarks", *params.AllowWatchBookmarks, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequest constructs an http.Request for the WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService method
+func NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceRequest(server string, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/%s/virtualmachineservices/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AllowWatchBookmarks != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allowWatchBookmarks", *params.AllowWatchBookmarks, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListRequest constructs an http.Request for the WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyList method
 func NewWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListRequest(server string, namespace string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListParams) (*http.Request, error) {
 	var err error
@@ -14887,6 +17899,192 @@ func NewWatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesReques
 	return req, nil
 }
 
+// NewWatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesRequest constructs an http.Request for the WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespaces method
+func NewWatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesRequest(server string, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachineservices")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AllowWatchBookmarks != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allowWatchBookmarks", *params.AllowWatchBookmarks, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Continue != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "continue", *params.Continue, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FieldSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fieldSelector", *params.FieldSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Pretty != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pretty", *params.Pretty, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersion", *params.ResourceVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceVersionMatch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resourceVersionMatch", *params.ResourceVersionMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SendInitialEvents != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sendInitialEvents", *params.SendInitialEvents, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ShardSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "shardSelector", *params.ShardSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutSeconds != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeoutSeconds", *params.TimeoutSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewWatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesRequest constructs an http.Request for the WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespaces method
 func NewWatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesRequest(server string, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesParams) (*http.Request, error) {
 	var err error
@@ -15378,6 +18576,119 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusWithBodyWithResponse(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusResponse, error)
 
+	// DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceWithBodyWithResponse performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineService` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// delete collection of VirtualMachineService.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceWithBodyWithResponse(ctx context.Context, namespace string, params *DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceResponse, error)
+
+	// ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices (the `ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+	//
+	// list or watch objects of kind VirtualMachineService.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithResponse(ctx context.Context, namespace string, params *ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, reqEditors ...RequestEditorFn) (*ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error)
+
+	// CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBodyWithResponse performs a POST /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices (the `CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// create a VirtualMachineService.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBodyWithResponse(ctx context.Context, namespace string, params *CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error)
+
+	// DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBodyWithResponse performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// delete a VirtualMachineService.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBodyWithResponse(ctx context.Context, namespace string, name string, params *DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error)
+
+	// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+	//
+	// read the specified VirtualMachineService.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithResponse(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, reqEditors ...RequestEditorFn) (*ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// partially update the specified VirtualMachineService.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationJSONPatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+	// Takes a body of the `application/json-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// partially update the specified VirtualMachineService.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationJSONPatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// partially update the specified VirtualMachineService.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationStrategicMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+	// Takes a body of the `application/strategic-merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// partially update the specified VirtualMachineService.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationStrategicMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error)
+
+	// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBodyWithResponse performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// replace the specified VirtualMachineService.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBodyWithResponse(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error)
+
+	// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request.
+	//
+	// read status of the specified VirtualMachineService.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithResponse(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, reqEditors ...RequestEditorFn) (*ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// partially update status of the specified VirtualMachineService.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationJSONPatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request.
+	// Takes a body of the `application/json-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// partially update status of the specified VirtualMachineService.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationJSONPatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request.
+	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// partially update status of the specified VirtualMachineService.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse, error)
+
+	// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationStrategicMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request.
+	// Takes a body of the `application/strategic-merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// partially update status of the specified VirtualMachineService.
+	PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationStrategicMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse, error)
+
+	// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithBodyWithResponse performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request,
+	// with any type of body and a specified content type.
+	//
+	// replace status of the specified VirtualMachineService.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithBodyWithResponse(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse, error)
+
 	// DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyWithBodyWithResponse performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicy` operationId) request,
 	// with any type of body and a specified content type.
 	//
@@ -15512,6 +18823,13 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesWithResponse(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesParams, reqEditors ...RequestEditorFn) (*ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse, error)
 
+	// ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachineservices (the `ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespaces` operationId) request.
+	//
+	// list or watch objects of kind VirtualMachineService.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesWithResponse(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesParams, reqEditors ...RequestEditorFn) (*ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesResponse, error)
+
 	// ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachinesetresourcepolicies (the `ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespaces` operationId) request.
 	//
 	// list or watch objects of kind VirtualMachineSetResourcePolicy.
@@ -15575,6 +18893,20 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineWithResponse(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineResponse, error)
 
+	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineservices (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceList` operationId) request.
+	//
+	// watch individual changes to a list of VirtualMachineService. deprecated: use the 'watch' parameter with a list operation instead.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListWithResponse(ctx context.Context, namespace string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListResponse, error)
+
+	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineservices/{name} (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+	//
+	// watch changes to an object of kind VirtualMachineService. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithResponse(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error)
+
 	// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyList` operationId) request.
 	//
 	// watch individual changes to a list of VirtualMachineSetResourcePolicy. deprecated: use the 'watch' parameter with a list operation instead.
@@ -15609,6 +18941,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesWithResponse(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesResponse, error)
+
+	// WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachineservices (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespaces` operationId) request.
+	//
+	// watch individual changes to a list of VirtualMachineService. deprecated: use the 'watch' parameter with a list operation instead.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesWithResponse(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesResponse, error)
 
 	// WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachinesetresourcepolicies (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespaces` operationId) request.
 	//
@@ -17042,6 +20381,591 @@ func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusResponse
 	return ""
 }
 
+type DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *IoK8sApimachineryPkgApisMetaV1Status
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *IoK8sApimachineryPkgApisMetaV1Status
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceResponse) GetJSON200() *IoK8sApimachineryPkgApisMetaV1Status {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceResponse) GetYAML200() *IoK8sApimachineryPkgApisMetaV1Status {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceList
+	// ApplicationjsonStreamWatch200 the response for an HTTP 200 `application/json;stream=watch` response
+	ApplicationjsonStreamWatch200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceList
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceList {
+	return r.JSON200
+}
+
+// GetApplicationjsonStreamWatch200 returns the response for an HTTP 200 `application/json;stream=watch` response
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetApplicationjsonStreamWatch200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceList {
+	return r.ApplicationjsonStreamWatch200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceList {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+	// YAML201 the response for an HTTP 201 `application/yaml` response
+	YAML201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+	// YAML202 the response for an HTTP 202 `application/yaml` response
+	YAML202 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.YAML200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetJSON201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.JSON201
+}
+
+// GetYAML201 returns the response for an HTTP 201 `application/yaml` response
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetYAML201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.YAML201
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetJSON202() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.JSON202
+}
+
+// GetYAML202 returns the response for an HTTP 202 `application/yaml` response
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetYAML202() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.YAML202
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *IoK8sApimachineryPkgApisMetaV1Status
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *IoK8sApimachineryPkgApisMetaV1Status
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *IoK8sApimachineryPkgApisMetaV1Status
+	// YAML202 the response for an HTTP 202 `application/yaml` response
+	YAML202 *IoK8sApimachineryPkgApisMetaV1Status
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetJSON200() *IoK8sApimachineryPkgApisMetaV1Status {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetYAML200() *IoK8sApimachineryPkgApisMetaV1Status {
+	return r.YAML200
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetJSON202() *IoK8sApimachineryPkgApisMetaV1Status {
+	return r.JSON202
+}
+
+// GetYAML202 returns the response for an HTTP 202 `application/yaml` response
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetYAML202() *IoK8sApimachineryPkgApisMetaV1Status {
+	return r.YAML202
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+	// YAML201 the response for an HTTP 201 `application/yaml` response
+	YAML201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.YAML200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetJSON201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.JSON201
+}
+
+// GetYAML201 returns the response for an HTTP 201 `application/yaml` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetYAML201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.YAML201
+}
+
+// GetBody returns the raw response body bytes
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+	// YAML201 the response for an HTTP 201 `application/yaml` response
+	YAML201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.YAML200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetJSON201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.JSON201
+}
+
+// GetYAML201 returns the response for an HTTP 201 `application/yaml` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetYAML201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.YAML201
+}
+
+// GetBody returns the raw response body bytes
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+	// YAML201 the response for an HTTP 201 `application/yaml` response
+	YAML201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.YAML200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse) GetJSON201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.JSON201
+}
+
+// GetYAML201 returns the response for an HTTP 201 `application/yaml` response
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse) GetYAML201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.YAML201
+}
+
+// GetBody returns the raw response body bytes
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+	// YAML201 the response for an HTTP 201 `application/yaml` response
+	YAML201 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.JSON200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.YAML200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse) GetJSON201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.JSON201
+}
+
+// GetYAML201 returns the response for an HTTP 201 `application/yaml` response
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse) GetYAML201() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService {
+	return r.YAML201
+}
+
+// GetBody returns the raw response body bytes
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -17792,6 +21716,61 @@ func (r ListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse) C
 	return ""
 }
 
+type ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceList
+	// ApplicationjsonStreamWatch200 the response for an HTTP 200 `application/json;stream=watch` response
+	ApplicationjsonStreamWatch200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceList
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesResponse) GetJSON200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceList {
+	return r.JSON200
+}
+
+// GetApplicationjsonStreamWatch200 returns the response for an HTTP 200 `application/json;stream=watch` response
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesResponse) GetApplicationjsonStreamWatch200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceList {
+	return r.ApplicationjsonStreamWatch200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesResponse) GetYAML200() *ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceList {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -18287,6 +22266,116 @@ func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineResponse) Conten
 	return ""
 }
 
+type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// ApplicationjsonStreamWatch200 the response for an HTTP 200 `application/json;stream=watch` response
+	ApplicationjsonStreamWatch200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListResponse) GetJSON200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.JSON200
+}
+
+// GetApplicationjsonStreamWatch200 returns the response for an HTTP 200 `application/json;stream=watch` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListResponse) GetApplicationjsonStreamWatch200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.ApplicationjsonStreamWatch200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListResponse) GetYAML200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// ApplicationjsonStreamWatch200 the response for an HTTP 200 `application/json;stream=watch` response
+	ApplicationjsonStreamWatch200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetJSON200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.JSON200
+}
+
+// GetApplicationjsonStreamWatch200 returns the response for an HTTP 200 `application/json;stream=watch` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetApplicationjsonStreamWatch200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.ApplicationjsonStreamWatch200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetYAML200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -18556,6 +22645,61 @@ func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesRespon
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// ApplicationjsonStreamWatch200 the response for an HTTP 200 `application/json;stream=watch` response
+	ApplicationjsonStreamWatch200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+	// YAML200 the response for an HTTP 200 `application/yaml` response
+	YAML200 *IoK8sApimachineryPkgApisMetaV1WatchEvent
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesResponse) GetJSON200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.JSON200
+}
+
+// GetApplicationjsonStreamWatch200 returns the response for an HTTP 200 `application/json;stream=watch` response
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesResponse) GetApplicationjsonStreamWatch200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.ApplicationjsonStreamWatch200
+}
+
+// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesResponse) GetYAML200() *IoK8sApimachineryPkgApisMetaV1WatchEvent {
+	return r.YAML200
+}
+
+// GetBody returns the raw response body bytes
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -19100,6 +23244,215 @@ func (c *ClientWithResponses) ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtua
 	return ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusResponse(rsp)
 }
 
+// DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceWithBodyWithResponse performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineService` operationId) request,
+// with any type of body and a specified content type.
+//
+// delete collection of VirtualMachineService.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceWithBodyWithResponse(ctx context.Context, namespace string, params *DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceResponse, error) {
+	rsp, err := c.DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceWithBody(ctx, namespace, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceResponse(rsp)
+}
+
+// ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices (the `ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+//
+// list or watch objects of kind VirtualMachineService.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithResponse(ctx context.Context, namespace string, params *ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, reqEditors ...RequestEditorFn) (*ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error) {
+	rsp, err := c.ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService(ctx, namespace, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse(rsp)
+}
+
+// CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBodyWithResponse performs a POST /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices (the `CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request,
+// with any type of body and a specified content type.
+//
+// create a VirtualMachineService.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBodyWithResponse(ctx context.Context, namespace string, params *CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error) {
+	rsp, err := c.CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBody(ctx, namespace, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse(rsp)
+}
+
+// DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBodyWithResponse performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request,
+// with any type of body and a specified content type.
+//
+// delete a VirtualMachineService.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBodyWithResponse(ctx context.Context, namespace string, name string, params *DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error) {
+	rsp, err := c.DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBody(ctx, namespace, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse(rsp)
+}
+
+// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+//
+// read the specified VirtualMachineService.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithResponse(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, reqEditors ...RequestEditorFn) (*ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error) {
+	rsp, err := c.ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService(ctx, namespace, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request,
+// with any type of body and a specified content type.
+//
+// partially update the specified VirtualMachineService.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBody(ctx, namespace, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationJSONPatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+// Takes a body of the `application/json-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// partially update the specified VirtualMachineService.
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationJSONPatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationJSONPatchPlusJSONBody(ctx, namespace, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// partially update the specified VirtualMachineService.
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationMergePatchPlusJSONBody(ctx, namespace, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationStrategicMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+// Takes a body of the `application/strategic-merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// partially update the specified VirtualMachineService.
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationStrategicMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithApplicationStrategicMergePatchPlusJSONBody(ctx, namespace, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse(rsp)
+}
+
+// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBodyWithResponse performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name} (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request,
+// with any type of body and a specified content type.
+//
+// replace the specified VirtualMachineService.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBodyWithResponse(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error) {
+	rsp, err := c.ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithBody(ctx, namespace, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse(rsp)
+}
+
+// ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request.
+//
+// read status of the specified VirtualMachineService.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithResponse(ctx context.Context, namespace string, name string, params *ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, reqEditors ...RequestEditorFn) (*ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse, error) {
+	rsp, err := c.ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus(ctx, namespace, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request,
+// with any type of body and a specified content type.
+//
+// partially update status of the specified VirtualMachineService.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithBody(ctx, namespace, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationJSONPatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request.
+// Takes a body of the `application/json-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// partially update status of the specified VirtualMachineService.
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationJSONPatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusApplicationJSONPatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationJSONPatchPlusJSONBody(ctx, namespace, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request.
+// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// partially update status of the specified VirtualMachineService.
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationMergePatchPlusJSONBody(ctx, namespace, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse(rsp)
+}
+
+// PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationStrategicMergePatchPlusJSONBodyWithResponse performs a PATCH /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request.
+// Takes a body of the `application/strategic-merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// partially update status of the specified VirtualMachineService.
+func (c *ClientWithResponses) PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationStrategicMergePatchPlusJSONBodyWithResponse(ctx context.Context, namespace string, name string, params *PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, body PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusApplicationStrategicMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse, error) {
+	rsp, err := c.PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithApplicationStrategicMergePatchPlusJSONBody(ctx, namespace, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse(rsp)
+}
+
+// ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithBodyWithResponse performs a PUT /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachineservices/{name}/status (the `ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatus` operationId) request,
+// with any type of body and a specified content type.
+//
+// replace status of the specified VirtualMachineService.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithBodyWithResponse(ctx context.Context, namespace string, name string, params *ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse, error) {
+	rsp, err := c.ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithBody(ctx, namespace, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse(rsp)
+}
+
 // DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyWithBodyWithResponse performs a DELETE /apis/vmoperator.vmware.com/v1alpha5/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicy` operationId) request,
 // with any type of body and a specified content type.
 //
@@ -19348,6 +23701,19 @@ func (c *ClientWithResponses) ListVmoperatorVmwareComV1alpha5VirtualMachineForAl
 	return ParseListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse(rsp)
 }
 
+// ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachineservices (the `ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespaces` operationId) request.
+//
+// list or watch objects of kind VirtualMachineService.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesWithResponse(ctx context.Context, params *ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesParams, reqEditors ...RequestEditorFn) (*ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesResponse, error) {
+	rsp, err := c.ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespaces(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesResponse(rsp)
+}
+
 // ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/virtualmachinesetresourcepolicies (the `ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespaces` operationId) request.
 //
 // list or watch objects of kind VirtualMachineSetResourcePolicy.
@@ -19465,6 +23831,32 @@ func (c *ClientWithResponses) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualM
 	return ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineResponse(rsp)
 }
 
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineservices (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceList` operationId) request.
+//
+// watch individual changes to a list of VirtualMachineService. deprecated: use the 'watch' parameter with a list operation instead.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListWithResponse(ctx context.Context, namespace string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListResponse, error) {
+	rsp, err := c.WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceList(ctx, namespace, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListResponse(rsp)
+}
+
+// WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachineservices/{name} (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService` operationId) request.
+//
+// watch changes to an object of kind VirtualMachineService. deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithResponse(ctx context.Context, namespace string, name string, params *WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error) {
+	rsp, err := c.WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineService(ctx, namespace, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse(rsp)
+}
+
 // WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/namespaces/{namespace}/virtualmachinesetresourcepolicies (the `WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyList` operationId) request.
 //
 // watch individual changes to a list of VirtualMachineSetResourcePolicy. deprecated: use the 'watch' parameter with a list operation instead.
@@ -19528,6 +23920,19 @@ func (c *ClientWithResponses) WatchVmoperatorVmwareComV1alpha5VirtualMachineList
 		return nil, err
 	}
 	return ParseWatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesResponse(rsp)
+}
+
+// WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachineservices (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespaces` operationId) request.
+//
+// watch individual changes to a list of VirtualMachineService. deprecated: use the 'watch' parameter with a list operation instead.
+//
+// Returns a wrapper object for the known response body format(s).
+func (c *ClientWithResponses) WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesWithResponse(ctx context.Context, params *WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesParams, reqEditors ...RequestEditorFn) (*WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesResponse, error) {
+	rsp, err := c.WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespaces(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesResponse(rsp)
 }
 
 // WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespacesWithResponse performs a GET /apis/vmoperator.vmware.com/v1alpha5/watch/virtualmachinesetresourcepolicies (the `WatchVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyListForAllNamespaces` operationId) request.
@@ -20667,6 +25072,471 @@ func ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineStatusRespon
 	return response, nil
 }
 
+// ParseDeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceResponse parses an HTTP response from a DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceWithResponse call
+func ParseDeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceResponse(rsp *http.Response) (*DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineServiceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1Status
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1Status
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse parses an HTTP response from a ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithResponse call
+func ParseListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse(rsp *http.Response) (*ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json;stream=watch" && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationjsonStreamWatch200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceList
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse parses an HTTP response from a CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithResponse call
+func ParseCreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse(rsp *http.Response) (*CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 202:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML202 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseDeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse parses an HTTP response from a DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithResponse call
+func ParseDeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse(rsp *http.Response) (*DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1Status
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1Status
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest IoK8sApimachineryPkgApisMetaV1Status
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 202:
+		var dest IoK8sApimachineryPkgApisMetaV1Status
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML202 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse parses an HTTP response from a ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithResponse call
+func ParseReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse(rsp *http.Response) (*ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse parses an HTTP response from a PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithResponse call
+func ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse(rsp *http.Response) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML201 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse parses an HTTP response from a ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithResponse call
+func ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse(rsp *http.Response) (*ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML201 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse parses an HTTP response from a ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithResponse call
+func ParseReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse(rsp *http.Response) (*ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReadVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse parses an HTTP response from a PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithResponse call
+func ParsePatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse(rsp *http.Response) (*PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML201 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse parses an HTTP response from a ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusWithResponse call
+func ParseReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse(rsp *http.Response) (*ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReplaceVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceStatusResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 201:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineService
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML201 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
 // ParseDeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyResponse parses an HTTP response from a DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyWithResponse call
 func ParseDeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyResponse(rsp *http.Response) (*DeleteVmoperatorVmwareComV1alpha5CollectionNamespacedVirtualMachineSetResourcePolicyResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -21261,6 +26131,49 @@ func ParseListVmoperatorVmwareComV1alpha5VirtualMachineForAllNamespacesResponse(
 	return response, nil
 }
 
+// ParseListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesResponse parses an HTTP response from a ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesWithResponse call
+func ParseListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesResponse(rsp *http.Response) (*ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListVmoperatorVmwareComV1alpha5VirtualMachineServiceForAllNamespacesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json;stream=watch" && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationjsonStreamWatch200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest ComGithubVmwareTanzuVmOperatorApiV1alpha5VirtualMachineServiceList
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
 // ParseListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesResponse parses an HTTP response from a ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesWithResponse call
 func ParseListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesResponse(rsp *http.Response) (*ListVmoperatorVmwareComV1alpha5VirtualMachineSetResourcePolicyForAllNamespacesResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -21648,6 +26561,92 @@ func ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineResponse(rsp *
 	return response, nil
 }
 
+// ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListResponse parses an HTTP response from a WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListWithResponse call
+func ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListResponse(rsp *http.Response) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceListResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json;stream=watch" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationjsonStreamWatch200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse parses an HTTP response from a WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceWithResponse call
+func ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse(rsp *http.Response) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineServiceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json;stream=watch" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationjsonStreamWatch200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
 // ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListResponse parses an HTTP response from a WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListWithResponse call
 func ParseWatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListResponse(rsp *http.Response) (*WatchVmoperatorVmwareComV1alpha5NamespacedVirtualMachineSetResourcePolicyListResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -21829,6 +26828,49 @@ func ParseWatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesResp
 	}
 
 	response := &WatchVmoperatorVmwareComV1alpha5VirtualMachineListForAllNamespacesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json;stream=watch" && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationjsonStreamWatch200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
+		var dest IoK8sApimachineryPkgApisMetaV1WatchEvent
+		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.YAML200 = &dest
+
+	case rsp.StatusCode == 401:
+		break // No content-type
+
+	}
+
+	return response, nil
+}
+
+// ParseWatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesResponse parses an HTTP response from a WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesWithResponse call
+func ParseWatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesResponse(rsp *http.Response) (*WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WatchVmoperatorVmwareComV1alpha5VirtualMachineServiceListForAllNamespacesResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}

@@ -141,6 +141,30 @@ func addSetResourcePolicyConversions(scheme *runtime.Scheme) error {
 	)
 }
 
+func addServiceConversions(scheme *runtime.Scheme) error {
+	hub := func(list *v1alpha5.VirtualMachineServiceList) (*metav1.ListMeta, *[]v1alpha5.VirtualMachineService) {
+		return &list.ListMeta, &list.Items
+	}
+	return errors.Join(
+		addConversions(scheme, hub, func(list *v1alpha1.VirtualMachineServiceList) (*metav1.ListMeta,
+			*[]v1alpha1.VirtualMachineService) {
+			return &list.ListMeta, &list.Items
+		}),
+		addConversions(scheme, hub, func(list *v1alpha2.VirtualMachineServiceList) (*metav1.ListMeta,
+			*[]v1alpha2.VirtualMachineService) {
+			return &list.ListMeta, &list.Items
+		}),
+		addConversions(scheme, hub, func(list *v1alpha3.VirtualMachineServiceList) (*metav1.ListMeta,
+			*[]v1alpha3.VirtualMachineService) {
+			return &list.ListMeta, &list.Items
+		}),
+		addConversions(scheme, hub, func(list *v1alpha4.VirtualMachineServiceList) (*metav1.ListMeta,
+			*[]v1alpha4.VirtualMachineService) {
+			return &list.ListMeta, &list.Items
+		}),
+	)
+}
+
 // hub is the type that the older versions' convert to and from.
 type hub[H any] interface {
 	*H

@@ -39,37 +39,43 @@ func Install(scheme *runtime.Scheme) {
 		&v1alpha5.VirtualMachineClassList{},
 		&v1alpha5.VirtualMachineImage{}, &v1alpha5.VirtualMachineImageList{},
 		&v1alpha5.ClusterVirtualMachineImage{}, &v1alpha5.ClusterVirtualMachineImageList{},
-		&v1alpha5.VirtualMachineSetResourcePolicy{}, &v1alpha5.VirtualMachineSetResourcePolicyList{})
+		&v1alpha5.VirtualMachineSetResourcePolicy{}, &v1alpha5.VirtualMachineSetResourcePolicyList{},
+		&v1alpha5.VirtualMachineService{}, &v1alpha5.VirtualMachineServiceList{})
 	scheme.AddKnownTypes(v1alpha5.GroupVersion,
 		&v1alpha5.VirtualMachine{}, &v1alpha5.VirtualMachineList{}, &v1alpha5.VirtualMachineClass{},
 		&v1alpha5.VirtualMachineClassList{},
 		&v1alpha5.VirtualMachineImage{}, &v1alpha5.VirtualMachineImageList{},
 		&v1alpha5.ClusterVirtualMachineImage{}, &v1alpha5.ClusterVirtualMachineImageList{},
-		&v1alpha5.VirtualMachineSetResourcePolicy{}, &v1alpha5.VirtualMachineSetResourcePolicyList{})
+		&v1alpha5.VirtualMachineSetResourcePolicy{}, &v1alpha5.VirtualMachineSetResourcePolicyList{},
+		&v1alpha5.VirtualMachineService{}, &v1alpha5.VirtualMachineServiceList{})
 	scheme.AddKnownTypes(v1alpha4.GroupVersion,
 		&v1alpha4.VirtualMachine{}, &v1alpha4.VirtualMachineList{}, &v1alpha4.VirtualMachineClass{},
 		&v1alpha4.VirtualMachineClassList{},
 		&v1alpha4.VirtualMachineImage{}, &v1alpha4.VirtualMachineImageList{},
 		&v1alpha4.ClusterVirtualMachineImage{}, &v1alpha4.ClusterVirtualMachineImageList{},
-		&v1alpha4.VirtualMachineSetResourcePolicy{}, &v1alpha4.VirtualMachineSetResourcePolicyList{})
+		&v1alpha4.VirtualMachineSetResourcePolicy{}, &v1alpha4.VirtualMachineSetResourcePolicyList{},
+		&v1alpha4.VirtualMachineService{}, &v1alpha4.VirtualMachineServiceList{})
 	scheme.AddKnownTypes(v1alpha3.GroupVersion,
 		&v1alpha3.VirtualMachine{}, &v1alpha3.VirtualMachineList{}, &v1alpha3.VirtualMachineClass{},
 		&v1alpha3.VirtualMachineClassList{},
 		&v1alpha3.VirtualMachineImage{}, &v1alpha3.VirtualMachineImageList{},
 		&v1alpha3.ClusterVirtualMachineImage{}, &v1alpha3.ClusterVirtualMachineImageList{},
-		&v1alpha3.VirtualMachineSetResourcePolicy{}, &v1alpha3.VirtualMachineSetResourcePolicyList{})
+		&v1alpha3.VirtualMachineSetResourcePolicy{}, &v1alpha3.VirtualMachineSetResourcePolicyList{},
+		&v1alpha3.VirtualMachineService{}, &v1alpha3.VirtualMachineServiceList{})
 	scheme.AddKnownTypes(v1alpha2.GroupVersion,
 		&v1alpha2.VirtualMachine{}, &v1alpha2.VirtualMachineList{}, &v1alpha2.VirtualMachineClass{},
 		&v1alpha2.VirtualMachineClassList{},
 		&v1alpha2.VirtualMachineImage{}, &v1alpha2.VirtualMachineImageList{},
 		&v1alpha2.ClusterVirtualMachineImage{}, &v1alpha2.ClusterVirtualMachineImageList{},
-		&v1alpha2.VirtualMachineSetResourcePolicy{}, &v1alpha2.VirtualMachineSetResourcePolicyList{})
+		&v1alpha2.VirtualMachineSetResourcePolicy{}, &v1alpha2.VirtualMachineSetResourcePolicyList{},
+		&v1alpha2.VirtualMachineService{}, &v1alpha2.VirtualMachineServiceList{})
 	scheme.AddKnownTypes(v1alpha1.GroupVersion,
 		&v1alpha1.VirtualMachine{}, &v1alpha1.VirtualMachineList{}, &v1alpha1.VirtualMachineClass{},
 		&v1alpha1.VirtualMachineClassList{},
 		&v1alpha1.VirtualMachineImage{}, &v1alpha1.VirtualMachineImageList{},
 		&v1alpha1.ClusterVirtualMachineImage{}, &v1alpha1.ClusterVirtualMachineImageList{},
-		&v1alpha1.VirtualMachineSetResourcePolicy{}, &v1alpha1.VirtualMachineSetResourcePolicyList{})
+		&v1alpha1.VirtualMachineSetResourcePolicy{}, &v1alpha1.VirtualMachineSetResourcePolicyList{},
+		&v1alpha1.VirtualMachineService{}, &v1alpha1.VirtualMachineServiceList{})
 
 	for _, version := range Versions() {
 		metav1.AddToGroupVersion(scheme, version)
@@ -80,4 +86,5 @@ func Install(scheme *runtime.Scheme) {
 	utilruntime.Must(addVirtualMachineImageConversions(scheme))
 	utilruntime.Must(addClusterVirtualMachineImageConversions(scheme))
 	utilruntime.Must(addSetResourcePolicyConversions(scheme))
+	utilruntime.Must(addServiceConversions(scheme))
 }
