@@ -5,6 +5,7 @@ package apiserver
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/controller/event"
 	namespacecontroller "github.com/openpacific/pacific/pkg/controller/namespace"
+	"github.com/openpacific/pacific/pkg/controller/readiness"
 	"github.com/openpacific/pacific/pkg/controller/storageclass"
 	vmcontroller "github.com/openpacific/pacific/pkg/controller/virtualmachine"
 	vmservicecontroller "github.com/openpacific/pacific/pkg/controller/virtualmachineservice"
@@ -152,6 +154,14 @@ func controllers(v *site, k *kinds, backend *vnsrealisation.Backend, c *cluster,
 		Clock:      realClock,
 		Logger:     logger.WithName("machines"),
 	}
+	ready := &readiness.Controller{
+		Served:   k.machines.Inside().ListerWatcher(),
+		Machines: signed{v.machines},
+		Signs:    &machine.Signs{Session: v.session},
+		Dialer:   &net.Dialer{},
+		Clock:    realClock,
+		Logger:   logger.WithName("readiness"),
+	}
 	news := &event.Controller{
 		Machines:   k.machines.Inside().ListerWatcher(),
 		Namespaces: k.namespaces.Inside().ListerWatcher(),
@@ -170,6 +180,7 @@ func controllers(v *site, k *kinds, backend *vnsrealisation.Backend, c *cluster,
 		v.anchor.run,
 		v.memory.Run,
 		news.Run,
+		ready.Run,
 		classes.Run,
 		func(ctx context.Context) error { return folders.Run(ctx, namespaceWorkers) },
 		func(ctx context.Context) error { return given.Run(ctx, namespaceWorkers) },

@@ -48,6 +48,14 @@ func (m machines) Find(namespace, name string) (vmcontroller.Machine, bool) {
 	return told, true
 }
 
+// signed are the projection's machines, for whoever reads their signs.
+type signed struct{ *vmprojection.Projector }
+
+func (s signed) Find(namespace, name string, uid types.UID) (facts.ID, bool) {
+	state, found := s.Projector.Find(namespace, name)
+	return state.ID, found && state.InstanceUUID == string(uid)
+}
+
 // history knows who did something to the projection's machines.
 type history struct {
 	machines *vmprojection.Projector

@@ -223,6 +223,14 @@ type DNS struct {
 	Servers, SearchDomains []string
 }
 
+// Signs are what a guest tells of itself by which somebody may see that it is ready.
+type Signs struct {
+	// Heartbeat is vCenter's word for its heartbeat: gray, red, yellow or green.
+	Heartbeat string
+	// GuestInfo are the values of guestinfo that were asked for and are set, by their keys.
+	GuestInfo map[string]string
+}
+
 // Machine is what of it decides about acts.
 func (l *Live) Machine() Machine {
 	m := Machine{

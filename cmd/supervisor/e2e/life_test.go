@@ -143,6 +143,19 @@ func TestLife(t *testing.T) {
 			t.Errorf("a planned restart: %v\n%s", err, out)
 		}
 	})
+	t.Run("probe", func(t *testing.T) {
+		l.T = t
+		l.patch(`{"readinessProbe":{"guestInfo":[{"key":"serving","value":"^yes$"}],"periodSeconds":1}}`)
+		const notReady = `jsonpath={.status.conditions[?(@.type=="Ready")].message}=`
+		l.wait(notReady + "its guest has not set guestinfo.serving")
+		l.admin.Reconfigure(l.vm, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
+			&types.OptionValue{Key: "guestinfo.serving", Value: "yes"}}})
+		l.wait("condition=Ready")
+		l.patch(`{"readinessProbe":{"guestInfo":null,"guestHeartbeat":{}}}`)
+		l.wait("condition=Ready")
+		l.patch(`{"readinessProbe":null}`)
+		l.wait("condition=Ready")
+	})
 	t.Run("replace", func(t *testing.T) {
 		l.T = t
 		before := l.get()

@@ -21,6 +21,8 @@ const maxName = 80
 // honoured are the fields of a spec that a machine can be made with, without the numbers of lists.
 var honoured = []string{
 	"spec.className", "spec.image", "spec.imageName", "spec.storageClass", "spec.powerState", "spec.powerOffMode", "spec.suspendMode", "spec.restartMode",
+	"spec.readinessProbe.tcpSocket.port", "spec.readinessProbe.guestHeartbeat", "spec.readinessProbe.guestInfo",
+	"spec.readinessProbe.timeoutSeconds", "spec.readinessProbe.periodSeconds",
 	"spec.instanceUUID", "spec.biosUUID", "spec.guestID", "spec.minHardwareVersion", "spec.advanced.bootDiskCapacity",
 	"spec.bootOptions.firmware", "spec.reserved.resourcePolicyName", "spec.network.disabled", "spec.network.hostName", "spec.network.domainName",
 	"spec.network.nameservers", "spec.network.searchDomains",
@@ -42,6 +44,7 @@ var honoured = []string{
 // instead says what to use in place of a field that a machine cannot be made with, by how its path begins.
 var instead = []struct{ path, remedy string }{
 	{"spec.network.interfaces.macAddr", "is chosen by vCenter: leave it out"},
+	{probeHost, noProbeHost},
 	{"spec.hardware.", "is not supported yet: leave it out, and add the device in vCenter"},
 	{"spec.volumes", "is not supported yet: leave it out, and add the disk in vCenter"},
 	{"spec.nextRestartTime", "cannot be set before the virtual machine is there"},
@@ -85,6 +88,7 @@ func validateCreate(_ context.Context, vm *v1alpha5.VirtualMachine) field.ErrorL
 	}
 	nothing := &v1alpha5.VirtualMachine{}
 	errs = append(errs, validateModes(&vm.Spec, &nothing.Spec)...)
+	errs = append(errs, validateProbe(vm.Spec.ReadinessProbe)...)
 	errs = append(errs, bootstrap.Validate(vm)...)
 	errs = append(errs, validatePausedLabel(vm, nothing)...)
 	return append(errs, validateReclaimPolicy(vm, nothing)...)
@@ -116,6 +120,12 @@ func hollow(spec v1alpha5.VirtualMachineSpec) v1alpha5.VirtualMachineSpec {
 		}
 		if spec.Bootstrap.VAppConfig != nil {
 			empty.Bootstrap.VAppConfig = &v1alpha5.VirtualMachineBootstrapVAppConfigSpec{}
+		}
+	}
+	if probe := spec.ReadinessProbe; probe != nil {
+		empty.ReadinessProbe = &v1alpha5.VirtualMachineReadinessProbeSpec{}
+		if probe.TCPSocket != nil {
+			empty.ReadinessProbe.TCPSocket = &v1alpha5.TCPSocketAction{}
 		}
 	}
 	if spec.Advanced != nil {

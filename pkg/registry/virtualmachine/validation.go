@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -50,7 +51,7 @@ func (r rules) validateUpdate(_ context.Context, vm, old *v1alpha5.VirtualMachin
 	var errs field.ErrorList
 	for _, path := range difference.Between(field.NewPath("spec"), old.Spec, vm.Spec) {
 		name := path.String()
-		if changeable.Has(name) {
+		if changeable.Has(name) || name == probePath || strings.HasPrefix(name, probePath+".") {
 			continue
 		}
 		message, found := remedies[name]
@@ -58,6 +59,9 @@ func (r rules) validateUpdate(_ context.Context, vm, old *v1alpha5.VirtualMachin
 			message = unsupportedChange
 		}
 		errs = append(errs, field.Forbidden(path, message))
+	}
+	if !equality.Semantic.DeepEqual(vm.Spec.ReadinessProbe, old.Spec.ReadinessProbe) {
+		errs = append(errs, validateProbe(vm.Spec.ReadinessProbe)...)
 	}
 	errs = append(errs, r.validateRestart(vm, old)...)
 	errs = append(errs, validatePowerState(vm, old)...)

@@ -13,6 +13,7 @@ import (
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5/common"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
@@ -121,6 +122,30 @@ func TestValidateUpdate(t *testing.T) {
 		}, field.ErrorList{
 			field.Forbidden(spec.Child("image", "name"), remedies["spec.image.name"]),
 			field.Forbidden(spec.Child("storageClass"), remedies["spec.storageClass"])}},
+		"probes": {func(vm, _ *v1alpha5.VirtualMachine) {
+			vm.Spec.ReadinessProbe = &v1alpha5.VirtualMachineReadinessProbeSpec{PeriodSeconds: 5,
+				TCPSocket: &v1alpha5.TCPSocketAction{Port: intstr.FromString("ssh")}}
+		}, nil},
+		"another probe, or none any more": {func(vm, old *v1alpha5.VirtualMachine) {
+			old.Spec.ReadinessProbe = &v1alpha5.VirtualMachineReadinessProbeSpec{GuestHeartbeat: &v1alpha5.GuestHeartbeatAction{}}
+		}, nil},
+		"probes that cannot be": {func(vm, _ *v1alpha5.VirtualMachine) {
+			vm.Spec.ReadinessProbe = &v1alpha5.VirtualMachineReadinessProbeSpec{
+				TCPSocket:      &v1alpha5.TCPSocketAction{Port: intstr.FromInt(70000), Host: "vcenter.example.com"},
+				GuestInfo:      []v1alpha5.GuestInfoAction{{Key: `a"]`, Value: "("}},
+				TimeoutSeconds: 61,
+			}
+		}, field.ErrorList{
+			field.Invalid(spec.Child("readinessProbe", "tcpSocket", "port"), "70000",
+				"has to be a number from 1 to 65535, or the name of a port"),
+			field.Forbidden(spec.Child("readinessProbe", "tcpSocket", "host"), noProbeHost),
+			field.Invalid(spec.Child("readinessProbe", "guestInfo").Index(0).Child("key"), `a"]`,
+				"has to be a key of guestinfo, without that word"),
+			field.Invalid(spec.Child("readinessProbe", "guestInfo").Index(0).Child("value"), "(",
+				"has to be a regular expression of the kind RE2"),
+			field.Invalid(spec.Child("readinessProbe"), 2, "has to have one of tcpSocket, guestHeartbeat and guestInfo"),
+			field.Invalid(spec.Child("readinessProbe", "timeoutSeconds"), int32(61), "has to be from 1 to 60"),
+		}},
 		"identity": {func(vm, _ *v1alpha5.VirtualMachine) { vm.Spec.InstanceUUID = "x" },
 			field.ErrorList{field.Forbidden(spec.Child("instanceUUID"), remedies["spec.instanceUUID"])}},
 		"the deepest fields that differ": {func(vm, _ *v1alpha5.VirtualMachine) {

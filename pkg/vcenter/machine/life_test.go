@@ -128,3 +128,36 @@ func (l *lab) bootTime(vm *object.VirtualMachine) string {
 	}
 	return props.Runtime.BootTime.String()
 }
+
+// TestSigns reads what guests tell of several machines in one call, and nothing of what is not there.
+func TestSigns(t *testing.T) {
+	l := newLab(t)
+	web, db := l.vm("/DC0/vm/Namespaces/team-a/web-1"), l.vm("/DC0/vm/Namespaces/team-a/db-1")
+	l.set(web, "guestinfo.ready", "true")
+	signs := &machine.Signs{Session: l.verbs.Writer.(*vcenter.Writer).Session}
+	gone, stranger := l.id(web.Reference()), l.id(web.Reference())
+	gone.Value, stranger.VCenter = "vm-none", "another"
+	before := l.vcenter.Calls()["RetrievePropertiesEx"]
+	got, err := signs.Read(t.Context(), []facts.ID{l.id(web.Reference()), l.id(db.Reference()), gone, stranger},
+		[]string{"ready", "other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, one := range got {
+		if one.Heartbeat == "" {
+			t.Errorf("%s has no heartbeat", id.Value)
+		}
+		one.Heartbeat = ""
+		got[id] = one
+	}
+	want := map[facts.ID]facts.Signs{
+		l.id(web.Reference()): {GuestInfo: map[string]string{"ready": "true"}},
+		l.id(db.Reference()):  {GuestInfo: map[string]string{}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("signs (-want +got):\n%s", diff)
+	}
+	if calls := l.vcenter.Calls()["RetrievePropertiesEx"] - before; calls != 1 {
+		t.Errorf("vCenter was asked %d times", calls)
+	}
+}

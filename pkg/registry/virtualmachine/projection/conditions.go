@@ -48,6 +48,8 @@ const (
 	NeedsPowerOffReason = "NeedsPowerOff"
 	// PoweredOffReason says that a machine is not on.
 	PoweredOffReason = "NotPoweredOn"
+	// NotProbedReason says that nobody knows yet what comes of the machine's readiness probe.
+	NotProbedReason = "NotProbed"
 	// DisconnectedReason says that vCenter does not reach the machine now.
 	DisconnectedReason = "VirtualMachineDisconnected"
 
@@ -87,7 +89,7 @@ func (v *view) conditions() []metav1.Condition {
 	} else {
 		list = append(list, is(vmopv1.VirtualMachineConditionCreated))
 	}
-	if v.meta != nil && v.meta.Created {
+	if v.meta != nil && (v.meta.Created || v.meta.Spec.ReadinessProbe != nil) {
 		list = append(list, v.serves())
 	}
 
@@ -218,12 +220,15 @@ func (v *view) serves() metav1.Condition {
 		return isNot(vmopv1.ReadyConditionType, vmoperator.BuildingReason, "it is being made")
 	case v.live.PowerState != facts.PoweredOn:
 		return isNot(vmopv1.ReadyConditionType, PoweredOffReason, "it is not powered on")
-	case v.live.Guest.Tools != facts.ToolsRunning && v.live.Guest.Tools != facts.ToolsScripting:
+	case v.meta.Spec.ReadinessProbe == nil && v.live.Guest.Tools != facts.ToolsRunning && v.live.Guest.Tools != facts.ToolsScripting:
 		return isNot(vmopv1.ReadyConditionType, vmopv1.VirtualMachineToolsNotRunningReason,
 			"its guest has not answered yet: VMware Tools is not running in it")
 	}
 	if customized, told := v.customization(); told && customized.Status == metav1.ConditionFalse {
 		return isNot(vmopv1.ReadyConditionType, customized.Reason, customized.Message)
+	}
+	if v.meta.Spec.ReadinessProbe != nil {
+		return isNot(vmopv1.ReadyConditionType, NotProbedReason, "its readiness probe has not succeeded yet")
 	}
 	return is(vmopv1.ReadyConditionType)
 }

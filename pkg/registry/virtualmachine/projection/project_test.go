@@ -296,6 +296,13 @@ func TestProjectDetails(t *testing.T) {
 			func(o object) any { return condition(o, vmopv1.VirtualMachineClassConfigurationSynced) }, "False NotSynced"},
 		{"less reserved than declared", sizedVM(t, with, facts.PoweredOn, machine.PathCPUReservation, int64(0)),
 			func(o object) any { return condition(o, vmopv1.VirtualMachineClassConfigurationSynced) }, "False NotSynced"},
+		{"not probed yet", vm("vm-1", "web", "a", machine.PathRecord, with(func(m *Metadata) {
+			m.Spec.ReadinessProbe = &vmopv1.VirtualMachineReadinessProbeSpec{}
+		})), func(o object) any { return condition(o, vmopv1.ReadyConditionType) }, "False NotProbed"},
+		{"off, and not ready whatever the probe", vm("vm-1", "web", "a", machine.PathPowerState,
+			types.VirtualMachinePowerStatePoweredOff, machine.PathRecord, with(func(m *Metadata) {
+				m.Spec.ReadinessProbe = &vmopv1.VirtualMachineReadinessProbeSpec{}
+			})), func(o object) any { return condition(o, vmopv1.ReadyConditionType) }, "False NotPoweredOn"},
 		{"restarted", vm("vm-1", "web", "a", machine.PathRecord, with(func(m *Metadata) {
 			m.Restart = facts.Restart{Wanted: "2026-03-01T12:00:00Z", Since: now, Done: true}
 		})), func(o object) any { return o.Status.LastRestartTime.UTC().Format(time.RFC3339) }, "2026-03-01T12:00:00Z"},

@@ -71,13 +71,15 @@ func (p *Projector) Machines() *projected.Objects[vmopv1.VirtualMachine] { retur
 
 func conditionsOf(vm *vmopv1.VirtualMachine) *[]metav1.Condition { return &vm.Status.Conditions }
 
-// settled says that what is so in vCenter is so, whatever a controller has said of it: that a power state is in sync, and that
-// a machine is made.
+// settled says that what is so in vCenter is so, whatever a controller has said of it: that a power state is in sync, that
+// a machine is made, and that one is not ready which is not on.
 func settled(condition metav1.Condition) bool {
 	switch condition.Type {
 	case vmopv1.VirtualMachinePowerStateSynced, vmopv1.VirtualMachineConditionCreated,
 		vmopv1.VirtualMachineClassConfigurationSynced:
 		return condition.Status == metav1.ConditionTrue
+	case vmopv1.ReadyConditionType:
+		return condition.Reason != NotProbedReason
 	}
 	return false
 }
