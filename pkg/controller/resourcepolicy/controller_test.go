@@ -42,6 +42,7 @@ func (w *world) complete(name string) bool {
 
 // What a policy asks for is made, as large as it says, and goes with it.
 func TestMadeAndTakenAway(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.start(-1)
 	amount := func(cpu, memory string) vmopv1.VirtualMachineResourceSpec {
@@ -83,6 +84,7 @@ func TestMadeAndTakenAway(t *testing.T) {
 
 // What had the name before is used as it is, and stays.
 func TestWhatIsSomebodyElses(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	parent, err := w.finder.Folder(t.Context(), "/DC0/vm/Namespaces/team-a")
 	if err != nil {
@@ -115,6 +117,7 @@ func TestWhatIsSomebodyElses(t *testing.T) {
 
 // A policy stays as long as a machine stands on it, and what somebody put into its folder stays in vCenter, with that.
 func TestNothingOfOthersIsDestroyed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.start(-1)
 	web := w.machine("web-1", "cluster", "workers")
@@ -139,6 +142,7 @@ func TestNothingOfOthersIsDestroyed(t *testing.T) {
 
 // Two policies may name the same folder and pool: those go with the last.
 func TestShared(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.start(-1)
 	w.declare("cluster")
@@ -162,6 +166,7 @@ func TestShared(t *testing.T) {
 
 // Machines that name a group are members of its module, and of no other.
 func TestGroups(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.start(-1)
 	w.declare("cluster")
@@ -197,6 +202,7 @@ func TestGroups(t *testing.T) {
 
 // Who places a machine gets the folder and the pools, which stay until the machine is seen or was not made.
 func TestUse(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	s := w.start(-1)
 	w.declare("cluster")
@@ -239,6 +245,7 @@ func TestUse(t *testing.T) {
 
 // What vCenter says no to is told, and tried again.
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.vcenter.AddFault(vcentertest.Fault{Method: "CreateResourcePool", Fault: &govmomi.InsufficientResourcesFault{}})
 	s := w.start(-1)
@@ -255,6 +262,7 @@ func TestRefused(t *testing.T) {
 
 // What somebody took away in vCenter is made anew when a machine cannot be made for that.
 func TestMadeAnew(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	s := w.start(-1)
 	w.declare("cluster")

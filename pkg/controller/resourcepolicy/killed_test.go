@@ -21,9 +21,10 @@ func longer(t *testing.T, attempt func(steps int) (finished bool)) {
 	t.Fatal("it takes more than 100 steps")
 }
 
-// A server that dies at any step of making what a policy asks for is finished by the next one, and the same with taking
-// it away: nothing is left over, nothing is there twice.
-func TestKilledAtEachStep(t *testing.T) {
+// A server that dies at any step of making what a policy asks for is finished by the next one: nothing is left over,
+// nothing is there twice.
+func TestKilledMaking(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	longer(t, func(steps int) bool {
 		w.declare("cluster")
@@ -44,6 +45,12 @@ func TestKilledAtEachStep(t *testing.T) {
 		}
 		return finished
 	})
+}
+
+// And the same with taking it away.
+func TestKilledTakingAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
 	longer(t, func(steps int) bool {
 		w.declare("cluster")
 		maker := w.start(-1)
@@ -66,6 +73,7 @@ func TestKilledAtEachStep(t *testing.T) {
 
 // A policy that is deleted before what was being made for it could be written down leaves nothing either.
 func TestDeletedWhileItIsMade(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	longer(t, func(steps int) bool {
 		w.declare("cluster")
@@ -85,6 +93,7 @@ func TestDeletedWhileItIsMade(t *testing.T) {
 
 // Nothing is taken for what was being made that something lies in.
 func TestNotTakenForItsOwn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.declare("cluster", func(p *policy) { p.Spec.ClusterModuleGroups = nil })
 	dying := w.start(2) // the folder is written down, and not made

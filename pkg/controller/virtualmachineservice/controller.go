@@ -237,6 +237,9 @@ func (s *seen) sync(ctx context.Context, key string) (time.Duration, error) {
 		return 0, s.end(ctx, service)
 	}
 	err = s.realise(ctx, service)
+	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		return 0, nil // its own deletion comes next
+	}
 	if err != nil && !apierrors.IsConflict(err) {
 		s.tell(service, corev1.EventTypeWarning, ReasonNotMade, err.Error())
 	}
