@@ -11,6 +11,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/controller/resourcepolicy"
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/placement"
 	"github.com/openpacific/pacific/pkg/registry"
@@ -61,11 +62,20 @@ func (g ground) Home(namespace string) (resourcepolicy.Home, bool) {
 	}
 	home := resourcepolicy.Home{Folder: known.Folder, Zones: map[string]resourcepolicy.Zone{}}
 	for zone, id := range known.Pools {
-		if cluster, found := g.places.Ground(id); found {
-			home.Zones[zone] = resourcepolicy.Zone{Pool: id, Cluster: cluster, MHz: g.places.Speed(cluster)}
+		if pool, found := g.places.Ground(id); found {
+			home.Zones[zone] = resourcepolicy.Zone{Pool: id, Cluster: pool.Owner, MHz: g.places.Speed(pool.Owner),
+				CPU: pool.CPU.Reservation, Memory: pool.Memory.Reservation}
 		}
 	}
 	return home, true
+}
+
+func (g ground) Strayed(id, parent facts.ID) bool {
+	if id.Type == facts.TypeFolder {
+		return g.namespaces.KnowsFolder(id.Value) && !g.namespaces.LiesIn(id.Value, parent.Value)
+	}
+	pool, found := g.places.Ground(id)
+	return found && pool.Parent != parent
 }
 
 // policyDocuments keeps records of what resource policies have in the ledger.

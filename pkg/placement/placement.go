@@ -285,16 +285,14 @@ func (c *Chooser) Path(url string) (path string, found bool) {
 	return "", false
 }
 
-// Ground is the cluster that a resource pool is in. found is false where the pool, or its cluster, is not known.
-func (c *Chooser) Ground(pool facts.ID) (cluster facts.ID, found bool) {
+// Ground is a resource pool as vCenter has it. found is false where the pool, or its cluster, is not known.
+func (c *Chooser) Ground(id facts.ID) (pool facts.Pool, found bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	known, found := c.pools[pool]
-	if !found {
-		return facts.ID{}, false
+	if pool, found = c.pools[id]; found {
+		_, found = c.clusters[pool.Owner]
 	}
-	_, found = c.clusters[known.Owner]
-	return known.Owner, found
+	return pool, found
 }
 
 // Network returns the network of a name that machines can be at. found is false where there is none, and where several are

@@ -69,12 +69,16 @@ type Zone struct {
 	Pool, Cluster facts.ID
 	// MHz is how fast a CPU is there at least, 0 where nothing tells.
 	MHz int32
+	// CPU, in MHz, and Memory, in MiB, are what is kept for the namespace's pool.
+	CPU, Memory int64
 }
 
 // Site knows what namespaces have in vCenter.
 type Site interface {
 	// Home is false where a namespace has no folder, yet or any more.
 	Home(namespace string) (Home, bool)
+	// Strayed says that a folder or a pool is known to lie in another one than that.
+	Strayed(id, parent facts.ID) bool
 }
 
 // Folders acts on folders; folder.Verbs does.

@@ -284,3 +284,61 @@ func TestMadeAnew(t *testing.T) {
 	s.controller.Done(team, "uid-1")
 	w.eventually("it is made anew", func() bool { return slices.Equal(w.here(), all) })
 }
+
+// Nobody but an administrator has something reserved that is not the namespace's: vCenter would take it from the whole
+// cluster.
+func TestReservedAtMostWhatTheNamespaceHas(t *testing.T) {
+	w := newWorld(t)
+	w.start(-1)
+	reserving := func(memory string) func(*policy) {
+		return func(p *policy) { p.Spec.ResourcePool.Reservations.Memory = resource.MustParse(memory) }
+	}
+	w.declare("all", reserving("3Gi"))
+	w.eventually("what the namespace has is reserved", func() bool { return w.complete("all") })
+	w.declare("more", reserving("2Gi"))
+	w.eventually("it is told", func() bool {
+		return w.told("may have 4000 MHz of CPU and 4096 MiB of memory reserved")
+	})
+	w.declare("rest", reserving("1Gi"))
+	w.eventually("what is left is reserved", func() bool { return w.complete("rest") })
+	for _, path := range w.here() {
+		if path == "host/cluster-a/Resources/team-a/more" || path == "host/cluster-b/Resources/team-a/more" {
+			t.Errorf("%s takes from the whole cluster", path)
+		}
+	}
+	w.remove("all")
+	w.eventually("there is room", func() bool { return w.complete("more") })
+}
+
+// No machine is made in what somebody has moved to where it is another's.
+func TestStrayed(t *testing.T) {
+	w := newWorld(t)
+	s := w.start(-1)
+	w.declare("cluster")
+	w.eventually("it is made", func() bool { return w.told("Normal Made") })
+	use := func() (facts.ID, map[facts.ID]facts.ID) {
+		folder, pools, err := s.controller.Use(t.Context(), team, "cluster", "", "uid-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return folder, pools
+	}
+	was, _ := use()
+	into, err := w.finder.Folder(t.Context(), "/DC0/vm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	task, err := into.MoveInto(t.Context(), []govmomi.ManagedObjectReference{{Type: was.Type, Value: was.Value}})
+	if err == nil {
+		err = task.WaitEx(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.mu.Lock()
+	w.strayed = map[facts.ID]bool{was: true}
+	w.mu.Unlock()
+	if now, _ := use(); now != w.id("/DC0/vm/Namespaces/team-a/cluster") {
+		t.Errorf("machines go to %v, which was moved away, and the namespace's is another", now)
+	}
+}

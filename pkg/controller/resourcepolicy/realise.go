@@ -76,10 +76,39 @@ func (r *round) pool(ctx context.Context, zone Zone, wanted vmopv1.ResourcePoolS
 	if err != nil {
 		return facts.ID{}, err
 	}
+	if !r.affords(zone, wanted.Name) {
+		return facts.ID{}, fmt.Errorf("the resource policies of the namespace may have %d MHz of CPU and %d MiB of memory "+
+			"reserved, as much as the namespace has: an administrator reserves more in spec.resources of the vSphere "+
+			"Namespace: %w", zone.CPU, zone.Memory, failure.Forbidden)
+	}
 	return r.ensure(ctx, thing{Parent: zone.Pool, Name: wanted.Name}, r.Pools.Named,
 		func(ctx context.Context) (facts.ID, error) {
 			return r.Pools.Create(ctx, zone.Pool, wanted.Name, cpu, memory)
 		})
+}
+
+// affords says whether what is kept for the pool of that name is within what is kept for the namespace's, with the pools
+// of older policies. vCenter would take the rest from the whole cluster, and so from everybody else there: that is for
+// an administrator to give, and whoever may make machines may make policies.
+func (r *round) affords(zone Zone, name string) bool {
+	left := Zone{CPU: zone.CPU, Memory: zone.Memory}
+	seen := map[string]bool{}
+	for _, policy := range r.wants() {
+		wanted := policy.Spec.ResourcePool
+		if wanted.Name == "" || seen[wanted.Name] {
+			continue
+		}
+		seen[wanted.Name] = true
+		cpu, memory, err := allocations(zone, wanted)
+		fits := err == nil && cpu.Reservation <= left.CPU && memory.Reservation <= left.Memory
+		if wanted.Name == name {
+			return fits
+		}
+		if fits {
+			left.CPU, left.Memory = left.CPU-cpu.Reservation, left.Memory-memory.Reservation
+		}
+	}
+	return true
 }
 
 // allocations are what a pool may take and what is kept for it. A policy counts CPUs, as a class does, and vCenter the
@@ -135,7 +164,7 @@ func (r *round) known(wanted thing) (facts.ID, bool) {
 	r.lock.Lock()
 	defer r.lock.Unlock()
 	id, known := r.set.found[wanted]
-	return id, known
+	return id, known && !r.Site.Strayed(id, wanted.Parent)
 }
 
 // find looks for a thing in vCenter, and brings the record up to date with that.

@@ -113,11 +113,29 @@ func (c *Controller) promise(namespace, name string, uid types.UID, machine stri
 		return nil, set.changed, nil
 	case at.ending:
 		return nil, nil, errEnding(name)
+	case at.problem == "" && c.strayed(namespace, at):
+		c.queue.Add(namespace)
+		return nil, set.changed, nil
 	case at.problem == "":
 		set.promises[strings.ToLower(machine)] = promise{policy: name, until: c.Clock.Now().Add(promised)}
 		at.pools = maps.Clone(at.pools)
 	}
 	return &at, set.changed, nil
+}
+
+// strayed says that somebody moved a policy's folder, or one of its pools, out of what is the namespace's. A machine that
+// is made there would be somebody else's, or take from what is theirs.
+func (c *Controller) strayed(namespace string, at place) bool {
+	home, there := c.Site.Home(namespace)
+	if !there {
+		return true
+	}
+	for parent, id := range at.pools {
+		if c.Site.Strayed(id, parent) {
+			return true
+		}
+	}
+	return !at.folder.IsZero() && c.Site.Strayed(at.folder, home.Folder)
 }
 
 // Done takes back the promise of Use: the machine was not made. What the policy has is looked at again, since that may

@@ -247,6 +247,7 @@ type world struct {
 	mu         sync.Mutex
 	home       resourcepolicy.Home
 	events     []string
+	strayed    map[facts.ID]bool
 	conditions map[string]string // by the machine's name
 }
 
@@ -279,8 +280,10 @@ func newWorld(t *testing.T) *world {
 		conditions: map[string]string{},
 	}
 	w.home = resourcepolicy.Home{Folder: w.id("/DC0/vm/Namespaces/team-a"), Zones: map[string]resourcepolicy.Zone{
-		"cluster-a": {Pool: w.id("/DC0/host/cluster-a/Resources/team-a"), Cluster: w.id("/DC0/host/cluster-a"), MHz: 2000},
-		"cluster-b": {Pool: w.id("/DC0/host/cluster-b/Resources/team-a"), Cluster: w.id("/DC0/host/cluster-b"), MHz: 2500},
+		"cluster-a": {Pool: w.id("/DC0/host/cluster-a/Resources/team-a"), Cluster: w.id("/DC0/host/cluster-a"), MHz: 2000,
+			CPU: 4000, Memory: 4096},
+		"cluster-b": {Pool: w.id("/DC0/host/cluster-b/Resources/team-a"), Cluster: w.id("/DC0/host/cluster-b"), MHz: 2500,
+			CPU: 4000, Memory: 4096},
 	}}
 	w.spaces.Add(&vspherev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: team}})
 	return w
@@ -291,6 +294,13 @@ func (w *world) Home(namespace string) (resourcepolicy.Home, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.home, namespace == team && !w.home.Folder.IsZero()
+}
+
+// Strayed implements resourcepolicy.Site.
+func (w *world) Strayed(id, _ facts.ID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.strayed[id]
 }
 
 // Event implements resourcepolicy.Recorder.
