@@ -169,7 +169,10 @@ func (p *Planner) shell(ctx context.Context, vm *vmopv1.VirtualMachine, home Hom
 	if err != nil {
 		return facts.Shell{}, err
 	}
-	shell.Size = size(class, place.MHz)
+	if shell.Size, err = size(class, place.MHz); err != nil {
+		p.Places.Give(string(vm.UID))
+		return facts.Shell{}, err
+	}
 	return shell, nil
 }
 
@@ -359,24 +362,29 @@ func (p *Planner) Size(ctx context.Context, vm *vmopv1.VirtualMachine, cluster f
 	if err != nil {
 		return facts.Size{}, err
 	}
-	return size(class, p.Places.Speed(cluster)), nil
+	return size(class, p.Places.Speed(cluster))
 }
 
-// size is what a class says. It counts CPUs, vCenter the speed of the slowest that they may run on.
-func size(class *vmopv1.VirtualMachineClass, mhz int32) facts.Size {
+// size is what a class says. It counts CPUs, vCenter the speed of the slowest that they may run on: while nothing tells
+// that, what a class reserves and limits cannot be said, and is not to be left out, since it is written down once.
+func size(class *vmopv1.VirtualMachineClass, mhz int32) (facts.Size, error) {
 	requests, limits := class.Spec.Policies.Resources.Requests, class.Spec.Policies.Resources.Limits
+	if mhz == 0 && (!requests.Cpu.IsZero() || !limits.Cpu.IsZero()) {
+		return facts.Size{}, fmt.Errorf("the class %q reserves or limits CPUs, and how fast those are is not known: no host of "+
+			"the cluster is connected and out of maintenance: %w", class.Name, failure.Unavailable)
+	}
 	s := facts.Size{
 		CPUs: int32(class.Spec.Hardware.Cpus), MemoryMB: class.Spec.Hardware.Memory.Value() >> 20,
 		CPU:    facts.Allocation{Limit: -1, Reservation: requests.Cpu.MilliValue() * int64(mhz) / 1000},
 		Memory: facts.Allocation{Limit: -1, Reservation: requests.Memory.Value() >> 20},
 	}
-	if !limits.Cpu.IsZero() && mhz > 0 {
+	if !limits.Cpu.IsZero() {
 		s.CPU.Limit = limits.Cpu.MilliValue() * int64(mhz) / 1000
 	}
 	if !limits.Memory.IsZero() {
 		s.Memory.Limit = limits.Memory.Value() >> 20
 	}
-	return s
+	return s, nil
 }
 
 // invalid says what is wrong with a field.

@@ -30,6 +30,7 @@ type world struct {
 	wish   placement.Wish
 	given  string // to whom a promise was taken back
 	full   error
+	mhz    int32
 }
 
 func newWorld() *world {
@@ -49,6 +50,7 @@ func newWorld() *world {
 	away := plan.Image{Kind: "VirtualMachineImage", Name: "vmi-4", Item: &facts.Item{Type: facts.ItemOVF,
 		Image: &facts.Image{Disks: []facts.ImageDisk{{File: "disk-0.vmdk"}}}}}
 	return &world{
+		mhz: 2000,
 		home: plan.Home{Folder: id("Folder", "group-1"), Networks: []string{"workload", "storage"},
 			Pools: map[string]facts.ID{"a": id("ResourcePool", "pool-a"), "b": id("ResourcePool", "pool-b")}},
 		class: class,
@@ -81,12 +83,12 @@ func (w *world) Choose(wish placement.Wish) (placement.Place, error) {
 	if w.full != nil {
 		return placement.Place{}, w.full
 	}
-	return placement.Place{Pool: wish.Pools[0], Host: id("HostSystem", "host-1"), Datastore: facts.Datastore{Name: "nfs"}, MHz: 2000}, nil
+	return placement.Place{Pool: wish.Pools[0], Host: id("HostSystem", "host-1"), Datastore: facts.Datastore{Name: "nfs"}, MHz: w.mhz}, nil
 }
 
 func (w *world) Give(machine string) { w.given = machine }
 
-func (w *world) Speed(facts.ID) int32 { return 2000 }
+func (w *world) Speed(facts.ID) int32 { return w.mhz }
 
 func (w *world) Path(url string) (string, bool) {
 	rest, found := strings.CutPrefix(url, "ds:///1/")
@@ -227,5 +229,23 @@ func TestNoNetwork(t *testing.T) {
 	shell, _, err := (&plan.Planner{Classes: w, Images: w, Site: w, Places: w}).Plan(t.Context(), vm)
 	if err != nil || len(shell.Networks) > 0 || len(vm.Spec.Network.Interfaces) > 0 {
 		t.Errorf("networks %v, %v", shell.Networks, err)
+	}
+}
+
+// What a class reserves and limits is not left out where nobody knows what it comes to.
+func TestSpeedUnknown(t *testing.T) {
+	w := newWorld()
+	w.mhz = 0
+	p := plan.Planner{Classes: w, Images: w, Site: w, Places: w}
+	if _, _, err := p.Plan(t.Context(), wanted()); !errors.Is(err, failure.Unavailable) || w.given != "uid-1" {
+		t.Errorf("a machine is made without what its class reserves: %v, and %q has its place still", err, w.given)
+	}
+	if size, err := p.Size(t.Context(), wanted(), facts.ID{}); !errors.Is(err, failure.Unavailable) {
+		t.Errorf("its size is told as %+v: %v", size, err)
+	}
+	w.class.Spec.Policies = vmopv1.VirtualMachineClassPolicies{}
+	want := facts.Size{CPUs: 2, MemoryMB: 4096, CPU: facts.Allocation{Limit: -1}, Memory: facts.Allocation{Limit: -1}}
+	if size, err := p.Size(t.Context(), wanted(), facts.ID{}); err != nil || size != want {
+		t.Errorf("the size by a class that reserves nothing is told as %+v: %v", size, err)
 	}
 }
