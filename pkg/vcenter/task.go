@@ -84,6 +84,10 @@ func (t *tasks) await(ctx context.Context, operation string, ref types.ManagedOb
 		case types.TaskInfoStateSuccess:
 			return info, nil
 		case types.TaskInfoStateError:
+			if info.Error == nil { // as far as this account is told
+				return info, fmt.Errorf("%s: task %s has failed, and vCenter does not say why: look at it in the vSphere Client",
+					operation, ref.Value)
+			}
 			cause := task.Error{LocalizedMethodFault: info.Error, Description: info.Description}
 			return info, fmt.Errorf("%s: %w", operation, Translate(cause))
 		}

@@ -327,6 +327,27 @@ func TestForgottenTasks(t *testing.T) {
 	}
 }
 
+// TestFailedWithoutAWord: a task that failed, of which vCenter does not say why, is a failure like others.
+func TestFailedWithoutAWord(t *testing.T) {
+	v := newSlowVCenter(t)
+	w := writer(run(t, configFor(t, v.VCenter)))
+	done := v.begin(t.Context(), w, v.reconfigure(web), ignored)
+	v.followed(1, 1)
+	ctx := v.Simulator().Context
+	failed := ctx.Map.Get(v.first()).(*simulator.Task)
+	ctx.WithLock(failed, func() {
+		info := failed.Info
+		info.State, info.Error = types.TaskInfoStateError, nil
+		ctx.Update(failed, []types.PropertyChange{{Name: "info", Val: info, Op: types.PropertyChangeOpAssign}})
+	})
+	waittest.Eventually(t, "it is told", func() bool { return len(done) == 1 })
+	o := <-done
+	want := "act: task " + v.first().Value + " has failed, and vCenter does not say why: look at it in the vSphere Client"
+	if o.info == nil || o.err == nil || o.err.Error() != want {
+		t.Errorf("RunTask() = %+v, %v; want %q", o.info, o.err, want)
+	}
+}
+
 // TestFollowingFails: what fails once on the way is made anew, and what the account may not do is told.
 func TestFollowingFails(t *testing.T) {
 	for _, method := range []string{"CreatePropertyCollector", "CreateListView", "CreateFilter", "ModifyListView",
