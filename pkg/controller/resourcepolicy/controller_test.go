@@ -14,7 +14,10 @@ import (
 	"github.com/vmware/govmomi/vim25/mo"
 	govmomi "github.com/vmware/govmomi/vim25/types"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
+	"github.com/openpacific/pacific/pkg/controller/resourcepolicy"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
@@ -341,4 +344,29 @@ func TestStrayed(t *testing.T) {
 	if now, _ := use(); now != w.id("/DC0/vm/Namespaces/team-a/cluster") {
 		t.Errorf("machines go to %v, which was moved away, and the namespace's is another", now)
 	}
+}
+
+// What is in a zone that is given up goes, and not while a machine may be on its way there.
+func TestZoneGivenUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.start(-1)
+	w.declare("cluster")
+	w.eventually("it is made", func() bool { return w.told("Normal Made") })
+	if _, _, err := s.controller.Use(t.Context(), team, "cluster", "", "uid-1"); err != nil {
+		t.Fatal(err)
+	}
+	w.mu.Lock()
+	w.home.Zones = map[string]resourcepolicy.Zone{"cluster-a": w.home.Zones["cluster-a"]}
+	w.mu.Unlock()
+	given := &vspherev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: team}}
+	given.Status.Zones = []vspherev1.NamespaceZoneStatus{{Name: "cluster-a"}}
+	w.spaces.Modify(given)
+	w.eventually("it is made for one zone", func() bool { return len(w.status("cluster").ResourcePools) == 1 })
+	if diff := cmp.Diff(all, w.here()); diff != "" {
+		t.Errorf("while a machine is being made (-want +got):\n%s", diff)
+	}
+	s.controller.Done(team, "uid-1")
+	want := append(slices.Clone(all[:2]), "2 modules")
+	w.eventually("what was in the other zone is gone", func() bool { return slices.Equal(w.here(), want) })
 }
