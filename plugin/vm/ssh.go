@@ -52,14 +52,15 @@ reports. Keys, known hosts and the rest are ssh's: what follows -- is passed on.
 }
 
 // address is the primary one of a machine. What the guest says is only taken where it is an address: ssh reads options
-// where a name stands.
+// where a name stands. The zone of an address can be any text, which ssh may hand on to a shell, and means something in
+// the guest alone.
 func address(ctx context.Context, t *target.Target, name string) (string, error) {
 	var m machine
 	if err := t.Get(ctx, path(t, name), &m); err != nil {
 		return "", explained(t, name, err)
 	}
 	for _, one := range []string{m.Status.Network.PrimaryIP4, m.Status.Network.PrimaryIP6} {
-		if address, err := netip.ParseAddr(one); err == nil {
+		if address, err := netip.ParseAddr(one); err == nil && address.Zone() == "" {
 			return address.String(), nil
 		}
 	}
