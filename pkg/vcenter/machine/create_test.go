@@ -417,3 +417,34 @@ func TestCustomizeOnce(t *testing.T) {
 		t.Errorf("it was customised %d times, and left is %v", calls(), left)
 	}
 }
+
+// A guest that was started by somebody before it was customised is not customised later, when it is off for a while:
+// people work in it.
+func TestNotCustomizedAfterAStart(t *testing.T) {
+	l := newLab(t)
+	ctx := t.Context()
+	shell, head := l.shell("made-6")
+	shell.Build = facts.Build{Customize: true}
+	id, err := l.verbs.Create(ctx, shell, head, []byte(`{}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.verbs.Finish(ctx, id, nil, facts.Told{}, whatever); err != nil {
+		t.Fatal(err)
+	}
+	vm := l.vm("/DC0/vm/Namespaces/team-a/made-6")
+	task, err := vm.PowerOn(ctx)
+	if err == nil {
+		err = task.WaitEx(ctx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.verbs.Customize(ctx, id, l.customization(id), whatever); !errors.Is(err, failure.Conflict) ||
+		!strings.Contains(err.Error(), "before its guest was customised") {
+		t.Errorf("a guest that runs: %v", err)
+	}
+	if left, calls := l.now(id).Build, l.vcenter.Calls()["CustomizeVM_Task"]; left != nil || calls > 0 {
+		t.Errorf("left is %v, and vCenter was asked %d times", left, calls)
+	}
+}

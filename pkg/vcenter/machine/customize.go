@@ -4,6 +4,7 @@ package machine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -20,9 +21,11 @@ import (
 
 // Customize has vCenter customise the guest of a machine that is being made when it is powered on first, and notes in
 // the machine that this was done. It is done once: a machine for which a customisation waits already, or was run, as
-// after an answer that was lost, is noted alone.
+// after an answer that was lost, is noted alone. One that is not off has been powered on by somebody before: it is not
+// customised any more, neither now nor when it is off again, since what was set up in its guest by then would be lost.
+// That is noted, and a failure.Conflict.
 func (v *Verbs) Customize(ctx context.Context, id facts.ID, customization facts.Customization, still Still) error {
-	waits := false
+	waits, started := false, false
 	whether := func(now facts.Machine) error {
 		if err := still(now); err != nil {
 			return err
@@ -32,6 +35,9 @@ func (v *Verbs) Customize(ctx context.Context, id facts.ID, customization facts.
 		}
 		if waits = now.Customized; waits {
 			return errCustomized
+		}
+		if started = now.PowerState != facts.PoweredOff; started {
+			return errStarted
 		}
 		return nil
 	}
@@ -47,11 +53,18 @@ func (v *Verbs) Customize(ctx context.Context, id facts.ID, customization facts.
 		}
 		return response.Returnval, nil
 	})
-	if err != nil && !waits && !fault.Is(err, &types.CustomizationPending{}) {
+	switch {
+	case started:
+		return errors.Join(err, v.noted(ctx, id))
+	case err != nil && !waits && !fault.Is(err, &types.CustomizationPending{}):
 		return err
 	}
 	return v.noted(ctx, id)
 }
+
+// errStarted says that somebody powered a machine on that was not ready for that.
+var errStarted = fmt.Errorf("it was powered on in vCenter before its guest was customised, and so is not customised any "+
+	"more: set up the guest by hand, or delete the virtual machine and make it anew: %w", failure.Conflict)
 
 // errCustomized says that a customisation waits already, or was run.
 var errCustomized = fmt.Errorf("its guest has been customised: %w", failure.AlreadyExists)
