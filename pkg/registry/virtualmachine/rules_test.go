@@ -57,16 +57,21 @@ func TestRestartIsStamped(t *testing.T) {
 		"in capitals":                       {"", "NOW", "2026-03-01T12:00:00Z"},
 		"again":                             {"2026-02-01T00:00:00Z", "now", "2026-03-01T12:00:00Z"},
 		"twice in one second":               {"2026-03-01T12:00:00Z", "now", "2026-03-01T12:00:01Z"},
+		"by a clock that was put back":      {"2026-03-01T13:00:00Z", "now", "2026-03-01T13:00:01Z"},
 		"left out":                          {"2026-02-01T00:00:00Z", "", "2026-02-01T00:00:00Z"},
 		"as it was":                         {"2026-02-01T00:00:00Z", "2026-02-01T00:00:00Z", "2026-02-01T00:00:00Z"},
 		"another time stays, to be refused": {"", "tomorrow", "tomorrow"},
 	} {
 		vm, before := machine("web"), machine("web")
 		before.Spec.NextRestartTime, vm.Spec.NextRestartTime = test.before, test.said
-		rules{clocktesting.NewFakePassiveClock(created.Add(300 * time.Millisecond))}.prepareUpdate(context.Background(), vm,
-			before)
+		vm.Spec.PowerState, before.Spec.PowerState = v1alpha5.VirtualMachinePowerStateOn, v1alpha5.VirtualMachinePowerStateOn
+		r := rules{clocktesting.NewFakePassiveClock(created.Add(300 * time.Millisecond))}
+		r.prepareUpdate(context.Background(), vm, before)
 		if got := vm.Spec.NextRestartTime; got != test.want {
 			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+		if errs := r.validateRestart(vm, before); (len(errs) > 0) != (test.want == "tomorrow") {
+			t.Errorf("%s: refused: %v", name, errs)
 		}
 	}
 }

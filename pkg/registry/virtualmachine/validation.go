@@ -78,8 +78,11 @@ func (r rules) validateRestart(vm, old *v1alpha5.VirtualMachine) field.ErrorList
 		return nil
 	}
 	at, err := time.Parse(time.RFC3339, wanted)
+	last, none := time.Parse(time.RFC3339, old.Spec.NextRestartTime)
 	since := r.clock.Since(at)
-	if err != nil || since > stampAge || since < -stampAge {
+	// The clock may have been put back, or be another server's, so that the last one is to come still.
+	follows := none == nil && at.Equal(last.Add(time.Second))
+	if err != nil || !follows && (since > stampAge || since < -stampAge) {
 		return field.ErrorList{field.Invalid(path, wanted, `set it to "now": a restart cannot be planned for another time`)}
 	}
 	if vm.Spec.PowerState != v1alpha5.VirtualMachinePowerStateOn {
