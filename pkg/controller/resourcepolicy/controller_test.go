@@ -298,6 +298,10 @@ func TestReservedAtMostWhatTheNamespaceHas(t *testing.T) {
 	}
 	w.declare("all", reserving("3Gi"))
 	w.eventually("what the namespace has is reserved", func() bool { return w.complete("all") })
+	// So much that it comes to less than nothing in MHz, by which others would have more.
+	w.declare("immense", func(p *policy) { p.Spec.ResourcePool.Reservations.Cpu = resource.MustParse("9e15") })
+	w.declare("cpus", func(p *policy) { p.Spec.ResourcePool.Reservations.Cpu = resource.MustParse("3") })
+	w.eventually("it is told that CPUs are not there", func() bool { return w.told("4096 MiB") })
 	w.declare("more", reserving("2Gi"))
 	w.eventually("it is told", func() bool {
 		return w.told("may have 4000 MHz of CPU and 4096 MiB of memory reserved")
@@ -309,7 +313,17 @@ func TestReservedAtMostWhatTheNamespaceHas(t *testing.T) {
 			t.Errorf("%s takes from the whole cluster", path)
 		}
 	}
+	// Nor does what a pool has go with the policy that it was made by, as long as another one names it.
+	w.declare("heir", func(p *policy) { p.Spec.ResourcePool.Name = "all" })
+	w.eventually("the pool has an heir", func() bool { return w.complete("heir") })
 	w.remove("all")
+	w.eventually("the policy is gone", func() bool { return w.gone("all") })
+	w.declare("another", reserving("1Gi"))
+	w.eventually("it has the rest", func() bool { return len(w.status("another").ClusterModules) == 4 })
+	if pools := w.status("another").ResourcePools; len(pools) > 0 {
+		t.Errorf("the pools %+v take from the whole cluster", pools)
+	}
+	w.remove("heir")
 	w.eventually("there is room", func() bool { return w.complete("more") })
 }
 

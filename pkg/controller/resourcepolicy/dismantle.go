@@ -169,7 +169,7 @@ func (r *round) elsewhere(t thing) bool { return r.there && t.Parent.VCenter != 
 func (r *round) forget(t thing) {
 	r.lock.Lock()
 	defer r.lock.Unlock()
-	delete(r.set.found, thing{Parent: t.Parent, Name: t.Name})
+	delete(r.set.found, t.place())
 }
 
 // left tells that something stays in vCenter.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
@@ -76,39 +77,32 @@ func (r *round) pool(ctx context.Context, zone Zone, wanted vmopv1.ResourcePoolS
 	if err != nil {
 		return facts.ID{}, err
 	}
-	if !r.affords(zone, wanted.Name) {
+	if !r.affords(zone, wanted.Name, cpu, memory) {
 		return facts.ID{}, fmt.Errorf("the resource policies of the namespace may have %d MHz of CPU and %d MiB of memory "+
 			"reserved, as much as the namespace has: an administrator reserves more in spec.resources of the vSphere "+
 			"Namespace: %w", zone.CPU, zone.Memory, failure.Forbidden)
 	}
-	return r.ensure(ctx, thing{Parent: zone.Pool, Name: wanted.Name}, r.Pools.Named,
+	made := thing{Parent: zone.Pool, Name: wanted.Name, CPU: cpu.Reservation, Memory: memory.Reservation}
+	return r.ensure(ctx, made, r.Pools.Named,
 		func(ctx context.Context) (facts.ID, error) {
 			return r.Pools.Create(ctx, zone.Pool, wanted.Name, cpu, memory)
 		})
 }
 
 // affords says whether what is kept for the pool of that name is within what is kept for the namespace's, with the pools
-// of older policies. vCenter would take the rest from the whole cluster, and so from everybody else there: that is for
-// an administrator to give, and whoever may make machines may make policies.
-func (r *round) affords(zone Zone, name string) bool {
-	left := Zone{CPU: zone.CPU, Memory: zone.Memory}
-	seen := map[string]bool{}
-	for _, policy := range r.wants() {
-		wanted := policy.Spec.ResourcePool
-		if wanted.Name == "" || seen[wanted.Name] {
-			continue
-		}
-		seen[wanted.Name] = true
-		cpu, memory, err := allocations(zone, wanted)
-		fits := err == nil && cpu.Reservation <= left.CPU && memory.Reservation <= left.Memory
-		if wanted.Name == name {
-			return fits
-		}
-		if fits {
-			left.CPU, left.Memory = left.CPU-cpu.Reservation, left.Memory-memory.Reservation
+// that were made already. vCenter would take the rest from the whole cluster, and so from everybody else there: that is
+// for an administrator to give, and whoever may make machines may make policies.
+func (r *round) affords(zone Zone, name string, cpu, memory facts.Allocation) bool {
+	if cpu.Reservation == 0 && memory.Reservation == 0 {
+		return true
+	}
+	left := Zone{CPU: zone.CPU - cpu.Reservation, Memory: zone.Memory - memory.Reservation}
+	for _, made := range r.record.Things {
+		if made.Parent == zone.Pool && made.Name != name {
+			left.CPU, left.Memory = left.CPU-made.CPU, left.Memory-made.Memory
 		}
 	}
-	return true
+	return left.CPU >= 0 && left.Memory >= 0
 }
 
 // allocations are what a pool may take and what is kept for it. A policy counts CPUs, as a class does, and vCenter the
@@ -123,6 +117,10 @@ func allocations(zone Zone, wanted vmopv1.ResourcePoolSpec) (cpu, memory facts.A
 			all.Limit = in(limit)
 		}
 		return all
+	}
+	most := resource.NewMilliQuantity(math.MaxInt64/max(1, int64(zone.MHz)), resource.DecimalSI)
+	if wanted.Reservations.Cpu.Cmp(*most) > 0 || wanted.Limits.Cpu.Cmp(*most) > 0 {
+		return cpu, memory, fmt.Errorf("%s of CPUs are more than vCenter can count: %w", most, failure.Invalid)
 	}
 	cpu = amount(wanted.Reservations.Cpu, wanted.Limits.Cpu, func(q resource.Quantity) int64 {
 		return q.MilliValue() * int64(zone.MHz) / 1000
@@ -156,14 +154,14 @@ func (r *round) ensure(ctx context.Context, wanted thing,
 	}
 	r.lock.Lock()
 	defer r.lock.Unlock()
-	r.set.found[wanted] = id
+	r.set.found[wanted.place()] = id
 	return id, nil
 }
 
 func (r *round) known(wanted thing) (facts.ID, bool) {
 	r.lock.Lock()
 	defer r.lock.Unlock()
-	id, known := r.set.found[wanted]
+	id, known := r.set.found[wanted.place()]
 	return id, known && !r.Site.Strayed(id, wanted.Parent)
 }
 
@@ -179,7 +177,9 @@ func (r *round) find(ctx context.Context, wanted thing,
 	case have == nil || have.ID == now.ID:
 		return now.ID, nil
 	case have.ID.IsZero() && now.Empty():
-		r.record.set(thing{Parent: wanted.Parent, Name: wanted.Name, ID: now.ID})
+		made := *have
+		made.ID = now.ID
+		r.record.set(made)
 	default:
 		// Somebody else's has the name by now. What Pacific made was renamed or moved, and is theirs who did that.
 		r.record.drop(wanted)

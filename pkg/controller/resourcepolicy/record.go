@@ -46,7 +46,13 @@ type thing struct {
 	Name   string   `json:"name"`
 	// ID is zero while it is being made: it may be there, and nobody has written down as what.
 	ID facts.ID `json:"id,omitzero"`
+	// CPU, in MHz, and Memory, in MiB, are what is kept for a pool since it was made.
+	CPU    int64 `json:"cpu,omitempty"`
+	Memory int64 `json:"memory,omitempty"`
 }
+
+// place is where a thing is to be, whatever it is.
+func (t thing) place() thing { return thing{Parent: t.Parent, Name: t.Name} }
 
 // is says whether a thing is what has that name in that parent.
 func (t thing) is(parent facts.ID, name string) bool { return t.Parent == parent && t.Name == name }

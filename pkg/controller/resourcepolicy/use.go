@@ -23,7 +23,7 @@ type set struct {
 	promises map[string]promise
 	// changed is closed when places are others.
 	changed chan struct{}
-	// found are the folders and pools that were seen to be there, and members the modules' machines.
+	// found are the folders and pools that were seen to be there, by their places, and members the modules' machines.
 	found   map[thing]facts.ID
 	members map[string]map[facts.ID]bool
 	// told is what was told of a policy last.
