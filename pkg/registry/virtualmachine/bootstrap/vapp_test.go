@@ -3,6 +3,7 @@
 package bootstrap_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap/secret"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap/vapp"
 )
 
@@ -131,6 +133,34 @@ func TestTemplatesEnd(t *testing.T) {
 }
 
 // TestFits: what an image cannot be told is refused before anything is made of it.
+// However many templates a machine has, as a Secret with thousands of keys: what comes of all of them is bounded.
+func TestAllTemplatesEnd(t *testing.T) {
+	templates, err := vapp.NewTemplates(asked(t, propertiesSpec), cards(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	values, err := secret.Read(t.Context(), many(5000), "team-a",
+		vapp.References(&vapp.Config{RawProperties: "many"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	filled, err := vapp.Values(&vapp.Config{RawProperties: "many"}, templates, values)
+	if err == nil {
+		t.Errorf("%d templates were filled in", len(filled))
+	}
+}
+
+// many is a Secret with so many keys, each a template that comes to 999 bytes.
+type many int
+
+func (m many) Data(context.Context, string, string) (map[string][]byte, error) {
+	data := map[string][]byte{}
+	for i := range int(m) {
+		data[fmt.Sprint("key-", i)] = []byte(`{{ printf "%999d" 1 }}`)
+	}
+	return data, nil
+}
+
 func TestFits(t *testing.T) {
 	image := []facts.Property{{Key: "hostname", Type: "string", UserConfigurable: true}, {Key: "port", Type: "int", UserConfigurable: true},
 		{Key: "version", Type: "string"}}

@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	// maxTemplate and maxFilled are how many bytes a template may have, and what comes of it.
+	// maxTemplate is how many bytes a template may have, and maxFilled what comes of all those of a machine.
 	maxTemplate, maxFilled = 128 << 10, 1 << 20
 	// each is the function that looks at what a template goes through.
 	each = "each"
@@ -36,6 +36,9 @@ var errBlocks = errors.New("define, block and template cannot be used")
 type Templates struct {
 	machine *vmopv1.VirtualMachine
 	net     net
+	// begin is what a template begins with, nil before the first one, and left how many bytes may come of others.
+	begin any
+	left  int
 }
 
 // NewTemplates are those of a machine with its network cards.
@@ -44,7 +47,7 @@ func NewTemplates(vm *vmopv1.VirtualMachine, cards []facts.Card) (*Templates, er
 	if err != nil {
 		return nil, err
 	}
-	return &Templates{machine: vm, net: netOf(interfaces, network.Nameservers(vm))}, nil
+	return &Templates{machine: vm, net: netOf(interfaces, network.Nameservers(vm)), left: maxFilled}, nil
 }
 
 // Fill fills in a template. A text without any comes back as it is, but that \{ and \} are braces.
@@ -56,14 +59,16 @@ func (t *Templates) Fill(text string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	data, err := t.data()
-	if err != nil {
+	if t.begin == nil {
+		if t.begin, err = t.data(); err != nil {
+			return "", err
+		}
+	}
+	filled := &filling{left: t.left}
+	if err := parsed.Execute(filled, t.begin); err != nil {
 		return "", err
 	}
-	filled := &filling{}
-	if err := parsed.Execute(filled, data); err != nil {
-		return "", err
-	}
+	t.left = filled.left
 	return braces(filled.String()), nil
 }
 
@@ -127,10 +132,13 @@ func watchBoth(branch *parse.BranchNode) error {
 }
 
 // filling is what came of a template.
-type filling struct{ strings.Builder }
+type filling struct {
+	strings.Builder
+	left int
+}
 
 func (f *filling) Write(p []byte) (int, error) {
-	if f.Len()+len(p) > maxFilled {
+	if f.left -= len(p); f.left < 0 {
 		return 0, fmt.Errorf("it comes to more than %d bytes", maxFilled)
 	}
 	return f.Builder.Write(p)
