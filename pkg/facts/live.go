@@ -124,6 +124,8 @@ type Hardware struct {
 	// keys.
 	Disks []Disk
 	Cards []Card
+	// Cdroms are the drives with ISO images in them, in the order of their keys.
+	Cdroms []Cdrom
 }
 
 // The kinds of Controller.

@@ -11,12 +11,13 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
 // hardware is what the facts tell of a machine's devices, which take most of the
 // memory of all properties.
 func hardware(devices []types.BaseVirtualDevice) *facts.Hardware {
-	h := &facts.Hardware{}
+	h := &facts.Hardware{Cdroms: machine.Cdroms(devices)}
 	for _, device := range devices {
 		if kind, bus, ok := controller(device); ok {
 			h.Controllers = append(h.Controllers, facts.Controller{Kind: kind, Bus: bus, Key: device.GetVirtualDevice().Key})
