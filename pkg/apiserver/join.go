@@ -41,9 +41,12 @@ func (m machines) Find(namespace, name string) (vmcontroller.Machine, bool) {
 		Size: state.Live.Size, CPUHotAdd: state.Live.CPUHotAdd, MemoryHotAdd: state.Live.MemoryHotAdd}
 	if meta := state.Metadata; meta != nil {
 		told.Made, told.Wanted, told.Restart = meta.Created, meta.Size, meta.Restart
+		if state.Live.Hardware != nil {
+			told.Drives = meta.Drives
+		}
 	}
 	if hardware := state.Live.Hardware; hardware != nil {
-		told.Controllers, told.Cards = hardware.Controllers, hardware.Cards
+		told.Controllers, told.Cards, told.Cdroms = hardware.Controllers, hardware.Cards, hardware.Cdroms
 	}
 	return told, true
 }

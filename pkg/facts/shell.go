@@ -24,6 +24,8 @@ type Shell struct {
 	Size
 	// Networks are those that its network cards are at, a card each.
 	Networks []Network
+	// Drives are the CD-ROM drives that it is to have with ISO images in them, nil where nobody says.
+	Drives *Drives
 	// Properties are its vApp properties, with the image's values.
 	Properties []Property
 	// Build is what is left to be made of it then.

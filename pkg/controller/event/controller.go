@@ -232,7 +232,8 @@ func ofMachine(old, now *vmopv1.VirtualMachine) []news {
 		switch condition.Type {
 		case vmopv1.VirtualMachineToolsCondition, vmopv1.VirtualMachineReconcileReady:
 			return false // the guest's own; somebody's own wish, or that of all machines of a host at once
-		case vmopv1.VirtualMachinePowerStateSynced, vmopv1.VirtualMachineClassConfigurationSynced:
+		case vmopv1.VirtualMachinePowerStateSynced, vmopv1.VirtualMachineClassConfigurationSynced,
+			vmopv1.VirtualMachineHardwareCDROMVerified:
 			return condition.Reason != notSynced // told as what it comes from
 		case vmopv1.ReadyConditionType:
 			return false // that it is as it was asked for, which other conditions say
@@ -248,7 +249,7 @@ func unmade(vm *vmopv1.VirtualMachine) bool {
 	return meta.IsStatusConditionFalse(vm.Status.Conditions, vmopv1.VirtualMachineConditionCreated)
 }
 
-// notSynced is why the power state, or the size, is not the declared one while nothing has failed yet.
+// notSynced is why the power state, the size, or the drives, are not those declared while nothing has failed yet.
 const notSynced = "NotSynced"
 
 // ofSize tells of changes that somebody made in vCenter to the size of a machine of which a class is declared.

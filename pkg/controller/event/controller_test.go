@@ -57,6 +57,8 @@ func TestNewsOfMachines(t *testing.T) {
 	}
 	tooLarge := isFalse(vmopv1.VirtualMachineClassConfigurationSynced, notSynced, "it has 16 CPUs")
 	needsOff := isFalse(vmopv1.VirtualMachineClassConfigurationSynced, "NeedsPowerOff", "it has 2 CPUs")
+	drives := isFalse(vmopv1.VirtualMachineHardwareCDROMVerified, notSynced, "its drives are others")
+	noDisc := isFalse(vmopv1.VirtualMachineHardwareCDROMVerified, "HardwareCDROMMismatch", "its image is gone")
 	other := machine(on, on)
 	other.UID = "2"
 	for _, test := range []struct {
@@ -70,6 +72,8 @@ func TestNewsOfMachines(t *testing.T) {
 		{"and nobody does anything about it", sized("small", 0), sized("small", 0, tooLarge, pausedNow), nil},
 		{"somebody declared another class", sized("large", 0), sized("small", 0, tooLarge), nil},
 		{"which needs it off", sized("large", 0), sized("small", 0, needsOff), []string{"Warning NeedsPowerOff"}},
+		{"its drives are changed", machine(on, on), machine(on, on, drives), nil},
+		{"its drives cannot be", machine(on, on, drives), machine(on, on, noDisc), []string{"Warning HardwareCDROMMismatch"}},
 		{"restarted", sized("small", 0), sized("small", 5), []string{"Normal Restarted"}},
 		{"restarted before", sized("small", 5), sized("small", 5), nil},
 		{"and Pacific switched it on again", machine(on, off, synced), machine(on, on),

@@ -52,10 +52,12 @@ type Guests interface {
 	Tell(ctx context.Context, vm *vmopv1.VirtualMachine, cards []facts.Card) (facts.Told, error)
 }
 
-// Sources know what disks may be copies of.
+// Sources know what disks may be copies of, and drives have in them.
 type Sources interface {
 	// Permits says why a disk of a machine may not be a copy of a file, nil where it may.
 	Permits(vm *vmopv1.VirtualMachine, file string) error
+	// PermitsDisc says why a file may not come into a drive of a machine as that of an image, nil where it may.
+	PermitsDisc(vm *vmopv1.VirtualMachine, image, file string) error
 }
 
 // builds makes machines to their end whose shell is there.

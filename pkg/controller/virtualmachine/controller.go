@@ -52,6 +52,10 @@ type Machine struct {
 	// Wanted is how large it is to be, nil where nobody said so, and Size how large it is.
 	Wanted *facts.Size
 	Size   facts.Size
+	// Drives are the CD-ROM drives that it is to have, nil where nobody said so or vCenter tells no device, and Cdroms those
+	// that it has.
+	Drives *facts.Drives
+	Cdroms []facts.Cdrom
 	// CPUHotAdd and MemoryHotAdd say that it can get more of it while it is on.
 	CPUHotAdd, MemoryHotAdd bool
 	// Restart is the one that was begun last.
@@ -107,11 +111,12 @@ type Controller struct {
 	lock  sync.Mutex
 	asked map[types.UID]asking // guarded by lock
 	sized map[types.UID]sizing // guarded by lock
+	drove map[types.UID]drives // guarded by lock
 }
 
 // Run works until ctx ends.
 func (c *Controller) Run(ctx context.Context, workers int) error {
-	c.asked, c.sized = map[types.UID]asking{}, map[types.UID]sizing{}
+	c.asked, c.sized, c.drove = map[types.UID]asking{}, map[types.UID]sizing{}, map[types.UID]drives{}
 	queue := controller.NewQueue("virtualmachine", 200*time.Millisecond, 5*time.Minute)
 	making := newBuilds(c)
 	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
@@ -132,6 +137,7 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 				if uid, ok := uidOf(object); ok {
 					c.forget(uid)
 					c.forgetSize(uid)
+					c.forgetDrives(uid)
 				}
 				making.gone(object)
 			},
@@ -191,7 +197,8 @@ func keepWhatMatters(object any) (any, error) {
 	kept.Spec.NextRestartTime = vm.Spec.NextRestartTime
 	kept.Status.PowerState = vm.Status.PowerState
 	kept.Status.LastRestartTime = vm.Status.LastRestartTime
-	for _, conditionType := range []string{vmopv1.VirtualMachineConditionCreated, vmopv1.VirtualMachineClassConfigurationSynced} {
+	for _, conditionType := range []string{vmopv1.VirtualMachineConditionCreated, vmopv1.VirtualMachineClassConfigurationSynced,
+		vmopv1.VirtualMachineHardwareCDROMVerified} {
 		if known := meta.FindStatusCondition(vm.Status.Conditions, conditionType); known != nil {
 			kept.Status.Conditions = append(kept.Status.Conditions, metav1.Condition{Type: known.Type, Status: known.Status})
 		}
@@ -202,7 +209,8 @@ func keepWhatMatters(object any) (any, error) {
 func hasWork(object any) bool {
 	vm, ok := object.(*vmopv1.VirtualMachine)
 	return ok && (vm.DeletionTimestamp != nil || !powerIsAsDeclared(vm) || restartPends(vm) ||
-		meta.IsStatusConditionFalse(vm.Status.Conditions, vmopv1.VirtualMachineClassConfigurationSynced))
+		meta.IsStatusConditionFalse(vm.Status.Conditions, vmopv1.VirtualMachineClassConfigurationSynced) ||
+		meta.IsStatusConditionFalse(vm.Status.Conditions, vmopv1.VirtualMachineHardwareCDROMVerified))
 }
 
 func enqueue(queue controller.Queue, work bool, object any) {
@@ -225,7 +233,7 @@ func powerIsAsDeclared(vm *vmopv1.VirtualMachine) bool {
 func (c *Controller) sync(ctx context.Context, m Machine) (time.Duration, error) {
 	vm := m.Object
 	c.clear(m)
-	if vm.DeletionTimestamp == nil && powerIsAsDeclared(vm) && !restartPends(vm) && !m.resizes() {
+	if vm.DeletionTimestamp == nil && powerIsAsDeclared(vm) && !restartPends(vm) && !m.resizes() && len(m.driveChanges()) == 0 {
 		return 0, nil
 	}
 	if m.Facts.Paused() {
@@ -249,8 +257,16 @@ func (c *Controller) sync(ctx context.Context, m Machine) (time.Duration, error)
 	if errors.Is(sizeErr, errMoved) {
 		return 0, sizeErr
 	}
+	driveErr := c.drive(ctx, m)
+	if errors.Is(driveErr, errMoved) {
+		return 0, driveErr
+	}
+	if driveErr != nil && m.lacksDisc() {
+		// It would start from nothing, and could not be given the disc any more.
+		return 0, errors.Join(sizeErr, driveErr)
+	}
 	again, err := c.run(ctx, m)
-	return again, errors.Join(sizeErr, err)
+	return again, errors.Join(sizeErr, driveErr, err)
 }
 
 // run brings a machine to its power state, and restarts it where somebody asked for that.
@@ -296,6 +312,10 @@ func (c *Controller) clear(m Machine) {
 	if m.Wanted == nil || *m.Wanted == m.Size {
 		c.forgetSize(vm.UID)
 		over(vmopv1.VirtualMachineClassConfigurationSynced)
+	}
+	if m.Drives == nil || len(m.Drives.Changes(m.Cdroms, m.Facts.PowerState)) == 0 {
+		c.forgetDrives(vm.UID)
+		over(vmopv1.VirtualMachineHardwareCDROMVerified)
 	}
 	if !restartPends(vm) {
 		over(vmoperator.RestartedCondition)

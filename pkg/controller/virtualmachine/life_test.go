@@ -72,9 +72,9 @@ func alone(w *world, vm *vmopv1.VirtualMachine) *Controller {
 	w.source = cachetesting.NewFakeControllerSource()
 	w.machines = map[string]*vmopv1.VirtualMachine{vm.Name: vm}
 	w.conditions, w.heads, w.restarted = map[string]metav1.Condition{}, map[string]facts.Head{}, map[string]bool{}
-	return &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Restarts: w,
+	return &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Restarts: w, Sources: w,
 		Clock: clocktesting.NewFakePassiveClock(time.Unix(1_800_000_000, 0)),
-		asked: map[types.UID]asking{}, sized: map[types.UID]sizing{}}
+		asked: map[types.UID]asking{}, sized: map[types.UID]sizing{}, drove: map[types.UID]drives{}}
 }
 
 func verbs(acts []act) (list []string) {

@@ -33,6 +33,10 @@ type Verbs interface {
 	RebootGuest(ctx context.Context, id facts.ID, still func(facts.Machine) error) error
 	// Resize makes a machine as large as a size says.
 	Resize(ctx context.Context, id facts.ID, size facts.Size, still func(facts.Machine) error) error
+	// SetDrives gives a machine its CD-ROM drives, as far as that can be done in its power state, if permits has nothing
+	// against any disc that comes into one.
+	SetDrives(ctx context.Context, id facts.ID, drives facts.Drives, still func(facts.Machine) error,
+		permits func(facts.Drive) error) error
 	// Amend changes the head of a machine's record.
 	Amend(ctx context.Context, id facts.ID, amend func(now facts.Machine) (facts.Head, error)) error
 }

@@ -56,6 +56,7 @@ type world struct {
 	failVerb map[string]error
 
 	sizes     map[string]sized
+	drives    map[string]driven
 	heads     map[string]facts.Head // those of records that were changed
 	restarted map[string]bool       // as vCenter's events tell
 
@@ -95,8 +96,8 @@ func (w *world) Find(namespace, name string) (Machine, bool) {
 	}
 	size := w.sizes[name]
 	return Machine{Object: vm.DeepCopy(), Facts: w.seen(vm), Made: w.made[name], WentBack: w.wentBack[name],
-			Controllers: w.controllers, Wanted: size.wanted, Size: size.is, CPUHotAdd: size.hot, Restart: w.heads[name].Restart},
-		true
+		Controllers: w.controllers, Wanted: size.wanted, Size: size.is, CPUHotAdd: size.hot, Restart: w.heads[name].Restart,
+		Drives: w.drives[name].wanted, Cdroms: w.drives[name].has}, true
 }
 
 // do carries out a verb after which the machine is in a power state.

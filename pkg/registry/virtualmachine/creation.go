@@ -24,6 +24,7 @@ var honoured = []string{
 	"spec.readinessProbe.tcpSocket.port", "spec.readinessProbe.guestHeartbeat", "spec.readinessProbe.guestInfo",
 	"spec.readinessProbe.timeoutSeconds", "spec.readinessProbe.periodSeconds",
 	"spec.instanceUUID", "spec.biosUUID", "spec.guestID", "spec.minHardwareVersion", "spec.advanced.bootDiskCapacity",
+	"spec.hardware.cdrom.name", "spec.hardware.cdrom.image", "spec.hardware.cdrom.connected", "spec.hardware.cdrom.allowGuestControl",
 	"spec.bootOptions.firmware", "spec.reserved.resourcePolicyName", "spec.network.disabled", "spec.network.hostName", "spec.network.domainName",
 	"spec.network.nameservers", "spec.network.searchDomains",
 	"spec.network.interfaces.name", "spec.network.interfaces.network", "spec.network.interfaces.guestDeviceName",
@@ -45,6 +46,7 @@ var honoured = []string{
 var instead = []struct{ path, remedy string }{
 	{"spec.network.interfaces.macAddr", "is chosen by vCenter: leave it out"},
 	{probeHost, noProbeHost},
+	{"spec.hardware.cdrom.", "is chosen by the server: leave it out"},
 	{"spec.hardware.", "is not supported yet: leave it out, and add the device in vCenter"},
 	{"spec.volumes", "is not supported yet: leave it out, and add the disk in vCenter"},
 	{"spec.nextRestartTime", "cannot be set before the virtual machine is there"},
@@ -89,6 +91,7 @@ func validateCreate(_ context.Context, vm *v1alpha5.VirtualMachine) field.ErrorL
 	nothing := &v1alpha5.VirtualMachine{}
 	errs = append(errs, validateModes(&vm.Spec, &nothing.Spec)...)
 	errs = append(errs, validateProbe(vm.Spec.ReadinessProbe)...)
+	errs = append(errs, validateCdroms(vm)...)
 	errs = append(errs, bootstrap.Validate(vm)...)
 	errs = append(errs, validatePausedLabel(vm, nothing)...)
 	return append(errs, validateReclaimPolicy(vm, nothing)...)
@@ -126,6 +129,11 @@ func hollow(spec v1alpha5.VirtualMachineSpec) v1alpha5.VirtualMachineSpec {
 		empty.ReadinessProbe = &v1alpha5.VirtualMachineReadinessProbeSpec{}
 		if probe.TCPSocket != nil {
 			empty.ReadinessProbe.TCPSocket = &v1alpha5.TCPSocketAction{}
+		}
+	}
+	if spec.Hardware != nil {
+		empty.Hardware = &v1alpha5.VirtualMachineHardwareSpec{
+			Cdrom: make([]v1alpha5.VirtualMachineCdromSpec, len(spec.Hardware.Cdrom)),
 		}
 	}
 	if spec.Advanced != nil {

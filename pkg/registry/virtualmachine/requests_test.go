@@ -302,7 +302,7 @@ func TestOwnership(t *testing.T) {
 // Read, change, write, as a client of an older version does.
 func TestPutThroughAnOlderVersion(t *testing.T) {
 	vm := machine("web-1")
-	vm.Spec.Hardware = &v1alpha5.VirtualMachineHardwareSpec{Cdrom: []v1alpha5.VirtualMachineCdromSpec{{Name: "cd"}}}
+	vm.Spec.Hardware = hardware(cdrom("cd1", "vmi-1"))
 	server := newServer(t, vm)
 	list := decode[v1alpha2.VirtualMachineList](t, server.do("GET", path("v1alpha2", ""), "", nil))
 	if len(list.Items) != 1 {
@@ -315,7 +315,7 @@ func TestPutThroughAnOlderVersion(t *testing.T) {
 		t.Fatalf("got %d %s", got.code, got.body)
 	}
 	want, got := machine("web-1"), server.stored("web-1")
-	want.Spec.Hardware = &v1alpha5.VirtualMachineHardwareSpec{Cdrom: []v1alpha5.VirtualMachineCdromSpec{{Name: "cd"}}}
+	want.Spec.Hardware = hardware(cdrom("cd1", "vmi-1"))
 	want.Labels = map[string]string{"a": "b"}
 	want.ResourceVersion, want.ManagedFields = got.ResourceVersion, got.ManagedFields
 	if diff := cmp.Diff(want, got); diff != "" {

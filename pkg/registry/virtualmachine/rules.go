@@ -32,6 +32,8 @@ func prepareCreate(_ context.Context, vm *v1alpha5.VirtualMachine) {
 	if told := vm.Spec.Bootstrap; told != nil && told.CloudInit != nil && told.CloudInit.InstanceID == "" {
 		told.CloudInit.InstanceID = vm.Spec.BiosUUID
 	}
+	defaultCdroms(&vm.Spec, nil)
+	nameImageByCdrom(&vm.Spec)
 	bootstrap.Normalise(&vm.Spec)
 }
 
@@ -47,6 +49,7 @@ func (r rules) prepareUpdate(_ context.Context, vm, before *v1alpha5.VirtualMach
 	repeatChoices(&vm.Spec, &before.Spec)
 	r.stampRestart(&vm.Spec, &before.Spec)
 	repeatNetworks(vm, before)
+	defaultCdroms(&vm.Spec, &before.Spec)
 	bootstrap.Normalise(&vm.Spec)
 	if who, told := before.Labels[v1alpha5.PausedVMLabelKey]; told && vm.Labels[v1alpha5.PausedVMLabelKey] == "" {
 		vm.Labels = maps.Clone(vm.Labels)

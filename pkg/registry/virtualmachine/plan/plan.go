@@ -165,6 +165,9 @@ func (p *Planner) shell(ctx context.Context, vm *vmopv1.VirtualMachine, home Hom
 		return facts.Shell{}, err
 	}
 	space += class.Spec.Hardware.Memory.Value() // what it is swapped to
+	if shell.Drives, err = p.Drives(vm, nil); err != nil {
+		return facts.Shell{}, err
+	}
 	place, err := p.place(vm, home, space, &shell, spec)
 	if err != nil {
 		return facts.Shell{}, err
@@ -222,12 +225,9 @@ func (p *Planner) image(vm *vmopv1.VirtualMachine, spec *field.Path) (Image, err
 		func(also Image) bool { return also.Name == image.Name }) {
 		return Image{}, invalid(spec.Child("imageName"), "it names another image than spec.image.name: leave one of them out")
 	}
-	if image.Item.Type != facts.ItemOVF {
-		return Image{}, invalid(path, "the image %q is of the type %s, and a machine can be made of one of type OVF alone",
-			name, strings.ToUpper(image.Item.Type))
-	}
-	if image.Item.Image == nil {
-		return Image{}, fmt.Errorf("%s: what the image %q consists of is not known: %s: %w", path, name, image.Item.Problem, failure.Unavailable)
+	image, err := contents(vm, image, path)
+	if err != nil {
+		return Image{}, err
 	}
 	vm.Spec.Image = &vmopv1.VirtualMachineImageRef{Kind: image.Kind, Name: image.Name}
 	if vm.Spec.ImageName == "" {

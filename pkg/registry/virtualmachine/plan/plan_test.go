@@ -45,7 +45,10 @@ func newWorld() *world {
 			Properties: []facts.Property{{Key: "hostname", Type: "string", UserConfigurable: true}}},
 		Files: map[string]facts.ItemFile{"disk-0.vmdk": {URL: "ds:///1/disk-0.vmdk", Size: 3 << 30}},
 	}}
-	iso := plan.Image{Kind: "VirtualMachineImage", Name: "vmi-2", Item: &facts.Item{Name: "netinst", Type: facts.ItemISO}}
+	iso := plan.Image{Kind: "VirtualMachineImage", Name: "vmi-2", Item: &facts.Item{Name: "netinst", Type: facts.ItemISO,
+		Files: map[string]facts.ItemFile{"netinst.iso": {URL: "ds:///1/netinst.iso", Size: 1 << 30}, "SHA512SUMS": {URL: "ds:///1/sums"}}}}
+	elsewhere := plan.Image{Kind: "ClusterVirtualMachineImage", Name: "vmi-5", Item: &facts.Item{Name: "elsewhere", Type: facts.ItemISO,
+		Files: map[string]facts.ItemFile{"elsewhere.iso": {URL: "https://example.com/elsewhere.iso"}}}}
 	unread := plan.Image{Kind: "VirtualMachineImage", Name: "vmi-3", Item: &facts.Item{Type: facts.ItemOVF, Problem: "its descriptor cannot be read"}}
 	away := plan.Image{Kind: "VirtualMachineImage", Name: "vmi-4", Item: &facts.Item{Type: facts.ItemOVF,
 		Image: &facts.Image{Disks: []facts.ImageDisk{{File: "disk-0.vmdk"}}}}}
@@ -54,7 +57,7 @@ func newWorld() *world {
 		home: plan.Home{Folder: id("Folder", "group-1"), Networks: []string{"workload", "storage"},
 			Pools: map[string]facts.ID{"a": id("ResourcePool", "pool-a"), "b": id("ResourcePool", "pool-b")}},
 		class: class,
-		images: map[string][]plan.Image{"ubuntu": {ubuntu}, "vmi-1": {ubuntu}, "netinst": {iso}, "unread": {unread}, "away": {away},
+		images: map[string][]plan.Image{"ubuntu": {ubuntu}, "vmi-1": {ubuntu}, "netinst": {iso}, "vmi-2": {iso}, "vmi-5": {elsewhere}, "unread": {unread}, "away": {away},
 			"twice": {ubuntu, iso}},
 	}
 }
@@ -185,7 +188,23 @@ func TestWhatCannotBePlanned(t *testing.T) {
 		{"an image by its other name", func(_ *world, vm *vmopv1.VirtualMachine) {
 			vm.Spec.Image = &vmopv1.VirtualMachineImageRef{Name: "ubuntu"}
 		}, failure.Invalid, `spec.image.name: the image that vCenter calls "ubuntu" is vmi-1 here`},
-		{"an ISO image", func(_ *world, vm *vmopv1.VirtualMachine) { vm.Spec.ImageName = "netinst" }, failure.Invalid, "is of the type ISO"},
+		{"an ISO image", func(_ *world, vm *vmopv1.VirtualMachine) { vm.Spec.ImageName = "netinst" }, failure.Invalid,
+			`spec.imageName: the image "vmi-2" is of the type ISO: name it in spec.hardware.cdrom too`},
+		{"a disc of a machine's image", func(_ *world, vm *vmopv1.VirtualMachine) { vm.Spec.Hardware = drive("vmi-1") }, failure.Invalid,
+			`spec.hardware.cdrom[0].image.name: the image "vmi-1" is of the type OVF`},
+		{"a disc that is not there", func(_ *world, vm *vmopv1.VirtualMachine) { vm.Spec.Hardware = drive("x") }, failure.Invalid,
+			`spec.hardware.cdrom[0].image.name: there is no image "x"`},
+		{"a disc by its other name", func(_ *world, vm *vmopv1.VirtualMachine) { vm.Spec.Hardware = drive("netinst") }, failure.Invalid,
+			"spec.hardware.cdrom[0].image.name: it has to be an object's name, such as vmi-2"},
+		{"a disc of another kind", func(_ *world, vm *vmopv1.VirtualMachine) {
+			vm.Spec.Hardware = drive("vmi-2")
+			vm.Spec.Hardware.Cdrom[0].Image.Kind = "ClusterVirtualMachineImage"
+		}, failure.Invalid, `spec.hardware.cdrom[0].image.kind: the image "vmi-2" is a VirtualMachineImage`},
+		{"a disc on no datastore", func(_ *world, vm *vmopv1.VirtualMachine) {
+			vm.Spec.Hardware = drive("vmi-5")
+			vm.Spec.Hardware.Cdrom[0].Image.Kind = "ClusterVirtualMachineImage"
+		}, failure.Unavailable,
+			"synchronise the item"},
 		{"an image that cannot be read", func(_ *world, vm *vmopv1.VirtualMachine) { vm.Spec.ImageName = "unread" }, failure.Unavailable,
 			"its descriptor cannot be read"},
 		{"an image without contents", func(_ *world, vm *vmopv1.VirtualMachine) { vm.Spec.ImageName = "away" }, failure.Unavailable, "synchronise the item"},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/klog/v2"
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
@@ -43,6 +44,8 @@ type Planner interface {
 	Plan(ctx context.Context, vm *vmopv1.VirtualMachine) (shell facts.Shell, forgo func(), err error)
 	// Size is what the class of a machine that is in a cluster means.
 	Size(ctx context.Context, vm *vmopv1.VirtualMachine, cluster facts.ID) (facts.Size, error)
+	// Drives are the CD-ROM drives that a machine declares. An image that was in one before is where it was.
+	Drives(vm *vmopv1.VirtualMachine, before *facts.Drives) (*facts.Drives, error)
 }
 
 // Refresher reads one object now and hands it to the Projector.
@@ -116,16 +119,8 @@ func (b *Backend) Update(ctx context.Context, current, desired *vmopv1.VirtualMa
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", operation, err, failure.Invalid)
 	}
-	if class := next.Spec.ClassName; class != "" && class != current.Spec.ClassName {
-		var cluster facts.ID
-		if state.Live.Cluster != nil {
-			cluster = state.Live.Cluster.ID
-		}
-		size, err := b.Planner.Size(ctx, desired, cluster)
-		if err != nil {
-			return fmt.Errorf("%s: %w", operation, err)
-		}
-		next.Size = &size
+	if err := b.resolve(ctx, &state, next, current, desired); err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
 	}
 	if !changed {
 		return nil
@@ -146,6 +141,27 @@ func (b *Backend) Update(ctx context.Context, current, desired *vmopv1.VirtualMa
 		return fmt.Errorf("%s: vCenter has done it, but the inventory does not show it yet: %w", operation, err)
 	}
 	return nil
+}
+
+// resolve writes down what the class and the images mean that a write names anew.
+func (b *Backend) resolve(ctx context.Context, state *State, next *Metadata, current, desired *vmopv1.VirtualMachine) error {
+	if class := next.Spec.ClassName; class != "" && class != current.Spec.ClassName {
+		var cluster facts.ID
+		if state.Live.Cluster != nil {
+			cluster = state.Live.Cluster.ID
+		}
+		size, err := b.Planner.Size(ctx, desired, cluster)
+		if err != nil {
+			return err
+		}
+		next.Size = &size
+	}
+	if next.Spec.Hardware == nil || next.Drives != nil && equality.Semantic.DeepEqual(current.Spec.Hardware, next.Spec.Hardware) {
+		return nil
+	}
+	drives, err := b.Planner.Drives(desired, next.Drives)
+	next.Drives = drives
+	return err
 }
 
 // Delete implements registry.Backend: it powers the machine off and destroys it, provided that its deletion was asked

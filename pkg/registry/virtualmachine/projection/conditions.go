@@ -125,6 +125,9 @@ func (v *view) conditions() []metav1.Condition {
 	if v.meta != nil && v.meta.Size != nil {
 		list = append(list, v.sized(*v.meta.Size))
 	}
+	if v.meta != nil && v.meta.Drives != nil && v.live.Hardware != nil && !v.building() {
+		list = append(list, v.driven(*v.meta.Drives))
+	}
 	if question := v.live.Question; question != "" {
 		list = append(list, isNot(QuestionAnsweredCondition, QuestionPendingReason,
 			"the virtual machine waits for an answer, and its power cannot be changed until somebody gives it in vCenter: "+question))
@@ -163,6 +166,21 @@ func (v *view) sized(wanted facts.Size) metav1.Condition {
 	}
 	return isNot(conditionType, notSyncedReason, fmt.Sprintf("it has %s where the class %q was declared with %s",
 		sizeText(v.live.Size), v.meta.Spec.ClassName, sizeText(wanted)))
+}
+
+// driven tells whether the machine has the CD-ROM drives that are declared.
+func (v *view) driven(wanted facts.Drives) metav1.Condition {
+	const conditionType = vmopv1.VirtualMachineHardwareCDROMVerified
+	changes := wanted.Changes(v.live.Hardware.Cdroms, v.live.PowerState)
+	switch {
+	case len(changes) == 0:
+		return is(conditionType)
+	case len(facts.Possible(changes, v.live.PowerState)) < len(changes):
+		return isNot(conditionType, NeedsPowerOffReason, "its CD-ROM drives are not those of spec.hardware.cdrom, "+
+			"and only one that is off can get others: set spec.powerState to PoweredOff, and then to PoweredOn")
+	}
+	return isNot(conditionType, notSyncedReason,
+		"its CD-ROM drives are not as spec.hardware.cdrom declares them")
 }
 
 func sizeText(s facts.Size) string {

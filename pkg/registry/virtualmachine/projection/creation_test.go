@@ -9,11 +9,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	"github.com/vmware/govmomi/find"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	k8stypes "k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
 
 	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/fault"
 )
@@ -31,6 +33,60 @@ func (p *planned) Plan(_ context.Context, vm *vmopv1.VirtualMachine) (facts.Shel
 
 func (p *planned) Size(context.Context, *vmopv1.VirtualMachine, facts.ID) (facts.Size, error) {
 	return facts.Size{CPUs: 2, MemoryMB: 1024}, nil
+}
+
+func (p *planned) Drives(vm *vmopv1.VirtualMachine, before *facts.Drives) (*facts.Drives, error) {
+	drives := facts.Drives{}
+	for _, cdrom := range vm.Spec.Hardware.Cdrom {
+		drives = append(drives, facts.Drive{Image: cdrom.Image.Name, File: cdrom.Name})
+	}
+	return &drives, nil
+}
+
+// TestDrivesAreDeclared: what is in the drives is written down when somebody declares them, of whatever machine, and
+// worked out no more than that.
+func TestDrivesAreDeclared(t *testing.T) {
+	v := vcentertest.Run(t, vcentertest.Options{})
+	s := serve(t, v)
+	s.backend.Planner = &planned{}
+	drive := func(names ...string) *vmopv1.VirtualMachineHardwareSpec {
+		hardware := &vmopv1.VirtualMachineHardwareSpec{}
+		for _, name := range names {
+			hardware.Cdrom = append(hardware.Cdrom, vmopv1.VirtualMachineCdromSpec{Name: name,
+				Image: vmopv1.VirtualMachineImageRef{Name: "vmi-1"}})
+		}
+		return hardware
+	}
+	for _, step := range []struct {
+		name   string
+		change func(*vmopv1.VirtualMachine)
+		want   *facts.Drives
+		says   string // the condition's reason
+	}{
+		{"something else", func(vm *vmopv1.VirtualMachine) { vm.Labels = map[string]string{"a": "b"} }, nil, ""},
+		{"declared", func(vm *vmopv1.VirtualMachine) { vm.Spec.Hardware = drive("one") },
+			&facts.Drives{{Image: "vmi-1", File: "one"}}, projection.NeedsPowerOffReason},
+		{"something else", func(vm *vmopv1.VirtualMachine) { vm.Labels = nil },
+			&facts.Drives{{Image: "vmi-1", File: "one"}}, projection.NeedsPowerOffReason},
+		{"none", func(vm *vmopv1.VirtualMachine) { vm.Spec.Hardware = drive() }, &facts.Drives{}, "True"},
+		{"declared no longer", func(vm *vmopv1.VirtualMachine) { vm.Spec.Hardware = nil }, nil, ""},
+	} {
+		vm, err := s.update("team-a/web-1", step.change)
+		if err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		state, _ := s.projector.Find("team-a", "web-1")
+		if diff := cmp.Diff(step.want, state.Metadata.Drives); diff != "" {
+			t.Errorf("%s: the drives (-want +got):\n%s", step.name, diff)
+		}
+		reason := ""
+		if told := meta.FindStatusCondition(vm.Status.Conditions, vmopv1.VirtualMachineHardwareCDROMVerified); told != nil {
+			reason = told.Reason
+		}
+		if reason != step.says {
+			t.Errorf("%s: the condition says %q, want %q", step.name, reason, step.says)
+		}
+	}
 }
 
 // TestClassIsDeclared: what the class means is written down when somebody declares one, of whatever machine, and no more

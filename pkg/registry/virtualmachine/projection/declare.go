@@ -96,6 +96,9 @@ func record(state *State, current, desired *vmopv1.VirtualMachine) (next *Metada
 	if spec.ClassName != "" {
 		next.Size = before.Size
 	}
+	if spec.Hardware != nil {
+		next.Drives = before.Drives
+	}
 	if deletion := desired.DeletionTimestamp; deletion != nil {
 		next.Deletion = deletion.UTC().Truncate(time.Second)
 	}
@@ -115,7 +118,7 @@ func made(installation string, shell facts.Shell, vm *vmopv1.VirtualMachine) *Me
 		},
 		Body: Body{
 			Generation: 1, Labels: vm.Labels, Annotations: vm.Annotations, Finalizers: othersFinalizers(vm.Finalizers),
-			OwnerReferences: vm.OwnerReferences, ManagedFields: vm.ManagedFields, Spec: vm.Spec, Size: &shell.Size,
+			OwnerReferences: vm.OwnerReferences, ManagedFields: vm.ManagedFields, Spec: vm.Spec, Size: &shell.Size, Drives: shell.Drives,
 		},
 	}
 	m.repeat()

@@ -37,6 +37,8 @@ type Body struct {
 	// Size is what the declared class meant when it was declared, nil where none is. What becomes of the class later
 	// changes no machine.
 	Size *facts.Size `json:"size,omitempty"`
+	// Drives are the declared CD-ROM drives with the files of their images, nil where none are declared.
+	Drives *facts.Drives `json:"drives,omitempty"`
 }
 
 // Record gives what is written into the machine. Equal metadata give equal records.

@@ -76,7 +76,7 @@ func conditionsOf(vm *vmopv1.VirtualMachine) *[]metav1.Condition { return &vm.St
 func settled(condition metav1.Condition) bool {
 	switch condition.Type {
 	case vmopv1.VirtualMachinePowerStateSynced, vmopv1.VirtualMachineConditionCreated,
-		vmopv1.VirtualMachineClassConfigurationSynced:
+		vmopv1.VirtualMachineClassConfigurationSynced, vmopv1.VirtualMachineHardwareCDROMVerified:
 		return condition.Status == metav1.ConditionTrue
 	case vmopv1.ReadyConditionType:
 		return condition.Reason != NotProbedReason
