@@ -104,6 +104,7 @@ func TestPermitsDisc(t *testing.T) {
 		"of the image":             {image: "vmi-2", file: "[library] netinst.iso"},
 		"of another image":         {image: "vmi-5", file: "[library] netinst.iso", want: failure.Forbidden},
 		"a disk":                   {image: "vmi-1", file: "[library] disk-0.vmdk", want: failure.Forbidden},
+		"of a machine's image":     {image: "vmi-1", file: "[library] tools.iso", want: failure.Forbidden},
 		"what is no disc":          {image: "vmi-2", file: "[library] sums", want: failure.Forbidden},
 		"of no image":              {image: "vmi-2", file: "[nfs] secrets.iso", want: failure.Forbidden},
 		"of an image that is gone": {image: "vmi-9", file: "[library] netinst.iso", want: failure.Forbidden},

@@ -43,7 +43,8 @@ func newWorld() *world {
 		Image: &facts.Image{GuestID: "ubuntu64Guest", Firmware: "efi", HardwareVersion: 21,
 			Disks:      []facts.ImageDisk{{Capacity: 20 << 30, File: "disk-0.vmdk"}, {Capacity: 1 << 30}},
 			Properties: []facts.Property{{Key: "hostname", Type: "string", UserConfigurable: true}}},
-		Files: map[string]facts.ItemFile{"disk-0.vmdk": {URL: "ds:///1/disk-0.vmdk", Size: 3 << 30}},
+		Files: map[string]facts.ItemFile{"disk-0.vmdk": {URL: "ds:///1/disk-0.vmdk", Size: 3 << 30},
+			"tools.iso": {URL: "ds:///1/tools.iso"}},
 	}}
 	iso := plan.Image{Kind: "VirtualMachineImage", Name: "vmi-2", Item: &facts.Item{Name: "netinst", Type: facts.ItemISO,
 		Files: map[string]facts.ItemFile{"netinst.iso": {URL: "ds:///1/netinst.iso", Size: 1 << 30}, "SHA512SUMS": {URL: "ds:///1/sums"}}}}
