@@ -41,10 +41,10 @@ type Size struct {
 	Memory Allocation `json:"memory"`
 }
 
-// Hot says whether a machine of this size can be made as large as another while it is on, by whether CPUs and memory
-// can be added to it then.
-func (s Size) Hot(wanted Size, addCPU, addMemory bool) bool {
-	return (wanted.CPUs == s.CPUs || wanted.CPUs > s.CPUs && addCPU) &&
+// Changes says whether a machine of this size can be made as large as another in a power state: while it is on, by
+// whether CPUs and memory can be added to it then, and not at all while it is suspended, with its memory on disk.
+func (s Size) Changes(wanted Size, power string, addCPU, addMemory bool) bool {
+	return power == PoweredOff || power == PoweredOn && (wanted.CPUs == s.CPUs || wanted.CPUs > s.CPUs && addCPU) &&
 		(wanted.MemoryMB == s.MemoryMB || wanted.MemoryMB > s.MemoryMB && addMemory)
 }
 

@@ -24,7 +24,7 @@ type sizing struct{ wanted, was facts.Size }
 // resizes says whether the machine is to be made as large as its class says, and can be now.
 func (m Machine) resizes() bool {
 	return m.Wanted != nil && *m.Wanted != m.Size && m.Size.CPUs > 0 &&
-		(m.Facts.PowerState == facts.PoweredOff || m.Size.Hot(*m.Wanted, m.CPUHotAdd, m.MemoryHotAdd))
+		m.Size.Changes(*m.Wanted, m.Facts.PowerState, m.CPUHotAdd, m.MemoryHotAdd)
 }
 
 // resize makes a machine as large as its class says, where that can be now: else the projection says what is in the way.

@@ -159,7 +159,7 @@ func (v *view) sized(wanted facts.Size) metav1.Condition {
 	switch {
 	case v.live.Size == wanted:
 		return is(conditionType)
-	case v.live.PowerState != facts.PoweredOff && !v.live.Size.Hot(wanted, v.live.CPUHotAdd, v.live.MemoryHotAdd):
+	case !v.live.Size.Changes(wanted, v.live.PowerState, v.live.CPUHotAdd, v.live.MemoryHotAdd):
 		return isNot(conditionType, NeedsPowerOffReason, fmt.Sprintf("it has %s where the class %q was declared with %s, and "+
 			"cannot be given that while it is on: set spec.powerState to PoweredOff, and then to PoweredOn",
 			sizeText(v.live.Size), v.meta.Spec.ClassName, sizeText(wanted)))
