@@ -26,8 +26,9 @@ const (
 	defaultTime = 10 * time.Second
 	// interval is how often it is looked which machines are due.
 	interval = time.Second
-	// atOnce is how many connections are tried at once.
-	atOnce = 64
+	// atOnce is how many connections are tried at once, and share how many of them for one namespace: machines that do
+	// not answer are not to keep those of others waiting.
+	atOnce, share = 64, 16
 	// reading bounds the call by which the signs of guests are read.
 	reading = 30 * time.Second
 )
@@ -168,10 +169,21 @@ func (c *Controller) gone(object any) {
 func (c *Controller) take() (signs, sockets []probed) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := c.Clock.Now()
+	now, tried := c.Clock.Now(), map[string]int{}
+	for _, machine := range c.probed {
+		if machine.busy && machine.probe.TCPSocket != nil {
+			tried[machine.namespace]++
+		}
+	}
 	for _, machine := range c.probed {
 		if machine.busy || now.Before(machine.due) {
 			continue
+		}
+		if machine.probe.TCPSocket != nil {
+			if tried[machine.namespace] >= share {
+				continue // with the next
+			}
+			tried[machine.namespace]++
 		}
 		machine.busy, machine.due = true, now.Add(seconds(machine.probe.PeriodSeconds))
 		if machine.probe.TCPSocket != nil {

@@ -5,6 +5,7 @@ package readiness
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"syscall"
@@ -231,6 +232,38 @@ func TestNobodyWaitsForOthers(t *testing.T) {
 		return len(w.dialled) > 0
 	})
 	w.until(t, "a", "False no connection to port 22 of 10.66.0.7: no answer in time")
+}
+
+// Machines of one namespace that do not answer, however many, keep those of others waiting no longer.
+func TestNoNamespaceTakesAll(t *testing.T) {
+	w := &world{hangs: true}
+	start(t, w)
+	for i := range 3 * atOnce {
+		silent := socket(22)
+		silent.TimeoutSeconds = 60
+		w.source.Add(machine(fmt.Sprint("silent-", i), silent))
+	}
+	dialled := func(address string) (count int) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, one := range w.dialled {
+			if one == address {
+				count++
+			}
+		}
+		return count
+	}
+	waittest.Eventually(t, "the silent ones are tried", func() bool {
+		w.clock.Step(time.Second)
+		return dialled("10.66.0.7:22") >= share
+	})
+	other := machine("other", socket(22))
+	other.Namespace, other.Status.Network.PrimaryIP4 = "team-b", "10.66.0.8"
+	w.source.Add(other)
+	waittest.Eventually(t, "another namespace's is tried", func() bool {
+		w.clock.Step(time.Second)
+		return dialled("10.66.0.8:22") > 0
+	})
 }
 
 func TestJudge(t *testing.T) {
