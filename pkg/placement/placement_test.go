@@ -209,3 +209,19 @@ func TestPath(t *testing.T) {
 		}
 	}
 }
+
+// A pool is told with where it lies and what is kept for it, once its cluster is known.
+func TestGround(t *testing.T) {
+	known := facts.Pool{ID: id(facts.TypePool, "pool-c"), Name: "child", Owner: id(facts.TypeCluster, "a"),
+		Parent: id(facts.TypePool, "pool-a"), CPU: facts.Allocation{Limit: -1, Reservation: 500}}
+	lost := facts.Pool{ID: id(facts.TypePool, "pool-d"), Owner: id(facts.TypeCluster, "unknown")}
+	c := chooser(func(step *facts.Step) { step.Pools = append(step.Pools, known, lost) })
+	if pool, found := c.Ground(known.ID); !found || pool != known {
+		t.Errorf("it is told as %+v, %v", pool, found)
+	}
+	for _, missing := range []facts.ID{lost.ID, id(facts.TypePool, "pool-e")} {
+		if pool, found := c.Ground(missing); found {
+			t.Errorf("%v is told as %+v", missing, pool)
+		}
+	}
+}

@@ -206,7 +206,7 @@ func TestSockets(t *testing.T) {
 		w.dialled = nil
 		delete(w.conditions, "evil")
 		w.mu.Unlock()
-		w.source.Delete(vm)
+		w.source.Delete(vm.DeepCopy())
 		w.source.Add(vm)
 		w.until(t, "evil", `False its guest reports the address "`+address+`", to which no connection is made`)
 	}
