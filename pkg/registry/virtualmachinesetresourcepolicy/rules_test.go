@@ -3,6 +3,7 @@
 package virtualmachinesetresourcepolicy_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -38,7 +39,12 @@ func TestRules(t *testing.T) {
 		"negative": {change: func(s *spec) { s.ResourcePool.Limits = amount("-1", "0") }, want: []string{"spec.resourcePool.limits.cpu"}},
 		"of no pool": {change: func(s *spec) { s.ResourcePool.Name, s.ResourcePool.Limits = "", amount("0", "1Gi") },
 			want: []string{"spec.resourcePool.limits.memory"}},
-		"a group twice":         {change: func(s *spec) { s.ClusterModuleGroups = []string{"a", "b", "a"} }, want: []string{"spec.clusterModuleGroups[2]"}},
+		"a group twice": {change: func(s *spec) { s.ClusterModuleGroups = []string{"a", "b", "a"} }, want: []string{"spec.clusterModuleGroups[2]"}},
+		"groups without end": {change: func(s *spec) {
+			for i := range 65 {
+				s.ClusterModuleGroups = append(s.ClusterModuleGroups, fmt.Sprint("group-", i))
+			}
+		}, want: []string{"spec.clusterModuleGroups"}},
 		"a group without name":  {change: func(s *spec) { s.ClusterModuleGroups = []string{""} }, want: []string{"spec.clusterModuleGroups[0]"}},
 		"a path for a folder":   {change: func(s *spec) { s.Folder = "a/b" }, want: []string{"spec.folder"}},
 		"a name that is longer": {change: func(s *spec) { s.ResourcePool.Name = strings.Repeat("x", 81) }, want: []string{"spec.resourcePool.name"}},

@@ -13,8 +13,13 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// maxName is how long a name in vCenter may be.
-const maxName = 80
+const (
+	// maxName is how long a name in vCenter may be.
+	maxName = 80
+	// maxGroups is how many groups a policy may have, each a module in each zone: modules are made one at a time, and
+	// those of others wait for that.
+	maxGroups = 64
+)
 
 func validate(policy *v1alpha5.VirtualMachineSetResourcePolicy) field.ErrorList {
 	errs := validation.ValidateObjectMeta(&policy.ObjectMeta, true, validation.NameIsDNSSubdomain,
@@ -33,6 +38,9 @@ func validate(policy *v1alpha5.VirtualMachineSetResourcePolicy) field.ErrorList 
 		errs = append(errs, validateAmount(pool.Name, one.reservation, one.limit, poolPath, one.name)...)
 	}
 	groups := path.Child("clusterModuleGroups")
+	if count := len(spec.ClusterModuleGroups); count > maxGroups {
+		errs = append(errs, field.TooMany(groups, count, maxGroups))
+	}
 	for i, group := range spec.ClusterModuleGroups {
 		switch {
 		case group == "":
