@@ -26,34 +26,16 @@ type Class struct {
 
 // NewCommand returns the command `class` with those below it.
 func NewCommand(sh *shell.Shell) *cobra.Command {
-	flags, output := &target.Flags{}, ""
-	list := &cobra.Command{
-		Use: "list", Aliases: []string{"ls"}, Short: "Lists the classes that the vSphere Namespace was given",
-		Args: cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error {
-			if err := shell.CheckFormat(output); err != nil {
-				return err
-			}
-			t, err := flags.Open(command.Context(), sh)
+	return target.Listing{
+		Use: "class", Alias: "classes", Short: "Lists the virtual machine classes of a vSphere Namespace", ShortList: "Lists the classes that the vSphere Namespace was given",
+		List: func(ctx context.Context, t *target.Target, output string) error {
+			classes, err := read(ctx, t)
 			if err != nil {
 				return err
-			}
-			classes, err := read(command.Context(), t)
-			if err != nil {
-				return t.Explained(err)
 			}
 			return print(sh, t, output, classes)
 		},
-	}
-	shell.AddOutput(list, &output)
-	command := &cobra.Command{
-		Use: "class", Aliases: []string{"classes"}, Short: "Lists the virtual machine classes of a vSphere Namespace",
-		Args: cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
-	}
-	flags.Add(command)
-	command.AddCommand(list)
-	return command
+	}.NewCommand(sh)
 }
 
 func read(ctx context.Context, t *target.Target) ([]Class, error) {

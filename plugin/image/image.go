@@ -29,33 +29,16 @@ type Image struct {
 
 // NewCommand returns the command `image` with those below it.
 func NewCommand(sh *shell.Shell) *cobra.Command {
-	flags, output := &target.Flags{}, ""
-	list := &cobra.Command{
-		Use: "list", Aliases: []string{"ls"}, Short: "Lists the images that the vSphere Namespace was given",
-		Args: cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error {
-			if err := shell.CheckFormat(output); err != nil {
-				return err
-			}
-			t, err := flags.Open(command.Context(), sh)
+	return target.Listing{
+		Use: "image", Alias: "images", Short: "Lists the images of a vSphere Namespace", ShortList: "Lists the images that the vSphere Namespace was given",
+		List: func(ctx context.Context, t *target.Target, output string) error {
+			images, err := read(ctx, t)
 			if err != nil {
 				return err
-			}
-			images, err := read(command.Context(), t)
-			if err != nil {
-				return t.Explained(err)
 			}
 			return print(sh, t, output, images)
 		},
-	}
-	shell.AddOutput(list, &output)
-	command := &cobra.Command{
-		Use: "image", Aliases: []string{"images"}, Short: "Lists the images of a vSphere Namespace", Args: cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
-	}
-	flags.Add(command)
-	command.AddCommand(list)
-	return command
+	}.NewCommand(sh)
 }
 
 // read reads the images of a namespace, and those that all namespaces have.
