@@ -5,8 +5,6 @@ package supervisortest
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +20,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/openpacific/pacific/cmd/supervisor/datadir"
+	"github.com/openpacific/pacific/cmd/supervisor/ports"
 	"github.com/openpacific/pacific/cmd/supervisor/process"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
@@ -60,16 +59,13 @@ type Supervisor struct {
 	ending  error // set once exited is closed
 }
 
-// FreePort is one that nobody listens on now, outside the range from which ports of outgoing connections are taken.
+// FreePort is one that nobody else gets as long as this process lives.
 func FreePort() int {
-	for {
-		// At random, since several Supervisors may be looking at once.
-		port := 20000 + rand.IntN(8000)
-		if listener, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
-			_ = listener.Close()
-			return port
-		}
+	port, _, err := ports.Choose()
+	if err != nil {
+		panic(fmt.Sprintf("choose a port: %v", err))
 	}
+	return port
 }
 
 // Start types `supervisor up`, which ends when the tests die.

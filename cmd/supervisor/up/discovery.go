@@ -13,6 +13,7 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/cmd/supervisor/ports"
 	"github.com/openpacific/pacific/pkg/login"
 	"github.com/openpacific/pacific/pkg/login/token"
 )
@@ -33,7 +34,7 @@ func (p *plan) serveDiscovery(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.Handle(discoveryPath, service.Handler())
 	server := login.NewServer(mux, &tls.Config{GetCertificate: shown, MinVersion: tls.VersionTLS12}, klog.Background())
-	server.Addr = loopback(p.ports[discoveryPort])
+	server.Addr = ports.Loopback(p.ports[discoveryPort])
 
 	ended := make(chan error, 1)
 	go func() { ended <- server.ListenAndServeTLS("", "") }()

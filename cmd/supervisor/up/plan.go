@@ -15,6 +15,7 @@ import (
 	"github.com/openpacific/pacific/cmd/supervisor/component"
 	"github.com/openpacific/pacific/cmd/supervisor/datadir"
 	"github.com/openpacific/pacific/cmd/supervisor/etcdusers"
+	"github.com/openpacific/pacific/cmd/supervisor/ports"
 	"github.com/openpacific/pacific/cmd/supervisor/process"
 	"github.com/openpacific/pacific/cmd/supervisor/vcenter"
 
@@ -97,7 +98,7 @@ func (p *plan) writeAuthentication() error {
 	return nil
 }
 
-func (p *plan) local(name string) string { return "https://" + loopback(p.ports[name]) }
+func (p *plan) local(name string) string { return "https://" + ports.Loopback(p.ports[name]) }
 
 func (p *plan) etcd() (process.Command, error) {
 	c := p.certificates
@@ -270,7 +271,7 @@ func (p *plan) simulatedVCenter() (process.Command, error) {
 		return process.Command{}, err
 	}
 	return p.command(component.VCenter, 3*time.Second, probe.about,
-		"--listen="+loopback(p.ports[component.VCenter]),
+		"--listen="+ports.Loopback(p.ports[component.VCenter]),
 		"--tls-cert-file="+c.vcenter.CertFile,
 		"--tls-private-key-file="+c.vcenter.KeyFile,
 		"--credentials="+p.vcenter.CredentialsFile,

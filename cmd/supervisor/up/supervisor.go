@@ -28,6 +28,7 @@ import (
 	"github.com/openpacific/pacific/cmd/supervisor/datadir"
 	"github.com/openpacific/pacific/cmd/supervisor/etcdusers"
 	"github.com/openpacific/pacific/cmd/supervisor/pki"
+	"github.com/openpacific/pacific/cmd/supervisor/ports"
 	"github.com/openpacific/pacific/cmd/supervisor/process"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
@@ -54,6 +55,7 @@ type Supervisor struct {
 
 	began    time.Time
 	dir      datadir.Dir
+	held     ports.Held
 	plan     plan
 	renewal  *renewal
 	group    process.Group
@@ -79,16 +81,17 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	if err := checkPort("--secure-port", s.Options.BindAddress, s.Options.SecurePort); err != nil {
+	if err := ports.Check("--secure-port", s.Options.BindAddress, s.Options.SecurePort); err != nil {
 		return err
 	}
 	if s.Options.LoginPort != 0 {
-		if err := checkPort("--login-port", s.Options.BindAddress, s.Options.LoginPort); err != nil {
+		if err := ports.Check("--login-port", s.Options.BindAddress, s.Options.LoginPort); err != nil {
 			return err
 		}
 	}
 	s.board = newBoard(s)
 	s.board.say("Supervisor in %s (pid %d).", s.shorten(string(dir)), os.Getpid())
+	defer func() { s.held.Close() }()
 	if err := s.prepare(); err != nil {
 		return err
 	}
@@ -133,21 +136,22 @@ func (s *Supervisor) prepare() error {
 	if s.Options.LoginPort == 0 {
 		names = append(names, loginPort)
 	}
-	ports, err := assignPorts(kept, names)
+	assigned, held, err := ports.Assign(kept, names)
 	if err != nil {
 		return err
 	}
+	s.held = held
 	if s.Options.LoginPort != 0 {
-		ports[loginPort] = s.Options.LoginPort
+		assigned[loginPort] = s.Options.LoginPort
 	}
-	if err := s.dir.WritePorts(ports); err != nil {
+	if err := s.dir.WritePorts(assigned); err != nil {
 		return err
 	}
 	certificates, err := s.certificates()
 	if err != nil {
 		return err
 	}
-	s.plan = plan{options: s.Options, dir: s.dir, ports: ports, certificates: certificates, executable: s.Executable}
+	s.plan = plan{options: s.Options, dir: s.dir, ports: assigned, certificates: certificates, executable: s.Executable}
 	if s.plan.vcenter, err = s.vcenter(); err != nil {
 		return err
 	}
@@ -160,7 +164,7 @@ func (s *Supervisor) prepare() error {
 		}
 	}
 	s.register, err = cluster.Read(artifacts.Base, cluster.Endpoint{
-		Host: "localhost", Port: int64(ports[component.VSphereAPIServer]), CABundle: certificates.clusterCA.CertPEM,
+		Host: "localhost", Port: int64(assigned[component.VSphereAPIServer]), CABundle: certificates.clusterCA.CertPEM,
 	})
 	if err != nil {
 		return err

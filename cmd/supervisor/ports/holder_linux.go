@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package up
+package ports
 
 import (
 	"bytes"
@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// portHolder names the process that listens on a TCP port, as far as this user may know.
-func portHolder(port int) string {
+// holder names the process that listens on a TCP port, as far as this user may know.
+func holder(port int) string {
 	inodes := map[string]bool{}
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
 		data, err := os.ReadFile(table)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package up
+package ports
 
 import (
 	"net"
@@ -12,28 +12,30 @@ import (
 	"github.com/openpacific/pacific/cmd/supervisor/datadir"
 )
 
-func TestAssignPortsKeepsWhatIsFree(t *testing.T) {
+func TestAssignKeepsWhatIsFree(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer busy.Close()
-	first, err := assignPorts(datadir.Ports{}, []string{"etcd", "vcenter"})
+	first, held, err := Assign(datadir.Ports{}, []string{"etcd", "vcenter"})
 	if err != nil {
 		t.Fatal(err)
 	}
+	held.Close()
 	if first["etcd"] == first["vcenter"] {
 		t.Fatalf("two components got one port: %v", first)
 	}
 	kept := datadir.Ports{"etcd": first["etcd"], "vcenter": busy.Addr().(*net.TCPAddr).Port, "other": 1234}
-	second, err := assignPorts(kept, []string{"etcd", "vcenter"})
+	second, held, err := Assign(kept, []string{"etcd", "vcenter"})
 	if err != nil {
 		t.Fatal(err)
 	}
+	held.Close()
 	if second["etcd"] != first["etcd"] {
 		t.Errorf("etcd's port was free and is not kept: %v, then %v", first, second)
 	}
-	if port := second["vcenter"]; port == kept["vcenter"] || port < lowestPort || port > highestPort {
+	if port := second["vcenter"]; port == kept["vcenter"] || port < lowest || port > highest {
 		t.Errorf("vcenter's port was busy, and it got %d", port)
 	}
 	if second["other"] != 1234 {
@@ -48,7 +50,7 @@ func TestBusyPortNamesItsHolder(t *testing.T) {
 	}
 	defer busy.Close()
 	port := busy.Addr().(*net.TCPAddr).Port
-	err = checkPort("--secure-port", "127.0.0.1", port)
+	err = Check("--secure-port", "127.0.0.1", port)
 	if err == nil {
 		t.Fatal("a busy port is accepted")
 	}
@@ -58,7 +60,7 @@ func TestBusyPortNamesItsHolder(t *testing.T) {
 			t.Errorf("%q does not say %q", err, want)
 		}
 	}
-	if err := checkPort("--secure-port", "192.0.2.1", 1234); err == nil ||
+	if err := Check("--secure-port", "192.0.2.1", 1234); err == nil ||
 		!strings.Contains(err.Error(), "--bind-address 192.0.2.1 is not an address of this machine") {
 		t.Errorf("a foreign address: %v", err)
 	}
