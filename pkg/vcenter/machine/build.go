@@ -302,41 +302,29 @@ func (v *Verbs) finish(ctx context.Context, id facts.ID, disks []facts.Attachmen
 	v.mu.Lock()
 	delete(v.looks, id) // nothing that was seen before counts after that
 	v.mu.Unlock()
-	_, err := v.Writer.RunTask(ctx, operation("finish", id),
-		func(ctx context.Context, client *vim25.Client) (reference, error) {
-			now, err := read(ctx, client, id, v.Root())
-			if err != nil {
-				return reference{}, err
+	return v.reconfigure(ctx, "finish", id, func(ctx context.Context, client *vim25.Client,
+		now reading) (spec types.VirtualMachineConfigSpec, err error) {
+		if err := still(now.Machine); err != nil {
+			return spec, err
+		}
+		if now.Build == nil || now.Build.Assembled {
+			return spec, fmt.Errorf("no disk is left to be made of it: %w", failure.Conflict)
+		}
+		left, err := leftAfter(now.Build.Assemble())
+		if err != nil {
+			return spec, err
+		}
+		spec.ExtraConfig = append(options(told.Options), &types.OptionValue{Key: facts.BuildKey, Value: left})
+		if len(told.Properties) > 0 {
+			if spec.VAppConfig, err = withValues(ctx, client, id, told.Properties); err != nil {
+				return spec, err
 			}
-			if err := still(now.Machine); err != nil {
-				return reference{}, err
-			}
-			if now.Build == nil || now.Build.Assembled {
-				return reference{}, fmt.Errorf("no disk is left to be made of it: %w", failure.Conflict)
-			}
-			left, err := leftAfter(now.Build.Assemble())
-			if err != nil {
-				return reference{}, err
-			}
-			spec := types.VirtualMachineConfigSpec{
-				ChangeVersion: now.ChangeVersion,
-				ExtraConfig:   append(options(told.Options), &types.OptionValue{Key: facts.BuildKey, Value: left}),
-			}
-			if len(told.Properties) > 0 {
-				if spec.VAppConfig, err = withValues(ctx, client, id, told.Properties); err != nil {
-					return reference{}, err
-				}
-			}
-			for number, disk := range disks {
-				spec.DeviceChange = append(spec.DeviceChange, attach(disk, int32(-100-number), now.Build.Policy))
-			}
-			response, err := methods.ReconfigVM_Task(ctx, client, &types.ReconfigVM_Task{This: refer(id), Spec: spec})
-			if err != nil {
-				return reference{}, err
-			}
-			return response.Returnval, nil
-		})
-	return err
+		}
+		for number, disk := range disks {
+			spec.DeviceChange = append(spec.DeviceChange, attach(disk, int32(-100-number), now.Build.Policy))
+		}
+		return spec, nil
+	})
 }
 
 // leftAfter is the value of ExtraConfig for what is left, empty for nothing.

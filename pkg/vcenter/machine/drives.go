@@ -5,14 +5,12 @@ package machine
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/property"
 	"github.com/vmware/govmomi/vim25"
-	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 
@@ -21,9 +19,6 @@ import (
 )
 
 const pathDevices = "config.hardware.device"
-
-// errAsWanted says that there is nothing to change.
-var errAsWanted = errors.New("it has its drives as they are to be")
 
 // Cdroms are those of a machine's drives in which there is an ISO image, in the order of their keys.
 func Cdroms(devices []types.BaseVirtualDevice) []facts.Cdrom {
@@ -54,44 +49,29 @@ func (v *Verbs) SetDrives(ctx context.Context, id facts.ID, drives facts.Drives,
 	permits func(facts.Drive) error) error {
 	ctx, stop := v.untilAsked(ctx, id)
 	defer stop(nil)
-	_, err := v.Writer.RunTask(ctx, operation("change the CD-ROM drives of", id),
-		func(ctx context.Context, client *vim25.Client) (reference, error) {
-			now, err := read(ctx, client, id, v.Root())
-			if err != nil {
-				return reference{}, err
-			}
-			if err := still(now.Machine); err != nil {
-				return reference{}, err
-			}
-			devices, err := devicesOf(ctx, client, id)
-			if err != nil {
-				return reference{}, err
-			}
-			changes := facts.Possible(drives.Changes(Cdroms(devices), now.PowerState), now.PowerState)
-			if len(changes) == 0 {
-				return reference{}, errAsWanted
-			}
-			for _, change := range changes {
-				if change.Inserts {
-					if err := permits(*change.To); err != nil {
-						return reference{}, err
-					}
+	return v.reconfigure(ctx, "change the CD-ROM drives of", id, func(ctx context.Context, client *vim25.Client,
+		now reading) (spec types.VirtualMachineConfigSpec, err error) {
+		if err := still(now.Machine); err != nil {
+			return spec, err
+		}
+		devices, err := devicesOf(ctx, client, id)
+		if err != nil {
+			return spec, err
+		}
+		changes := facts.Possible(drives.Changes(Cdroms(devices), now.PowerState), now.PowerState)
+		if len(changes) == 0 {
+			return spec, errAsWanted
+		}
+		for _, change := range changes {
+			if change.Inserts {
+				if err := permits(*change.To); err != nil {
+					return spec, err
 				}
 			}
-			spec := types.VirtualMachineConfigSpec{ChangeVersion: now.ChangeVersion}
-			if spec.DeviceChange, err = driveChanges(devices, changes, now.PowerState == facts.PoweredOn); err != nil {
-				return reference{}, err
-			}
-			response, err := methods.ReconfigVM_Task(ctx, client, &types.ReconfigVM_Task{This: refer(id), Spec: spec})
-			if err != nil {
-				return reference{}, err
-			}
-			return response.Returnval, nil
-		})
-	if errors.Is(err, errAsWanted) {
-		return nil
-	}
-	return err
+		}
+		spec.DeviceChange, err = driveChanges(devices, changes, now.PowerState == facts.PoweredOn)
+		return spec, err
+	})
 }
 
 func devicesOf(ctx context.Context, client *vim25.Client, id facts.ID) (object.VirtualDeviceList, error) {

@@ -142,24 +142,29 @@ func (v *Verbs) RebootGuest(ctx context.Context, id facts.ID, still Still) error
 
 // Resize makes a machine as large as a size says, under the version of the configuration that still was shown.
 func (v *Verbs) Resize(ctx context.Context, id facts.ID, size facts.Size, still Still) error {
-	return v.configure(ctx, "resize", id, still, types.VirtualMachineConfigSpec{
-		NumCPUs: size.CPUs, MemoryMB: size.MemoryMB,
-		CpuAllocation: allocation(size.CPU), MemoryAllocation: allocation(size.Memory),
+	ctx, stop := v.untilAsked(ctx, id)
+	defer stop(nil)
+	return v.reconfigure(ctx, "resize", id, func(_ context.Context, _ *vim25.Client,
+		now reading) (types.VirtualMachineConfigSpec, error) {
+		return types.VirtualMachineConfigSpec{
+			NumCPUs: size.CPUs, MemoryMB: size.MemoryMB,
+			CpuAllocation: allocation(size.CPU), MemoryAllocation: allocation(size.Memory),
+		}, still(now.Machine)
 	})
 }
 
-// configure changes the configuration of a machine, under the version of it that still was shown.
-func (v *Verbs) configure(ctx context.Context, verb string, id facts.ID, still Still,
-	spec types.VirtualMachineConfigSpec) error {
-	ctx, stop := v.untilAsked(ctx, id)
-	defer stop(nil)
+// reconfigure changes the configuration of a machine in the way that made says of the machine as it is directly before,
+// under that version of its configuration. Where made says errAsWanted there is nothing to do.
+func (v *Verbs) reconfigure(ctx context.Context, verb string, id facts.ID,
+	made func(ctx context.Context, client *vim25.Client, now reading) (types.VirtualMachineConfigSpec, error)) error {
 	_, err := v.Writer.RunTask(ctx, operation(verb, id), func(ctx context.Context,
 		client *vim25.Client) (reference, error) {
 		now, err := read(ctx, client, id, v.Root())
 		if err != nil {
 			return reference{}, err
 		}
-		if err := still(now.Machine); err != nil {
+		spec, err := made(ctx, client, now)
+		if err != nil {
 			return reference{}, err
 		}
 		spec.ChangeVersion = now.ChangeVersion
@@ -169,8 +174,14 @@ func (v *Verbs) configure(ctx context.Context, verb string, id facts.ID, still S
 		}
 		return response.Returnval, nil
 	})
+	if errors.Is(err, errAsWanted) {
+		return nil
+	}
 	return err
 }
+
+// errAsWanted says that there is nothing to change.
+var errAsWanted = errors.New("it is as it is to be")
 
 // WriteRecord writes a machine's record, under the version of the configuration that still was shown: a change that
 // comes in between is a failure.Conflict.
@@ -208,42 +219,30 @@ func (v *Verbs) Amend(ctx context.Context, id facts.ID, amend func(now facts.Mac
 // vCenter takes it.
 func (v *Verbs) record(ctx context.Context, verb string, id facts.ID,
 	made func(now reading) (record, name string, err error)) error {
-	noticed, err := v.reconfigure(ctx, verb, id, made, true)
+	noticed := false
+	write := func(notice bool) error {
+		return v.reconfigure(ctx, verb, id, func(_ context.Context, _ *vim25.Client,
+			now reading) (types.VirtualMachineConfigSpec, error) {
+			record, name, err := made(now)
+			if err != nil {
+				return types.VirtualMachineConfigSpec{}, err
+			}
+			spec := types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
+				&types.OptionValue{Key: facts.RecordKey, Value: record},
+				&types.OptionValue{Key: NamespacedNameKey, Value: name},
+			}}
+			if notice && now.Head == nil && now.HeadError == nil {
+				spec.Annotation = now.notesWithNotice()
+				noticed = spec.Annotation != ""
+			}
+			return spec, nil
+		})
+	}
+	err := write(true)
 	if noticed && (errors.Is(err, failure.Forbidden) || errors.Is(err, failure.Invalid)) {
-		_, err = v.reconfigure(ctx, verb, id, made, false)
+		err = write(false)
 	}
 	return err
-}
-
-// reconfigure writes what made gives, with the notice where there is none and it is wanted. noticed says that it was
-// among what vCenter was asked for.
-func (v *Verbs) reconfigure(ctx context.Context, verb string, id facts.ID,
-	made func(now reading) (record, name string, err error), notice bool) (noticed bool, err error) {
-	_, err = v.Writer.RunTask(ctx, operation(verb, id), func(ctx context.Context,
-		client *vim25.Client) (reference, error) {
-		now, err := read(ctx, client, id, v.Root())
-		if err != nil {
-			return reference{}, err
-		}
-		record, name, err := made(now)
-		if err != nil {
-			return reference{}, err
-		}
-		spec := types.VirtualMachineConfigSpec{ChangeVersion: now.ChangeVersion, ExtraConfig: []types.BaseOptionValue{
-			&types.OptionValue{Key: facts.RecordKey, Value: record},
-			&types.OptionValue{Key: NamespacedNameKey, Value: name},
-		}}
-		if notice && now.Head == nil && now.HeadError == nil {
-			spec.Annotation = now.notesWithNotice()
-			noticed = spec.Annotation != ""
-		}
-		response, err := methods.ReconfigVM_Task(ctx, client, &types.ReconfigVM_Task{This: refer(id), Spec: spec})
-		if err != nil {
-			return reference{}, err
-		}
-		return response.Returnval, nil
-	})
-	return noticed, err
 }
 
 // Destroy destroys a machine with its files, also with those that were copied for it and are not its disks yet. It has
