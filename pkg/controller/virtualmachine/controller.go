@@ -109,14 +109,13 @@ type Controller struct {
 	Logger     klog.Logger
 
 	lock  sync.Mutex
-	asked map[types.UID]asking // guarded by lock
-	sized map[types.UID]sizing // guarded by lock
-	drove map[types.UID]drives // guarded by lock
+	asked map[types.UID]asking         // guarded by lock
+	tried map[types.UID]map[string]any // guarded by lock; by the type of the part's condition
 }
 
 // Run works until ctx ends.
 func (c *Controller) Run(ctx context.Context, workers int) error {
-	c.asked, c.sized, c.drove = map[types.UID]asking{}, map[types.UID]sizing{}, map[types.UID]drives{}
+	c.asked, c.tried = map[types.UID]asking{}, map[types.UID]map[string]any{}
 	queue := controller.NewQueue("virtualmachine", 200*time.Millisecond, 5*time.Minute)
 	making := newBuilds(c)
 	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
@@ -136,8 +135,9 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 			DeleteFunc: func(object any) {
 				if uid, ok := uidOf(object); ok {
 					c.forget(uid)
-					c.forgetSize(uid)
-					c.forgetDrives(uid)
+					c.lock.Lock()
+					delete(c.tried, uid)
+					c.lock.Unlock()
 				}
 				making.gone(object)
 			},
@@ -197,8 +197,7 @@ func keepWhatMatters(object any) (any, error) {
 	kept.Spec.NextRestartTime = vm.Spec.NextRestartTime
 	kept.Status.PowerState = vm.Status.PowerState
 	kept.Status.LastRestartTime = vm.Status.LastRestartTime
-	for _, conditionType := range []string{vmopv1.VirtualMachineConditionCreated, vmopv1.VirtualMachineClassConfigurationSynced,
-		vmopv1.VirtualMachineHardwareCDROMVerified} {
+	for _, conditionType := range append([]string{vmopv1.VirtualMachineConditionCreated}, partConditions...) {
 		if known := meta.FindStatusCondition(vm.Status.Conditions, conditionType); known != nil {
 			kept.Status.Conditions = append(kept.Status.Conditions, metav1.Condition{Type: known.Type, Status: known.Status})
 		}
@@ -208,9 +207,7 @@ func keepWhatMatters(object any) (any, error) {
 
 func hasWork(object any) bool {
 	vm, ok := object.(*vmopv1.VirtualMachine)
-	return ok && (vm.DeletionTimestamp != nil || !powerIsAsDeclared(vm) || restartPends(vm) ||
-		meta.IsStatusConditionFalse(vm.Status.Conditions, vmopv1.VirtualMachineClassConfigurationSynced) ||
-		meta.IsStatusConditionFalse(vm.Status.Conditions, vmopv1.VirtualMachineHardwareCDROMVerified))
+	return ok && (vm.DeletionTimestamp != nil || !powerIsAsDeclared(vm) || restartPends(vm) || differs(vm))
 }
 
 func enqueue(queue controller.Queue, work bool, object any) {
@@ -233,7 +230,7 @@ func powerIsAsDeclared(vm *vmopv1.VirtualMachine) bool {
 func (c *Controller) sync(ctx context.Context, m Machine) (time.Duration, error) {
 	vm := m.Object
 	c.clear(m)
-	if vm.DeletionTimestamp == nil && powerIsAsDeclared(vm) && !restartPends(vm) && !m.resizes() && len(m.driveChanges()) == 0 {
+	if vm.DeletionTimestamp == nil && powerIsAsDeclared(vm) && !restartPends(vm) && !c.changes(m) {
 		return 0, nil
 	}
 	if m.Facts.Paused() {
@@ -253,20 +250,12 @@ func (c *Controller) sync(ctx context.Context, m Machine) (time.Duration, error)
 	}
 	// What can be given to a machine only while it is off comes before it is powered on, and a restart is begun before,
 	// so that to be powered on is one.
-	sizeErr := c.resize(ctx, m)
-	if errors.Is(sizeErr, errMoved) {
-		return 0, sizeErr
-	}
-	driveErr := c.drive(ctx, m)
-	if errors.Is(driveErr, errMoved) {
-		return 0, driveErr
-	}
-	if driveErr != nil && m.lacksDisc() {
-		// It would start from nothing, and could not be given the disc any more.
-		return 0, errors.Join(sizeErr, driveErr)
+	holds, keepErr := c.keep(ctx, m)
+	if holds {
+		return 0, keepErr
 	}
 	again, err := c.run(ctx, m)
-	return again, errors.Join(sizeErr, driveErr, err)
+	return again, errors.Join(keepErr, err)
 }
 
 // run brings a machine to its power state, and restarts it where somebody asked for that.
@@ -309,13 +298,10 @@ func (c *Controller) clear(m Machine) {
 		c.forget(vm.UID)
 		over(vmopv1.VirtualMachinePowerStateSynced)
 	}
-	if m.Wanted == nil || *m.Wanted == m.Size {
-		c.forgetSize(vm.UID)
-		over(vmopv1.VirtualMachineClassConfigurationSynced)
-	}
-	if m.Drives == nil || len(m.Drives.Changes(m.Cdroms, m.Facts.PowerState)) == 0 {
-		c.forgetDrives(vm.UID)
-		over(vmopv1.VirtualMachineHardwareCDROMVerified)
+	for _, p := range c.parts() {
+		if p.kept(m) {
+			c.settled(p, vm)
+		}
 	}
 	if !restartPends(vm) {
 		over(vmoperator.RestartedCondition)
