@@ -64,7 +64,7 @@ func NewScheme(groups ...func(*runtime.Scheme)) *runtime.Scheme {
 // Resource is a kind that is served.
 type Resource[T, L any] struct {
 	kind *Kind[T, L]
-	live livestore.Mirror // nil for a declared kind
+	live *livestore.Store // nil for a declared kind
 	// projected is what is shown once the kind is opened; nil for a declared kind.
 	projected *projected.Objects[T]
 

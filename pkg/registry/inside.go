@@ -21,6 +21,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/livestore"
 )
 
 // Inside is the way in for the controllers of this process, and for other kinds: everything is seen, and nobody's
@@ -28,10 +29,13 @@ import (
 type Inside[T, L any] struct {
 	kind   *Kind[T, L]
 	direct *genericregistry.Store
+	live   *livestore.Store // nil for a declared kind
 }
 
 // Inside is the way in for this process.
-func (r *Resource[T, L]) Inside() Inside[T, L] { return Inside[T, L]{kind: r.kind, direct: r.direct} }
+func (r *Resource[T, L]) Inside() Inside[T, L] {
+	return Inside[T, L]{kind: r.kind, direct: r.direct, live: r.live}
+}
 
 // Get returns an object, as it is now. It wraps failure.NotFound where there is none. The namespace is "" for what lies
 // in none.
@@ -154,8 +158,12 @@ func (s sameUID) UpdatedObject(_ context.Context, old runtime.Object) (runtime.O
 	return old.DeepCopyObject(), nil
 }
 
-// ListerWatcher lists and watches all objects for an informer inside this process.
+// ListerWatcher lists and watches all objects for an informer inside this process. Those of what vCenter holds are
+// shared with all others, and must not be changed.
 func (i Inside[T, L]) ListerWatcher() cache.ListerWatcher {
+	if i.live != nil {
+		return i.live.ListerWatcher()
+	}
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			internal, err := internalOptions(options)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
@@ -87,6 +88,19 @@ func TestProjectedBeforeItIsOpened(t *testing.T) {
 	show("zone-c")
 	zones.Flush()
 	expect("zone-b", "zone-c")
+	// Whoever follows it in this process is handed what is kept, and not a copy each.
+	var followed [2]runtime.Object
+	for i := range followed {
+		events, err := served.Inside().ListerWatcher().Watch(metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		followed[i] = (<-events.ResultChan()).Object
+		events.Stop()
+	}
+	if followed[0] == nil || followed[0] != followed[1] {
+		t.Errorf("two informers have %p and %p of the first zone", followed[0], followed[1])
+	}
 	if zone, err := served.Inside().Get(t.Context(), "", "zone-b"); err != nil || zone.Name != "zone-b" {
 		t.Errorf("zone-b: %v, %v", zone, err)
 	}

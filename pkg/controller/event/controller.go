@@ -95,7 +95,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	questions := make(chan question, waiting)
 	limit := flowcontrol.NewTokenBucketPassiveRateLimiterWithClock(often, atOnce, c.Clock)
 	_, machines := cache.NewInformerWithOptions(cache.InformerOptions{
-		ListerWatcher: c.Machines, ObjectType: &vmopv1.VirtualMachine{}, Transform: keepMachine,
+		ListerWatcher: c.Machines, ObjectType: &vmopv1.VirtualMachine{},
 		Handler: cache.ResourceEventHandlerFuncs{UpdateFunc: func(old, now any) {
 			vm := now.(*vmopv1.VirtualMachine)
 			for _, n := range ofMachine(old.(*vmopv1.VirtualMachine), vm) {
@@ -106,15 +106,15 @@ func (c *Controller) Run(ctx context.Context) error {
 					default:
 					}
 				}
-				c.tell(vm, vm.Namespace, vm.Name, n)
+				c.tell(aboutMachine(vm), n)
 			}
 		}},
 	})
 	_, namespaces := cache.NewInformerWithOptions(cache.InformerOptions{
-		ListerWatcher: c.Namespaces, ObjectType: &v1alpha1.Namespace{}, Transform: keepNamespace,
+		ListerWatcher: c.Namespaces, ObjectType: &v1alpha1.Namespace{},
 		Handler: cache.ResourceEventHandlerFuncs{UpdateFunc: func(old, now any) {
 			namespace := now.(*v1alpha1.Namespace)
-			c.tell(namespace, "", namespace.Name, ofNamespace(old.(*v1alpha1.Namespace), namespace)...)
+			c.tell(aboutNamespace(namespace), ofNamespace(old.(*v1alpha1.Namespace), namespace)...)
 		}},
 	})
 	var running sync.WaitGroup
@@ -152,58 +152,27 @@ func (c *Controller) ask(ctx context.Context, questions <-chan question) {
 		if who != "" {
 			q.news.message += " by " + who
 		}
-		c.tell(vm, vm.Namespace, vm.Name, q.news)
+		c.tell(aboutMachine(vm), q.news)
 	}
 }
 
-func (c *Controller) tell(object runtime.Object, namespace, name string, all ...news) {
-	kind := object.GetObjectKind().GroupVersionKind().Kind
+func (c *Controller) tell(about *corev1.ObjectReference, all ...news) {
 	for _, n := range all {
 		message := n.message + n.rest
-		c.Logger.Info("Told of an object", "kind", kind, "object", klog.KRef(namespace, name), "reason", n.reason, "message",
-			message)
-		c.Recorder.Event(object, n.eventtype, n.reason, message)
+		c.Logger.Info("Told of an object", "kind", about.Kind, "object", klog.KRef(about.Namespace, about.Name),
+			"reason", n.reason, "message", message)
+		c.Recorder.Event(about, n.eventtype, n.reason, message)
 	}
 }
 
-// keepMachine keeps of a machine what this package looks at, since the informer holds all of them.
-func keepMachine(object any) (any, error) {
-	vm, ok := object.(*vmopv1.VirtualMachine)
-	if !ok {
-		return object, nil
-	}
-	kept := &vmopv1.VirtualMachine{
-		TypeMeta: metav1.TypeMeta{APIVersion: vmopv1.GroupVersion.String(), Kind: "VirtualMachine"},
-		ObjectMeta: metav1.ObjectMeta{
-			Name: vm.Name, Namespace: vm.Namespace, UID: vm.UID, ResourceVersion: vm.ResourceVersion,
-			DeletionTimestamp: vm.DeletionTimestamp,
-		},
-	}
-	kept.Spec.PowerState, kept.Status.PowerState = vm.Spec.PowerState, vm.Status.PowerState
-	kept.Spec.ClassName, kept.Status.LastRestartTime = vm.Spec.ClassName, vm.Status.LastRestartTime
-	for _, condition := range vm.Status.Conditions {
-		if condition.Status == metav1.ConditionFalse {
-			kept.Status.Conditions = append(kept.Status.Conditions, condition)
-		}
-	}
-	return kept, nil
+func aboutMachine(vm *vmopv1.VirtualMachine) *corev1.ObjectReference {
+	return &corev1.ObjectReference{APIVersion: vmopv1.GroupVersion.String(), Kind: "VirtualMachine",
+		Namespace: vm.Namespace, Name: vm.Name, UID: vm.UID, ResourceVersion: vm.ResourceVersion}
 }
 
-// keepNamespace does the same for a vSphere Namespace.
-func keepNamespace(object any) (any, error) {
-	namespace, ok := object.(*v1alpha1.Namespace)
-	if !ok {
-		return object, nil
-	}
-	kept := &v1alpha1.Namespace{
-		TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Namespace"},
-		ObjectMeta: metav1.ObjectMeta{
-			Name: namespace.Name, UID: namespace.UID, ResourceVersion: namespace.ResourceVersion,
-			DeletionTimestamp: namespace.DeletionTimestamp,
-		},
-	}
-	kept.Status.Phase, kept.Status.Conditions = namespace.Status.Phase, namespace.Status.Conditions
-	return kept, nil
+func aboutNamespace(namespace *v1alpha1.Namespace) *corev1.ObjectReference {
+	return &corev1.ObjectReference{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Namespace",
+		Name: namespace.Name, UID: namespace.UID, ResourceVersion: namespace.ResourceVersion}
 }
 
 // ofMachine is what there is to tell of a machine that was otherwise before.
@@ -257,7 +226,8 @@ func ofSize(old, now *vmopv1.VirtualMachine) []news {
 	const conditionType = vmopv1.VirtualMachineClassConfigurationSynced
 	condition := meta.FindStatusCondition(now.Status.Conditions, conditionType)
 	if condition == nil || condition.Reason != notSynced || old.Spec.ClassName != now.Spec.ClassName ||
-		now.Spec.ClassName == "" || slices.ContainsFunc(now.Status.Conditions, paused) || meta.FindStatusCondition(old.Status.Conditions, conditionType) != nil {
+		now.Spec.ClassName == "" || slices.ContainsFunc(now.Status.Conditions, paused) ||
+		meta.IsStatusConditionFalse(old.Status.Conditions, conditionType) {
 		return nil
 	}
 	return []news{{eventtype: corev1.EventTypeWarning, reason: ReasonOverruled,

@@ -82,7 +82,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	c.probed = map[types.UID]*probed{}
 	c.mu.Unlock()
 	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
-		ListerWatcher: c.Served, ObjectType: &vmopv1.VirtualMachine{}, Transform: keep,
+		ListerWatcher: c.Served, ObjectType: &vmopv1.VirtualMachine{},
 		Handler: cache.ResourceEventHandlerFuncs{
 			AddFunc: c.see, UpdateFunc: func(_, object any) { c.see(object) }, DeleteFunc: c.gone,
 		},
@@ -101,24 +101,6 @@ func (c *Controller) Run(ctx context.Context) error {
 			return nil
 		}
 	}
-}
-
-// keep keeps of a machine what is looked at here.
-func keep(object any) (any, error) {
-	vm, ok := object.(*vmopv1.VirtualMachine)
-	if !ok {
-		return object, nil
-	}
-	kept := &vmopv1.VirtualMachine{ObjectMeta: metav1.ObjectMeta{
-		Namespace: vm.Namespace, Name: vm.Name, UID: vm.UID, ResourceVersion: vm.ResourceVersion,
-		DeletionTimestamp: vm.DeletionTimestamp,
-	}}
-	kept.Spec.ReadinessProbe = vm.Spec.ReadinessProbe
-	kept.Status.PowerState, kept.Status.Network = vm.Status.PowerState, nil
-	if network := vm.Status.Network; network != nil && vm.Spec.ReadinessProbe != nil {
-		kept.Status.Network = &vmopv1.VirtualMachineNetworkStatus{PrimaryIP4: network.PrimaryIP4, PrimaryIP6: network.PrimaryIP6}
-	}
-	return kept, nil
 }
 
 // see notes a machine that is to be probed, and takes back what was said of one that is not, or not any more.

@@ -146,13 +146,13 @@ func (c *Controller) Run(ctx context.Context) error {
 	c.lock.Unlock()
 	byNamespace := func(object metav1.Object) string { return object.GetNamespace() }
 	informers := []cache.Controller{
-		inform(c.Served, &policy{}, nil, controller.Enqueue(queue, byNamespace)),
-		inform(c.Machines, &vmopv1.VirtualMachine{}, keepMachine, cache.ResourceEventHandlerFuncs{
+		inform(c.Served, &policy{}, controller.Enqueue(queue, byNamespace)),
+		inform(c.Machines, &vmopv1.VirtualMachine{}, cache.ResourceEventHandlerFuncs{
 			AddFunc:    func(object any) { c.see(nil, object) },
 			UpdateFunc: c.see,
 			DeleteFunc: func(object any) { c.see(object, nil) },
 		}),
-		inform(c.Namespaces, &vspherev1.Namespace{}, keepNamespace, c.homes(queue)),
+		inform(c.Namespaces, &vspherev1.Namespace{}, c.homes(queue)),
 	}
 	var running sync.WaitGroup
 	synced := make([]cache.InformerSynced, len(informers))
@@ -190,50 +190,11 @@ func (c *Controller) resume(ctx context.Context) error {
 	return err
 }
 
-func inform(from cache.ListerWatcher, of runtime.Object, keep cache.TransformFunc,
-	handler cache.ResourceEventHandlerFuncs) cache.Controller {
+func inform(from cache.ListerWatcher, of runtime.Object, handler cache.ResourceEventHandlerFuncs) cache.Controller {
 	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
-		ListerWatcher: from, ObjectType: of, Transform: keep, Handler: handler,
+		ListerWatcher: from, ObjectType: of, Handler: handler,
 	})
 	return informer
-}
-
-// keepMachine keeps of a machine what this package looks at, since the informer holds all of them.
-func keepMachine(object any) (any, error) {
-	vm, ok := object.(*vmopv1.VirtualMachine)
-	if !ok {
-		return object, nil
-	}
-	kept := &vmopv1.VirtualMachine{ObjectMeta: metav1.ObjectMeta{
-		Name: vm.Name, Namespace: vm.Namespace, UID: vm.UID, ResourceVersion: vm.ResourceVersion,
-		DeletionTimestamp: vm.DeletionTimestamp,
-	}}
-	if vm.Spec.Reserved == nil || vm.Spec.Reserved.ResourcePolicyName == "" {
-		return kept, nil
-	}
-	kept.Spec.Reserved = &vmopv1.VirtualMachineReservedSpec{ResourcePolicyName: vm.Spec.Reserved.ResourcePolicyName}
-	if group := vm.Annotations[vmoperator.ModuleGroupAnnotation]; group != "" {
-		kept.Annotations = map[string]string{vmoperator.ModuleGroupAnnotation: group}
-	}
-	kept.Status.UniqueID, kept.Status.Zone = vm.Status.UniqueID, vm.Status.Zone
-	return kept, nil
-}
-
-// keepNamespace does the same for a vSphere Namespace.
-func keepNamespace(object any) (any, error) {
-	namespace, ok := object.(*vspherev1.Namespace)
-	if !ok {
-		return object, nil
-	}
-	kept := &vspherev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		Name: namespace.Name, UID: namespace.UID, ResourceVersion: namespace.ResourceVersion,
-	}}
-	kept.Status.Folder = namespace.Status.Folder
-	for _, zone := range namespace.Status.Zones {
-		kept.Status.Zones = append(kept.Status.Zones,
-			vspherev1.NamespaceZoneStatus{Name: zone.Name, ResourcePool: zone.ResourcePool, Leaving: zone.Leaving})
-	}
-	return kept, nil
 }
 
 // homes queues the namespaces that have something else in vCenter than before.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -121,7 +120,6 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
 		ListerWatcher: c.Served,
 		ObjectType:    &vmopv1.VirtualMachine{},
-		Transform:     keepWhatMatters,
 		Handler: cache.ResourceEventHandlerFuncs{
 			AddFunc: func(object any) {
 				enqueue(queue, hasWork(object), object)
@@ -178,31 +176,6 @@ func (c *Controller) worker() controller.Worker {
 			return c.sync(ctx, m)
 		},
 	}
-}
-
-// keepWhatMatters keeps of a machine what this controller looks at, since the
-// informer would otherwise hold everything about every machine once more.
-func keepWhatMatters(object any) (any, error) {
-	vm, ok := object.(*vmopv1.VirtualMachine)
-	if !ok {
-		return object, nil
-	}
-	kept := &vmopv1.VirtualMachine{ObjectMeta: metav1.ObjectMeta{
-		Name: vm.Name, Namespace: vm.Namespace, UID: vm.UID, ResourceVersion: vm.ResourceVersion, Generation: vm.Generation,
-		DeletionTimestamp: vm.DeletionTimestamp, Finalizers: vm.Finalizers,
-	}}
-	kept.Spec.PowerState = vm.Spec.PowerState
-	kept.Spec.PowerOffMode = vm.Spec.PowerOffMode
-	kept.Spec.SuspendMode = vm.Spec.SuspendMode
-	kept.Spec.NextRestartTime = vm.Spec.NextRestartTime
-	kept.Status.PowerState = vm.Status.PowerState
-	kept.Status.LastRestartTime = vm.Status.LastRestartTime
-	for _, conditionType := range append([]string{vmopv1.VirtualMachineConditionCreated}, partConditions...) {
-		if known := meta.FindStatusCondition(vm.Status.Conditions, conditionType); known != nil {
-			kept.Status.Conditions = append(kept.Status.Conditions, metav1.Condition{Type: known.Type, Status: known.Status})
-		}
-	}
-	return kept, nil
 }
 
 func hasWork(object any) bool {

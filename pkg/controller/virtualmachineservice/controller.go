@@ -15,7 +15,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -93,17 +92,16 @@ func (c *Controller) Run(ctx context.Context) error {
 	queue := controller.NewQueue("virtualmachineservice", 200*time.Millisecond, time.Minute)
 	s := &seen{Controller: c, queue: queue}
 	var watching []cache.Controller
-	inform := func(from cache.ListerWatcher, of runtime.Object, keep cache.TransformFunc,
-		handler cache.ResourceEventHandler) cache.Indexer {
+	inform := func(from cache.ListerWatcher, of runtime.Object, handler cache.ResourceEventHandler) cache.Indexer {
 		store, informer := cache.NewInformerWithOptions(cache.InformerOptions{
-			ListerWatcher: from, ObjectType: of, Transform: keep, Handler: handler,
+			ListerWatcher: from, ObjectType: of, Handler: handler,
 			Indexers: cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc},
 		})
 		watching = append(watching, informer)
 		return store.(cache.Indexer)
 	}
-	s.services = inform(c.Served, &vmopv1.VirtualMachineService{}, nil, controller.Enqueue(queue, key))
-	s.machines = inform(c.Machines, &vmopv1.VirtualMachine{}, keepMachine, cache.ResourceEventHandlerFuncs{
+	s.services = inform(c.Served, &vmopv1.VirtualMachineService{}, controller.Enqueue(queue, key))
+	s.machines = inform(c.Machines, &vmopv1.VirtualMachine{}, cache.ResourceEventHandlerFuncs{
 		AddFunc: func(now any) { s.look(nil, now) }, UpdateFunc: s.look, DeleteFunc: func(old any) { s.look(old, nil) },
 	})
 	// What was made is looked at again when somebody changes it.
@@ -153,29 +151,6 @@ func ownerKey(object metav1.Object) string {
 		return object.GetNamespace() + "/" + name
 	}
 	return key(object)
-}
-
-// keepMachine keeps of a machine what this package looks at, since the informer holds all of them.
-func keepMachine(object any) (any, error) {
-	vm, ok := object.(*vmopv1.VirtualMachine)
-	if !ok {
-		return object, nil
-	}
-	kept := &vmopv1.VirtualMachine{ObjectMeta: metav1.ObjectMeta{
-		Name: vm.Name, Namespace: vm.Namespace, UID: vm.UID, ResourceVersion: vm.ResourceVersion, Labels: vm.Labels,
-		DeletionTimestamp: vm.DeletionTimestamp,
-	}}
-	kept.Spec.ReadinessProbe = vm.Spec.ReadinessProbe
-	kept.Status.Zone, kept.Status.PowerState = vm.Status.Zone, vm.Status.PowerState
-	if network := vm.Status.Network; network != nil && network.PrimaryIP4+network.PrimaryIP6 != "" {
-		kept.Status.Network = &vmopv1.VirtualMachineNetworkStatus{
-			PrimaryIP4: network.PrimaryIP4, PrimaryIP6: network.PrimaryIP6,
-		}
-	}
-	if ready := meta.FindStatusCondition(vm.Status.Conditions, vmopv1.ReadyConditionType); ready != nil {
-		kept.Status.Conditions = []metav1.Condition{{Type: ready.Type, Status: ready.Status}}
-	}
-	return kept, nil
 }
 
 // look queues the services that select a machine, or did.

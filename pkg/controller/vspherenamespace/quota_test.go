@@ -21,10 +21,11 @@ import (
 	"k8s.io/klog/v2"
 	testclock "k8s.io/utils/clock/testing"
 
-	"github.com/openpacific/pacific/pkg/apis/vsphere"
-	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/openpacific/pacific/pkg/apis/vsphere"
+	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 )
 
 // classes are StorageClasses by the name of their storage policy; nil is that they
