@@ -24,7 +24,10 @@
 //     CPUs and memory that there are not, disks without a place or without room, growth
 //     of disks that others need, values that no guest reads. What cannot be changed while
 //     a machine is on says so.
-//   - Network adapters have addresses of vCenter's range that no other has, clones' too.
+//   - Network adapters have addresses of vCenter's range that no other has, clones' too, and
+//     keys of vCenter's range, from which the first free one is taken. They are added, changed
+//     and taken away while a machine is on, which its guest sees: ten at most, each once in a
+//     request, and none of a machine that is suspended.
 //   - A machine is powered on on a host that is connected and not in maintenance; without
 //     DRS it fails where it is. A disk is one machine's at a time. Power changes the
 //     version of a configuration.

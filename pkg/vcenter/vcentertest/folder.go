@@ -70,6 +70,7 @@ func (f *folder) CreateVMTask(ctx *simulator.Context, req *types.CreateVM_Task) 
 		if req.Config.Uuid == "" {
 			req.Config.Uuid = uuid.NewString()
 		}
+		placeAdapters(nil, req.Config.DeviceChange)
 		f.macs.assign(req.Config.InstanceUuid, nil, req.Config.DeviceChange)
 		policies := policy.Asks(&req.Config)
 		if body = f.Folder.CreateVMTask(ctx, req); body.Fault() == nil {

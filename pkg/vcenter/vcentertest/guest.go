@@ -17,10 +17,13 @@ import (
 type guestMemory struct {
 	mu    sync.Mutex
 	facts map[types.ManagedObjectReference][]types.PropertyChange
+	// adapters are what guests told of theirs before their machines' are changed.
+	adapters map[types.ManagedObjectReference][]types.GuestNicInfo
 }
 
 func newGuestMemory() *guestMemory {
-	return &guestMemory{facts: make(map[types.ManagedObjectReference][]types.PropertyChange)}
+	return &guestMemory{facts: make(map[types.ManagedObjectReference][]types.PropertyChange),
+		adapters: make(map[types.ManagedObjectReference][]types.GuestNicInfo)}
 }
 
 func (m *guestMemory) keep(ref types.ManagedObjectReference, facts []types.PropertyChange) {

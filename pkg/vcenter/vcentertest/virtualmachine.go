@@ -71,7 +71,11 @@ func (vm *virtualMachine) ReconfigVMTask(ctx *simulator.Context, req *types.Reco
 	if id := req.Spec.InstanceUuid; id != "" && vm.tracker.InstanceUUIDTaken(id, vm.Self) {
 		req.Spec.InstanceUuid = uuid.NewString()
 	}
+	placeAdapters(vm.Config.Hardware.Device, req.Spec.DeviceChange)
 	vm.macs.assign(vm.Config.InstanceUuid, vm.Config.Hardware.Device, req.Spec.DeviceChange)
+	if touchesAdapters(req.Spec.DeviceChange) {
+		vm.guests.plug(vm.Self, vm.Guest.Net)
+	}
 	policies, self := policy.Asks(&req.Spec), vm.Self
 	body := vm.VirtualMachine.ReconfigVMTask(ctx, req)
 	if body.Fault() == nil {
@@ -368,8 +372,11 @@ func (g *guests) UpdateObject(ctx *simulator.Context, o mo.Reference, changes []
 		return
 	}
 	for _, change := range changes {
-		if change.Name == "runtime.powerState" {
+		switch change.Name {
+		case "runtime.powerState":
 			g.powered(ctx, vm)
+		case "config.hardware.device":
+			g.plugged(ctx, vm)
 		}
 	}
 }

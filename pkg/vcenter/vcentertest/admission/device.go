@@ -4,6 +4,7 @@ package admission
 
 import (
 	"os"
+	"reflect"
 	"slices"
 
 	"github.com/vmware/govmomi/object"
@@ -20,17 +21,24 @@ type devices struct {
 	units       map[unit]bool
 	// chained is that disks cannot grow, since a snapshot needs them as they are.
 	chained bool
+	// named are the keys of those that a request has changed or removed, and adapters how many there are then.
+	named    map[int32]bool
+	adapters int
 	// wants is how much room each datastore has to have.
 	wants map[*simulator.Datastore]int64
 }
 
 type unit struct{ controller, number int32 }
 
+// mostAdapters are as many as a machine can have.
+const mostAdapters = 10
+
 // devices is why changes of a machine's devices are refused, nil when they are not. The fault says which of them it is.
 func (p *place) devices(changes []types.BaseVirtualDeviceConfigSpec, present object.VirtualDeviceList,
 	chained bool) types.BaseMethodFault {
 	d := &devices{
 		place: p, present: present, chained: chained, units: map[unit]bool{}, wants: map[*simulator.Datastore]int64{},
+		named:       map[int32]bool{},
 		controllers: map[int32]bool{200: true, 201: true}, // the two for IDE, which every machine has
 	}
 	for _, device := range present {
@@ -40,6 +48,9 @@ func (p *place) devices(changes []types.BaseVirtualDeviceConfigSpec, present obj
 		if fault := d.change(change.GetVirtualDeviceConfigSpec(), int32(i)); fault != nil {
 			return fault
 		}
+	}
+	if d.adapters > mostAdapters {
+		return &types.TooManyDevices{InvalidVmConfig: types.InvalidVmConfig{Property: "configSpec.deviceChange"}}
 	}
 	for datastore, room := range d.wants {
 		if room > datastore.Summary.FreeSpace {
@@ -62,6 +73,9 @@ func (d *devices) note(device types.BaseVirtualDevice) {
 	if _, ok := device.(*types.VirtualDisk); ok && of.UnitNumber != nil {
 		d.units[unit{of.ControllerKey, *of.UnitNumber}] = true
 	}
+	if _, ok := device.(types.BaseVirtualEthernetCard); ok {
+		d.adapters++
+	}
 }
 
 // invalid is a fault about a device of a request.
@@ -75,13 +89,23 @@ func (d *devices) change(spec *types.VirtualDeviceConfigSpec, index int32) types
 	if spec.Device == nil {
 		return invalid(index, "")
 	}
-	found := d.present.FindByKey(spec.Device.GetVirtualDevice().Key)
-	if spec.Operation != types.VirtualDeviceConfigSpecOperationAdd && found == nil {
-		return invalid(index, ".key")
+	key := spec.Device.GetVirtualDevice().Key
+	found := d.present.FindByKey(key)
+	if spec.Operation != types.VirtualDeviceConfigSpecOperationAdd {
+		if found == nil || d.named[key] {
+			return invalid(index, ".key")
+		}
+		d.named[key] = true
+	}
+	if spec.Operation == types.VirtualDeviceConfigSpecOperationEdit && reflect.TypeOf(found) != reflect.TypeOf(spec.Device) {
+		return invalid(index, ".key") // a device stays what it is
 	}
 	if spec.Operation == types.VirtualDeviceConfigSpecOperationRemove {
 		// The simulator takes what the request says of the device for what it is.
 		spec.Device = found
+		if _, ok := found.(types.BaseVirtualEthernetCard); ok {
+			d.adapters--
+		}
 		if of := found.GetVirtualDevice(); of.UnitNumber != nil {
 			delete(d.units, unit{of.ControllerKey, *of.UnitNumber})
 		}
@@ -89,6 +113,9 @@ func (d *devices) change(spec *types.VirtualDeviceConfigSpec, index int32) types
 	}
 	switch device := spec.Device.(type) {
 	case types.BaseVirtualEthernetCard:
+		if spec.Operation == types.VirtualDeviceConfigSpecOperationAdd {
+			d.adapters++
+		}
 		return d.adapter(device.GetVirtualEthernetCard(), index)
 	case *types.VirtualDisk:
 		if spec.Operation == types.VirtualDeviceConfigSpecOperationEdit {

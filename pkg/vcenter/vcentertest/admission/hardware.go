@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
 )
@@ -226,7 +227,9 @@ func running(spec *types.VirtualMachineConfigSpec, vm *simulator.VirtualMachine)
 	moreCPUs, moreMemory := spec.NumCPUs-config.Hardware.NumCPU, spec.MemoryMB-int64(config.Hardware.MemoryMB)
 	cpus, memory := spec.NumCPUs != 0 && moreCPUs != 0, spec.MemoryMB != 0 && moreMemory != 0
 	switch {
-	case (cpus || memory) && state != types.VirtualMachinePowerStatePoweredOn:
+	case (cpus || memory || len(spec.DeviceChange) > 0) && state != types.VirtualMachinePowerStatePoweredOn:
+		return off // its memory lies on disk
+	case moved(spec.DeviceChange, config.Hardware.Device):
 		return off
 	case cpus && (moreCPUs < 0 && !isTrue(config.CpuHotRemoveEnabled) || moreCPUs > 0 && !isTrue(config.CpuHotAddEnabled)):
 		return new(types.CpuHotPlugNotSupported)
@@ -234,6 +237,20 @@ func running(spec *types.VirtualMachineConfigSpec, vm *simulator.VirtualMachine)
 		return new(types.MemoryHotPlugNotSupported)
 	}
 	return nil
+}
+
+// moved says whether adapters are to get other addresses.
+func moved(changes []types.BaseVirtualDeviceConfigSpec, present object.VirtualDeviceList) bool {
+	return slices.ContainsFunc(changes, func(change types.BaseVirtualDeviceConfigSpec) bool {
+		spec := change.GetVirtualDeviceConfigSpec()
+		wanted, ok := spec.Device.(types.BaseVirtualEthernetCard)
+		if !ok || spec.Operation != types.VirtualDeviceConfigSpecOperationEdit {
+			return false
+		}
+		address := wanted.GetVirtualEthernetCard().MacAddress
+		is, ok := present.FindByKey(wanted.GetVirtualEthernetCard().Key).(types.BaseVirtualEthernetCard)
+		return ok && address != "" && !strings.EqualFold(address, is.GetVirtualEthernetCard().MacAddress)
+	})
 }
 
 func isTrue(b *bool) bool { return b != nil && *b }
