@@ -11,6 +11,9 @@ const (
 	TypePool      = "ResourcePool"
 	TypeNetwork   = "Network"
 	TypeDatastore = "Datastore"
+	// Those that derive from TypeNetwork: whoever follows that one sees them too.
+	TypePortgroup     = "DistributedVirtualPortgroup"
+	TypeOpaqueNetwork = "OpaqueNetwork"
 )
 
 // Folder is a folder below the namespaces folder.

@@ -166,13 +166,6 @@ type Disk struct {
 	Mode, Sharing, UUID string
 }
 
-// Card is a network card.
-type Card struct {
-	Key int32
-	// MAC is in lower case.
-	MAC string
-}
-
 // Guest is what VMware Tools reports of the operating system that runs.
 type Guest struct {
 	// Tools is vCenter's word for whether they run; empty where it does not tell.

@@ -133,14 +133,7 @@ func (v *Verbs) configuration(ctx context.Context, client *vim25.Client,
 		if err != nil {
 			return spec, fmt.Errorf("use the network %q: %w", network.Name, err)
 		}
-		spec.DeviceChange = append(spec.DeviceChange, &types.VirtualDeviceConfigSpec{
-			Operation: types.VirtualDeviceConfigSpecOperationAdd,
-			Device: &types.VirtualVmxnet3{VirtualVmxnet: types.VirtualVmxnet{VirtualEthernetCard: types.VirtualEthernetCard{
-				VirtualDevice: types.VirtualDevice{Key: int32(-10 - number), Backing: backing,
-					Connectable: &types.VirtualDeviceConnectInfo{StartConnected: true, AllowGuestControl: true, Connected: true}},
-				WakeOnLanEnabled: types.NewBool(true),
-			}}},
-		})
+		spec.DeviceChange = append(spec.DeviceChange, newCardAt(backing, int32(newCard-number)))
 	}
 	return spec, nil
 }

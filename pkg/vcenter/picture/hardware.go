@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/vmware/govmomi/vim25/types"
 
@@ -17,7 +16,7 @@ import (
 // hardware is what the facts tell of a machine's devices, which take most of the
 // memory of all properties.
 func hardware(devices []types.BaseVirtualDevice) *facts.Hardware {
-	h := &facts.Hardware{Cdroms: machine.Cdroms(devices)}
+	h := &facts.Hardware{Cdroms: machine.Cdroms(devices), Cards: machine.Cards(devices)}
 	for _, device := range devices {
 		if kind, bus, ok := controller(device); ok {
 			h.Controllers = append(h.Controllers, facts.Controller{Kind: kind, Bus: bus, Key: device.GetVirtualDevice().Key})
@@ -34,16 +33,11 @@ func hardware(devices []types.BaseVirtualDevice) *facts.Hardware {
 			h.Disks = append(h.Disks, disk(d))
 		case *types.VirtualCdrom:
 			attach(h, base, false)
-		default:
-			if nic, ok := device.(types.BaseVirtualEthernetCard); ok {
-				h.Cards = append(h.Cards, facts.Card{Key: base.Key, MAC: strings.ToLower(nic.GetVirtualEthernetCard().MacAddress)})
-			}
 		}
 	}
 	for i := range h.Controllers {
 		slices.SortFunc(h.Controllers[i].Slots, func(a, b facts.Slot) int { return cmp.Compare(a.Unit, b.Unit) })
 	}
-	slices.SortFunc(h.Cards, func(a, b facts.Card) int { return cmp.Compare(a.Key, b.Key) })
 	return h
 }
 

@@ -12,12 +12,6 @@ import (
 	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
-// The types that derive from facts.TypeNetwork: whoever follows that one sees them too.
-const (
-	typePortgroup     = "DistributedVirtualPortgroup"
-	typeOpaqueNetwork = "OpaqueNetwork"
-)
-
 const (
 	pathName              = machine.PathName
 	pathParent            = machine.PathParent

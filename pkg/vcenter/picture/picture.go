@@ -165,7 +165,7 @@ func (t *take) change(object inventory.Object) {
 		t.step.Hosts = append(t.step.Hosts, host)
 	case facts.TypePool:
 		t.step.Pools = append(t.step.Pools, t.pool(object.Ref, props))
-	case facts.TypeNetwork, typePortgroup, typeOpaqueNetwork:
+	case facts.TypeNetwork, facts.TypePortgroup, facts.TypeOpaqueNetwork:
 		t.step.Networks = append(t.step.Networks, t.network(object.Ref, props))
 	case facts.TypeDatastore:
 		t.step.Datastores = append(t.step.Datastores, t.datastore(object.Ref, props))

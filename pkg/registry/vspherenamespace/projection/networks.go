@@ -10,12 +10,6 @@ import (
 	"github.com/openpacific/pacific/pkg/namespace"
 )
 
-// The types that derive from facts.TypeNetwork.
-const (
-	typePortgroup     = "DistributedVirtualPortgroup"
-	typeOpaqueNetwork = "OpaqueNetwork"
-)
-
 // changeNetwork takes in a network, a port group or an opaque network.
 func (p *Projector) changeNetwork(told facts.Network) {
 	if told.Uplinks {

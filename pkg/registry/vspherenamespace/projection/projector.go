@@ -298,7 +298,7 @@ func (p *Projector) remove(gone facts.ID) {
 	case facts.TypeCluster:
 		delete(p.clusters, id)
 		p.stale = true
-	case facts.TypeNetwork, typePortgroup, typeOpaqueNetwork:
+	case facts.TypeNetwork, facts.TypePortgroup, facts.TypeOpaqueNetwork:
 		delete(p.networks, id)
 	case facts.TypePool:
 		delete(p.pools, id)
