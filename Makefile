@@ -14,6 +14,8 @@ RACE ?= $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 bench: N ?= 10000
 kills: N ?= 100
 load: N ?= 200
+calls: N ?= 0
+writers: N ?= 1000
 
 .PHONY: help
 help: ## Show this list.
@@ -45,6 +47,14 @@ faults: build ## Run the tests that kill, stop and fill up Supervisors of their 
 .PHONY: kills
 kills: build ## Make 100 faults at random (deaths, other leaders, renames, moves, roles taken) while vSphere Namespaces come and go; N=100, SEED= of a run before, else the date.
 	cd cmd/supervisor && $(ON_BINARY) KILLS=$(N) KILLS_SEED=$(SEED) go test -count=1 -timeout 60m -run '^TestKills$$' ./faults
+
+.PHONY: calls
+calls: build ## Make, resize and delete machines with each call to vCenter going wrong once, and the server killed; N=20 is how many calls, at random by SEED=, else all.
+	cd cmd/supervisor && $(ON_BINARY) CALLS=$(N) CALLS_SEED=$(SEED) go test -count=1 -timeout 120m -v -run '^TestEachCall$$' ./faults
+
+.PHONY: writers
+writers: build ## Have fifty clients and a VI admin change one machine at the same time, 1,000 times; N=20 is how often.
+	cd cmd/supervisor && $(ON_BINARY) ROUNDS=$(N) go test -count=1 -timeout 120m -v -run '^TestManyWriters$$' ./e2e
 
 .PHONY: renewal
 renewal: build ## Run a Supervisor for ten minutes on certificates of two, while watches and kubectl go on.

@@ -3,23 +3,16 @@
 package e2e
 
 import (
-	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/vmware/govmomi/vim25/types"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	k8stypes "k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
-	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 // TestBadInput sends what is wrong: the answer names what is wrong and what to do, and nothing changes. What kubectl
@@ -143,45 +136,4 @@ func TestBadInput(t *testing.T) {
 		t.Errorf("all that wrote to vCenter: %q", got)
 	}
 	s.Serves(t, namespace, "web")
-}
-
-// TestManyWriters has many write to one machine at once, while a VI admin changes it too: each write is confirmed, and
-// none is lost.
-func TestManyWriters(t *testing.T) {
-	t.Parallel()
-	s := running(t)
-	a := s.Admin(t)
-	namespace := a.Namespace("writers")
-	vm := a.Create(namespace, "web", supervisortest.PoweredOff)
-	s.Serves(t, namespace, "web")
-	c := s.Dynamic(t).Resource(supervisortest.Machines).Namespace(namespace)
-	const writers, rounds = 10, 5
-	want := map[string]string{"topology.kubernetes.io/zone": "cluster-a"}
-	var writing sync.WaitGroup
-	for i := range writers {
-		name := fmt.Sprintf("writer-%d", i)
-		want[name] = fmt.Sprint(rounds - 1)
-		writing.Go(func() {
-			for n := range rounds {
-				patch := fmt.Sprintf(`{"metadata":{"labels":{%q:"%d"}}}`, name, n)
-				if _, err := c.Patch(t.Context(), "web", k8stypes.MergePatchType, []byte(patch),
-					metav1.PatchOptions{FieldManager: name}); err != nil {
-					t.Errorf("%s: %v", name, err)
-				}
-			}
-		})
-	}
-	for n := range 2 * rounds {
-		a.Reconfigure(vm, types.VirtualMachineConfigSpec{MemoryMB: int64(1024 * (n + 1)), Annotation: fmt.Sprint(n)})
-	}
-	writing.Wait()
-	if diff := cmp.Diff(want, s.get(t, namespace, "web").Labels); diff != "" {
-		t.Errorf("labels (-want +got):\n%s", diff)
-	}
-	waittest.Within(t, 10*time.Second, "the VI admin's last change", func(context.Context) error {
-		if got := s.get(t, namespace, "web").Status.Hardware.Memory.Total.String(); got != "10Gi" {
-			return fmt.Errorf("memory %s", got)
-		}
-		return nil
-	})
 }

@@ -12,6 +12,9 @@
 //   - kills_test.go: random faults, of the machinery and by a VI admin, while vSphere Namespaces are made, changed and
 //     deleted; and that nobody else is harmed. Each kind comes once at first; KILLS and KILLS_SEED say how many, and which.
 //     `make kills` makes a hundred, `make test` fifteen, those of the day.
+//   - calls_test.go: each call to vCenter that it takes to make, resize and delete machines with a resource policy and a
+//     service goes wrong once, and the server is killed before it and after it. CALLS and CALLS_SEED say how many calls,
+//     and which; `make calls` has all go wrong, `make test` eight, those of the day.
 //   - spray_test.go: guessed passwords, of which vCenter must never hear so many that it locks anybody out.
 //   - samples_test.go, samples_deleted_test.go: a second start on what people made of the samples.
 //   - authority_test.go: a certificate authority that is lost between two starts.
