@@ -104,7 +104,7 @@ func newSite(options *Options, installation string, records *ledger.Ledger, reig
 		Everywhere: options.VCenter.ClusterLibraries, Clock: realClock, Logger: logger.WithName("images"),
 	}
 	v.libraries = &contentlibrary.Catalogue{
-		Session: v.rest, Handler: v, Given: v.images.Given, Keeps: virtualmachineimage.Keeps,
+		Session: v.rest, Inventory: session, Handler: v, Given: v.images.Given, Keeps: virtualmachineimage.Keeps,
 		Logger: logger.WithName("contentlibraries"), Clock: realClock,
 	}
 	if !v.there {

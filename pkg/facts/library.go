@@ -9,10 +9,12 @@ import (
 	"time"
 )
 
-// The types of Item that images are made of, in vCenter's words.
+// The types of Item that images are made of.
 const (
 	ItemOVF = "ovf"
 	ItemISO = "iso"
+	// ItemVM is an item that stands for a virtual machine template, which vCenter calls vm-template there and the API VM.
+	ItemVM = "vm"
 )
 
 // Library is a content library. It is shared: nobody changes it. What is different
@@ -41,7 +43,7 @@ type Item struct {
 	// ID is a UUID.
 	ID   string
 	Name string
-	// Type is ItemOVF or ItemISO.
+	// Type is ItemOVF, ItemISO or ItemVM.
 	Type string
 	// Created is when it was made, and Modified when it was changed last, as vCenter
 	// tells it; zero where it does not.
@@ -51,8 +53,8 @@ type Item struct {
 	// NotCompliant says that it does not comply with the security policy of its
 	// library.
 	NotCompliant bool
-	// Image is what its descriptor says, nil where none was read: an ISO image has
-	// none.
+	// Image is what its descriptor, or its template, says, nil where none was read: an
+	// ISO image has none.
 	Image *Image
 	// ImageVersion is the version of the contents that Image is of.
 	ImageVersion string
@@ -72,7 +74,8 @@ type ItemFile struct {
 	Size int64
 }
 
-// Image is what the descriptor of an OVF says of the machines that are made of it.
+// Image is what the descriptor of an OVF, or a template, says of the machines that are
+// made of it.
 type Image struct {
 	// GuestID is the operating system in vCenter's words, OS the number that CIM has for
 	// it, and OSVersion what the descriptor says of its version.

@@ -45,7 +45,7 @@ func imageOf(library *facts.Library, item *facts.Item) *image {
 			Name: item.Name, Type: strings.ToUpper(item.Type), ProviderItemID: item.ID, ProviderContentVersion: item.Version,
 		},
 	}
-	if item.Type == facts.ItemOVF {
+	if item.Type != facts.ItemISO {
 		made.status.ProviderContentVersion = item.ImageVersion
 	}
 	if item.Image != nil {

@@ -49,7 +49,7 @@ func columns[T any](statusOf func(*T) *v1alpha5.VirtualMachineImageStatus, capab
 	all := []registry.Column[T]{
 		registry.NameColumn[T]("The name of the image, which is made of the identifier of its item."),
 		column("Display Name", "What it is called in vCenter.", func(s *status) any { return s.Name }),
-		column("Type", "OVF or ISO.", func(s *status) any { return s.Type }),
+		column("Type", "OVF, VM for a template, or ISO.", func(s *status) any { return s.Type }),
 		column("Image Version", "The version of the product in it.", func(s *status) any { return s.ProductInfo.Version }),
 		column("OS Name", "The operating system, in vCenter's words.", func(s *status) any { return s.OSInfo.Type }),
 		column("OS Version", "The version of the operating system.", func(s *status) any { return s.OSInfo.Version }),

@@ -54,6 +54,8 @@ type Handler interface {
 // Its other methods may be called from any goroutine, and never wait for vCenter.
 type Catalogue struct {
 	Session Session
+	// Inventory is where the templates are that items stand for.
+	Inventory Inventory
 	// Handler is told, one call at a time, once each library was read or cannot be. Nil: nobody.
 	Handler Handler
 	// Given says whether anybody is given a library of that name: its items are looked at at each reading, those of
@@ -207,7 +209,7 @@ func (c *Catalogue) follow(ctx context.Context, s *shelf, turns chan struct{}) {
 	operation := "read content library " + s.called(before)
 	err := c.Session.Do(ctx, operation, func(ctx context.Context, client *rest.Client) (err error) {
 		r := &reading{
-			manager: library.NewManager(client), turns: turns, clock: c.clock(), interval: c.interval(),
+			manager: library.NewManager(client), inventory: c.Inventory, turns: turns, clock: c.clock(), interval: c.interval(),
 			given: c.Given, keeps: c.Keeps, before: before, misses: misses,
 		}
 		next, err = r.library(ctx, s.id)

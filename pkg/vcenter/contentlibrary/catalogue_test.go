@@ -123,7 +123,7 @@ func newWorldOf(t *testing.T, build vcentertest.Inventory, given func(library st
 		t.Fatal(err)
 	}
 	w.session = &counting{RESTSession: &vcenter.RESTSession{Session: session}}
-	w.catalogue = &contentlibrary.Catalogue{Session: w.session, Handler: w.handed, Given: given, Interval: interval,
+	w.catalogue = &contentlibrary.Catalogue{Session: w.session, Inventory: session, Handler: w.handed, Given: given, Interval: interval,
 		Logger: w.log.Logger()}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running, following sync.WaitGroup
@@ -313,6 +313,9 @@ func TestLibrariesOfOneName(t *testing.T) {
 
 func sampled(ctx context.Context, b *vcentertest.Builder) error {
 	if err := empty(ctx, b); err != nil {
+		return err
+	}
+	if err := b.Folder(ctx, "Templates"); err != nil {
 		return err
 	}
 	return vcentertest.SampleLibraries(ctx, b, datastore)

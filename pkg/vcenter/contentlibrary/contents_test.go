@@ -71,13 +71,6 @@ func TestContents(t *testing.T) {
 	w := newWorld(t, empty)
 	w.library("images", vcentertest.LibraryItem{Name: "ubuntu", Type: library.ItemTypeOVF, OS: "ubuntu64Guest",
 		Vendor: "Canonical", Product: "Ubuntu Server", Version: "24.04.3"})
-	w.admin(func(ctx context.Context, _ *vcentertest.Builder, m *library.Manager) error {
-		images, err := m.GetLibraryByName(ctx, "images")
-		if err == nil {
-			_, err = m.CreateLibraryItem(ctx, library.Item{Name: "template", Type: library.ItemTypeVMTX, LibraryID: images.ID})
-		}
-		return err
-	})
 	w.library("discs", vcentertest.LibraryItem{Name: "netinst", Type: library.ItemTypeISO})
 	bus, unit := int32(0), int32(0)
 	want := facts.Item{

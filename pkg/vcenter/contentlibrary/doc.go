@@ -3,7 +3,7 @@
 // Package contentlibrary knows what lies in vCenter's content libraries, and what
 // images can be made of it.
 //
-// It owns the reading of libraries, items and OVF descriptors over vCenter's REST
+// It owns the reading of libraries, items, OVF descriptors and templates over vCenter's REST
 // endpoints, and the names under which an item is an image: its own, and the one
 // that Kubernetes knows it by, which is made of the item's identifier.
 //
@@ -18,6 +18,11 @@
 // five calls: after a restore of vCenter, a version may come again with other contents. With 50 libraries and 2,000
 // items of which half are given that is 14,101 calls for the first reading and 1,201 for each one after that, four at a
 // time: 30 s are kept as long as vCenter answers within some 60 ms.
+//
+// An item that stands for a virtual machine template has no descriptor and no files: vCenter's
+// REST endpoints say which template that is, and the inventory what it is like and where its disks
+// lie, in three calls. A template that is changed without a new version of its item, as when its
+// files are moved, is not looked at again.
 //
 // Stale beats partial, for each library by itself: of one that cannot be read, what
 // was read last stands, with the reason, and it is tried again ever more rarely. The

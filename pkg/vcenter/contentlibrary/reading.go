@@ -159,13 +159,15 @@ func (i item) edition() edition { return edition{i.fact.Version, i.fact.Modified
 
 // reading is one reading on its way.
 type reading struct {
-	manager  *library.Manager
-	turns    chan struct{}
-	clock    clock.Clock
-	interval time.Duration
-	given    func(library string) bool
-	keeps    func(key string) bool
-	before   *contents // Nil: none.
+	manager *library.Manager
+	// inventory is where templates are. Nil: nobody asks there.
+	inventory Inventory
+	turns     chan struct{}
+	clock     clock.Clock
+	interval  time.Duration
+	given     func(library string) bool
+	keeps     func(key string) bool
+	before    *contents // Nil: none.
 	// misses are those before, and after the reading those after it.
 	misses map[string]int
 
@@ -362,8 +364,11 @@ func (i item) with(found *library.Item) item {
 	i.kind, i.lost = found.Type, false
 	i.fact.ID, i.fact.Name, i.fact.Version = found.ID, found.Name, found.ContentVersion
 	i.fact.Type = ""
-	if kind := strings.ToLower(found.Type); kind == facts.ItemOVF || kind == facts.ItemISO {
+	switch kind := strings.ToLower(found.Type); kind {
+	case facts.ItemOVF, facts.ItemISO:
 		i.fact.Type = kind
+	case library.ItemTypeVMTX:
+		i.fact.Type = facts.ItemVM
 	}
 	i.fact.Created, i.fact.Modified = timeOf(found.CreationTime), timeOf(cmp.Or(found.LastModifiedTime, found.CreationTime))
 	i.fact.NotCompliant = found.SecurityCompliance != nil && !*found.SecurityCompliance
@@ -378,7 +383,7 @@ func timeOf(told *time.Time) time.Time {
 }
 
 // describeNew reads what there is to know of an item whose contents are others than those that it was read of: its descriptor,
-// if it has one, and where its files lie. It fails only when the whole reading is to end.
+// or the template that it stands for, if it has one, and where its files lie. It fails only when the whole reading is to end.
 func (r *reading) describeNew(ctx context.Context, now *item) error {
 	if now.fact.Type == "" || now.unusable == now.edition() || now.described == now.edition() || r.clock.Now().Before(now.next) {
 		return nil
@@ -394,10 +399,13 @@ func (r *reading) describeNew(ctx context.Context, now *item) error {
 	var image *facts.Image
 	var files map[string]facts.ItemFile
 	var err error
-	if now.fact.Type == facts.ItemOVF {
+	switch now.fact.Type {
+	case facts.ItemVM:
+		image, files, err = r.template(ctx, now.fact.ID)
+	case facts.ItemOVF:
 		image, err = r.describe(ctx, now.fact.ID)
 	}
-	if err == nil {
+	if err == nil && files == nil {
 		files, err = r.files(ctx, now.fact.ID)
 	}
 	switch {
@@ -411,7 +419,7 @@ func (r *reading) describeNew(ctx context.Context, now *item) error {
 			now.fact.ImageVersion = now.fact.Version
 		}
 		now.described, now.unusable, now.failures, now.next = now.edition(), edition{}, 0, time.Time{}
-	case errors.Is(err, errUnusable):
+	case errors.Is(err, errUnusable), errors.Is(err, errUnusableTemplate):
 		now.fact.Problem, now.unusable = problem(err), now.edition()
 		now.failures, now.next = 0, time.Time{}
 	default:

@@ -80,6 +80,8 @@ type VM struct {
 	DiskPolicies  []string
 	// ExtraConfig is set as it is.
 	ExtraConfig map[string]string
+	// Firmware and HardwareVersion, such as vmx-21, are vCenter's to choose where they are empty.
+	Firmware, HardwareVersion string
 	// InstanceUUID and BIOSUUID default to ones made of the datacenter, the
 	// folder and the name.
 	InstanceUUID, BIOSUUID string
@@ -328,7 +330,7 @@ func (b *Builder) spec(ctx context.Context, vm *VM) (*types.VirtualMachineConfig
 	var err error
 	spec := &types.VirtualMachineConfigSpec{
 		Name: vm.Name, GuestId: vm.GuestID, NumCPUs: vm.CPUs, MemoryMB: vm.MemoryMB, Annotation: vm.Annotation,
-		InstanceUuid: vm.InstanceUUID, Uuid: vm.BIOSUUID,
+		InstanceUuid: vm.InstanceUUID, Uuid: vm.BIOSUUID, Firmware: vm.Firmware, Version: vm.HardwareVersion,
 		Files: &types.VirtualMachineFileInfo{VmPathName: "[" + datastore + "]"},
 	}
 	if spec.VmProfile, err = b.profile(ctx, vm.StoragePolicy); err != nil {

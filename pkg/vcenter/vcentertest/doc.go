@@ -57,6 +57,8 @@
 //   - Items of content libraries have the same identifiers at each start. New files
 //     and new descriptions count up their versions, and storage URIs and datastores
 //     name places on datastores, not on this machine.
+//   - Items that stand for templates have a version, and say which template that is. It has
+//     the firmware, the boot options and the properties of the machine that it was made of.
 //   - The port group of a distributed switch's uplinks is tagged as such.
 //   - What somebody has the role "No access" on is kept from them: it is in no
 //     view, no search finds it, and every call fails with NoPermission.

@@ -156,8 +156,12 @@ func licensed(method string) bool {
 	return false
 }
 
-// deploys says whether a REST call makes a machine, or an item of one.
+// deploys says whether a REST call makes a machine, or an item of one. Templates are made by calls that come to the gate
+// by themselves.
 func deploys(path string) bool {
+	if strings.Contains(path, "/vm-template/") {
+		return false
+	}
 	return strings.HasPrefix(path, "/rest/com/vmware/vcenter/") || strings.HasPrefix(path, "/rest/vcenter/") ||
 		strings.HasPrefix(path, "/api/vcenter/")
 }

@@ -28,6 +28,9 @@ func SampleLibraries(ctx context.Context, b *Builder, datastore string) error {
 			OS: "ubuntu64Guest", Vendor: "Canonical", Product: "Ubuntu Server", Version: "24.04.3"},
 		LibraryItem{Name: "photon-5", Type: library.ItemTypeOVF, Description: "Photon OS 5",
 			OS: "vmwarePhoton64Guest", Vendor: "VMware", Product: "Photon OS", Version: "5.0"},
+		LibraryItem{Name: "rhel-9-golden", Type: library.ItemTypeVMTX, Description: "Red Hat Enterprise Linux 9, a template",
+			Template: &VM{Folder: "Templates", Cluster: "cluster-a", Datastore: datastore, GuestID: "rhel9_64Guest", CPUs: 2,
+				MemoryMB: 4096, DisksGB: []int64{30}, Firmware: "efi", HardwareVersion: "vmx-19"}},
 		LibraryItem{Name: "debian-12-netinst", Type: library.ItemTypeISO, Description: "Debian 12 network installer"},
 	)
 	if err != nil {
@@ -123,11 +126,16 @@ func LibraryItemID(libraryName, name string) string {
 	return identifier("library", libraryName, name, "0").String()
 }
 
+// libraries serve content libraries.
+func (v *VCenter) libraries() http.Handler {
+	endpoint, _ := v.service.ServeMux.Handler(httptest.NewRequest(http.MethodGet, "/rest/com/vmware/content/library", nil))
+	return endpoint
+}
+
 // ChangeLibrary changes what vCenter says of the library of that name, such as when it was synchronised, and says
 // whether there is one.
 func (v *VCenter) ChangeLibrary(name string, change func(*library.Library)) bool {
-	endpoint, _ := v.service.ServeMux.Handler(httptest.NewRequest(http.MethodGet, "/rest/com/vmware/content/library", nil))
-	return inLibraries(endpoint, func(content reflect.Value) bool {
+	return inLibraries(v.libraries(), func(content reflect.Value) bool {
 		model := content.FieldByName("Library").Interface().(*library.Library)
 		if model.Name == name {
 			change(model)
@@ -139,8 +147,7 @@ func (v *VCenter) ChangeLibrary(name string, change func(*library.Library)) bool
 // ChangeLibraryItem changes what vCenter says of an item, such as the version of its contents, and says whether there
 // is one.
 func (v *VCenter) ChangeLibraryItem(id string, change func(*library.Item)) bool {
-	endpoint, _ := v.service.ServeMux.Handler(httptest.NewRequest(http.MethodGet, "/rest/com/vmware/content/library", nil))
-	return inLibraries(endpoint, func(content reflect.Value) bool {
+	return inLibraries(v.libraries(), func(content reflect.Value) bool {
 		item := content.FieldByName("Item").MapIndex(reflect.ValueOf(id))
 		if item.IsValid() {
 			change(item.Elem().FieldByName("Item").Interface().(*library.Item))
@@ -151,7 +158,7 @@ func (v *VCenter) ChangeLibraryItem(id string, change func(*library.Item)) bool 
 
 // DownloadSessions is how many sessions there are in which files of items are read.
 func (v *VCenter) DownloadSessions() int {
-	endpoint, _ := v.service.ServeMux.Handler(httptest.NewRequest(http.MethodGet, "/rest/com/vmware/content/library", nil))
+	endpoint := v.libraries()
 	lock := endpoint.(sync.Locker)
 	lock.Lock()
 	defer lock.Unlock()

@@ -33,6 +33,8 @@ type LibraryItem struct {
 	// OS, Vendor, Product and Version are what that one says of the operating system, in vCenter's words, and of the
 	// product.
 	OS, Vendor, Product, Version string
+	// Template is the machine whose template an item of the type vm-template stands for, apart from its name.
+	Template *VM
 }
 
 const descriptor = `<?xml version="1.0" encoding="UTF-8"?>
@@ -166,6 +168,9 @@ func (b *Builder) inLibrary(ctx context.Context, name string, item LibraryItem,
 
 // add makes an item.
 func (b *Builder) add(ctx context.Context, manager *library.Manager, libraryID string, item LibraryItem) error {
+	if item.Template != nil {
+		return b.addTemplate(ctx, manager.Client, libraryID, item)
+	}
 	made, err := manager.CreateLibraryItem(ctx, library.Item{
 		Name: item.Name, Type: item.Type, Description: &item.Description, LibraryID: libraryID,
 	})

@@ -25,9 +25,10 @@ var identifiers = regexp.MustCompile(`/id:[^/]*`)
 // restSessions remembers the sessions that the simulator of the REST endpoints
 // hands out, since it keeps them where nobody can end them.
 type restSessions struct {
-	items   libraryItems
-	content libraryContent
-	modules *clustermodule.Modules
+	items     libraryItems
+	content   libraryContent
+	templates libraryTemplates
+	modules   *clustermodule.Modules
 
 	mu        sync.Mutex // Guards what follows.
 	ids       []string
@@ -58,7 +59,7 @@ func (s *restSessions) watch(next *http.ServeMux, w http.ResponseWriter, r *http
 	case createsLibraryItem(r):
 		s.items.create(next, w, r)
 		return
-	case s.content.serve(next, w, r):
+	case s.content.serve(next, w, r), s.templates.serve(next, w, r):
 		return
 	case r.Method == http.MethodDelete && strings.HasSuffix(r.URL.Path, "/session"):
 		s.forget(r.Header.Get(restSessionHeader))

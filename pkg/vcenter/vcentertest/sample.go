@@ -120,6 +120,7 @@ func Sample(ctx context.Context, b *Builder) error {
 					GuestID: "rhel9_64Guest", CPUs: 4, MemoryMB: 8192, DisksGB: []int64{40}, Networks: management},
 			})
 		},
+		func() error { return b.Folder(ctx, "Templates") },
 		func() error { return SampleLibraries(ctx, b, "nfs-bulk") },
 	)
 }

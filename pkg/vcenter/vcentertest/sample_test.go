@@ -55,10 +55,12 @@ func machines(t *testing.T, v *VCenter) []machine {
 	for _, vm := range vms {
 		m := machine{
 			Ref: vm.Self.Value, Name: vm.Name, Folder: names(*vm.Parent), Host: names(*vm.Runtime.Host),
-			Pool:  names(*vm.ResourcePool),
 			Power: string(vm.Runtime.PowerState), Guest: vm.Config.GuestId, HostName: vm.Guest.HostName, IP: vm.Guest.IpAddress,
 			Tools: vm.Guest.ToolsRunningStatus, UUID: vm.Config.InstanceUuid, BIOS: vm.Config.Uuid,
 			Created: fmt.Sprint(vm.Config.CreateDate), CPUs: vm.Config.Hardware.NumCPU, MemoryMB: vm.Config.Hardware.MemoryMB,
+		}
+		if vm.ResourcePool != nil { // a template takes from none
+			m.Pool = names(*vm.ResourcePool)
 		}
 		if vm.Runtime.BootTime != nil {
 			m.Booted = vm.Runtime.BootTime.UTC().Format(time.RFC3339)
@@ -104,6 +106,7 @@ func TestSampleIsTheSameEachTime(t *testing.T) {
 		"team-a": 6, "team-a poweredOn": 4, "team-a poweredOff": 1, "team-a suspended": 1,
 		"team-b": 3, "team-b poweredOn": 3, "vm": 1, "vm poweredOn": 1,
 		"Infrastructure": 1, "Infrastructure poweredOn": 1, "Backup": 1, "Backup poweredOff": 1,
+		"Templates": 1, "Templates poweredOff": 1,
 	}
 	if diff := cmp.Diff(want, count); diff != "" {
 		t.Errorf("machines by folder (-want +got):\n%s", diff)
@@ -176,7 +179,7 @@ func TestSampleLibraryAndPolicies(t *testing.T) {
 		got[item.Name] = fmt.Sprintf("%s, %d files", item.Type, len(files))
 	}
 	want := map[string]string{"ubuntu-24.04": "ovf, 2 files", "photon-5": "ovf, 2 files",
-		"debian-12-netinst": "iso, 1 files"}
+		"debian-12-netinst": "iso, 1 files", "rhel-9-golden": "vm-template, 0 files"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("library items (-want +got):\n%s", diff)
 	}

@@ -235,6 +235,7 @@ func (v *VCenter) newService() {
 	v.tracker, v.questions, v.tasks = collector.NewTracker(), newQuestions(), slow.New(v.clock)
 	v.macs, v.files = newMACAddresses(), newOpenFiles()
 	v.rest.content.datastores, v.rest.modules = v.datastores, clustermodule.New(moduleInventory{v})
+	v.rest.templates = libraryTemplates{inProcess: v.inProcess, items: &v.rest.items}
 	v.tracker.Show("Datastore", showURL)
 	v.tighten(registry)
 

@@ -86,7 +86,7 @@ func discs(image Image) (files []facts.ItemFile) {
 // drive gets an empty disk to install to where it says how large, and else none, as vm-operator makes it.
 func contents(vm *vmopv1.VirtualMachine, image Image, path *field.Path) (Image, error) {
 	switch image.Item.Type {
-	case facts.ItemOVF:
+	case facts.ItemOVF, facts.ItemVM:
 		if image.Item.Image == nil {
 			return Image{}, fmt.Errorf("%s: what the image %q consists of is not known: %s: %w", path, image.Name,
 				image.Item.Problem, failure.Unavailable)
@@ -106,8 +106,8 @@ func contents(vm *vmopv1.VirtualMachine, image Image, path *field.Path) (Image, 
 		image.Item = &item
 		return image, nil
 	}
-	return Image{}, invalid(path, "the image %q is of the type %s, and a machine can be made of one of type OVF or ISO "+
-		"alone", image.Name, strings.ToUpper(image.Item.Type))
+	return Image{}, invalid(path, "the image %q is of the type %s, and a machine can be made of one of type OVF, VM or "+
+		"ISO alone", image.Name, strings.ToUpper(image.Item.Type))
 }
 
 // PermitsDisc says why a file may not come into a drive of a machine as that of an image, nil where it may: as Permits
