@@ -200,14 +200,15 @@ func newMachineWorld(t *testing.T, machines []vcentertest.VM) *machineWorld {
 	if err != nil {
 		t.Fatal(err)
 	}
+	keys := vcmachine.NewKeys([]byte("one of the tests"))
 	projector := vmprojection.NewProjector(vmprojection.Config{Logger: klog.Background()})
 	collector := &inventory.Collector{
-		Session: session, Handler: &picture.Picture{Followers: []facts.Follower{projector}}, Kinds: picture.Kinds(),
+		Session: session, Handler: &picture.Picture{Followers: []facts.Follower{projector}}, Kinds: picture.Kinds(keys),
 		Logger: klog.Background(),
 	}
 	writer := &vcenter.Writer{Session: session, Reign: vcentertest.Reign{}, Following: vcentertest.Following}
 	backend := &vmprojection.Backend{
-		Verbs: &vcmachine.Verbs{Writer: writer, Root: projector.NamespacesFolder}, Ready: writer.Ready,
+		Verbs: &vcmachine.Verbs{Writer: writer, Keys: keys, Root: projector.NamespacesFolder}, Ready: writer.Ready,
 		Projector: projector, Refresher: refresher{collector}, Logger: klog.Background(),
 	}
 	client, err := simulated.Client(t.Context())

@@ -30,7 +30,7 @@ type lifecycle struct {
 	// always runs on every replica.
 	always []task
 	// begin is called once, when this process is elected for the first time. Nothing
-	// is served and nobody reigns before it has returned; it fails only when ctx ends.
+	// is served and nobody reigns before it has returned. Its error ends the process.
 	begin func(ctx context.Context, term uint64) error
 	// serving runs from then on to the end.
 	serving []task

@@ -72,6 +72,8 @@ type RecordsOptions struct {
 	// Installation is the id of this installation where etcd holds none yet. Empty: a
 	// new one.
 	Installation string
+	// Key is the name of the key by which records in vCenter are proven; one that is not in etcd is made.
+	Key string
 	// LeaderElect is for an external etcd that several replicas share. An etcd
 	// inside the process lets no other process in.
 	LeaderElect bool
@@ -83,7 +85,7 @@ func NewOptions() *Options {
 		Generic: genericoptions.NewRecommendedOptions("", nil),
 		Logs:    logs.NewOptions(),
 		VCenter: VCenterOptions{NamespacesFolder: "Namespaces"},
-		Records: RecordsOptions{Prefix: "/pacific", LeaderElect: true},
+		Records: RecordsOptions{Prefix: "/pacific", Key: "1", LeaderElect: true},
 		Login:   LoginOptions{BindAddress: "0.0.0.0"},
 	}
 	options.Generic.Etcd = nil // vCenter is the storage
@@ -138,6 +140,10 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Records.Installation, "installation-id", o.Records.Installation,
 		"the UUID by which this installation knows its own records in vCenter, for an etcd that holds none yet: give it "+
 			"after etcd was lost, or machines that Pacific made count as another installation's. A new one is made, if not set")
+	flags.StringVar(&o.Records.Key, "record-key", o.Records.Key,
+		"name of the key in etcd by which records in vCenter are proven to be this installation's. One that is not there is "+
+			"made: give another name to have what is written from then on proven by a new key. What was proven by those "+
+			"before counts as long as they are in etcd")
 	flags.BoolVar(&o.Records.LeaderElect, "leader-elect", o.Records.LeaderElect,
 		"with --etcd-servers: serve and write only while this replica leads. Set it to false where there is only one "+
 			"replica: its restart then need not wait for the lease of the one before")
@@ -215,6 +221,9 @@ func (o RecordsOptions) validate() []error {
 		if err := ledger.ValidateInstallation(o.Installation); err != nil {
 			mistakes = append(mistakes, fmt.Errorf("--installation-id: %w", err))
 		}
+	}
+	if err := ledger.ValidateRecordKeyName(o.Key); err != nil {
+		mistakes = append(mistakes, fmt.Errorf("--record-key: %w", err))
 	}
 	mistakes = append(mistakes, readable("--etcd-cafile", o.CAFile)...)
 	mistakes = append(mistakes, readable("--etcd-certfile", o.CertFile)...)

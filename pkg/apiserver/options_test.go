@@ -90,10 +90,16 @@ func TestRecordsOptions(t *testing.T) {
 		"half a client certificate": {options: RecordsOptions{DataDir: "/data", CertFile: os.Args[0]}, want: []string{
 			"--etcd-certfile and --etcd-keyfile go together: set both or none",
 		}},
+		"a key in a folder": {options: RecordsOptions{DataDir: "/data", Key: "a/b"}, want: []string{
+			`--record-key: "a/b" is not up to 63 letters in lower case, digits and dashes, such as 2: invalid`,
+		}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			want := append([]string{}, test.want...)
+			if test.options.Key == "" {
+				test.options.Key = NewOptions().Records.Key
+			}
 			if diff := cmp.Diff(want, errorTexts(test.options.validate())); diff != "" {
 				t.Errorf("mistakes (-want +got):\n%s", diff)
 			}

@@ -28,6 +28,7 @@ import (
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/registry"
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
 const (
@@ -53,8 +54,12 @@ func Run(ctx context.Context, options *Options) error {
 	if err != nil {
 		return err
 	}
+	keys, err := readKeys(ctx, records, options.Records, logger)
+	if err != nil {
+		return err
+	}
 	leadership := newLeadership(records, options.Records, logger)
-	site, err := newSite(options, installation, records, leadership, legacyregistry.MustRegister, logger)
+	site, err := newSite(options, installation, machine.NewKeys(keys[0].Bytes, secretsOf(keys[1:])...), records, leadership, legacyregistry.MustRegister, logger)
 	if err != nil {
 		return err
 	}
@@ -97,6 +102,9 @@ func Run(ctx context.Context, options *Options) error {
 			func(ctx context.Context) error { cluster.informers.StartWithContext(ctx); return nil },
 			func(ctx context.Context) error { return server.PrepareRun().RunWithContext(ctx) }),
 		begin: func(ctx context.Context, term uint64) error {
+			if err := sameKeys(ctx, records, options.Records, keys, logger); err != nil {
+				return err
+			}
 			cluster.follow(ctx)
 			return kinds.begin(ctx, frame, term, site, namespaces, folders, logger)
 		},
@@ -127,29 +135,40 @@ func newServer(options *genericoptions.RecommendedOptions,
 }
 
 // identify returns the id of this installation. Without it nothing can be told that
-// lies in vCenter, so etcd is waited for, though not for ever.
+// lies in vCenter.
 func identify(ctx context.Context, records *ledger.Ledger, options RecordsOptions,
 	logger klog.Logger) (installation string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, recordsPatience)
-	defer cancel()
-	var invalid error
-	ended := untilDone(ctx, logger, "Cannot read the id of this installation, trying again",
+	err = patiently(ctx, logger, "Cannot read the id of this installation, trying again",
 		func(ctx context.Context) error {
 			installation, err = records.Installation(ctx, options.Installation)
-			if errors.Is(err, failure.Invalid) {
-				invalid = fmt.Errorf("--installation-id: %w: drop the flag, or give another --etcd-prefix", err)
-				return nil
-			}
 			return err
 		})
 	switch {
-	case invalid != nil:
-		return "", invalid
-	case ended != nil:
+	case errors.Is(err, failure.Invalid):
+		return "", fmt.Errorf("--installation-id: %w: drop the flag, or give another --etcd-prefix", err)
+	case err != nil:
 		return "", err
 	}
 	logger.Info("Records in vCenter are told by the id of this installation", "installation", installation)
 	return installation, nil
+}
+
+// patiently does what a start needs of etcd, which is waited for, though not for ever.
+// What is Invalid is not tried again.
+func patiently(ctx context.Context, logger klog.Logger, failing string, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, recordsPatience)
+	defer cancel()
+	var last error
+	ended := untilDone(ctx, logger, failing, func(ctx context.Context) error {
+		if last = f(ctx); errors.Is(last, failure.Invalid) {
+			return nil
+		}
+		return last
+	})
+	if last == nil {
+		return ended
+	}
+	return last
 }
 
 // newLeadership stands for this process among the replicas.

@@ -50,7 +50,7 @@ type site struct {
 }
 
 // newSite registers metrics by register.
-func newSite(options *Options, installation string, records *ledger.Ledger, reign vcenter.Reign,
+func newSite(options *Options, installation string, keys *machine.Keys, records *ledger.Ledger, reign vcenter.Reign,
 	register func(...metrics.Registerable), logger klog.Logger) (*site, error) {
 	realClock := clock.RealClock{}
 	url, err := options.VCenter.url()
@@ -84,10 +84,11 @@ func newSite(options *Options, installation string, records *ledger.Ledger, reig
 	v.machines = vmprojection.NewProjector(vmprojection.Config{
 		Installation: installation, Memory: v.memory, Clock: realClock, Logger: logger.WithName("projection"),
 	})
-	v.picture = &picture.Picture{Followers: []facts.Follower{v.anchor, v.zones, v.places, v.machines, v.namespaces}}
+	v.picture = &picture.Picture{Keys: keys,
+		Followers: []facts.Follower{v.anchor, v.zones, v.places, v.machines, v.namespaces}}
 	if v.there {
 		v.source = &inventory.Collector{
-			Session: session, Kinds: picture.Kinds(), Handler: v.picture, NamespacesFolder: options.VCenter.NamespacesFolder,
+			Session: session, Kinds: picture.Kinds(keys), Handler: v.picture, NamespacesFolder: options.VCenter.NamespacesFolder,
 			NamespacesFolderID: options.VCenter.NamespacesFolderID, Served: v.anchor.served, Remembered: remembered(records),
 			Logger: logger.WithName("inventory"), Clock: realClock, Metrics: inventory.NewMetrics(register),
 		}
@@ -96,7 +97,7 @@ func newSite(options *Options, installation string, records *ledger.Ledger, reig
 	}
 	v.writer = &vcenter.Writer{Session: session, Reign: reign,
 		Following: func() error { return following(v.source.Status()) }}
-	v.verbs = &machine.Verbs{Writer: v.writer, Root: v.machines.NamespacesFolder, Asks: v.machines.Asks}
+	v.verbs = &machine.Verbs{Writer: v.writer, Keys: keys, Root: v.machines.NamespacesFolder, Asks: v.machines.Asks}
 	v.policies = storagePolicies{&storagepolicy.Catalogue{
 		Session: session, Handler: v.namespaces, Logger: logger.WithName("storagepolicies"), Clock: realClock,
 	}}

@@ -39,6 +39,7 @@ import (
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/registry"
+	vcmachine "github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
@@ -142,6 +143,10 @@ func (w *world) start(name string, v *vcentertest.VCenter, tune func(*ledger.Lea
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	keys, err := readKeys(ctx, records, options.Records, logger)
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	leadership := newLeadership(records, RecordsOptions{Servers: []string{"shared"}, LeaderElect: true}, logger)
 	leadership.Identity, leadership.LeaseSeconds = name, testLease
 	if tune != nil {
@@ -149,7 +154,8 @@ func (w *world) start(name string, v *vcentertest.VCenter, tune func(*ledger.Lea
 	}
 	r := &replica{world: w, name: name, leadership: leadership, stop: stop, done: make(chan error, 1)}
 	register := metrics.NewKubeRegistry().MustRegister
-	if r.site, err = newSite(options, installation, records, leadership, register, logger); err != nil {
+	if r.site, err = newSite(options, installation, vcmachine.NewKeys(keys[0].Bytes, secretsOf(keys[1:])...), records, leadership, register,
+		logger); err != nil {
 		w.t.Fatal(err)
 	}
 	frame := newFrame(r.site.unavailable, records, leadership.Holds)
@@ -177,6 +183,9 @@ func (w *world) start(name string, v *vcentertest.VCenter, tune func(*ledger.Lea
 			},
 		},
 		begin: func(ctx context.Context, term uint64) error {
+			if err := sameKeys(ctx, records, options.Records, keys, logger); err != nil {
+				return err
+			}
 			cluster.follow(ctx)
 			return r.kinds.begin(ctx, frame, term, r.site, namespaces, folders, logger)
 		},

@@ -2,7 +2,10 @@
 
 package facts
 
-import "time"
+import (
+	"reflect"
+	"time"
+)
 
 // The keys of a virtual machine's ExtraConfig that mean something here.
 const (
@@ -13,7 +16,8 @@ const (
 )
 
 // Head is the part of a virtual machine's record, which lies in the machine itself, that decides what may be done to
-// it. What else the record holds is of no concern to those who act in vCenter.
+// it. What else the record holds is of no concern to those who act in vCenter. It is shared: nobody changes what it
+// points to.
 type Head struct {
 	// Installation is the installation of Pacific that wrote the record. Another one's counts as if it were not there.
 	Installation string `json:"installation"`
@@ -42,6 +46,8 @@ type Head struct {
 	ReclaimPolicy string `json:"reclaimPolicy,omitempty"`
 	// Restart is the one that was begun last.
 	Restart Restart `json:"restart,omitzero"`
+	// Build is what is left to be made of the machine, nil for nothing.
+	Build *Build `json:"build,omitempty"`
 }
 
 // Restart is how far the restart of a virtual machine is that somebody asked for.
@@ -59,6 +65,10 @@ func (h Head) Equal(other Head) bool {
 	if !h.Deletion.Equal(other.Deletion) || !h.Restart.Since.Equal(other.Restart.Since) {
 		return false
 	}
+	if !reflect.DeepEqual(h.Build, other.Build) {
+		return false
+	}
+	h.Build, other.Build = nil, nil
 	h.Deletion, other.Deletion = time.Time{}, time.Time{}
 	h.Restart.Since, other.Restart.Since = time.Time{}, time.Time{}
 	return h == other

@@ -82,8 +82,6 @@ type Configuration struct {
 	Record *Record
 	// Home is the folder of its files, such as "[nfs] web/".
 	Home string
-	// Build is what is left to be made of it, nil for nothing.
-	Build *Build
 }
 
 // Space is in bytes.
@@ -95,8 +93,11 @@ type Space struct {
 // Record is the record in a machine, or why it cannot be read.
 type Record struct {
 	Head Head
-	// Body is for the kind.
+	// Body is for the kind, and nil where the record is not proven.
 	Body []byte
+	// Unproven says why nobody knows that the installation wrote the record which the head names; empty where it has
+	// proved that, with a key that is known here.
+	Unproven string
 	// Err: what is there must be left alone.
 	Err error
 }
@@ -232,12 +233,15 @@ func (l *Live) Machine() Machine {
 		ID: l.ID, Name: l.Name, InstanceUUID: l.InstanceUUID, Template: l.Template, Folders: l.Folders, PauseOption: l.PauseOption,
 		PowerState: l.PowerState, Connected: l.Connection == "" || l.Connection == Connected,
 		ToolsRunning: l.Guest.Tools == ToolsRunning, Question: l.Question, ChangeVersion: l.ChangeVersion,
-		Home: l.Home, Build: l.Build,
+		Home: l.Home,
 	}
-	if l.Record != nil {
-		if m.HeadError = l.Record.Err; m.HeadError == nil {
-			m.Head = &l.Record.Head
-		}
-	}
+	m.Carry(l.Record)
 	return m
+}
+
+// Build is what its own record says is left to be made of it, nil for nothing and where that is not proven.
+func (l *Live) Build() *Build {
+	m := Machine{InstanceUUID: l.InstanceUUID}
+	m.Carry(l.Record)
+	return m.Build
 }

@@ -31,6 +31,9 @@ type Machine struct {
 	Head *Head
 	// HeadError says why there is a record that cannot be read. It must be left alone.
 	HeadError error
+	// Unproven says why nobody knows that the installation wrote the record which its head names, empty where it has
+	// proved that.
+	Unproven string
 
 	PowerState string
 	// Connected says that vCenter reaches the machine.
@@ -44,7 +47,7 @@ type Machine struct {
 
 	// Home is the folder of its files, such as "[nfs] web/".
 	Home string
-	// Build is what is left to be made of it, nil for nothing.
+	// Build is what its own record says is left to be made of it, nil for nothing and where that is not proven.
 	Build *Build
 	// Customized says that vCenter has a customisation of its guest waiting for the next start, or has run one. It is told
 	// only of a machine that was read for an act.
@@ -84,9 +87,34 @@ func (m Machine) PausedBy() (user, admin bool) {
 	return m.own() && m.Head.Paused, strings.EqualFold(m.PauseOption, "true")
 }
 
-// Counts says whether the machine's record was written for this very machine, and by that installation.
+// Carry takes in the record that lies in the machine, nil for none. Its instanceUuid is set before.
+func (m *Machine) Carry(record *Record) {
+	m.Head, m.HeadError, m.Unproven, m.Build = nil, nil, "", nil
+	if record == nil {
+		return
+	}
+	if m.HeadError = record.Err; m.HeadError != nil {
+		return
+	}
+	m.Head, m.Unproven = &record.Head, record.Unproven
+	if m.own() && m.Unproven == "" {
+		m.Build = m.Head.Build
+	}
+}
+
+// Counts says whether the machine's record was written for this very machine, and by that installation, which has
+// proved it.
 func (m Machine) Counts(installation string) bool {
-	return m.own() && m.Head.Installation == installation
+	return m.own() && m.Head.Installation == installation && m.Unproven == ""
+}
+
+// Doubted says why a record which says that the installation wrote it for this very machine is not proven to be that;
+// empty where it is proven, or says nothing of the sort.
+func (m Machine) Doubted(installation string) string {
+	if !m.own() || m.Head.Installation != installation {
+		return ""
+	}
+	return m.Unproven
 }
 
 // Another returns the other installation that wrote the machine's own record, if it was another one.
@@ -116,9 +144,18 @@ func (m Machine) Differs(now Machine) string {
 		return "it was moved in vCenter"
 	case now.Paused() != m.Paused():
 		return "it was paused, or is so no longer"
-	case (now.HeadError != nil) != (m.HeadError != nil), (now.Head != nil) != (m.Head != nil),
+	case (now.HeadError != nil) != (m.HeadError != nil), (now.Head != nil) != (m.Head != nil), now.Unproven != m.Unproven,
 		now.Head != nil && !now.Head.Equal(*m.Head):
 		return "its record was changed"
 	}
 	return ""
+}
+
+// Left is the machine once something else is left to be made of it, nil for nothing, and its record says so.
+func (m Machine) Left(build *Build) Machine {
+	head := *m.Head
+	head.Build = build
+	head.Sequence++
+	m.Head, m.Build = &head, build
+	return m
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/openpacific/pacific/pkg/facts"
 )
 
@@ -50,6 +52,8 @@ func TestMachineDiffers(t *testing.T) {
 		"paused":          {func(m *facts.Machine) { m.PauseOption = "True" }, "it was paused, or is so no longer"},
 		"record gone":     {func(m *facts.Machine) { m.Head = nil }, "its record was changed"},
 		"record broken":   {func(m *facts.Machine) { m.Head, m.HeadError = nil, errors.New("no") }, "its record was changed"},
+		"record unproven": {func(m *facts.Machine) { m.Unproven = "no key" }, "its record was changed"},
+		"build changed":   {head(func(h *facts.Head) { h.Build = &facts.Build{} }), "its record was changed"},
 		"record changed":  {head(func(h *facts.Head) { h.Sequence++ }), "its record was changed"},
 		"deletion":        {head(func(h *facts.Head) { h.Deletion = time.Time{} }), "its record was changed"},
 	} {
@@ -69,6 +73,39 @@ func TestMachineCounts(t *testing.T) {
 	m.InstanceUUID = "bb-22"
 	if m.Counts("here") || (facts.Machine{}).Counts("") {
 		t.Error("the record of another machine counts, or none does")
+	}
+}
+
+// TestMachineCarriesARecord: what is left to be made of it counts where its own record says so, and that is proven.
+func TestMachineCarriesARecord(t *testing.T) {
+	build := &facts.Build{Policy: "gold"}
+	head := facts.Head{Installation: "here", UID: "aa-11", Build: build}
+	others := head
+	others.UID = "bb-22"
+	type carried struct {
+		Counts  bool
+		Doubted string
+		Build   *facts.Build
+	}
+	for name, test := range map[string]struct {
+		record *facts.Record
+		want   carried
+	}{
+		"none":       {nil, carried{}},
+		"its own":    {&facts.Record{Head: head}, carried{true, "", build}},
+		"unproven":   {&facts.Record{Head: head, Unproven: "no key"}, carried{false, "no key", nil}},
+		"a clone's":  {&facts.Record{Head: others, Unproven: "no key"}, carried{}},
+		"another's":  {&facts.Record{Head: others}, carried{}},
+		"unreadable": {&facts.Record{Err: errors.New("no")}, carried{}},
+	} {
+		m := facts.Machine{InstanceUUID: "AA-11", Build: build}
+		m.Carry(test.record)
+		if diff := cmp.Diff(test.want, carried{m.Counts("here"), m.Doubted("here"), m.Build}); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if m.Doubted("there") != "" {
+			t.Errorf("%s: another installation doubts it", name)
+		}
 	}
 }
 

@@ -2,9 +2,6 @@
 
 package facts
 
-// BuildKey is the key of a virtual machine's ExtraConfig that holds what is left to be made of it.
-const BuildKey = "pacific.build"
-
 // Shell is a virtual machine without disks, as it is to be made.
 type Shell struct {
 	// Name is what it is called in vCenter.
@@ -48,8 +45,8 @@ func (s Size) Changes(wanted Size, power string, addCPU, addMemory bool) bool {
 		(wanted.MemoryMB == s.MemoryMB || wanted.MemoryMB > s.MemoryMB && addMemory)
 }
 
-// Build is what is left to be made of a virtual machine after its shell. It lies in the machine until that is done, so that
-// whoever comes next can go on.
+// Build is what is left to be made of a virtual machine after its shell. It lies in the machine, in the head of its record,
+// until that is done, so that whoever comes next can go on.
 type Build struct {
 	// Policy is the id of the storage policy of its disks, empty for none.
 	Policy string `json:"policy,omitempty"`

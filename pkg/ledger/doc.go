@@ -7,7 +7,7 @@
 //     over leaders and whatever the clocks do;
 //   - who leads: one replica reigns and writes to vCenter, the others stand by;
 //   - which installation this is, so that what another one wrote into vCenter is
-//     known for that;
+//     known for that, and the keys by which it proves what it wrote there itself;
 //   - which namespace folders were detached by deleting their Namespace;
 //   - documents of other packages, whose meaning is not its business.
 //

@@ -5,6 +5,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -198,6 +199,55 @@ func TestInstallation(t *testing.T) {
 	for ledger, want := range map[*Ledger]string{made: id, told: given} {
 		if got, err := ledger.Installed(t.Context()); got != want || err != nil {
 			t.Errorf("below %s: %q, %v; want %q", ledger.Prefix, got, err, want)
+		}
+	}
+}
+
+// TestRecordKeys: all replicas have one key, whoever was first; a new one is made beside it; and what is no key is not
+// taken for one, nor printed.
+func TestRecordKeys(t *testing.T) {
+	etcd := startEtcd(t, t.TempDir())
+	defer etcd.Close()
+	first, second := newLedger(etcd.Client(), time.Now()), newLedger(etcd.Client(), time.Now())
+	keys := func(l *Ledger, name string) map[string]string {
+		t.Helper()
+		list, err := l.RecordKeys(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := map[string]string{"first": list[0].Name}
+		for _, key := range list {
+			if len(key.Bytes) != recordKeyBytes || strings.Contains(fmt.Sprintf("%v %+v %s", key, key, key), string(key.Bytes)) {
+				t.Errorf("a key of %d bytes, printed as %v", len(key.Bytes), key)
+			}
+			found[key.Name] = string(key.Bytes)
+		}
+		return found
+	}
+	one := keys(first, "1")
+	if diff := cmp.Diff(one, keys(second, "1")); diff != "" {
+		t.Errorf("another replica (-want +got):\n%s", diff)
+	}
+	both := keys(second, "2")
+	if both["first"] != "2" || both["1"] != one["1"] || both["2"] == one["1"] {
+		t.Errorf("a new key: %v", slices.Sorted(maps.Keys(both)))
+	}
+	both["first"] = "1"
+	if diff := cmp.Diff(both, keys(first, "1")); diff != "" {
+		t.Errorf("whoever has not heard of the new one yet (-want +got):\n%s", diff)
+	}
+	if _, err := etcd.Client().Put(t.Context(), "/pacific/recordkeys/2", "hunter2"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := first.RecordKeys(t.Context(), "1")
+	if !errors.Is(err, failure.Invalid) || !strings.Contains(err.Error(), "/pacific/recordkeys/2") ||
+		strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("what is no key: %v", err)
+	}
+	for name, good := range map[string]bool{"1": true, "2026-11": true, "": false, "a/b": false, "A": false,
+		strings.Repeat("a", 64): false} {
+		if err := ValidateRecordKeyName(name); (err == nil) != good {
+			t.Errorf("%q: %v", name, err)
 		}
 	}
 }

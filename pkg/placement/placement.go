@@ -110,7 +110,7 @@ func (c *Chooser) follow(step facts.Step) {
 		promise, found := c.promises[uid]
 		switch {
 		case !found:
-		case live.Build == nil:
+		case live.Build() == nil:
 			delete(c.promises, uid)
 		default:
 			promise.machine = live.ID

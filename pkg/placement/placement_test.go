@@ -136,7 +136,8 @@ func TestNoPlace(t *testing.T) {
 func TestPromises(t *testing.T) {
 	machine := func(uid string, build *facts.Build) *facts.Live {
 		live := &facts.Live{ID: id(facts.TypeMachine, "vm-1")}
-		live.InstanceUUID, live.Build = uid, build
+		live.InstanceUUID = uid
+		live.Record = &facts.Record{Head: facts.Head{UID: uid, Build: build}}
 		return live
 	}
 	begun := facts.Step{Machines: []*facts.Live{machine("aa-1", &facts.Build{})}}

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
+	"github.com/openpacific/pacific/pkg/facts"
 )
 
 // told is what a guest is to be told by a manifest, and what it makes of that.
@@ -154,10 +155,8 @@ func (s *supervisor) heard(t *testing.T, a *supervisortest.Admin, namespace stri
 	if p.Config.Tools.PendingCustomization != "" {
 		t.Errorf("%s: a customisation still waits", vm.Name)
 	}
-	for _, option := range p.Config.ExtraConfig {
-		if value := option.GetOptionValue(); value.Key == "pacific.build" {
-			t.Errorf("%s: something is left to be made: %v", vm.Name, value.Value)
-		}
+	if left := s.RecordKeys(t).Decode(a.Extra(found, facts.RecordKey)).Head.Build; left != nil {
+		t.Errorf("%s: something is left to be made: %v", vm.Name, left)
 	}
 	for _, property := range p.Config.VAppConfig.GetVmConfigInfo().Property {
 		if property.Value != "" {

@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
@@ -170,8 +171,8 @@ func (s *supervisor) arrived(t *testing.T, a *supervisortest.Admin, namespace st
 		switch value := option.GetOptionValue(); value.Key {
 		case "guestinfo.userdata":
 			got.UserData = unpacked(t, value.Value.(string))
-		case "pacific.build":
-			got.Build = true
+		case facts.RecordKey:
+			got.Build = s.RecordKeys(t).Decode(value.Value.(string)).Head.Build != nil
 		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

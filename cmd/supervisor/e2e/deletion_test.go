@@ -22,7 +22,6 @@ import (
 	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
-	"github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
@@ -50,6 +49,7 @@ func dying(t *testing.T, s *supervisor, a *supervisortest.Admin, namespace, name
 func notDeleting(t *testing.T, s *supervisor, a *supervisortest.Admin, vm *object.VirtualMachine, namespace,
 	name string) {
 	t.Helper()
+	keys := s.RecordKeys(t)
 	waittest.Within(t, 30*time.Second, "no deletion in "+namespace+"/"+name, func(ctx context.Context) error {
 		served, err := s.Dynamic(t).Resource(supervisortest.Machines).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
@@ -58,11 +58,11 @@ func notDeleting(t *testing.T, s *supervisor, a *supervisortest.Admin, vm *objec
 		if at := served.GetDeletionTimestamp(); at != nil {
 			return fmt.Errorf("it is being deleted since %s", at)
 		}
-		head, _, err := machine.DecodeRecord(a.Extra(vm, facts.RecordKey))
-		if err == nil && !head.Deletion.IsZero() {
-			err = errors.New("the deletion is still in its record")
+		record := keys.Decode(a.Extra(vm, facts.RecordKey))
+		if record.Err == nil && !record.Head.Deletion.IsZero() {
+			return errors.New("the deletion is still in its record")
 		}
-		return err
+		return record.Err
 	})
 }
 
@@ -229,17 +229,18 @@ func TestATerminatingNamespaceKeepsWhatWasAdopted(t *testing.T) {
 	if a.Properties(made) != nil {
 		t.Error("the machine that Pacific made is still in vCenter")
 	}
+	keys := s.RecordKeys(t)
 	for name, vm := range map[string]*object.VirtualMachine{"allowed": allowed, "dying": half} {
 		if a.Properties(vm) == nil {
 			t.Errorf("%s, which Pacific did not make, is gone from vCenter", name)
 			continue
 		}
 		waittest.Within(t, 20*time.Second, "no deletion in the record of "+name, func(context.Context) error {
-			head, _, err := machine.DecodeRecord(a.Extra(vm, facts.RecordKey))
-			if err == nil && !head.Deletion.IsZero() {
-				err = errors.New("the deletion is still in its record")
+			record := keys.Decode(a.Extra(vm, facts.RecordKey))
+			if record.Err == nil && !record.Head.Deletion.IsZero() {
+				return errors.New("the deletion is still in its record")
 			}
-			return err
+			return record.Err
 		})
 	}
 	if state := a.Properties(half).Runtime.PowerState; state != supervisortest.PoweredOn {

@@ -23,6 +23,7 @@ import (
 	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
@@ -162,8 +163,8 @@ func TestMalformedMetadata(t *testing.T) {
 	a := s.Admin(t)
 	namespace := a.Namespace("malformed")
 	values := map[string]string{
-		"garbage": "???", "truncated": "v2:eyJ1aWQiOiJ1IiwibmFtZSI6Im4ifQ==.H4sIAAAAAAAC/6pWKi1OLVKyUoIB",
-		"older": "v1:H4sIAAAAAAAC/6pWKi1OLVKyUoIBAAAA//8=", "newer": "v9:from the future", "empty-record": "v2:",
+		"garbage": "???", "truncated": "v3:k.eyJ1aWQiOiJ1IiwibmFtZSI6Im4ifQ==.H4sIAAAAAAAC/6pWKi1OLVKyUoIB",
+		"older": "v1:H4sIAAAAAAAC/6pWKi1OLVKyUoIBAAAA//8=", "newer": "v9:from the future", "empty-record": "v3:",
 	}
 	made := map[string]*object.VirtualMachine{}
 	for name, value := range values {
@@ -173,9 +174,9 @@ func TestMalformedMetadata(t *testing.T) {
 	broken := a.Create(namespace, "once-good", supervisortest.PoweredOff)
 	s.Serves(t, namespace, "empty-record", "garbage", "newer", "older", "once-good", "truncated")
 	s.Kubectl(t, "label", "vm", "-n", namespace, "once-good", "it=was-good")
-	made["once-good"], values["once-good"] = broken, "v2:scribble"
+	made["once-good"], values["once-good"] = broken, "v3:scribble"
 	a.Reconfigure(broken, types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
-		&types.OptionValue{Key: facts.RecordKey, Value: "v2:scribble"},
+		&types.OptionValue{Key: facts.RecordKey, Value: "v3:scribble"},
 	}})
 	for name, vm := range made {
 		waittest.Within(t, 20*time.Second, name, func(context.Context) error {
@@ -225,7 +226,7 @@ func TestAnotherInstallationsMachine(t *testing.T) {
 	namespace := a.Namespace("theirs")
 	const theirs = "6b1f6c1e-7a1c-4f0e-8f5b-0d8f5c0a7e11"
 	id := uuid.NewString()
-	extra, err := supervisortest.Record(facts.Head{
+	extra, err := supervisortest.Record(machine.NewKeys([]byte("theirs")), facts.Head{
 		Installation: theirs, UID: id, Sequence: 7, Created: true, Namespace: namespace, Name: "web", ReclaimPolicy: "Delete",
 	}, map[string]string{"it": "is-theirs"})
 	if err != nil {

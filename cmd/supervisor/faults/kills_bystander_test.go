@@ -29,6 +29,7 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/generated/clientset/versioned"
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
@@ -62,7 +63,7 @@ func killInventory(ctx context.Context, b *vcentertest.Builder) error {
 		if i >= wanderers/2 {
 			// Another installation of Pacific made it, and was to delete it.
 			var err error
-			if vm.ExtraConfig, err = supervisortest.Record(facts.Head{
+			if vm.ExtraConfig, err = supervisortest.Record(machine.NewKeys([]byte("another's")), facts.Head{
 				Installation: uuid.NewString(), UID: vm.InstanceUUID, Sequence: 9, Created: true, Namespace: "elsewhere",
 				Name: vm.Name, ReclaimPolicy: "Delete", Deletion: time.Now().Add(-time.Hour).Truncate(time.Second),
 			}, nil); err != nil {

@@ -28,6 +28,7 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/generated/clientset/versioned"
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 )
 
@@ -89,8 +90,9 @@ type killWorker struct {
 	random *rand.Rand
 	log    *log.Logger
 	roles  *roles
-	// installation is the Supervisor's, whose records count.
+	// installation is the Supervisor's, whose records count, and keys prove them.
 	installation string
+	keys         *machine.Keys
 	namespaces   versioned.Interface
 	core         kubernetes.Interface
 	machines     dynamic.Interface
@@ -117,7 +119,7 @@ func newKillWorker(t *testing.T, f *faulty, journal *log.Logger, taken *roles, n
 		t: t, f: f, log: journal, roles: taken, number: number, random: rand.New(rand.NewPCG(seed, uint64(number)+1)),
 		namespaces: versioned.NewForConfigOrDie(config), core: kubernetes.NewForConfigOrDie(config),
 		machines:     dynamic.NewForConfigOrDie(config),
-		installation: f.Installation(t),
+		installation: f.Installation(t), keys: f.RecordKeys(t),
 	}
 }
 
@@ -309,7 +311,7 @@ func (w *killWorker) makeMachine(ctx context.Context, s *subject) {
 	}
 	ours := w.random.IntN(4) == 0
 	if ours {
-		if vm.ExtraConfig, err = supervisortest.Record(facts.Head{
+		if vm.ExtraConfig, err = supervisortest.Record(w.keys, facts.Head{
 			Installation: w.installation, UID: vm.InstanceUUID, Sequence: 1, Created: true, Namespace: s.name, Name: vm.Name,
 			Folder: facts.ID{VCenter: w.f.vcenter.InstanceUUID(), Type: facts.TypeFolder, Value: namespace.Status.Folder},
 		}, nil); err != nil {

@@ -101,12 +101,23 @@ func TestServerFaults(t *testing.T) {
 		}
 		backup := filepath.Join(suite.Folder, "etcd-backup")
 		installation := f.Installation(t)
+		key := f.recordKey(t)
 
 		f.down(t)
 		if err := os.Rename(f.Dir.Etcd(), backup); err != nil {
 			t.Fatal(err)
 		}
 		f.Output.Reset()
+		f.up(t, "--installation-id", installation)
+		f.ready(t)
+		f.Serves(t, namespace, "web")
+		// Nobody can tell whether this installation wrote the records, until it has its key back.
+		out, err := f.Try(t.Context(), "kubectl", "label", "vm", "-n", namespace, "web", "kept=otherwise")
+		if err == nil || !strings.Contains(out, "is not proven to be written by this installation") {
+			t.Errorf("a machine of which nobody knows who wrote its record is written to: %v, %s", err, out)
+		}
+		f.putRecordKey(t, "before", key)
+		f.down(t)
 		f.up(t, "--installation-id", installation)
 		f.ready(t)
 		f.Serves(t, namespace, "web")
@@ -136,6 +147,25 @@ func TestServerFaults(t *testing.T) {
 	})
 	f.down(t)
 	stopped = true
+}
+
+// recordKey is the key by which the records in vCenter are proven, as it lies in etcd, and putRecordKey puts it there
+// under a name, as an administrator does.
+func (f *faulty) recordKey(t *testing.T) string {
+	t.Helper()
+	response, err := f.Etcd(t, "vsphere-apiserver-etcd-client").Get(t.Context(), "/pacific/recordkeys/1")
+	if err != nil || len(response.Kvs) != 1 {
+		t.Fatalf("no key: %v, %v", response, err)
+	}
+	return string(response.Kvs[0].Value)
+}
+
+func (f *faulty) putRecordKey(t *testing.T, name, key string) {
+	t.Helper()
+	client := f.Etcd(t, "vsphere-apiserver-etcd-client")
+	if _, err := client.Put(t.Context(), "/pacific/recordkeys/"+name, key); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // killGoal is how soon kubectl must work again after vsphere-apiserver was killed.

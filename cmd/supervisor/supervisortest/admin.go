@@ -277,7 +277,7 @@ func (a *Admin) CreateAsPacific(namespace, name string, labels map[string]string
 		return nil, err
 	}
 	id := uuid.NewString()
-	extra, err := Record(facts.Head{
+	extra, err := Record(a.supervisor.RecordKeys(a.t), facts.Head{
 		Installation: a.supervisor.Installation(a.t), UID: id, Sequence: 1, Created: true, Namespace: namespace, Name: name,
 		Folder: facts.ID{VCenter: a.Client.ServiceContent.About.InstanceUuid, Type: facts.TypeFolder,
 			Value: folder.Reference().Value},
@@ -292,13 +292,13 @@ func (a *Admin) CreateAsPacific(namespace, name string, labels map[string]string
 	})
 }
 
-// Record is the extraConfig of a machine that somebody's Pacific has written a record for.
-func Record(head facts.Head, labels map[string]string) (map[string]string, error) {
+// Record is the extraConfig of a machine that somebody's Pacific has written a record for, which has those keys.
+func Record(keys *vcmachine.Keys, head facts.Head, labels map[string]string) (map[string]string, error) {
 	head, body, err := (&projection.Metadata{Head: head, Body: projection.Body{Generation: 1, Labels: labels}}).Record()
 	if err != nil {
 		return nil, err
 	}
-	record, err := vcmachine.EncodeRecord(head, body)
+	record, err := keys.Encode(head, body)
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,9 @@ import (
 	"github.com/openpacific/pacific/cmd/supervisor/datadir"
 	"github.com/openpacific/pacific/cmd/supervisor/ports"
 	"github.com/openpacific/pacific/cmd/supervisor/process"
+	"github.com/openpacific/pacific/pkg/apiserver"
+	"github.com/openpacific/pacific/pkg/ledger"
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
@@ -225,4 +228,16 @@ func (s *Supervisor) Installation(t *testing.T) string {
 	}
 	t.Fatalf("no installation in\n%s", out)
 	return ""
+}
+
+// RecordKeys are those by which the Supervisor proves its records in vCenter.
+func (s *Supervisor) RecordKeys(t *testing.T) *machine.Keys {
+	t.Helper()
+	options := apiserver.NewOptions().Records
+	records := &ledger.Ledger{Client: s.Etcd(t, "vsphere-apiserver-etcd-client"), Prefix: options.Prefix}
+	keys, err := records.RecordKeys(t.Context(), options.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return machine.NewKeys(keys[0].Bytes)
 }

@@ -36,7 +36,7 @@ type Source struct {
 // Run hands over the full set, and then the changes that are asked for, until ctx ends.
 func (s *Source) Run(ctx context.Context) error {
 	objects := surroundings()
-	kinds := picture.Kinds()
+	kinds := picture.Kinds(keys())
 	reduce := kinds[slices.IndexFunc(kinds, func(kind inventory.Kind) bool {
 		return kind.Type == facts.TypeMachine
 	})].Reduce

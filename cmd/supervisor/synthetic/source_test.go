@@ -40,7 +40,7 @@ func (r *recorder) Apply(changes []livestore.Change) {
 
 func TestMachinesAreTheSameEachTime(t *testing.T) {
 	var paths []string
-	for _, kind := range picture.Kinds() {
+	for _, kind := range picture.Kinds(keys()) {
 		if kind.Type == facts.TypeMachine {
 			paths = kind.Paths
 		}

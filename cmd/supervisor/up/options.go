@@ -43,6 +43,8 @@ type Options struct {
 	LoadBalancerAddresses []string
 	// InstallationID tells the Supervisor's records in vCenter from others', where etcd holds none yet.
 	InstallationID string
+	// RecordKey is the name of the key in etcd that proves records, empty for vsphere-apiserver's default.
+	RecordKey string
 	// NewAuthority goes on with another certificate authority where one is lost or different.
 	NewAuthority bool
 	// SyntheticMachines, if not 0, is how many made-up machines are served in place of vCenter's, for benchmarks.
@@ -99,6 +101,9 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 		"the UUID that `supervisor status` printed before etcd's data was lost, so that the machines of then are known "+
 			"again; a new "+
 			"one where none is given")
+	flags.StringVar(&o.RecordKey, "record-key", o.RecordKey,
+		"name of the key in etcd that proves records in vCenter to be this Supervisor's; give another one to have a new key "+
+			"made")
 	flags.BoolVar(&o.NewAuthority, "new-authority", o.NewAuthority,
 		"where a certificate authority is lost or has been replaced, go on with the one that lies there, or else with a "+
 			"new one")
@@ -136,6 +141,11 @@ func (o Options) Validate() error {
 	}
 	if _, err := virtualmachineservice.ParsePool(o.LoadBalancerAddresses); err != nil {
 		wrong("--load-balancer-addresses: %w", err)
+	}
+	if o.RecordKey != "" {
+		if err := ledger.ValidateRecordKeyName(o.RecordKey); err != nil {
+			wrong("--record-key: %w", err)
+		}
 	}
 	if o.InstallationID != "" {
 		if err := ledger.ValidateInstallation(o.InstallationID); err != nil {

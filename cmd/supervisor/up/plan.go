@@ -241,6 +241,7 @@ func (p *plan) vsphereAPIServer() (process.Command, error) {
 		{"--namespaces-folder-id", p.options.NamespacesFolderID},
 		{"--zone-clusters", strings.Join(p.options.ZoneClusters, ",")},
 		{"--installation-id", p.options.InstallationID},
+		{"--record-key", p.options.RecordKey},
 	} {
 		if flag.value != "" {
 			args = append(args, flag.name+"="+flag.value)

@@ -22,7 +22,7 @@ func TestFlagsReachVSphereAPIServer(t *testing.T) {
 	given := []string{
 		"--login-default-domain=corp.example.com", "--login-domain-aliases=CORP=corp.example.com,LAB=lab.example.com",
 		"--namespaces-folder=/DC0/vm/K8s", "--namespaces-folder-id=group-v42", "--zone-clusters=a,b",
-		"--installation-id=8e0a3f3e-8c6c-4a3e-9f0e-111111111111",
+		"--installation-id=8e0a3f3e-8c6c-4a3e-9f0e-111111111111", "--record-key=2",
 	}
 	if err := flags.Parse(given); err != nil {
 		t.Fatal(err)

@@ -33,7 +33,8 @@ const (
 	// LibraryAnnotation on an image names the content library that it lies in.
 	LibraryAnnotation = "vsphere.openpacific.io/content-library"
 
-	// TakeOverAnnotation names the other installation of Pacific whose record a write to a virtual machine may replace.
+	// TakeOverAnnotation names the installation of Pacific in whose name a record in a virtual machine was written that
+	// does not count, and that a write may replace: another one's, or this one's where it is not proven.
 	TakeOverAnnotation = "vsphere.openpacific.io/take-over"
 
 	// ReclaimPolicyAnnotation says what becomes of something in vCenter that Pacific did not make when its object is

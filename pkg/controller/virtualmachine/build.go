@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"sync"
 	"time"
 
@@ -259,7 +258,7 @@ func (b *builds) build(ctx context.Context, m Machine) error {
 		if told, err = b.assemble(ctx, m); err != nil {
 			return err
 		}
-		if m.Facts.Build = m.Facts.Build.Assemble(); m.Facts.Build == nil {
+		if m.Facts = m.Facts.Left(m.Facts.Build.Assemble()); m.Facts.Build == nil {
 			return nil
 		}
 	}
@@ -344,18 +343,15 @@ func (b *builds) customize(ctx context.Context, m Machine, told facts.Told) erro
 	return err
 }
 
-// unbuilt is unmoved, and refuses also where something else is left to be made of the machine, or elsewhere: its files
-// may be moved to another datastore.
+// unbuilt is unmoved, and refuses also where what is left of the machine is to be made elsewhere: its files may be moved
+// to another datastore.
 func unbuilt(seen facts.Machine) func(facts.Machine) error {
 	still := unmoved(seen)
 	return func(now facts.Machine) error {
 		if err := still(now); err != nil {
 			return err
 		}
-		switch {
-		case !reflect.DeepEqual(now.Build, seen.Build):
-			return fmt.Errorf("what is left to be made of it was changed: %w", errMoved)
-		case now.Home != seen.Home:
+		if now.Home != seen.Home {
 			return fmt.Errorf("its files were moved to %s: %w", now.Home, errMoved)
 		}
 		return nil

@@ -25,6 +25,7 @@ import (
 // yard is where a world makes machines to their end.
 type yard struct {
 	left        map[string]*facts.Build // what is left to be made, by machine
+	rounds      uint64                  // how often something was made, and so was noted in a record
 	store       string                  // the datastore that their files lie on
 	controllers []facts.Controller
 	// copying is what copying a disk comes to, and finishing what finishing does. Nil: it is done.
@@ -96,6 +97,7 @@ func (w *world) Finish(_ context.Context, id facts.ID, disks []facts.Attachment,
 		}
 	}
 	w.finished, w.told = disks, guest.Options
+	w.rounds++
 	if w.left[id.Value] = w.left[id.Value].Assemble(); w.left[id.Value] == nil {
 		delete(w.left, id.Value)
 	}
@@ -212,7 +214,7 @@ func TestBuild(t *testing.T) {
 		// Somebody makes it one in vCenter, after it was decided on.
 		"a copy of something else by now": {change: func(w *world) {
 			now := w.seen(shell("vm", nil))
-			now.Build = copies(2)
+			now = now.Left(copies(2))
 			w.inVCenter["vm"] = now
 		}, fails: errMoved},
 		"with a customisation": {build: &facts.Build{Disks: both.Disks[1:], Customize: true}, customized: []string{"vm"},

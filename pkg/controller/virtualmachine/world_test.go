@@ -83,7 +83,9 @@ func (w *world) seen(vm *vmopv1.VirtualMachine) facts.Machine {
 	if w.paused[vm.Name] {
 		m.PauseOption = "true"
 	}
-	m.Build, m.Home = w.left[vm.Name], "["+w.store+"] "+vm.Name+"/"
+	m.Head.Sequence += w.rounds
+	m.Head.Build, m.Build = w.left[vm.Name], w.left[vm.Name]
+	m.Home = "[" + w.store + "] " + vm.Name + "/"
 	return m
 }
 

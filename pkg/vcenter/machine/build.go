@@ -4,8 +4,6 @@ package machine
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -24,7 +22,6 @@ import (
 )
 
 const (
-	buildVersion = "v1:"
 	// cancelTimeout bounds the canceling of a task that nobody waits for any more.
 	cancelTimeout = 10 * time.Second
 	// lookAge is how long what was read before one disk was copied counts for the others, so that a machine of many disks
@@ -34,35 +31,8 @@ const (
 )
 
 // errAttached says that a file is not only copied for a machine.
-var errAttached = fmt.Errorf("is one of its disks already: if nothing is left to be made of it, remove %s from its "+
-	"advanced configuration parameters in vCenter: %w", facts.BuildKey, failure.Conflict)
-
-// EncodeBuild gives the value of ExtraConfig for what is left to be made: JSON in base64, so that nothing in it means
-// something to the file that the machine's configuration is kept in.
-func EncodeBuild(build facts.Build) (string, error) {
-	said, err := json.Marshal(build)
-	if err != nil {
-		return "", fmt.Errorf("encode what is to be made of a virtual machine: %w", err)
-	}
-	return buildVersion + base64.StdEncoding.EncodeToString(said), nil
-}
-
-// DecodeBuild reads a value of ExtraConfig. Nil: there is nothing left, or what is there is not understood.
-func DecodeBuild(value string) *facts.Build {
-	packed, found := strings.CutPrefix(value, buildVersion)
-	if !found {
-		return nil
-	}
-	said, err := base64.StdEncoding.DecodeString(packed)
-	if err != nil {
-		return nil
-	}
-	build := &facts.Build{}
-	if json.Unmarshal(said, build) != nil {
-		return nil
-	}
-	return build
-}
+var errAttached = fmt.Errorf("is one of its disks already, as after a revert to a snapshot of a time at which it had "+
+	"none: delete the virtual machine, and make it anew: %w", failure.Conflict)
 
 // Home is the folder that a machine's own file, such as "[nfs] web/web.vmx", lies in.
 func Home(file string) string { return file[:strings.LastIndex(file, "/")+1] }
@@ -112,7 +82,7 @@ func (v *Verbs) left(ctx context.Context, id facts.ID, verb string, number int,
 	now, lately := v.seenLately(id)
 	err := v.Writer.Do(ctx, operation(verb, id), func(ctx context.Context, client *vim25.Client) (err error) {
 		if !lately || number == 0 {
-			if now, err = read(ctx, client, id, v.Root()); err != nil {
+			if now, err = v.read(ctx, client, id); err != nil {
 				return err
 			}
 			v.sawNow(id, now)
@@ -262,7 +232,7 @@ func (v *Verbs) discard(ctx context.Context, id facts.ID, still Still) error {
 	var now reading
 	err := v.Writer.Do(ctx, operation("see what is left of", id),
 		func(ctx context.Context, client *vim25.Client) (err error) {
-			if now, err = read(ctx, client, id, v.Root()); err != nil {
+			if now, err = v.read(ctx, client, id); err != nil {
 				return err
 			}
 			return still(now.Machine)
@@ -310,11 +280,12 @@ func (v *Verbs) finish(ctx context.Context, id facts.ID, disks []facts.Attachmen
 		if now.Build == nil || now.Build.Assembled {
 			return spec, fmt.Errorf("no disk is left to be made of it: %w", failure.Conflict)
 		}
-		left, err := leftAfter(now.Build.Assemble())
+		// The record says so in the same change: nobody ever finds the one without the other.
+		record, err := v.Keys.Encode(*now.Left(now.Build.Assemble()).Head, now.body)
 		if err != nil {
 			return spec, err
 		}
-		spec.ExtraConfig = append(options(told.Options), &types.OptionValue{Key: facts.BuildKey, Value: left})
+		spec.ExtraConfig = append(options(told.Options), &types.OptionValue{Key: facts.RecordKey, Value: record})
 		if len(told.Properties) > 0 {
 			if spec.VAppConfig, err = withValues(ctx, client, id, told.Properties); err != nil {
 				return spec, err
@@ -325,14 +296,6 @@ func (v *Verbs) finish(ctx context.Context, id facts.ID, disks []facts.Attachmen
 		}
 		return spec, nil
 	})
-}
-
-// leftAfter is the value of ExtraConfig for what is left, empty for nothing.
-func leftAfter(build *facts.Build) (string, error) {
-	if build == nil {
-		return "", nil
-	}
-	return EncodeBuild(*build)
 }
 
 func attach(disk facts.Attachment, key int32, policy string) *types.VirtualDeviceConfigSpec {

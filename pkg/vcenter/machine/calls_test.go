@@ -134,9 +134,9 @@ func TestCallsOfACreate(t *testing.T) {
 	if got := counts["RetrievePropertiesEx"]; got != 5 {
 		t.Errorf("it was read %d times, want 5", got)
 	}
-	// A customisation costs its call, the reading before that, and a change that notes it.
+	// A customisation costs its call, a change that notes it, and the reading before each.
 	want := map[string]int{"CreateVM_Task": 1, "CopyVirtualDisk_Task": 1, "ReconfigVM_Task": 2, "CustomizeVM_Task": 1,
-		"PowerOnVM_Task": 1, "RetrievePropertiesEx": 4}
+		"PowerOnVM_Task": 1, "RetrievePropertiesEx": 5}
 	if diff := cmp.Diff(want, l.cost("made-customised", 1, true, nothing)); diff != "" {
 		t.Errorf("calls with a customisation (-want +got):\n%s", diff)
 	}

@@ -21,16 +21,13 @@ import (
 	"github.com/openpacific/pacific/pkg/vcenter"
 )
 
-// Create makes a machine without disks, with its record and with what is left to be made of it. One that was made by
+// Create makes a machine without disks, with its record, which says what is left to be made of it. One that was made by
 // the same record before, by an attempt whose answer was lost, is the one that is returned; another one of that name is
 // a failure.AlreadyExists.
 func (v *Verbs) Create(ctx context.Context, shell facts.Shell, head facts.Head, body []byte) (facts.ID, error) {
 	operation := fmt.Sprintf("create virtual machine %q", shell.Name)
-	record, err := EncodeRecord(head, body)
-	if err != nil {
-		return facts.ID{}, err
-	}
-	build, err := EncodeBuild(shell.Build)
+	head.Build = &shell.Build
+	record, err := v.Keys.Encode(head, body)
 	if err != nil {
 		return facts.ID{}, err
 	}
@@ -44,7 +41,7 @@ func (v *Verbs) Create(ctx context.Context, shell facts.Shell, head facts.Head, 
 			return reference{}, err
 		}
 		spec.ExtraConfig = options(map[string]string{
-			facts.RecordKey: record, facts.BuildKey: build, NamespacedNameKey: head.Namespace + "/" + head.Name,
+			facts.RecordKey: record, NamespacedNameKey: head.Namespace + "/" + head.Name,
 			// So that a guest knows its disks by the ids that vCenter tells.
 			"disk.enableUUID": "TRUE",
 		})
@@ -95,11 +92,11 @@ func (v *Verbs) madeBefore(ctx context.Context, shell facts.Shell, head facts.He
 			if id.Type != facts.TypeMachine {
 				return failure.NotFound
 			}
-			now, err := read(ctx, client, id, v.Root())
+			now, err := v.read(ctx, client, id)
 			if err != nil {
 				return err
 			}
-			if now.Head == nil || now.Head.UID != head.UID || !strings.EqualFold(now.InstanceUUID, head.UID) {
+			if now.Head == nil || now.Unproven != "" || now.Head.UID != head.UID || !strings.EqualFold(now.InstanceUUID, head.UID) {
 				return failure.NotFound
 			}
 			return nil

@@ -71,16 +71,12 @@ var errCustomized = fmt.Errorf("its guest has been customised: %w", failure.Alre
 
 // noted notes that nothing is left to be made of a machine that was read for its customisation.
 func (v *Verbs) noted(ctx context.Context, id facts.ID) error {
-	spec := types.VirtualMachineConfigSpec{ExtraConfig: options(map[string]string{facts.BuildKey: ""})}
-	_, err := v.Writer.RunTask(ctx, operation("finish", id), func(ctx context.Context,
-		client *vim25.Client) (reference, error) {
-		response, err := methods.ReconfigVM_Task(ctx, client, &types.ReconfigVM_Task{This: refer(id), Spec: spec})
-		if err != nil {
-			return reference{}, err
+	return v.Amend(ctx, id, func(now facts.Machine) (facts.Head, error) {
+		if now.Build == nil || !now.Build.Assembled {
+			return facts.Head{}, fmt.Errorf("its guest is not to be customised now: %w", failure.Conflict)
 		}
-		return response.Returnval, nil
+		return *now.Left(nil).Head, nil
 	})
-	return err
 }
 
 // known refuses what a vCenter of that version would pass over.

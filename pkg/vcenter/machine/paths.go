@@ -27,7 +27,6 @@ const (
 	PathChangeTracking     = "config.changeTrackingEnabled"
 	PathRecord             = `config.extraConfig["` + facts.RecordKey + `"]`
 	PathPause              = `config.extraConfig["` + facts.PauseKey + `"]`
-	PathBuild              = `config.extraConfig["` + facts.BuildKey + `"]`
 	PathFile               = "config.files.vmPathName"
 	PathToolsRunning       = "guest.toolsRunningStatus"
 	PathGuestHostName      = "guest.hostName"

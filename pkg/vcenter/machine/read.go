@@ -20,7 +20,7 @@ import (
 const notice = "Kubernetes keeps labels and settings of this virtual machine, by Pacific. To have it left alone, set " +
 	facts.PauseKey + " to true in its advanced configuration parameters."
 
-// reading is a machine as vCenter has it now, with the body of its record.
+// reading is a machine as vCenter has it now, with the body of its record where that is proven.
 type reading struct {
 	facts.Machine
 	body  []byte
@@ -39,8 +39,9 @@ func (r reading) notesWithNotice() string {
 }
 
 // read asks vCenter for a machine and for the folders above it, in one call, so that all of it is of one moment. Where
-// the machine lies is told up to root.
-func read(ctx context.Context, client *vim25.Client, id, root facts.ID) (reading, error) {
+// the machine lies is told up to the namespaces folder.
+func (v *Verbs) read(ctx context.Context, client *vim25.Client, id facts.ID) (reading, error) {
+	root := v.Root()
 	this, err := vcenter.Refer(client, id)
 	if err != nil {
 		return reading{}, err
@@ -52,7 +53,7 @@ func read(ctx context.Context, client *vim25.Client, id, root facts.ID) (reading
 			PropSet: []types.PropertySpec{
 				{Type: facts.TypeMachine, PathSet: []string{PathName, PathParent, PathInstanceUUID, PathTemplate, PathChangeVersion,
 					PathRecord, PathPause, PathPowerState, PathConnectionState, PathToolsRunning, PathQuestion, PathNotes,
-					PathBuild, PathFile, PathPending, PathCustomization}},
+					PathFile, PathPending, PathCustomization}},
 				{Type: facts.TypeFolder, PathSet: []string{PathParent}},
 			},
 			ObjectSet: []types.ObjectSpec{{
@@ -93,14 +94,12 @@ func read(ctx context.Context, client *vim25.Client, id, root facts.ID) (reading
 		ChangeVersion: text(machine[PathChangeVersion]),
 		Folders:       folders(refOf(machine[PathParent]), parents, root),
 		Home:          Home(text(machine[PathFile])),
-		Build:         DecodeBuild(option(machine[PathBuild])),
 		Customized:    customized(text(machine[PathPending]), machine[PathCustomization]),
 	}}
 	if value := option(machine[PathRecord]); value != "" {
-		head, body, err := DecodeRecord(value)
-		if found.body, found.HeadError = body, err; err == nil {
-			found.Head = &head
-		}
+		record := v.Keys.Decode(value)
+		found.body = record.Body
+		found.Carry(&record)
 	}
 	return found, nil
 }

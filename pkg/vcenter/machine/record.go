@@ -20,7 +20,8 @@ const (
 	// NamespacedNameKey is the key of ExtraConfig in which other tools look for namespace/name.
 	NamespacedNameKey = "vmservice.namespacedName"
 
-	recordVersion = "v2"
+	recordVersion = "v3"
+	separator     = "."
 	// maxRecord limits what is written, so that a virtual machine's configuration file stays small and no limit of
 	// vCenter's own is met.
 	maxRecord = 128 << 10
@@ -28,18 +29,19 @@ const (
 	maxBody = 1 << 20
 )
 
-// EncodeRecord gives the value of ExtraConfig. Equal records give equal values.
-//
-// It is "v2:", the head as JSON and the body compressed, both in base64 with a dot between them: nothing in it means
-// something to the file that the machine's configuration is kept in, and the head can be read without the body.
-func EncodeRecord(head facts.Head, body []byte) (string, error) {
+// A record is "v3:" and four parts with dots between them: what the key is called by which it is proven, the head as
+// JSON, the body compressed, and the proof of all that stands before it. The last three are in base64: nothing in them
+// means something to the file that the machine's configuration is kept in, and the head can be read without the body.
+
+// encodeRecord gives a record up to its proof.
+func encodeRecord(key string, head facts.Head, body []byte) (string, error) {
 	name := head.Namespace + "/" + head.Name
 	said, err := json.Marshal(head)
 	if err != nil {
 		return "", fmt.Errorf("encode the record of virtual machine %q: %w", name, err)
 	}
 	var b bytes.Buffer
-	b.WriteString(recordVersion + ":" + base64.StdEncoding.EncodeToString(said) + ".")
+	b.WriteString(recordVersion + ":" + key + separator + base64Text(said) + separator)
 	encoder := base64.NewEncoder(base64.StdEncoding, &b)
 	// Writing to memory cannot fail.
 	packer, _ := gzip.NewWriterLevel(encoder, gzip.BestCompression)
@@ -55,48 +57,60 @@ func EncodeRecord(head facts.Head, body []byte) (string, error) {
 	return b.String(), nil
 }
 
-// DecodeRecord reads a value of ExtraConfig. It does not say whether the record counts for the machine that carries it.
-func DecodeRecord(value string) (facts.Head, []byte, error) {
-	head, body, err := decodeRecord(value)
-	if err != nil {
-		return facts.Head{}, nil, err
-	}
-	return head, body, nil
+// parts are those of a record. text is what the proof is of.
+type parts struct {
+	key, head, body, text string
+	proof                 []byte
 }
 
-func decodeRecord(value string) (head facts.Head, body []byte, err error) {
+func splitRecord(value string) (parts, error) {
 	version, rest, found := strings.Cut(value, ":")
 	if !found || len(version) < 2 || version[0] != 'v' || strings.Trim(version[1:], "0123456789") != "" {
-		return head, nil, errors.New("it does not begin with a version such as v2:")
+		return parts{}, errors.New("it does not begin with a version such as v3:")
 	}
 	if version != recordVersion {
-		return head, nil, fmt.Errorf("version %s was written by another version of Pacific, and this one knows %s alone",
+		return parts{}, fmt.Errorf("version %s was written by another version of Pacific, and this one knows %s alone",
 			version, recordVersion)
 	}
-	said, packed, found := strings.Cut(rest, ".")
-	if !found {
-		return head, nil, errors.New("it has no two parts")
+	split := strings.Split(rest, separator)
+	if len(split) != 4 {
+		return parts{}, errors.New("it has no four parts")
 	}
-	raw, err := base64.StdEncoding.DecodeString(said)
+	proof, err := base64.StdEncoding.DecodeString(split[3])
 	if err != nil {
-		return head, nil, fmt.Errorf("unpack its head: %w", err)
+		return parts{}, fmt.Errorf("unpack its proof: %w", err)
 	}
-	if err := json.Unmarshal(raw, &head); err != nil {
-		return head, nil, fmt.Errorf("parse its head: %w", err)
+	return parts{key: split[0], head: split[1], body: split[2], proof: proof,
+		text: value[:len(value)-len(separator)-len(split[3])]}, nil
+}
+
+func decodeHead(text string) (head facts.Head, err error) {
+	said, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return head, fmt.Errorf("unpack its head: %w", err)
+	}
+	if err := json.Unmarshal(said, &head); err != nil {
+		return head, fmt.Errorf("parse its head: %w", err)
 	}
 	if head.UID == "" {
-		return head, nil, errors.New("it has no uid")
+		return head, errors.New("it has no uid")
 	}
-	unpacker, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, strings.NewReader(packed)))
+	return head, nil
+}
+
+func unpack(text string) (body []byte, err error) {
+	unpacker, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, strings.NewReader(text)))
 	if err != nil {
-		return head, nil, fmt.Errorf("unpack: %w", err)
+		return nil, fmt.Errorf("unpack: %w", err)
 	}
 	body, err = io.ReadAll(io.LimitReader(unpacker, maxBody+1))
 	if err != nil {
-		return head, nil, fmt.Errorf("unpack: %w", err)
+		return nil, fmt.Errorf("unpack: %w", err)
 	}
 	if len(body) > maxBody {
-		return head, nil, fmt.Errorf("it unpacks to more than %d bytes", maxBody)
+		return nil, fmt.Errorf("it unpacks to more than %d bytes", maxBody)
 	}
-	return head, body, nil
+	return body, nil
 }
+
+func base64Text(raw []byte) string { return base64.StdEncoding.EncodeToString(raw) }

@@ -7,6 +7,7 @@ import (
 	"compress/gzip"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -37,24 +38,29 @@ func packed(text string) string {
 	return base64.StdEncoding.EncodeToString(b.Bytes())
 }
 
-func TestRecordRoundTrip(t *testing.T) {
-	value, err := machine.EncodeRecord(head(), []byte("ünï\ncode"))
+// keys are those of the tests.
+func keys() *machine.Keys { return machine.NewKeys([]byte("one of the tests")) }
+
+func encoded(t *testing.T, keys *machine.Keys, head facts.Head, body string) string {
+	t.Helper()
+	value, err := keys.Encode(head, []byte(body))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return value
+}
+
+func TestRecordRoundTrip(t *testing.T) {
+	value := encoded(t, keys(), head(), "ünï\ncode")
 	if strings.ContainsAny(value, "\"\n\\|{} ") {
 		t.Errorf("the value holds characters that mean something elsewhere: %s", value)
 	}
-	got, body, err := machine.DecodeRecord(value)
-	if err != nil || string(body) != "ünï\ncode" {
-		t.Errorf("the body is %q, %v", body, err)
-	}
-	if diff := cmp.Diff(head(), got); diff != "" {
+	want := facts.Record{Head: head(), Body: []byte("ünï\ncode")}
+	if diff := cmp.Diff(want, keys().Decode(value)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	again, err := machine.EncodeRecord(head(), []byte("ünï\ncode"))
-	if err != nil || again != value {
-		t.Errorf("a second encoding differs (%v):\n%s\n%s", err, value, again)
+	if again := encoded(t, keys(), head(), "ünï\ncode"); again != value {
+		t.Errorf("a second encoding differs:\n%s\n%s", value, again)
 	}
 }
 
@@ -63,7 +69,7 @@ func TestRecordTooLarge(t *testing.T) {
 	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
 	for name, body := range map[string][]byte{"incompressible": noise,
 		"compressible": bytes.Repeat([]byte("a"), 1<<20+1)} {
-		_, err := machine.EncodeRecord(head(), body)
+		_, err := keys().Encode(head(), body)
 		if !errors.Is(err, failure.Invalid) || !strings.Contains(err.Error(), "too large") {
 			t.Errorf("%s: error %v", name, err)
 		}
@@ -73,30 +79,124 @@ func TestRecordTooLarge(t *testing.T) {
 // TestOtherValuesAreRefused: among them the record of an older version, which must be left alone and not be taken for
 // none.
 func TestOtherValuesAreRefused(t *testing.T) {
-	good, err := machine.EncodeRecord(head(), []byte("{}"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	good := encoded(t, keys(), head(), "{}")
 	small := base(`{"uid":"u","name":"n"}`)
+	rest := "." + packed("{}") + "." + base("proof")
 	for name, test := range map[string]struct{ value, want string }{
-		"empty":          {"", "version"},
-		"other text":     {"hello", "version"},
-		"odd version":    {"vx:abc", "version"},
-		"older":          {"v1:" + packed(`{"uid":"u","name":"n"}`), "version v1 was written by another version of Pacific"},
-		"newer":          {"v3:" + good[3:], "version v3 was written by another version of Pacific"},
-		"one part":       {"v2:" + small, "two parts"},
-		"head no base64": {"v2:@@@@." + packed("{}"), "unpack its head"},
-		"head no JSON":   {"v2:" + base("hello") + "." + packed("{}"), "parse its head"},
-		"other folder":   {"v2:" + base(`{"uid":"u","folder":"group-v1"}`) + "." + packed("{}"), "parse its head"},
-		"no uid":         {"v2:" + base(`{"name":"n"}`) + "." + packed("{}"), "no uid"},
-		"no base64":      {"v2:" + small + ".@@@@", "unpack"},
-		"no gzip":        {"v2:" + small + "." + base("hello world, hello world"), "unpack"},
-		"truncated":      {good[:len(good)-8], "unpack"},
-		"bomb":           {"v2:" + small + "." + packed(strings.Repeat(" ", 64<<20)), "unpacks to more than"},
+		"empty":           {"", "version"},
+		"other text":      {"hello", "version"},
+		"odd version":     {"vx:abc", "version"},
+		"older":           {"v1:" + packed(`{"uid":"u","name":"n"}`), "version v1 was written by another version of Pacific"},
+		"newer":           {"v4:" + good[3:], "version v4 was written by another version of Pacific"},
+		"one part":        {"v3:" + small, "four parts"},
+		"no proof":        {good[:strings.LastIndex(good, ".")], "four parts"},
+		"proof no base64": {"v3:k." + small + "." + packed("{}") + ".@@@@", "unpack its proof"},
+		"head no base64":  {"v3:k.@@@@" + rest, "unpack its head"},
+		"head no JSON":    {"v3:k." + base("hello") + rest, "parse its head"},
+		"other folder":    {"v3:k." + base(`{"uid":"u","folder":"group-v1"}`) + rest, "parse its head"},
+		"no uid":          {"v3:k." + base(`{"name":"n"}`) + rest, "no uid"},
 	} {
-		head, body, err := machine.DecodeRecord(test.value)
-		if err == nil || !strings.Contains(err.Error(), test.want) || body != nil || head != (facts.Head{}) {
-			t.Errorf("%s: got %+v, %q, error %v, want an error with %q", name, head, body, err, test.want)
+		got := keys().Decode(test.value)
+		if got.Err == nil || !strings.Contains(got.Err.Error(), test.want) {
+			t.Errorf("%s: got %+v, want an error with %q", name, got, test.want)
 		}
+		got.Err = nil
+		if diff := cmp.Diff(facts.Record{}, got); diff != "" {
+			t.Errorf("%s: (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// TestProof: who has no key writes nothing that counts, whatever he has seen of records, and changes nothing of one.
+func TestProof(t *testing.T) {
+	part := func(number int, text string) string {
+		parts := strings.Split(encoded(t, keys(), head(), "{}"), ".")
+		parts[number] = text
+		return strings.Join(parts, ".")
+	}
+	parts := strings.Split(encoded(t, keys(), head(), "{}"), ".")
+	other := machine.NewKeys([]byte("another's"))
+	changed := head()
+	changed.Created = false
+	old := strings.Split(encoded(t, keys(), changed, `{"spec":{}}`), ".")
+	for name, test := range map[string]struct{ value, why string }{
+		"head":           {part(1, old[1]), "does not fit"},
+		"body":           {part(2, old[2]), "does not fit"},
+		"proof":          {part(3, old[3]), "does not fit"},
+		"no proof":       {part(3, ""), "does not fit"},
+		"short proof":    {part(3, base("x")), "does not fit"},
+		"another's key":  {encoded(t, other, head(), "{}"), `the key "` + other.Name() + `"`},
+		"under our name": {"v3:" + keys().Name() + encoded(t, other, head(), "{}")[3+len(keys().Name()):], "does not fit"},
+		"no key":         {part(0, "v3:"), `the key ""`},
+		"not compressed": {"v3:" + keys().Name() + "." + parts[1] + "." + base("bomb") + "." + parts[3], "does not fit"},
+	} {
+		got := keys().Decode(test.value)
+		if got.Err != nil || got.Body != nil || !strings.Contains(got.Unproven, test.why) || got.Head.UID != head().UID {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	if got := (*machine.Keys)(nil).Decode(encoded(t, keys(), head(), "{}")); got.Unproven == "" {
+		t.Errorf("without keys: %+v", got)
+	}
+	if _, err := (*machine.Keys)(nil).Encode(head(), nil); !errors.Is(err, failure.Unavailable) {
+		t.Errorf("written without keys: %v", err)
+	}
+}
+
+// TestNewKey: what was proven by the key before counts as long as that is known, and what is written is proven by the
+// new one.
+func TestNewKey(t *testing.T) {
+	before, after := []byte("before"), []byte("after")
+	old := encoded(t, machine.NewKeys(before), head(), "{}")
+	both := machine.NewKeys(after, before)
+	if got := both.Decode(old); got.Unproven != "" || got.Err != nil {
+		t.Errorf("a record from before: %+v", got)
+	}
+	written := encoded(t, both, head(), "{}")
+	for name, test := range map[string]struct {
+		keys   *machine.Keys
+		proven bool
+	}{
+		"both": {both, true}, "the new one": {machine.NewKeys(after), true}, "another replica's": {machine.NewKeys(after, before), true},
+		"the old one": {machine.NewKeys(before), false},
+	} {
+		if got := test.keys.Decode(written); (got.Unproven == "") != test.proven {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	if got := fmt.Sprintf("%v %+v %#v %s", both, both, both, both); strings.Contains(got, "after") ||
+		strings.Contains(got, fmt.Sprint(after)) {
+		t.Errorf("the keys are printed: %s", got)
+	}
+}
+
+// TestUnpackingHasABound: what this installation has proved is no bomb, but nothing is to rest on that.
+func TestUnpackingHasABound(t *testing.T) {
+	value := encoded(t, keys(), head(), strings.Repeat(" ", 1<<20))
+	if got := keys().Decode(value); got.Err != nil || len(got.Body) != 1<<20 {
+		t.Errorf("%d bytes, %v", len(got.Body), got.Err)
+	}
+}
+
+// BenchmarkDecode reads a record of an ordinary size, as each of a vCenter is at the start, and proves it.
+func BenchmarkDecode(b *testing.B) {
+	noise := make([]byte, 1500) // managedFields pack less well than a repetition
+	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
+	value, err := keys().Encode(head(), []byte(`{"metadata":"`+base(string(noise))+`"}`))
+	if err != nil {
+		b.Fatal(err)
+	}
+	forged := value[:strings.LastIndex(value, ".")+1] + base("forged")
+	b.Logf("%d bytes", len(value))
+	for name, text := range map[string]string{"proven": value, "head and proof alone": forged} {
+		b.Run(name, func(b *testing.B) {
+			known := keys()
+			b.ReportAllocs()
+			for b.Loop() {
+				if got := known.Decode(text); got.Err != nil || (got.Unproven == "") != (text == value) {
+					b.Fatal(got)
+				}
+			}
+		})
 	}
 }

@@ -51,6 +51,8 @@ var errUnfinished = fmt.Errorf("it was not made to its end: %w", failure.Conflic
 // a task that was started goes on when somebody has answered.
 type Verbs struct {
 	Writer Writer
+	// Keys prove what is written into machines, and what is read there.
+	Keys *Keys
 	// Root is the namespaces folder, up to which the place of a machine is told.
 	Root func() facts.ID
 	// Asks returns what a machine asks as soon as it waits for somebody's answer in vCenter, and "" when ctx ends first.
@@ -159,7 +161,7 @@ func (v *Verbs) reconfigure(ctx context.Context, verb string, id facts.ID,
 	made func(ctx context.Context, client *vim25.Client, now reading) (types.VirtualMachineConfigSpec, error)) error {
 	_, err := v.Writer.RunTask(ctx, operation(verb, id), func(ctx context.Context,
 		client *vim25.Client) (reference, error) {
-		now, err := read(ctx, client, id, v.Root())
+		now, err := v.read(ctx, client, id)
 		if err != nil {
 			return reference{}, err
 		}
@@ -186,7 +188,7 @@ var errAsWanted = errors.New("it is as it is to be")
 // WriteRecord writes a machine's record, under the version of the configuration that still was shown: a change that
 // comes in between is a failure.Conflict.
 func (v *Verbs) WriteRecord(ctx context.Context, id facts.ID, head facts.Head, body []byte, still Still) error {
-	value, err := EncodeRecord(head, body)
+	value, err := v.Keys.Encode(head, body)
 	if err != nil {
 		return err
 	}
@@ -199,7 +201,8 @@ func (v *Verbs) WriteRecord(ctx context.Context, id facts.ID, head facts.Head, b
 }
 
 // Amend changes the head of a machine's record and leaves its body as it is, under the version of the configuration
-// that amend was shown. amend gives the new head, of which the sequence is set here, or why there is to be none.
+// that amend was shown. amend gives the new head, of which the sequence is set here, or why there is to be none. A
+// record that is not proven is a failure.Conflict: its body would be taken for one that somebody here wrote.
 func (v *Verbs) Amend(ctx context.Context, id facts.ID, amend func(now facts.Machine) (facts.Head, error)) error {
 	return v.record(ctx, "change the record of", id, func(now reading) (string, string, error) {
 		head, err := amend(now.Machine)
@@ -209,8 +212,11 @@ func (v *Verbs) Amend(ctx context.Context, id facts.ID, amend func(now facts.Mac
 		if now.Head == nil {
 			return "", "", fmt.Errorf("there is no record: %w", failure.Conflict)
 		}
+		if now.Unproven != "" {
+			return "", "", fmt.Errorf("nobody knows who wrote the record: %s: %w", now.Unproven, failure.Conflict)
+		}
 		head.Sequence = now.Head.Sequence + 1
-		value, err := EncodeRecord(head, now.body)
+		value, err := v.Keys.Encode(head, now.body)
 		return value, head.Namespace + "/" + head.Name, err
 	})
 }
@@ -281,7 +287,7 @@ func (v *Verbs) power(ctx context.Context, verb string, id facts.ID, target stri
 	}
 	var now reading
 	readErr := v.Writer.Do(ctx, operation(verb, id), func(ctx context.Context, client *vim25.Client) (err error) {
-		now, err = read(ctx, client, id, v.Root())
+		now, err = v.read(ctx, client, id)
 		return err
 	})
 	if readErr == nil && now.PowerState == target {
@@ -341,7 +347,7 @@ func (v *Verbs) do(ctx context.Context, verb string, id facts.ID, still Still, a
 
 // decide reads the machine and asks still.
 func (v *Verbs) decide(ctx context.Context, client *vim25.Client, id facts.ID, still Still) error {
-	now, err := read(ctx, client, id, v.Root())
+	now, err := v.read(ctx, client, id)
 	if err != nil {
 		return err
 	}

@@ -60,6 +60,7 @@ func newLab(t *testing.T) *lab {
 	l.verbs = &machine.Verbs{
 		Writer: &vcenter.Writer{Session: session, Reign: vcentertest.Reign{}, Following: vcentertest.Following},
 		Root:   func() facts.ID { return root },
+		Keys:   keys(),
 	}
 	return l
 }
@@ -159,7 +160,7 @@ func TestStillSeesWhatThereIs(t *testing.T) {
 	l.set(vm, facts.PauseKey, "True")
 	head := facts.Head{Installation: "here", UID: got.InstanceUUID, Sequence: 3, Namespace: "team-b", Name: "web",
 		Deletion: time.Unix(1_700_000_000, 0).UTC()}
-	value, err := machine.EncodeRecord(head, []byte("body"))
+	value, err := keys().Encode(head, []byte("body"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,8 +309,8 @@ func TestRecordsAreWrittenUnderTheVersionThatWasShown(t *testing.T) {
 	if diff := cmp.Diff(&want, l.now(id).Head); diff != "" {
 		t.Errorf("amended (-want +got):\n%s", diff)
 	}
-	if _, body, err := machine.DecodeRecord(l.option(vm, facts.RecordKey)); string(body) != "the body" || err != nil {
-		t.Errorf("the body is %q, %v", body, err)
+	if got := keys().Decode(l.option(vm, facts.RecordKey)); string(got.Body) != "the body" || got.Err != nil {
+		t.Errorf("the body is %q, %v", got.Body, got.Err)
 	}
 	if got := l.option(vm, machine.NamespacedNameKey); got != "team-a/web" {
 		t.Errorf("%s is %q", machine.NamespacedNameKey, got)

@@ -22,7 +22,7 @@ import (
 //
 // Of each value the part is kept that the facts tell, so that the inventory and they
 // share their memory.
-func machineKind() inventory.Kind {
+func machineKind(keys *machine.Keys) inventory.Kind {
 	return inventory.Kind{
 		Type: facts.TypeMachine, Root: inventory.RootNamespaces,
 		Paths: []string{
@@ -33,18 +33,19 @@ func machineKind() inventory.Kind {
 			machine.PathCPUs, machine.PathMemoryMB, machine.PathDevices, machine.PathChangeTracking,
 			pathCPULimit, pathCPUReservation, machine.PathCPUHotAdd,
 			pathMemoryLimit, pathMemoryReservation, machine.PathMemoryHotAdd,
-			machine.PathRecord, machine.PathPause, machine.PathBuild, machine.PathFile,
+			machine.PathRecord, machine.PathPause, machine.PathFile,
 			machine.PathToolsRunning, machine.PathGuestHostName, machine.PathGuestIP, machine.PathGuestNet,
 			machine.PathGuestGuestID, machine.PathGuestGuestFullName, machine.PathCustomization,
 			machine.PathCommitted, machine.PathUncommitted, machine.PathCurrentSnapshot,
 		},
-		Reduce: newCommon().reduce,
+		Reduce: newCommon(keys).reduce,
 	}
 }
 
 // common are values that many machines share: one of each is enough. They are used
 // by one goroutine at a time.
 type common struct {
+	keys        *machine.Keys
 	words       map[string]any
 	controllers map[string][]facts.Controller
 }
@@ -53,13 +54,13 @@ type common struct {
 // not pile up over the years.
 const commonLimit = 1000
 
-func newCommon() *common {
-	return &common{words: map[string]any{}, controllers: map[string][]facts.Controller{}}
+func newCommon(keys *machine.Keys) *common {
+	return &common{keys: keys, words: map[string]any{}, controllers: map[string][]facts.Controller{}}
 }
 
 // reduce gives what is kept of a property of a machine.
 func (c *common) reduce(path string, value any) any {
-	switch kept := reduce(path, value).(type) {
+	switch kept := reduce(c.keys, path, value).(type) {
 	case string:
 		switch path {
 		case machine.PathPowerState, machine.PathConnectionState, machine.PathGuestID, machine.PathGuestFullName,
@@ -90,7 +91,7 @@ func share[T any](known map[string]T, key string, value T) T {
 }
 
 // reduce gives the part of a value that the facts tell. Of that it gives the same.
-func reduce(path string, value any) any {
+func reduce(keys *machine.Keys, path string, value any) any {
 	switch v := value.(type) {
 	case types.VirtualMachinePowerState:
 		return string(v)
@@ -102,11 +103,8 @@ func reduce(path string, value any) any {
 		return interfaces(v.GuestNicInfo)
 	case types.OptionValue:
 		text, _ := v.Value.(string)
-		switch path {
-		case machine.PathRecord:
-			return record(text)
-		case machine.PathBuild:
-			return machine.DecodeBuild(text)
+		if path == machine.PathRecord {
+			return record(keys, text)
 		}
 		return text
 	case types.GuestInfoCustomizationInfo:
@@ -128,27 +126,24 @@ func customization(info types.GuestInfoCustomizationInfo) any {
 }
 
 // record reads what a machine has in its ExtraConfig; nil for nothing.
-func record(value string) any {
+func record(keys *machine.Keys, value string) any {
 	if value == "" {
 		return nil
 	}
-	head, body, err := machine.DecodeRecord(value)
-	if err != nil {
-		return &facts.Record{Err: err}
-	}
-	return &facts.Record{Head: head, Body: body}
+	read := keys.Decode(value)
+	return &read
 }
 
 // live makes the facts of a machine, but for what they say of others: where it lies
 // and where it runs.
-func (d decoder) live(object inventory.Object, props properties) *facts.Live {
-	get := func(path string) any { return reduce(path, props[path]) }
+func (t *take) live(object inventory.Object, props properties) *facts.Live {
+	get := func(path string) any { return reduce(t.Keys, path, props[path]) }
 	text := func(path string) string {
 		s, _ := get(path).(string)
 		return s
 	}
 	m := &facts.Live{
-		ID: d.id(object.Ref), Name: props.text(pathName), Hidden: object.Hidden, Pool: d.id(props.ref(machine.PathPool)),
+		ID: t.id(object.Ref), Name: props.text(pathName), Hidden: object.Hidden, Pool: t.id(props.ref(machine.PathPool)),
 		Configuration: facts.Configuration{
 			InstanceUUID: props.text(machine.PathInstanceUUID), BIOSUUID: props.text(machine.PathBIOSUUID),
 			Created:       props.created(),
@@ -177,7 +172,6 @@ func (d decoder) live(object inventory.Object, props properties) *facts.Live {
 	}
 	m.Hardware, _ = get(machine.PathDevices).(*facts.Hardware)
 	m.Record, _ = get(machine.PathRecord).(*facts.Record)
-	m.Build, _ = get(machine.PathBuild).(*facts.Build)
 	m.Guest.Customization, _ = get(machine.PathCustomization).(*facts.CustomizationStatus)
 	if nics, ok := get(machine.PathGuestNet).(*[]facts.Interface); ok {
 		m.Guest.Interfaces = *nics

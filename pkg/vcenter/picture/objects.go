@@ -37,10 +37,10 @@ const (
 // uplinkTag is on the port groups of a distributed switch that no machine may use.
 const uplinkTag = "SYSTEM/DVS.UPLINKPG"
 
-// Kinds are what has to be followed.
-func Kinds() []inventory.Kind {
+// Kinds are what has to be followed. Records are proven by keys.
+func Kinds(keys *machine.Keys) []inventory.Kind {
 	return []inventory.Kind{
-		machineKind(),
+		machineKind(keys),
 		{Type: facts.TypeFolder, Root: inventory.RootNamespaces, Paths: []string{pathName, pathParent}},
 		{Type: facts.TypeHost, Root: inventory.RootInventory, Paths: []string{pathName, pathParent, pathHostState, pathHostMaintenance, pathHostMHz}},
 		{Type: facts.TypeCluster, Root: inventory.RootInventory, Paths: []string{pathName, pathDRS}},

@@ -21,6 +21,8 @@ import (
 type Picture struct {
 	// Followers are handed each step, in this order.
 	Followers []facts.Follower
+	// Keys prove the records in machines, as far as Kinds has not read them before.
+	Keys *machine.Keys
 
 	mu       sync.Mutex // Guards what follows, and lets one step at a time through.
 	root     facts.ID

@@ -42,7 +42,7 @@ func TestFollowsVCenter(t *testing.T) {
 	handler := &picture.Picture{Followers: []facts.Follower{w.projector, namespaces}}
 	collector := &inventory.Collector{
 		Session: session, Handler: handler, Logger: klog.Background(),
-		Kinds: picture.Kinds(),
+		Kinds: picture.Kinds(nil),
 	}
 	w.attach()
 	namespaces.Namespaces().Attach(w.projector.Namespaces())

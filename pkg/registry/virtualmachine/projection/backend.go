@@ -230,8 +230,12 @@ func (b *Backend) find(current *vmopv1.VirtualMachine) (State, error) {
 // writable says why a machine's record cannot be replaced by that of desired, nil when it can.
 func writable(state State, desired *vmopv1.VirtualMachine) error {
 	other, another := state.Another(state.Installation)
+	doubt := state.Doubted(state.Installation)
+	from, taken := desired.Annotations[vsphere.TakeOverAnnotation]
 	switch {
-	case another && desired.Annotations[vsphere.TakeOverAnnotation] != other:
+	case doubt != "" && (!taken || from != state.Installation):
+		return fmt.Errorf("%s: %w", doubtedText(state.Installation, doubt), failure.Forbidden)
+	case another && from != other:
 		return fmt.Errorf("%s: %w", anotherText(other), failure.Forbidden)
 	case state.MetadataError != nil:
 		return fmt.Errorf(malformedRemedyText+": %w", state.MetadataError, failure.Invalid)

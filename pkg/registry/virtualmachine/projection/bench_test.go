@@ -43,7 +43,7 @@ func many(tb testing.TB, n int) []inventory.Object {
 
 // reduced is what the collector keeps of a property of a machine.
 func reduced(path string, value any) any {
-	for _, kind := range picture.Kinds() {
+	for _, kind := range picture.Kinds(keys()) {
 		if kind.Type == facts.TypeMachine {
 			return kind.Reduce(path, value)
 		}

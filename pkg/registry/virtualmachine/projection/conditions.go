@@ -32,6 +32,8 @@ const (
 	WrittenElsewhereReason = "WrittenElsewhere"
 	// AnotherInstallationReason says that another installation of Pacific wrote the metadata.
 	AnotherInstallationReason = "AnotherInstallation"
+	// UnprovenMetadataReason says that nobody knows whether this installation wrote the metadata.
+	UnprovenMetadataReason = "UnprovenMetadata"
 	// MetadataCurrentCondition is False on a machine whose metadata is older than what was seen of it before.
 	MetadataCurrentCondition = "MetadataCurrent"
 	// WentBackReason says that somebody took the machine, or its metadata, back.
@@ -71,6 +73,13 @@ func anotherText(installation string) string {
 	return fmt.Sprintf("the record in the virtual machine was written by another installation of Pacific (%s), and does not count here: "+
 		"this one neither changes nor destroys the virtual machine; to have it replaced, set the annotation %s=%s",
 		installation, vsphere.TakeOverAnnotation, installation)
+}
+
+func doubtedText(installation, why string) string {
+	return fmt.Sprintf("the record in the virtual machine is not proven to be written by this installation of Pacific: %s. It does not "+
+		"count here: this installation neither changes nor destroys the virtual machine. Somebody has edited it in vCenter, or the key "+
+		"is not in etcd any more: put back what was there, or, to have the record replaced by what is shown, set the annotation %s=%s; "+
+		"what is taken over so does not count as made here", why, vsphere.TakeOverAnnotation, installation)
 }
 
 func is(conditionType string) metav1.Condition {
@@ -142,6 +151,9 @@ func (v *view) conditions() []metav1.Condition {
 	if other, another := v.live.Machine().Another(v.installation); another {
 		list = append(list, isNot(MetadataInForceCondition, AnotherInstallationReason, anotherText(other)))
 	}
+	if doubt := v.live.Machine().Doubted(v.installation); doubt != "" {
+		list = append(list, isNot(MetadataInForceCondition, UnprovenMetadataReason, doubtedText(v.installation, doubt)))
+	}
 	if len(v.aside) > 0 {
 		list = append(list, isNot(MetadataInForceCondition, WrittenElsewhereReason, asideText(v.meta, v.aside)))
 	}
@@ -200,7 +212,7 @@ func sizeText(s facts.Size) string {
 }
 
 // building says that something of the machine is left to be made, and that it is for Pacific to make it.
-func (v *view) building() bool { return v.live.Build != nil && v.meta != nil && v.meta.Created }
+func (v *view) building() bool { return v.meta != nil && v.meta.Build != nil && v.meta.Created }
 
 // customization tells how far the customisation of the guest is, as vm-operator does: of a machine for which one was
 // asked, or of which vCenter tells of one.

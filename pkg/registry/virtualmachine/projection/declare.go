@@ -82,7 +82,8 @@ func record(state *State, current, desired *vmopv1.VirtualMachine) (next *Metada
 	if err != nil {
 		return nil, false, err
 	}
-	head := facts.Head{UID: state.InstanceUUID, Sequence: before.Sequence, Created: before.Created, Restart: before.Restart}
+	head := facts.Head{UID: state.InstanceUUID, Sequence: before.Sequence, Created: before.Created, Restart: before.Restart,
+		Build: before.Build}
 	next = &Metadata{Head: head, Body: Body{
 		Generation:                 max(1, desired.Generation),
 		Labels:                     usersLabels(desired.Labels, before.Labels, current.Status.Zone),

@@ -25,7 +25,7 @@ type fed struct {
 
 func newFed(config Config) *fed {
 	p := NewProjector(config)
-	return &fed{p, &picture.Picture{Followers: []facts.Follower{p}}}
+	return &fed{p, &picture.Picture{Followers: []facts.Follower{p}, Keys: keys()}}
 }
 
 func (f *fed) Apply(update inventory.Update) { f.picture.Apply(update) }

@@ -68,7 +68,8 @@ type State struct {
 // pausedBy is the value of the label that tells who paused the machine, empty for nobody.
 func (m *known) pausedBy() string { return vmoperator.PausedLabel(m.live.Machine().PausedBy()) }
 
-// take sets what is known of the machine. A record counts that installation has written for this very machine.
+// take sets what is known of the machine. A record counts that installation has written for this very machine, and has
+// proved to be its own.
 func (m *known) take(live *facts.Live, installation string, surveys surveys) {
 	before := m.live
 	m.live = live
@@ -94,9 +95,10 @@ func (m *known) take(live *facts.Live, installation string, surveys surveys) {
 }
 
 // follow looks whether the record went back, as by a revert to a snapshot or a restore, or was taken away. A record that
-// cannot be read, or that another installation wrote, says nothing of that.
+// cannot be read, or that another installation wrote or perhaps anybody, says nothing of that.
 func (m *known) follow(installation string) {
-	if _, another := m.live.Machine().Another(installation); another || m.metaErr != nil {
+	now := m.live.Machine()
+	if _, another := now.Another(installation); another || now.Doubted(installation) != "" || m.metaErr != nil {
 		m.wentBack = false
 		return
 	}

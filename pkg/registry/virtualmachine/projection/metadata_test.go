@@ -16,7 +16,6 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
-	vcmachine "github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
 func fullMetadata() *Metadata {
@@ -70,9 +69,8 @@ func TestTheHeadRepeatsTheAnnotations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	head, _, err := vcmachine.DecodeRecord(value)
-	if err != nil || head.Paused || head.ReclaimPolicy != "Delete" {
-		t.Errorf("the head is %+v, %v", head, err)
+	if record := keys().Decode(value); record.Err != nil || record.Head.Paused || record.Head.ReclaimPolicy != "Delete" {
+		t.Errorf("the record is %+v", record)
 	}
 }
 
@@ -90,35 +88,27 @@ func TestMalformedMetadata(t *testing.T) {
 		"wrong types":  {"n", `{"labels":[1]}`, "parse"},
 		"invalid name": {"Not Valid", `{}`, "not valid"},
 	} {
-		value, err := vcmachine.EncodeRecord(facts.Head{UID: "u", Name: test.name}, []byte(test.body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if m, err := decode(value); err == nil || !strings.Contains(err.Error(), test.want) {
+		if m, err := Decode(facts.Head{UID: "u", Name: test.name}, []byte(test.body)); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: got %+v, error %v, want an error with %q", name, m, err, test.want)
 		}
 	}
 }
 
 func FuzzDecodeMetadata(f *testing.F) {
-	good, err := encode(fullMetadata())
+	good, err := fullMetadata().encodeBody()
 	if err != nil {
 		f.Fatal(err)
 	}
-	small, err := vcmachine.EncodeRecord(facts.Head{UID: "u", Name: "n"}, []byte(`{"spec":{"powerState":"PoweredOn"}}`))
-	if err != nil {
-		f.Fatal(err)
+	for _, body := range []string{string(good), `{"spec":{"powerState":"PoweredOn"}}`, "{", ""} {
+		f.Add("web", []byte(body))
 	}
-	for _, value := range []string{good, "v1:" + good[3:], small, "v2:", ""} {
-		f.Add(value)
-	}
-	f.Fuzz(func(t *testing.T, value string) {
-		m, err := decode(value)
+	f.Fuzz(func(t *testing.T, name string, body []byte) {
+		m, err := Decode(facts.Head{UID: "u", Name: name}, body)
 		if err != nil {
 			return
 		}
 		again, err := encode(m)
-		if err != nil { // too large, or a folder that is none
+		if err != nil { // too large
 			return
 		}
 		back, err := decode(again)

@@ -375,17 +375,15 @@ func TestProjectDetails(t *testing.T) {
 
 // TestCustomization: how far vCenter is with a guest, and that a machine is not ready before.
 func TestCustomization(t *testing.T) {
-	record := func(bootstrap *vmopv1.VirtualMachineBootstrapSpec) types.OptionValue {
+	record := func(bootstrap *vmopv1.VirtualMachineBootstrapSpec, left *facts.Build) types.OptionValue {
 		m := Metadata{Head: facts.Head{UID: "uid-vm-1", Name: "web", Namespace: "team-a", Created: true,
-			Folder: facts.ID{Type: TypeFolder, Value: "a"}}}
+			Folder: facts.ID{Type: TypeFolder, Value: "a"}, Build: left}}
 		m.Spec.Bootstrap = bootstrap
 		return encoded(t, m)
 	}
-	linux := record(&vmopv1.VirtualMachineBootstrapSpec{LinuxPrep: &vmopv1.VirtualMachineBootstrapLinuxPrepSpec{}})
-	left, err := machine.EncodeBuild(facts.Build{Customize: true, Assembled: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	bootstrap := &vmopv1.VirtualMachineBootstrapSpec{LinuxPrep: &vmopv1.VirtualMachineBootstrapLinuxPrepSpec{}}
+	linux := record(bootstrap, nil)
+	left := record(bootstrap, &facts.Build{Customize: true, Assembled: true})
 	info := func(state, message string) types.GuestInfoCustomizationInfo {
 		return types.GuestInfoCustomizationInfo{CustomizationStatus: state, ErrorMsg: message}
 	}
@@ -394,10 +392,10 @@ func TestCustomization(t *testing.T) {
 		with []any
 		want string // GuestCustomization, and Ready
 	}{
-		{"none", []any{machine.PathRecord, record(nil)}, "; True True"},
-		{"none, and vCenter says so", []any{machine.PathRecord, record(nil), machine.PathCustomization, info("TOOLSDEPLOYPKG_IDLE", "")},
+		{"none", []any{machine.PathRecord, record(nil, nil)}, "; True True"},
+		{"none, and vCenter says so", []any{machine.PathRecord, record(nil, nil), machine.PathCustomization, info("TOOLSDEPLOYPKG_IDLE", "")},
 			"; True True"},
-		{"of a machine that is being made", []any{machine.PathRecord, linux, machine.PathBuild, types.OptionValue{Value: left}},
+		{"of a machine that is being made", []any{machine.PathRecord, left},
 			"False GuestCustomizationPending its guest is customised when it is powered on first; False Building it is being made"},
 		{"nothing told", []any{machine.PathRecord, linux},
 			"Unknown NoGuestInfo vCenter tells nothing of a customisation of the guest; True True"},

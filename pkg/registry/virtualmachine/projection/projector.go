@@ -235,6 +235,9 @@ func (p *Projector) Synced() bool {
 	return p.synced
 }
 
+// maxForeignSequence is the highest sequence that is believed of a record that is not proven.
+const maxForeignSequence = 1 << 48
+
 // state is what is known of a machine, and where it lies.
 func (p *Projector) state(m *known) State {
 	s := State{
@@ -243,7 +246,8 @@ func (p *Projector) state(m *known) State {
 		Live: m.live, Recalled: m.recalled != nil,
 	}
 	if _, another := s.Another(p.installation); another {
-		s.Sequence = max(s.Sequence, s.Head.Sequence)
+		// Whoever wrote it must not be able to have the next one begin at 0.
+		s.Sequence = max(s.Sequence, min(s.Head.Sequence, maxForeignSequence))
 	}
 	return s
 }

@@ -2,7 +2,14 @@
 
 package projection
 
-import "github.com/openpacific/pacific/pkg/vcenter/machine"
+import (
+	"errors"
+
+	"github.com/openpacific/pacific/pkg/vcenter/machine"
+)
+
+// keys are those of the tests.
+func keys() *machine.Keys { return machine.NewKeys([]byte("one of the tests")) }
 
 // encode gives what lies in a machine's ExtraConfig.
 func encode(m *Metadata) (string, error) {
@@ -10,13 +17,16 @@ func encode(m *Metadata) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return machine.EncodeRecord(head, body)
+	return keys().Encode(head, body)
 }
 
 func decode(value string) (*Metadata, error) {
-	head, body, err := machine.DecodeRecord(value)
-	if err != nil {
-		return nil, err
+	record := keys().Decode(value)
+	switch {
+	case record.Err != nil:
+		return nil, record.Err
+	case record.Unproven != "":
+		return nil, errors.New(record.Unproven)
 	}
-	return Decode(head, body)
+	return Decode(record.Head, record.Body)
 }

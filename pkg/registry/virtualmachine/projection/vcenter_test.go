@@ -39,7 +39,14 @@ import (
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 )
 
-const patience = 20 * time.Second
+// keys are those of the tests.
+func keys() *machine.Keys { return machine.NewKeys([]byte("one of the tests")) }
+
+const (
+	patience = 20 * time.Second
+	// here is the installation that serves.
+	here = "here"
+)
 
 // server is everything between vCenter and the registry.
 type server struct {
@@ -91,12 +98,12 @@ func serveWith(t *testing.T, v *vcentertest.VCenter, memory projection.Memory) *
 	}
 	writer := &vcenter.Writer{Session: session, Reign: vcentertest.Reign{}, Following: vcentertest.Following}
 	s := &server{t: t, session: session, writer: &counting{Writer: writer}}
-	s.projector = projection.NewProjector(projection.Config{Logger: klog.Background(), Memory: memory})
-	s.picture = &picture.Picture{Followers: []facts.Follower{s.projector}}
+	s.projector = projection.NewProjector(projection.Config{Installation: here, Logger: klog.Background(), Memory: memory})
+	s.picture = &picture.Picture{Followers: []facts.Follower{s.projector}, Keys: keys()}
 	collector := &inventory.Collector{
-		Session: session, Handler: s.picture, Logger: klog.Background(), Kinds: picture.Kinds(),
+		Session: session, Handler: s.picture, Logger: klog.Background(), Kinds: picture.Kinds(keys()),
 	}
-	s.verbs = &machine.Verbs{Writer: s.writer, Root: s.projector.NamespacesFolder}
+	s.verbs = &machine.Verbs{Writer: s.writer, Keys: keys(), Root: s.projector.NamespacesFolder}
 	s.backend = &projection.Backend{Verbs: s.verbs, Ready: writer.Ready, Projector: s.projector,
 		Refresher: refresher{collector}, Logger: klog.Background()}
 	scheme := runtime.NewScheme()
@@ -339,16 +346,16 @@ func TestWritesLiveInVCenter(t *testing.T) {
 	if got := a.option(a.vm("team-a/web-1"), machine.NamespacedNameKey); got != "team-a/web-1" {
 		t.Errorf("%s = %q", machine.NamespacedNameKey, got)
 	}
-	head, body, err := machine.DecodeRecord(a.option(a.vm("team-a/web-1"), facts.RecordKey))
-	if err != nil {
-		t.Fatal(err)
+	record := keys().Decode(a.option(a.vm("team-a/web-1"), facts.RecordKey))
+	if record.Err != nil || record.Unproven != "" {
+		t.Fatal(record.Err, record.Unproven)
 	}
-	meta, err := projection.Decode(head, body)
+	meta, err := projection.Decode(record.Head, record.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := &projection.Metadata{
-		Head: facts.Head{UID: string(uid), Sequence: 1, Namespace: "team-a", Name: "web-1",
+		Head: facts.Head{Installation: here, UID: string(uid), Sequence: 1, Namespace: "team-a", Name: "web-1",
 			Folder: a.id(a.folder("team-a").Reference())},
 		Body: projection.Body{Generation: 2,
 			Labels: map[string]string{"app": "web"}, Annotations: map[string]string{"note": "x"},
@@ -561,9 +568,9 @@ func TestARevertIsTold(t *testing.T) {
 		got.DeletionTimestamp != nil {
 		t.Errorf("after a write: %+v", got.ObjectMeta)
 	}
-	head, _, err := machine.DecodeRecord(a.option(vm, facts.RecordKey))
-	if err != nil || head.Sequence != 3 || !head.Deletion.IsZero() {
-		t.Errorf("the record: %+v, %v", head, err)
+	record := keys().Decode(a.option(vm, facts.RecordKey))
+	if head := record.Head; record.Err != nil || head.Sequence != 3 || !head.Deletion.IsZero() {
+		t.Errorf("the record: %+v, %v", head, record.Err)
 	}
 }
 

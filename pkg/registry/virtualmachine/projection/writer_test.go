@@ -37,7 +37,7 @@ func TestNothingIsDoneWithoutAReignOrAnInventory(t *testing.T) {
 		"no inventory": {Session: s.session, Reign: vcentertest.Reign{},
 			Following: func() error { return errors.New("the namespaces folder was renamed") }},
 	} {
-		verbs := &vcmachine.Verbs{Writer: writer, Root: s.projector.NamespacesFolder}
+		verbs := &vcmachine.Verbs{Writer: writer, Keys: keys(), Root: s.projector.NamespacesFolder}
 		s.backend.Verbs, s.backend.Ready = verbs, writer.Ready
 		for verb, act := range map[string]func() error{
 			"update":   func() error { return s.backend.Update(t.Context(), current, desired) },

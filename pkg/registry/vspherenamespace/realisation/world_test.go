@@ -259,7 +259,7 @@ func (w *world) start(steps int) *server {
 	})}
 	s.picture = &picture.Picture{Followers: []facts.Follower{s.projector}}
 	collector := &inventory.Collector{Session: w.session, Handler: s.picture, Logger: klog.Background(),
-		Kinds: picture.Kinds()}
+		Kinds: picture.Kinds(nil)}
 	alive := &life{steps: steps}
 	session := mortal{w.session, alive}
 	s.writer = &vcenter.Writer{Session: w.session, Reign: vcentertest.Reign{}, Following: vcentertest.Following}
