@@ -18,6 +18,7 @@ import (
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap"
 	vmprojection "github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
 	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
@@ -40,9 +41,10 @@ func (m machines) Find(namespace, name string) (vmcontroller.Machine, bool) {
 	told := vmcontroller.Machine{Object: state.Object, Facts: state.Machine, WentBack: state.WentBack,
 		Size: state.Live.Size, CPUHotAdd: state.Live.CPUHotAdd, MemoryHotAdd: state.Live.MemoryHotAdd}
 	if meta := state.Metadata; meta != nil {
-		told.Made, told.Wanted, told.Restart = meta.Created, meta.Size, meta.Restart
+		told.Made, told.Wanted, told.Restart, told.Untold = meta.Created, meta.Size, meta.Restart, meta.Untold
 		if state.Live.Hardware != nil {
-			told.Drives = meta.Drives
+			told.Drives, told.Links = meta.Drives, meta.Cards
+			told.Retells = bootstrap.Retells(&meta.Spec)
 		}
 	}
 	if hardware := state.Live.Hardware; hardware != nil {

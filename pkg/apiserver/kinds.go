@@ -145,7 +145,7 @@ func newNamespaceBackend(v *site, records *ledger.Ledger, folders *namespacecont
 func serve(server *genericapiserver.GenericAPIServer, frame *registry.Frame, v *site, c *cluster, reviewer *access.Reviewer,
 	config *genericapiserver.RecommendedConfig, namespaces *vnsrealisation.Backend, records *ledger.Ledger, logger klog.Logger) (*kinds, error) {
 	frame.Counts = config.StorageObjectCountTracker
-	placing, ground := &resourcepolicy.Controller{}, terrain{namespaces: v.namespaces, policies: v.policies, places: v.places}
+	placing, ground := &resourcepolicy.Controller{}, v.terrain()
 	classes := deferred{&registry.Inside[vmopv1.VirtualMachineClass, vmopv1.VirtualMachineClassList]{}}
 	k, err := newKinds(frame, sources{
 		machines: &vmprojection.Backend{

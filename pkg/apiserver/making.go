@@ -27,6 +27,10 @@ type terrain struct {
 	places     *placement.Chooser
 }
 
+func (v *site) terrain() terrain {
+	return terrain{namespaces: v.namespaces, policies: v.policies, places: v.places}
+}
+
 func (t terrain) Home(namespace string) (plan.Home, bool) {
 	object, found := t.namespaces.Find(namespace)
 	if !found || object.Status.Folder == "" {

@@ -48,6 +48,8 @@ type Head struct {
 	Restart Restart `json:"restart,omitzero"`
 	// Build is what is left to be made of the machine, nil for nothing.
 	Build *Build `json:"build,omitempty"`
+	// Untold says that its guest has not been told of its network yet as that is to be now.
+	Untold bool `json:"untold,omitempty"`
 }
 
 // Restart is how far the restart of a virtual machine is that somebody asked for.

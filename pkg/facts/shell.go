@@ -19,8 +19,8 @@ type Shell struct {
 	// GuestID, Firmware and HardwareVersion, such as vmx-21, are vCenter's to choose where they are empty.
 	GuestID, Firmware, HardwareVersion string
 	Size
-	// Networks are those that its network cards are at, a card each.
-	Networks []Network
+	// Cards are the network cards that it is to have.
+	Cards Cards
 	// Drives are the CD-ROM drives that it is to have with ISO images in them, nil where nobody says.
 	Drives *Drives
 	// Properties are its vApp properties, with the image's values.

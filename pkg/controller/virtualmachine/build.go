@@ -48,15 +48,20 @@ type Builder interface {
 
 // Guests say what a machine's guest is told when it starts.
 type Guests interface {
+	// Tell gives all of it. cards are those of the machine's interfaces, in their order, and then all others.
 	Tell(ctx context.Context, vm *vmopv1.VirtualMachine, cards []facts.Card) (facts.Told, error)
+	// Network gives the options that tell one of its network that has started before.
+	Network(vm *vmopv1.VirtualMachine, cards []facts.Card) (map[string]string, error)
 }
 
-// Sources know what disks may be copies of, and drives have in them.
+// Sources know what disks may be copies of, what drives may have in them, and which networks cards may be at.
 type Sources interface {
 	// Permits says why a disk of a machine may not be a copy of a file, nil where it may.
 	Permits(vm *vmopv1.VirtualMachine, file string) error
 	// PermitsDisc says why a file may not come into a drive of a machine as that of an image, nil where it may.
 	PermitsDisc(vm *vmopv1.VirtualMachine, image, file string) error
+	// PermitsNetwork says why a network card of a machine may not come to a network, nil where it may.
+	PermitsNetwork(vm *vmopv1.VirtualMachine, link facts.Link) error
 }
 
 // builds makes machines to their end whose shell is there.
@@ -250,7 +255,7 @@ func (m Machine) buildable() bool {
 // customisation of that.
 func (b *builds) build(ctx context.Context, m Machine) error {
 	// What cannot be told need not wait for copies that take hours. What is told is read anew then.
-	told, err := b.Guests.Tell(ctx, m.Object, m.Cards)
+	told, err := b.Guests.Tell(ctx, m.Object, m.interfaces())
 	if err != nil {
 		return err
 	}
@@ -282,7 +287,7 @@ func (b *builds) assemble(ctx context.Context, m Machine) (facts.Told, error) {
 			return facts.Told{}, err
 		}
 	}
-	told, err := b.Guests.Tell(ctx, m.Object, m.Cards)
+	told, err := b.Guests.Tell(ctx, m.Object, m.interfaces())
 	if err != nil {
 		return facts.Told{}, err
 	}

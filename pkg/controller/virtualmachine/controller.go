@@ -55,6 +55,10 @@ type Machine struct {
 	// that it has.
 	Drives *facts.Drives
 	Cdroms []facts.Cdrom
+	// Links are the network cards that it is to have, nil where nobody said so or vCenter tells no device.
+	Links *facts.Cards
+	// Retells says that its guest is told of its network whenever that changes, and Untold that it is yet to be.
+	Retells, Untold bool
 	// CPUHotAdd and MemoryHotAdd say that it can get more of it while it is on.
 	CPUHotAdd, MemoryHotAdd bool
 	// Restart is the one that was begun last.
@@ -218,14 +222,16 @@ func (c *Controller) sync(ctx context.Context, m Machine) (time.Duration, error)
 		return c.end(ctx, m)
 	}
 	if m.Facts.Build != nil && m.Made {
-		// It has no disks yet, and comes again when it has. What another's machine says of that counts for nothing here.
-		return 0, nil
+		// It has no disks yet, and comes again when it has. What another's machine says of that counts for nothing here. But
+		// its guest is told of its network cards with its disks.
+		_, err := c.bring(ctx, c.cards(), m)
+		return 0, err
 	}
 	// What can be given to a machine only while it is off comes before it is powered on, and a restart is begun before,
 	// so that to be powered on is one.
 	holds, keepErr := c.keep(ctx, m)
 	if holds {
-		return 0, keepErr
+		return softPoll, keepErr
 	}
 	again, err := c.run(ctx, m)
 	return again, errors.Join(keepErr, err)

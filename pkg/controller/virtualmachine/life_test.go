@@ -72,7 +72,7 @@ func alone(w *world, vm *vmopv1.VirtualMachine) *Controller {
 	w.source = cachetesting.NewFakeControllerSource()
 	w.machines = map[string]*vmopv1.VirtualMachine{vm.Name: vm}
 	w.conditions, w.heads, w.restarted = map[string]metav1.Condition{}, map[string]facts.Head{}, map[string]bool{}
-	return &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Restarts: w, Sources: w,
+	return &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Restarts: w, Sources: w, Guests: w,
 		Clock: clocktesting.NewFakePassiveClock(time.Unix(1_800_000_000, 0)),
 		asked: map[types.UID]asking{}, tried: map[types.UID]map[string]any{}}
 }

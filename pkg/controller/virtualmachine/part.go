@@ -19,8 +19,7 @@ import (
 // reasonKept says that vCenter did what it was asked for, and has the machine as it was.
 const reasonKept = "NotTakenOver"
 
-// part is something of a machine that somebody declares and that is kept at that: its size, or its drives. What is the
-// same for all of them is here: it is changed where that can be done now, else the projection says what is in the way;
+// part is something of a machine that somebody declares and that is kept at that, such as its size. What is the same for all of them is here: it is changed where that can be done now, else the projection says what is in the way;
 // what vCenter refuses is said in the part's condition; and what vCenter has done and does not show is not done again, so
 // that nobody does for ever what is undone each time.
 type part struct {
@@ -36,15 +35,17 @@ type part struct {
 	attempt func(Machine) any
 	// change has vCenter change it.
 	change func(context.Context, Machine) error
-	// holds says that a machine of which it could not be changed is not to be powered on so. Nil: none is held.
-	holds func(Machine) bool
+	// holds says that a machine of which it could not be changed is not to be powered on so, and awaited that one of which it
+	// was changed is not, as long as that does not show. Nil: none is held.
+	holds, awaited func(Machine) bool
 }
 
 // partConditions are the types of the parts' conditions.
-var partConditions = []string{vmopv1.VirtualMachineClassConfigurationSynced, vmopv1.VirtualMachineHardwareCDROMVerified}
+var partConditions = []string{vmopv1.VirtualMachineClassConfigurationSynced, vmopv1.VirtualMachineHardwareCDROMVerified,
+	vmopv1.VirtualMachineConditionNetworkReady, vmopv1.VirtualMachineGuestNetworkConfigSynced}
 
 // parts are in the order in which they are changed.
-func (c *Controller) parts() []part { return []part{c.size(), c.drives()} }
+func (c *Controller) parts() []part { return []part{c.size(), c.drives(), c.cards(), c.telling()} }
 
 // differs says that a part of a machine that is served is not as it is declared.
 func differs(vm *vmopv1.VirtualMachine) bool {
@@ -61,34 +62,34 @@ func (c *Controller) changes(m Machine) bool {
 // keep brings the parts of a machine to what is declared. holds says that it is not to be powered on as it is.
 func (c *Controller) keep(ctx context.Context, m Machine) (holds bool, err error) {
 	for _, p := range c.parts() {
-		failed := c.bring(ctx, p, m)
+		done, failed := c.bring(ctx, p, m)
 		if errors.Is(failed, errMoved) {
 			return true, failed
 		}
-		holds = holds || failed != nil && p.holds != nil && p.holds(m)
+		holds = holds || failed != nil && p.holds != nil && p.holds(m) || done && p.awaited != nil && p.awaited(m)
 		err = errors.Join(err, failed)
 	}
 	return holds, err
 }
 
-// bring brings one part of a machine to what is declared, as far as that can be done now.
-func (c *Controller) bring(ctx context.Context, p part, m Machine) error {
+// bring brings one part of a machine to what is declared, as far as that can be done now. done says that it was changed.
+func (c *Controller) bring(ctx context.Context, p part, m Machine) (done bool, err error) {
 	if !p.changes(m) {
-		return nil
+		return false, nil
 	}
 	vm, attempt := m.Object, p.attempt(m)
 	if reflect.DeepEqual(c.triedOf(vm.UID, p), attempt) {
 		c.say(p, m, reasonKept, "vCenter has taken the change of its "+p.name+", and shows the virtual machine as it was: "+
 			"look whether something keeps it so in vCenter")
-		return nil
+		return false, nil
 	}
-	err := p.change(ctx, m)
+	err = p.change(ctx, m)
 	switch {
 	case errors.Is(err, errMoved):
-		return err
+		return false, err
 	case err != nil:
 		c.say(p, m, p.failed, err.Error())
-		return fmt.Errorf("%s virtual machine %s: %w", p.verb, klog.KObj(vm), err)
+		return false, fmt.Errorf("%s virtual machine %s: %w", p.verb, klog.KObj(vm), err)
 	}
 	c.lock.Lock()
 	defer c.lock.Unlock()
@@ -96,7 +97,7 @@ func (c *Controller) bring(ctx context.Context, p part, m Machine) error {
 		c.tried[vm.UID] = map[string]any{}
 	}
 	c.tried[vm.UID][p.condition] = attempt
-	return nil
+	return true, nil
 }
 
 // say shows on a machine why a part of it is not as it is declared.

@@ -37,6 +37,12 @@ type Verbs interface {
 	// against any disc that comes into one.
 	SetDrives(ctx context.Context, id facts.ID, drives facts.Drives, still func(facts.Machine) error,
 		permits func(facts.Drive) error) error
+	// SetCards gives a machine its network cards, if permits has nothing against any that comes to a network. tells says that
+	// its guest is to be told of one that is new.
+	SetCards(ctx context.Context, id facts.ID, cards facts.Cards, tells bool, still func(facts.Machine) error,
+		permits func(facts.Link) error) error
+	// TellNetwork gives a machine the options by which its guest is told of its network.
+	TellNetwork(ctx context.Context, id facts.ID, options map[string]string, still func(facts.Machine) error) error
 	// Amend changes the head of a machine's record.
 	Amend(ctx context.Context, id facts.ID, amend func(now facts.Machine) (facts.Head, error)) error
 }

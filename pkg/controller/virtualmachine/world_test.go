@@ -57,6 +57,7 @@ type world struct {
 
 	sizes     map[string]sized
 	drives    map[string]driven
+	wires     map[string]wired
 	heads     map[string]facts.Head // those of records that were changed
 	restarted map[string]bool       // as vCenter's events tell
 
@@ -99,7 +100,8 @@ func (w *world) Find(namespace, name string) (Machine, bool) {
 	size := w.sizes[name]
 	return Machine{Object: vm.DeepCopy(), Facts: w.seen(vm), Made: w.made[name], WentBack: w.wentBack[name],
 		Controllers: w.controllers, Wanted: size.wanted, Size: size.is, CPUHotAdd: size.hot, Restart: w.heads[name].Restart,
-		Drives: w.drives[name].wanted, Cdroms: w.drives[name].has}, true
+		Drives: w.drives[name].wanted, Cdroms: w.drives[name].has, Links: w.wires[name].wanted, Cards: w.wires[name].has,
+		Retells: w.wires[name].retells, Untold: w.wires[name].untold}, true
 }
 
 // do carries out a verb after which the machine is in a power state.

@@ -49,7 +49,8 @@ const (
 // validateUpdate refuses whatever the server would not honour.
 func (r rules) validateUpdate(_ context.Context, vm, old *v1alpha5.VirtualMachine) field.ErrorList {
 	var errs field.ErrorList
-	for _, path := range difference.Between(field.NewPath("spec"), withoutCdroms(old.Spec), withoutCdroms(vm.Spec)) {
+	for _, path := range difference.Between(field.NewPath("spec"), withoutNetwork(withoutCdroms(old.Spec)),
+		withoutNetwork(withoutCdroms(vm.Spec))) {
 		name := path.String()
 		if changeable.Has(name) || name == probePath || strings.HasPrefix(name, probePath+".") {
 			continue
@@ -64,6 +65,7 @@ func (r rules) validateUpdate(_ context.Context, vm, old *v1alpha5.VirtualMachin
 		errs = append(errs, validateProbe(vm.Spec.ReadinessProbe)...)
 	}
 	errs = append(errs, validateCdromChange(vm, old)...)
+	errs = append(errs, validateNetworkChange(vm, old)...)
 	errs = append(errs, r.validateRestart(vm, old)...)
 	errs = append(errs, validatePowerState(vm, old)...)
 	errs = append(errs, validateModes(&vm.Spec, &old.Spec)...)

@@ -150,19 +150,14 @@ func TestValidateUpdate(t *testing.T) {
 			field.ErrorList{field.Forbidden(spec.Child("instanceUUID"), remedies["spec.instanceUUID"])}},
 		"the deepest fields that differ": {func(vm, _ *v1alpha5.VirtualMachine) {
 			vm.Spec.ClassName = "best-effort-large"
-			vm.Spec.Network.Interfaces[1].Name = "eth2"
-			vm.Spec.Network.HostName = "web"
 			vm.Spec.Advanced.BootDiskCapacity = ptr.To(resource.MustParse("30Gi"))
 			vm.Spec.Reserved = &v1alpha5.VirtualMachineReservedSpec{ResourcePolicyName: "p"}
 		}, field.ErrorList{
-			forbidden(spec.Child("network", "hostName")),
-			forbidden(spec.Child("network", "interfaces").Index(1).Child("name")),
 			forbidden(spec.Child("advanced", "bootDiskCapacity")),
 			forbidden(spec.Child("reserved"))}},
 		"an element more": {func(vm, _ *v1alpha5.VirtualMachine) {
-			vm.Spec.Network.Interfaces = append(vm.Spec.Network.Interfaces,
-				v1alpha5.VirtualMachineNetworkInterfaceSpec{Name: "eth2"})
-		}, field.ErrorList{forbidden(spec.Child("network", "interfaces"))}},
+			vm.Spec.Volumes = append(vm.Spec.Volumes, v1alpha5.VirtualMachineVolume{Name: "data"})
+		}, field.ErrorList{forbidden(spec.Child("volumes"))}},
 		"the same in another notation": {func(vm, _ *v1alpha5.VirtualMachine) {
 			vm.Spec.Advanced.BootDiskCapacity = ptr.To(resource.MustParse("20480Mi"))
 			vm.Spec.Volumes = []v1alpha5.VirtualMachineVolume{}

@@ -25,7 +25,7 @@ func (l *lab) cost(name string, disks int, customize bool, between func()) map[s
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	shell.Networks = []facts.Network{{ID: l.id(network.Reference()), Name: "workload"}}
+	shell.Cards = facts.Cards{{Name: "eth0", ID: l.id(network.Reference()), Network: "workload"}}
 	first := shell.Build.Disks[0]
 	shell.Build.Disks, shell.Build.Customize = nil, customize
 	for range disks {

@@ -14,6 +14,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/failure"
 )
 
 // newCard is the first of the keys that new cards have in a request. vCenter gives them others.
@@ -47,8 +48,9 @@ func networkOf(card *types.VirtualEthernetCard) string {
 
 // SetCards gives a machine the network cards that it is to have, under the version of the configuration that still was
 // shown. permits is asked of each that comes to a network, and its error ends the act. A card that comes to another
-// network keeps its address, its key and its type.
-func (v *Verbs) SetCards(ctx context.Context, id facts.ID, cards facts.Cards, still Still,
+// network keeps its address, its key and its type. Where tells, and a card is new, the machine's record says with the same
+// change that its guest has not been told of it.
+func (v *Verbs) SetCards(ctx context.Context, id facts.ID, cards facts.Cards, tells bool, still Still,
 	permits func(facts.Link) error) error {
 	ctx, stop := v.untilAsked(ctx, id)
 	defer stop(nil)
@@ -72,9 +74,44 @@ func (v *Verbs) SetCards(ctx context.Context, id facts.ID, cards facts.Cards, st
 				}
 			}
 		}
-		spec.DeviceChange, err = v.cardChanges(ctx, client, devices, changes)
+		if spec.DeviceChange, err = v.cardChanges(ctx, client, devices, changes); err != nil {
+			return spec, err
+		}
+		adds := slices.ContainsFunc(changes, func(c facts.CardChange) bool { return c.Key == 0 })
+		if tells && adds && !(now.Head != nil && now.Head.Untold) {
+			spec.ExtraConfig, err = v.untold(now, true)
+		}
 		return spec, err
 	})
+}
+
+// TellNetwork gives a machine options by which its guest is told of its network, under the version of the configuration that
+// still was shown, and has its record say so.
+func (v *Verbs) TellNetwork(ctx context.Context, id facts.ID, told map[string]string, still Still) error {
+	ctx, stop := v.untilAsked(ctx, id)
+	defer stop(nil)
+	return v.reconfigure(ctx, "tell of its network the guest of", id, func(_ context.Context, _ *vim25.Client,
+		now reading) (spec types.VirtualMachineConfigSpec, err error) {
+		if err := still(now.Machine); err != nil {
+			return spec, err
+		}
+		record, err := v.untold(now, false)
+		spec.ExtraConfig = append(options(told), record...)
+		return spec, err
+	})
+}
+
+// untold is a machine's record that says whether its guest is yet to be told of its network.
+func (v *Verbs) untold(now reading, untold bool) ([]types.BaseOptionValue, error) {
+	record, _, err := v.amended(now, func(now facts.Machine) (facts.Head, error) {
+		if now.Head == nil {
+			return facts.Head{}, fmt.Errorf("it has no record: %w", failure.Conflict)
+		}
+		head := *now.Head
+		head.Untold = untold
+		return head, nil
+	})
+	return options(map[string]string{facts.RecordKey: record}), err
 }
 
 // cardChanges are changes of network cards in vCenter's words. What is taken away makes room for what is added.
@@ -88,9 +125,9 @@ func (v *Verbs) cardChanges(ctx context.Context, client *vim25.Client, devices o
 			})
 			continue
 		}
-		backing, err := v.backing(ctx, client, facts.Network{ID: change.To.ID, Name: change.To.Network})
+		backing, err := v.backing(ctx, client, *change.To)
 		if err != nil {
-			return nil, fmt.Errorf("use the network %q: %w", change.To.Network, err)
+			return nil, err
 		}
 		if change.Key == 0 {
 			added = append(added, newCardAt(backing, int32(newCard-len(added))))

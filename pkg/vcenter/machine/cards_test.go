@@ -50,7 +50,7 @@ func TestSetCards(t *testing.T) {
 			t.Helper()
 			permitted = nil
 			recording := l.vcenter.Record()
-			err := l.verbs.SetCards(t.Context(), id, facts.Cards(links), wanted, func(link facts.Link) error {
+			err := l.verbs.SetCards(t.Context(), id, facts.Cards(links), false, wanted, func(link facts.Link) error {
 				permitted = append(permitted, link.Name)
 				return nil
 			})
@@ -112,7 +112,7 @@ func TestCardStaysWhatItIs(t *testing.T) {
 		&types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationAdd, Device: card},
 	}}))
 	wants := facts.Cards{l.link("eth0", "workload")}
-	if err := l.verbs.SetCards(t.Context(), id, wants, wanted, permittedLink); err != nil {
+	if err := l.verbs.SetCards(t.Context(), id, wants, false, wanted, permittedLink); err != nil {
 		t.Fatal(err)
 	}
 	devices = l.config(id).Hardware.Device
@@ -145,7 +145,7 @@ func TestCardsThatAreNotSet(t *testing.T) {
 		}, permittedLink, failure.Conflict},
 		"at a network that is gone": {gone, wanted, permittedLink, failure.NotFound},
 	} {
-		if err := l.verbs.SetCards(t.Context(), id, test.cards, test.still, test.permits); !errors.Is(err, test.want) {
+		if err := l.verbs.SetCards(t.Context(), id, test.cards, false, test.still, test.permits); !errors.Is(err, test.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if diff := cmp.Diff(before, l.cards(id)); diff != "" {
@@ -154,7 +154,56 @@ func TestCardsThatAreNotSet(t *testing.T) {
 	}
 	l.do(vm.PowerOn(t.Context()))
 	l.do(vm.Suspend(t.Context()))
-	if err := l.verbs.SetCards(t.Context(), id, more, wanted, permittedLink); err != nil || len(l.cards(id)) != 1 {
+	if err := l.verbs.SetCards(t.Context(), id, more, false, wanted, permittedLink); err != nil || len(l.cards(id)) != 1 {
 		t.Errorf("while it is suspended: %v, %v", err, l.cards(id))
+	}
+}
+
+// TestTellNetwork: that a guest has not been told of a new card is in its machine's record from the same change on, until
+// it was told.
+func TestTellNetwork(t *testing.T) {
+	l := newLab(t)
+	vm := l.vm("/DC0/vm/Namespaces/team-a/db-1")
+	id := l.id(vm.Reference())
+	if err := l.verbs.TellNetwork(t.Context(), id, nil, wanted); !errors.Is(err, failure.Conflict) {
+		t.Errorf("without a record: %v", err)
+	}
+	head := facts.Head{UID: l.now(id).InstanceUUID, Sequence: 1, Namespace: "team-a", Name: "db-1"}
+	if err := l.verbs.WriteRecord(t.Context(), id, head, []byte(`{"labels":{}}`), wanted); err != nil {
+		t.Fatal(err)
+	}
+	is := func(what string, sequence uint64, untold bool) {
+		t.Helper()
+		now := l.now(id)
+		if now.Head == nil || now.Head.Sequence != sequence || now.Head.Untold != untold {
+			t.Errorf("%s: the record is %+v, %v", what, now.Head, now.HeadError)
+		}
+	}
+	set := func(tells bool, links ...facts.Link) {
+		t.Helper()
+		if err := l.verbs.SetCards(t.Context(), id, facts.Cards(links), tells, wanted, permittedLink); err != nil {
+			t.Fatal(err)
+		}
+	}
+	one, two, three := l.link("eth0", "VM Network"), l.link("eth1", "VM Network"), l.link("eth2", "VM Network")
+	set(false, one, two)
+	is("nobody is told", 1, false)
+	set(true, one)
+	is("one less", 1, false)
+	set(true, one, two)
+	is("one more", 2, true)
+	set(true, one, two, three)
+	is("and one more", 2, true)
+	before := l.option(vm, facts.RecordKey)
+	if err := l.verbs.TellNetwork(t.Context(), id, map[string]string{"guestinfo.metadata": "x"}, wanted); err != nil {
+		t.Fatal(err)
+	}
+	is("told", 3, false)
+	if got := l.option(vm, "guestinfo.metadata"); got != "x" || l.option(vm, facts.RecordKey) == before {
+		t.Errorf("its guest is told %q", got)
+	}
+	err := l.verbs.TellNetwork(t.Context(), id, nil, func(facts.Machine) error { return failure.Conflict })
+	if !errors.Is(err, failure.Conflict) {
+		t.Errorf("not wanted any more: %v", err)
 	}
 }

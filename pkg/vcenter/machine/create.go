@@ -125,10 +125,10 @@ func (v *Verbs) configuration(ctx context.Context, client *vim25.Client,
 	if spec.GuestId == "" {
 		spec.GuestId = string(types.VirtualMachineGuestOsIdentifierOtherGuest64)
 	}
-	for number, network := range shell.Networks {
-		backing, err := v.backing(ctx, client, network)
+	for number, link := range shell.Cards {
+		backing, err := v.backing(ctx, client, link)
 		if err != nil {
-			return spec, fmt.Errorf("use the network %q: %w", network.Name, err)
+			return spec, err
 		}
 		spec.DeviceChange = append(spec.DeviceChange, newCardAt(backing, int32(newCard-number)))
 	}
@@ -143,10 +143,10 @@ type backings struct {
 	known  map[reference]types.BaseVirtualDeviceBackingInfo
 }
 
-// backing is what connects a network card to a network.
+// backing is what connects a network card to the network that it is to be at.
 func (v *Verbs) backing(ctx context.Context, client *vim25.Client,
-	network facts.Network) (types.BaseVirtualDeviceBackingInfo, error) {
-	ref := refer(network.ID)
+	link facts.Link) (types.BaseVirtualDeviceBackingInfo, error) {
+	ref := refer(link.ID)
 	v.mu.Lock()
 	if v.backings.client != client {
 		v.backings = backings{client: client, known: map[reference]types.BaseVirtualDeviceBackingInfo{}}
@@ -156,9 +156,12 @@ func (v *Verbs) backing(ctx context.Context, client *vim25.Client,
 	if found {
 		return known, nil
 	}
-	backing, err := networkBacking(ctx, client, network)
-	if err != nil || ref.Type == facts.TypeNetwork { // what is told by its name, which may change
-		return backing, err
+	backing, err := networkBacking(ctx, client, link)
+	if err != nil {
+		return nil, fmt.Errorf("use the network %q: %w", link.Network, err)
+	}
+	if ref.Type == facts.TypeNetwork { // what is told by its name, which may change
+		return backing, nil
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -169,11 +172,11 @@ func (v *Verbs) backing(ctx context.Context, client *vim25.Client,
 }
 
 func networkBacking(ctx context.Context, client *vim25.Client,
-	network facts.Network) (types.BaseVirtualDeviceBackingInfo, error) {
-	ref := refer(network.ID)
+	link facts.Link) (types.BaseVirtualDeviceBackingInfo, error) {
+	ref := refer(link.ID)
 	if ref.Type == facts.TypeNetwork {
 		return &types.VirtualEthernetCardNetworkBackingInfo{
-			Network: &ref, VirtualDeviceDeviceBackingInfo: types.VirtualDeviceDeviceBackingInfo{DeviceName: network.Name},
+			Network: &ref, VirtualDeviceDeviceBackingInfo: types.VirtualDeviceDeviceBackingInfo{DeviceName: link.Network},
 		}, nil
 	}
 	known, ok := object.NewReference(client, ref).(object.NetworkReference)

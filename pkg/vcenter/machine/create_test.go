@@ -41,7 +41,7 @@ func (l *lab) shell(name string) (facts.Shell, facts.Head) {
 		InstanceUUID: uuid.NewString(), BIOSUUID: uuid.NewString(), GuestID: "ubuntu64Guest", Firmware: "efi",
 		Size: facts.Size{CPUs: 2, MemoryMB: 2048, CPU: facts.Allocation{Limit: -1},
 			Memory: facts.Allocation{Limit: 2048, Reservation: 1024}},
-		Networks: []facts.Network{{ID: l.id(network.Reference()), Name: "VM Network"}},
+		Cards: facts.Cards{{Name: "eth0", ID: l.id(network.Reference()), Network: "VM Network"}},
 		Build: facts.Build{Disks: []facts.BuildDisk{{From: l.disk("/DC0/vm/Namespaces/team-a/db-1"), Capacity: 40 << 30},
 			{Capacity: 1 << 30}}},
 	}

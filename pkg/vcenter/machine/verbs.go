@@ -205,20 +205,25 @@ func (v *Verbs) WriteRecord(ctx context.Context, id facts.ID, head facts.Head, b
 // record that is not proven is a failure.Conflict: its body would be taken for one that somebody here wrote.
 func (v *Verbs) Amend(ctx context.Context, id facts.ID, amend func(now facts.Machine) (facts.Head, error)) error {
 	return v.record(ctx, "change the record of", id, func(now reading) (string, string, error) {
-		head, err := amend(now.Machine)
-		if err != nil {
-			return "", "", err
-		}
-		if now.Head == nil {
-			return "", "", fmt.Errorf("there is no record: %w", failure.Conflict)
-		}
-		if now.Unproven != "" {
-			return "", "", fmt.Errorf("nobody knows who wrote the record: %s: %w", now.Unproven, failure.Conflict)
-		}
-		head.Sequence = now.Head.Sequence + 1
-		value, err := v.Keys.Encode(head, now.body)
-		return value, head.Namespace + "/" + head.Name, err
+		return v.amended(now, amend)
 	})
+}
+
+// amended is a machine's record with another head, and the name for other tools.
+func (v *Verbs) amended(now reading, amend func(now facts.Machine) (facts.Head, error)) (record, name string, err error) {
+	head, err := amend(now.Machine)
+	if err != nil {
+		return "", "", err
+	}
+	if now.Head == nil {
+		return "", "", fmt.Errorf("there is no record: %w", failure.Conflict)
+	}
+	if now.Unproven != "" {
+		return "", "", fmt.Errorf("nobody knows who wrote the record: %s: %w", now.Unproven, failure.Conflict)
+	}
+	head.Sequence = now.Head.Sequence + 1
+	record, err = v.Keys.Encode(head, now.body)
+	return record, head.Namespace + "/" + head.Name, err
 }
 
 // record writes the record, and the name for other tools, that made gives. With the first one comes the notice, if

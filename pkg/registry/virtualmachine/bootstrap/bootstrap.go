@@ -22,7 +22,7 @@ type Bootstrap struct {
 	Secrets secret.Secrets
 }
 
-// Tell returns what a machine's guest is told. cards are the machine's network cards, in the order of its interfaces.
+// Tell returns what a machine's guest is told. cards are those of its interfaces, in their order, and then all others.
 func (b *Bootstrap) Tell(ctx context.Context, vm *vmopv1.VirtualMachine, cards []facts.Card) (facts.Told, error) {
 	spec := vm.Spec.Bootstrap
 	if spec == nil {
@@ -85,6 +85,20 @@ func Normalise(spec *vmopv1.VirtualMachineSpec) {
 
 // Customizes says whether vCenter is to customise a machine's guest before its first start.
 func Customizes(spec *vmopv1.VirtualMachineSpec) bool { return customization.Asked(spec) }
+
+// Retells says whether a machine's guest is told of its network anew when that changes: cloud-init reads it at each start,
+// while what vCenter sets in a guest, and vApp properties, are for its first start alone.
+func Retells(spec *vmopv1.VirtualMachineSpec) bool {
+	return spec.Bootstrap != nil && spec.Bootstrap.CloudInit != nil
+}
+
+// Network returns what a guest that is told of its network anew is told of it. cards are as Tell wants them.
+func (b *Bootstrap) Network(vm *vmopv1.VirtualMachine, cards []facts.Card) (map[string]string, error) {
+	if !Retells(&vm.Spec) {
+		return nil, nil
+	}
+	return cloudinit.Metadata(vm, cards)
+}
 
 // Fits says why a machine of an image cannot have its guest told what its spec says, nil where it can. guest is the
 // operating system that the machine is configured for, in vCenter's words.

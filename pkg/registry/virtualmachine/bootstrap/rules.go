@@ -14,7 +14,7 @@ import (
 
 // Validate refuses what no guest can be told.
 func Validate(vm *vmopv1.VirtualMachine) field.ErrorList {
-	errs := network.Validate(vm)
+	errs := append(network.Validate(vm), network.Untold(vm)...)
 	for _, reference := range references(&vm.Spec) {
 		errs = append(errs, reference.Validate()...)
 	}

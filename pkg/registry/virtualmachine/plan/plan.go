@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
-	vmopv1common "github.com/vmware-tanzu/vm-operator/api/v1alpha5/common"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -154,7 +153,7 @@ func (p *Planner) shell(ctx context.Context, vm *vmopv1.VirtualMachine, home Hom
 	if err != nil {
 		return facts.Shell{}, err
 	}
-	if err := p.networks(vm, home, &shell, spec); err != nil {
+	if shell.Cards, err = p.cards(vm, home, nil); err != nil {
 		return facts.Shell{}, err
 	}
 	if err := firmware(vm, image.Item.Image, &shell, spec); err != nil {
@@ -263,42 +262,6 @@ func (p *Planner) disks(vm *vmopv1.VirtualMachine, image Image, shell *facts.She
 		shell.Build.Disks = append(shell.Build.Disks, build)
 	}
 	return space, nil
-}
-
-// networks decides which networks the machine is at, and gives it the one network card that it has where nobody says
-// otherwise.
-func (p *Planner) networks(vm *vmopv1.VirtualMachine, home Home, shell *facts.Shell, spec *field.Path) error {
-	network := vm.Spec.Network
-	if network != nil && network.Disabled {
-		return nil
-	}
-	if network == nil {
-		network = &vmopv1.VirtualMachineNetworkSpec{}
-		vm.Spec.Network = network
-	}
-	if len(network.Interfaces) == 0 {
-		network.Interfaces = []vmopv1.VirtualMachineNetworkInterfaceSpec{{Name: "eth0"}}
-	}
-	for i := range network.Interfaces {
-		path := spec.Child("network", "interfaces").Index(i).Child("network", "name")
-		card := &network.Interfaces[i]
-		if card.Network == nil {
-			card.Network = &vmopv1common.PartialObjectRef{}
-		}
-		if card.Network.Name == "" {
-			if len(home.Networks) == 0 {
-				return invalid(path, "the namespace was given no network: an administrator changes that in spec.networks of the vSphere "+
-					"Namespace; for a machine without any, set spec.network.disabled to true")
-			}
-			card.Network.Name = home.Networks[0]
-		}
-		known, found := p.Site.Network(card.Network.Name)
-		if !found {
-			return invalid(path, "there is no network %q in vCenter, or several are called so", card.Network.Name)
-		}
-		shell.Networks = append(shell.Networks, known)
-	}
-	return nil
 }
 
 func firmware(vm *vmopv1.VirtualMachine, image *facts.Image, shell *facts.Shell, spec *field.Path) error {

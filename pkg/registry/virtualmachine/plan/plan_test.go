@@ -119,7 +119,7 @@ func TestPlan(t *testing.T) {
 		Policy: "gold-id", InstanceUUID: "uid-1", BIOSUUID: "bios-1", GuestID: "ubuntu64Guest", Firmware: "efi", HardwareVersion: "vmx-21",
 		Size: facts.Size{CPUs: 2, MemoryMB: 4096, CPU: facts.Allocation{Limit: -1, Reservation: 3000},
 			Memory: facts.Allocation{Limit: 4096, Reservation: 2048}},
-		Networks:   []facts.Network{{ID: id("Network", "workload"), Name: "workload"}},
+		Cards:      facts.Cards{{Name: "eth0", ID: id("Network", "workload"), Network: "workload"}},
 		Properties: []facts.Property{{Key: "hostname", Type: "string", UserConfigurable: true}},
 		Build: facts.Build{Policy: "gold-id", Disks: []facts.BuildDisk{
 			{From: "[library] disk-0.vmdk", Capacity: 20 << 30}, {Capacity: 1 << 30}}},
@@ -247,8 +247,8 @@ func TestNoNetwork(t *testing.T) {
 	w, vm := newWorld(), wanted()
 	w.home.Networks, vm.Spec.Network = nil, &vmopv1.VirtualMachineNetworkSpec{Disabled: true}
 	shell, _, err := (&plan.Planner{Classes: w, Images: w, Site: w, Places: w}).Plan(t.Context(), vm)
-	if err != nil || len(shell.Networks) > 0 || len(vm.Spec.Network.Interfaces) > 0 {
-		t.Errorf("networks %v, %v", shell.Networks, err)
+	if err != nil || len(shell.Cards) > 0 || len(vm.Spec.Network.Interfaces) > 0 {
+		t.Errorf("networks %v, %v", shell.Cards, err)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 type Sources struct {
 	Images Images
 	Places Places
+	Site   Site
 	// Read says whether the images are known.
 	Read func() bool
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/registry/projected"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap"
 )
 
 const (
@@ -46,6 +47,8 @@ type Planner interface {
 	Size(ctx context.Context, vm *vmopv1.VirtualMachine, cluster facts.ID) (facts.Size, error)
 	// Drives are the CD-ROM drives that a machine declares. An image that was in one before is where it was.
 	Drives(vm *vmopv1.VirtualMachine, before *facts.Drives) (*facts.Drives, error)
+	// Cards are the network cards that a machine declares, and before those that it declared before.
+	Cards(vm *vmopv1.VirtualMachine, before *facts.Cards) (*facts.Cards, error)
 }
 
 // Refresher reads one object now and hands it to the Projector.
@@ -119,11 +122,11 @@ func (b *Backend) Update(ctx context.Context, current, desired *vmopv1.VirtualMa
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", operation, err, failure.Invalid)
 	}
-	if err := b.resolve(ctx, &state, next, current, desired); err != nil {
-		return fmt.Errorf("%s: %w", operation, err)
-	}
 	if !changed {
 		return nil
+	}
+	if err := b.resolve(ctx, &state, next, current, desired); err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
 	}
 	body, err := next.encodeBody()
 	if err != nil {
@@ -143,7 +146,7 @@ func (b *Backend) Update(ctx context.Context, current, desired *vmopv1.VirtualMa
 	return nil
 }
 
-// resolve writes down what the class and the images mean that a write names anew.
+// resolve writes down what the class, the images and the networks mean that a write names anew.
 func (b *Backend) resolve(ctx context.Context, state *State, next *Metadata, current, desired *vmopv1.VirtualMachine) error {
 	if class := next.Spec.ClassName; class != "" && class != current.Spec.ClassName {
 		var cluster facts.ID
@@ -156,11 +159,27 @@ func (b *Backend) resolve(ctx context.Context, state *State, next *Metadata, cur
 		}
 		next.Size = &size
 	}
-	if next.Spec.Hardware == nil || next.Drives != nil && equality.Semantic.DeepEqual(current.Spec.Hardware, next.Spec.Hardware) {
+	if next.Spec.Hardware != nil && (next.Drives == nil || !equality.Semantic.DeepEqual(current.Spec.Hardware, next.Spec.Hardware)) {
+		drives, err := b.Planner.Drives(desired, next.Drives)
+		if err != nil {
+			return err
+		}
+		next.Drives = drives
+	}
+	if next.Spec.Network == nil {
 		return nil
 	}
-	drives, err := b.Planner.Drives(desired, next.Drives)
-	next.Drives = drives
+	same := equality.Semantic.DeepEqual(current.Spec.Network, next.Spec.Network)
+	if same && next.Cards != nil {
+		return nil
+	}
+	if next.Cards != nil && state.Live.Hardware != nil {
+		// Which card is whose shows now: later one of them may be gone, or another's.
+		known := next.Cards.Known(state.Live.Hardware.Cards)
+		next.Cards = &known
+	}
+	cards, err := b.Planner.Cards(desired, next.Cards)
+	next.Cards, next.Untold = cards, next.Untold || !same && bootstrap.Retells(&next.Spec)
 	return err
 }
 

@@ -48,6 +48,8 @@ const (
 	ConfigurationUnavailableReason = "ConfigurationUnavailable"
 	// NeedsPowerOffReason says that a machine can be given what is declared only while it is off.
 	NeedsPowerOffReason = "NeedsPowerOff"
+	// NotToldReason says that a guest is yet to be told of something.
+	NotToldReason = "NotTold"
 	// PoweredOffReason says that a machine is not on.
 	PoweredOffReason = "NotPoweredOn"
 	// NotProbedReason says that nobody knows yet what comes of the machine's readiness probe.
@@ -137,6 +139,7 @@ func (v *view) conditions() []metav1.Condition {
 	if v.meta != nil && v.meta.Drives != nil && v.live.Hardware != nil && !v.building() {
 		list = append(list, v.driven(*v.meta.Drives))
 	}
+	list = append(list, v.networked()...)
 	if question := v.live.Question; question != "" {
 		list = append(list, isNot(QuestionAnsweredCondition, QuestionPendingReason,
 			"the virtual machine waits for an answer, and its power cannot be changed until somebody gives it in vCenter: "+question))

@@ -23,6 +23,7 @@ import (
 // planned plans machines on the first datastore, and counts those that were not made.
 type planned struct {
 	folder, pool facts.ID
+	networks     map[string]facts.ID
 	forgone      int
 }
 

@@ -100,6 +100,9 @@ func record(state *State, current, desired *vmopv1.VirtualMachine) (next *Metada
 	if spec.Hardware != nil {
 		next.Drives = before.Drives
 	}
+	if spec.Network != nil {
+		next.Cards, next.Untold = before.Cards, before.Untold
+	}
 	if deletion := desired.DeletionTimestamp; deletion != nil {
 		next.Deletion = deletion.UTC().Truncate(time.Second)
 	}
@@ -121,6 +124,9 @@ func made(installation string, shell facts.Shell, vm *vmopv1.VirtualMachine) *Me
 			Generation: 1, Labels: vm.Labels, Annotations: vm.Annotations, Finalizers: othersFinalizers(vm.Finalizers),
 			OwnerReferences: vm.OwnerReferences, ManagedFields: vm.ManagedFields, Spec: vm.Spec, Size: &shell.Size, Drives: shell.Drives,
 		},
+	}
+	if shell.Cards != nil {
+		m.Cards = &shell.Cards
 	}
 	m.repeat()
 	return m

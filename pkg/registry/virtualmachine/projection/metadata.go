@@ -39,6 +39,8 @@ type Body struct {
 	Size *facts.Size `json:"size,omitempty"`
 	// Drives are the declared CD-ROM drives with the files of their images, nil where none are declared.
 	Drives *facts.Drives `json:"drives,omitempty"`
+	// Cards are the network cards of the declared interfaces with the networks that were meant, nil where none are declared.
+	Cards *facts.Cards `json:"cards,omitempty"`
 }
 
 // Record gives what is written into the machine. Equal metadata give equal records.

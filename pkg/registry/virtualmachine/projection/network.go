@@ -11,16 +11,22 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 )
 
-// network tells the interfaces of the machine and, where VMware Tools runs, their addresses. Addresses of a machine
-// that is not running are those it once had, and are not shown.
-func network(m *facts.Live, running bool) *vmopv1.VirtualMachineNetworkStatus {
+// network tells the interfaces of the machine, by the names of those that are declared, and, where VMware Tools runs,
+// their addresses. Addresses of a machine that is not running are those it once had, and are not shown.
+func network(m *facts.Live, declared *facts.Cards, running bool) *vmopv1.VirtualMachineNetworkStatus {
 	n := &vmopv1.VirtualMachineNetworkStatus{HostName: m.Guest.HostName}
 	var cards []facts.Card
 	if m.Hardware != nil {
 		cards = m.Hardware.Cards
 	}
+	names := map[int32]string{}
+	if declared != nil {
+		for i, key := range declared.Match(cards) {
+			names[key] = (*declared)[i].Name
+		}
+	}
 	for _, card := range cards {
-		status := vmopv1.VirtualMachineNetworkInterfaceStatus{DeviceKey: card.Key,
+		status := vmopv1.VirtualMachineNetworkInterfaceStatus{Name: names[card.Key], DeviceKey: card.Key,
 			IP: &vmopv1.VirtualMachineNetworkInterfaceIPStatus{MACAddr: card.MAC}}
 		// Interfaces that only the guest knows, such as a container bridge, have the key -1 and are passed over.
 		for i := range m.Guest.Interfaces {

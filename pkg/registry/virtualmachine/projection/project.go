@@ -93,8 +93,16 @@ func (v *view) object() *vmopv1.VirtualMachine {
 	s.Hardware = hardware(m, v.hardware)
 	s.Volumes = v.hardware.volumes
 	s.Storage = storage(m, v.hardware)
-	s.Network = network(m, power == vmopv1.VirtualMachinePowerStateOn)
+	s.Network = network(m, v.cards(), power == vmopv1.VirtualMachinePowerStateOn)
 	return vm
+}
+
+// cards are the network cards of the declared interfaces, nil where none are declared.
+func (v *view) cards() *facts.Cards {
+	if v.meta == nil {
+		return nil
+	}
+	return v.meta.Cards
 }
 
 // labels adds to the user's labels what the server tells by labels. It makes a map of its own where it differs.

@@ -54,9 +54,9 @@ func References(cloudInit *vmopv1.VirtualMachineBootstrapCloudInitSpec) (found [
 	return found
 }
 
-// Options are what cloud-init reads of a machine: what that is called and how its network cards are to be set up, and
-// what it is to do.
-func Options(vm *vmopv1.VirtualMachine, cards []facts.Card, values secret.Values) (map[string]string, error) {
+// Metadata are the options that tell cloud-init of the machine itself: what that is called, and how its network cards are
+// to be set up.
+func Metadata(vm *vmopv1.VirtualMachine, cards []facts.Card) (map[string]string, error) {
 	said, err := metadataOf(vm, cards)
 	if err != nil {
 		return nil, err
@@ -66,7 +66,13 @@ func Options(vm *vmopv1.VirtualMachine, cards []facts.Card, values secret.Values
 		return nil, fmt.Errorf("encode what cloud-init is told of the machine: %w", err)
 	}
 	options := map[string]string{}
-	if err := put(options, metadataOption, metadata); err != nil {
+	return options, put(options, metadataOption, metadata)
+}
+
+// Options are all that cloud-init reads of a machine: its Metadata, and what it is to do.
+func Options(vm *vmopv1.VirtualMachine, cards []facts.Card, values secret.Values) (map[string]string, error) {
+	options, err := Metadata(vm, cards)
+	if err != nil {
 		return nil, err
 	}
 	userData, path, err := userDataOf(vm.Spec.Bootstrap.CloudInit, values)

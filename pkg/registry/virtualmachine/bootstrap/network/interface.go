@@ -37,8 +37,8 @@ type Interface struct {
 	Gateway4, Gateway6 string
 }
 
-// Interfaces says how each network card is to be set up that the spec asks for. A card is known by its address. Cards that
-// somebody added in vCenter come last, and are not among them.
+// Interfaces says how each network card is to be set up that the spec asks for. cards are those of its interfaces, in their
+// order. Cards that somebody added in vCenter come last, and are not among them.
 func Interfaces(vm *vmopv1.VirtualMachine, cards []facts.Card) ([]Interface, error) {
 	if vm.Spec.Network == nil {
 		return nil, nil
@@ -54,11 +54,11 @@ func Interfaces(vm *vmopv1.VirtualMachine, cards []facts.Card) ([]Interface, err
 	return all, nil
 }
 
-// settle decides what a wish leaves open: an interface of which nothing else is said asks for an IPv4 address by DHCP.
+// settle decides what a wish leaves open.
 func settle(wanted *wish, mac string) Interface {
 	made := Interface{
 		Wish: wanted, Device: deviceName(wanted), MAC: strings.ToLower(mac),
-		DHCP4: wanted.DHCP4 || !wanted.DHCP6 && len(wanted.Addresses) == 0, DHCP6: wanted.DHCP6,
+		DHCP4: AsksByDHCP4(wanted), DHCP6: wanted.DHCP6,
 	}
 	for _, address := range wanted.Addresses {
 		// What is no address is refused before.
@@ -73,6 +73,11 @@ func settle(wanted *wish, mac string) Interface {
 		made.Gateway6 = wanted.Gateway6
 	}
 	return made
+}
+
+// AsksByDHCP4 says whether an interface asks for an IPv4 address by DHCP: as one does of which nothing else is said.
+func AsksByDHCP4(wanted *vmopv1.VirtualMachineNetworkInterfaceSpec) bool {
+	return wanted.DHCP4 || !wanted.DHCP6 && len(wanted.Addresses) == 0
 }
 
 // HostName is what a guest is called, without its domain.

@@ -34,7 +34,7 @@ var (
 	topLevel      = regexp.MustCompile(`^[A-Za-z]{2,}$`)
 )
 
-// Validate refuses what no guest can be set up with, or what nobody would tell it.
+// Validate refuses what no guest can be set up with.
 func Validate(vm *vmopv1.VirtualMachine) (errs field.ErrorList) {
 	network, path := vm.Spec.Network, field.NewPath("spec", "network")
 	if network == nil {
@@ -59,9 +59,7 @@ func Validate(vm *vmopv1.VirtualMachine) (errs field.ErrorList) {
 		errs = append(errs, validateInterface(path, wanted)...)
 	}
 	errs = append(errs, validateHostName(vm, path)...)
-	errs = append(errs, validateServers(path, network.Nameservers, network.SearchDomains)...)
-	errs = append(errs, untold(network, path, who)...)
-	return errs
+	return append(errs, validateServers(path, network.Nameservers, network.SearchDomains)...)
 }
 
 func validateName(path *field.Path, name string, others map[string]bool) *field.Error {

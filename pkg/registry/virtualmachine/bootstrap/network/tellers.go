@@ -43,8 +43,12 @@ func tellers(bootstrap *vmopv1.VirtualMachineBootstrapSpec) (who []string) {
 	return who
 }
 
-// untold refuses what none of the spec's providers tells a guest.
-func untold(network *vmopv1.VirtualMachineNetworkSpec, path *field.Path, who []string) (errs field.ErrorList) {
+// Untold refuses what none of the spec's providers tells a guest.
+func Untold(vm *vmopv1.VirtualMachine) (errs field.ErrorList) {
+	network, path, who := vm.Spec.Network, field.NewPath("spec", "network"), tellers(vm.Spec.Bootstrap)
+	if network == nil {
+		return nil
+	}
 	refuse := func(set bool, path *field.Path, by []string) {
 		if set && !slices.ContainsFunc(by, func(one string) bool { return slices.Contains(who, one) }) {
 			errs = append(errs, field.Forbidden(path, "is told to a guest by "+anyOf(by)+", or leave this out"))
