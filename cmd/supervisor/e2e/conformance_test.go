@@ -3,13 +3,7 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
-	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -25,19 +19,13 @@ import (
 	conformance "k8s.io/kubernetes/test/e2e/framework/conformance"
 
 	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
-	"github.com/openpacific/pacific/pkg/waittest"
 )
 
 // TestConformance runs Kubernetes' own test of an API resource against VirtualMachine, which vCenter holds, and against
 // those that are declared.
 func TestConformance(t *testing.T) {
 	s := running(t)
-	a := s.Admin(t)
-	namespace := a.Namespace("conformance")
-	config := s.Config(t)
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return creator{admin: a, next: next}
-	})
+	namespace := s.Shop(t, "conformance")
 	gomega.RegisterFailHandler(ginkgo.Fail)
 	gomega.SetDefaultEventuallyTimeout(30 * time.Second)
 	in := func(config *rest.Config) *framework.Framework {
@@ -51,7 +39,7 @@ func TestConformance(t *testing.T) {
 	}
 	ginkgo.Describe("VirtualMachine", func() {
 		ginkgo.It("behaves as a resource of Kubernetes", func(ctx context.Context) {
-			conformance.TestResource(ctx, in(config), testcase())
+			conformance.TestResource(ctx, in(s.Config(t)), testcase())
 		})
 	})
 	ginkgo.Describe("VirtualMachineClass", func() {
@@ -82,6 +70,8 @@ func testcase() *conformance.ResourceTestcase[*vmopv1.VirtualMachine] {
 		InitialSpec: &vmopv1.VirtualMachine{
 			TypeMeta:   metav1.TypeMeta{APIVersion: vmopv1.GroupVersion.String(), Kind: "VirtualMachine"},
 			ObjectMeta: metav1.ObjectMeta{Name: "conformance"},
+			Spec: vmopv1.VirtualMachineSpec{ClassName: "best-effort-small", ImageName: "ubuntu-24.04",
+				StorageClass: "bronze-storage", PowerState: vmopv1.VirtualMachinePowerStateOff},
 		},
 		UpdateSpec: func(vm *vmopv1.VirtualMachine) *vmopv1.VirtualMachine {
 			metav1.SetMetaDataLabel(&vm.ObjectMeta, "changed", "yes")
@@ -161,52 +151,4 @@ func servicecase() *conformance.ResourceTestcase[*vmopv1.VirtualMachineService] 
 		JSONMergePatchSpec:      merge,
 		JSONPatchSpec:           `[{"op":"add","path":"/metadata/labels/changed","value":"yes"},{"op":"replace","path":"/spec/selector","value":{"app":"other"}}]`,
 	}
-}
-
-// creator stands in for creation, which the server does not offer yet: instead of a POST, the machine is made in
-// vCenter as one that Pacific made, and the answer is what the server then serves. All else goes to the server.
-type creator struct {
-	admin *supervisortest.Admin
-	next  http.RoundTripper
-}
-
-func (c creator) RoundTrip(request *http.Request) (*http.Response, error) {
-	if request.Method != http.MethodPost || !strings.HasSuffix(request.URL.Path, "/virtualmachines") {
-		return c.next.RoundTrip(request)
-	}
-	body, err := io.ReadAll(request.Body)
-	if err != nil {
-		return nil, err
-	}
-	var object metav1.PartialObjectMetadata
-	if err := json.Unmarshal(body, &object); err != nil {
-		return nil, err
-	}
-	if _, err := c.admin.CreateAsPacific(object.Namespace, object.Name, object.Labels); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(request.Context(), 20*time.Second)
-	defer cancel()
-	var response *http.Response
-	err = waittest.Poll(ctx, func() error {
-		read := request.Clone(request.Context())
-		read.Method, read.Body, read.ContentLength, read.URL.RawQuery = http.MethodGet, nil, 0, ""
-		read.URL.Path += "/" + object.Name
-		var err error
-		if response, err = c.next.RoundTrip(read); err != nil {
-			return err
-		}
-		answer, err := io.ReadAll(response.Body)
-		_ = response.Body.Close()
-		response.Body = io.NopCloser(bytes.NewReader(answer))
-		if err == nil && response.StatusCode != http.StatusOK {
-			err = fmt.Errorf("read what was created: %s", answer)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	response.StatusCode, response.Status = http.StatusCreated, "201 Created"
-	return response, nil
 }

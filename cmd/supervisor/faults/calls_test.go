@@ -52,10 +52,9 @@ func TestEachCall(t *testing.T) {
 		`{"spec":{"virtualMachineClasses":["best-effort-small","best-effort-medium"]}}`)
 	l := &lives{maker: m, admin: f.Admin(t), client: f.Dynamic(t)}
 	l.live(nil) // What is read once is read now.
-	recording := f.vcenter.Record()
+	l.recording = f.vcenter.Record()
 	l.live(nil)
-	recording.Stop()
-	turns := turnsOf(recording.Counts())
+	turns := turnsOf(l.recording.Counts())
 	all := len(turns)
 	random := rand.New(rand.NewPCG(uint64(seed), 0))
 	random.Shuffle(len(turns), func(i, j int) { turns[i], turns[j] = turns[j], turns[i] })
@@ -122,6 +121,8 @@ type lives struct {
 	*maker
 	admin  *supervisortest.Admin // who asks vCenter too, and so only when no call is to go wrong
 	client dynamic.Interface
+	// recording ends with a life.
+	recording *fault.Recording
 }
 
 // part is an object of the scenario.
@@ -212,6 +213,9 @@ func (l *lives) live(wrong *turn) (came bool) {
 		return nil
 	})
 	l.vcenter.ClearFaults()
+	if l.recording != nil {
+		l.recording.Stop()
+	}
 	l.nothingIsLeft()
 	select {
 	case <-fired:

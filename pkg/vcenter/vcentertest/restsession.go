@@ -20,7 +20,7 @@ const (
 )
 
 // identifiers are those in the paths of the REST endpoints.
-var identifiers = regexp.MustCompile(`/id:[^/]*`)
+var identifiers = regexp.MustCompile(`/(id:[^/]*|module-[0-9]+)`)
 
 // restSessions remembers the sessions that the simulator of the REST endpoints
 // hands out, since it keeps them where nobody can end them.
