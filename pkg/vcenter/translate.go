@@ -23,7 +23,8 @@ import (
 // request. It wraps the cause first, since the fault functions of govmomi look
 // only at the first child.
 type translated struct {
-	kind    failure.Kind // Empty: none fits.
+	kind    failure.Kind   // Empty: none fits.
+	reason  failure.Reason // Likewise.
 	message string
 	cause   error
 }
@@ -31,10 +32,14 @@ type translated struct {
 func (e *translated) Error() string { return e.message }
 
 func (e *translated) Unwrap() []error {
-	if e.kind == "" {
-		return []error{e.cause}
+	all := []error{e.cause}
+	if e.kind != "" {
+		all = append(all, e.kind)
 	}
-	return []error{e.cause, e.kind}
+	if e.reason != "" {
+		all = append(all, e.reason)
+	}
+	return all
 }
 
 // unavailable keeps the message of cause and makes it failure.Unavailable
@@ -73,7 +78,7 @@ func Translate(err error) error {
 	var known, unknown *translated
 	eachFault(err, func(fault types.BaseMethodFault, message string) bool {
 		if kind, text := classify(fault, message); kind != "" {
-			known = &translated{kind: kind, message: text, cause: err}
+			known = &translated{kind: kind, reason: reasonOf(fault), message: text, cause: err}
 			return true
 		}
 		if unknown == nil {
@@ -101,13 +106,20 @@ func classify(fault types.BaseMethodFault, message string) (failure.Kind, string
 	case *types.NotAuthenticated:
 		// Of this server's login, so nothing that the caller can mend.
 		return failure.Unavailable, "the login at vCenter is gone; a new one is made, so try again"
-	case *types.RestrictedVersion, *types.NotEnoughLicenses:
+	case *types.RestrictedVersion, types.BaseNotEnoughLicenses:
 		return failure.Forbidden, "vCenter's licence does not allow this: " + said
 	case types.BaseNoPermission:
 		return failure.Forbidden, describeNoPermission(f.GetNoPermission())
 	case *types.MethodDisabled:
-		return failure.Conflict, "vCenter has disabled this operation on the object for now, often during a backup or " +
-			"another solution's work: " + said
+		by := "another solution, often a backup"
+		if f.Source != "" {
+			by = f.Source
+		}
+		return failure.Conflict, fmt.Sprintf("vCenter has disabled this operation on the object for now, as %s wants it: %s",
+			by, said)
+	case *types.DisallowedChangeByService:
+		return failure.Conflict, fmt.Sprintf("the service %q in vCenter does not let the object be changed: %s",
+			f.ServiceName, said)
 
 	case *types.ManagedObjectNotFound:
 		return failure.NotFound, fmt.Sprintf("%s %s does not exist in vCenter (any more)", f.Obj.Type, f.Obj.Value)
@@ -147,7 +159,8 @@ func classify(fault types.BaseMethodFault, message string) (failure.Kind, string
 		return failure.ResourceExhausted, "vCenter has not enough resources for this: " + said
 	case *types.LimitExceeded, *types.TooManyConcurrentNativeClones, *types.OutOfBounds:
 		return failure.ResourceExhausted, "a limit of vCenter is reached: " + said
-	case *types.NoCompatibleHost, *types.NoCompatibleDatastore, *types.ResourceNotAvailable:
+	case *types.NoCompatibleHost, *types.NoCompatibleHardAffinityHost, *types.RuleViolation, *types.NoCompatibleDatastore,
+		*types.ResourceNotAvailable:
 		return failure.ResourceExhausted, "vCenter has no host or datastore that fits: " + said
 
 	case types.BaseHostCommunication:
@@ -155,10 +168,14 @@ func classify(fault types.BaseMethodFault, message string) (failure.Kind, string
 			"the virtual machine: " + said
 	case types.BaseTimedout:
 		return failure.Timeout, "vCenter gave up waiting: " + said
+	case types.BaseHostConnectFault, *types.InvalidHostState:
+		return failure.Unavailable, "vCenter cannot use the host as it is now: " + said
 	case types.BaseCannotAccessVmComponent, *types.CannotAccessFile, *types.InaccessibleDatastore:
 		// Before the faults that they derive from.
 		return failure.Unavailable,
 			"vCenter does not reach a part of the virtual machine, such as its datastore or network: " + said
+	case types.BaseFileFault, types.BaseInvalidDatastore:
+		return failure.Unavailable, "vCenter cannot use a file or datastore: " + said
 
 	case types.BaseInvalidArgument:
 		if property := f.GetInvalidArgument().InvalidProperty; property != "" {
@@ -183,6 +200,36 @@ func classify(fault types.BaseMethodFault, message string) (failure.Kind, string
 		return failure.Invalid, "vCenter does not accept the guest customization: " + said
 	}
 	return "", ""
+}
+
+// reasonOf is the table from vSphere faults to what a condition says of them. Particular faults come before those they
+// derive from.
+func reasonOf(fault types.BaseMethodFault) failure.Reason {
+	switch fault.(type) {
+	case types.BaseNoPermission:
+		return failure.MissingPrivilege
+	case types.BaseNotEnoughLicenses:
+		return failure.NotLicensed
+	case *types.MethodDisabled, *types.DisallowedChangeByService:
+		return failure.DisabledInVCenter
+	case *types.DuplicateName:
+		return failure.NameTaken
+	case *types.NoDiskSpace, *types.InsufficientStorageSpace:
+		return failure.DatastoreFull
+	case types.BaseCannotAccessVmComponent, types.BaseFileFault, types.BaseInvalidDatastore:
+		return failure.FileUnavailable
+	case types.BaseInsufficientResourcesFault, *types.NoCompatibleHost, *types.NoCompatibleHardAffinityHost,
+		*types.RuleViolation:
+		return failure.InsufficientResources
+	case types.BaseHostCommunication, types.BaseHostConnectFault, *types.InvalidHostState, types.BaseTimedout:
+		return failure.HostUnreachable
+	case *types.CpuHotPlugNotSupported, *types.MemoryHotPlugNotSupported:
+		return failure.NeedsPowerOff
+	case types.BaseVmConfigFault, *types.UnsupportedGuest, *types.InvalidName, types.BaseInvalidArgument,
+		types.BaseVAppPropertyFault:
+		return failure.InvalidConfiguration
+	}
+	return ""
 }
 
 func describeNoPermission(fault *types.NoPermission) string {
@@ -222,10 +269,34 @@ func describe(fault types.BaseMethodFault, message string) string {
 			}
 		}
 	}
-	if message == "" {
-		return name
+	text := name
+	if message != "" {
+		text = fmt.Sprintf("%s (%s)", strings.TrimRight(strings.TrimSpace(message), "."), name)
 	}
-	return fmt.Sprintf("%s (%s)", strings.TrimRight(strings.TrimSpace(message), "."), name)
+	if about := concerned(fault); about != "" && !strings.Contains(text, about) {
+		text += ": " + about
+	}
+	return text
+}
+
+// concerned is what a fault is about, as far as its fields say so: vCenter's message often does not.
+func concerned(fault types.BaseMethodFault) string {
+	switch f := fault.(type) {
+	case *types.GenericVmConfigFault:
+		return f.Reason
+	case types.BaseInvalidDeviceSpec:
+		spec := f.GetInvalidDeviceSpec()
+		return fmt.Sprintf("device %d of the request, %s", spec.DeviceIndex, spec.Property)
+	case types.BaseInvalidVmConfig:
+		return f.GetInvalidVmConfig().Property
+	case *types.InvalidDatastorePath:
+		return f.DatastorePath
+	case types.BaseInvalidDatastore:
+		return f.GetInvalidDatastore().Name
+	case types.BaseFileFault:
+		return f.GetFileFault().File
+	}
+	return ""
 }
 
 func typeName(fault types.BaseMethodFault) string {

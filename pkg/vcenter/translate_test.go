@@ -57,6 +57,17 @@ func TestTranslate(t *testing.T) {
 			failure.Conflict, "task-1"},
 		{"locked", vim(&types.FileLocked{}), failure.Conflict, "locked"},
 		{"in use", vim(&types.ResourceInUse{Name: "x"}), failure.Conflict, "in use"},
+		{"rule", vim(&types.RuleViolation{}), failure.ResourceExhausted, "no host or datastore that fits"},
+		{"licence", vim(&types.LicenseExpired{}), failure.Forbidden, "licence"},
+		{"disabled", vim(&types.MethodDisabled{Source: "com.example.backup"}), failure.Conflict, "as com.example.backup wants it"},
+		{"service", vim(&types.DisallowedChangeByService{ServiceName: "hbr"}), failure.Conflict, `the service "hbr"`},
+		{"host state", vim(&types.InvalidHostState{}), failure.Unavailable, "cannot use the host"},
+		{"file of vSAN", vim(&types.CannotCreateFile{FileFault: types.FileFault{File: "[vsan] web"}}), failure.Unavailable,
+			"CannotCreateFile: [vsan] web"},
+		{"generic", vim(&types.GenericVmConfigFault{Reason: "no TPM"}), failure.Invalid, "GenericVmConfigFault: no TPM"},
+		{"property", vim(&types.InvalidVmConfig{Property: "configSpec.guestId"}), failure.Invalid, "configSpec.guestId"},
+		{"which device", vim(&types.InvalidDeviceSpec{DeviceIndex: 2, InvalidVmConfig: types.InvalidVmConfig{
+			Property: "backing"}}), failure.Invalid, "device 2 of the request, backing"},
 		{"canceled task", vim(&types.RequestCanceled{}), failure.Unavailable, "canceled in vCenter"},
 		{"memory", vim(&types.InsufficientMemoryResourcesFault{}), failure.ResourceExhausted, "not enough resources"},
 		{"storage", vim(&types.InsufficientStorageSpace{}), failure.ResourceExhausted, "not enough resources"},
@@ -107,6 +118,41 @@ func TestTranslate(t *testing.T) {
 	}
 	if err := vcenter.Translate(nil); err != nil {
 		t.Errorf("Translate(nil) = %v", err)
+	}
+}
+
+// TestReasons: each fault that a condition tells of has a word for programs.
+func TestReasons(t *testing.T) {
+	for reason, faults := range map[failure.Reason][]types.BaseMethodFault{
+		failure.MissingPrivilege:  {&types.NoPermission{}},
+		failure.NotLicensed:       {&types.NotEnoughLicenses{}, &types.LicenseExpired{}},
+		failure.DisabledInVCenter: {&types.MethodDisabled{}, &types.DisallowedChangeByService{}},
+		failure.NameTaken:         {&types.DuplicateName{}},
+		failure.DatastoreFull:     {&types.NoDiskSpace{}, &types.InsufficientStorageSpace{}},
+		failure.FileUnavailable: {&types.InvalidDatastore{}, &types.InvalidDatastorePath{}, &types.InaccessibleDatastore{},
+			&types.CannotAccessFile{}, &types.FileNotFound{}, &types.FileLocked{}, &types.FileAlreadyExists{},
+			&types.CannotCreateFile{}},
+		failure.InvalidConfiguration: {&types.InvalidDeviceSpec{}, &types.InvalidDeviceBacking{},
+			&types.DeviceUnsupportedForVmPlatform{}, &types.InvalidController{}, &types.TooManyDevices{},
+			&types.InvalidVmConfig{}, &types.VmConfigFault{}, &types.GenericVmConfigFault{}, &types.UnsupportedGuest{}},
+		failure.NeedsPowerOff: {&types.CpuHotPlugNotSupported{}, &types.MemoryHotPlugNotSupported{}},
+		failure.InsufficientResources: {&types.InsufficientResourcesFault{}, &types.InsufficientCpuResourcesFault{},
+			&types.InsufficientMemoryResourcesFault{}, &types.NoCompatibleHost{}, &types.NoCompatibleHardAffinityHost{},
+			&types.RuleViolation{}},
+		failure.HostUnreachable: {&types.HostNotConnected{}, &types.HostCommunication{}, &types.HostConnectFault{},
+			&types.InvalidHostState{}, &types.Timedout{}},
+		"": {&types.InvalidState{}, &types.InvalidPowerState{}, &types.TaskInProgress{}, &types.ConcurrentAccess{},
+			&types.RequestCanceled{}, &types.SystemError{}},
+	} {
+		for _, fault := range faults {
+			err := vcenter.Translate(fmt.Errorf("power on: %w", soap.WrapVimFault(fault)))
+			if got := failure.ReasonOf(err, ""); got != string(reason) {
+				t.Errorf("%T is %q, want %q", fault, got, reason)
+			}
+			if err != nil && strings.Contains(err.Error(), "ServerFaultCode") {
+				t.Errorf("%T has SOAP's text: %v", fault, err)
+			}
+		}
 	}
 }
 

@@ -15,6 +15,7 @@
 //   - calls_test.go: each call to vCenter that it takes to make, resize and delete machines with a resource policy and a
 //     service goes wrong once, and the server is killed before it and after it. CALLS and CALLS_SEED say how many calls,
 //     and which; `make calls` has all go wrong, `make test` eight, those of the day.
+//   - errors_test.go: what vCenter refuses while a machine is made, and what its owner is told.
 //   - spray_test.go: guessed passwords, of which vCenter must never hear so many that it locks anybody out.
 //   - samples_test.go, samples_deleted_test.go: a second start on what people made of the samples.
 //   - authority_test.go: a certificate authority that is lost between two starts.

@@ -207,7 +207,10 @@ func ofMachine(old, now *vmopv1.VirtualMachine) []news {
 		case vmopv1.ReadyConditionType:
 			return false // that it is as it was asked for, which other conditions say
 		case vmopv1.VirtualMachineConditionCreated:
-			return condition.Reason == vmoperator.BuildFailedReason // else it is on its way
+			return condition.Reason != vmoperator.BuildingReason && condition.Reason != vmoperator.CopyingDisksReason
+		case vmopv1.VirtualMachineConditionImageReady, vmopv1.VirtualMachineConditionBootstrapReady,
+			vmopv1.VirtualMachineConditionStorageReady, vmopv1.VirtualMachineConditionPlacementReady:
+			return false // told as what it comes to: that the machine is not made
 		}
 		return true
 	})...)

@@ -227,6 +227,7 @@ func (b *builds) sync(ctx context.Context, key string) (time.Duration, error) {
 	// Whoever asked for its deletion before may have found nothing to end.
 	if m, found = b.Machines.Find(namespace, name); found && m.Object.UID == vm.UID && m.buildable() {
 		if err = b.build(ctx, m); err == nil {
+			b.absolve(vm, "")
 			b.appear(ctx, m, func(now Machine) bool { return now.Facts.Build == nil })
 		}
 	} else {
@@ -241,7 +242,7 @@ func (b *builds) sync(ctx context.Context, key string) (time.Duration, error) {
 		// The condition is over as soon as the inventory shows that nothing is left to be made.
 		return 0, nil
 	case news:
-		b.say(vm, vmoperator.BuildFailedReason, err.Error())
+		b.blame(vm, err)
 	}
 	return 0, fmt.Errorf("make virtual machine %s: %w", klog.KObj(vm), err)
 }
@@ -255,7 +256,7 @@ func (m Machine) buildable() bool {
 // customisation of that.
 func (b *builds) build(ctx context.Context, m Machine) error {
 	// What cannot be told need not wait for copies that take hours. What is told is read anew then.
-	told, err := b.Guests.Tell(ctx, m.Object, m.interfaces())
+	told, err := b.tell(ctx, m)
 	if err != nil {
 		return err
 	}
@@ -281,13 +282,13 @@ func (b *builds) assemble(ctx context.Context, m Machine) (facts.Told, error) {
 			continue
 		}
 		if err := b.Sources.Permits(m.Object, disk.From); err != nil {
-			return facts.Told{}, err
+			return facts.Told{}, &blamed{vmopv1.VirtualMachineConditionImageReady, err}
 		}
 		if err := b.copy(ctx, m, number); err != nil {
 			return facts.Told{}, err
 		}
 	}
-	told, err := b.Guests.Tell(ctx, m.Object, m.interfaces())
+	told, err := b.tell(ctx, m)
 	if err != nil {
 		return facts.Told{}, err
 	}
@@ -299,6 +300,15 @@ func (b *builds) assemble(ctx context.Context, m Machine) (facts.Told, error) {
 		b.lock.Unlock()
 	}
 	return told, err
+}
+
+// tell is what a machine's guest is to be told.
+func (b *builds) tell(ctx context.Context, m Machine) (facts.Told, error) {
+	told, err := b.Guests.Tell(ctx, m.Object, m.interfaces())
+	if err != nil {
+		return told, &blamed{vmopv1.VirtualMachineConditionBootstrapReady, err}
+	}
+	return told, nil
 }
 
 // attachments are the disks that a machine is to have, each at its place.

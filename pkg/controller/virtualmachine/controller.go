@@ -337,6 +337,9 @@ func (c *Controller) ends(ctx context.Context, m Machine) (again time.Duration, 
 	return 0, true, nil
 }
 
+// powerFailed is why a machine has not the declared power state where vCenter gives no reason.
+const powerFailed = "PowerChangeFailed"
+
 func (c *Controller) setPower(ctx context.Context, m Machine, target vmopv1.VirtualMachinePowerState,
 	mode vmopv1.VirtualMachinePowerOpMode) (time.Duration, error) {
 	vm := m.Object
@@ -352,7 +355,7 @@ func (c *Controller) setPower(ctx context.Context, m Machine, target vmopv1.Virt
 	if err != nil {
 		c.Machines.SetCondition(vm.Namespace, vm.Name, vm.UID, metav1.Condition{
 			Type: vmopv1.VirtualMachinePowerStateSynced, Status: metav1.ConditionFalse,
-			Reason: "PowerChangeFailed", Message: err.Error(), LastTransitionTime: metav1.NewTime(c.Clock.Now()),
+			Reason: failure.ReasonOf(err, powerFailed), Message: err.Error(), LastTransitionTime: metav1.NewTime(c.Clock.Now()),
 		})
 		return 0, fmt.Errorf("bring virtual machine %s to %s: %w", klog.KObj(vm), target, err)
 	}

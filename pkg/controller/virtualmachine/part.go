@@ -14,6 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
+
+	"github.com/openpacific/pacific/pkg/failure"
 )
 
 // reasonKept says that vCenter did what it was asked for, and has the machine as it was.
@@ -88,7 +90,7 @@ func (c *Controller) bring(ctx context.Context, p part, m Machine) (done bool, e
 	case errors.Is(err, errMoved):
 		return false, err
 	case err != nil:
-		c.say(p, m, p.failed, err.Error())
+		c.say(p, m, failure.ReasonOf(err, p.failed), err.Error())
 		return false, fmt.Errorf("%s virtual machine %s: %w", p.verb, klog.KObj(vm), err)
 	}
 	c.lock.Lock()

@@ -92,7 +92,7 @@ func (c *Controller) restart(ctx context.Context, m Machine, begun bool) (again 
 	case err != nil:
 		c.Machines.SetCondition(m.Object.Namespace, m.Object.Name, m.Object.UID, metav1.Condition{
 			Type: vmoperator.RestartedCondition, Status: metav1.ConditionFalse,
-			Reason: vmoperator.RestartFailedReason, Message: err.Error(), LastTransitionTime: metav1.NewTime(c.Clock.Now()),
+			Reason: failure.ReasonOf(err, vmoperator.RestartFailedReason), Message: err.Error(), LastTransitionTime: metav1.NewTime(c.Clock.Now()),
 		})
 		if !refused(err) {
 			// Perhaps it was restarted. vCenter's events tell that a moment later.
