@@ -9,8 +9,9 @@
 // are stricter than the simulator's. It joins packages that know nothing of
 // each other: single sign-on (directory), the property collector (collector), the
 // storage policies (policy), what is looked at before a machine is made or changed
-// (admission), which calls go wrong (fault), tasks that take their time (slow) and what
-// runs in the machines (guest). It depends on govmomi and on these, and on nothing
+// (admission), which calls go wrong (fault), tasks that take their time (slow), what
+// runs in the machines (guest) and how all of it is remembered from one process to the
+// next (memory). It depends on govmomi and on these, and on nothing
 // else of this project, so that the session, the inventory and the programs can be
 // tested against it.
 //

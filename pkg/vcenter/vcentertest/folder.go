@@ -72,10 +72,8 @@ func (f *folder) CreateVMTask(ctx *simulator.Context, req *types.CreateVM_Task) 
 		}
 		placeAdapters(nil, req.Config.DeviceChange)
 		f.macs.assign(req.Config.InstanceUuid, nil, req.Config.DeviceChange)
-		policies := policy.Asks(&req.Config)
-		if body = f.Folder.CreateVMTask(ctx, req); body.Fault() == nil {
-			f.policies.Assign(policies, body.(*methods.CreateVM_TaskBody).Res.Returnval, nil)
-		}
+		defer f.policies.Expect(policy.Asks(&req.Config), nil)()
+		body = f.Folder.CreateVMTask(ctx, req)
 	})
 	return body
 }

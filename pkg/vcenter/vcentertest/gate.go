@@ -3,6 +3,7 @@
 package vcentertest
 
 import (
+	"log"
 	"net/http"
 	"strings"
 	"sync"
@@ -10,6 +11,8 @@ import (
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
+
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/memory"
 )
 
 // gate lets in one call at a time that changes something, with the tasks that it starts. The simulator locks the object
@@ -17,6 +20,9 @@ import (
 // reading without a lock what the other writes under one. Reads go past the gate; they take the lock of what they read.
 type gate struct {
 	turn sync.Mutex // held from the beginning of a call until its last task has ended
+	// memory, if not nil, has what an act has changed written at its end: everything, or what was told of alone.
+	memory *memory.Recorder
+	whole  bool // of the act whose turn it is
 
 	mu      sync.Mutex                                                    // guards what follows
 	running map[types.ManagedObjectReference]types.ManagedObjectReference // by task, what it is about
@@ -66,20 +72,80 @@ func (g *gate) serve(call *arrival, next http.Handler, w http.ResponseWriter, r 
 	if call.this.Type == "VirtualMachine" && hasTask(call.Method) {
 		call.overlaps, release = g.claim(call.this)
 	}
-	g.enter(func() {
+	g.take(beyondMachines(call), func() {
 		defer release() // also when a test breaks the connection off
 		next.ServeHTTP(w, r)
 		release()
+		g.answers(call)
 		// The answer names a task that may run for long.
 		_ = http.NewResponseController(w).Flush()
 	})
 }
 
-// enter calls f when its turn has come, and returns when all tasks that it started have ended.
-func (g *gate) enter(f func()) {
+// enter calls f, which changes machines alone, when its turn has come, and returns when all tasks that it started have
+// ended.
+func (g *gate) enter(f func()) { g.take(false, f) }
+
+// take calls f when its turn has come. With whole it may change anything.
+func (g *gate) take(whole bool, f func()) {
 	g.turn.Lock()
 	defer g.turn.Unlock()
+	g.whole = whole
 	f()
+	g.wait()
+	if g.memory != nil {
+		if err := g.memory.Commit(whole); err != nil {
+			log.Printf("%v", err)
+		}
+	}
+}
+
+// answers writes what a call has changed that has no task, before its answer goes out. What cannot be written now is
+// tried again at the end of its turn.
+func (g *gate) answers(call *arrival) {
+	if g.memory == nil {
+		return
+	}
+	g.memory.Mark(call.this)
+	g.mu.Lock()
+	runs := len(g.running) > 0
+	g.mu.Unlock()
+	if !runs && !hasTask(call.Method) {
+		_ = g.memory.Commit(g.whole)
+	}
+}
+
+// endsAlone writes what an act has changed, when a task has done its work and no other runs.
+func (g *gate) endsAlone(task *simulator.Task) error {
+	if g.memory == nil {
+		return nil
+	}
+	g.memory.Mark(*task.Info.Entity)
+	g.mu.Lock()
+	_, runs := g.running[task.Self]
+	alone := runs && len(g.running) == 1
+	g.mu.Unlock()
+	if !alone {
+		return nil
+	}
+	return g.memory.Commit(g.whole)
+}
+
+// beyondMachines says whether a call may change other things than machines and what it is made of.
+func beyondMachines(call *arrival) bool {
+	switch call.this.Type {
+	case "VirtualMachine", "VirtualMachineSnapshot", "VirtualDiskManager", "FileManager":
+		return false
+	}
+	switch call.Method {
+	case "CreateVM_Task", "MoveIntoFolder_Task", "RegisterVM_Task":
+		return false
+	}
+	return true
+}
+
+// wait returns when no task runs any more.
+func (g *gate) wait() {
 	g.mu.Lock()
 	var ended chan struct{}
 	if len(g.running) > 0 {
@@ -141,7 +207,9 @@ func changes(method string) bool {
 		"CreateNasDatastore", "CreateVmfsDatastore", "RemoveDatastore", "SetCustomValue", "SetField",
 		"SetEntityPermissions", "ResetEntityPermissions", "RemoveEntityPermission", "AddPortGroup",
 		"RemovePortGroup", "AddVirtualSwitch", "RemoveVirtualSwitch", "HttpNfcLeaseComplete",
-		"HttpNfcLeaseAbort":
+		"HttpNfcLeaseAbort", "AddAuthorizationRole", "UpdateAuthorizationRole", "RemoveAuthorizationRole",
+		"AddCustomFieldDef", "RenameCustomFieldDef", "RemoveCustomFieldDef", "RegisterExtension", "UpdateExtension",
+		"UnregisterExtension":
 		return true
 	}
 	return strings.HasSuffix(method, "_Task")

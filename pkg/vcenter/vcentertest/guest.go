@@ -3,7 +3,9 @@
 package vcentertest
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -16,17 +18,17 @@ import (
 // guestMemory keeps what a guest reports while its machine is not running.
 type guestMemory struct {
 	mu    sync.Mutex
-	facts map[types.ManagedObjectReference][]types.PropertyChange
+	facts map[types.ManagedObjectReference]types.GuestInfo
 	// adapters are what guests told of theirs before their machines' are changed.
 	adapters map[types.ManagedObjectReference][]types.GuestNicInfo
 }
 
 func newGuestMemory() *guestMemory {
-	return &guestMemory{facts: make(map[types.ManagedObjectReference][]types.PropertyChange),
+	return &guestMemory{facts: make(map[types.ManagedObjectReference]types.GuestInfo),
 		adapters: make(map[types.ManagedObjectReference][]types.GuestNicInfo)}
 }
 
-func (m *guestMemory) keep(ref types.ManagedObjectReference, facts []types.PropertyChange) {
+func (m *guestMemory) keep(ref types.ManagedObjectReference, facts types.GuestInfo) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.facts[ref] = facts
@@ -37,7 +39,30 @@ func (m *guestMemory) take(ref types.ManagedObjectReference) ([]types.PropertyCh
 	defer m.mu.Unlock()
 	facts, ok := m.facts[ref]
 	delete(m.facts, ref)
-	return facts, ok
+	return awake(&facts), ok
+}
+
+// RememberOf is what RecallOf needs of a machine, nil for nothing.
+func (m *guestMemory) RememberOf(object mo.Reference) (json.RawMessage, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	facts, ok := m.facts[object.Reference()]
+	if !ok {
+		return nil, nil
+	}
+	var text bytes.Buffer
+	err := types.NewJSONEncoder(&text).Encode(facts)
+	return text.Bytes(), err
+}
+
+// RecallOf keeps what was kept.
+func (m *guestMemory) RecallOf(object mo.Reference, kept json.RawMessage) error {
+	var facts types.GuestInfo
+	if err := types.NewJSONDecoder(bytes.NewReader(kept)).Decode(&facts); err != nil {
+		return fmt.Errorf("read what a guest reported: %w", err)
+	}
+	m.keep(object.Reference(), facts)
+	return nil
 }
 
 // awake is what brings a guest back to what it reports now.

@@ -24,7 +24,7 @@ func (v *VCenter) tighten(registry *simulator.Registry) {
 	registry.AddHandler(v.gate)
 	registry.AddHandler(v.sleepers)
 	registry.AddHandler(uplinks{})
-	registry.AddHandler(v.macs)
+	registry.AddHandler(&endings{macs: v.macs, policies: v.policies, gate: v.gate})
 	registry.AddHandler(lastResort{})
 }
 

@@ -29,7 +29,9 @@ const libraryTemplatePath = "/rest/vcenter/vm-template/library-items"
 // tells nothing of either.
 type libraryTemplates struct {
 	inProcess func() *simulator.Context
-	items     *libraryItems
+	// enter has something done while nothing else changes the inventory.
+	enter func(func())
+	items *libraryItems
 }
 
 // serve says whether a request was for it, which it has answered then.
@@ -72,16 +74,18 @@ func (t *libraryTemplates) create(mux *http.ServeMux, w http.ResponseWriter, r *
 	}
 	endpoint, _ := mux.Handler(r)
 	id := t.items.rename(endpoint, made.Value)
+	var ref types.ManagedObjectReference
 	inItem(endpoint, id, func(item *library.Item, template *types.ManagedObjectReference) {
 		now := types.NewTime(time.Now())
 		item.ContentVersion, item.MetadataVersion, item.CreationTime, item.LastModifiedTime = "1", "1", now, now
 		if asked.Description != "" {
 			item.Description = &asked.Description
 		}
-		if clone, ok := ctx.Map.Get(*template).(*simulator.VirtualMachine); ok {
-			inherit(ctx, source, clone, identifier("template", id).String())
-		}
+		ref = *template
 	})
+	if clone, ok := ctx.Map.Get(ref).(*simulator.VirtualMachine); ok {
+		t.enter(func() { inherit(ctx, source, clone, identifier("template", id).String()) })
+	}
 	answered, _ := json.Marshal(map[string]string{"value": id})
 	pass(w, answer, answered)
 }

@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"github.com/vmware/govmomi/simulator"
-	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -76,33 +75,6 @@ func adapterWith(devices []types.BaseVirtualDevice, key int32) *types.VirtualEth
 	}
 	return nil
 }
-
-// Reference makes it a handler of the registry's.
-func (*macAddresses) Reference() types.ManagedObjectReference {
-	return types.ManagedObjectReference{Type: "Handler", Value: "vcentertest-mac-addresses"}
-}
-
-// PutObject has each task that clones a machine give the clone addresses of its own at its end.
-func (m *macAddresses) PutObject(ctx *simulator.Context, o mo.Reference) {
-	task, ok := o.(*simulator.Task)
-	if !ok || task.Execute == nil || task.Info.DescriptionId != "VirtualMachine.cloneVm" {
-		return
-	}
-	execute := task.Execute
-	task.Execute = func(task *simulator.Task) (types.AnyType, types.BaseMethodFault) {
-		made, fault := execute(task)
-		if ref, ok := made.(types.ManagedObjectReference); ok && fault == nil {
-			m.renew(ctx, ctx.Map.Get(ref).(*simulator.VirtualMachine))
-		}
-		return made, fault
-	}
-}
-
-// UpdateObject does nothing.
-func (*macAddresses) UpdateObject(*simulator.Context, mo.Reference, []types.PropertyChange) {}
-
-// RemoveObject does nothing.
-func (*macAddresses) RemoveObject(*simulator.Context, types.ManagedObjectReference) {}
 
 // renew gives a clone addresses of its own.
 func (m *macAddresses) renew(ctx *simulator.Context, clone *simulator.VirtualMachine) {

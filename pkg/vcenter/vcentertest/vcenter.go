@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +36,7 @@ import (
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/directory"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/fault"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/guest"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/memory"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/policy"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/slow"
 )
@@ -67,6 +69,9 @@ type Options struct {
 	Groups []directory.Group
 	// Inventory is what there is at the start. The default is Small.
 	Inventory Inventory
+	// Memory is a directory in which the vCenter remembers: what is there is there again in the next process, and
+	// Inventory is made once. Empty: it forgets everything.
+	Memory string
 	// Clock is for what takes its time: slow tasks, answers that are held back, guests. The default is the real one.
 	Clock clock.WithTickerAndDelayedExecution
 	// GuestsStart is how long the guests of machines take from power on until they report. 0 has no guests: a machine
@@ -99,6 +104,8 @@ type VCenter struct {
 	tasks              *slow.Tasks
 	macs               *macAddresses
 	files              *openFiles
+	memory             *memory.Recorder // nil for none
+	remembering        atomic.Bool      // what happens, from then on
 
 	mu       sync.Mutex
 	server   *http.Server
@@ -164,11 +171,13 @@ func Start(opts Options) (*VCenter, error) {
 		v.certificate, v.caPEM = certificate, caPEM
 	}
 
-	dir, err := os.MkdirTemp("", "pacific-vcenter-")
-	if err != nil {
+	if opts.Memory != "" {
+		if err := v.open(opts.Memory); err != nil {
+			return nil, err
+		}
+	} else if v.dir, err = os.MkdirTemp("", "pacific-vcenter-"); err != nil {
 		return nil, fmt.Errorf("make a directory for the simulated datastores: %w", err)
 	}
-	v.dir = dir
 	v.gate = newGate()
 	if opts.GuestsStart > 0 {
 		v.guests = guest.New(v.clock, opts.GuestsStart, v.gate.enter)
@@ -181,19 +190,42 @@ func Start(opts Options) (*VCenter, error) {
 		return nil, fmt.Errorf("listen for the simulated vCenter: %w", err)
 	}
 	v.addr = listener.Addr().String()
-	v.newService()
-	v.serve(listener)
-
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-	defer cancel()
-	if err := v.build(ctx, inventory); err != nil {
+	if err := v.furnish(listener, inventory); err != nil {
+		_ = listener.Close()
 		v.Close()
-		return nil, fmt.Errorf("build the simulated inventory: %w", err)
+		return nil, err
 	}
 	v.mu.Lock()
 	v.logins = LoginCount{}
 	v.mu.Unlock()
 	return v, nil
+}
+
+// furnish makes the service, with what is remembered, or else with a new inventory, and serves it.
+func (v *VCenter) furnish(listener net.Listener, inventory Inventory) error {
+	if err := v.newService(); err != nil {
+		return err
+	}
+	recalled, err := v.recall()
+	if err != nil {
+		return err
+	}
+	if recalled {
+		v.remember()
+		v.serve(listener)
+		return nil
+	}
+	v.serve(listener)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	if err := v.build(ctx, inventory); err != nil {
+		return fmt.Errorf("build the simulated inventory: %w", err)
+	}
+	if v.memory != nil {
+		v.gate.take(true, func() { err = v.memory.Complete() })
+		v.remember()
+	}
+	return err
 }
 
 func requireLoopback(addr string) error {
@@ -214,7 +246,7 @@ var licence sync.RWMutex
 // newService makes an empty model and registers everything that answers at the
 // address. It does what the simulator's own NewServer does, which opens a
 // listener that cannot be closed under waiting clients.
-func (v *VCenter) newService() {
+func (v *VCenter) newService() error {
 	licence.Lock()
 	ctx, instance := simulator.NewServiceInstance(simulator.NewContext(), vpx.ServiceContent, vpx.RootFolder)
 	licence.Unlock()
@@ -232,16 +264,20 @@ func (v *VCenter) newService() {
 		&types.OptionValue{Key: "vcsim.home", Value: v.dir},
 	}})
 
-	v.tracker, v.questions, v.tasks = collector.NewTracker(), newQuestions(), slow.New(v.clock)
+	starts, err := v.remembers(registry)
+	if err != nil {
+		return err
+	}
+	v.tracker, v.questions, v.tasks = collector.NewTracker(), newQuestions(), slow.New(v.clock, starts)
 	v.macs, v.files = newMACAddresses(), newOpenFiles()
 	v.rest.content.datastores, v.rest.modules = v.datastores, clustermodule.New(moduleInventory{v})
-	v.rest.templates = libraryTemplates{inProcess: v.inProcess, items: &v.rest.items}
+	v.rest.templates = libraryTemplates{inProcess: v.inProcess, enter: v.gate.enter, items: &v.rest.items}
 	v.tracker.Show("Datastore", showURL)
+	policies, policyService := policy.New()
+	v.policies = policies
 	v.tighten(registry)
 
 	v.service.RegisterSDK(registry, registry.Path+"/vimService")
-	policies, policyService := policy.New()
-	v.policies = policies
 	administration := directory.NewAdministration(registry, endpoint, v.directory)
 	v.before(registry, v.override)
 	for _, service := range []*simulator.Registry{policyService, administration} {
@@ -259,6 +295,7 @@ func (v *VCenter) newService() {
 	for _, pattern := range patterns {
 		v.service.Handle(pattern, vapi)
 	}
+	return nil
 }
 
 func (v *VCenter) tlsConfig() *tls.Config {
@@ -319,12 +356,12 @@ func (v *VCenter) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	case call == nil:
 		v.rest.watch(v.service.ServeMux, w, r)
 	default:
-		v.serveCall(call, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			v.gate.serve(call, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				v.rest.watch(v.service.ServeMux,
-					w, r)
-			}), w, r)
-		}), w, r)
+		inner := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { v.rest.watch(v.service.ServeMux, w, r) })
+		gated := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { v.gate.serve(call, inner, w, r) })
+		remembered := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			v.rememberAnswer(call, gated, w, r)
+		})
+		v.serveCall(call, remembered, w, r)
 	}
 }
 
@@ -380,8 +417,12 @@ func (v *VCenter) Running() bool {
 func (v *VCenter) Close() {
 	v.Stop()
 	v.mu.Lock()
+	again := v.closed
 	v.closed = true
 	v.mu.Unlock()
+	if again {
+		return
+	}
 	if v.questions != nil {
 		v.questions.close()
 		v.tasks.Close()
@@ -389,7 +430,17 @@ func (v *VCenter) Close() {
 	if v.guests != nil {
 		v.guests.Close()
 	}
-	_ = os.RemoveAll(v.dir)
+	if v.memory == nil {
+		_ = os.RemoveAll(v.dir)
+		return
+	}
+	closing := v.memory.Store.Close
+	if v.remembering.Load() {
+		closing = v.memory.Close
+	}
+	if err := closing(); err != nil {
+		log.Printf("%v", err)
+	}
 }
 
 // URL is the SDK endpoint, without credentials.

@@ -76,12 +76,9 @@ func (vm *virtualMachine) ReconfigVMTask(ctx *simulator.Context, req *types.Reco
 	if touchesAdapters(req.Spec.DeviceChange) {
 		vm.guests.plug(vm.Self, vm.Guest.Net)
 	}
-	policies, self := policy.Asks(&req.Spec), vm.Self
-	body := vm.VirtualMachine.ReconfigVMTask(ctx, req)
-	if body.Fault() == nil {
-		vm.policies.Assign(policies, body.(*methods.ReconfigVM_TaskBody).Res.Returnval, &self)
-	}
-	return body
+	self := vm.Self
+	defer vm.policies.Expect(policy.Asks(&req.Spec), &self)()
+	return vm.VirtualMachine.ReconfigVMTask(ctx, req)
 }
 
 func (vm *virtualMachine) setName(ctx *simulator.Context, name string) {
@@ -155,8 +152,8 @@ func (vm *virtualMachine) CloneVMTask(ctx *simulator.Context, req *types.CloneVM
 	config.ExtraConfig = append(inherited, config.ExtraConfig...)
 	req.Spec.Config = &config
 	vm.tracker.BeginClone()
-	policies := policy.Asks(&types.VirtualMachineConfigSpec{VmProfile: slices.Concat(req.Spec.Location.Profile,
-		config.VmProfile), DeviceChange: config.DeviceChange})
+	defer vm.policies.Expect(policy.Asks(&types.VirtualMachineConfigSpec{VmProfile: slices.Concat(
+		req.Spec.Location.Profile, config.VmProfile), DeviceChange: config.DeviceChange}), nil)()
 	// The simulator notes the task that creates the clone in the folder.
 	unlock := ctx.Map.AcquireLock(ctx, req.Folder)
 	body := vm.VirtualMachine.CloneVMTask(ctx, req)
@@ -165,7 +162,6 @@ func (vm *virtualMachine) CloneVMTask(ctx *simulator.Context, req *types.CloneVM
 		return body
 	}
 	task := body.(*methods.CloneVM_TaskBody).Res.Returnval
-	vm.policies.Assign(policies, task, nil)
 	go func() {
 		defer unlock()
 		_ = result(ctx, task)
@@ -423,7 +419,7 @@ func (g *guests) powered(ctx *simulator.Context, vm *mo.VirtualMachine) {
 	if guest := vm.Guest; guest != nil && guest.ToolsRunningStatus == string(
 		types.VirtualMachineToolsRunningStatusGuestToolsRunning) {
 		if !over { // else it starts anew
-			g.asleep.keep(vm.Self, awake(guest))
+			g.asleep.keep(vm.Self, *guest)
 		}
 		changes = append(changes, asleep(guest)...)
 	}

@@ -249,6 +249,14 @@ func (t *Tracker) BeginClone() {
 	t.clones++
 }
 
+// Finish shows all machines: those that were put into the registry without a task.
+func (t *Tracker) Finish() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	clear(t.unfinished)
+	t.notify()
+}
+
 func (t *Tracker) learn(e mo.Entity) {
 	entity := e.Entity()
 	f := facts{name: entity.Name}

@@ -189,7 +189,7 @@ func (b *bootstrap) network(text []byte) error {
 			nameservers: e.Nameservers.Addresses, search: e.Nameservers.Search,
 		}
 		for _, raw := range e.Addresses {
-			prefix, err := address(raw)
+			prefix, err := addressIn(raw)
 			if err != nil {
 				return fmt.Errorf("network: the addresses of %s: %w", name, err)
 			}
@@ -210,8 +210,8 @@ func (b *bootstrap) network(text []byte) error {
 	return nil
 }
 
-// address reads an address, which is a text, or the key of an object with options.
-func address(raw json.RawMessage) (netip.Prefix, error) {
+// addressIn reads an address, which is a text, or the key of an object with options.
+func addressIn(raw json.RawMessage) (netip.Prefix, error) {
 	var text string
 	if json.Unmarshal(raw, &text) != nil {
 		var options map[string]json.RawMessage

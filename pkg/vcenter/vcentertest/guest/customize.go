@@ -13,6 +13,7 @@ import (
 
 // Customized is what a customisation sets in a guest.
 type Customized struct {
+	spec             *types.CustomizationSpec // it was made of
 	hostName, domain string
 	links            []link
 	// nameservers and search are of all adapters.
@@ -24,7 +25,7 @@ var computerName = regexp.MustCompile(`<ComputerName>([^<]*)</ComputerName>`)
 
 // customized is what a guest makes of a customisation.
 func customized(spec *types.CustomizationSpec) *Customized {
-	c := &Customized{nameservers: spec.GlobalIPSettings.DnsServerList, search: spec.GlobalIPSettings.DnsSuffixList}
+	c := &Customized{spec: spec, nameservers: spec.GlobalIPSettings.DnsServerList, search: spec.GlobalIPSettings.DnsSuffixList}
 	switch identity := spec.Identity.(type) {
 	case *types.CustomizationLinuxPrep:
 		c.hostName, c.domain = fixed(identity.HostName), identity.Domain

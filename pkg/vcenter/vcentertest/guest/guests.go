@@ -41,6 +41,7 @@ type Guests struct {
 	disks      map[types.ManagedObjectReference]*Customized // what a customisation has left on the disk
 	notes      map[types.ManagedObjectReference][]string
 	leases     map[string]netip.Prefix
+	taken      map[netip.Addr]bool // which leases have
 	closed     bool
 	started    sync.WaitGroup
 }
@@ -60,6 +61,7 @@ func New(clock clock.WithDelayedExecution, after time.Duration, enter func(func(
 		reporting: map[types.ManagedObjectReference]bool{}, disks: map[types.ManagedObjectReference]*Customized{},
 		pending: map[types.ManagedObjectReference]*Customized{},
 		notes:   map[types.ManagedObjectReference][]string{}, leases: map[string]netip.Prefix{},
+		taken: map[netip.Addr]bool{},
 	}
 }
 
@@ -111,12 +113,15 @@ func (g *Guests) PowerOn(ctx *simulator.Context, vm *mo.VirtualMachine) (hidden 
 	if own := g.behaviours[vm.Name].After; own > 0 {
 		after = own
 	}
-	own := &simulator.Context{Context: context.Background(), Map: ctx.Map}
-	ref := vm.Self
-	g.booting[ref] = b
-	// Apart from whoever has the clock in their hands, and may hold its lock.
-	b.timer = g.clock.AfterFunc(after, func() { go g.starts(func() { g.start(own, ref, b) }) })
+	g.boot(&simulator.Context{Context: context.Background(), Map: ctx.Map}, vm.Self, b, after)
 	return hidden
+}
+
+// boot has a guest start after a while. The caller holds mu.
+func (g *Guests) boot(ctx *simulator.Context, vm types.ManagedObjectReference, b *boot, after time.Duration) {
+	g.booting[vm] = b
+	// Apart from whoever has the clock in their hands, and may hold its lock.
+	b.timer = g.clock.AfterFunc(after, func() { go g.starts(func() { g.start(ctx, vm, b) }) })
 }
 
 // Customize has a customisation wait for the next start of a machine.
@@ -265,9 +270,20 @@ func (g *Guests) lease(mac string) netip.Prefix {
 		return known
 	}
 	n := len(g.leases) + 10 // the first ones are the network's own
-	leased := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 66, byte(n / 250), byte(n%250 + 1)}), 16)
-	g.leases[mac] = leased
+	for g.taken[address(n)] && n < mostLeases {
+		n++
+	}
+	leased := netip.PrefixFrom(address(n), 16)
+	g.leases[mac], g.taken[leased.Addr()] = leased, true
 	return leased
+}
+
+// mostLeases is how many addresses there are; after that they are given twice.
+const mostLeases = 60_000
+
+// address is the n-th of the network.
+func address(n int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, 66, byte(n / 250), byte(n%250 + 1)})
 }
 
 func hasDisk(vm *mo.VirtualMachine) bool {

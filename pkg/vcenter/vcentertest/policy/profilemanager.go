@@ -36,13 +36,13 @@ type ProfileManager struct {
 	made     int // so many were made since the start
 	homes    map[string]string
 	disks    map[string]map[int32]string
-	// assigned is what tasks will have changed once they succeed.
-	assigned []Assignment
+	// expected is what the next task changes if it succeeds, and assigned what those do that have begun, by task.
+	expected *Assignment
+	assigned map[types.ManagedObjectReference]*Assignment
 }
 
 // Assignment is what one task does to the policies of one machine.
 type Assignment struct {
-	task    types.ManagedObjectReference
 	machine *types.ManagedObjectReference
 	home    *string // nil leaves it, "" takes it away
 	disks   []diskAssignment
@@ -137,41 +137,57 @@ func Asks(spec *types.VirtualMachineConfigSpec) Assignment {
 	return made
 }
 
-// Assign has what was asked count once a task has succeeded. The machine is the
-// one that the task works on; nil is the task's result.
-func (p *ProfileManager) Assign(made Assignment, task types.ManagedObjectReference,
-	machine *types.ManagedObjectReference) {
+// Expect has what was asked count once the task has succeeded that begins next, until the returned function is called.
+// The machine is the one that the task works on; nil is the task's result.
+func (p *ProfileManager) Expect(made Assignment, machine *types.ManagedObjectReference) (over func()) {
 	if made.home == nil && len(made.disks) == 0 {
-		return
+		return func() {}
 	}
-	made.task, made.machine = task, machine
+	made.machine = machine
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.assigned = append(p.assigned, made)
+	p.expected = &made
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.expected = nil
+	}
 }
 
-// settle carries out what tasks have changed and forgets machines that are gone.
-// It waits for tasks that run still: whoever asks sees what was asked before.
+// Begins is told of each task before it runs, and Succeeded, in the task, that it has done its work.
+func (p *ProfileManager) Begins(task types.ManagedObjectReference) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.expected == nil {
+		return
+	}
+	if p.assigned == nil {
+		p.assigned = map[types.ManagedObjectReference]*Assignment{}
+	}
+	p.assigned[task], p.expected = p.expected, nil
+}
+
+// Succeeded has what a task was expected to change count. A task that failed has no result.
+func (p *ProfileManager) Succeeded(task types.ManagedObjectReference, result types.AnyType, failed bool) {
+	p.mu.Lock()
+	made := p.assigned[task]
+	delete(p.assigned, task)
+	p.mu.Unlock()
+	if made == nil || failed {
+		return
+	}
+	machine := made.machine
+	if ref, ok := result.(types.ManagedObjectReference); ok && machine == nil {
+		machine = &ref
+	}
+	if machine != nil {
+		p.apply(machine.Value, *made)
+	}
+}
+
+// settle forgets machines that are gone.
 func (p *ProfileManager) settle(ctx *simulator.Context) {
 	ctx = ctx.For(vim25.Path)
-	p.mu.Lock()
-	waiting := p.assigned
-	p.assigned = nil
-	p.mu.Unlock()
-	for _, made := range waiting {
-		task := ctx.Map.Get(made.task).(*simulator.Task)
-		task.Wait()
-		machine, failed := made.machine, false
-		ctx.WithLock(task, func() {
-			failed = task.Info.Error != nil
-			if ref, ok := task.Info.Result.(types.ManagedObjectReference); ok && machine == nil {
-				machine = &ref
-			}
-		})
-		if !failed && machine != nil {
-			p.apply(machine.Value, made)
-		}
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, machine := range slices.Concat(slices.Sorted(maps.Keys(p.homes)), slices.Sorted(maps.Keys(p.disks))) {

@@ -14,6 +14,9 @@ import (
 	"k8s.io/utils/clock"
 )
 
+// perStart is more tasks than there are from one start of vCenter to the next.
+const perStart = 1_000_000
+
 // steps is in how many steps the progress of a task moves.
 const steps = 20
 
@@ -51,9 +54,10 @@ type running struct {
 	late bool
 }
 
-// New returns tasks that take their time by a clock.
-func New(clock clock.WithTicker) *Tasks {
-	return &Tasks{clock: clock, running: map[types.ManagedObjectReference]*running{}, closed: make(chan struct{})}
+// New returns tasks that take their time by a clock. Their identifiers are not those of tasks of another start, which
+// are counted from 0.
+func New(clock clock.WithTicker, start int) *Tasks {
+	return &Tasks{clock: clock, made: (start + 1) * perStart, running: map[types.ManagedObjectReference]*running{}, closed: make(chan struct{})}
 }
 
 // Close ends all tasks where they are, and waits for that.
@@ -87,8 +91,7 @@ func (t *Tasks) Start(ctx *simulator.Context, work Work) types.ManagedObjectRefe
 	r := &running{about: about, cancelled: make(chan struct{})}
 	t.mu.Lock()
 	t.made++
-	// Apart from the simulator's own, which count from 1.
-	task.Self = types.ManagedObjectReference{Type: "Task", Value: fmt.Sprintf("task-%d", 1_000_000+t.made)}
+	task.Self = types.ManagedObjectReference{Type: "Task", Value: fmt.Sprintf("task-%d", t.made)}
 	t.running[task.Self] = r
 	t.mu.Unlock()
 
