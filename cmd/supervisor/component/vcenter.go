@@ -27,5 +27,7 @@ func newVCenterCommand(ctx context.Context) *cobra.Command {
 	flags.StringVar(&o.CredentialsFile, "credentials", "", "YAML file with the username and the password that can log in")
 	flags.StringVar(&o.ControlSocket, "control-socket", "",
 		"socket on which `supervisor vcenter stop` and its like are heard")
+	flags.StringVar(&o.Memory, "memory", "",
+		"directory in which it remembers what there is, from one start to the next; none where it is left out")
 	return command
 }

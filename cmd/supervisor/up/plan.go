@@ -277,6 +277,7 @@ func (p *plan) simulatedVCenter() (process.Command, error) {
 		"--tls-private-key-file="+c.vcenter.KeyFile,
 		"--credentials="+p.vcenter.CredentialsFile,
 		"--control-socket="+vcenter.ControlSocket(string(p.dir)),
+		"--memory="+vcenter.Memory(string(p.dir)),
 	), nil
 }
 

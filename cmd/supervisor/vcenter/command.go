@@ -43,6 +43,7 @@ end of its path where there are several of one name.`,
 		newControlCommand(s, "stop", "stopped", "Stop the simulated vCenter; its inventory stays"),
 		newControlCommand(s, "start", "running", "Start the simulated vCenter again"),
 		newControlCommand(s, "restart", "running again", "Restart the simulated vCenter: sessions end, the inventory stays"),
+		newResetCommand(s),
 	)
 	return command
 }

@@ -268,3 +268,36 @@ func TestWrongPassword(t *testing.T) {
 		t.Errorf("logins: %+v", got)
 	}
 }
+
+// TestReset: nothing is removed that somebody uses or did not mean.
+func TestReset(t *testing.T) {
+	f := &fixture{t: t, dir: t.TempDir()}
+	f.fails("there is no simulated vCenter in "+f.dir, "reset", "--yes")
+	file := filepath.Join(Memory(f.dir), "vcenter.db")
+	if err := os.MkdirAll(Memory(f.dir), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := datadir.New(f.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release, err := dir.Lock(datadir.Holder{PID: 4711})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.fails("runs (process 4711): stop it first", "reset", "--yes")
+	release()
+	f.fails("nothing is removed", "reset")
+	if _, err := os.Stat(file); err != nil {
+		t.Fatal(err)
+	}
+	f.does("This removes "+Memory(f.dir)+": all virtual machines of the simulated vCenter with their disks, and all else "+
+		"in it. What Kubernetes holds in "+dir.Etcd()+" stays.\nThe next `supervisor up --sim` begins with a new vCenter.\n",
+		"reset", "--yes")
+	if _, err := os.Stat(Memory(f.dir)); !os.IsNotExist(err) {
+		t.Errorf("%s is left: %v", Memory(f.dir), err)
+	}
+}

@@ -25,7 +25,10 @@ type ServeOptions struct {
 	CredentialsFile string
 	// ControlSocket is the path of the socket that Control talks to.
 	ControlSocket string
-	// Inventory is what there is at the start: vcentertest.Sample where none is given.
+	// Memory is the directory in which the vCenter remembers, and finds at the next start what there was; empty has it
+	// forget.
+	Memory string
+	// Inventory is what there is at the first start: vcentertest.Sample where none is given.
 	Inventory vcentertest.Inventory
 }
 
@@ -49,7 +52,7 @@ func Serve(ctx context.Context, o ServeOptions) error {
 	}
 	vc, err := vcentertest.Start(vcentertest.Options{
 		Addr: o.Addr, Certificate: certificate, Renewed: serving.TLS, Username: username, Password: password,
-		Inventory: inventory, GuestsStart: guestsStart,
+		Inventory: inventory, GuestsStart: guestsStart, Memory: o.Memory,
 	})
 	if err != nil {
 		return err
