@@ -45,8 +45,8 @@ faults: build ## Run the tests that kill, stop and fill up Supervisors of their 
 	cd cmd/supervisor && $(ON_BINARY) go test -count=1 -timeout 30m ./faults
 
 .PHONY: kills
-kills: build ## Make 100 faults at random (deaths, other leaders, renames, moves, roles taken) while vSphere Namespaces come and go; N=100, SEED= of a run before, else the date.
-	cd cmd/supervisor && $(ON_BINARY) KILLS=$(N) KILLS_SEED=$(SEED) go test -count=1 -timeout 60m -run '^TestKills$$' ./faults
+kills: build ## Make 100 faults at random (deaths, other leaders, renames, moves, roles taken) while vSphere Namespaces come and go, and then while machines do; N=100, SEED= of a run before, else the date.
+	cd cmd/supervisor && $(ON_BINARY) KILLS=$(N) MACHINE_KILLS=$(N) KILLS_SEED=$(SEED) go test -count=1 -timeout 60m -run '^(TestKills|TestMachineKills)$$' ./faults
 
 .PHONY: calls
 calls: build ## Make, resize and delete machines with each call to vCenter going wrong once, and the server killed; N=20 is how many calls, at random by SEED=, else all.

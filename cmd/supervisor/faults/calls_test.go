@@ -216,7 +216,7 @@ func (l *lives) live(wrong *turn) (came bool) {
 	if l.recording != nil {
 		l.recording.Stop()
 	}
-	l.nothingIsLeft()
+	l.nothingIsLeft("one", "two")
 	select {
 	case <-fired:
 		return true
@@ -278,8 +278,8 @@ func (l *lives) become(what string, want map[string]string) {
 	})
 }
 
-// nothingIsLeft looks for machines, folders, pools, modules and files in vCenter.
-func (l *lives) nothingIsLeft() {
+// nothingIsLeft looks in vCenter for machines, folders, pools and modules, and for files in folders that begin so.
+func (l *lives) nothingIsLeft(prefixes ...string) {
 	l.t.Helper()
 	for _, below := range []string{"/DC0/vm/Namespaces/" + l.namespace + "/*",
 		"/DC0/host/*/Resources/" + l.namespace + "/*"} {
@@ -295,7 +295,7 @@ func (l *lives) nothingIsLeft() {
 	if modules := l.vcenter.ClusterModules().All(); len(modules) > 0 {
 		l.t.Errorf("modules are left in vCenter: %v", modules)
 	}
-	if files := l.left(l.admin, "one", "two"); len(files) > 0 {
+	if files := l.left(l.admin, prefixes...); len(files) > 0 {
 		l.t.Errorf("files are left in vCenter: %v", files)
 	}
 }

@@ -12,6 +12,8 @@
 //   - kills_test.go: random faults, of the machinery and by a VI admin, while vSphere Namespaces are made, changed and
 //     deleted; and that nobody else is harmed. Each kind comes once at first; KILLS and KILLS_SEED say how many, and which.
 //     `make kills` makes a hundred, `make test` fifteen, those of the day.
+//   - machine_kills_test.go: the same while virtual machines are made, resized, switched and deleted, with resource policies
+//     and services; MACHINE_KILLS says how many faults.
 //   - calls_test.go: each call to vCenter that it takes to make, resize and delete machines with a resource policy and a
 //     service goes wrong once, and the server is killed before it and after it. CALLS and CALLS_SEED say how many calls,
 //     and which; `make calls` has all go wrong, `make test` eight, those of the day.

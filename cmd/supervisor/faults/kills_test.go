@@ -73,7 +73,7 @@ func TestKills(t *testing.T) {
 		running.Go(func() { workers[i].run(ctx) })
 	}
 	k := &killer{
-		t: t, f: f, random: rand.New(rand.NewPCG(uint64(seed), 0)), log: journal, made: map[string]int{},
+		t: t, f: f, random: rand.New(rand.NewPCG(uint64(seed), 0)), log: journal, faults: faults, made: map[string]int{},
 		quick: map[string]int{}, workers: workers, others: others, roles: taken,
 	}
 	for _, at := range k.random.Perm(len(faults)) {
@@ -144,6 +144,7 @@ type killer struct {
 	f      *faulty
 	random *rand.Rand
 	log    *log.Logger
+	faults []faultKind
 	made   map[string]int
 	quick  map[string]int // deaths one soon after the other, by component
 	due    []string       // kinds of faults of which there was none yet
@@ -153,11 +154,14 @@ type killer struct {
 	roles   *roles
 }
 
-// faults are what may happen, each as often as its weight is.
-var faults = []struct {
+// faultKind is one thing that may happen, and how often.
+type faultKind struct {
 	name   string
 	weight int
-}{
+}
+
+// faults are what may happen, each as often as its weight is.
+var faults = []faultKind{
 	{"vsphere-apiserver", 34}, {"etcd", 16}, {"kube-apiserver", 8}, {"kube-controller-manager", 6},
 	{"vCenter away", 14}, {"vCenter restarted", 12}, {"sessions terminated", 10},
 	{"another leads", 8}, {"namespaces folder renamed", 12}, {"folder renamed", 12}, {"machine moved", 16},
@@ -177,13 +181,13 @@ func (k *killer) fault() {
 		k.due = append(k.due, name) // it cannot happen now
 	}
 	total := 0
-	for _, fault := range faults {
+	for _, fault := range k.faults {
 		total += fault.weight
 	}
 	// What cannot happen now gives way to what can: sessions can always be terminated.
 	for {
 		n := k.random.IntN(total)
-		for _, fault := range faults {
+		for _, fault := range k.faults {
 			if n -= fault.weight; n < 0 {
 				if k.make(fault.name) {
 					return
