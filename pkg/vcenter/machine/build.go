@@ -34,6 +34,11 @@ const (
 var errAttached = fmt.Errorf("is one of its disks already, as after a revert to a snapshot of a time at which it had "+
 	"none: delete the virtual machine, and make it anew: %w", failure.Conflict)
 
+// errSnapshots says that a file may be one of a machine's disks of another time.
+var errSnapshots = fmt.Errorf("lies where a disk is to be copied to, and the virtual machine has snapshots: it may be a disk "+
+	"that the virtual machine had before it was reverted to one; remove the snapshots or the file in vCenter, or delete "+
+	"the virtual machine: %w", failure.Conflict)
+
 // Home is the folder that a machine's own file, such as "[nfs] web/web.vmx", lies in.
 func Home(file string) string { return file[:strings.LastIndex(file, "/")+1] }
 
@@ -64,7 +69,7 @@ func (v *Verbs) CopyDisk(ctx context.Context, id facts.ID, number int, progress 
 	err = v.watch(ctx, operation(what, id), start, progress)
 	if errors.Is(err, failure.AlreadyExists) {
 		// An attempt before got that far, and nobody knows whether to its end.
-		if err := v.deleteDisk(ctx, id, file, still); err != nil {
+		if err := v.deleteDisk(ctx, id, file, false, still); err != nil {
 			return err
 		}
 		err = v.watch(ctx, operation(what, id), start, progress)
@@ -169,16 +174,19 @@ func (v *Verbs) extend(ctx context.Context, id facts.ID, file string, capacity i
 
 // deleteDisk deletes a file that was copied for a machine and is not its disk yet. One that is not there is no failure.
 // What the machine says is left to be made of it may be of another time, as after a revert to a snapshot, or written by
-// somebody: so it is looked whether vCenter counts the file among the machine's.
-func (v *Verbs) deleteDisk(ctx context.Context, id facts.ID, file string, still Still) error {
+// somebody: so it is looked whether vCenter counts the file among the machine's. vCenter need not count those that it
+// had at another time: so where it has snapshots nothing is deleted, unless the machine ends with that.
+func (v *Verbs) deleteDisk(ctx context.Context, id facts.ID, file string, ends bool, still Still) error {
 	_, err := v.Writer.RunTask(ctx, operation("delete a disk of", id),
 		func(ctx context.Context, client *vim25.Client) (reference, error) {
 			if err := v.decide(ctx, client, id, still); err != nil {
 				return reference{}, err
 			}
-			switch has, err := has(ctx, client, id, file); {
+			switch has, snapshots, err := has(ctx, client, id, file); {
 			case err != nil:
 				return reference{}, err
+			case snapshots && !ends:
+				return reference{}, fmt.Errorf("%s %w", file, errSnapshots)
 			case has:
 				return reference{}, fmt.Errorf("%s %w", file, errAttached)
 			}
@@ -200,31 +208,33 @@ func (v *Verbs) deleteDisk(ctx context.Context, id facts.ID, file string, still 
 	return err
 }
 
-// has says whether a file is a machine's, as one of its disks, of what those stand on, or of its snapshots.
-func has(ctx context.Context, client *vim25.Client, id facts.ID, file string) (bool, error) {
+// has says whether a file is a machine's, as one of its disks, of what those stand on, or of its snapshots, and whether
+// it has any of those.
+func has(ctx context.Context, client *vim25.Client, id facts.ID, file string) (has, snapshots bool, err error) {
 	var vm mo.VirtualMachine
-	err := property.DefaultCollector(client).RetrieveOne(ctx, refer(id),
-		[]string{"config.hardware.device", "layoutEx.file"}, &vm)
+	err = property.DefaultCollector(client).RetrieveOne(ctx, refer(id),
+		[]string{"config.hardware.device", "layoutEx.file", PathCurrentSnapshot}, &vm)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
+	snapshots = vm.Snapshot != nil
 	if vm.LayoutEx != nil {
 		for _, known := range vm.LayoutEx.File {
 			if known.Name == file {
-				return true, nil
+				return true, snapshots, nil
 			}
 		}
 	}
 	if vm.Config == nil {
-		return false, nil
+		return false, snapshots, nil
 	}
 	for _, device := range vm.Config.Hardware.Device {
 		backing, _ := device.GetVirtualDevice().Backing.(types.BaseVirtualDeviceFileBackingInfo)
 		if backing != nil && backing.GetVirtualDeviceFileBackingInfo().FileName == file {
-			return true, nil
+			return true, snapshots, nil
 		}
 	}
-	return false, nil
+	return false, snapshots, nil
 }
 
 // discard deletes what was copied for a machine that is not to be made to its end.
@@ -241,7 +251,7 @@ func (v *Verbs) discard(ctx context.Context, id facts.ID, still Still) error {
 		return err
 	}
 	for number := range now.Build.Disks {
-		err := v.deleteDisk(ctx, id, now.DiskFile(number), still)
+		err := v.deleteDisk(ctx, id, now.DiskFile(number), true, still)
 		if err != nil && !errors.Is(err, errAttached) { // a disk of the machine goes with it
 			return err
 		}
@@ -261,7 +271,7 @@ func (v *Verbs) Finish(ctx context.Context, id facts.ID, disks []facts.Attachmen
 		if !disk.Create {
 			continue
 		}
-		if err := v.deleteDisk(ctx, id, disk.File, still); err != nil {
+		if err := v.deleteDisk(ctx, id, disk.File, false, still); err != nil {
 			return err
 		}
 	}

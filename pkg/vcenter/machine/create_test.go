@@ -282,6 +282,51 @@ func TestNoDiskOfAMachineIsDeleted(t *testing.T) {
 	}
 }
 
+// TestNoDiskOfAnotherTimeIsDeleted: a machine that was reverted to a snapshot of the time when it was a shell says that
+// its disks are yet to be made, and the files of those that it had lie where they would be copied to.
+func TestNoDiskOfAnotherTimeIsDeleted(t *testing.T) {
+	l := newLab(t)
+	ctx := t.Context()
+	shell, head := l.shell("made-7")
+	shell.Build.Disks = []facts.BuildDisk{shell.Build.Disks[0], {Capacity: 1 << 30}}
+	id, err := l.verbs.Create(ctx, shell, head, []byte(`{}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	vm := l.vm("/DC0/vm/Namespaces/team-a/made-7")
+	l.do(vm.CreateSnapshot(ctx, "a shell", "", false, false))
+	if err := l.verbs.CopyDisk(ctx, id, 0, func(int32) {}, whatever); err != nil {
+		t.Fatal(err)
+	}
+	key := object.VirtualDeviceList(l.config(id).Hardware.Device).SelectByType(
+		(*types.ParaVirtualSCSIController)(nil))[0].GetVirtualDevice().Key
+	disks := []facts.Attachment{{File: l.now(id).DiskFile(0), Controller: key},
+		{File: l.now(id).DiskFile(1), Controller: key, Unit: 1, Create: true, Capacity: 1 << 30}}
+	if err := l.verbs.Finish(ctx, id, disks, facts.Told{}, whatever); err != nil {
+		t.Fatal(err)
+	}
+	files := func() string { return strings.Join(l.files("made-7"), " ") }
+	has := func() bool {
+		return strings.Contains(files(), path.Base(disks[0].File)) && strings.Contains(files(), path.Base(disks[1].File))
+	}
+	l.do(vm.RevertToSnapshot(ctx, "a shell", true))
+	if left := l.now(id).Build; left == nil || !has() {
+		t.Fatalf("after the revert there is left %v, and its files are %s", left, files())
+	}
+	for what, act := range map[string]func() error{
+		"copied": func() error { return l.verbs.CopyDisk(ctx, id, 0, func(int32) {}, whatever) },
+		"made":   func() error { return l.verbs.Finish(ctx, id, disks, facts.Told{}, whatever) },
+	} {
+		if err := act(); !errors.Is(err, failure.Conflict) || !strings.Contains(err.Error(), "has snapshots") || !has() {
+			t.Errorf("its disks are %s anew: %v; its files are %s", what, err, files())
+		}
+	}
+	// Who deletes the machine wants its files gone.
+	if err := l.verbs.Destroy(ctx, id, whatever); err != nil || files() != "" {
+		t.Errorf("destroyed: %v, and left are %s", err, files())
+	}
+}
+
 // TestCopyBesideAnother: the copy that a server began which has died goes on in vCenter.
 func TestCopyBesideAnother(t *testing.T) {
 	l := newLab(t)
