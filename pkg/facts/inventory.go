@@ -67,9 +67,34 @@ type Datastore struct {
 // Allocation is what a resource pool or a virtual machine may take and what is kept
 // for it, of CPU in MHz or of memory in MiB.
 type Allocation struct {
-	// Limit is negative where there is none.
+	// Limit is -1 where there is none.
 	Limit       int64 `json:"limit"`
 	Reservation int64 `json:"reservation"`
+}
+
+// Unsaid stands for a limit or a reservation of which nobody says anything: what there is stays.
+const Unsaid = -2
+
+// over is what comes of an allocation for something that has another one.
+func (a Allocation) over(has Allocation) Allocation {
+	if a.Limit == Unsaid {
+		a.Limit = has.Limit
+	}
+	if a.Reservation == Unsaid {
+		a.Reservation = has.Reservation
+	}
+	return a
+}
+
+// after takes away what was said before and is not any more.
+func (a Allocation) after(before Allocation) Allocation {
+	if a.Limit == Unsaid && before.Limit != Unsaid {
+		a.Limit = -1
+	}
+	if a.Reservation == Unsaid && before.Reservation != Unsaid {
+		a.Reservation = 0
+	}
+	return a
 }
 
 // Pool is a resource pool.

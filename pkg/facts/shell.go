@@ -33,9 +33,23 @@ type Shell struct {
 type Size struct {
 	CPUs     int32 `json:"cpus"`
 	MemoryMB int64 `json:"memoryMB"`
-	// CPU, in MHz, and Memory, in MiB, are what it may take and what is kept for it.
+	// CPU, in MHz, and Memory, in MiB, are what it may take and what is kept for it. Of one that is to be, each part may
+	// be Unsaid.
 	CPU    Allocation `json:"cpu"`
 	Memory Allocation `json:"memory"`
+}
+
+// Over is how large a machine of another size is to be by this one: what is unsaid is as it is.
+func (s Size) Over(has Size) Size {
+	s.CPU, s.Memory = s.CPU.over(has.CPU), s.Memory.over(has.Memory)
+	return s
+}
+
+// After is this size for a machine that was to be of another one before: what that said, and this does not, is taken
+// away.
+func (s Size) After(before Size) Size {
+	s.CPU, s.Memory = s.CPU.after(before.CPU), s.Memory.after(before.Memory)
+	return s
 }
 
 // Changes says whether a machine of this size can be made as large as another in a power state: while it is on, by

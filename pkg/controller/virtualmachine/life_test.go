@@ -87,6 +87,13 @@ func verbs(acts []act) (list []string) {
 func TestSize(t *testing.T) {
 	small, large := facts.Size{CPUs: 2, MemoryMB: 4096}, facts.Size{CPUs: 4, MemoryMB: 4096}
 	more := facts.Size{CPUs: 2, MemoryMB: 8192}
+	// Somebody gave it a limit and a reservation in vCenter, and its class says nothing of such.
+	limited, unsaid := small, small
+	limited.CPU, limited.Memory = facts.Allocation{Limit: 1000, Reservation: 500}, facts.Allocation{Limit: -1, Reservation: 4096}
+	unsaid.CPU = facts.Allocation{Limit: facts.Unsaid, Reservation: facts.Unsaid}
+	unsaid.Memory = unsaid.CPU
+	enlarged := unsaid
+	enlarged.CPUs = 4
 	for name, test := range map[string]struct {
 		spec, status vmopv1.VirtualMachinePowerState
 		size         sized
@@ -96,7 +103,10 @@ func TestSize(t *testing.T) {
 		condition    string
 		err          bool
 	}{
-		"as declared":     {spec: on, status: on, size: sized{wanted: &small, is: small}},
+		"as declared":                {spec: on, status: on, size: sized{wanted: &small, is: small}},
+		"nobody declared its limits": {spec: on, status: on, size: sized{wanted: &unsaid, is: limited}},
+		"larger, with its limits": {spec: off, status: off, size: sized{wanted: &enlarged, is: limited},
+			want: []string{"resize"}},
 		"nobody declared": {spec: on, status: off, size: sized{is: small}, want: []string{"power on"}},
 		"off": {spec: off, status: off, size: sized{wanted: &large, is: small},
 			want: []string{"resize"}},

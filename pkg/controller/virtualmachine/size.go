@@ -14,10 +14,10 @@ import (
 func (c *Controller) size() part {
 	return part{
 		name: "size", verb: "resize", condition: vmopv1.VirtualMachineClassConfigurationSynced, failed: "ResizeFailed",
-		kept: func(m Machine) bool { return m.Wanted == nil || *m.Wanted == m.Size },
+		kept: func(m Machine) bool { return m.Wanted == nil || m.Wanted.Over(m.Size) == m.Size },
 		changes: func(m Machine) bool {
-			return m.Wanted != nil && *m.Wanted != m.Size && m.Size.CPUs > 0 &&
-				m.Size.Changes(*m.Wanted, m.Facts.PowerState, m.CPUHotAdd, m.MemoryHotAdd)
+			return m.Wanted != nil && m.Wanted.Over(m.Size) != m.Size && m.Size.CPUs > 0 &&
+				m.Size.Changes(m.Wanted.Over(m.Size), m.Facts.PowerState, m.CPUHotAdd, m.MemoryHotAdd)
 		},
 		attempt: func(m Machine) any { return struct{ wanted, was facts.Size }{*m.Wanted, m.Size} },
 		change: func(ctx context.Context, m Machine) error {

@@ -4,6 +4,7 @@ package virtualmachineclass
 
 import (
 	"encoding/json"
+	"math"
 
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -33,12 +34,17 @@ func validateUpdate(class, before *v1alpha5.VirtualMachineClass) field.ErrorList
 func validateSpec(spec *v1alpha5.VirtualMachineClassSpec, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	hardware, resources := path.Child("hardware"), path.Child("policies", "resources")
-	if spec.Hardware.Cpus < 1 {
+	switch {
+	case spec.Hardware.Cpus < 1:
 		errs = append(errs, field.Invalid(hardware.Child("cpus"), spec.Hardware.Cpus, "a machine has at least one"))
+	case spec.Hardware.Cpus > math.MaxInt32:
+		errs = append(errs, field.Invalid(hardware.Child("cpus"), spec.Hardware.Cpus, "it is more than vCenter counts"))
 	}
 	if memory := spec.Hardware.Memory; memory.Sign() <= 0 || memory.Value()%mebibyte != 0 {
 		errs = append(errs, field.Invalid(hardware.Child("memory"), memory.String(),
 			"it must be whole mebibytes, such as 512Mi or 8Gi"))
+	} else if memory.Value()/mebibyte > math.MaxInt32 {
+		errs = append(errs, field.Invalid(hardware.Child("memory"), memory.String(), "it is more than vCenter counts"))
 	}
 	requests, limits := spec.Policies.Resources.Requests, spec.Policies.Resources.Limits
 	errs = append(errs, validateAmount(requests.Cpu, limits.Cpu, resources, "cpu")...)
@@ -70,6 +76,11 @@ func validateAmount(request, limit resource.Quantity, path *field.Path, name str
 	if limit.Sign() < 0 {
 		errs = append(errs, field.Invalid(path.Child("limits", name), limit.String(),
 			"it must not be negative; leave it out for none"))
+	}
+	for child, amount := range map[string]resource.Quantity{"requests": request, "limits": limit} {
+		if name == "cpu" && amount.CmpInt64(math.MaxInt32) > 0 {
+			errs = append(errs, field.Invalid(path.Child(child, name), amount.String(), "it is more than vCenter counts"))
+		}
 	}
 	if limit.Sign() > 0 && request.Cmp(limit) > 0 {
 		errs = append(errs, field.Invalid(path.Child("requests", name), request.String(),

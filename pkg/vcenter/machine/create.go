@@ -207,5 +207,12 @@ func allocation(a facts.Allocation) *types.ResourceAllocationInfo {
 	if a == (facts.Allocation{}) {
 		return nil
 	}
-	return &types.ResourceAllocationInfo{Reservation: &a.Reservation, Limit: &a.Limit}
+	info := &types.ResourceAllocationInfo{}
+	if a.Limit != facts.Unsaid {
+		info.Limit = &a.Limit
+	}
+	if a.Reservation != facts.Unsaid {
+		info.Reservation = &a.Reservation
+	}
+	return info
 }

@@ -43,6 +43,17 @@ func TestResize(t *testing.T) {
 	if diff := cmp.Diff(want, l.size(vm)); diff != "" {
 		t.Errorf("resized (-want +got):\n%s", diff)
 	}
+	// What nobody says anything of stays as it is.
+	unsaid := facts.Size{CPUs: 8, MemoryMB: 16384, CPU: facts.Allocation{Limit: facts.Unsaid, Reservation: facts.Unsaid},
+		Memory: facts.Allocation{Limit: 20000, Reservation: facts.Unsaid}}
+	want = unsaid.Over(want)
+	if err := l.verbs.Resize(t.Context(), id, unsaid, wanted); err != nil || l.size(vm) != want {
+		t.Errorf("with what nobody says: %v, %+v, want %+v", err, l.size(vm), want)
+	}
+	want.Memory.Limit = -1
+	if err := l.verbs.Resize(t.Context(), id, want, wanted); err != nil {
+		t.Fatal(err)
+	}
 	small := facts.Size{CPUs: 1, MemoryMB: 1024, CPU: facts.Allocation{Limit: -1}, Memory: facts.Allocation{Limit: -1}}
 	err := l.verbs.Resize(t.Context(), id, small, func(facts.Machine) error {
 		l.set(vm, "guestinfo.other", "x") // somebody is faster

@@ -76,9 +76,27 @@ func (vm *virtualMachine) ReconfigVMTask(ctx *simulator.Context, req *types.Reco
 	if touchesAdapters(req.Spec.DeviceChange) {
 		vm.guests.plug(vm.Self, vm.Guest.Net)
 	}
+	keepAllocation(req.Spec.CpuAllocation, vm.Config.CpuAllocation)
+	keepAllocation(req.Spec.MemoryAllocation, vm.Config.MemoryAllocation)
 	self := vm.Self
 	defer vm.policies.Expect(policy.Asks(&req.Spec), &self)()
 	return vm.VirtualMachine.ReconfigVMTask(ctx, req)
+}
+
+// keepAllocation gives an allocation what it leaves out, of the one that there is: what is left out stays as it is.
+func keepAllocation(spec, has *types.ResourceAllocationInfo) {
+	if spec == nil || has == nil {
+		return
+	}
+	if spec.Limit == nil {
+		spec.Limit = has.Limit
+	}
+	if spec.Reservation == nil {
+		spec.Reservation = has.Reservation
+	}
+	if spec.Shares == nil {
+		spec.Shares = has.Shares
+	}
 }
 
 func (vm *virtualMachine) setName(ctx *simulator.Context, name string) {

@@ -12,6 +12,7 @@ import (
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/openpacific/pacific/pkg/apis/vmoperator"
@@ -328,26 +329,34 @@ func (p *Planner) Size(ctx context.Context, vm *vmopv1.VirtualMachine, cluster f
 	return size(class, p.Places.Speed(cluster))
 }
 
-// size is what a class says. It counts CPUs, vCenter the speed of the slowest that they may run on: while nothing tells
+// size is what a class says; of what it says nothing, what a machine has stays. It counts CPUs, vCenter the speed of the slowest that they may run on: while nothing tells
 // that, what a class reserves and limits cannot be said, and is not to be left out, since it is written down once.
 func size(class *vmopv1.VirtualMachineClass, mhz int32) (facts.Size, error) {
 	requests, limits := class.Spec.Policies.Resources.Requests, class.Spec.Policies.Resources.Limits
+	if cpus, memory := class.Spec.Hardware.Cpus, class.Spec.Hardware.Memory.Value()>>20; cpus != int64(int32(cpus)) ||
+		memory != int64(int32(memory)) {
+		return facts.Size{}, fmt.Errorf("the class %q has %d CPUs and %d MiB of memory, more than vCenter counts: have it "+
+			"changed, or take another one: %w", class.Name, cpus, memory, failure.Invalid)
+	}
 	if mhz == 0 && (!requests.Cpu.IsZero() || !limits.Cpu.IsZero()) {
 		return facts.Size{}, fmt.Errorf("the class %q reserves or limits CPUs, and how fast those are is not known: no host of "+
 			"the cluster is connected and out of maintenance: %w", class.Name, failure.Unavailable)
 	}
-	s := facts.Size{
+	inMHz := func(q resource.Quantity) int64 { return said(q, q.MilliValue()*int64(mhz)/1000) }
+	inMiB := func(q resource.Quantity) int64 { return said(q, q.Value()>>20) }
+	return facts.Size{
 		CPUs: int32(class.Spec.Hardware.Cpus), MemoryMB: class.Spec.Hardware.Memory.Value() >> 20,
-		CPU:    facts.Allocation{Limit: -1, Reservation: requests.Cpu.MilliValue() * int64(mhz) / 1000},
-		Memory: facts.Allocation{Limit: -1, Reservation: requests.Memory.Value() >> 20},
+		CPU:    facts.Allocation{Limit: inMHz(limits.Cpu), Reservation: inMHz(requests.Cpu)},
+		Memory: facts.Allocation{Limit: inMiB(limits.Memory), Reservation: inMiB(requests.Memory)},
+	}, nil
+}
+
+// said is an amount of which a class says something, and Unsaid else.
+func said(q resource.Quantity, amount int64) int64 {
+	if q.IsZero() {
+		return facts.Unsaid
 	}
-	if !limits.Cpu.IsZero() {
-		s.CPU.Limit = limits.Cpu.MilliValue() * int64(mhz) / 1000
-	}
-	if !limits.Memory.IsZero() {
-		s.Memory.Limit = limits.Memory.Value() >> 20
-	}
-	return s, nil
+	return amount
 }
 
 // invalid says what is wrong with a field.

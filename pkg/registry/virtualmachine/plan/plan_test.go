@@ -117,7 +117,7 @@ func TestPlan(t *testing.T) {
 	want := facts.Shell{
 		Name: "web", Home: id("Folder", "group-1"), Folder: id("Folder", "group-1"), Pool: id("ResourcePool", "pool-b"), Host: id("HostSystem", "host-1"), Datastore: "nfs",
 		Policy: "gold-id", InstanceUUID: "uid-1", BIOSUUID: "bios-1", GuestID: "ubuntu64Guest", Firmware: "efi", HardwareVersion: "vmx-21",
-		Size: facts.Size{CPUs: 2, MemoryMB: 4096, CPU: facts.Allocation{Limit: -1, Reservation: 3000},
+		Size: facts.Size{CPUs: 2, MemoryMB: 4096, CPU: facts.Allocation{Limit: facts.Unsaid, Reservation: 3000},
 			Memory: facts.Allocation{Limit: 4096, Reservation: 2048}},
 		Cards:      facts.Cards{{Name: "eth0", ID: id("Network", "workload"), Network: "workload"}},
 		Properties: []facts.Property{{Key: "hostname", Type: "string", UserConfigurable: true}},
@@ -252,6 +252,16 @@ func TestNoNetwork(t *testing.T) {
 	}
 }
 
+// TestNoSizeOverflows: a class may have been stored before what it says was looked at.
+func TestNoSizeOverflows(t *testing.T) {
+	w := newWorld()
+	w.class.Spec.Hardware.Cpus = 1<<32 + 2
+	p := plan.Planner{Classes: w, Images: w, Site: w, Places: w}
+	if size, err := p.Size(t.Context(), wanted(), facts.ID{}); !errors.Is(err, failure.Invalid) {
+		t.Errorf("its size is told as %+v: %v", size, err)
+	}
+}
+
 // What a class reserves and limits is not left out where nobody knows what it comes to.
 func TestSpeedUnknown(t *testing.T) {
 	w := newWorld()
@@ -264,7 +274,8 @@ func TestSpeedUnknown(t *testing.T) {
 		t.Errorf("its size is told as %+v: %v", size, err)
 	}
 	w.class.Spec.Policies = vmopv1.VirtualMachineClassPolicies{}
-	want := facts.Size{CPUs: 2, MemoryMB: 4096, CPU: facts.Allocation{Limit: -1}, Memory: facts.Allocation{Limit: -1}}
+	unsaid := facts.Allocation{Limit: facts.Unsaid, Reservation: facts.Unsaid}
+	want := facts.Size{CPUs: 2, MemoryMB: 4096, CPU: unsaid, Memory: unsaid}
 	if size, err := p.Size(t.Context(), wanted(), facts.ID{}); err != nil || size != want {
 		t.Errorf("the size by a class that reserves nothing is told as %+v: %v", size, err)
 	}

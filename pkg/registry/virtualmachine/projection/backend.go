@@ -157,6 +157,9 @@ func (b *Backend) resolve(ctx context.Context, state *State, next *Metadata, cur
 		if err != nil {
 			return err
 		}
+		if next.Size != nil {
+			size = size.After(*next.Size)
+		}
 		next.Size = &size
 	}
 	if next.Spec.Hardware != nil && (next.Drives == nil || !equality.Semantic.DeepEqual(current.Spec.Hardware, next.Spec.Hardware)) {

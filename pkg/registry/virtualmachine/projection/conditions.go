@@ -171,6 +171,7 @@ func (v *view) conditions() []metav1.Condition {
 // sized tells whether the machine is as large as its class was when that was declared.
 func (v *view) sized(wanted facts.Size) metav1.Condition {
 	const conditionType = vmopv1.VirtualMachineClassConfigurationSynced
+	wanted = wanted.Over(v.live.Size)
 	switch {
 	case v.live.Size == wanted:
 		return is(conditionType)

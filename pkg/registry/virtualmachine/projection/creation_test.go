@@ -32,8 +32,13 @@ func (p *planned) Plan(_ context.Context, vm *vmopv1.VirtualMachine) (facts.Shel
 		Size: facts.Size{CPUs: 1, MemoryMB: 512}}, func() { p.forgone++ }, nil
 }
 
-func (p *planned) Size(context.Context, *vmopv1.VirtualMachine, facts.ID) (facts.Size, error) {
-	return facts.Size{CPUs: 2, MemoryMB: 1024}, nil
+func (p *planned) Size(_ context.Context, vm *vmopv1.VirtualMachine, _ facts.ID) (facts.Size, error) {
+	size := facts.Size{CPUs: 2, MemoryMB: 1024}
+	if vm.Spec.ClassName == "plain" {
+		size.CPU = facts.Allocation{Limit: facts.Unsaid, Reservation: facts.Unsaid}
+		size.Memory = size.CPU
+	}
+	return size, nil
 }
 
 func (p *planned) Drives(vm *vmopv1.VirtualMachine, before *facts.Drives) (*facts.Drives, error) {
@@ -104,7 +109,13 @@ func TestClassIsDeclared(t *testing.T) {
 		{"declared", func(vm *vmopv1.VirtualMachine) { vm.Spec.ClassName = "large" }, &facts.Size{CPUs: 2, MemoryMB: 1024}},
 		{"something else", func(vm *vmopv1.VirtualMachine) { vm.Labels = map[string]string{"a": "b"} },
 			&facts.Size{CPUs: 2, MemoryMB: 1024}},
+		// The one before said what this one does not: that is taken away.
+		{"another", func(vm *vmopv1.VirtualMachine) { vm.Spec.ClassName = "plain" }, &facts.Size{CPUs: 2, MemoryMB: 1024,
+			CPU: facts.Allocation{Limit: -1}, Memory: facts.Allocation{Limit: -1}}},
 		{"declared no longer", func(vm *vmopv1.VirtualMachine) { vm.Spec.ClassName = "" }, nil},
+		{"one that says nothing", func(vm *vmopv1.VirtualMachine) { vm.Spec.ClassName = "plain" }, &facts.Size{CPUs: 2,
+			MemoryMB: 1024, CPU: facts.Allocation{Limit: facts.Unsaid, Reservation: facts.Unsaid},
+			Memory: facts.Allocation{Limit: facts.Unsaid, Reservation: facts.Unsaid}}},
 	} {
 		if _, err := s.update("team-a/web-1", step.change); err != nil {
 			t.Fatalf("%s: %v", step.name, err)
