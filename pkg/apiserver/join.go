@@ -79,6 +79,14 @@ func (h history) Powered(ctx context.Context, namespace, name string, uid types.
 	return h.events.Powered(ctx, known.ID, states[state])
 }
 
+func (h history) Configured(ctx context.Context, namespace, name string, uid types.UID) (string, error) {
+	known, found := h.machines.Find(namespace, name)
+	if !found || known.InstanceUUID != string(uid) {
+		return "", nil
+	}
+	return h.events.Configured(ctx, known.ID)
+}
+
 // coreNamespaces are Kubernetes' Namespaces, as kube-apiserver has them at the moment
 // of asking.
 type coreNamespaces struct{ client coreclient.NamespacesGetter }

@@ -26,8 +26,11 @@ import (
 
 // Reasons of Events, beside those of the conditions that they tell of.
 const (
-	// ReasonOverruled tells that a machine's declared power state stands against what somebody did in vCenter.
+	// ReasonOverruled tells that a machine's declared power state, or something else that is declared of it, stands against
+	// what somebody did in vCenter.
 	ReasonOverruled = "Overruled"
+	// ReasonConfiguration tells that something of a machine is as it is declared again, or now.
+	ReasonConfiguration = "ConfigurationAsDeclared"
 	// ReasonPowerState tells that a machine has its declared power state.
 	ReasonPowerState = "PowerStateAsDeclared"
 	// ReasonRestarted tells that a machine was restarted as asked for.
@@ -50,6 +53,8 @@ type History interface {
 	// Powered names who brought the machine of that uid to a power state just now, empty where nobody knows.
 	Powered(ctx context.Context, namespace, name string, uid types.UID,
 		state vmopv1.VirtualMachinePowerState) (string, error)
+	// Configured names who changed its configuration just now, other than this server, empty where nobody knows.
+	Configured(ctx context.Context, namespace, name string, uid types.UID) (string, error)
 }
 
 const (
@@ -77,10 +82,11 @@ type Controller struct {
 // news is one thing to tell of.
 type news struct {
 	eventtype, reason, message string
-	// became is the power state that somebody brought a machine to, empty for anything else. Who that was belongs between
-	// message and rest.
-	became vmopv1.VirtualMachinePowerState
-	rest   string
+	// became is the power state that somebody brought a machine to, and changed says that somebody changed how it is
+	// configured. Who that was belongs between message and rest.
+	became  vmopv1.VirtualMachinePowerState
+	changed bool
+	rest    string
 }
 
 // question is news of a machine of which it is asked who is behind it.
@@ -99,7 +105,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		Handler: cache.ResourceEventHandlerFuncs{UpdateFunc: func(old, now any) {
 			vm := now.(*vmopv1.VirtualMachine)
 			for _, n := range ofMachine(old.(*vmopv1.VirtualMachine), vm) {
-				if n.became != "" && c.History != nil && limit.TryAccept() {
+				if (n.became != "" || n.changed) && c.History != nil && limit.TryAccept() {
 					select {
 					case questions <- question{vm, n, c.Clock.Now()}:
 						continue
@@ -143,10 +149,10 @@ func (c *Controller) ask(ctx context.Context, questions <-chan question) {
 		}
 		vm := q.vm
 		limited, cancel := context.WithTimeout(ctx, patience)
-		who, err := c.History.Powered(limited, vm.Namespace, vm.Name, vm.UID, q.news.became)
+		who, err := c.who(limited, q)
 		cancel()
 		if err != nil {
-			c.Logger.V(2).Info("Cannot read who changed a power state in vCenter", "virtualMachine", klog.KObj(vm), "err",
+			c.Logger.V(2).Info("Cannot read who changed a virtual machine in vCenter", "virtualMachine", klog.KObj(vm), "err",
 				err.Error())
 		}
 		if who != "" {
@@ -154,6 +160,14 @@ func (c *Controller) ask(ctx context.Context, questions <-chan question) {
 		}
 		c.tell(aboutMachine(vm), q.news)
 	}
+}
+
+// who is behind news.
+func (c *Controller) who(ctx context.Context, q question) (string, error) {
+	if q.news.changed {
+		return c.History.Configured(ctx, q.vm.Namespace, q.vm.Name, q.vm.UID)
+	}
+	return c.History.Powered(ctx, q.vm.Namespace, q.vm.Name, q.vm.UID, q.news.became)
 }
 
 func (c *Controller) tell(about *corev1.ObjectReference, all ...news) {
@@ -187,7 +201,7 @@ func ofMachine(old, now *vmopv1.VirtualMachine) []news {
 	}
 	if now.DeletionTimestamp == nil {
 		all = append(all, ofPower(old, now)...)
-		all = append(all, ofSize(old, now)...)
+		all = append(all, ofParts(old, now)...)
 		if at := now.Status.LastRestartTime; at != nil && !at.Equal(old.Status.LastRestartTime) {
 			all = append(all, news{eventtype: corev1.EventTypeNormal, reason: ReasonRestarted,
 				message: "It was restarted, as asked for at " + at.UTC().Format(time.RFC3339)})
@@ -202,8 +216,10 @@ func ofMachine(old, now *vmopv1.VirtualMachine) []news {
 		case vmopv1.VirtualMachineToolsCondition, vmopv1.VirtualMachineReconcileReady:
 			return false // the guest's own; somebody's own wish, or that of all machines of a host at once
 		case vmopv1.VirtualMachinePowerStateSynced, vmopv1.VirtualMachineClassConfigurationSynced,
-			vmopv1.VirtualMachineHardwareCDROMVerified:
+			vmopv1.VirtualMachineHardwareCDROMVerified, vmopv1.VirtualMachineConditionNetworkReady:
 			return condition.Reason != notSynced // told as what it comes from
+		case vmopv1.VirtualMachineGuestNetworkConfigSynced:
+			return condition.Reason != notSynced && condition.Reason != notTold // the guest's own, or on its way
 		case vmopv1.ReadyConditionType:
 			return false // that it is as it was asked for, which other conditions say
 		case vmopv1.VirtualMachineConditionCreated:
@@ -221,22 +237,9 @@ func unmade(vm *vmopv1.VirtualMachine) bool {
 	return meta.IsStatusConditionFalse(vm.Status.Conditions, vmopv1.VirtualMachineConditionCreated)
 }
 
-// notSynced is why the power state, the size, or the drives, are not those declared while nothing has failed yet.
-const notSynced = "NotSynced"
-
-// ofSize tells of changes that somebody made in vCenter to the size of a machine of which a class is declared.
-func ofSize(old, now *vmopv1.VirtualMachine) []news {
-	const conditionType = vmopv1.VirtualMachineClassConfigurationSynced
-	condition := meta.FindStatusCondition(now.Status.Conditions, conditionType)
-	if condition == nil || condition.Reason != notSynced || old.Spec.ClassName != now.Spec.ClassName ||
-		now.Spec.ClassName == "" || slices.ContainsFunc(now.Status.Conditions, paused) ||
-		meta.IsStatusConditionFalse(old.Status.Conditions, conditionType) {
-		return nil
-	}
-	return []news{{eventtype: corev1.EventTypeWarning, reason: ReasonOverruled,
-		message: "It was changed in vCenter: " + condition.Message + ". Since that class is declared (spec.className), it is " +
-			"brought back to that. " + leaveAlone}}
-}
+// notSynced is why the power state, or a part, is not as it is declared while nothing has failed yet, and notTold why a
+// guest has not set up what is.
+const notSynced, notTold = "NotSynced", "NotTold"
 
 const leaveAlone = "To have it left alone, annotate it with " + vmopv1.PauseAnnotation + ", or set " +
 	vmopv1.PauseVMExtraConfigKey + " to true in its advanced configuration parameters in vCenter"

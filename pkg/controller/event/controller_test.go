@@ -59,6 +59,15 @@ func TestNewsOfMachines(t *testing.T) {
 	needsOff := isFalse(vmopv1.VirtualMachineClassConfigurationSynced, "NeedsPowerOff", "it has 2 CPUs")
 	drives := isFalse(vmopv1.VirtualMachineHardwareCDROMVerified, notSynced, "its drives are others")
 	noDisc := isFalse(vmopv1.VirtualMachineHardwareCDROMVerified, "HardwareCDROMMismatch", "its image is gone")
+	asDeclared := metav1.Condition{Type: drives.Type, Status: metav1.ConditionTrue, Reason: "True"}
+	cards := isFalse(vmopv1.VirtualMachineConditionNetworkReady, notSynced, "that of eth0 is elsewhere")
+	noCards := isFalse(cards.Type, "NetworkCardsFailed", "its network is gone")
+	guests := isFalse(vmopv1.VirtualMachineGuestNetworkConfigSynced, notSynced, "it has another address")
+	untold := isFalse(guests.Type, "TellingFailed", "it is too long")
+	with := func(vm *vmopv1.VirtualMachine) *vmopv1.VirtualMachine {
+		vm.Spec.Hardware = &vmopv1.VirtualMachineHardwareSpec{}
+		return vm
+	}
 	other := machine(on, on)
 	other.UID = "2"
 	for _, test := range []struct {
@@ -72,7 +81,15 @@ func TestNewsOfMachines(t *testing.T) {
 		{"and nobody does anything about it", sized("small", 0), sized("small", 0, tooLarge, pausedNow), nil},
 		{"somebody declared another class", sized("large", 0), sized("small", 0, tooLarge), nil},
 		{"which needs it off", sized("large", 0), sized("small", 0, needsOff), []string{"Warning NeedsPowerOff"}},
-		{"its drives are changed", machine(on, on), machine(on, on, drives), nil},
+		{"an admin changed its drives", machine(on, on), machine(on, on, drives), []string{"Warning Overruled"}},
+		{"and they are put back", machine(on, on, drives), machine(on, on, asDeclared), []string{"Normal ConfigurationAsDeclared"}},
+		{"its drives follow its power", machine(on, off), machine(on, on, drives), []string{"Normal PowerStateAsDeclared"}},
+		{"other drives are declared", machine(on, on), with(machine(on, on, drives)), nil},
+		{"an admin moved a card", machine(on, on), machine(on, on, cards), []string{"Warning Overruled"}},
+		{"and another one", machine(on, on, cards), machine(on, on, isFalse(cards.Type, notSynced, "it has 1 more")), nil},
+		{"its cards cannot be moved back", machine(on, on, cards), machine(on, on, noCards), []string{"Warning NetworkCardsFailed"}},
+		{"its guest has other addresses", machine(on, on), machine(on, on, guests), nil},
+		{"its guest cannot be told", machine(on, on, guests), machine(on, on, untold), []string{"Warning TellingFailed"}},
 		{"its drives cannot be", machine(on, on, drives), machine(on, on, noDisc), []string{"Warning HardwareCDROMMismatch"}},
 		{"restarted", sized("small", 0), sized("small", 5), []string{"Normal Restarted"}},
 		{"restarted before", sized("small", 5), sized("small", 5), nil},

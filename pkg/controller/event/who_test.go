@@ -38,6 +38,10 @@ func (a *annals) Powered(_ context.Context, namespace, name string, uid types.UI
 	return a.who, a.err
 }
 
+func (a *annals) Configured(ctx context.Context, namespace, name string, uid types.UID) (string, error) {
+	return a.Powered(ctx, namespace, name, uid, "configured")
+}
+
 func (a *annals) know(who string, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/vmware/govmomi/session"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/types"
@@ -66,6 +67,46 @@ func (h *History) Powered(ctx context.Context, id facts.ID, state string) (accou
 	return account, err
 }
 
+// Configured names the account that changed a machine's configuration last, by vCenter's events of the last minutes, other
+// than the one that asks, in two calls. It is empty where they name none.
+func (h *History) Configured(ctx context.Context, id facts.ID) (account string, err error) {
+	filter := about(id, h.Clock.Now().Add(-recent), []string{"VmReconfiguredEvent"})
+	err = h.Session.Do(ctx, operation("read the events of", id), func(ctx context.Context, client *vim25.Client) error {
+		if client.ServiceContent.EventManager == nil || client.ServiceContent.About.InstanceUuid != id.VCenter {
+			return nil
+		}
+		own, err := session.NewManager(client).UserSession(ctx)
+		if err != nil || own == nil {
+			return err
+		}
+		answer, err := methods.QueryEvents(ctx, client, &types.QueryEvents{This: *client.ServiceContent.EventManager,
+			Filter: filter})
+		if err == nil {
+			account = changer(answer.Returnval, own.UserName)
+		}
+		return err
+	})
+	return account, err
+}
+
+// changer is who is named by the last of some events, but for one.
+func changer(events []types.BaseEvent, but string) string {
+	for _, event := range slices.Backward(inOrder(events)) {
+		if name := event.GetEvent().UserName; name != "" && !strings.EqualFold(name, but) {
+			return printable(name)
+		}
+	}
+	return ""
+}
+
+// inOrder are events in the order in which they came to pass.
+func inOrder(events []types.BaseEvent) []types.BaseEvent {
+	return slices.SortedStableFunc(slices.Values(events), func(a, b types.BaseEvent) int {
+		x, y := a.GetEvent(), b.GetEvent()
+		return cmp.Or(x.CreatedTime.Compare(y.CreatedTime), cmp.Compare(x.Key, y.Key))
+	})
+}
+
 // restartEvents are the types of vCenter's events that tell that a machine began anew.
 var restartEvents = []string{"DrsVmPoweredOnEvent", "VmGuestRebootEvent", "VmResettingEvent", "VmStartingEvent"}
 
@@ -117,11 +158,7 @@ func doer(events []types.BaseEvent, state string) string {
 	leadsTo := func(event types.BaseEvent) string {
 		return powerEvents[reflect.Indirect(reflect.ValueOf(event)).Type().Name()]
 	}
-	events = slices.DeleteFunc(slices.Clone(events), func(event types.BaseEvent) bool { return leadsTo(event) == "" })
-	slices.SortStableFunc(events, func(a, b types.BaseEvent) int {
-		x, y := a.GetEvent(), b.GetEvent()
-		return cmp.Or(x.CreatedTime.Compare(y.CreatedTime), cmp.Compare(x.Key, y.Key))
-	})
+	events = slices.DeleteFunc(inOrder(events), func(event types.BaseEvent) bool { return leadsTo(event) == "" })
 	led := false
 	for _, event := range slices.Backward(events) {
 		switch {

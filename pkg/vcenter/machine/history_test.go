@@ -49,3 +49,25 @@ func TestDoer(t *testing.T) {
 		}
 	}
 }
+
+func TestChanger(t *testing.T) {
+	changed := func(user string, second int64) types.BaseEvent {
+		return &types.VmReconfiguredEvent{VmEvent: by(user, second, 0)}
+	}
+	for name, test := range map[string]struct {
+		events []types.BaseEvent
+		want   string
+	}{
+		"nobody":                       {nil, ""},
+		"somebody":                     {[]types.BaseEvent{changed("alice", 1)}, "alice"},
+		"it has been put back since":   {[]types.BaseEvent{changed(`LAB\PACIFIC`, 2), changed("alice", 1)}, "alice"},
+		"and by somebody else again":   {[]types.BaseEvent{changed("bob", 3), changed(`LAB\pacific`, 2), changed("alice", 1)}, "bob"},
+		"it was only written here":     {[]types.BaseEvent{changed(`LAB\pacific`, 2)}, ""},
+		"vCenter did that by itself":   {[]types.BaseEvent{changed("", 2)}, ""},
+		"a name that is not printable": {[]types.BaseEvent{changed("al\nice", 2)}, "alice"},
+	} {
+		if got := changer(test.events, `LAB\pacific`); got != test.want {
+			t.Errorf("%s: got %q, want %q", name, got, test.want)
+		}
+	}
+}
