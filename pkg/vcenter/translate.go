@@ -223,7 +223,7 @@ func reasonOf(fault types.BaseMethodFault) failure.Reason {
 		return failure.InsufficientResources
 	case types.BaseHostCommunication, types.BaseHostConnectFault, *types.InvalidHostState, types.BaseTimedout:
 		return failure.HostUnreachable
-	case *types.CpuHotPlugNotSupported, *types.MemoryHotPlugNotSupported:
+	case *types.CpuHotPlugNotSupported, *types.MemoryHotPlugNotSupported, *types.DeviceHotPlugNotSupported:
 		return failure.NeedsPowerOff
 	case types.BaseVmConfigFault, *types.UnsupportedGuest, *types.InvalidName, types.BaseInvalidArgument,
 		types.BaseVAppPropertyFault:

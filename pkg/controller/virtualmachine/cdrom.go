@@ -25,8 +25,7 @@ func (c *Controller) drives() part {
 			return struct {
 				wanted facts.Drives
 				was    []facts.Cdrom
-				state  string
-			}{*m.Drives, m.Cdroms, m.Facts.PowerState}
+			}{*m.Drives, m.Cdroms}
 		},
 		change: func(ctx context.Context, m Machine) error {
 			return c.Verbs.SetDrives(ctx, m.Facts.ID, *m.Drives, unmoved(m.Facts), func(d facts.Drive) error {

@@ -112,13 +112,13 @@ type Controller struct {
 	Logger     klog.Logger
 
 	lock  sync.Mutex
-	asked map[types.UID]asking         // guarded by lock
-	tried map[types.UID]map[string]any // guarded by lock; by the type of the part's condition
+	asked map[types.UID]asking             // guarded by lock
+	tried map[types.UID]map[string]attempt // guarded by lock; by the type of the part's condition
 }
 
 // Run works until ctx ends.
 func (c *Controller) Run(ctx context.Context, workers int) error {
-	c.asked, c.tried = map[types.UID]asking{}, map[types.UID]map[string]any{}
+	c.asked, c.tried = map[types.UID]asking{}, map[types.UID]map[string]attempt{}
 	queue := controller.NewQueue("virtualmachine", 200*time.Millisecond, 5*time.Minute)
 	making := newBuilds(c)
 	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{

@@ -74,7 +74,7 @@ func alone(w *world, vm *vmopv1.VirtualMachine) *Controller {
 	w.conditions, w.heads, w.restarted = map[string]metav1.Condition{}, map[string]facts.Head{}, map[string]bool{}
 	return &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Restarts: w, Sources: w, Guests: w,
 		Clock: clocktesting.NewFakePassiveClock(time.Unix(1_800_000_000, 0)),
-		asked: map[types.UID]asking{}, tried: map[types.UID]map[string]any{}}
+		asked: map[types.UID]asking{}, tried: map[types.UID]map[string]attempt{}}
 }
 
 func verbs(acts []act) (list []string) {
@@ -200,7 +200,7 @@ func TestRestart(t *testing.T) {
 				}
 				w.failVerb = nil
 				c = &Controller{Machines: w, Verbs: w, Namespaces: w, Releaser: w, Restarts: w, Clock: c.Clock,
-					asked: map[types.UID]asking{}, tried: map[types.UID]map[string]any{}}
+					asked: map[types.UID]asking{}, tried: map[types.UID]map[string]attempt{}}
 			}
 			acts, _, _ := w.read()
 			if diff := cmp.Diff(test.want, verbs(acts)); diff != "" {

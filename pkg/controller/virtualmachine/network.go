@@ -25,8 +25,7 @@ func (c *Controller) cards() part {
 			return struct {
 				wanted facts.Cards
 				was    []facts.Card
-				state  string
-			}{*m.Links, m.Cards, m.Facts.PowerState}
+			}{*m.Links, m.Cards}
 		},
 		change: func(ctx context.Context, m Machine) error {
 			return c.Verbs.SetCards(ctx, m.Facts.ID, *m.Links, m.Retells, unmoved(m.Facts), func(l facts.Link) error {

@@ -43,6 +43,7 @@ func (w *world) SetCards(_ context.Context, id facts.ID, cards facts.Cards, tell
 		}
 		now.untold = now.untold || tells && change.Key == 0
 	}
+	w.tries++
 	if err := w.do("change the cards", id, still, ""); err != nil || now.keeps {
 		return err
 	}
@@ -115,6 +116,8 @@ func TestNetwork(t *testing.T) {
 			want: []string{"change the cards"}},
 		"refused, and powered on all the same": {spec: on, status: off, wires: wired{wanted: moved, has: one},
 			fail: failure.Invalid, want: []string{"power on"}, condition: "NetworkCardsFailed", err: true},
+		"not while it is on": {spec: on, status: on, wires: wired{wanted: moved, has: one}, fail: failure.NeedsPowerOff,
+			passes: 3, condition: "NeedsPowerOff"},
 		"undone each time": {spec: on, status: on, wires: wired{wanted: moved, has: one, keeps: true}, passes: 3,
 			want: []string{"change the cards"}, condition: reasonKept},
 		"the guest is told, before it starts": {spec: on, status: off, passes: 3,
@@ -144,6 +147,9 @@ func TestNetwork(t *testing.T) {
 			acts, _, _ := w.read()
 			if diff := cmp.Diff(test.want, verbs(acts)); diff != "" {
 				t.Errorf("done (-want +got):\n%s", diff)
+			}
+			if test.fail == failure.NeedsPowerOff && w.tries != 1 {
+				t.Errorf("vCenter was asked %d times", w.tries)
 			}
 			if got := w.wires["vm"].told; got != test.told {
 				t.Errorf("the guest was told of %q, want %q", got, test.told)

@@ -21,9 +21,19 @@ import (
 // reasonKept says that vCenter did what it was asked for, and has the machine as it was.
 const reasonKept = "NotTakenOver"
 
+// attempt is a change of a part that vCenter was asked for.
+type attempt struct {
+	// by is what the change went by, in a power state.
+	by    any
+	state string
+	// refused says that vCenter can make it only while the machine is off. Else it has made it.
+	refused bool
+}
+
 // part is something of a machine that somebody declares and that is kept at that, such as its size. What is the same for all of them is here: it is changed where that can be done now, else the projection says what is in the way;
-// what vCenter refuses is said in the part's condition; and what vCenter has done and does not show is not done again, so
-// that nobody does for ever what is undone each time.
+// what vCenter refuses is said in the part's condition; and what vCenter has done and does not show, or can do only while
+// the machine is off, is not asked for again until something is otherwise, so that nobody does for ever what is undone
+// each time.
 type part struct {
 	// name and verb are what people call it, and what is done to a machine.
 	name, verb string
@@ -33,7 +43,7 @@ type part struct {
 	kept func(Machine) bool
 	// changes says whether something can be done about it now.
 	changes func(Machine) bool
-	// attempt is all that a change of it goes by: one that was made by the same before is not made again.
+	// attempt is all that a change of it goes by, besides the power state.
 	attempt func(Machine) any
 	// change has vCenter change it.
 	change func(context.Context, Machine) error
@@ -79,8 +89,11 @@ func (c *Controller) bring(ctx context.Context, p part, m Machine) (done bool, e
 	if !p.changes(m) {
 		return false, nil
 	}
-	vm, attempt := m.Object, p.attempt(m)
-	if reflect.DeepEqual(c.triedOf(vm.UID, p), attempt) {
+	vm, now := m.Object, attempt{by: p.attempt(m), state: m.Facts.PowerState}
+	switch last := c.triedOf(vm.UID, p); {
+	case reflect.DeepEqual(last, attempt{by: now.by, state: now.state, refused: true}):
+		return false, nil // as it was said then
+	case reflect.DeepEqual(last, now):
 		c.say(p, m, reasonKept, "vCenter has taken the change of its "+p.name+", and shows the virtual machine as it was: "+
 			"look whether something keeps it so in vCenter")
 		return false, nil
@@ -89,17 +102,27 @@ func (c *Controller) bring(ctx context.Context, p part, m Machine) (done bool, e
 	switch {
 	case errors.Is(err, errMoved):
 		return false, err
+	case errors.Is(err, failure.NeedsPowerOff):
+		c.say(p, m, string(failure.NeedsPowerOff), err.Error()+": set spec.powerState to PoweredOff, and then to PoweredOn")
+		now.refused = true
+		c.remembers(vm.UID, p, now)
+		return false, nil
 	case err != nil:
 		c.say(p, m, failure.ReasonOf(err, p.failed), err.Error())
 		return false, fmt.Errorf("%s virtual machine %s: %w", p.verb, klog.KObj(vm), err)
 	}
+	c.remembers(vm.UID, p, now)
+	return true, nil
+}
+
+// remembers keeps what was tried last.
+func (c *Controller) remembers(uid types.UID, p part, last attempt) {
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	if c.tried[vm.UID] == nil {
-		c.tried[vm.UID] = map[string]any{}
+	if c.tried[uid] == nil {
+		c.tried[uid] = map[string]attempt{}
 	}
-	c.tried[vm.UID][p.condition] = attempt
-	return true, nil
+	c.tried[uid][p.condition] = last
 }
 
 // say shows on a machine why a part of it is not as it is declared.
@@ -110,8 +133,8 @@ func (c *Controller) say(p part, m Machine, reason, message string) {
 	})
 }
 
-// triedOf is the last change of a part of a machine that vCenter has made, nil for none.
-func (c *Controller) triedOf(uid types.UID, p part) any {
+// triedOf is the last change of a part of a machine that vCenter was asked for.
+func (c *Controller) triedOf(uid types.UID, p part) attempt {
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	return c.tried[uid][p.condition]

@@ -58,6 +58,7 @@ type world struct {
 	sizes     map[string]sized
 	drives    map[string]driven
 	wires     map[string]wired
+	tries     int                   // to change cards
 	heads     map[string]facts.Head // those of records that were changed
 	restarted map[string]bool       // as vCenter's events tell
 

@@ -152,7 +152,12 @@ func TestCardsThatAreNotSet(t *testing.T) {
 			t.Errorf("%s: it was changed (-before +after):\n%s", name, diff)
 		}
 	}
+	l.set(vm, "devices.hotplug", "FALSE")
 	l.do(vm.PowerOn(t.Context()))
+	err := l.verbs.SetCards(t.Context(), id, more, false, wanted, permittedLink)
+	if !errors.Is(err, failure.NeedsPowerOff) || len(l.cards(id)) != 1 {
+		t.Errorf("of one that cannot be changed so while it is on: %v, %v", err, l.cards(id))
+	}
 	l.do(vm.Suspend(t.Context()))
 	if err := l.verbs.SetCards(t.Context(), id, more, false, wanted, permittedLink); err != nil || len(l.cards(id)) != 1 {
 		t.Errorf("while it is suspended: %v, %v", err, l.cards(id))

@@ -28,7 +28,7 @@
 //   - Network adapters have addresses of vCenter's range that no other has, clones' too, and
 //     keys of vCenter's range, from which the first free one is taken. They are added, changed
 //     and taken away while a machine is on, which its guest sees: ten at most, each once in a
-//     request, and none of a machine that is suspended.
+//     request, and none of a machine that is suspended, or on with devices.hotplug set to FALSE.
 //   - A machine is powered on on a host that is connected and not in maintenance; without
 //     DRS it fails where it is. A disk is one machine's at a time. Power changes the
 //     version of a configuration.

@@ -231,12 +231,27 @@ func running(spec *types.VirtualMachineConfigSpec, vm *simulator.VirtualMachine)
 		return off // its memory lies on disk
 	case moved(spec.DeviceChange, config.Hardware.Device):
 		return off
+	case plugs(spec.DeviceChange) && slices.ContainsFunc(config.ExtraConfig, unpluggable):
+		return new(types.DeviceHotPlugNotSupported)
 	case cpus && (moreCPUs < 0 && !isTrue(config.CpuHotRemoveEnabled) || moreCPUs > 0 && !isTrue(config.CpuHotAddEnabled)):
 		return new(types.CpuHotPlugNotSupported)
 	case memory && (moreMemory < 0 || !isTrue(config.MemoryHotAddEnabled)):
 		return new(types.MemoryHotPlugNotSupported)
 	}
 	return nil
+}
+
+// plugs says whether devices are to be added or removed, and unpluggable whether an option forbids that while a machine is
+// on.
+func plugs(changes []types.BaseVirtualDeviceConfigSpec) bool {
+	return slices.ContainsFunc(changes, func(change types.BaseVirtualDeviceConfigSpec) bool {
+		return change.GetVirtualDeviceConfigSpec().Operation != types.VirtualDeviceConfigSpecOperationEdit
+	})
+}
+
+func unpluggable(option types.BaseOptionValue) bool {
+	value, _ := option.GetOptionValue().Value.(string)
+	return option.GetOptionValue().Key == "devices.hotplug" && strings.EqualFold(value, "false")
 }
 
 // moved says whether adapters are to get other addresses.
