@@ -171,6 +171,25 @@ func TestUserData(t *testing.T) {
 	}
 }
 
+// TestEveryCharacterArrives: what JSON lets stand as it is and YAML does not, and what ends a line in YAML alone, is in the
+// password and in the file that a guest reads.
+func TestEveryCharacterArrives(t *testing.T) {
+	for _, text := range []string{"a\x7fb", "a\u0085b", "a\u0090b", "a\u2028b", "\ufeffa", "a\ufffdb", "a: b\t# c\nd", "\U0010ffff", "{{a}}"} {
+		vm := wished(t, "cloudConfig: {users: [{name: a, passwd: {name: s, key: k}}], write_files: [{path: /a, content: {name: s, key: k}}]}")
+		options := told(t, bootstrap.Bootstrap{Secrets: secrets{"team-a/s/k": []byte(text)}}, vm, cards(1))
+		var got struct {
+			Users []struct{ Passwd string }
+			Files []struct{ Content string } `json:"write_files"`
+		}
+		if err := yaml.Unmarshal([]byte(decoded(t, options, "guestinfo.userdata")), &got); err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		if got.Users[0].Passwd != text || got.Files[0].Content != text {
+			t.Errorf("%q arrives as %+v", text, got)
+		}
+	}
+}
+
 func TestBrokenUserData(t *testing.T) {
 	tests := []struct {
 		name, cloudInit string
@@ -182,6 +201,9 @@ func TestBrokenUserData(t *testing.T) {
 			`spec.bootstrap.cloudInit.cloudConfig.users[0].passwd: there is no Secret "people" with a key "a" in the namespace "team-a": create it`},
 		{"no content", "cloudConfig: {write_files: [{path: /a, content: {name: files, key: a}}]}", nil, failure.NotFound,
 			`spec.bootstrap.cloudInit.cloudConfig.write_files[0].content: there is no Secret "files" with a key "a"`},
+		{"a password that is no text", "cloudConfig: {users: [{name: a, passwd: {name: people, key: a}}]}",
+			secrets{"team-a/people/a": []byte("hush\xe9")}, failure.Invalid,
+			`spec.bootstrap.cloudInit.cloudConfig.users[0].passwd: the key "a" of the Secret "people" is no text in UTF-8`},
 		{"another encoding", "cloudConfig: {write_files: [{path: /a, encoding: b64, content: {name: files, key: a}}]}",
 			secrets{"team-a/files/a": []byte("hush\xff")}, failure.Invalid, "write_files[0].content: it is not encoded as b64"},
 		{"damaged", "rawCloudConfig: {name: web, key: a}", secrets{"team-a/web/a": []byte("\x1f\x8bhush")}, failure.Invalid,

@@ -17,6 +17,7 @@ import (
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap/secret"
 )
 
 // asked is a machine of that spec, in YAML.
@@ -134,6 +135,8 @@ func TestBrokenCustomization(t *testing.T) {
 	}{
 		"no password": {linuxSpec, nil, failure.NotFound,
 			`spec.bootstrap.linuxPrep.password: there is no Secret "root" with a key "password" in the namespace "team-a": create it`},
+		"answers in UTF-16": {raw, secrets{"team-a/answers/k": []byte("\xff\xfeh\x00u\x00s\x00h\x00")}, failure.Invalid,
+			`spec.bootstrap.sysprep.rawSysprep: the key "k" of the Secret "answers" is no text in UTF-8`},
 		"no answers": {raw, nil, failure.NotFound, `spec.bootstrap.sysprep.rawSysprep: there is no Secret "answers" with a key "k"`},
 		"empty":      {raw, secrets{"team-a/answers/k": []byte(" \n")}, failure.Invalid, `the key "k" of the Secret "answers" is empty`},
 		"a template": {raw, secrets{"team-a/answers/k": []byte("{{ .hush }}")}, failure.Invalid,
@@ -172,6 +175,8 @@ func TestCustomizationRefusals(t *testing.T) {
 				`dashes, of which one is no digit; where it is left out it is the virtual machine's name`,
 			"spec.network.interfaces[0].addresses: Forbidden: spec.bootstrap.linuxPrep sets one IPv4 address of an interface: leave the " +
 				"others out, or use cloudInit"}},
+		{"a script with colours", `bootstrap: {linuxPrep: {scriptText: {value: "echo \e[31m"}}}`, []string{
+			`spec.bootstrap.linuxPrep.scriptText.value: Invalid value: "echo \x1b[31m": ` + secret.NoText}},
 		{"neither form", "bootstrap: {sysprep: {}}", []string{"spec.bootstrap.sysprep.sysprep: Required value: give this, or rawSysprep"}},
 		{"both forms", "bootstrap: {sysprep: {rawSysprep: {name: a, key: b}, sysprep: {" + full + "}}}", []string{
 			"spec.bootstrap.sysprep.rawSysprep: Forbidden: cannot be given together with sysprep"}},
@@ -201,12 +206,13 @@ func TestCustomizationRefusals(t *testing.T) {
 		{"an account without a domain", "bootstrap: {sysprep: {sysprep: {" + full + ", identification: {domainOU: OU=Web}}}}", []string{
 			"spec.bootstrap.sysprep.sysprep.identification.domainOU: Forbidden: needs the domain to join: set spec.network.domainName"}},
 		{"properties", `bootstrap: {vAppConfig: {rawProperties: a, properties: [{key: ""}, {key: b, value: {value: a, from: {name: a, key: ""}}},
-			{key: b}]}}`, []string{
+			{key: b, value: {value: "\u0001"}}]}}`, []string{
 			"spec.bootstrap.vAppConfig.properties[1].value.from.key: Required value: name the key in the Secret",
 			"spec.bootstrap.vAppConfig.rawProperties: Forbidden: cannot be given together with properties",
 			"spec.bootstrap.vAppConfig.properties[0].key: Required value: name a property of the image",
 			"spec.bootstrap.vAppConfig.properties[1].value.value: Forbidden: cannot be given together with from",
-			`spec.bootstrap.vAppConfig.properties[2].key: Duplicate value: "b"`}},
+			`spec.bootstrap.vAppConfig.properties[2].key: Duplicate value: "b"`,
+			`spec.bootstrap.vAppConfig.properties[2].value.value: Invalid value: "\x01": ` + secret.NoText}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

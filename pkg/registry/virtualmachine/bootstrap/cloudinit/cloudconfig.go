@@ -3,6 +3,7 @@
 package cloudinit
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -66,14 +67,33 @@ func render(path *field.Path, config *vmopv1cloudinit.CloudConfig, values secret
 		}
 		made.WriteFiles = append(made.WriteFiles, file)
 	}
-	text, err := yaml.Marshal(made)
+	encoded, err := json.Marshal(made)
 	if err != nil {
 		return nil, fmt.Errorf("%s: write it for cloud-init: %w", path, err)
+	}
+	text, err := yaml.JSONToYAML(escaped(encoded))
+	if err != nil {
+		// What is wrong with it may have a part of a Secret.
+		return nil, fmt.Errorf("%s: it cannot be written for cloud-init: %w", path, failure.Invalid)
 	}
 	if string(text) == "{}\n" {
 		return nil, nil
 	}
 	return append([]byte(userDataHead), text...), nil
+}
+
+// escaped is JSON that is read in YAML as in JSON. There no control character may stand as it is, and ends of lines that JSON
+// does not know become spaces.
+func escaped(encoded []byte) []byte {
+	var plain bytes.Buffer
+	for _, r := range string(encoded) {
+		if r >= 0x7f && r < 0xa0 || r == '\uFEFF' || r == '\uFFFE' || r == '\uFFFF' {
+			fmt.Fprintf(&plain, `\u%04x`, r)
+		} else {
+			plain.WriteRune(r)
+		}
+	}
+	return plain.Bytes()
 }
 
 // userOf is a user with passwords instead of where they are, and with types as cloud-init has them.

@@ -31,7 +31,8 @@ var rawKeys = []string{"user-data", "value"}
 func References(cloudInit *vmopv1.VirtualMachineBootstrapCloudInitSpec) (found []secret.Reference) {
 	path := Path()
 	if raw := cloudInit.RawCloudConfig; raw != nil {
-		found = append(found, secret.Reference{Path: path.Child("rawCloudConfig"), Name: raw.Name, Key: raw.Key, Other: rawKeys})
+		found = append(found, secret.Reference{Path: path.Child("rawCloudConfig"), Name: raw.Name, Key: raw.Key,
+			Other: rawKeys, Bytes: true})
 	}
 	config := cloudInit.CloudConfig
 	if config == nil {
@@ -48,7 +49,7 @@ func References(cloudInit *vmopv1.VirtualMachineBootstrapCloudInitSpec) (found [
 		// What cannot be read is refused, and names no Secret.
 		if _, from, err := contentOf(config.WriteFiles[i].Content); err == nil && from != nil {
 			found = append(found, secret.Reference{Path: path.Child("write_files").Index(i).Child("content"),
-				Name: from.Name, Key: from.Key})
+				Name: from.Name, Key: from.Key, Bytes: true})
 		}
 	}
 	return found

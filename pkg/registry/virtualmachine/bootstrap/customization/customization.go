@@ -67,7 +67,8 @@ func References(bootstrap *vmopv1.VirtualMachineBootstrapSpec) (found []secret.R
 		return found
 	}
 	if raw := bootstrap.Sysprep.RawSysprep; raw != nil {
-		add(sysprepPath().Child("rawSysprep"), raw.Name, raw.Key, answersKey)
+		found = append(found, secret.Reference{Path: sysprepPath().Child("rawSysprep"), Name: raw.Name,
+			Key: cmp.Or(raw.Key, answersKey), Bytes: true}) // which may be compressed
 	}
 	windows, path := bootstrap.Sysprep.Sysprep, sysprepPath().Child("sysprep")
 	if windows == nil {
@@ -142,6 +143,9 @@ func answersOf(raw *vmopv1common.SecretKeySelector, values secret.Values,
 	plain, err := secret.Plain(values.Of(path))
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", where, err)
+	}
+	if !secret.IsText(string(plain)) {
+		return "", fmt.Errorf("%s %s: %w", where, secret.NoText, failure.Invalid)
 	}
 	answers, err := fill(string(plain))
 	if err != nil {

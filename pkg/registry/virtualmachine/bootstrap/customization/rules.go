@@ -13,6 +13,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap/network"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap/secret"
 )
 
 const (
@@ -62,11 +63,18 @@ func validateOnce(path *field.Path, again *bool) field.ErrorList {
 		"is not supported yet: leave it out, and the guest is customised before it is powered on first")}
 }
 
-func validateScript(path *field.Path, text *vmopv1common.ValueOrSecretKeySelector) field.ErrorList {
-	if text != nil && text.From != nil && text.Value != nil {
-		return field.ErrorList{field.Forbidden(path.Child("value"), "cannot be given together with from")}
+func validateScript(path *field.Path, text *vmopv1common.ValueOrSecretKeySelector) (errs field.ErrorList) {
+	if text == nil || text.Value == nil {
+		return nil
 	}
-	return nil
+	path = path.Child("value")
+	if text.From != nil {
+		errs = append(errs, field.Forbidden(path, "cannot be given together with from"))
+	}
+	if !secret.IsText(*text.Value) {
+		errs = append(errs, field.Invalid(path, *text.Value, secret.NoText))
+	}
+	return errs
 }
 
 // validateName looks at what the guest is to be called, which is the machine's own name where nothing else is said.

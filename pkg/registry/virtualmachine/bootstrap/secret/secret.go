@@ -10,7 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -35,6 +38,8 @@ type Reference struct {
 	Other []string
 	// Whole says that all of it is meant, and that the field has a name alone.
 	Whole bool
+	// Bytes says that what is meant may be anything. Else it is a text.
+	Bytes bool
 }
 
 // Validate refuses half the name of a value.
@@ -81,17 +86,36 @@ func Read(ctx context.Context, secrets Secrets, namespace string, references []R
 			}
 			known[reference.Name] = data
 		}
-		switch value, found := reference.value(data); {
-		case reference.Whole && data != nil:
-			values.whole[reference.Path.String()] = data
-		case !reference.Whole && found:
-			values.single[reference.Path.String()] = value
-		default:
+		value, found := reference.value(data)
+		if reference.Whole && data == nil || !reference.Whole && !found {
 			return Values{}, fmt.Errorf("%s: there is no %s in the namespace %q: create it: %w", reference.Path,
 				reference.described(), namespace, failure.NotFound)
 		}
+		if reference.Whole {
+			values.whole[reference.Path.String()] = data
+		} else {
+			data = map[string][]byte{reference.Key: value}
+			values.single[reference.Path.String()] = value
+		}
+		for _, key := range slices.Sorted(maps.Keys(data)) {
+			if !reference.Bytes && !IsText(string(data[key])) {
+				return Values{}, fmt.Errorf("%s: the key %q of the Secret %q %s: %w", reference.Path, key, reference.Name, NoText,
+					failure.Invalid)
+			}
+		}
 	}
 	return values, nil
+}
+
+// NoText is what is wrong with what IsText says no to.
+const NoText = "is no text in UTF-8, or has control characters in it, which nobody can be told"
+
+// IsText says whether a guest can be told a text as it is. vCenter is told it in XML: of control characters that knows
+// tabs and ends of lines alone, and what is not UTF-8, such as a file in UTF-16, would become something else in silence.
+func IsText(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool {
+		return r < ' ' && !strings.ContainsRune("\t\r\n", r) || r == '\uFFFE' || r == '\uFFFF'
+	})
 }
 
 func (r Reference) value(data map[string][]byte) ([]byte, bool) {

@@ -42,6 +42,9 @@ func Validate(config *Config) (errs field.ErrorList) {
 		if property.Value.From != nil && property.Value.Value != nil {
 			errs = append(errs, field.Forbidden(at.Child("value", "value"), "cannot be given together with from"))
 		}
+		if value := property.Value.Value; value != nil && !secret.IsText(*value) {
+			errs = append(errs, field.Invalid(at.Child("value", "value"), *value, secret.NoText))
+		}
 	}
 	return errs
 }
