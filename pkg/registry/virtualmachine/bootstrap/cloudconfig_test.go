@@ -171,6 +171,36 @@ func TestUserData(t *testing.T) {
 	}
 }
 
+// TestOneSecretIsMeant: the Secret that a guest is told is the one of which it was asked whether whoever named it may get
+// it, which is before the spec is normalised.
+func TestOneSecretIsMeant(t *testing.T) {
+	const refused = "spec.bootstrap.cloudInit.cloudConfig.write_files[0].content: Forbidden: has to be a text, or name and key of a Secret"
+	b := bootstrap.Bootstrap{Secrets: secrets{"team-a/hers/k": []byte("hush"), "team-a/mine/k": []byte("ours")}}
+	for content, want := range map[string][]string{
+		`{"name":"mine","key":"k"}`:                 nil,
+		`{"name":"hers","name":"mine","key":"k"}`:   nil,
+		`{"name":"hers","Name":"mine","key":"k"}`:   {refused},
+		`{"name":5,"name":"hers","key":"k"}`:        {refused},
+		`{"NAME":"hers","key":"k"}`:                 {refused},
+		`{"name":"mine","key":"k","optional":true}`: {refused},
+	} {
+		vm := wished(t, "cloudConfig: {write_files: [{path: /a}]}")
+		vm.Spec.Bootstrap.CloudInit.CloudConfig.WriteFiles[0].Content = json.RawMessage(content)
+		asked := bootstrap.SecretsOf(&vm.Spec)
+		bootstrap.Normalise(&vm.Spec)
+		if diff := cmp.Diff(want, refusals(vm)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", content, diff)
+		}
+		if told := bootstrap.SecretsOf(&vm.Spec); !slices.Equal(asked, told) {
+			t.Errorf("%s: asked is for %q, told is %q", content, asked, told)
+		}
+		got, err := b.Tell(t.Context(), vm, cards(1))
+		if err == nil && strings.Contains(decoded(t, got.Options, "guestinfo.userdata"), "hush") {
+			t.Errorf("%s tells a Secret of somebody else's", content)
+		}
+	}
+}
+
 // TestEveryCharacterArrives: what JSON lets stand as it is and YAML does not, and what ends a line in YAML alone, is in the
 // password and in the file that a guest reads.
 func TestEveryCharacterArrives(t *testing.T) {

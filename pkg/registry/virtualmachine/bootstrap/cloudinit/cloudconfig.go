@@ -159,22 +159,33 @@ func fileOf(path *field.Path, file *vmopv1cloudinit.WriteFile, values secret.Val
 	return made, nil
 }
 
-// contentOf reads what a file is to hold: a text, or the key of a Secret that has it.
+// contentOf reads what a file is to hold: a text, or the key of a Secret that has it. Names of fields count as they are
+// written, so that a Secret is the same in whatever order they stand: as a struct is read, the last of name and Name would
+// win, which need not be the one of which it was asked whether its reader may have it.
 func contentOf(content json.RawMessage) (held string, from *vmopv1common.SecretKeySelector, err error) {
 	if !isSet(content) || json.Unmarshal(content, &held) == nil {
 		return held, nil, nil
 	}
-	if json.Unmarshal(content, &from) != nil {
+	var found map[string]string
+	err = json.Unmarshal(content, &found)
+	from = &vmopv1common.SecretKeySelector{Name: found["name"], Key: found["key"]}
+	delete(found, "name")
+	delete(found, "key")
+	if err != nil || len(found) > 0 {
 		return "", nil, errors.New("it has to be a text, or name and key of a Secret")
 	}
 	return "", from, nil
 }
 
-// Normalise writes what is raw JSON in one way, so that what says the same is the same.
+// Normalise writes what is raw JSON in one way, so that what says the same is the same. What cannot be read stays as it is,
+// to be refused: it could come to name a Secret.
 func Normalise(config *vmopv1cloudinit.CloudConfig) {
 	config.RunCmd = normalised(config.RunCmd)
 	for i := range config.WriteFiles {
-		config.WriteFiles[i].Content = normalised(config.WriteFiles[i].Content)
+		content := &config.WriteFiles[i].Content
+		if _, _, err := contentOf(*content); err == nil {
+			*content = normalised(*content)
+		}
 	}
 }
 
