@@ -26,14 +26,25 @@ type attempt struct {
 	// by is what the change went by, in a power state.
 	by    any
 	state string
-	// refused says that vCenter can make it only while the machine is off. Else it has made it.
-	refused bool
+	came  outcome
 }
 
-// part is something of a machine that somebody declares and that is kept at that, such as its size. What is the same for all of them is here: it is changed where that can be done now, else the projection says what is in the way;
-// what vCenter refuses is said in the part's condition; and what vCenter has done and does not show, or can do only while
-// the machine is off, is not asked for again until something is otherwise, so that nobody does for ever what is undone
-// each time.
+// outcome is what came of an attempt.
+type outcome int
+
+const (
+	// taken: vCenter has made the change.
+	taken outcome = iota
+	// waits: vCenter can make it only while the machine is off.
+	waits
+	// passes: something was in its way that passes as a rule.
+	passes
+)
+
+// part is something of a machine that somebody declares and that is kept at that, such as its size. What is the same for
+// all of them is here: it is changed where that can be done now, else the projection says what is in the way; what vCenter
+// refuses is said in the part's condition; and what vCenter has done and does not show, or can do only while the machine is
+// off, is not asked for again until something is otherwise, so that nobody does for ever what is undone each time.
 type part struct {
 	// name and verb are what people call it, and what is done to a machine.
 	name, verb string
@@ -47,8 +58,8 @@ type part struct {
 	attempt func(Machine) any
 	// change has vCenter change it.
 	change func(context.Context, Machine) error
-	// holds says that a machine of which it could not be changed is not to be powered on so, and awaited that one of which it
-	// was changed is not, as long as that does not show. Nil: none is held.
+	// holds says that a machine of which it could not be changed is not to be powered on so, and awaited that one of which
+	// it was changed is not, as long as that does not show. Nil: none is held.
 	holds, awaited func(Machine) bool
 }
 
@@ -89,11 +100,14 @@ func (c *Controller) bring(ctx context.Context, p part, m Machine) (done bool, e
 	if !p.changes(m) {
 		return false, nil
 	}
-	vm, now := m.Object, attempt{by: p.attempt(m), state: m.Facts.PowerState}
+	vm, now, again := m.Object, attempt{by: p.attempt(m), state: m.Facts.PowerState}, false
 	switch last := c.triedOf(vm.UID, p); {
-	case reflect.DeepEqual(last, attempt{by: now.by, state: now.state, refused: true}):
+	case !reflect.DeepEqual(last.by, now.by) || last.state != now.state:
+	case last.came == waits:
 		return false, nil // as it was said then
-	case reflect.DeepEqual(last, now):
+	case last.came == passes:
+		again = true
+	default:
 		c.say(p, m, reasonKept, "vCenter has taken the change of its "+p.name+", and shows the virtual machine as it was: "+
 			"look whether something keeps it so in vCenter")
 		return false, nil
@@ -104,10 +118,15 @@ func (c *Controller) bring(ctx context.Context, p part, m Machine) (done bool, e
 		return false, err
 	case errors.Is(err, failure.NeedsPowerOff):
 		c.say(p, m, string(failure.NeedsPowerOff), err.Error()+": set spec.powerState to PoweredOff, and then to PoweredOn")
-		now.refused = true
+		now.came = waits
 		c.remembers(vm.UID, p, now)
 		return false, nil
 	case err != nil:
+		// Somebody else's change, or task, is no news as long as the next attempt succeeds.
+		if now.came = passes; !again && (errors.Is(err, failure.Conflict) || errors.Is(err, failure.Unavailable)) {
+			c.remembers(vm.UID, p, now)
+			return false, fmt.Errorf("%s virtual machine %s: %w", p.verb, klog.KObj(vm), err)
+		}
 		c.say(p, m, failure.ReasonOf(err, p.failed), err.Error())
 		return false, fmt.Errorf("%s virtual machine %s: %w", p.verb, klog.KObj(vm), err)
 	}
