@@ -35,7 +35,7 @@ const (
 	recovery = 60 * time.Second
 )
 
-// TestEachCall makes, resizes and deletes two machines with a resource policy and a service. It notes what calls that
+// TestEachCall makes, changes and deletes two machines with a resource policy and a service. It notes what calls that
 // takes, and does it again for each: with the server killed before the call and after it, with the answer lost, and with
 // the session ended. Each time all that was accepted comes about, and nothing is left. CALLS says how many of these turns
 // there are, and CALLS_SEED which; else they are the same for a day.
@@ -116,7 +116,7 @@ func turnsOf(counts map[string]int) (turns []turn) {
 	return turns
 }
 
-// lives has machines made, resized and deleted, again and again.
+// lives has machines made, changed and deleted, again and again.
 type lives struct {
 	*maker
 	admin  *supervisortest.Admin // who asks vCenter too, and so only when no call is to go wrong
@@ -192,13 +192,18 @@ func (l *lives) live(wrong *turn) (came bool) {
 			return err
 		})
 	}
-	l.become("are made and on", map[string]string{"one": "PoweredOn 4Gi", "two": "PoweredOn 4Gi"})
+	l.become("are made and on", map[string]string{"one": "PoweredOn 4Gi 1", "two": "PoweredOn 4Gi 1"})
 	l.accepted("another class and power state", func(ctx context.Context) error {
 		patch := []byte(`{"spec":{"className":"best-effort-medium","powerState":"PoweredOff"}}`)
 		_, err := l.of("virtualmachines").Patch(ctx, "one", types.MergePatchType, patch, metav1.PatchOptions{})
 		return err
 	})
-	l.become("are resized", map[string]string{"one": "PoweredOff 8Gi", "two": "PoweredOn 4Gi"})
+	l.accepted("another interface", func(ctx context.Context) error {
+		patch := []byte(`{"spec":{"network":{"interfaces":[{"name":"eth0"},{"name":"eth1"}]}}}`)
+		_, err := l.of("virtualmachines").Patch(ctx, "two", types.MergePatchType, patch, metav1.PatchOptions{})
+		return err
+	})
+	l.become("are resized and wired", map[string]string{"one": "PoweredOff 8Gi 1", "two": "PoweredOn 4Gi 2"})
 	for _, part := range slices.Backward(scenario) {
 		l.accepted("the deletion of "+part.name, func(ctx context.Context) error {
 			return client404(l.of(part.resource).Delete(ctx, part.name, metav1.DeleteOptions{}))
@@ -254,7 +259,8 @@ func (l *lives) accepted(what string, ask func(context.Context) error) {
 	waittest.Within(l.t, recovery, what+" to be accepted", ask)
 }
 
-// become waits until the machines are so: their power state, and the memory that vCenter tells of.
+// become waits until the machines are so: their power state, the memory that vCenter tells of and how many network cards,
+// of which their guests have been told.
 func (l *lives) become(what string, want map[string]string) {
 	l.t.Helper()
 	waittest.Within(l.t, recovery, "the machines "+what, func(ctx context.Context) error {
@@ -269,7 +275,11 @@ func (l *lives) become(what string, want map[string]string) {
 			}
 			power, _, _ := unstructured.NestedString(vm.Object, "status", "powerState")
 			memory, _, _ := unstructured.NestedString(vm.Object, "status", "hardware", "memory", "total")
-			got[name] = power + " " + memory
+			if told := condition(vm, vmopv1.VirtualMachineGuestNetworkConfigSynced); told["reason"] == "NotTold" {
+				return fmt.Errorf("the guest of %s is not told of its network", name)
+			}
+			cards, _, _ := unstructured.NestedSlice(vm.Object, "status", "network", "interfaces")
+			got[name] = fmt.Sprintf("%s %s %d", power, memory, len(cards))
 		}
 		if !maps.Equal(got, want) {
 			return fmt.Errorf("they are %v, want %v", got, want)
