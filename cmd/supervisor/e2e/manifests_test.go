@@ -31,9 +31,12 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/utils/clock"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"github.com/openpacific/pacific/cmd/supervisor/pki"
 	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
+	"github.com/openpacific/pacific/pkg/registry/virtualmachine/projection"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
@@ -129,7 +132,8 @@ func (s *supervisor) install(t *testing.T) *installed {
 		"/tls/tls.crt", in.cert, "/tls/tls.key", in.key, "=/data", "="+filepath.Join(folder, "data"),
 		"--secure-port=8443", fmt.Sprintf("--secure-port=%d", port),
 	)
-	// Its etcd is a new one, as after a loss: by the same id it knows what lies in the machines for its own.
+	// Its etcd is a new one, as after a loss: by the same id it knows whose the records in the machines are, and without
+	// the key it cannot tell who wrote them.
 	arguments := []string{"component", "vsphere-apiserver", "--bind-address=127.0.0.1",
 		"--installation-id=" + s.Installation(t)}
 	for _, argument := range set.Spec.Template.Spec.Containers[0].Args {
@@ -245,9 +249,16 @@ func TestInstalledServer(t *testing.T) {
 		metav1.PatchOptions{}); err != nil {
 		t.Error(err)
 	}
-	waittest.Within(t, 10*time.Second, "the label at the Supervisor's own server", func(context.Context) error {
-		if got := s.get(t, namespace, "web").Labels["by"]; got != "installed" {
-			return fmt.Errorf("the label is %q", got)
+	written, err := vms.Get(t.Context(), "web", metav1.GetOptions{})
+	if err != nil || written.GetLabels()["by"] != "installed" {
+		t.Errorf("the labels are %v: %v", written.GetLabels(), err)
+	}
+	// Its etcd has another key than that of the Supervisor's own server, which cannot tell who wrote this.
+	waittest.Within(t, 10*time.Second, "the record at the Supervisor's own server", func(context.Context) error {
+		vm := s.get(t, namespace, "web")
+		condition := meta.FindStatusCondition(vm.Status.Conditions, projection.MetadataInForceCondition)
+		if condition == nil || condition.Reason != projection.UnprovenMetadataReason || vm.Labels["by"] != "" {
+			return fmt.Errorf("labels %v, %+v", vm.Labels, condition)
 		}
 		return nil
 	})
