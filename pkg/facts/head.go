@@ -35,6 +35,9 @@ type Head struct {
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
 	Folder    ID     `json:"folder,omitzero"`
+	// Origin is the folder that stood for the namespace in which the machine was asked for here, wherever it lies now and
+	// whoever has written the record since. Zero for one that was not.
+	Origin ID `json:"origin,omitzero"`
 
 	// Deletion is when somebody asked for the machine's deletion, in whole seconds; zero when nobody did. It counts in
 	// Folder alone.

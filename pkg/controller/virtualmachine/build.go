@@ -50,6 +50,8 @@ type Builder interface {
 type Guests interface {
 	// Tell gives all of it. cards are those of the machine's interfaces, in their order, and then all others.
 	Tell(ctx context.Context, vm *vmopv1.VirtualMachine, cards []facts.Card) (facts.Told, error)
+	// Private says whether that has anything of a Secret in it.
+	Private(vm *vmopv1.VirtualMachine) bool
 	// Network gives the options that tell one of its network that has started before.
 	Network(vm *vmopv1.VirtualMachine, cards []facts.Card) (map[string]string, error)
 }
@@ -304,11 +306,32 @@ func (b *builds) assemble(ctx context.Context, m Machine) (facts.Told, error) {
 
 // tell is what a machine's guest is to be told.
 func (b *builds) tell(ctx context.Context, m Machine) (facts.Told, error) {
-	told, err := b.Guests.Tell(ctx, m.Object, m.interfaces())
+	var told facts.Told
+	err := m.private(b.Guests)
+	if err == nil {
+		told, err = b.Guests.Tell(ctx, m.Object, m.interfaces())
+	}
 	if err != nil {
 		return told, &blamed{vmopv1.VirtualMachineConditionBootstrapReady, err}
 	}
 	return told, nil
+}
+
+// private says why a machine's guest may not be told Secrets: who named them was asked for their right to those of another
+// namespace, and there may be others of the same names in the one that the machine was moved to.
+func (m Machine) private(guests Guests) error {
+	if m.Facts.Head == nil || !guests.Private(m.Object) {
+		return nil
+	}
+	origin := m.Facts.Head.Origin
+	if origin.IsZero() {
+		origin = m.Facts.Head.Folder
+	}
+	if origin == m.Facts.Namespace() {
+		return nil
+	}
+	return fmt.Errorf("spec.bootstrap names Secrets of the namespace in which the virtual machine was asked for, and it was moved "+
+		"out of that before its guest was told of them: move it back in vCenter, or delete it: %w", failure.Forbidden)
 }
 
 // attachments are the disks that a machine is to have, each at its place.

@@ -40,6 +40,7 @@ type yard struct {
 	copied     []string
 	finished   []facts.Attachment
 	told       map[string]string
+	private    bool     // what guests are told has Secrets in it
 	said       []string // what was said of it being made, but for what was said already
 }
 
@@ -130,6 +131,8 @@ func (w *world) Tell(_ context.Context, vm *vmopv1.VirtualMachine, _ []facts.Car
 	return facts.Told{Options: map[string]string{"guestinfo.userdata": "x"},
 		Customization: &facts.Customization{Linux: &facts.LinuxPrep{HostName: vm.Name}}}, w.noSecret
 }
+
+func (w *world) Private(*vmopv1.VirtualMachine) bool { return w.private }
 
 // shell is a machine that Pacific made, of which some disks are left to be made.
 func shell(name string, change func(*vmopv1.VirtualMachine)) *vmopv1.VirtualMachine {
@@ -424,6 +427,37 @@ func TestDeletionEndsTheCopy(t *testing.T) {
 	defer w.lock.Unlock()
 	if len(w.said) > 0 || w.finished != nil || len(w.copied) != 1 {
 		t.Errorf("said %v, made %v of %v", w.said, w.finished, w.copied)
+	}
+}
+
+// TestSecretsStayInTheirNamespace: a machine that was moved to another namespace before it was made is told no Secrets of
+// that one, whoever has written to it there, and is made when it was moved back.
+func TestSecretsStayInTheirNamespace(t *testing.T) {
+	elsewhere := facts.ID{Type: facts.TypeFolder, Value: "group-b"}
+	for name, test := range map[string]struct {
+		head    facts.Head
+		private bool
+		refused bool
+	}{
+		"moved":                        {facts.Head{Origin: elsewhere}, true, true},
+		"nothing to be told":           {facts.Head{Origin: elsewhere}, false, false},
+		"of a time without the origin": {facts.Head{Folder: elsewhere}, true, true},
+		"where it was asked for":       {facts.Head{}, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newYard(copies(1))
+			w.private = test.private
+			head := test.head
+			head.UID, head.Sequence = "uid-vm", 1
+			w.heads = map[string]facts.Head{"vm": head}
+			_, err := hall(t, w, shell("vm", nil)).sync(t.Context(), "team-a/vm")
+			if errors.Is(err, failure.Forbidden) != test.refused || (len(w.finished) == 0) != test.refused {
+				t.Errorf("made is %v: %v", w.finished, err)
+			}
+			if test.refused && len(w.copied) > 0 {
+				t.Errorf("%v was copied", w.copied)
+			}
+		})
 	}
 }
 

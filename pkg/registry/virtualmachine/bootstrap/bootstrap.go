@@ -68,6 +68,9 @@ func references(spec *vmopv1.VirtualMachineSpec) (found []secret.Reference) {
 	return found
 }
 
+// Private says whether a machine's guest is told any Secret.
+func (b *Bootstrap) Private(vm *vmopv1.VirtualMachine) bool { return len(references(&vm.Spec)) > 0 }
+
 // SecretsOf are the names of the Secrets that a machine's guest is told something of.
 func SecretsOf(spec *vmopv1.VirtualMachineSpec) (names []string) {
 	for _, reference := range references(spec) {

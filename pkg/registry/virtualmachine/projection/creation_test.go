@@ -159,6 +159,10 @@ func TestCreationThatFails(t *testing.T) {
 			if err := s.backend.Create(t.Context(), vm); (err != nil) != (test.forgone > 0) || plans.forgone != test.forgone {
 				t.Errorf("got %v, and %d machines were given up", err, plans.forgone)
 			}
+			if made, found := s.projector.Find(vm.Namespace, vm.Name); test.forgone == 0 &&
+				(!found || made.Metadata.Origin != plans.folder) {
+				t.Errorf("it was asked for in %v, and says %+v", plans.folder, made.Metadata)
+			}
 		})
 	}
 }

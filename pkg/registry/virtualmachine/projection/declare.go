@@ -83,7 +83,7 @@ func record(state *State, current, desired *vmopv1.VirtualMachine) (next *Metada
 		return nil, false, err
 	}
 	head := facts.Head{UID: state.InstanceUUID, Sequence: before.Sequence, Created: before.Created, Restart: before.Restart,
-		Build: before.Build}
+		Build: before.Build, Origin: before.Origin}
 	next = &Metadata{Head: head, Body: Body{
 		Generation:                 max(1, desired.Generation),
 		Labels:                     usersLabels(desired.Labels, before.Labels, current.Status.Zone),
@@ -118,7 +118,7 @@ func made(installation string, shell facts.Shell, vm *vmopv1.VirtualMachine) *Me
 	m := &Metadata{
 		Head: facts.Head{
 			Installation: installation, UID: string(vm.UID), Sequence: 1, Created: true,
-			Namespace: vm.Namespace, Name: vm.Name, Folder: shell.Home,
+			Namespace: vm.Namespace, Name: vm.Name, Folder: shell.Home, Origin: shell.Home,
 		},
 		Body: Body{
 			Generation: 1, Labels: vm.Labels, Annotations: vm.Annotations, Finalizers: othersFinalizers(vm.Finalizers),

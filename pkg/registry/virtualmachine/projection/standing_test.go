@@ -170,7 +170,9 @@ func TestARecordCountsWhereItWasWritten(t *testing.T) {
 // TestWhatIsWrittenElsewhereIsWrittenThere: a write takes what is shown, and so drops what does not count.
 func TestWhatIsWrittenElsewhereIsWrittenThere(t *testing.T) {
 	p, mirror := newTestProjector()
-	p.Apply(initial(vm("vm-1", "web", "b", machine.PathRecord, encoded(t, asked(func(m *Metadata) { m.Created = true })))))
+	p.Apply(initial(vm("vm-1", "web", "b", machine.PathRecord, encoded(t, asked(func(m *Metadata) {
+		m.Created, m.Origin = true, inFolder("a")
+	})))))
 	current := mirror.objects[keyPrefix+"team-b/web"]
 	desired := current.DeepCopy()
 	desired.Labels = map[string]string{"app": "web"}
@@ -180,7 +182,7 @@ func TestWhatIsWrittenElsewhereIsWrittenThere(t *testing.T) {
 		t.Fatalf("changed %t, %v", changed, err)
 	}
 	want := facts.Head{UID: "uid-vm-1", Sequence: 5, Created: true, Namespace: "team-b", Name: "web",
-		Folder: inFolder("b")}
+		Folder: inFolder("b"), Origin: inFolder("a")}
 	if diff := cmp.Diff(want, next.Head); diff != "" {
 		t.Errorf("head (-want +got):\n%s", diff)
 	}
