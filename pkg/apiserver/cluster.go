@@ -5,7 +5,6 @@ package apiserver
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,6 +24,7 @@ import (
 	vmcontroller "github.com/openpacific/pacific/pkg/controller/virtualmachine"
 	vmservicecontroller "github.com/openpacific/pacific/pkg/controller/virtualmachineservice"
 	vnscontroller "github.com/openpacific/pacific/pkg/controller/vspherenamespace"
+	"github.com/openpacific/pacific/pkg/guestaddress"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine/plan"
@@ -114,7 +114,7 @@ func newFolders(v *site, c *cluster, records *ledger.Ledger, logger klog.Logger)
 
 // controllers are what keeps vCenter and Kubernetes as declared, in a reign.
 func controllers(v *site, k *kinds, backend *vnsrealisation.Backend, c *cluster, folders *namespacecontroller.Controller,
-	balanced vmservicecontroller.Pool, logger klog.Logger) []task {
+	balanced vmservicecontroller.Pool, guests guestaddress.Network, logger klog.Logger) []task {
 	realClock := clock.RealClock{}
 	classes := &storageclass.Controller{
 		Namespaces: k.namespaces.Inside().ListerWatcher(),
@@ -158,7 +158,7 @@ func controllers(v *site, k *kinds, backend *vnsrealisation.Backend, c *cluster,
 		Served:   k.machines.Inside().ListerWatcher(),
 		Machines: signed{v.machines},
 		Signs:    &machine.Signs{Session: v.session},
-		Dialer:   &net.Dialer{},
+		Dialer:   &guestaddress.Dialer{Network: guests},
 		Clock:    realClock,
 		Logger:   logger.WithName("readiness"),
 	}

@@ -16,6 +16,7 @@ import (
 	logsapi "k8s.io/component-base/logs/api/v1"
 
 	"github.com/openpacific/pacific/pkg/controller/virtualmachineservice"
+	"github.com/openpacific/pacific/pkg/guestaddress"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/vcenter/inventory"
 )
@@ -31,6 +32,9 @@ type Options struct {
 	Login   LoginOptions
 	// LoadBalancerAddresses are those that services of type LoadBalancer may be given. Empty: none.
 	LoadBalancerAddresses []string
+	// GuestNetwork is the loopback network on which the guests of a simulated vCenter answer. Empty: guests are where they
+	// say.
+	GuestNetwork string
 	// Inventory makes the source of the inventory when it is not to be vCenter,
 	// as in a benchmark of more machines than a simulator can hold.
 	Inventory func(inventory.Handler) Inventory
@@ -127,6 +131,10 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 			"192.0.2.10-192.0.2.20, or single ones. Nobody else may use them. If not set, such services have an address if "+
 			"the cluster has a load balancer of its own")
 
+	flags.StringVar(&o.GuestNetwork, "guest-network", o.GuestNetwork,
+		"for a simulated vCenter: the loopback network, such as 127.66.0.0/16, on which guests answer that report an address of "+
+			"10.66.0.0/16")
+
 	flags.StringSliceVar(&o.Records.Servers, "etcd-servers", o.Records.Servers,
 		"endpoints of an etcd for terms, leadership and detached folders; several replicas need one. Without it, an etcd "+
 			"inside this process keeps its files in --data-dir")
@@ -159,6 +167,9 @@ func (o *Options) Validate() error {
 	mistakes = append(mistakes, o.Login.validate()...)
 	if _, err := virtualmachineservice.ParsePool(o.LoadBalancerAddresses); err != nil {
 		mistakes = append(mistakes, fmt.Errorf("--load-balancer-addresses: %w", err))
+	}
+	if _, err := guestaddress.Parse(o.GuestNetwork); err != nil {
+		mistakes = append(mistakes, fmt.Errorf("--guest-network: %w", err))
 	}
 	if err := logsapi.ValidateAndApply(o.Logs, o.Generic.FeatureGate); err != nil {
 		mistakes = append(mistakes, err)

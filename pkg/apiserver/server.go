@@ -26,6 +26,7 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/openapi"
 	vmservicecontroller "github.com/openpacific/pacific/pkg/controller/virtualmachineservice"
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/guestaddress"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/registry"
 	"github.com/openpacific/pacific/pkg/vcenter/machine"
@@ -82,6 +83,10 @@ func Run(ctx context.Context, options *Options) error {
 	if err != nil {
 		return err
 	}
+	guests, err := guestaddress.Parse(options.GuestNetwork)
+	if err != nil {
+		return err
+	}
 	folders := newFolders(site, cluster, records, logger)
 	namespaces := newNamespaceBackend(site, records, folders, logger)
 	kinds, err := serve(server, frame, site, cluster, reviewer, config, namespaces, records, logger)
@@ -109,7 +114,7 @@ func Run(ctx context.Context, options *Options) error {
 			return kinds.begin(ctx, frame, term, site, namespaces, folders, logger)
 		},
 		serving:  []task{site.namespaces.Run},
-		reigning: controllers(site, kinds, namespaces, cluster, folders, balanced, logger),
+		reigning: controllers(site, kinds, namespaces, cluster, folders, balanced, guests, logger),
 	}.run(ctx)
 }
 

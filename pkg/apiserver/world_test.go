@@ -37,6 +37,7 @@ import (
 	"github.com/openpacific/pacific/pkg/apis/openapi"
 	"github.com/openpacific/pacific/pkg/controller/virtualmachineservice"
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/guestaddress"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/registry"
 	vcmachine "github.com/openpacific/pacific/pkg/vcenter/machine"
@@ -189,8 +190,9 @@ func (w *world) start(name string, v *vcentertest.VCenter, tune func(*ledger.Lea
 			cluster.follow(ctx)
 			return r.kinds.begin(ctx, frame, term, r.site, namespaces, folders, logger)
 		},
-		serving:  []task{r.site.namespaces.Run},
-		reigning: controllers(r.site, r.kinds, namespaces, cluster, folders, virtualmachineservice.Pool{}, logger),
+		serving: []task{r.site.namespaces.Run},
+		reigning: controllers(r.site, r.kinds, namespaces, cluster, folders, virtualmachineservice.Pool{},
+			guestaddress.Network{}, logger),
 	}
 	go func() {
 		defer close(r.done)

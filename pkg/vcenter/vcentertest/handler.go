@@ -23,6 +23,7 @@ func (v *VCenter) tighten(registry *simulator.Registry) {
 	v.tracker.Register(registry)
 	registry.AddHandler(v.gate)
 	registry.AddHandler(v.sleepers)
+	registry.AddHandler(v.servers)
 	registry.AddHandler(uplinks{})
 	registry.AddHandler(&endings{macs: v.macs, policies: v.policies, gate: v.gate})
 	registry.AddHandler(lastResort{})

@@ -94,6 +94,7 @@ func (v *VCenter) resume() {
 			v.tracker.Veil(vm.Self, true)
 		}
 		v.questions.resume(vm)
+		v.servers.Look(&vm.VirtualMachine)
 		if v.guests != nil {
 			v.guests.Resume(ctx.Map, vm)
 		}

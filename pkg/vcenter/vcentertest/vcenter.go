@@ -31,6 +31,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 	"k8s.io/utils/clock"
 
+	"github.com/openpacific/pacific/pkg/guestaddress"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/clustermodule"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/collector"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/directory"
@@ -77,6 +78,8 @@ type Options struct {
 	// GuestsStart is how long the guests of machines take from power on until they report. 0 has no guests: a machine
 	// that is powered on has no tools unless a test says so.
 	GuestsStart time.Duration
+	// GuestNetwork is where guests answer to whoever connects to them. The default is nowhere.
+	GuestNetwork guestaddress.Network
 }
 
 // VCenter is a simulated vCenter. Its methods may be called at the same time.
@@ -101,6 +104,7 @@ type VCenter struct {
 	clock              clock.WithTickerAndDelayedExecution
 	guests             *guest.Guests
 	sleepers           *guests
+	servers            *guest.Servers
 	tasks              *slow.Tasks
 	macs               *macAddresses
 	files              *openFiles
@@ -182,7 +186,7 @@ func Start(opts Options) (*VCenter, error) {
 	if opts.GuestsStart > 0 {
 		v.guests = guest.New(v.clock, opts.GuestsStart, v.gate.enter)
 	}
-	v.sleepers = newGuests(v.guests)
+	v.sleepers, v.servers = newGuests(v.guests), guest.NewServers(opts.GuestNetwork)
 
 	listener, err := net.Listen("tcp", v.addr)
 	if err != nil {
@@ -430,6 +434,9 @@ func (v *VCenter) Close() {
 	if v.guests != nil {
 		v.guests.Close()
 	}
+	if v.servers != nil {
+		v.servers.Close()
+	}
 	if v.memory == nil {
 		_ = os.RemoveAll(v.dir)
 		return
@@ -464,6 +471,9 @@ func (v *VCenter) InstanceUUID() string {
 
 // Guests are those that start by themselves, nil for none.
 func (v *VCenter) Guests() *guest.Guests { return v.guests }
+
+// Servers are what guests answer with to whoever connects to them.
+func (v *VCenter) Servers() *guest.Servers { return v.servers }
 
 // Directory is who can log in, to look at and to change.
 func (v *VCenter) Directory() *directory.Directory { return v.directory }
