@@ -29,5 +29,7 @@ func newVCenterCommand(ctx context.Context) *cobra.Command {
 		"socket on which `supervisor vcenter stop` and its like are heard")
 	flags.StringVar(&o.Memory, "memory", "",
 		"directory in which it remembers what there is, from one start to the next; none where it is left out")
+	flags.StringVar(&o.GuestNetwork, "guest-network", "",
+		"loopback network on which guests answer, such as 127.66.0.0/16; nowhere where it is left out")
 	return command
 }

@@ -98,7 +98,8 @@ func (s *Suite) commands() (err error) {
 
 // New chooses a data directory of that name, and a free port, for a Supervisor that is not started yet.
 func (s *Suite) New(name string) *Supervisor {
-	return &Supervisor{Binary: s.binary, Path: s.Path, Dir: datadir.Dir(filepath.Join(s.Folder, name)), Port: FreePort()}
+	return &Supervisor{Binary: s.binary, Path: s.Path, Dir: datadir.Dir(filepath.Join(s.Folder, name)), Port: FreePort(),
+		Guests: guests()}
 }
 
 // Running returns the Supervisor on a simulated vCenter that tests share which break nothing.

@@ -5,6 +5,7 @@ package supervisortest
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +24,7 @@ import (
 	"github.com/openpacific/pacific/cmd/supervisor/ports"
 	"github.com/openpacific/pacific/cmd/supervisor/process"
 	"github.com/openpacific/pacific/pkg/apiserver"
+	"github.com/openpacific/pacific/pkg/guestaddress"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/waittest"
@@ -55,6 +57,7 @@ type Supervisor struct {
 	Path   string // folder of the commands that people type
 	Dir    datadir.Dir
 	Port   int // of kube-apiserver
+	Guests guestaddress.Network
 	Output waittest.Output
 
 	process *os.Process
@@ -71,10 +74,19 @@ func FreePort() int {
 	return port
 }
 
+// guests is a network for simulated guests that hardly anybody else uses on this computer now.
+func guests() guestaddress.Network {
+	network, err := guestaddress.Parse(fmt.Sprintf("127.%d.0.0/16", 70+rand.IntN(180)))
+	if err != nil {
+		panic(err)
+	}
+	return network
+}
+
 // Start types `supervisor up`, which ends when the tests die.
 func (s *Supervisor) Start(arguments ...string) error {
 	arguments = append([]string{"up", "--data-dir", string(s.Dir), "--secure-port", strconv.Itoa(s.Port), "--login-port",
-		"0"}, arguments...)
+		"0", "--guest-network", s.Guests.String()}, arguments...)
 	command := exec.Command(s.Binary, arguments...)
 	command.Stdout, command.Stderr = &s.Output, &s.Output
 	command.SysProcAttr = attributes()

@@ -17,6 +17,7 @@ import (
 
 	"github.com/openpacific/pacific/cmd/supervisor/datadir"
 	"github.com/openpacific/pacific/pkg/controller/virtualmachineservice"
+	"github.com/openpacific/pacific/pkg/guestaddress"
 	"github.com/openpacific/pacific/pkg/ledger"
 )
 
@@ -41,6 +42,8 @@ type Options struct {
 	ClusterLibraries   []string
 	// LoadBalancerAddresses are those that services of type LoadBalancer may be given.
 	LoadBalancerAddresses []string
+	// GuestNetwork is the loopback network on which simulated guests and the addresses of services answer.
+	GuestNetwork string
 	// InstallationID tells the Supervisor's records in vCenter from others', where etcd holds none yet.
 	InstallationID string
 	// RecordKey is the name of the key in etcd that proves records, empty for vsphere-apiserver's default.
@@ -57,7 +60,8 @@ type Options struct {
 
 // DefaultOptions are the options where nothing is said.
 func DefaultOptions() Options {
-	return Options{DataDir: datadir.Default, BindAddress: "127.0.0.1", SecurePort: 6443, LoginPort: 7443}
+	return Options{DataDir: datadir.Default, BindAddress: "127.0.0.1", SecurePort: 6443, LoginPort: 7443,
+		GuestNetwork: "127.66.0.0/16"}
 }
 
 // AddFlags binds the options to flags.
@@ -96,7 +100,10 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 			"none is given")
 	flags.StringSliceVar(&o.LoadBalancerAddresses, "load-balancer-addresses", o.LoadBalancerAddresses,
 		"addresses for VirtualMachineServices of type LoadBalancer: networks, spans such as 192.0.2.10-192.0.2.20, or single "+
-			"ones; with --sim 10.66.250.0/24 where none is given, otherwise none")
+			"ones; with --sim those of the guest network where none is given, 127.66.250.0/24, otherwise none")
+	flags.StringVar(&o.GuestNetwork, "guest-network", o.GuestNetwork,
+		"with --sim: loopback network on which simulated guests answer, and services of type LoadBalancer; two Supervisors on "+
+			"one computer need two")
 	flags.StringVar(&o.InstallationID, "installation-id", o.InstallationID,
 		"the UUID that `supervisor status` printed before etcd's data was lost, so that the machines of then are known "+
 			"again; a new "+
@@ -141,6 +148,9 @@ func (o Options) Validate() error {
 	}
 	if _, err := virtualmachineservice.ParsePool(o.LoadBalancerAddresses); err != nil {
 		wrong("--load-balancer-addresses: %w", err)
+	}
+	if _, err := guestaddress.Parse(o.GuestNetwork); err != nil {
+		wrong("--guest-network: %w", err)
 	}
 	if o.RecordKey != "" {
 		if err := ledger.ValidateRecordKeyName(o.RecordKey); err != nil {

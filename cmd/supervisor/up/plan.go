@@ -18,7 +18,7 @@ import (
 	"github.com/openpacific/pacific/cmd/supervisor/ports"
 	"github.com/openpacific/pacific/cmd/supervisor/process"
 	"github.com/openpacific/pacific/cmd/supervisor/vcenter"
-
+	"github.com/openpacific/pacific/pkg/guestaddress"
 	"github.com/openpacific/pacific/pkg/login"
 )
 
@@ -29,6 +29,7 @@ type plan struct {
 	ports        datadir.Ports
 	certificates *certificates
 	vcenter      datadir.VCenter
+	guests       guestaddress.Network
 	executable   string
 }
 
@@ -54,10 +55,6 @@ func portNames(sim bool) []string {
 	}
 	return names
 }
-
-// simulatedAddresses are for services of type LoadBalancer. They are of the network that simulated guests are in, whose
-// own addresses begin at its other end.
-const simulatedAddresses = "10.66.250.0/24"
 
 // controllers are those of kube-controller-manager that run: see the package's documentation.
 func controllers() string {
@@ -248,8 +245,11 @@ func (p *plan) vsphereAPIServer() (process.Command, error) {
 		}
 	}
 	addresses := p.options.LoadBalancerAddresses
-	if len(addresses) == 0 && p.options.Sim {
-		addresses = []string{simulatedAddresses}
+	if p.options.Sim && p.guests.String() != "" {
+		args = append(args, "--guest-network="+p.guests.String())
+		if len(addresses) == 0 {
+			addresses = []string{p.guests.Addresses().String()}
+		}
 	}
 	if len(addresses) > 0 {
 		args = append(args, "--load-balancer-addresses="+strings.Join(addresses, ","))
@@ -278,6 +278,7 @@ func (p *plan) simulatedVCenter() (process.Command, error) {
 		"--credentials="+p.vcenter.CredentialsFile,
 		"--control-socket="+vcenter.ControlSocket(string(p.dir)),
 		"--memory="+vcenter.Memory(string(p.dir)),
+		"--guest-network="+p.guests.String(),
 	), nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,10 +20,12 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/artifacts"
+	"github.com/openpacific/pacific/cmd/supervisor/balancer"
 	"github.com/openpacific/pacific/cmd/supervisor/cluster"
 	"github.com/openpacific/pacific/cmd/supervisor/component"
 	"github.com/openpacific/pacific/cmd/supervisor/datadir"
@@ -30,6 +33,8 @@ import (
 	"github.com/openpacific/pacific/cmd/supervisor/pki"
 	"github.com/openpacific/pacific/cmd/supervisor/ports"
 	"github.com/openpacific/pacific/cmd/supervisor/process"
+	"github.com/openpacific/pacific/cmd/supervisor/vcenter"
+	"github.com/openpacific/pacific/pkg/guestaddress"
 	"github.com/openpacific/pacific/pkg/ledger"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 )
@@ -53,15 +58,17 @@ type Supervisor struct {
 	Clock      clock.WithTicker
 	Timing     process.Timing
 
-	began    time.Time
-	dir      datadir.Dir
-	held     ports.Held
-	plan     plan
-	renewal  *renewal
-	group    process.Group
-	board    *board
-	cluster  *cluster.Cluster
-	register cluster.Manifests
+	began   time.Time
+	dir     datadir.Dir
+	held    ports.Held
+	plan    plan
+	renewal *renewal
+	group   process.Group
+	board   *board
+	cluster *cluster.Cluster
+	// kubernetes is for what watches it.
+	kubernetes kubernetes.Interface
+	register   cluster.Manifests
 }
 
 // Run starts everything, and returns when ctx is done and everything has stopped, or with the reason why it cannot go
@@ -106,6 +113,9 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	})
 	boarding.Go(func() { s.renewal.run(watching, s.board.say) })
 	err = s.start(ctx)
+	if err == nil && s.Options.Sim && s.plan.guests.String() != "" {
+		boarding.Go(func() { s.balance(watching) })
+	}
 	if err == nil {
 		<-ctx.Done()
 	}
@@ -155,6 +165,9 @@ func (s *Supervisor) prepare() error {
 	if s.plan.vcenter, err = s.vcenter(); err != nil {
 		return err
 	}
+	if s.plan.guests, err = guestaddress.Parse(s.Options.GuestNetwork); err != nil {
+		return err
+	}
 	if err := s.plan.writeAuthentication(); err != nil {
 		return err
 	}
@@ -185,6 +198,11 @@ func (s *Supervisor) prepare() error {
 		return fmt.Errorf("discovery client of the API: %w", err)
 	}
 	s.cluster = &cluster.Cluster{Client: client, Documents: documents}
+	watching := rest.CopyConfig(config)
+	watching.Timeout = 0 // which would end each watch
+	if s.kubernetes, err = kubernetes.NewForConfig(watching); err != nil {
+		return fmt.Errorf("client of the API: %w", err)
+	}
 	s.board.say("certificates and %s are ready", s.shorten(s.dir.AdminKubeconfig()))
 	return nil
 }
@@ -243,6 +261,18 @@ func (s *Supervisor) vcenter() (datadir.VCenter, error) {
 		CAFile:          s.plan.certificates.vcenterCA.CertFile,
 		Simulated:       true,
 	}, nil
+}
+
+// balance is the network of simulated guests, as far as they have one.
+func (s *Supervisor) balance(ctx context.Context) {
+	socket := vcenter.ControlSocket(string(s.dir))
+	b := &balancer.Balancer{
+		Client: s.kubernetes, Network: s.plan.guests, Say: s.board.say,
+		Tell: func(ctx context.Context, ports map[netip.Addr][]uint16) ([]string, error) {
+			return vcenter.TellGuests(ctx, socket, ports)
+		},
+	}
+	b.Run(ctx)
 }
 
 // start brings everything up, and tells the user what there is to do with it.

@@ -3,13 +3,16 @@
 package vcenter
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -120,14 +123,45 @@ func controls(controlled *vcentertest.VCenter) http.Handler {
 			}
 		})
 	}
+	mux.HandleFunc("POST /"+guestPorts, func(w http.ResponseWriter, r *http.Request) {
+		var ports map[netip.Addr][]uint16
+		if err := json.NewDecoder(r.Body).Decode(&ports); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(controlled.Servers().Tell(ports))
+	})
 	return mux
+}
+
+// guestPorts is the verb of TellGuests.
+const guestPorts = "guests/ports"
+
+// TellGuests tells the guests of the simulated vCenter which ports services lead to, by the addresses that vCenter
+// tells. It returns the ports on which they cannot answer, each in a sentence.
+func TellGuests(ctx context.Context, socket string, ports map[netip.Addr][]uint16) (problems []string, err error) {
+	body, err := json.Marshal(ports)
+	if err != nil {
+		return nil, fmt.Errorf("tell the guests their ports: %w", err)
+	}
+	answer, err := post(ctx, socket, guestPorts, nil, bytes.NewReader(body))
+	if err == nil {
+		err = json.Unmarshal(answer, &problems)
+	}
+	return problems, err
 }
 
 // control asks the simulated vCenter to do something that no VI admin could, such as to stop.
 func control(ctx context.Context, socket, verb string, values url.Values) error {
+	_, err := post(ctx, socket, verb, values, nil)
+	return err
+}
+
+// post sends something to the simulated vCenter and returns its answer.
+func post(ctx context.Context, socket, verb string, values url.Values, body io.Reader) ([]byte, error) {
 	path, done, err := reach(socket)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer done()
 	client := &http.Client{Transport: &http.Transport{
@@ -136,18 +170,21 @@ func control(ctx context.Context, socket, verb string, values url.Values) error 
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		},
 	}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://vcenter/"+verb+"?"+values.Encode(), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://vcenter/"+verb+"?"+values.Encode(), body)
 	if err != nil {
-		return fmt.Errorf("%s: the simulated vCenter: %w", verb, err)
+		return nil, fmt.Errorf("%s: the simulated vCenter: %w", verb, err)
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return fmt.Errorf("%s: nobody answers on %s, is `supervisor up --sim` running?", verb, socket)
+		return nil, fmt.Errorf("%s: nobody answers on %s, is `supervisor up --sim` running?", verb, socket)
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(response.Body, 4096))
-		return fmt.Errorf("%s: %s", verb, strings.TrimSpace(string(text)))
+	text, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	if err != nil {
+		return nil, fmt.Errorf("%s: the simulated vCenter: %w", verb, err)
 	}
-	return nil
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s", verb, strings.TrimSpace(string(text)))
+	}
+	return text, nil
 }

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/openpacific/pacific/cmd/supervisor/pki"
+	"github.com/openpacific/pacific/pkg/guestaddress"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
 )
 
@@ -28,6 +29,8 @@ type ServeOptions struct {
 	// Memory is the directory in which the vCenter remembers, and finds at the next start what there was; empty has it
 	// forget.
 	Memory string
+	// GuestNetwork is the loopback network on which guests answer, such as 127.66.0.0/16; empty has them answer nowhere.
+	GuestNetwork string
 	// Inventory is what there is at the first start: vcentertest.Sample where none is given.
 	Inventory vcentertest.Inventory
 }
@@ -46,13 +49,17 @@ func Serve(ctx context.Context, o ServeOptions) error {
 	if err != nil {
 		return err
 	}
+	network, err := guestaddress.Parse(o.GuestNetwork)
+	if err != nil {
+		return err
+	}
 	inventory := o.Inventory
 	if inventory == nil {
 		inventory = vcentertest.Sample
 	}
 	vc, err := vcentertest.Start(vcentertest.Options{
 		Addr: o.Addr, Certificate: certificate, Renewed: serving.TLS, Username: username, Password: password,
-		Inventory: inventory, GuestsStart: guestsStart, Memory: o.Memory,
+		Inventory: inventory, GuestsStart: guestsStart, Memory: o.Memory, GuestNetwork: network,
 	})
 	if err != nil {
 		return err
