@@ -71,6 +71,10 @@ func (c *common) reduce(path string, value any) any {
 		return kept
 	case *facts.Hardware:
 		kept.Controllers = share(c.controllers, fmt.Sprint(kept.Controllers), kept.Controllers)
+		for i := range kept.Cards {
+			network := kept.Cards[i].Network
+			kept.Cards[i].Network = share(c.words, network, any(network)).(string)
+		}
 		return kept
 	default:
 		return kept
