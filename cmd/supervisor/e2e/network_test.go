@@ -35,7 +35,7 @@ spec:
   network: {interfaces: INTERFACES}
   bootstrap:
     cloudInit:
-      rawCloudConfig: {name: web, key: user-data}
+      rawCloudConfig: {name: wired, key: user-data}
 `
 
 // wired is a machine whose network is changed, and how one looks at it.
@@ -187,6 +187,8 @@ func TestNetwork(t *testing.T) {
 	w := &wired{T: t, supervisor: s, admin: s.Admin(t), namespace: s.Shop(t, "wired-shop"), name: "wired",
 		groups: map[string]string{}}
 	s.Kubectl(t, "patch", "vns", w.namespace, "--type=merge", "-p", `{"spec":{"networks":["workload-net","management-net"]}}`)
+	s.Kubectl(t, "create", "secret", "generic", "wired", "-n", w.namespace,
+		"--from-literal=user-data=#cloud-config\nupdates: {network: {when: [boot]}}\n")
 	w.apply(`[{name: eth0}]`)
 	w.wait("condition=Ready")
 	w.find()

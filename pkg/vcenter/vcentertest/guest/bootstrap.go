@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -18,9 +19,25 @@ import (
 // largest is how much a guest reads of what is compressed.
 const largest = 16 << 20
 
+// metadataKey is the key of ExtraConfig by which cloud-init is told of the machine.
+const metadataKey = "guestinfo.metadata"
+
+// Instance is what cloud-init has set up in a guest when it started first.
+type Instance struct {
+	// ID tells it from others: another one is set up anew.
+	ID string `json:"id"`
+	// Metadata is what it was told of the machine then, in its Encoding.
+	Metadata string `json:"metadata"`
+	Encoding string `json:"encoding,omitempty"`
+}
+
 // bootstrap is how a guest is to set itself up.
 type bootstrap struct {
 	hostName string
+	// instance is which one cloud-init takes it for, and always says that it sets up the network at each start, and not at
+	// the first one of an instance alone.
+	instance string
+	always   bool
 	// links are by the address of the adapter, or by the name where there is no address.
 	links []link
 }
@@ -60,10 +77,16 @@ func decode(value, encoding string) ([]byte, error) {
 type cloudConfig struct {
 	HostName string `json:"hostname"`
 	FQDN     string `json:"fqdn"`
+	Updates  struct {
+		Network struct {
+			When []string `json:"when"`
+		} `json:"network"`
+	} `json:"updates"`
 }
 
 // metadata is what a guest takes of cloud-init's metadata.
 type metadata struct {
+	InstanceID      string          `json:"instance-id"`
 	LocalHostName   string          `json:"local-hostname"`
 	HostName        string          `json:"hostname"`
 	Network         json.RawMessage `json:"network"`
@@ -113,7 +136,7 @@ func readBootstrap(m *Machine) (b bootstrap, notes []string) {
 	for _, part := range []struct {
 		key  string
 		read func([]byte) error
-	}{{"guestinfo.metadata", b.meta}, {"guestinfo.userdata", b.user}} {
+	}{{metadataKey, b.meta}, {"guestinfo.userdata", b.user}} {
 		value := m.ExtraConfig[part.key]
 		if value == "" {
 			continue
@@ -126,7 +149,24 @@ func readBootstrap(m *Machine) (b bootstrap, notes []string) {
 			note(part.key, err)
 		}
 	}
+	if before := m.Instance; before != nil && before.ID == b.instance && !b.always {
+		var then bootstrap
+		if data, err := decode(before.Metadata, before.Encoding); err == nil {
+			_ = then.meta(data) // what could not be read then either
+		}
+		b.links = then.links
+	}
 	return b, notes
+}
+
+// settled is what cloud-init has set up once a guest has started that is to set itself up so.
+func (b *bootstrap) settled(m *Machine) *Instance {
+	now := &Instance{ID: b.instance, Metadata: m.ExtraConfig[metadataKey], Encoding: m.ExtraConfig[metadataKey+".encoding"]}
+	switch {
+	case now.Metadata == "", m.Instance != nil && m.Instance.ID == now.ID && !b.always:
+		return m.Instance
+	}
+	return now
 }
 
 // user reads user data, of which only cloud-config is looked into. What it says of the name goes over everything else.
@@ -138,6 +178,7 @@ func (b *bootstrap) user(data []byte) error {
 	if err := yaml.Unmarshal(data, &config); err != nil {
 		return err
 	}
+	b.always = slices.Contains(config.Updates.Network.When, "boot")
 	name, _, _ := strings.Cut(config.FQDN, ".")
 	for _, name := range []string{name, config.HostName} {
 		if name != "" {
@@ -152,6 +193,7 @@ func (b *bootstrap) meta(data []byte) error {
 	if err := yaml.Unmarshal(data, &meta); err != nil {
 		return err
 	}
+	b.instance = meta.InstanceID
 	for _, name := range []string{meta.HostName, meta.LocalHostName} {
 		if name != "" {
 			b.hostName = name

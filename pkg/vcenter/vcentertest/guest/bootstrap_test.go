@@ -132,3 +132,32 @@ func told(r report) string {
 	}
 	return line
 }
+
+// TestNextStart: cloud-init sets up the network when an instance starts first, and later only where its user data says so.
+func TestNextStart(t *testing.T) {
+	plan := func(id, address string) string {
+		return fmt.Sprintf(`{"instance-id": %q, "network": {"ethernets": {"eth0": {"addresses": [%q]}}}}`, id, address)
+	}
+	lease := func(string) netip.Prefix { return netip.MustParsePrefix("10.66.0.9/16") }
+	for name, test := range map[string]struct {
+		then, now, userData string
+		want                string
+	}{
+		"the same":                {plan("i-1", "192.0.2.7/24"), plan("i-1", "192.0.2.7/24"), "", "192.0.2.7"},
+		"another address":         {plan("i-1", "192.0.2.7/24"), plan("i-1", "192.0.2.8/24"), "", "192.0.2.7"},
+		"and user data says so":   {plan("i-1", "192.0.2.7/24"), plan("i-1", "192.0.2.8/24"), "#cloud-config\nupdates: {network: {when: [boot]}}", "192.0.2.8"},
+		"of another instance":     {plan("i-1", "192.0.2.7/24"), plan("i-2", "192.0.2.8/24"), "", "192.0.2.8"},
+		"it was told nothing yet": {"", plan("i-1", "192.0.2.8/24"), "", "192.0.2.8"},
+	} {
+		m := &Machine{ExtraConfig: map[string]string{metadataKey: test.then, "guestinfo.userdata": test.userData},
+			Adapters: []Adapter{{Key: 4000, MAC: "00:50:56:80:00:01", Connected: true}}}
+		m.Instance = start(m, lease).instance
+		m.ExtraConfig[metadataKey] = test.now
+		for range 2 {
+			r := start(m, lease)
+			if m.Instance = r.instance; r.first != test.want {
+				t.Errorf("%s: it has %s, want %s", name, r.first, test.want)
+			}
+		}
+	}
+}

@@ -40,6 +40,7 @@ type Guests struct {
 	pending    map[types.ManagedObjectReference]*Customized // what waits for the next start
 	disks      map[types.ManagedObjectReference]*Customized // what a customisation has left on the disk
 	notes      map[types.ManagedObjectReference][]string
+	instances  map[types.ManagedObjectReference]*Instance // what cloud-init has left on the disk
 	leases     map[string]netip.Prefix
 	taken      map[netip.Addr]bool // which leases have
 	closed     bool
@@ -59,8 +60,8 @@ func New(clock clock.WithDelayedExecution, after time.Duration, enter func(func(
 		clock: clock, after: after, enter: enter, behaviours: map[string]Behaviour{},
 		booting:   map[types.ManagedObjectReference]*boot{},
 		reporting: map[types.ManagedObjectReference]bool{}, disks: map[types.ManagedObjectReference]*Customized{},
-		pending: map[types.ManagedObjectReference]*Customized{},
-		notes:   map[types.ManagedObjectReference][]string{}, leases: map[string]netip.Prefix{},
+		pending:   map[types.ManagedObjectReference]*Customized{},
+		instances: map[types.ManagedObjectReference]*Instance{}, notes: map[types.ManagedObjectReference][]string{}, leases: map[string]netip.Prefix{},
 		taken: map[netip.Addr]bool{},
 	}
 }
@@ -201,8 +202,11 @@ func (g *Guests) report(ctx *simulator.Context, vm *simulator.VirtualMachine,
 		changes = append(changes, types.PropertyChange{Name: "guest.customizationInfo", Val: info})
 	}
 	m := seenBy(ctx, vm)
-	m.Customized = g.disks[vm.Self]
+	m.Customized, m.Instance = g.disks[vm.Self], g.instances[vm.Self]
 	r := start(m, g.lease)
+	if r.instance != nil {
+		g.instances[vm.Self] = r.instance
+	}
 	if will.NoAddress {
 		r.first = ""
 		for i := range r.adapters {
@@ -242,6 +246,7 @@ func (g *Guests) Forget(vm types.ManagedObjectReference) {
 	delete(g.pending, vm)
 	delete(g.disks, vm)
 	delete(g.notes, vm)
+	delete(g.instances, vm)
 }
 
 // stop keeps a guest from starting. The caller holds mu.

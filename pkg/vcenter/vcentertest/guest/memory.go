@@ -20,6 +20,8 @@ type kept struct {
 	// Pending waits for the next start, Disk is what a customisation has left.
 	Pending *types.CustomizationSpec `json:"pending,omitempty"`
 	Disk    *types.CustomizationSpec `json:"disk,omitempty"`
+	// Instance is what cloud-init has set up.
+	Instance *Instance `json:"instance,omitempty"`
 	// Leases are by the addresses of the adapters.
 	Leases map[string]string `json:"leases,omitempty"`
 }
@@ -32,7 +34,7 @@ func (g *Guests) RememberOf(object mo.Reference) (json.RawMessage, error) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	k := kept{Reporting: g.reporting[vm.Self], Leases: map[string]string{}}
+	k := kept{Reporting: g.reporting[vm.Self], Instance: g.instances[vm.Self], Leases: map[string]string{}}
 	if pending := g.pending[vm.Self]; pending != nil {
 		k.Pending = pending.spec
 	}
@@ -47,7 +49,7 @@ func (g *Guests) RememberOf(object mo.Reference) (json.RawMessage, error) {
 			}
 		}
 	}
-	if !k.Reporting && k.Pending == nil && k.Disk == nil && len(k.Leases) == 0 {
+	if !k.Reporting && k.Pending == nil && k.Disk == nil && k.Instance == nil && len(k.Leases) == 0 {
 		return nil, nil
 	}
 	var text bytes.Buffer
@@ -72,6 +74,9 @@ func (g *Guests) RecallOf(object mo.Reference, text json.RawMessage) error {
 	}
 	if k.Disk != nil {
 		g.disks[ref] = customized(k.Disk)
+	}
+	if k.Instance != nil {
+		g.instances[ref] = k.Instance
 	}
 	for mac, text := range k.Leases {
 		lease, err := netip.ParsePrefix(text)

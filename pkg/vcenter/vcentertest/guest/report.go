@@ -18,6 +18,8 @@ type Machine struct {
 	Adapters   []Adapter
 	// Customized is what CustomizeVM_Task has set, nil where nothing was customised.
 	Customized *Customized
+	// Instance is what cloud-init has set up before, nil for nothing.
+	Instance *Instance
 }
 
 // Adapter is a network adapter.
@@ -34,6 +36,7 @@ type report struct {
 	stack    types.GuestStackInfo
 	first    string // address
 	notes    []string
+	instance *Instance // that cloud-init has set up by then
 }
 
 // defaultName is what a guest is called that nobody gave a name.
@@ -42,7 +45,7 @@ const defaultName = "localhost"
 // start sets a guest up. Addresses that nobody set are leased.
 func start(m *Machine, lease func(mac string) netip.Prefix) report {
 	b, notes := readBootstrap(m)
-	r := report{hostName: b.hostName, notes: notes, stack: types.GuestStackInfo{DnsConfig: &types.NetDnsConfigInfo{}}}
+	r := report{hostName: b.hostName, notes: notes, instance: b.settled(m), stack: types.GuestStackInfo{DnsConfig: &types.NetDnsConfigInfo{}}}
 	if c := m.Customized; c != nil {
 		// It goes over what else the guest is told, but for what it says nothing of.
 		b.links = c.links
