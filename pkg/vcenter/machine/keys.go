@@ -53,6 +53,9 @@ func (k *Keys) prove(name, text string) []byte { return code(k.known[name], purp
 // doubt says why a text is not proven, empty where it is.
 func (k *Keys) doubt(name, text string, proof []byte) string {
 	if k == nil || k.known[name] == nil {
+		if len(name) > 2*nameBytes {
+			return "what it calls the key by which it would prove that is the name of none"
+		}
 		return fmt.Sprintf("the key %q, by which it would prove that, is not one of this installation's", name)
 	}
 	if !hmac.Equal(proof, k.prove(name, text)) {

@@ -25,6 +25,10 @@ const (
 	// maxRecord limits what is written, so that a virtual machine's configuration file stays small and no limit of
 	// vCenter's own is met.
 	maxRecord = 128 << 10
+	// maxValue is how long what is written can be, with its proof. What is longer nobody here has written.
+	maxValue = maxRecord + 64
+	// maxVersion, maxInstallation and maxTold limit what is told of what somebody may have made up, such as in conditions.
+	maxVersion, maxInstallation, maxTold = 8, 64, 200
 	// maxBody limits what is unpacked: a short value may be made to unpack to gigabytes.
 	maxBody = 1 << 20
 )
@@ -64,8 +68,11 @@ type parts struct {
 }
 
 func splitRecord(value string) (parts, error) {
+	if len(value) > maxValue {
+		return parts{}, fmt.Errorf("it is %d bytes long, where no record is longer than %d", len(value), maxValue)
+	}
 	version, rest, found := strings.Cut(value, ":")
-	if !found || len(version) < 2 || version[0] != 'v' || strings.Trim(version[1:], "0123456789") != "" {
+	if !found || len(version) < 2 || len(version) > maxVersion || version[0] != 'v' || strings.Trim(version[1:], "0123456789") != "" {
 		return parts{}, errors.New("it does not begin with a version such as v3:")
 	}
 	if version != recordVersion {
@@ -90,10 +97,13 @@ func decodeHead(text string) (head facts.Head, err error) {
 		return head, fmt.Errorf("unpack its head: %w", err)
 	}
 	if err := json.Unmarshal(said, &head); err != nil {
-		return head, fmt.Errorf("parse its head: %w", err)
+		return facts.Head{}, fmt.Errorf("parse its head: %.*s", maxTold, err.Error())
 	}
-	if head.UID == "" {
-		return head, errors.New("it has no uid")
+	switch {
+	case head.UID == "":
+		return facts.Head{}, errors.New("it has no uid")
+	case len(head.Installation) > maxInstallation:
+		return facts.Head{}, errors.New("what it calls its installation is no id of one")
 	}
 	return head, nil
 }

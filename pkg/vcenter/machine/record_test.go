@@ -64,6 +64,22 @@ func TestRecordRoundTrip(t *testing.T) {
 	}
 }
 
+// TestLargestRecord: what can be written can be read.
+func TestLargestRecord(t *testing.T) {
+	noise := make([]byte, 96<<10)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
+	for length := len(noise); length > 0; length -= 64 {
+		value, err := keys().Encode(head(), noise[:length])
+		if err != nil {
+			continue
+		}
+		if got := keys().Decode(value); len(value) < 127<<10 || got.Err != nil || got.Unproven != "" {
+			t.Errorf("of %d bytes: %v, %s", len(value), got.Err, got.Unproven)
+		}
+		return
+	}
+}
+
 func TestRecordTooLarge(t *testing.T) {
 	noise := make([]byte, 128<<10)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
@@ -95,9 +111,13 @@ func TestOtherValuesAreRefused(t *testing.T) {
 		"head no JSON":    {"v3:k." + base("hello") + rest, "parse its head"},
 		"other folder":    {"v3:k." + base(`{"uid":"u","folder":"group-v1"}`) + rest, "parse its head"},
 		"no uid":          {"v3:k." + base(`{"name":"n"}`) + rest, "no uid"},
+		"long":            {good + strings.Repeat("A", 128<<10), "where no record is longer than"},
+		"long version":    {"v" + strings.Repeat("3", 1000) + ":", "version such as"},
+		"long text":       {"v3:k." + base(`{"uid":"u","deletion":"`+strings.Repeat("x", 10000)+`"}`) + rest, "parse its head"},
+		"no installation": {"v3:k." + base(`{"uid":"u","installation":"`+strings.Repeat("x", 10000)+`"}`) + rest, "no id of one"},
 	} {
 		got := keys().Decode(test.value)
-		if got.Err == nil || !strings.Contains(got.Err.Error(), test.want) {
+		if got.Err == nil || !strings.Contains(got.Err.Error(), test.want) || len(got.Err.Error()) > 300 {
 			t.Errorf("%s: got %+v, want an error with %q", name, got, test.want)
 		}
 		got.Err = nil
@@ -128,6 +148,7 @@ func TestProof(t *testing.T) {
 		"another's key":  {encoded(t, other, head(), "{}"), `the key "` + other.Name() + `"`},
 		"under our name": {"v3:" + keys().Name() + encoded(t, other, head(), "{}")[3+len(keys().Name()):], "does not fit"},
 		"no key":         {part(0, "v3:"), `the key ""`},
+		"no key's name":  {part(0, "v3:"+strings.Repeat("k", 10000)), "the name of none"},
 		"not compressed": {"v3:" + keys().Name() + "." + parts[1] + "." + base("bomb") + "." + parts[3], "does not fit"},
 	} {
 		got := keys().Decode(test.value)
