@@ -71,10 +71,19 @@ func references(spec *vmopv1.VirtualMachineSpec) (found []secret.Reference) {
 // Private says whether a machine's guest is told any Secret.
 func (b *Bootstrap) Private(vm *vmopv1.VirtualMachine) bool { return len(references(&vm.Spec)) > 0 }
 
-// SecretsOf are the names of the Secrets that a machine's guest is told something of.
+// maxSecrets are as many as a machine's guest is told something of. Each costs a question to the cluster when they are
+// named, and two when they are read.
+const maxSecrets = 64
+
+// SecretsOf are the names of the Secrets that a machine's guest is told something of, each once, and one more than Validate
+// lets pass at most.
 func SecretsOf(spec *vmopv1.VirtualMachineSpec) (names []string) {
+	known := map[string]bool{}
 	for _, reference := range references(spec) {
-		names = append(names, reference.Name)
+		if !known[reference.Name] && len(names) <= maxSecrets {
+			names = append(names, reference.Name)
+		}
+		known[reference.Name] = true
 	}
 	return names
 }

@@ -8,12 +8,14 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
+	vmopv1cloudinit "github.com/vmware-tanzu/vm-operator/api/v1alpha5/cloudinit"
 	"sigs.k8s.io/yaml"
 
 	"github.com/openpacific/pacific/pkg/failure"
@@ -121,7 +123,7 @@ write_files:
 	}
 	names := bootstrap.SecretsOf(&vm.Spec)
 	slices.Sort(names)
-	if diff := cmp.Diff([]string{"other", "people", "people", "people"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"other", "people"}, names); diff != "" {
 		t.Errorf("Secrets (-want +got):\n%s", diff)
 	}
 }
@@ -168,6 +170,24 @@ func TestUserData(t *testing.T) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
+	}
+}
+
+// TestSecretsAreCounted: whoever names very many Secrets has the cluster asked about no more than can be told.
+func TestSecretsAreCounted(t *testing.T) {
+	for count, want := range map[int][]string{64: nil, 65: {"spec.bootstrap: Forbidden: names more than 64 Secrets: put what the guest is told into fewer"},
+		20_000: {"spec.bootstrap: Forbidden: names more than 64 Secrets: put what the guest is told into fewer"}} {
+		vm := wished(t, "cloudConfig: {}")
+		for i := range count {
+			vm.Spec.Bootstrap.CloudInit.CloudConfig.WriteFiles = append(vm.Spec.Bootstrap.CloudInit.CloudConfig.WriteFiles,
+				vmopv1cloudinit.WriteFile{Path: fmt.Sprint("/", i), Content: json.RawMessage(fmt.Sprintf(`{"name":"s%d","key":"k"}`, i))})
+		}
+		if got := len(bootstrap.SecretsOf(&vm.Spec)); got != min(count, 65) {
+			t.Errorf("of %d Secrets %d are asked about", count, got)
+		}
+		if diff := cmp.Diff(want, refusals(vm)); diff != "" {
+			t.Errorf("%d (-want +got):\n%s", count, diff)
+		}
 	}
 }
 

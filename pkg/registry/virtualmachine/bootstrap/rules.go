@@ -3,6 +3,8 @@
 package bootstrap
 
 import (
+	"fmt"
+
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -21,6 +23,10 @@ func Validate(vm *vmopv1.VirtualMachine) field.ErrorList {
 	spec := vm.Spec.Bootstrap
 	if spec == nil {
 		return errs
+	}
+	if len(SecretsOf(&vm.Spec)) > maxSecrets {
+		errs = append(errs, field.Forbidden(field.NewPath("spec", "bootstrap"), fmt.Sprintf("names more than %d Secrets: put "+
+			"what the guest is told into fewer", maxSecrets)))
 	}
 	errs = append(errs, validateTogether(spec)...)
 	if spec.CloudInit != nil {
