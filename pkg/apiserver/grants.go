@@ -3,10 +3,12 @@
 package apiserver
 
 import (
+	"fmt"
 	"slices"
 
 	vspherev1 "github.com/openpacific/pacific/pkg/apis/vsphere/v1alpha1"
 	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/failure"
 	vmregistry "github.com/openpacific/pacific/pkg/registry/virtualmachine"
 	vnsprojection "github.com/openpacific/pacific/pkg/registry/vspherenamespace/projection"
 	"github.com/openpacific/pacific/pkg/vcenter/contentlibrary"
@@ -19,12 +21,20 @@ type grants struct {
 	libraries  *contentlibrary.Catalogue
 	// everybody are the content libraries that count as given to all.
 	everybody func() []facts.LibraryRef
+	// unread says why it is not known yet which vSphere Namespaces there are.
+	unread func() error
 }
 
-func (g grants) Given(namespace string) (vmregistry.Given, bool) {
+func (g grants) Given(namespace string) (vmregistry.Given, error) {
 	object, found := g.namespaces.Find(namespace)
 	if !found {
-		return vmregistry.Given{}, false
+		// In this order: what is read in between is found the next time.
+		if err := g.unread(); err != nil {
+			return vmregistry.Given{}, fmt.Errorf("%w: %w", failure.Unavailable, err)
+		}
+		if object, found = g.namespaces.Find(namespace); !found {
+			return vmregistry.Given{}, failure.NotFound
+		}
 	}
 	given := vmregistry.Given{
 		Classes:   object.Spec.VirtualMachineClasses,
@@ -44,7 +54,7 @@ func (g grants) Given(namespace string) (vmregistry.Given, bool) {
 		}
 		given.Storage = append(given.Storage, storage)
 	}
-	return given, true
+	return given, nil
 }
 
 func (g grants) Libraries(namespace, image string) []string {

@@ -147,7 +147,9 @@ func serve(server *genericapiserver.GenericAPIServer, frame *registry.Frame, v *
 	frame.Counts = config.StorageObjectCountTracker
 	placing, ground := &resourcepolicy.Controller{}, v.terrain()
 	classes := deferred{&registry.Inside[vmopv1.VirtualMachineClass, vmopv1.VirtualMachineClassList]{}}
-	k, err := newKinds(frame, sources{
+	var k *kinds
+	var err error
+	k, err = newKinds(frame, sources{
 		machines: &vmprojection.Backend{
 			Verbs: v.verbs, Ready: v.writer.Ready, Projector: v.machines, Refresher: refresher{v.source},
 			Planner: &plan.Planner{
@@ -155,9 +157,10 @@ func serve(server *genericapiserver.GenericAPIServer, frame *registry.Frame, v *
 			},
 			Logger: logger.WithName("backend"),
 		},
-		origins:    v.machines,
-		around:     coreNamespaces{c.client.CoreV1()},
-		grants:     grants{namespaces: v.namespaces, policies: v.policies, libraries: v.libraries, everybody: v.images.Everybody},
+		origins: v.machines,
+		around:  coreNamespaces{c.client.CoreV1()},
+		grants: grants{namespaces: v.namespaces, policies: v.policies, libraries: v.libraries, everybody: v.images.Everybody,
+			unread: func() error { return k.namespaces.ReadinessCheck() }},
 		namespaces: namespaces,
 		asked: vspherenamespace.Asked{
 			Authorizer: config.Authorization.Authorizer, Reviewer: reviewer, Taken: taken(c.informers.Core().V1().Namespaces()), Clock: frame.Clock,

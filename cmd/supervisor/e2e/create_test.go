@@ -186,6 +186,34 @@ func (s *supervisor) arrived(t *testing.T, a *supervisortest.Admin, namespace st
 	}
 }
 
+// TestDiffStaysSilent: what was applied goes on being what kubectl reads, also when the guest has reported and whoever
+// looks at things every so often has come by.
+func TestDiffStaysSilent(t *testing.T) {
+	t.Parallel()
+	s := running(t)
+	namespace := s.Shop(t, "silent-shop")
+	const sample = "../../../artifacts/samples/virtualmachine.yaml"
+	s.Kubectl(t, "apply", "-n", namespace, "-f", sample)
+	silent := func(when string) {
+		t.Helper()
+		if out, err := s.Try(t.Context(), "kubectl", "diff", "-n", namespace, "-f", sample); err != nil {
+			t.Errorf("%s it differs from what was applied: %v\n%s", when, err, out)
+		}
+	}
+	silent("right after apply")
+	s.Kubectl(t, "wait", "vm/my-first-vm", "-n", namespace, "--for=condition=Ready", "--timeout=90s")
+	silent("when it is Ready")
+	began := time.Now()
+	waittest.Within(t, 2*time.Minute, "a minute to pass", func(context.Context) error {
+		if passed := time.Since(began); passed < time.Minute {
+			return fmt.Errorf("%s have", passed)
+		}
+		return nil
+	})
+	silent("a minute later")
+	s.Kubectl(t, "delete", "vm/my-first-vm", "-n", namespace, "--timeout=60s")
+}
+
 // unpacked is what a guest reads.
 func unpacked(t *testing.T, value string) string {
 	t.Helper()

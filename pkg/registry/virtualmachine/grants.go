@@ -20,9 +20,9 @@ import (
 
 // Grants knows what the vSphere Namespaces were given of vCenter.
 type Grants interface {
-	// Given returns what may be used in a namespace; false says that it is no
-	// vSphere Namespace.
-	Given(namespace string) (Given, bool)
+	// Given returns what may be used in a namespace. It wraps failure.NotFound where that is not a vSphere Namespace, and
+	// failure.Unavailable while nobody knows.
+	Given(namespace string) (Given, error)
 	// Libraries names those of the content libraries given to a namespace that hold an image.
 	Libraries(namespace, image string) []string
 	// Unread says what of vCenter has not been read yet, so that it may be given
@@ -120,9 +120,13 @@ func refuse(ctx context.Context, grants Grants, vm, before *v1alpha5.VirtualMach
 	if vm.GenerateName != "" && before == nil {
 		name = ""
 	}
-	given, found := grants.Given(namespace)
-	if !found {
-		return apierrors.NewForbidden(machines(), name, fmt.Errorf("the namespace %q is no vSphere Namespace, so that nothing of vCenter may be used in it: see `kubectl get vns` for those that are", namespace))
+	given, err := grants.Given(namespace)
+	if errors.Is(err, failure.NotFound) {
+		return apierrors.NewForbidden(machines(), name, fmt.Errorf("the namespace %q is not a vSphere Namespace, so that "+
+			"nothing of vCenter may be used in it: see `kubectl get vns` for those that are", namespace))
+	}
+	if err != nil {
+		return fmt.Errorf("it is not known yet what may be used in the namespace %q; try again: %w", namespace, err)
 	}
 	var refusals []string
 	for _, one := range wanted {

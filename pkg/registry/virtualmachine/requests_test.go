@@ -123,8 +123,12 @@ func TestRefusedRequests(t *testing.T) {
 				`up: the machines of the namespace take 10Gi`},
 		"create in another namespace": {"POST", "/apis/vmoperator.vmware.com/v1alpha5/namespaces/other/virtualmachines",
 			jsonType, apply("v1alpha5", "new", `,"spec":{"className":"big"}`),
-			403, resource + `"new" is forbidden: the namespace "other" is no vSphere Namespace, so that nothing of vCenter ` +
+			403, resource + `"new" is forbidden: the namespace "other" is not a vSphere Namespace, so that nothing of vCenter ` +
 				`may be used in it: see ` + "`kubectl get vns`" + ` for those that are`},
+		"create before it is known what there is": {"POST",
+			"/apis/vmoperator.vmware.com/v1alpha5/namespaces/unread/virtualmachines", jsonType,
+			apply("v1alpha5", "new", `,"spec":{"className":"big"}`), 503,
+			`it is not known yet what may be used in the namespace "unread"; try again: unavailable`},
 		"change to a class that is not given": {"PATCH", path("v1alpha5", "/web-1"), mergeType,
 			`{"spec":{"className":"huge"}}`,
 			403, resource + `"web-1" is forbidden: spec.className: the class "huge" is not given to the vSphere Namespace ` +

@@ -50,14 +50,21 @@ func (n *namespaces) Terminating(context.Context, string) (bool, error) {
 // Of what else there may be in vCenter, unread has not been read.
 type grants struct{ unread string }
 
-func (*grants) Given(namespace string) (Given, bool) {
+func (*grants) Given(namespace string) (Given, error) {
+	switch namespace {
+	case "team-a":
+	case "unread":
+		return Given{}, failure.Unavailable
+	default:
+		return Given{}, failure.NotFound
+	}
 	limit := resource.MustParse("10Gi")
 	return Given{
 		Classes:   []string{"big", "small"},
 		Libraries: []string{"Platform images"},
 		Storage: []GivenStorage{{Policy: "Gold", Class: "gold"},
 			{Policy: "Full", Class: "full", Limit: &limit, Used: limit}},
-	}, namespace == "team-a"
+	}, nil
 }
 
 func (*grants) Libraries(_, image string) []string {
