@@ -29,6 +29,7 @@ import (
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap"
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine/plan"
 	vnsrealisation "github.com/openpacific/pacific/pkg/registry/vspherenamespace/realisation"
+	"github.com/openpacific/pacific/pkg/vcenter/imagecache"
 	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
@@ -141,6 +142,9 @@ func controllers(v *site, k *kinds, backend *vnsrealisation.Backend, c *cluster,
 		Logger:     logger.WithName("vspherenamespaces"),
 	}
 	events := &machine.History{Session: v.session, Clock: realClock}
+	kept := &imagecache.Cache{
+		Writer: v.writer, Installation: v.installation, Stores: v.places, Items: v.libraries, Logger: logger.WithName("imagecache"),
+	}
 	declared := &vmcontroller.Controller{
 		Served:     k.machines.Inside().ListerWatcher(),
 		Releaser:   k.machines.Inside(),
@@ -148,6 +152,7 @@ func controllers(v *site, k *kinds, backend *vnsrealisation.Backend, c *cluster,
 		Verbs:      v.verbs,
 		Builder:    v.verbs,
 		Sources:    &plan.Sources{Images: images{v.images}, Places: v.places, Site: v.terrain(), Read: v.libraries.Synced},
+		Cache:      kept,
 		Guests:     &bootstrap.Bootstrap{Secrets: secrets{c.client.CoreV1()}},
 		Restarts:   events,
 		Namespaces: coreNamespaces{c.client.CoreV1()},
@@ -181,6 +186,7 @@ func controllers(v *site, k *kinds, backend *vnsrealisation.Backend, c *cluster,
 		v.memory.Run,
 		news.Run,
 		ready.Run,
+		kept.Run,
 		classes.Run,
 		func(ctx context.Context) error { return folders.Run(ctx, namespaceWorkers) },
 		func(ctx context.Context) error { return given.Run(ctx, namespaceWorkers) },

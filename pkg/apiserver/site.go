@@ -36,6 +36,8 @@ type site struct {
 	source  Inventory
 	// there says whether there is a vCenter at all, or only an inventory.
 	there bool
+	// installation is the id of this one.
+	installation string
 
 	anchor     *anchor
 	picture    *picture.Picture
@@ -71,11 +73,12 @@ func newSite(options *Options, installation string, keys *machine.Keys, records 
 		return nil, err
 	}
 	v := &site{
-		session: session,
-		rest:    &vcenter.RESTSession{Session: session},
-		there:   options.Inventory == nil,
-		anchor:  newAnchor(records, logger.WithName("namespacesfolder")),
-		memory:  newMemory(records, realClock, logger.WithName("identities")),
+		session:      session,
+		rest:         &vcenter.RESTSession{Session: session},
+		there:        options.Inventory == nil,
+		installation: installation,
+		anchor:       newAnchor(records, logger.WithName("namespacesfolder")),
+		memory:       newMemory(records, realClock, logger.WithName("identities")),
 		namespaces: vnsprojection.NewProjector(vnsprojection.Config{Clock: realClock,
 			Logger: logger.WithName("vspherenamespaces"), Zones: options.VCenter.ZoneClusters}),
 		places: &placement.Chooser{},

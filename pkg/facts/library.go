@@ -3,6 +3,7 @@
 package facts
 
 import (
+	"cmp"
 	"crypto/sha1" //nolint:gosec // What it is made of is public, and the rule is not ours.
 	"encoding/hex"
 	"strings"
@@ -64,6 +65,34 @@ type Item struct {
 	// Problem says why the descriptor of Version cannot be read. Empty: it was, or
 	// there is none.
 	Problem string
+}
+
+// Contents are those of an item at one time. The version alone does not tell them: after
+// vCenter was restored from a backup, it counts on from what it was then.
+type Contents struct {
+	// Item is the item's id, Version that of its contents, and Modified when it was changed
+	// last.
+	Item, Version string
+	Modified      time.Time
+}
+
+// Origin is a disk that an item has.
+type Origin struct {
+	Contents
+	// Name is what the file is called in the item, and File where it lies, such as
+	// "[nfs] folder/disk.vmdk".
+	Name, File string
+}
+
+// DatastoreOf is the name of the datastore of a file such as "[nfs] folder/disk.vmdk".
+func DatastoreOf(file string) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(file, "["), "]")
+	return name
+}
+
+// Contents are those that its files are of.
+func (i *Item) Contents() Contents {
+	return Contents{Item: i.ID, Version: cmp.Or(i.ImageVersion, i.Version), Modified: i.Modified}
 }
 
 // ItemFile is a file of an item.

@@ -70,6 +70,8 @@ type Build struct {
 	Customize bool `json:"customize,omitempty"`
 	// Assembled says that it has its disks and what its guest is told, so that its customisation alone is left.
 	Assembled bool `json:"assembled,omitempty"`
+	// Linked says that its disks are to stand on those of the image, in place of being copies of them.
+	Linked bool `json:"linked,omitempty"`
 }
 
 // Assemble returns what is left to be made once the machine has its disks, nil for nothing.
@@ -96,8 +98,10 @@ type Attachment struct {
 	File string
 	// Capacity is in bytes.
 	Capacity int64
-	// Create says that it is empty and yet to be made.
+	// Create says that it is yet to be made: empty, or on Parent.
 	Create bool
+	// Parent is the file of the disk that it is to stand on, empty for none.
+	Parent string
 	// Controller is the key of the controller that it comes to, and Unit its place there.
 	Controller, Unit int32
 }

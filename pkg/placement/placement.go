@@ -285,6 +285,27 @@ func (c *Chooser) Path(url string) (path string, found bool) {
 	return "", false
 }
 
+// Store returns the datastore of a name.
+func (c *Chooser) Store(name string) (store facts.Datastore, found bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, known := range c.datastores {
+		if known.Name == name {
+			return known, true
+		}
+	}
+	return facts.Datastore{}, false
+}
+
+// Stores returns all datastores, in the order of their ids.
+func (c *Chooser) Stores() []facts.Datastore {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.SortedFunc(maps.Values(c.datastores), func(a, b facts.Datastore) int {
+		return cmp.Compare(a.ID.Value, b.ID.Value)
+	})
+}
+
 // Ground is a resource pool as vCenter has it. found is false where the pool, or its cluster, is not known.
 func (c *Chooser) Ground(id facts.ID) (pool facts.Pool, found bool) {
 	c.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/property"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
@@ -55,4 +56,51 @@ func Child(ctx context.Context, client *vim25.Client, parent facts.ID,
 		return child, fmt.Errorf("there is none: %w", failure.NotFound)
 	}
 	return found.Reference(), nil
+}
+
+// DatacenterOf is the datacenter that something lies in: paths of files are told by it.
+func DatacenterOf(ctx context.Context, client *vim25.Client, of types.ManagedObjectReference) (types.ManagedObjectReference,
+	error) {
+	ancestors, err := mo.Ancestors(ctx, client, property.DefaultCollector(client).Reference(), of)
+	if err != nil {
+		return types.ManagedObjectReference{}, err
+	}
+	for _, ancestor := range ancestors {
+		if ancestor.Self.Type == "Datacenter" {
+			return ancestor.Self, nil
+		}
+	}
+	return types.ManagedObjectReference{}, fmt.Errorf("%s %s lies in no datacenter: %w", of.Type, of.Value, failure.NotFound)
+}
+
+// Chain are the files of a disk: its own, and those that it stands on.
+func Chain(backing types.BaseVirtualDeviceBackingInfo) (files []string) {
+	for backing != nil {
+		file, ok := backing.(types.BaseVirtualDeviceFileBackingInfo)
+		if !ok {
+			return files
+		}
+		files = append(files, file.GetVirtualDeviceFileBackingInfo().FileName)
+		backing = parentOf(backing)
+	}
+	return files
+}
+
+// parentOf is what a disk stands on, nil where it stands by itself.
+func parentOf(backing types.BaseVirtualDeviceBackingInfo) types.BaseVirtualDeviceBackingInfo {
+	switch b := backing.(type) {
+	case *types.VirtualDiskFlatVer2BackingInfo:
+		if b.Parent != nil {
+			return b.Parent
+		}
+	case *types.VirtualDiskSeSparseBackingInfo:
+		if b.Parent != nil {
+			return b.Parent
+		}
+	case *types.VirtualDiskSparseVer2BackingInfo:
+		if b.Parent != nil {
+			return b.Parent
+		}
+	}
+	return nil
 }

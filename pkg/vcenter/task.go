@@ -6,13 +6,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/vmware/govmomi/task"
 	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/openpacific/pacific/pkg/failure"
 )
+
+// abandonTimeout bounds the canceling of a task that nobody waits for any more.
+const abandonTimeout = 10 * time.Second
 
 // RunTask runs start like Do and waits for the task that it returns, over the end
 // of the reign and a lost login too, since tasks outlive both. When ctx ends first,
@@ -92,4 +97,16 @@ func (t *tasks) await(ctx context.Context, operation string, ref types.ManagedOb
 			return info, fmt.Errorf("%s: %w", operation, Translate(cause))
 		}
 	}
+}
+
+// Abandon has a task canceled that nobody waits for any more, as far as vCenter can. ctx may have ended.
+func Abandon(ctx context.Context, w interface {
+	Do(ctx context.Context, operation string, f func(context.Context, *vim25.Client) error) error
+}, task types.ManagedObjectReference) {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
+	defer stop()
+	_ = w.Do(ctx, "cancel a task", func(ctx context.Context, client *vim25.Client) error {
+		_, err := methods.CancelTask(ctx, client, &types.CancelTask{This: task})
+		return err
+	})
 }

@@ -16,7 +16,6 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
-	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 	"github.com/openpacific/pacific/pkg/controller"
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
@@ -37,7 +36,8 @@ const (
 
 // Builder makes what is left of one machine of vCenter, if still says directly before that it is still to.
 type Builder interface {
-	CopyDisk(ctx context.Context, id facts.ID, number int, progress func(percent int32),
+	// CopyDisk copies from, or where that is empty the file that the machine says.
+	CopyDisk(ctx context.Context, id facts.ID, number int, from string, progress func(percent int32),
 		still func(facts.Machine) error) error
 	Finish(ctx context.Context, id facts.ID, disks []facts.Attachment, told facts.Told,
 		still func(facts.Machine) error) error
@@ -58,8 +58,8 @@ type Guests interface {
 
 // Sources know what disks may be copies of, what drives may have in them, and which networks cards may be at.
 type Sources interface {
-	// Permits says why a disk of a machine may not be a copy of a file, nil where it may.
-	Permits(vm *vmopv1.VirtualMachine, file string) error
+	// Origin says which disk of an image a file is. It is an error where a disk of the machine may not be a copy of it.
+	Origin(vm *vmopv1.VirtualMachine, file string) (facts.Origin, error)
 	// PermitsDisc says why a file may not come into a drive of a machine as that of an image, nil where it may.
 	PermitsDisc(vm *vmopv1.VirtualMachine, image, file string) error
 	// PermitsNetwork says why a network card of a machine may not come to a network, nil where it may.
@@ -83,7 +83,7 @@ type effort struct {
 	// copied are the files of disks that were copied to their end. Of what another process copied nobody knows how far
 	// it got.
 	copied map[string]bool
-	// reached is how far a copy was said to be, in per cent of one disk, with the disks before it.
+	// reached is how far a copy was said to be, in per cent of one stage of a disk, with those before it.
 	reached int32
 	// failed says that the last attempt of that generation failed, so that the next one has its time. passes says that it
 	// met somebody else, or something that is away: that passes as a rule.
@@ -279,17 +279,11 @@ func (b *builds) assemble(ctx context.Context, m Machine) (facts.Told, error) {
 	if err != nil {
 		return facts.Told{}, err
 	}
-	for number, disk := range m.Facts.Build.Disks {
-		if disk.From == "" {
-			continue
-		}
-		if err := b.Sources.Permits(m.Object, disk.From); err != nil {
-			return facts.Told{}, &blamed{vmopv1.VirtualMachineConditionImageReady, err}
-		}
-		if err := b.copy(ctx, m, number); err != nil {
-			return facts.Told{}, err
-		}
+	release, err := b.supply(ctx, m, disks)
+	if err != nil {
+		return facts.Told{}, err
 	}
+	defer release()
 	told, err := b.tell(ctx, m)
 	if err != nil {
 		return facts.Told{}, err
@@ -300,6 +294,11 @@ func (b *builds) assemble(ctx context.Context, m Machine) (facts.Told, error) {
 		b.lock.Lock()
 		clear(b.efforts[m.Object.UID].copied)
 		b.lock.Unlock()
+	}
+	for _, disk := range disks {
+		if err != nil && disk.Parent != "" {
+			b.Cache.Doubt(disk.Parent) // it may be what is not there
+		}
 	}
 	return told, err
 }
@@ -396,32 +395,14 @@ func unbuilt(seen facts.Machine) func(facts.Machine) error {
 	}
 }
 
-// copy copies a disk, unless this process has.
-func (b *builds) copy(ctx context.Context, m Machine, number int) error {
-	vm, file := m.Object, m.Facts.DiskFile(number)
-	b.lock.Lock()
-	e := b.efforts[vm.UID]
-	copied := e.copied[file]
-	b.lock.Unlock()
-	if copied {
+// copy copies a disk, unless this process has: from a file that is the same disk, or where that is empty from the image's.
+func (b *builds) copy(ctx context.Context, m Machine, number int, from string) error {
+	if b.has(m, number) {
 		return nil
 	}
-	// That nothing is copied yet is no news, nor is how far an attempt got before: after a failure that one stands until
-	// a copy gets further.
-	progress := func(percent int32) {
-		b.lock.Lock()
-		far := int32(number)*100 + percent
-		news := far >= e.reached+progressStep
-		if news {
-			e.reached = far
-		}
-		b.lock.Unlock()
-		if news {
-			b.say(vm, vmoperator.CopyingDisksReason,
-				fmt.Sprintf("disk %d of %d is being copied: %d %%", number+1, len(m.Facts.Build.Disks), percent))
-		}
-	}
-	if err := b.Builder.CopyDisk(ctx, m.Facts.ID, number, progress, unbuilt(m.Facts)); err != nil {
+	progress := b.progress(m.Object, number*stages+1,
+		fmt.Sprintf("disk %d of %d is being copied", number+1, len(m.Facts.Build.Disks)))
+	if err := b.Builder.CopyDisk(ctx, m.Facts.ID, number, from, progress, unbuilt(m.Facts)); err != nil {
 		return err
 	}
 	if err := context.Cause(ctx); err != nil {
@@ -429,7 +410,7 @@ func (b *builds) copy(ctx context.Context, m Machine, number int) error {
 	}
 	b.lock.Lock()
 	defer b.lock.Unlock()
-	e.copied[file] = true
+	b.efforts[m.Object.UID].copied[m.Facts.DiskFile(number)] = true
 	return nil
 }
 

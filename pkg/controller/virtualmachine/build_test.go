@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,10 +40,15 @@ type yard struct {
 
 	customized []string // by the host names
 	copied     []string
-	finished   []facts.Attachment
-	told       map[string]string
-	private    bool     // what guests are told has Secrets in it
-	said       []string // what was said of it being made, but for what was said already
+	from       []string // what was copied
+	// keeping is what keeping a disk comes to, kept how many are kept now, and doubted what may be gone.
+	keeping  func(ctx context.Context, progress func(int32)) error
+	kept     int
+	doubted  []string
+	finished []facts.Attachment
+	told     map[string]string
+	private  bool     // what guests are told has Secrets in it
+	said     []string // what was said of it being made, but for what was said already
 }
 
 func (w *world) say(condition metav1.Condition) {
@@ -69,7 +76,7 @@ func (w *world) begin(id facts.ID, still func(facts.Machine) error) (facts.Machi
 	return now, still(now)
 }
 
-func (w *world) CopyDisk(ctx context.Context, id facts.ID, number int, progress func(int32),
+func (w *world) CopyDisk(ctx context.Context, id facts.ID, number int, from string, progress func(int32),
 	still func(facts.Machine) error) error {
 	now, err := w.begin(id, still)
 	if err != nil {
@@ -77,7 +84,7 @@ func (w *world) CopyDisk(ctx context.Context, id facts.ID, number int, progress 
 	}
 	w.lock.Lock()
 	copying := w.copying
-	w.copied = append(w.copied, now.DiskFile(number))
+	w.copied, w.from = append(w.copied, now.DiskFile(number)), append(w.from, from)
 	w.lock.Unlock()
 	if copying == nil {
 		return nil
@@ -120,11 +127,36 @@ func (w *world) Customize(_ context.Context, id facts.ID, customization facts.Cu
 	return nil
 }
 
-func (w *world) Permits(_ *vmopv1.VirtualMachine, file string) error {
+func (w *world) Origin(_ *vmopv1.VirtualMachine, file string) (facts.Origin, error) {
 	if file == w.forbidden {
-		return failure.Forbidden
+		return facts.Origin{}, failure.Forbidden
 	}
-	return nil
+	return facts.Origin{File: file}, nil
+}
+
+// Keep has a copy of everything at once, unless a test says otherwise.
+func (w *world) Keep(ctx context.Context, datastore string, origin facts.Origin,
+	progress func(int32)) (string, func(), error) {
+	w.lock.Lock()
+	keeping := w.keeping
+	w.kept++
+	w.lock.Unlock()
+	if keeping != nil {
+		if err := keeping(ctx, progress); err != nil {
+			return "", nil, err
+		}
+	}
+	return strings.Replace(origin.File, "[library]", "["+datastore+"] cache/", 1), sync.OnceFunc(func() {
+		w.lock.Lock()
+		defer w.lock.Unlock()
+		w.kept--
+	}), nil
+}
+
+func (w *world) Doubt(file string) {
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	w.doubted = append(w.doubted, file)
 }
 
 func (w *world) Tell(_ context.Context, vm *vmopv1.VirtualMachine, _ []facts.Card) (facts.Told, error) {
@@ -168,7 +200,7 @@ func hall(t *testing.T, w *world, vm *vmopv1.VirtualMachine) *builds {
 	t.Helper()
 	w.machines, w.conditions = map[string]*vmopv1.VirtualMachine{vm.Name: vm}, map[string]metav1.Condition{}
 	logger, _ := ktesting.NewTestContext(t)
-	return newBuilds(&Controller{Machines: w, Builder: w, Sources: w, Guests: w, Logger: logger,
+	return newBuilds(&Controller{Machines: w, Builder: w, Sources: w, Cache: w, Guests: w, Logger: logger,
 		Clock: clocktesting.NewFakePassiveClock(time.Unix(1_800_000_000, 0))})
 }
 

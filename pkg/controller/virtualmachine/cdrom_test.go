@@ -21,7 +21,8 @@ type driven struct {
 }
 
 func (w *world) PermitsDisc(_ *vmopv1.VirtualMachine, _, file string) error {
-	return w.Permits(nil, file)
+	_, err := w.Origin(nil, file)
+	return err
 }
 
 func (w *world) SetDrives(_ context.Context, id facts.ID, drives facts.Drives, still func(facts.Machine) error,

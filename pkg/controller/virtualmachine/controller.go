@@ -105,6 +105,7 @@ type Controller struct {
 	Verbs      Verbs
 	Builder    Builder
 	Sources    Sources
+	Cache      Cache
 	Guests     Guests
 	Restarts   Restarts
 	Namespaces Namespaces

@@ -25,7 +25,8 @@ type wired struct {
 }
 
 func (w *world) PermitsNetwork(_ *vmopv1.VirtualMachine, link facts.Link) error {
-	return w.Permits(nil, link.Network)
+	_, err := w.Origin(nil, link.Network)
+	return err
 }
 
 func (w *world) SetCards(_ context.Context, id facts.ID, cards facts.Cards, tells bool, still func(facts.Machine) error,

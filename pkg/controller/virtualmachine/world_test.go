@@ -289,7 +289,7 @@ func start(t *testing.T, w *world, machines ...*vmopv1.VirtualMachine) *clocktes
 	ctx, stop := context.WithCancel(ctx)
 	clock := clocktesting.NewFakePassiveClock(time.Unix(1_800_000_000, 0))
 	controller := &Controller{Served: w.source, Releaser: w, Machines: w, Verbs: w, Namespaces: w, Clock: clock,
-		Builder: w, Sources: w, Guests: w, Restarts: w, Logger: logger}
+		Builder: w, Sources: w, Cache: w, Guests: w, Restarts: w, Logger: logger}
 	done := make(chan error, 1)
 	go func() { done <- controller.Run(ctx, 2) }()
 	t.Cleanup(func() {

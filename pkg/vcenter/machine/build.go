@@ -3,10 +3,12 @@
 package machine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"strings"
 	"time"
 
@@ -19,11 +21,13 @@ import (
 
 	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
+	"github.com/openpacific/pacific/pkg/vcenter"
 )
 
 const (
-	// cancelTimeout bounds the canceling of a task that nobody waits for any more.
-	cancelTimeout = 10 * time.Second
+	// keepDisksKey is the key of ExtraConfig that names the disks which vCenter leaves when it destroys a machine, or when
+	// it takes its disks off what they stand on. Without it vCenter takes those with it.
+	keepDisksKey = "vmprov.keepDisks"
 	// lookAge is how long what was read before one disk was copied counts for the others, so that a machine of many disks
 	// that are copied in an instant is not read for each. Nothing is taken away by a copy, and the machine is read anew
 	// before copies become its disks.
@@ -42,23 +46,24 @@ var errSnapshots = fmt.Errorf("lies where a disk is to be copied to, and the vir
 // Home is the folder that a machine's own file, such as "[nfs] web/web.vmx", lies in.
 func Home(file string) string { return file[:strings.LastIndex(file, "/")+1] }
 
-// CopyDisk copies a file to be a disk of a machine that is being made, and has it grow where it is to be larger than that.
-// What was left there by an attempt before goes first. progress is told how far it is, in per cent. When ctx ends, the copying
+// CopyDisk copies a file to be a disk of a machine that is being made, and has it grow where it is to be larger than that:
+// from, which is the same disk elsewhere, or the one that the machine says where from is empty. What was left there by an attempt before goes first. progress is told how far it is, in per cent. When ctx ends, the copying
 // is canceled.
-func (v *Verbs) CopyDisk(ctx context.Context, id facts.ID, number int, progress func(percent int32),
+func (v *Verbs) CopyDisk(ctx context.Context, id facts.ID, number int, from string, progress func(percent int32),
 	still Still) error {
 	what := fmt.Sprintf("copy disk %d of", number)
 	disk, file, err := v.left(ctx, id, what, number, still)
 	if err != nil {
 		return err
 	}
+	from = cmp.Or(from, disk.From)
 	start := func(ctx context.Context, client *vim25.Client) (reference, error) {
 		datacenter, err := v.datacenter(ctx, client)
 		if err != nil {
 			return reference{}, err
 		}
 		response, err := methods.CopyVirtualDisk_Task(ctx, client, &types.CopyVirtualDisk_Task{
-			This: *client.ServiceContent.VirtualDiskManager, SourceName: disk.From, SourceDatacenter: &datacenter,
+			This: *client.ServiceContent.VirtualDiskManager, SourceName: from, SourceDatacenter: &datacenter,
 			DestName: file, DestDatacenter: &datacenter,
 		})
 		if err != nil {
@@ -144,12 +149,7 @@ func (v *Verbs) watch(ctx context.Context, operation string,
 	if err == nil || ctx.Err() == nil || info == nil {
 		return err
 	}
-	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
-	defer stop()
-	_ = v.Writer.Do(ctx, "cancel a task", func(ctx context.Context, client *vim25.Client) error {
-		_, err := methods.CancelTask(ctx, client, &types.CancelTask{This: info.Task})
-		return err
-	})
+	vcenter.Abandon(ctx, v.Writer, info.Task)
 	return err
 }
 
@@ -296,6 +296,9 @@ func (v *Verbs) finish(ctx context.Context, id facts.ID, disks []facts.Attachmen
 			return spec, err
 		}
 		spec.ExtraConfig = append(options(told.Options), &types.OptionValue{Key: facts.RecordKey, Value: record})
+		if keep := parents(disks); keep != "" {
+			spec.ExtraConfig = append(spec.ExtraConfig, &types.OptionValue{Key: keepDisksKey, Value: keep})
+		}
 		if len(told.Properties) > 0 {
 			if spec.VAppConfig, err = withValues(ctx, client, id, told.Properties); err != nil {
 				return spec, err
@@ -324,7 +327,25 @@ func attach(disk facts.Attachment, key int32, policy string) *types.VirtualDevic
 	if disk.Create {
 		change.FileOperation = types.VirtualDeviceConfigSpecFileOperationCreate
 	}
+	if disk.Parent != "" {
+		change.Device.(*types.VirtualDisk).Backing.(*types.VirtualDiskFlatVer2BackingInfo).Parent =
+			&types.VirtualDiskFlatVer2BackingInfo{
+				VirtualDeviceFileBackingInfo: types.VirtualDeviceFileBackingInfo{FileName: disk.Parent},
+				DiskMode:                     string(types.VirtualDiskModePersistent), ThinProvisioned: types.NewBool(true),
+			}
+	}
 	return change
+}
+
+// parents are the names of what disks stand on, with commas between them.
+func parents(disks []facts.Attachment) string {
+	var names []string
+	for _, disk := range disks {
+		if disk.Parent != "" {
+			names = append(names, path.Base(disk.Parent))
+		}
+	}
+	return strings.Join(names, ",")
 }
 
 // datacenter is the one that the namespaces folder lies in: paths of files are told by it.
@@ -336,20 +357,15 @@ func (v *Verbs) datacenter(ctx context.Context, client *vim25.Client) (reference
 	if found {
 		return known, nil
 	}
-	ancestors, err := mo.Ancestors(ctx, client, property.DefaultCollector(client).Reference(), refer(root))
+	here, err := vcenter.DatacenterOf(ctx, client, refer(root))
 	if err != nil {
 		return reference{}, err
 	}
-	for _, ancestor := range ancestors {
-		if ancestor.Self.Type == "Datacenter" {
-			v.mu.Lock()
-			defer v.mu.Unlock()
-			if v.datacenters == nil {
-				v.datacenters = map[facts.ID]reference{}
-			}
-			v.datacenters[root] = ancestor.Self
-			return ancestor.Self, nil
-		}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.datacenters == nil {
+		v.datacenters = map[facts.ID]reference{}
 	}
-	return reference{}, fmt.Errorf("the namespaces folder %s lies in no datacenter: %w", root.Value, failure.NotFound)
+	v.datacenters[root] = here
+	return here, nil
 }

@@ -44,7 +44,7 @@ func (l *lab) cost(name string, disks int, customize bool, between func()) map[s
 	rest := l.vcenter.Record()
 	var attachments []facts.Attachment
 	for number := range disks {
-		if err := l.verbs.CopyDisk(ctx, id, number, func(int32) {}, whatever); err != nil {
+		if err := l.verbs.CopyDisk(ctx, id, number, "", func(int32) {}, whatever); err != nil {
 			l.t.Fatal(err)
 		}
 		attachments = append(attachments, facts.Attachment{File: now.DiskFile(number), Controller: controller,

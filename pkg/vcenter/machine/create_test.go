@@ -159,11 +159,11 @@ func TestBuild(t *testing.T) {
 	}
 	// Two attempts, of which the first got nobody knows how far.
 	for range 2 {
-		if err := l.verbs.CopyDisk(ctx, id, 0, func(int32) {}, whatever); err != nil {
+		if err := l.verbs.CopyDisk(ctx, id, 0, "", func(int32) {}, whatever); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := l.verbs.CopyDisk(ctx, id, 7, func(int32) {}, whatever); !errors.Is(err, failure.Conflict) {
+	if err := l.verbs.CopyDisk(ctx, id, 7, "", func(int32) {}, whatever); !errors.Is(err, failure.Conflict) {
 		t.Errorf("a disk that it is not to have: %v", err)
 	}
 	controller := object.VirtualDeviceList(l.config(id).Hardware.Device).SelectByType(
@@ -207,7 +207,7 @@ func TestDestroyUnfinished(t *testing.T) {
 	shell, head := l.shell("made-3")
 	id, err := l.verbs.Create(ctx, shell, head, []byte(`{}`))
 	if err == nil {
-		err = l.verbs.CopyDisk(ctx, id, 0, func(int32) {}, whatever)
+		err = l.verbs.CopyDisk(ctx, id, 0, "", func(int32) {}, whatever)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -240,7 +240,7 @@ func TestNoDiskOfAMachineIsDeleted(t *testing.T) {
 	shell.Build.Disks = shell.Build.Disks[:1]
 	id, err := l.verbs.Create(ctx, shell, head, []byte(`{}`))
 	if err == nil {
-		err = l.verbs.CopyDisk(ctx, id, 0, func(int32) {}, whatever)
+		err = l.verbs.CopyDisk(ctx, id, 0, "", func(int32) {}, whatever)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -256,7 +256,7 @@ func TestNoDiskOfAMachineIsDeleted(t *testing.T) {
 	}
 	l.set(l.vm("/DC0/vm/Namespaces/team-a/made-4"), facts.RecordKey, before)
 
-	err = l.verbs.CopyDisk(ctx, id, 0, func(int32) {}, whatever)
+	err = l.verbs.CopyDisk(ctx, id, 0, "", func(int32) {}, whatever)
 	if !errors.Is(err, failure.Conflict) || !strings.Contains(err.Error(), "is one of its disks already") {
 		t.Errorf("it is copied anew: %v", err)
 	}
@@ -295,7 +295,7 @@ func TestNoDiskOfAnotherTimeIsDeleted(t *testing.T) {
 	}
 	vm := l.vm("/DC0/vm/Namespaces/team-a/made-7")
 	l.do(vm.CreateSnapshot(ctx, "a shell", "", false, false))
-	if err := l.verbs.CopyDisk(ctx, id, 0, func(int32) {}, whatever); err != nil {
+	if err := l.verbs.CopyDisk(ctx, id, 0, "", func(int32) {}, whatever); err != nil {
 		t.Fatal(err)
 	}
 	key := object.VirtualDeviceList(l.config(id).Hardware.Device).SelectByType(
@@ -314,7 +314,7 @@ func TestNoDiskOfAnotherTimeIsDeleted(t *testing.T) {
 		t.Fatalf("after the revert there is left %v, and its files are %s", left, files())
 	}
 	for what, act := range map[string]func() error{
-		"copied": func() error { return l.verbs.CopyDisk(ctx, id, 0, func(int32) {}, whatever) },
+		"copied": func() error { return l.verbs.CopyDisk(ctx, id, 0, "", func(int32) {}, whatever) },
 		"made":   func() error { return l.verbs.Finish(ctx, id, disks, facts.Told{}, whatever) },
 	} {
 		if err := act(); !errors.Is(err, failure.Conflict) || !strings.Contains(err.Error(), "has snapshots") || !has() {
@@ -340,7 +340,7 @@ func TestCopyBesideAnother(t *testing.T) {
 	dying, die := context.WithCancel(ctx)
 	var died sync.WaitGroup
 	died.Go(func() {
-		_ = l.verbs.CopyDisk(dying, id, 0, func(percent int32) {
+		_ = l.verbs.CopyDisk(dying, id, 0, "", func(percent int32) {
 			if percent > 0 {
 				die()
 			}
@@ -348,7 +348,7 @@ func TestCopyBesideAnother(t *testing.T) {
 	})
 	waittest.Eventually(t, "the first copy is under way", func() bool { return l.vcenter.Calls()["CopyVirtualDisk_Task"] > 0 })
 	waittest.Within(t, 30*time.Second, "the second is made", func(ctx context.Context) error {
-		return l.verbs.CopyDisk(ctx, id, 0, func(int32) {}, whatever)
+		return l.verbs.CopyDisk(ctx, id, 0, "", func(int32) {}, whatever)
 	})
 	died.Wait()
 	got := l.files("made-4")

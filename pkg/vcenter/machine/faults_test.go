@@ -58,7 +58,7 @@ func (l *lab) buildOnce(id facts.ID, shell facts.Shell) error {
 		if disk.From == "" {
 			continue
 		}
-		if err := l.verbs.CopyDisk(ctx, id, number, func(int32) {}, whatever); err != nil {
+		if err := l.verbs.CopyDisk(ctx, id, number, "", func(int32) {}, whatever); err != nil {
 			return err
 		}
 	}
@@ -139,7 +139,7 @@ func (l *lab) begun(name string) facts.ID {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	_ = l.verbs.CopyDisk(l.t.Context(), id, 0, func(int32) {}, whatever)
+	_ = l.verbs.CopyDisk(l.t.Context(), id, 0, "", func(int32) {}, whatever)
 	return id
 }
 
@@ -209,7 +209,7 @@ func TestDestroyedWhileItIsCopied(t *testing.T) {
 			moving, ended := make(chan struct{}), make(chan error, 1)
 			begun := sync.OnceFunc(func() { close(moving) })
 			go func() {
-				ended <- l.verbs.CopyDisk(ctx, id, 0, func(percent int32) {
+				ended <- l.verbs.CopyDisk(ctx, id, 0, "", func(percent int32) {
 					if percent > 0 {
 						begun()
 					}

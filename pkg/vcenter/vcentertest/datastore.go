@@ -9,6 +9,8 @@ import (
 
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -101,4 +103,44 @@ func unreachable(ctx *simulator.Context, files *types.VirtualMachineFileInfo) ty
 		}
 	}
 	return nil
+}
+
+// TurnIntoVSAN makes a datastore one whose directories at the top are objects of their own, with other names in paths.
+func (v *VCenter) TurnIntoVSAN(name string) {
+	ctx := v.inProcess()
+	for _, entity := range ctx.Map.All("Datastore") {
+		datastore := entity.(*simulator.Datastore)
+		ctx.WithLock(datastore, func() {
+			if datastore.Name == name {
+				datastore.Summary.Type = string(types.HostFileSystemVolumeFileSystemTypeVsan)
+				datastore.Capability.TopLevelDirectoryCreateSupported = types.NewBool(false)
+			}
+		})
+	}
+}
+
+// fileManager makes no directory at the top of a datastore that has none made there.
+type fileManager struct {
+	*simulator.FileManager
+}
+
+// MakeDirectory fails with CannotCreateFile where a directory is another manager's to make.
+func (m *fileManager) MakeDirectory(ctx *simulator.Context, req *types.MakeDirectory) soap.HasFault {
+	var at object.DatastorePath
+	if at.FromString(req.Name) && !strings.Contains(strings.Trim(at.Path, "/"), "/") {
+		for _, entity := range ctx.Map.All("Datastore") {
+			datastore := entity.(*simulator.Datastore)
+			able := true
+			ctx.WithLock(datastore, func() {
+				if told := datastore.Capability.TopLevelDirectoryCreateSupported; told != nil && datastore.Name == at.Datastore {
+					able = *told
+				}
+			})
+			if !able {
+				return &methods.MakeDirectoryBody{Fault_: simulator.Fault("", &types.CannotCreateFile{
+					FileFault: types.FileFault{File: req.Name}})}
+			}
+		}
+	}
+	return m.FileManager.MakeDirectory(ctx, req)
 }

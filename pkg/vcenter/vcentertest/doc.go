@@ -66,6 +66,8 @@
 //     view, no search finds it, and every call fails with NoPermission.
 //   - A cluster whose DRS is off has no resource pools: those that are there go, and
 //     making one fails with NotSupported.
+//   - A datastore lists the machines that came to it by a change too.
+//   - A datastore can be made a vSAN, at the top of which only its own manager makes directories.
 //   - A datastore can be lost: the machines whose configuration lies there are
 //     inaccessible, it is unset, and calls on them fail with InvalidState.
 //   - A machine can be asked a question: changes of its power wait until somebody has

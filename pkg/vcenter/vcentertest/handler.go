@@ -26,6 +26,7 @@ func (v *VCenter) tighten(registry *simulator.Registry) {
 	registry.AddHandler(v.servers)
 	registry.AddHandler(uplinks{})
 	registry.AddHandler(&endings{macs: v.macs, policies: v.policies, gate: v.gate})
+	registry.AddHandler(tenants{})
 	registry.AddHandler(lastResort{})
 }
 
@@ -145,6 +146,10 @@ func (v *VCenter) stricter(ctx *simulator.Context, object mo.Reference, method s
 		switch method {
 		case "CopyVirtualDisk_Task", "DeleteVirtualDisk_Task", "ExtendVirtualDisk_Task":
 			return &virtualDisks{VirtualDiskManager: object, files: v.files, copies: &v.copies}
+		}
+	case *simulator.FileManager:
+		if method == "MakeDirectory" {
+			return &fileManager{FileManager: object}
 		}
 	case *simulator.Task:
 		if method == "CancelTask" {

@@ -110,7 +110,7 @@ func contents(vm *vmopv1.VirtualMachine, image Image, path *field.Path) (Image, 
 		"ISO alone", image.Name, strings.ToUpper(image.Item.Type))
 }
 
-// PermitsDisc says why a file may not come into a drive of a machine as that of an image, nil where it may: as Permits
+// PermitsDisc says why a file may not come into a drive of a machine as that of an image, nil where it may: as Origin
 // does, and for its reasons.
 func (s *Sources) PermitsDisc(vm *vmopv1.VirtualMachine, name, file string) error {
 	for _, image := range s.Images.Find(vm.Namespace, name) {

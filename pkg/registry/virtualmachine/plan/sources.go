@@ -7,6 +7,7 @@ import (
 
 	vmopv1 "github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 
+	"github.com/openpacific/pacific/pkg/facts"
 	"github.com/openpacific/pacific/pkg/failure"
 )
 
@@ -19,25 +20,25 @@ type Sources struct {
 	Read func() bool
 }
 
-// Permits says why a disk of a machine may not be a copy of a file, nil where it may: where that is one of the
-// machine's image, and its namespace has that. What is left to be made of a machine lies in its ExtraConfig. Whoever
+// Origin says which disk of an item of a content library a file is that a disk of a machine is to be a copy of, or to stand
+// on. It is an error where it may not: it may where that is one of the machine's image, and its namespace has that. What is left to be made of a machine lies in its ExtraConfig. Whoever
 // may configure the machine in vCenter can write there, and has no right for that to any file that this process can
 // read.
-func (s *Sources) Permits(vm *vmopv1.VirtualMachine, file string) error {
+func (s *Sources) Origin(vm *vmopv1.VirtualMachine, file string) (facts.Origin, error) {
 	name := vm.Spec.ImageName
 	if vm.Spec.Image != nil && vm.Spec.Image.Name != "" {
 		name = vm.Spec.Image.Name
 	}
 	for _, image := range s.Images.Find(vm.Namespace, name) {
-		for _, known := range image.Item.Files {
+		for name, known := range image.Item.Files {
 			if path, found := s.Places.Path(known.URL); found && path == file {
-				return nil
+				return facts.Origin{Contents: image.Item.Contents(), Name: name, File: file}, nil
 			}
 		}
 	}
 	if !s.Read() {
-		return fmt.Errorf("the content libraries of vCenter have not been read yet: %w", failure.Unavailable)
+		return facts.Origin{}, fmt.Errorf("the content libraries of vCenter have not been read yet: %w", failure.Unavailable)
 	}
-	return fmt.Errorf("a disk of it is to be a copy of %s, which is no file of the image %q in the namespace %q: delete "+
+	return facts.Origin{}, fmt.Errorf("a disk of it is to be a copy of %s, which is no file of the image %q in the namespace %q: delete "+
 		"the virtual machine, and make it of an image that is there: %w", file, name, vm.Namespace, failure.Forbidden)
 }

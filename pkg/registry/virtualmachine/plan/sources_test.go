@@ -34,7 +34,10 @@ func TestSources(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w, vm := newWorld(), wanted()
 			vm.Spec.Image, vm.Spec.ImageName = test.image, test.also
-			err := (&plan.Sources{Images: w, Places: w, Read: func() bool { return !test.unread }}).Permits(vm, test.file)
+			got, err := (&plan.Sources{Images: w, Places: w, Read: func() bool { return !test.unread }}).Origin(vm, test.file)
+			if err == nil && (got.File != file || got.Name != "disk-0.vmdk") {
+				t.Errorf("it is %+v", got)
+			}
 			if failure.KindOf(err) != test.want || (err == nil) != (test.want == "") {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
