@@ -59,8 +59,10 @@ type Head struct {
 type Restart struct {
 	// Wanted is what tells it from others: the time that was asked for, as it was.
 	Wanted string `json:"wanted"`
-	// Since is when it was begun by vCenter's clock: a restart after that is the one that was asked for.
+	// Since is when it was begun by vCenter's clock, and Event the key of vCenter's last event then, 0 where it told none:
+	// a restart that is told after that is the one that was asked for. Clocks go wrong, and those of hosts are others.
 	Since time.Time `json:"since"`
+	Event int32     `json:"event,omitempty"`
 	// Done says that it is over.
 	Done bool `json:"done,omitempty"`
 }

@@ -59,12 +59,14 @@ func (w *world) restart(verb string, id facts.ID, still func(facts.Machine) erro
 	return err
 }
 
-func (w *world) Now(context.Context) (time.Time, error) { return time.Unix(1_900_000_000, 0), nil }
+func (w *world) Now(context.Context) (time.Time, int32, error) {
+	return time.Unix(1_900_000_000, 0), 7, nil
+}
 
-func (w *world) Restarted(_ context.Context, id facts.ID, since time.Time) (bool, error) {
+func (w *world) Restarted(_ context.Context, id facts.ID, since time.Time, after int32) (bool, error) {
 	w.lock.Lock()
 	defer w.lock.Unlock()
-	return w.restarted[id.Value] && since.Equal(time.Unix(1_900_000_000, 0)), nil
+	return w.restarted[id.Value] && since.Equal(time.Unix(1_900_000_000, 0)) && after == 7, nil
 }
 
 // alone is a Controller that nobody runs, with one machine.
@@ -209,7 +211,7 @@ func TestRestart(t *testing.T) {
 			if len(test.want) == 0 {
 				return
 			}
-			if diff := cmp.Diff(facts.Restart{Wanted: wanted, Since: time.Unix(1_900_000_000, 0).UTC(), Done: true},
+			if diff := cmp.Diff(facts.Restart{Wanted: wanted, Since: time.Unix(1_900_000_000, 0).UTC(), Event: 7, Done: true},
 				w.heads["vm"].Restart); diff != "" {
 				t.Errorf("written down (-want +got):\n%s", diff)
 			}

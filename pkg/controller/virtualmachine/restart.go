@@ -18,14 +18,15 @@ import (
 )
 
 // A machine that is restarted looks as before. So that it is restarted once for each time that somebody asks, whoever
-// dies in between and whatever answer is lost, the machine's record says that the restart was begun, and when by
-// vCenter's clock; and whoever finds it begun asks vCenter's events whether the machine was restarted since.
+// dies in between and whatever answer is lost, the machine's record says that the restart was begun, and after which of
+// vCenter's events; and whoever finds it begun asks vCenter's events whether the machine was restarted since.
 
-// Restarts tells of restarts by vCenter's clock.
+// Restarts tells of restarts by vCenter's events, and its clock.
 type Restarts interface {
-	Now(ctx context.Context) (time.Time, error)
-	// Restarted says whether a machine was restarted, or powered on, since.
-	Restarted(ctx context.Context, id facts.ID, since time.Time) (bool, error)
+	// Now is vCenter's time, and the key of its last event.
+	Now(ctx context.Context) (now time.Time, event int32, err error)
+	// Restarted says whether a machine was restarted, or powered on, since then and after that event.
+	Restarted(ctx context.Context, id facts.ID, since time.Time, after int32) (bool, error)
 }
 
 // restartPends says that somebody asked for a restart that is not over. One that is not to be on waits until it is.
@@ -41,11 +42,11 @@ func restartPends(vm *vmopv1.VirtualMachine) bool {
 // beginRestart writes down in the machine that it is restarted from now on. What is returned is the machine as it is
 // then.
 func (c *Controller) beginRestart(ctx context.Context, m Machine) (Machine, error) {
-	now, err := c.Restarts.Now(ctx)
+	now, event, err := c.Restarts.Now(ctx)
 	if err != nil {
 		return m, fmt.Errorf("ask vCenter for its time: %w", err)
 	}
-	m.Restart = facts.Restart{Wanted: m.Object.Spec.NextRestartTime, Since: now.UTC()}
+	m.Restart = facts.Restart{Wanted: m.Object.Spec.NextRestartTime, Since: now.UTC(), Event: event}
 	return c.noteRestart(ctx, m)
 }
 
@@ -75,7 +76,7 @@ func (c *Controller) noteRestart(ctx context.Context, m Machine) (Machine, error
 // restart restarts a machine that is on, and whose restart was begun: by this pass, or before.
 func (c *Controller) restart(ctx context.Context, m Machine, begun bool) (again time.Duration, err error) {
 	if !begun {
-		done, err := c.Restarts.Restarted(ctx, m.Facts.ID, m.Restart.Since)
+		done, err := c.Restarts.Restarted(ctx, m.Facts.ID, m.Restart.Since, m.Restart.Event)
 		if err != nil {
 			return 0, fmt.Errorf("see whether virtual machine %s was restarted: %w", klog.KObj(m.Object), err)
 		}

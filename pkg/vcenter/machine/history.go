@@ -12,9 +12,11 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/vmware/govmomi/property"
 	"github.com/vmware/govmomi/session"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 	"k8s.io/utils/clock"
 
@@ -107,33 +109,62 @@ func inOrder(events []types.BaseEvent) []types.BaseEvent {
 	})
 }
 
-// restartEvents are the types of vCenter's events that tell that a machine began anew.
-var restartEvents = []string{"DrsVmPoweredOnEvent", "VmGuestRebootEvent", "VmResettingEvent", "VmStartingEvent"}
+// restartEvents are the types of vCenter's events that tell that a machine began anew: by a call, of DRS, of the guest
+// itself, or of HA, which restarts it on another host or resets it where its guest does not answer.
+var restartEvents = []string{"DrsVmPoweredOnEvent", "VmGuestRebootEvent", "VmResettingEvent", "VmStartingEvent",
+	"VmRestartedOnAlternateHostEvent", "com.vmware.vc.ha.VmRestartedByHAEvent",
+	"VmDasBeingResetEvent", "VmDasBeingResetWithScreenshotEvent"}
 
-// Now is vCenter's time.
-func (h *History) Now(ctx context.Context) (now time.Time, err error) {
+// Now is vCenter's time, and the key of its last event, 0 where it tells none.
+func (h *History) Now(ctx context.Context) (now time.Time, event int32, err error) {
 	err = h.Session.Do(ctx, "read the time", func(ctx context.Context, client *vim25.Client) error {
 		answer, err := methods.GetCurrentTime(ctx, client)
-		if err == nil {
-			now = *answer
+		if err != nil {
+			return err
 		}
+		now = *answer
+		event, err = lastEvent(ctx, client)
 		return err
 	})
-	return now, err
+	return now, event, err
 }
 
-// Restarted says whether a machine began anew since a time of vCenter's, by its events, in one call.
-func (h *History) Restarted(ctx context.Context, id facts.ID, since time.Time) (restarted bool, err error) {
-	filter := about(id, since, restartEvents)
-	filter.MaxCount = 1
+// lastEvent is the key of vCenter's last event, 0 where it tells none. It rises with each.
+func lastEvent(ctx context.Context, client *vim25.Client) (int32, error) {
+	if client.ServiceContent.EventManager == nil {
+		return 0, nil
+	}
+	var manager mo.EventManager
+	err := property.DefaultCollector(client).RetrieveOne(ctx, *client.ServiceContent.EventManager, []string{"latestEvent"},
+		&manager)
+	if err != nil || manager.LatestEvent == nil {
+		return 0, err
+	}
+	return manager.LatestEvent.GetEvent().Key, nil
+}
+
+// Restarted says whether a machine began anew since a time of vCenter's, after an event, by its events. Which of those
+// came after is told by their keys, and by their times only where those are not known, or have begun anew.
+func (h *History) Restarted(ctx context.Context, id facts.ID, since time.Time, after int32) (restarted bool, err error) {
 	err = h.Session.Do(ctx, operation("read the events of", id), func(ctx context.Context, client *vim25.Client) error {
 		if client.ServiceContent.EventManager == nil || client.ServiceContent.About.InstanceUuid != id.VCenter {
 			return failure.Unavailable
 		}
+		if last, err := lastEvent(ctx, client); err != nil {
+			return err
+		} else if last < after {
+			after = 0 // as after a restore
+		}
+		begin := since
+		if after > 0 {
+			begin = since.Add(-recent)
+		}
 		answer, err := methods.QueryEvents(ctx, client, &types.QueryEvents{This: *client.ServiceContent.EventManager,
-			Filter: filter})
+			Filter: about(id, begin, restartEvents)})
 		if err == nil {
-			restarted = len(answer.Returnval) > 0
+			restarted = slices.ContainsFunc(answer.Returnval, func(event types.BaseEvent) bool {
+				return event.GetEvent().Key > after
+			})
 		}
 		return err
 	})

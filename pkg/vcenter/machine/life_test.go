@@ -6,10 +6,13 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
 	"k8s.io/utils/clock"
 
 	"github.com/openpacific/pacific/pkg/facts"
@@ -94,7 +97,7 @@ func TestRestarted(t *testing.T) {
 			l.do(db.PowerOn(t.Context()))
 		}
 		id := l.id(test.vm.Reference())
-		since, err := history.Now(t.Context())
+		since, event, err := history.Now(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +105,7 @@ func TestRestarted(t *testing.T) {
 		if err := test.act(t.Context(), id, wanted); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		got, err := history.Restarted(t.Context(), id, since)
+		got, err := history.Restarted(t.Context(), id, since, event)
 		if err != nil || got != test.want {
 			t.Errorf("%s: restarted %t, %v", name, got, err)
 		}
@@ -123,6 +126,53 @@ func TestRestarted(t *testing.T) {
 		"reset": l.verbs.Reset, "reboot": l.verbs.RebootGuest} {
 		if err := act(t.Context(), l.id(web.Reference()), wanted); !errors.Is(err, failure.Conflict) {
 			t.Errorf("%s of what is off: %v", name, err)
+		}
+	}
+}
+
+// TestRestartedByKeys: what came after is told by the keys of events, whatever clocks say, and HA's restarts too.
+func TestRestartedByKeys(t *testing.T) {
+	l := newLab(t)
+	vm := l.vm("/DC0/vm/Namespaces/team-a/web-1")
+	id := l.id(vm.Reference())
+	history := &machine.History{Session: l.verbs.Writer.(*vcenter.Writer).Session, Clock: clock.RealClock{}}
+	if err := l.verbs.Reset(t.Context(), id, wanted); err != nil {
+		t.Fatal(err)
+	}
+	post := func(event types.BaseEvent) {
+		t.Helper()
+		event.GetEvent().Vm = &types.VmEventArgument{Vm: vm.Reference()}
+		_, err := methods.PostEvent(t.Context(), vm.Client(), &types.PostEvent{This: *vm.Client().ServiceContent.EventManager,
+			EventToPost: event})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, event := range map[string]types.BaseEvent{
+		"nothing": nil, "another event": &types.VmReconfiguredEvent{},
+		"restarted elsewhere": &types.VmRestartedOnAlternateHostEvent{},
+		"restarted by HA": &types.EventEx{EventTypeId: "com.vmware.vc.ha.VmRestartedByHAEvent",
+			ObjectType: "VirtualMachine", ObjectId: id.Value},
+		"reset by HA":           &types.VmDasBeingResetEvent{},
+		"reset, with a picture": &types.VmDasBeingResetWithScreenshotEvent{},
+	} {
+		now, last, err := history.Now(t.Context())
+		if err != nil || last == 0 {
+			t.Fatalf("the last event is %d, %v", last, err)
+		}
+		if event != nil {
+			post(event)
+		}
+		want := event != nil && name != "another event"
+		// A clock that went back would have what was before count, and one that went forth what came after not.
+		for clock, since := range map[string]time.Time{"right": now, "late": now.Add(-time.Minute), "early": now.Add(time.Minute)} {
+			if got, err := history.Restarted(t.Context(), id, since, last); err != nil || got != want {
+				t.Errorf("%s, the clock %s: restarted %t, %v", name, clock, got, err)
+			}
+		}
+		// After a restore of vCenter keys begin anew, and there is the time alone.
+		if got, err := history.Restarted(t.Context(), id, now.Add(time.Hour), last+1000); err != nil || got {
+			t.Errorf("%s, keys that began anew: restarted %t, %v", name, got, err)
 		}
 	}
 }

@@ -40,6 +40,7 @@
 //     what else would change its machine meanwhile fails with TaskInProgress, and so do
 //     the later ones of those that come at once. A task that cannot be cancelled says so.
 //   - A view of listed objects shows none that is not there, and an object that goes leaves it.
+//   - The event manager tells its last event.
 //   - What an allocation leaves out, of a limit, a reservation and shares, stays as it is.
 //   - ReconfigVM_Task with a stale changeVersion fails with ConcurrentAccess.
 //   - Two virtual machines of one name in one folder are refused with

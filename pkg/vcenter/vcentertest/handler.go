@@ -51,6 +51,7 @@ func (v *VCenter) override(ctx *simulator.Context, method *simulator.Method, cal
 	if v.tracker.Veiled(method.This) && needsFiles(method.Name) {
 		return nil, new(types.InvalidState)
 	}
+	tellLastEvent(ctx, method.Body)
 	if changes(method.Name) {
 		if fault := admission.References(ctx, method.Body); fault != nil {
 			return nil, fault
