@@ -10,6 +10,7 @@ import (
 
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5"
 	"github.com/vmware-tanzu/vm-operator/api/v1alpha5/common"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/utils/clock"
@@ -112,17 +113,31 @@ func repeatNetworks(vm, before *v1alpha5.VirtualMachine) {
 	}
 }
 
-// warnings tells of a power state that nothing will bring about for now.
+// warnings tells of what is asked for of a paused machine, and so comes about for now by nothing.
 func warnings(_ context.Context, vm, before *v1alpha5.VirtualMachine) []string {
-	if vm.Spec.PowerState == before.Spec.PowerState || vm.Spec.PowerState == "" {
+	why := ""
+	switch {
+	case vmoperator.PausedByUser(vm.Annotations):
+		why = "the annotation " + v1alpha5.PauseAnnotation + " is set"
+	case vmoperator.PausedByAdmin(before.Labels):
+		why = v1alpha5.PauseVMExtraConfigKey + " is true in the virtual machine's ExtraConfig, by which a VI admin has paused it"
+	default:
 		return nil
 	}
-	if vmoperator.PausedByUser(vm.Annotations) {
-		return []string{"spec.powerState: not applied while the annotation " + v1alpha5.PauseAnnotation + " is set"}
+	var told []string
+	for _, asked := range []struct {
+		field   string
+		changed bool
+	}{
+		{"powerState", vm.Spec.PowerState != "" && vm.Spec.PowerState != before.Spec.PowerState},
+		{"nextRestartTime", vm.Spec.NextRestartTime != "" && vm.Spec.NextRestartTime != before.Spec.NextRestartTime},
+		{"className", vm.Spec.ClassName != "" && vm.Spec.ClassName != before.Spec.ClassName},
+		{"hardware", vm.Spec.Hardware != nil && !equality.Semantic.DeepEqual(vm.Spec.Hardware, before.Spec.Hardware)},
+		{"network", vm.Spec.Network != nil && !equality.Semantic.DeepEqual(vm.Spec.Network, before.Spec.Network)},
+	} {
+		if asked.changed {
+			told = append(told, "spec."+asked.field+": not applied while "+why)
+		}
 	}
-	if vmoperator.PausedByAdmin(before.Labels) {
-		return []string{"spec.powerState: not applied while " + v1alpha5.PauseVMExtraConfigKey +
-			" is true in the virtual machine's ExtraConfig, by which a VI admin has paused it"}
-	}
-	return nil
+	return told
 }

@@ -284,6 +284,18 @@ func TestWarningsOnUpdate(t *testing.T) {
 			vm.Annotations = map[string]string{v1alpha5.PauseAnnotation: ""}
 			vm.Spec.PowerState = "PoweredOff"
 		}, []string{"spec.powerState: not applied while the annotation vmoperator.vmware.com/paused is set"}},
+		"all else that is brought about": {func(vm *v1alpha5.VirtualMachine) {
+			vm.Annotations = map[string]string{v1alpha5.PauseAnnotation: ""}
+			vm.Spec.NextRestartTime, vm.Spec.ClassName = "2026-01-02T03:04:05Z", "large"
+			vm.Spec.Hardware = &v1alpha5.VirtualMachineHardwareSpec{Cdrom: []v1alpha5.VirtualMachineCdromSpec{{Name: "cd"}}}
+			vm.Spec.Network = &v1alpha5.VirtualMachineNetworkSpec{
+				Interfaces: []v1alpha5.VirtualMachineNetworkInterfaceSpec{{Name: "eth0"}}}
+		}, []string{
+			"spec.nextRestartTime: not applied while the annotation vmoperator.vmware.com/paused is set",
+			"spec.className: not applied while the annotation vmoperator.vmware.com/paused is set",
+			"spec.hardware: not applied while the annotation vmoperator.vmware.com/paused is set",
+			"spec.network: not applied while the annotation vmoperator.vmware.com/paused is set",
+		}},
 		"power state of a machine with the label": {func(vm *v1alpha5.VirtualMachine) {
 			vm.Labels = map[string]string{v1alpha5.PausedVMLabelKey: "devops"}
 			vm.Spec.PowerState = "PoweredOff"
