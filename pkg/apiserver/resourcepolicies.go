@@ -72,7 +72,9 @@ func (g ground) Home(namespace string) (resourcepolicy.Home, bool) {
 
 func (g ground) Strayed(id, parent facts.ID) bool {
 	if id.Type == facts.TypeFolder {
-		return g.namespaces.KnowsFolder(id.Value) && !g.namespaces.LiesIn(id.Value, parent.Value)
+		// One that was made a moment ago is not known yet.
+		return g.namespaces.Left(id.Value) ||
+			g.namespaces.KnowsFolder(id.Value) && !g.namespaces.LiesIn(id.Value, parent.Value)
 	}
 	pool, found := g.places.Ground(id)
 	return found && pool.Parent != parent

@@ -11,6 +11,14 @@ func (p *Projector) KnowsFolder(id string) bool {
 	return p.namespaceOf(id) != ""
 }
 
+// Left says that a folder lay below the namespaces folder, and does not any more.
+func (p *Projector) Left(id string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, told := p.parents[id]
+	return p.namespaceOf(id) == "" && (told || p.left[id])
+}
+
 // LiesIn says whether a folder is the one of a namespace, or lies below it.
 func (p *Projector) LiesIn(id, folder string) bool {
 	p.mu.Lock()

@@ -39,7 +39,9 @@ type Projector struct {
 	instance string
 	root     string // the namespaces folder
 	// parents are the folders that those below the namespaces folder lie in.
-	parents  map[string]string
+	parents map[string]string
+	// left are the folders that lay there once, and do not any more.
+	left     map[string]bool
 	clusters map[string]cluster
 	networks map[string]string // name by id
 	pools    map[string]*pool
@@ -141,6 +143,12 @@ func NewProjector(config Config) *Projector {
 func (p *Projector) Namespaces() *projected.Objects[v1alpha1.Namespace] { return &p.shown }
 
 func (p *Projector) reset() {
+	if p.left == nil {
+		p.left = map[string]bool{}
+	}
+	for id := range p.parents {
+		p.left[id] = true // until it is told of
+	}
 	p.parents = map[string]string{}
 	p.clusters = map[string]cluster{}
 	p.networks = map[string]string{}
@@ -192,6 +200,7 @@ func (p *Projector) Take(step facts.Step) {
 func (p *Projector) change(step facts.Step) {
 	for _, folder := range step.Folders {
 		p.parents[folder.ID.Value] = folder.Parent.Value
+		delete(p.left, folder.ID.Value)
 	}
 	for _, cluster := range step.Clusters {
 		p.changeCluster(cluster)
@@ -295,6 +304,7 @@ func (p *Projector) remove(gone facts.ID) {
 	switch gone.Type {
 	case facts.TypeFolder:
 		delete(p.parents, id)
+		p.left[id] = true
 	case facts.TypeCluster:
 		delete(p.clusters, id)
 		p.stale = true
