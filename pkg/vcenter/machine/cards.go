@@ -52,9 +52,7 @@ func networkOf(card *types.VirtualEthernetCard) string {
 // change that its guest has not been told of it.
 func (v *Verbs) SetCards(ctx context.Context, id facts.ID, cards facts.Cards, tells bool, still Still,
 	permits func(facts.Link) error) error {
-	ctx, stop := v.untilAsked(ctx, id)
-	defer stop(nil)
-	return v.reconfigure(ctx, "change the network cards of", id, func(ctx context.Context, client *vim25.Client,
+	return v.configure(ctx, "change the network cards of", id, func(ctx context.Context, client *vim25.Client,
 		now reading) (spec types.VirtualMachineConfigSpec, err error) {
 		if err := still(now.Machine); err != nil {
 			return spec, err
@@ -88,9 +86,7 @@ func (v *Verbs) SetCards(ctx context.Context, id facts.ID, cards facts.Cards, te
 // TellNetwork gives a machine options by which its guest is told of its network, under the version of the configuration that
 // still was shown, and has its record say so.
 func (v *Verbs) TellNetwork(ctx context.Context, id facts.ID, told map[string]string, still Still) error {
-	ctx, stop := v.untilAsked(ctx, id)
-	defer stop(nil)
-	return v.reconfigure(ctx, "tell of its network the guest of", id, func(_ context.Context, _ *vim25.Client,
+	return v.configure(ctx, "tell of its network the guest of", id, func(_ context.Context, _ *vim25.Client,
 		now reading) (spec types.VirtualMachineConfigSpec, err error) {
 		if err := still(now.Machine); err != nil {
 			return spec, err

@@ -47,9 +47,7 @@ func Cdroms(devices []types.BaseVirtualDevice) []facts.Cdrom {
 // comes into a drive, and its error ends the act. Drives with anything else in them stay.
 func (v *Verbs) SetDrives(ctx context.Context, id facts.ID, drives facts.Drives, still Still,
 	permits func(facts.Drive) error) error {
-	ctx, stop := v.untilAsked(ctx, id)
-	defer stop(nil)
-	return v.reconfigure(ctx, "change the CD-ROM drives of", id, func(ctx context.Context, client *vim25.Client,
+	return v.configure(ctx, "change the CD-ROM drives of", id, func(ctx context.Context, client *vim25.Client,
 		now reading) (spec types.VirtualMachineConfigSpec, err error) {
 		if err := still(now.Machine); err != nil {
 			return spec, err

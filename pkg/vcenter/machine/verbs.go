@@ -144,9 +144,7 @@ func (v *Verbs) RebootGuest(ctx context.Context, id facts.ID, still Still) error
 
 // Resize makes a machine as large as a size says, under the version of the configuration that still was shown.
 func (v *Verbs) Resize(ctx context.Context, id facts.ID, size facts.Size, still Still) error {
-	ctx, stop := v.untilAsked(ctx, id)
-	defer stop(nil)
-	return v.reconfigure(ctx, "resize", id, func(_ context.Context, _ *vim25.Client,
+	return v.configure(ctx, "resize", id, func(_ context.Context, _ *vim25.Client,
 		now reading) (types.VirtualMachineConfigSpec, error) {
 		return types.VirtualMachineConfigSpec{
 			NumCPUs: size.CPUs, MemoryMB: size.MemoryMB,
@@ -180,6 +178,13 @@ func (v *Verbs) reconfigure(ctx context.Context, verb string, id facts.ID,
 		return nil
 	}
 	return err
+}
+
+// configure is reconfigure of a machine that does not come to wait for somebody's answer, as it does for whether a drive is
+// taken away that its guest has locked.
+func (v *Verbs) configure(ctx context.Context, verb string, id facts.ID,
+	made func(ctx context.Context, client *vim25.Client, now reading) (types.VirtualMachineConfigSpec, error)) error {
+	return v.untilAsked(ctx, verb, id, func(ctx context.Context) error { return v.reconfigure(ctx, verb, id, made) })
 }
 
 // errAsWanted says that there is nothing to change.
@@ -302,20 +307,16 @@ func (v *Verbs) power(ctx context.Context, verb string, id facts.ID, target stri
 }
 
 func (v *Verbs) task(ctx context.Context, verb string, id facts.ID, still Still, start starting) error {
-	ctx, stop := v.untilAsked(ctx, id)
-	defer stop(nil)
-	_, err := v.Writer.RunTask(ctx, operation(verb, id), func(ctx context.Context,
-		client *vim25.Client) (reference, error) {
-		if err := v.decide(ctx, client, id, still); err != nil {
-			return reference{}, err
-		}
-		return start(ctx, client, refer(id))
+	return v.untilAsked(ctx, verb, id, func(ctx context.Context) error {
+		_, err := v.Writer.RunTask(ctx, operation(verb, id), func(ctx context.Context,
+			client *vim25.Client) (reference, error) {
+			if err := v.decide(ctx, client, id, still); err != nil {
+				return reference{}, err
+			}
+			return start(ctx, client, refer(id))
+		})
+		return err
 	})
-	var asked *askedError
-	if err != nil && errors.As(context.Cause(ctx), &asked) {
-		return fmt.Errorf("%s: %w", operation(verb, id), asked)
-	}
-	return err
 }
 
 // askedError says that a machine waits for somebody's answer. A task that was started goes on after that.
@@ -327,18 +328,25 @@ func (e *askedError) Error() string {
 
 func (e *askedError) Unwrap() error { return failure.Conflict }
 
-// untilAsked returns a context that ends also when the machine comes to wait for somebody's answer: nobody knows how
-// long a task takes then.
-func (v *Verbs) untilAsked(ctx context.Context, id facts.ID) (context.Context, context.CancelCauseFunc) {
-	ctx, stop := context.WithCancelCause(ctx)
-	if v.Asks != nil {
-		go func() {
-			if question := v.Asks(ctx, id); question != "" {
-				stop(&askedError{question})
-			}
-		}()
+// untilAsked acts, and ends that also when the machine comes to wait for somebody's answer: nobody knows how long a task takes
+// then.
+func (v *Verbs) untilAsked(ctx context.Context, verb string, id facts.ID, act func(context.Context) error) error {
+	if v.Asks == nil {
+		return act(ctx)
 	}
-	return ctx, stop
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go func() {
+		if question := v.Asks(ctx, id); question != "" {
+			stop(&askedError{question})
+		}
+	}()
+	err := act(ctx)
+	var asked *askedError
+	if err != nil && errors.As(context.Cause(ctx), &asked) {
+		return fmt.Errorf("%s: %w", operation(verb, id), asked)
+	}
+	return err
 }
 
 func (v *Verbs) do(ctx context.Context, verb string, id facts.ID, still Still, act acting) error {

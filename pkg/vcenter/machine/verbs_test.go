@@ -5,6 +5,7 @@ package machine_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/machine"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/fault"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
@@ -369,6 +371,30 @@ func (l *lab) option(vm *object.VirtualMachine, key string) string {
 	}
 	value, _ := object.OptionValueList(props.Config.ExtraConfig).GetString(key)
 	return value
+}
+
+// TestNobodyWaitsForAnAnswerToAChange: a machine that asks something when it is configured, as whether a drive is taken away
+// that its guest has locked, keeps no caller, who is told what it asks.
+func TestNobodyWaitsForAnAnswerToAChange(t *testing.T) {
+	l := newLab(t)
+	id := l.id(l.vm("/DC0/vm/Namespaces/team-a/web-1").Reference())
+	l.verbs.Asks = func(ctx context.Context, _ facts.ID) string {
+		err := waittest.Poll(ctx, func() error {
+			if l.vcenter.Calls()["ReconfigVM_Task"] == 0 {
+				return errors.New("it is not being changed yet")
+			}
+			return nil
+		})
+		if err != nil {
+			return ""
+		}
+		return "Disconnect anyway?"
+	}
+	l.vcenter.AddFault(vcentertest.Fault{Method: "ReconfigVM_Task", Shape: fault.Slow, Delay: time.Minute})
+	err := l.verbs.Resize(t.Context(), id, facts.Size{CPUs: 2, MemoryMB: 1024}, wanted)
+	if !errors.Is(err, failure.Conflict) || !strings.Contains(fmt.Sprint(err), "Disconnect anyway?") {
+		t.Errorf("while it waits: %v", err)
+	}
 }
 
 // TestNobodyWaitsForAnAnswer: a machine that waits for somebody's answer keeps no caller, and does what it was asked
