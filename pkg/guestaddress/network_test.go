@@ -3,8 +3,11 @@
 package guestaddress
 
 import (
+	"io"
 	"net"
 	"net/netip"
+	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -51,5 +54,18 @@ func TestDialer(t *testing.T) {
 	_ = listener.Close()
 	if connection, err := d.DialContext(t.Context(), "tcp", at); err == nil {
 		t.Errorf("connected to %s where nobody listens", connection.RemoteAddr())
+	}
+}
+
+// TestWhy: whoever cannot listen is told what to do.
+func TestWhy(t *testing.T) {
+	at := netip.MustParseAddrPort("127.77.0.11:80")
+	for err, want := range map[error]string{
+		syscall.EACCES: "sysctl net.ipv4.ip_unprivileged_port_start=80", syscall.EADDRINUSE: "--guest-network",
+		syscall.EADDRNOTAVAIL: "ifconfig lo0 alias 127.77.0.11", io.ErrUnexpectedEOF: io.ErrUnexpectedEOF.Error(),
+	} {
+		if got := Why(at, &net.OpError{Op: "listen", Err: err}); !strings.Contains(got, want) {
+			t.Errorf("%v: %s", err, got)
+		}
 	}
 }

@@ -86,7 +86,8 @@ func TestLoadBalancer(t *testing.T) {
 	s.Kubectl(t, "apply", "-n", namespace, "-f", file)
 	s.Kubectl(t, "patch", "vm/my-web-1", "-n", namespace, "--type=merge", "-p",
 		`{"spec":{"readinessProbe":{"tcpSocket":{"port":18082},"periodSeconds":1}}}`)
-	s.Kubectl(t, "wait", "vmservice/open", "-n", namespace, "--for=jsonpath={.status.loadBalancer.ingress[0].ip}", "--timeout=60s")
+	s.Kubectl(t, "wait", "vmservice/open", "-n", namespace, "--for=jsonpath={.status.loadBalancer.ingress[0].ip}",
+		"--timeout=60s")
 	s.Kubectl(t, "wait", "vm/my-web-1", "vm/my-web-2", "-n", namespace, "--for=condition=Ready", "--timeout=90s")
 	address := s.Kubectl(t, "get", "vmservice", "open", "-n", namespace, "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}")
 
@@ -117,7 +118,8 @@ func TestLoadBalancer(t *testing.T) {
 		})
 	}
 	answers("both answer", "my-web-1", "my-web-2")
-	s.Kubectl(t, "patch", "vm/my-web-1", "-n", namespace, "--type=merge", "-p", `{"spec":{"powerState":"PoweredOff","powerOffMode":"Hard"}}`)
+	s.Kubectl(t, "patch", "vm/my-web-1", "-n", namespace, "--type=merge", "-p",
+		`{"spec":{"powerState":"PoweredOff","powerOffMode":"Hard"}}`)
 	answers("one is off", "my-web-2")
 	s.Kubectl(t, "patch", "vm/my-web-1", "-n", namespace, "--type=merge", "-p", `{"spec":{"powerState":"PoweredOn"}}`)
 	answers("it is on again", "my-web-1", "my-web-2")

@@ -21,8 +21,8 @@ import (
 // Memory is where the simulated vCenter of a data directory remembers.
 func Memory(dataDir string) string { return filepath.Join(dataDir, "vcenter", "memory") }
 
-const resetLong = `Have the simulated vCenter forget everything: virtual machines with their disks, folders, pools, content libraries,
-roles. The next start of the Supervisor makes a new one of the samples, with an instanceUuid of its own.
+const resetLong = `Have the simulated vCenter forget everything: virtual machines with their disks, folders, pools, content
+libraries, roles. The next start of the Supervisor makes a new one of the samples, with an instanceUuid of its own.
 
 What Kubernetes holds stays: it is of another vCenter then, so that the new machines are nobody's, and the folders of the
 new vCenter are served in namespaces of their own where the names are taken. To begin anew with both, remove the whole
@@ -42,7 +42,8 @@ func newResetCommand(s *settings) *cobra.Command {
 			if _, err := os.Stat(memory); errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("there is no simulated vCenter in %s: name the folder of a Supervisor with --data-dir", dir)
 			}
-			release, err := dir.Lock(datadir.Holder{PID: os.Getpid(), Since: time.Now(), Server: "no address: it resets vCenter"})
+			release, err := dir.Lock(datadir.Holder{PID: os.Getpid(), Since: time.Now(),
+				Server: "no address: it resets vCenter"})
 			var held *datadir.HeldError
 			if errors.As(err, &held) {
 				return fmt.Errorf("the Supervisor in %s runs (process %d): stop it first with Ctrl-C or `kill %d`", dir,
@@ -53,8 +54,8 @@ func newResetCommand(s *settings) *cobra.Command {
 			}
 			defer release()
 			out := command.OutOrStdout()
-			fmt.Fprintf(out, "This removes %s: all virtual machines of the simulated vCenter with their disks, and all else in it. "+
-				"What Kubernetes holds in %s stays.\n", memory, dir.Etcd())
+			fmt.Fprintf(out, "This removes %s: all virtual machines of the simulated vCenter with their disks, and all else in "+
+				"it. What Kubernetes holds in %s stays.\n", memory, dir.Etcd())
 			if !yes {
 				if err := confirm(command); err != nil {
 					return err

@@ -12,6 +12,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/admission"
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/guest"
 )
 
 // CustomizeVMTask refuses what vCenter refuses, and has the guest read it at its next start.
@@ -21,6 +22,7 @@ func (vm *virtualMachine) CustomizeVMTask(ctx *simulator.Context, req *types.Cus
 		if fault := admission.Customize(vm.VirtualMachine, &req.Spec); fault != nil {
 			return nil, fault
 		}
+		req.Spec = guest.WithoutPasswords(req.Spec)
 		inner := vm.VirtualMachine.CustomizeVMTask(ctx, req).(*methods.CustomizeVM_TaskBody)
 		if fault := result(ctx, inner.Res.Returnval); fault != nil {
 			return nil, fault

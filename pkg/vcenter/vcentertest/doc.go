@@ -11,9 +11,9 @@
 // storage policies (policy), what is looked at before a machine is made or changed
 // (admission), which calls go wrong (fault), tasks that take their time (slow), what
 // runs in the machines (guest) and how all of it is remembered from one process to the
-// next (memory). It depends on govmomi and on these, and on nothing
-// else of this project, so that the session, the inventory and the programs can be
-// tested against it.
+// next (memory). It depends on govmomi, on these, and of the rest of this project on what
+// knows nothing of vCenter: facts and guestaddress. So the session, the inventory and
+// the programs can be tested against it.
 //
 // What is stricter than in govmomi's simulator:
 //
@@ -75,6 +75,7 @@
 //     answered.
 //   - Where it was asked for, machines have guests that start with them, set themselves up
 //     as they are told, and report, or fail.
+//   - Where it was asked for, guests answer to whoever connects to them.
 //   - Guest operations need running tools, and power tasks refuse what vCenter
 //     refuses.
 //

@@ -3,11 +3,16 @@
 package vcentertest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,6 +32,7 @@ import (
 	"github.com/vmware/govmomi/view"
 	"github.com/vmware/govmomi/vim25/types"
 
+	"github.com/openpacific/pacific/pkg/vcenter/vcentertest/memory"
 	"github.com/openpacific/pacific/pkg/waittest"
 )
 
@@ -374,5 +380,48 @@ func goesOn(t *testing.T, v *VCenter, before map[string]map[string]any) {
 	ctxOf.Session = &simulator.Session{UserSession: types.UserSession{UserName: `VSPHERE.LOCAL\dev-a`}}
 	if !v.tracker.Hides(ctxOf, hidden) {
 		t.Error("dev-a sees team-b again")
+	}
+}
+
+// TestMemoryIsMadeAnew: a vCenter that died while it was made begins anew, and one whose memory cannot be read says what
+// to do, and has it as it is.
+func TestMemoryIsMadeAnew(t *testing.T) {
+	dir := t.TempDir()
+	failed := errors.New("half of it is there")
+	_, err := Start(Options{Memory: dir, Inventory: func(ctx context.Context, b *Builder) error {
+		return errors.Join(b.Datacenter(ctx, "DC0"), b.Cluster(ctx, "half", "esx"), b.Datastore(ctx, "half"), failed)
+	}})
+	if !errors.Is(err, failed) {
+		t.Fatal(err)
+	}
+	v := remembering(t, dir, Small)
+	if _, err := os.Stat(filepath.Join(dir, "datastores", "half")); !os.IsNotExist(err) {
+		t.Errorf("the files of the first one are left: %v", err)
+	}
+	if _, err := memory.Open(dir); err == nil || !strings.Contains(err.Error(), "another process") {
+		t.Errorf("a memory that is in use: %v", err)
+	}
+	v.Close()
+
+	moved := filepath.Join(t.TempDir(), "moved")
+	if err := os.Rename(dir, moved); err != nil {
+		t.Fatal(err)
+	}
+	v = remembering(t, moved, nil)
+	i := inventoryOf(t, v)
+	i.do(i.vm(namespaces + "/team-a/db-1").PowerOn(t.Context()))
+	i.do(i.vm(namespaces + "/team-b/cache-1").PowerOff(t.Context()))
+	i.do(i.vm(namespaces + "/team-b/cache-1").Destroy(t.Context()))
+	if _, err := os.Stat(filepath.Join(moved, "datastores", "datastore-1", "cache-1")); !os.IsNotExist(err) {
+		t.Errorf("the files of a destroyed machine are left: %v", err)
+	}
+	v.Close()
+
+	file := filepath.Join(moved, memory.FileName)
+	if err := os.WriteFile(file, bytes.Repeat([]byte("no "), 10_000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(Options{Memory: moved}); err == nil || !strings.Contains(err.Error(), "begins anew") {
+		t.Errorf("what cannot be read: %v", err)
 	}
 }

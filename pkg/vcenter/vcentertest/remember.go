@@ -3,8 +3,10 @@
 package vcentertest
 
 import (
+	"fmt"
 	"log"
 	"net/http"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -67,7 +69,10 @@ func (v *VCenter) recall() (bool, error) {
 	if len(lost) > 0 {
 		log.Printf("the files of these virtual machines are gone, and so are they: %s", strings.Join(lost, ", "))
 	}
-	return err == nil, err
+	if err != nil {
+		return false, fmt.Errorf("%w; without the directory %s vCenter begins anew", err, filepath.Dir(v.dir))
+	}
+	return true, nil
 }
 
 // remember has everything written that happens from now on.

@@ -161,3 +161,30 @@ func TestNextStart(t *testing.T) {
 		}
 	}
 }
+
+// TestWithoutPasswords: what is kept of a customisation has no password, and the request stays as it is.
+func TestWithoutPasswords(t *testing.T) {
+	secret := &types.CustomizationPassword{Value: "s3cret", PlainText: true}
+	for _, identity := range []types.BaseCustomizationIdentitySettings{
+		&types.CustomizationLinuxPrep{Domain: "kept", Password: secret},
+		&types.CustomizationSysprep{GuiUnattended: types.CustomizationGuiUnattended{Password: secret},
+			Identification: types.CustomizationIdentification{DomainAdmin: "kept", DomainAdminPassword: secret}},
+		&types.CustomizationSysprepText{Value: "<a><AdministratorPassword><Value>s3cret</Value>\n<PlainText/>" +
+			"</AdministratorPassword><ComputerName>kept</ComputerName></a>"},
+	} {
+		text := func(spec types.CustomizationSpec) string {
+			var b bytes.Buffer
+			if err := types.NewJSONEncoder(&b).Encode(spec); err != nil {
+				t.Fatal(err)
+			}
+			return b.String()
+		}
+		whole := types.CustomizationSpec{Identity: identity}
+		if kept := text(WithoutPasswords(whole)); strings.Contains(kept, "s3cret") || !strings.Contains(kept, "kept") {
+			t.Errorf("%T: %s", identity, kept)
+		}
+		if !strings.Contains(text(whole), "s3cret") {
+			t.Errorf("%T: the request is changed", identity)
+		}
+	}
+}

@@ -23,6 +23,27 @@ type Customized struct {
 // computerName is where an answer file for Windows says what the guest is called.
 var computerName = regexp.MustCompile(`<ComputerName>([^<]*)</ComputerName>`)
 
+// passwords are in an answer file for Windows.
+var passwords = regexp.MustCompile(`(?s)<([A-Za-z]*Password)>.*?</[A-Za-z]*Password>`)
+
+// WithoutPasswords is a customisation without the passwords in it, which nothing here needs, so that they are nowhere
+// kept.
+func WithoutPasswords(spec types.CustomizationSpec) types.CustomizationSpec {
+	switch identity := spec.Identity.(type) {
+	case *types.CustomizationLinuxPrep:
+		copied := *identity
+		copied.Password = nil
+		spec.Identity = &copied
+	case *types.CustomizationSysprep:
+		copied := *identity
+		copied.GuiUnattended.Password, copied.Identification.DomainAdminPassword = nil, nil
+		spec.Identity = &copied
+	case *types.CustomizationSysprepText:
+		spec.Identity = &types.CustomizationSysprepText{Value: passwords.ReplaceAllString(identity.Value, "<$1/>")}
+	}
+	return spec
+}
+
 // customized is what a guest makes of a customisation.
 func customized(spec *types.CustomizationSpec) *Customized {
 	c := &Customized{spec: spec, nameservers: spec.GlobalIPSettings.DnsServerList, search: spec.GlobalIPSettings.DnsSuffixList}

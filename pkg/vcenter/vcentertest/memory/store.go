@@ -66,7 +66,7 @@ func Open(dir string) (*Store, error) {
 		return nil, fmt.Errorf("open vCenter's memory: another process has %s", file)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open vCenter's memory %s: %w", file, err)
+		return nil, fmt.Errorf("open vCenter's memory %s: %w; without the directory %s it begins anew", file, err, dir)
 	}
 	s := &Store{db: db, dir: dir}
 	err = db.Update(func(tx *bolt.Tx) error {
@@ -83,7 +83,7 @@ func Open(dir string) (*Store, error) {
 	})
 	if err != nil {
 		_ = db.Close()
-		return nil, fmt.Errorf("open vCenter's memory %s: %w", file, err)
+		return nil, fmt.Errorf("open vCenter's memory %s: %w; without the directory %s it begins anew", file, err, dir)
 	}
 	return s, nil
 }

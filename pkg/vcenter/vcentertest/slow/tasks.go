@@ -57,7 +57,8 @@ type running struct {
 // New returns tasks that take their time by a clock. Their identifiers are not those of tasks of another start, which
 // are counted from 0.
 func New(clock clock.WithTicker, start int) *Tasks {
-	return &Tasks{clock: clock, made: (start + 1) * perStart, running: map[types.ManagedObjectReference]*running{}, closed: make(chan struct{})}
+	return &Tasks{clock: clock, made: (start + 1) * perStart,
+		running: map[types.ManagedObjectReference]*running{}, closed: make(chan struct{})}
 }
 
 // Close ends all tasks where they are, and waits for that.
