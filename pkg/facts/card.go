@@ -27,12 +27,13 @@ type Link struct {
 	// Network is what the network is called that it is to be at, and ID which one that was when it was declared.
 	Network string `json:"network"`
 	ID      ID     `json:"id"`
-	// MAC is that of the card that was the interface's when its network was declared last, in lower case; empty where it
-	// had none then.
+	// MAC is that of the card that was the interface's when the network of its machine was declared last, in lower
+	// case; empty where it had none then.
 	MAC string `json:"mac,omitempty"`
 }
 
-// At says whether a card is at the network that it is to be at. Of what vCenter does not tell nobody says that it is not.
+// At says whether a card is at the network that it is to be at. Of what vCenter does not tell nobody says that it is
+// not.
 func (l Link) At(card Card) bool {
 	return card.Network == l.ID.Value || card.Network == "" && l.ID.Type == TypeOpaqueNetwork
 }
@@ -47,8 +48,8 @@ type CardChange struct {
 
 // Match returns the key of each interface's card, 0 for one that has none, of those that a machine has, in the order of
 // their keys. A card is known by its address. Where that tells nothing, as long as the machine is new, it is one at the
-// interface's network, and else one that is no other's, as after somebody has put it elsewhere: so it stays the card that
-// it is.
+// interface's network, and else one that is no other's, as after somebody has put it elsewhere: so it stays the card
+// that it is.
 func (c Cards) Match(has []Card) []int32 {
 	keys, left := make([]int32, len(c)), slices.Clone(has)
 	for _, fits := range []func(Link, Card) bool{

@@ -302,7 +302,8 @@ func TestNetwork(t *testing.T) {
 	})
 	t.Run("of a machine that Pacific did not make", func(t *testing.T) {
 		w.T = t
-		w.vm, w.name = w.admin.Create(w.namespace, "adopted", types.VirtualMachinePowerStatePoweredOn), "adopted"
+		w.name = "adopted"
+		w.vm = w.admin.Create(w.namespace, w.name, types.VirtualMachinePowerStatePoweredOn)
 		more := new(types.VirtualE1000)
 		more.Backing = w.at("VM Network")
 		w.plug(add, more)

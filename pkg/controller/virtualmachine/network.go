@@ -38,8 +38,8 @@ func (c *Controller) cards() part {
 	}
 }
 
-// telling has guests be told of their networks as those are now, once their machines have the cards: by then it is known
-// what addresses those have.
+// telling has guests be told of their networks as those are now, once their machines have the cards: by then it is
+// known what addresses those have.
 func (c *Controller) telling() part {
 	return part{
 		name: "network as its guest is told of it", verb: "tell of its network the guest of",

@@ -41,10 +41,11 @@ const (
 	passes
 )
 
-// part is something of a machine that somebody declares and that is kept at that, such as its size. What is the same for
-// all of them is here: it is changed where that can be done now, else the projection says what is in the way; what vCenter
-// refuses is said in the part's condition; and what vCenter has done and does not show, or can do only while the machine is
-// off, is not asked for again until something is otherwise, so that nobody does for ever what is undone each time.
+// part is something of a machine that somebody declares and that is kept at that, such as its size. What is the same
+// for all of them is here: it is changed where that can be done now, else the projection says what is in the way; what
+// vCenter refuses is said in the part's condition; and what vCenter has done and does not show, or can do only while
+// the machine is off, is not asked for again until something is otherwise, so that nobody does for ever what is undone
+// each time.
 type part struct {
 	// name and verb are what people call it, and what is done to a machine.
 	name, verb string
@@ -58,8 +59,8 @@ type part struct {
 	attempt func(Machine) any
 	// change has vCenter change it.
 	change func(context.Context, Machine) error
-	// holds says that a machine of which it could not be changed is not to be powered on so, and awaited that one of which
-	// it was changed is not, as long as that does not show. Nil: none is held.
+	// holds says that a machine of which it could not be changed is not to be powered on so, and awaited that one of
+	// which it was changed is not, as long as that does not show. Nil: none is held.
 	holds, awaited func(Machine) bool
 }
 
@@ -95,7 +96,8 @@ func (c *Controller) keep(ctx context.Context, m Machine) (holds bool, err error
 	return holds, err
 }
 
-// bring brings one part of a machine to what is declared, as far as that can be done now. done says that it was changed.
+// bring brings one part of a machine to what is declared, as far as that can be done now. done says that it was
+// changed.
 func (c *Controller) bring(ctx context.Context, p part, m Machine) (done bool, err error) {
 	if !p.changes(m) {
 		return false, nil

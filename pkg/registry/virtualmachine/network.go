@@ -15,7 +15,8 @@ import (
 )
 
 // told is what is wrong with changing what a guest was told before its first start and is never told again.
-const told = "is told to a guest before its first start alone, unless spec.bootstrap.cloudInit tells it: set it up in the guest"
+const told = "is told to a guest before its first start alone, unless spec.bootstrap.cloudInit tells it: set it up in the " +
+	"guest"
 
 var networkPath = field.NewPath("spec", "network")
 

@@ -64,7 +64,8 @@ func TestNetworkChanges(t *testing.T) {
 		"two of one name": {was: with(asks), is: with(asks, asks),
 			want: field.ErrorList{field.Duplicate(path.Index(1).Child("name"), "eth1")}},
 		"of a machine of which nobody said anything": {is: with(at("eth0", "a"))},
-		"what none of them tells":                    {is: with(static), want: told(path.Index(0).Child("addresses"), path.Index(0).Child("dhcp4"), path.Index(0).Child("mtu"))},
+		"what none of them tells": {is: with(static),
+			want: told(path.Index(0).Child("addresses"), path.Index(0).Child("dhcp4"), path.Index(0).Child("mtu"))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			vm, old := machine("web"), machine("web")

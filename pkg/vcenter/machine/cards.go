@@ -33,7 +33,8 @@ func Cards(devices []types.BaseVirtualDevice) []facts.Card {
 	return list
 }
 
-// networkOf is the id of the network that a card is at, empty where vCenter does not tell. A port group's key is its id.
+// networkOf is the id of the network that a card is at, empty where vCenter does not tell. A port group's key is its
+// id.
 func networkOf(card *types.VirtualEthernetCard) string {
 	switch backing := card.Backing.(type) {
 	case *types.VirtualEthernetCardNetworkBackingInfo:
@@ -48,8 +49,8 @@ func networkOf(card *types.VirtualEthernetCard) string {
 
 // SetCards gives a machine the network cards that it is to have, under the version of the configuration that still was
 // shown. permits is asked of each that comes to a network, and its error ends the act. A card that comes to another
-// network keeps its address, its key and its type. Where tells, and a card is new, the machine's record says with the same
-// change that its guest has not been told of it.
+// network keeps its address, its key and its type. Where tells, and a card is new, the machine's record says with the
+// same change that its guest has not been told of it.
 func (v *Verbs) SetCards(ctx context.Context, id facts.ID, cards facts.Cards, tells bool, still Still,
 	permits func(facts.Link) error) error {
 	return v.configure(ctx, "change the network cards of", id, func(ctx context.Context, client *vim25.Client,
@@ -83,8 +84,8 @@ func (v *Verbs) SetCards(ctx context.Context, id facts.ID, cards facts.Cards, te
 	})
 }
 
-// TellNetwork gives a machine options by which its guest is told of its network, under the version of the configuration that
-// still was shown, and has its record say so.
+// TellNetwork gives a machine options by which its guest is told of its network, under the version of the configuration
+// that still was shown, and has its record say so.
 func (v *Verbs) TellNetwork(ctx context.Context, id facts.ID, told map[string]string, still Still) error {
 	return v.configure(ctx, "tell of its network the guest of", id, func(_ context.Context, _ *vim25.Client,
 		now reading) (spec types.VirtualMachineConfigSpec, err error) {

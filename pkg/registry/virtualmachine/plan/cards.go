@@ -14,10 +14,16 @@ import (
 	"github.com/openpacific/pacific/pkg/failure"
 )
 
+// noFolder says that nothing can lie in a namespace yet.
+func noFolder(namespace string) error {
+	return fmt.Errorf("the namespace %q has no folder in vCenter yet; see its condition with `kubectl get vns %s -o yaml`: "+
+		"%w", namespace, namespace, failure.Unavailable)
+}
+
 // Cards are the network cards that a machine that is there declares, nil where it declares nothing of them, as one that
 // Pacific did not make and of whose interfaces nobody has said anything. before are those that it declared before: an
-// interface of the same name keeps its card, and its network where the name of that still is the same, whatever has become
-// of it. What the spec leaves open of networks is filled in.
+// interface of the same name keeps its card, and its network where the name of that still is the same, whatever has
+// become of it. What the spec leaves open of networks is filled in.
 func (p *Planner) Cards(vm *vmopv1.VirtualMachine, before *facts.Cards) (*facts.Cards, error) {
 	network := vm.Spec.Network
 	if network == nil || before == nil && !network.Disabled && len(network.Interfaces) == 0 {
@@ -25,8 +31,7 @@ func (p *Planner) Cards(vm *vmopv1.VirtualMachine, before *facts.Cards) (*facts.
 	}
 	home, found := p.Site.Home(vm.Namespace)
 	if !found {
-		return nil, fmt.Errorf("the namespace %q has no folder in vCenter yet; see its condition with `kubectl get vns %s -o yaml`: %w",
-			vm.Namespace, vm.Namespace, failure.Unavailable)
+		return nil, noFolder(vm.Namespace)
 	}
 	cards, err := p.cards(vm, home, before)
 	if err != nil {
@@ -57,8 +62,8 @@ func (p *Planner) cards(vm *vmopv1.VirtualMachine, home Home, before *facts.Card
 		}
 		if wanted.Network.Name == "" {
 			if len(home.Networks) == 0 {
-				return nil, invalid(path, "the namespace was given no network: an administrator changes that in spec.networks of the vSphere "+
-					"Namespace; for a machine without any, set spec.network.disabled to true")
+				return nil, invalid(path, "the namespace was given no network: an administrator changes that in spec.networks of "+
+					"the vSphere Namespace; for a machine without any, set spec.network.disabled to true")
 			}
 			wanted.Network.Name = home.Networks[0]
 		}
@@ -93,8 +98,8 @@ func linkOf(cards *facts.Cards, name string) *facts.Link {
 	return &(*cards)[at]
 }
 
-// PermitsNetwork says why a network card of a machine may not come to a network, nil where it may: where that is one that
-// the machine's namespace has been given, which it may not be any more since somebody declared it.
+// PermitsNetwork says why a network card of a machine may not come to a network, nil where it may: where that is one
+// that the machine's namespace has been given, which it may not be any more since somebody declared it.
 func (s *Sources) PermitsNetwork(vm *vmopv1.VirtualMachine, link facts.Link) error {
 	home, found := s.Site.Home(vm.Namespace)
 	if !found {

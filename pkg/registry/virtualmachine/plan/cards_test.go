@@ -35,17 +35,20 @@ func TestCards(t *testing.T) {
 		want    *facts.Cards
 		says    string
 	}{
-		"nobody says":                 {},
-		"nobody says of interfaces":   {network: &vmopv1.VirtualMachineNetworkSpec{HostName: "db"}},
-		"none":                        {network: &vmopv1.VirtualMachineNetworkSpec{Disabled: true}, want: &facts.Cards{}},
-		"the default network":         {network: with(at("eth0", "")), want: &facts.Cards{link("eth0", "workload", "")}},
-		"the one that was meant then": {network: with(at("eth0", "workload")), before: &facts.Cards{old}, want: &facts.Cards{old}},
-		"another network":             {network: with(at("eth0", "storage")), before: &facts.Cards{old}, want: &facts.Cards{link("eth0", "storage", "m0")}},
+		"nobody says":               {},
+		"nobody says of interfaces": {network: &vmopv1.VirtualMachineNetworkSpec{HostName: "db"}},
+		"none":                      {network: &vmopv1.VirtualMachineNetworkSpec{Disabled: true}, want: &facts.Cards{}},
+		"the default network":       {network: with(at("eth0", "")), want: &facts.Cards{link("eth0", "workload", "")}},
+		"the one that was meant then": {network: with(at("eth0", "workload")), before: &facts.Cards{old},
+			want: &facts.Cards{old}},
+		"another network": {network: with(at("eth0", "storage")), before: &facts.Cards{old},
+			want: &facts.Cards{link("eth0", "storage", "m0")}},
 		"another interface": {network: with(at("eth1", "workload")), before: &facts.Cards{old},
 			want: &facts.Cards{link("eth1", "workload", "")}},
 		"no interface any more": {network: with(), before: &facts.Cards{link("eth1", "storage", "m1")},
 			want: &facts.Cards{link("eth0", "workload", "")}},
-		"one that there is not": {network: with(at("eth0", "unknown")), says: "spec.network.interfaces[0].network.name: there is no network"},
+		"one that there is not": {network: with(at("eth0", "unknown")),
+			says: "spec.network.interfaces[0].network.name: there is no network"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, vm := newWorld(), wanted()

@@ -98,8 +98,7 @@ func (p *Planner) Plan(ctx context.Context, vm *vmopv1.VirtualMachine) (shell fa
 	spec := field.NewPath("spec")
 	home, found := p.Site.Home(vm.Namespace)
 	if !found {
-		return facts.Shell{}, nil, fmt.Errorf("the namespace %q has no folder in vCenter yet; see its condition with `kubectl get vns %s -o yaml`: %w",
-			vm.Namespace, vm.Namespace, failure.Unavailable)
+		return facts.Shell{}, nil, noFolder(vm.Namespace)
 	}
 	release, err := p.join(ctx, vm, &home, spec)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/openpacific/pacific/pkg/registry/virtualmachine/bootstrap"
 )
 
-// networked tells whether the machine has the network cards of the declared interfaces, and whether its guest has what it
-// was told of them.
+// networked tells whether the machine has the network cards of the declared interfaces, and whether its guest has what
+// it was told of them.
 func (v *view) networked() []metav1.Condition {
 	wanted := v.cards()
 	if wanted == nil || v.live.Hardware == nil || v.meta.Spec.Network == nil {

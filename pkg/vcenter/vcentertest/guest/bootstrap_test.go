@@ -143,9 +143,10 @@ func TestNextStart(t *testing.T) {
 		then, now, userData string
 		want                string
 	}{
-		"the same":                {plan("i-1", "192.0.2.7/24"), plan("i-1", "192.0.2.7/24"), "", "192.0.2.7"},
-		"another address":         {plan("i-1", "192.0.2.7/24"), plan("i-1", "192.0.2.8/24"), "", "192.0.2.7"},
-		"and user data says so":   {plan("i-1", "192.0.2.7/24"), plan("i-1", "192.0.2.8/24"), "#cloud-config\nupdates: {network: {when: [boot]}}", "192.0.2.8"},
+		"the same":        {plan("i-1", "192.0.2.7/24"), plan("i-1", "192.0.2.7/24"), "", "192.0.2.7"},
+		"another address": {plan("i-1", "192.0.2.7/24"), plan("i-1", "192.0.2.8/24"), "", "192.0.2.7"},
+		"and user data says so": {plan("i-1", "192.0.2.7/24"), plan("i-1", "192.0.2.8/24"),
+			"#cloud-config\nupdates: {network: {when: [boot]}}", "192.0.2.8"},
 		"of another instance":     {plan("i-1", "192.0.2.7/24"), plan("i-2", "192.0.2.8/24"), "", "192.0.2.8"},
 		"it was told nothing yet": {"", plan("i-1", "192.0.2.8/24"), "", "192.0.2.8"},
 	} {

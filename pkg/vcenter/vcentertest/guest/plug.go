@@ -12,8 +12,8 @@ import (
 )
 
 // Plugged is what a guest tells of its adapters once those of its machine were changed. It keeps the addresses of those
-// that it had before, since what is behind an adapter is nothing that it sees, and has none for a new one: nobody has told
-// it of that. The caller holds the machine's lock.
+// that it had before, since what is behind an adapter is nothing that it sees, and has none for a new one: nobody has
+// told it of that. The caller holds the machine's lock.
 func Plugged(ctx *simulator.Context, vm *mo.VirtualMachine, before []types.GuestNicInfo) []types.PropertyChange {
 	var adapters []types.GuestNicInfo
 	for _, device := range vm.Config.Hardware.Device {
