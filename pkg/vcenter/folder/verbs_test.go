@@ -176,6 +176,7 @@ func TestDestroyKeepsWhatComesIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	recording := l.vcenter.Record()
 	err = l.verbs.Destroy(t.Context(), id, func(now facts.Container) error {
 		if !now.Empty() {
 			t.Errorf("something lies in it: %+v", now)
@@ -187,7 +188,7 @@ func TestDestroyKeepsWhatComesIn(t *testing.T) {
 		t.Errorf("destroyed: %v", err)
 	}
 	for method, want := range map[string]int{"UnregisterAndDestroy_Task": 1, "Destroy_Task": 0} {
-		if got := l.vcenter.Calls()[method]; got != want {
+		if got := recording.Counts()[method]; got != want {
 			t.Errorf("%d calls of %s, want %d", got, method, want)
 		}
 	}

@@ -148,7 +148,7 @@ func TestWhatThereIs(t *testing.T) {
 	team1, team2 := l.id("/DC0/vm/Namespaces/team-a"), l.id("/DC0/vm/Namespaces/team-b")
 	want := map[string]facts.ID{
 		"web-1": team1, "db-1": team1, "build-1": team1, "cache-1": team2, "queue-1": team2,
-		"jumpbox": l.id("/DC0/vm"), "backup-proxy": l.id("/DC0/vm/Infrastructure/Backup"),
+		"rhel-9-golden": l.id("/DC0/vm/Templates"), "jumpbox": l.id("/DC0/vm"), "backup-proxy": l.id("/DC0/vm/Infrastructure/Backup"),
 	}
 	if diff := cmp.Diff(want, found); diff != "" {
 		t.Errorf("machines and where they lie (-want +got):\n%s", diff)
