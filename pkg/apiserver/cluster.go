@@ -5,7 +5,9 @@ package apiserver
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/informers"
@@ -115,7 +117,7 @@ func newFolders(v *site, c *cluster, records *ledger.Ledger, logger klog.Logger)
 
 // controllers are what keeps vCenter and Kubernetes as declared, in a reign.
 func controllers(v *site, k *kinds, backend *vnsrealisation.Backend, c *cluster, folders *namespacecontroller.Controller,
-	balanced vmservicecontroller.Pool, guests guestaddress.Network, logger klog.Logger) []task {
+	balanced vmservicecontroller.Pool, guests guestaddress.Network, probed []netip.Prefix, logger klog.Logger) []task {
 	realClock := clock.RealClock{}
 	classes := &storageclass.Controller{
 		Namespaces: k.namespaces.Inside().ListerWatcher(),
@@ -164,6 +166,7 @@ func controllers(v *site, k *kinds, backend *vnsrealisation.Backend, c *cluster,
 		Machines: signed{v.machines},
 		Signs:    &machine.Signs{Session: v.session},
 		Dialer:   &guestaddress.Dialer{Network: guests},
+		Reach:    readiness.Reach{Ranges: probed, Own: net.InterfaceAddrs},
 		Clock:    realClock,
 		Logger:   logger.WithName("readiness"),
 	}

@@ -15,6 +15,7 @@ import (
 	"k8s.io/component-base/logs"
 	logsapi "k8s.io/component-base/logs/api/v1"
 
+	"github.com/openpacific/pacific/pkg/controller/readiness"
 	"github.com/openpacific/pacific/pkg/controller/virtualmachineservice"
 	"github.com/openpacific/pacific/pkg/guestaddress"
 	"github.com/openpacific/pacific/pkg/ledger"
@@ -32,6 +33,8 @@ type Options struct {
 	Login   LoginOptions
 	// LoadBalancerAddresses are those that services of type LoadBalancer may be given. Empty: none.
 	LoadBalancerAddresses []string
+	// ProbedNetworks are those to whose addresses readiness probes connect. Empty: all.
+	ProbedNetworks []string
 	// GuestNetwork is the loopback network on which the guests of a simulated vCenter answer. Empty: guests are where they
 	// say.
 	GuestNetwork string
@@ -135,6 +138,10 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 		"for a simulated vCenter: the loopback network, such as 127.66.0.0/16, on which guests answer that report an address of "+
 			"10.66.0.0/16")
 
+	flags.StringSliceVar(&o.ProbedNetworks, "probed-networks", o.ProbedNetworks,
+		"networks, such as 10.20.0.0/16, to whose addresses readiness probes of virtual machines connect. What a guest tells "+
+			"as its addresses is its own word: if not set, a probe tells who has the guest what listens on whatever the "+
+			"server reaches, but for itself, link-local addresses and those of clouds' metadata")
 	flags.StringSliceVar(&o.Records.Servers, "etcd-servers", o.Records.Servers,
 		"endpoints of an etcd for terms, leadership and detached folders; several replicas need one. Without it, an etcd "+
 			"inside this process keeps its files in --data-dir")
@@ -170,6 +177,9 @@ func (o *Options) Validate() error {
 	}
 	if _, err := guestaddress.Parse(o.GuestNetwork); err != nil {
 		mistakes = append(mistakes, fmt.Errorf("--guest-network: %w", err))
+	}
+	if _, err := readiness.ParseRanges(o.ProbedNetworks); err != nil {
+		mistakes = append(mistakes, fmt.Errorf("--probed-networks: %w", err))
 	}
 	if err := logsapi.ValidateAndApply(o.Logs, o.Generic.FeatureGate); err != nil {
 		mistakes = append(mistakes, err)

@@ -24,6 +24,7 @@ import (
 
 	"github.com/openpacific/pacific/pkg/access"
 	"github.com/openpacific/pacific/pkg/apis/openapi"
+	"github.com/openpacific/pacific/pkg/controller/readiness"
 	vmservicecontroller "github.com/openpacific/pacific/pkg/controller/virtualmachineservice"
 	"github.com/openpacific/pacific/pkg/failure"
 	"github.com/openpacific/pacific/pkg/guestaddress"
@@ -87,6 +88,10 @@ func Run(ctx context.Context, options *Options) error {
 	if err != nil {
 		return err
 	}
+	probed, err := readiness.ParseRanges(options.ProbedNetworks)
+	if err != nil {
+		return err
+	}
 	folders := newFolders(site, cluster, records, logger)
 	namespaces := newNamespaceBackend(site, records, folders, logger)
 	kinds, err := serve(server, frame, site, cluster, reviewer, config, namespaces, records, logger)
@@ -113,8 +118,9 @@ func Run(ctx context.Context, options *Options) error {
 			cluster.follow(ctx)
 			return kinds.begin(ctx, frame, term, site, namespaces, folders, logger)
 		},
-		serving:  []task{site.namespaces.Run},
-		reigning: controllers(site, kinds, namespaces, cluster, folders, balanced, guests, logger),
+		serving: []task{site.namespaces.Run},
+		reigning: controllers(site, kinds, namespaces, cluster, folders, balanced, guests, probed,
+			logger),
 	}.run(ctx)
 }
 

@@ -192,7 +192,7 @@ func (w *world) start(name string, v *vcentertest.VCenter, tune func(*ledger.Lea
 		},
 		serving: []task{r.site.namespaces.Run},
 		reigning: controllers(r.site, r.kinds, namespaces, cluster, folders, virtualmachineservice.Pool{},
-			guestaddress.Network{}, logger),
+			guestaddress.Network{}, nil, logger),
 	}
 	go func() {
 		defer close(r.done)

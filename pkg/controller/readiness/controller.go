@@ -59,6 +59,7 @@ type Controller struct {
 	Machines Machines
 	Signs    Signs
 	Dialer   Dialer
+	Reach    Reach
 	Clock    clock.WithTicker
 	Logger   klog.Logger
 
@@ -188,7 +189,7 @@ func (c *Controller) probe(ctx context.Context, running *sync.WaitGroup, slots c
 			select {
 			case slots <- struct{}{}:
 				defer func() { <-slots }()
-				c.say(ctx, machine, connect(ctx, c.Dialer, machine))
+				c.say(ctx, machine, connect(ctx, c.Dialer, c.Reach, machine))
 			case <-ctx.Done():
 			}
 		})

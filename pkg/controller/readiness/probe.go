@@ -51,9 +51,9 @@ func judge(probe vmopv1.VirtualMachineReadinessProbeSpec, signs facts.Signs) str
 	return ""
 }
 
-// connect says why nobody can connect to a machine, and nothing when somebody can. What the guest tells as its address
-// is the guest's word: no connection is made to this computer, nor to what lies beside it.
-func connect(ctx context.Context, dialer Dialer, machine probed) string {
+// connect says why nobody can connect to a machine, and nothing when somebody can. It is tried where reach
+// permits it.
+func connect(ctx context.Context, dialer Dialer, reach Reach, machine probed) string {
 	port := machine.probe.TCPSocket.Port.String()
 	number, err := net.LookupPort("tcp", port)
 	if err != nil {
@@ -67,7 +67,7 @@ func connect(ctx context.Context, dialer Dialer, machine probed) string {
 	said := ""
 	for _, address := range machine.addresses {
 		ip, err := netip.ParseAddr(address)
-		if err != nil || !ip.Unmap().IsGlobalUnicast() {
+		if err != nil || !reach.permits(ip) {
 			said = fmt.Sprintf("its guest reports the address %q, to which no connection is made", address)
 			continue
 		}
