@@ -380,8 +380,8 @@ func TestNobodyWaitsForAnAnswerToAChange(t *testing.T) {
 	id := l.id(l.vm("/DC0/vm/Namespaces/team-a/web-1").Reference())
 	l.verbs.Asks = func(ctx context.Context, _ facts.ID) string {
 		err := waittest.Poll(ctx, func() error {
-			if l.vcenter.Calls()["ReconfigVM_Task"] == 0 {
-				return errors.New("it is not being changed yet")
+			if calls := l.vcenter.Calls(); calls["ReconfigVM_Task"] == 0 || calls["ModifyListView"] == 0 {
+				return errors.New("nobody waits for its task yet")
 			}
 			return nil
 		})
