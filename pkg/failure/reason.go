@@ -21,6 +21,8 @@ const (
 	DatastoreFull Reason = "DatastoreFull"
 	// FileUnavailable: a datastore, or a file on it, is not there, cannot be reached, or is in the way.
 	FileUnavailable Reason = "FileUnavailable"
+	// NetworkUnavailable: a network is not there, cannot be reached, or has no port left.
+	NetworkUnavailable Reason = "NetworkUnavailable"
 	// InsufficientResources: no host has what is asked for.
 	InsufficientResources Reason = "InsufficientResources"
 	// HostUnreachable: vCenter does not reach a host, or that does not answer it.

@@ -216,6 +216,8 @@ func reasonOf(fault types.BaseMethodFault) failure.Reason {
 		return failure.NameTaken
 	case *types.NoDiskSpace, *types.InsufficientStorageSpace:
 		return failure.DatastoreFull
+	case types.BaseCannotAccessNetwork:
+		return failure.NetworkUnavailable
 	case types.BaseCannotAccessVmComponent, types.BaseFileFault, types.BaseInvalidDatastore:
 		return failure.FileUnavailable
 	case types.BaseInsufficientResourcesFault, *types.NoCompatibleHost, *types.NoCompatibleHardAffinityHost,

@@ -132,6 +132,7 @@ func TestReasons(t *testing.T) {
 		failure.FileUnavailable: {&types.InvalidDatastore{}, &types.InvalidDatastorePath{}, &types.InaccessibleDatastore{},
 			&types.CannotAccessFile{}, &types.FileNotFound{}, &types.FileLocked{}, &types.FileAlreadyExists{},
 			&types.CannotCreateFile{}},
+		failure.NetworkUnavailable: {&types.CannotAccessNetwork{}, &types.DestinationSwitchFull{}},
 		failure.InvalidConfiguration: {&types.InvalidDeviceSpec{}, &types.InvalidDeviceBacking{},
 			&types.DeviceUnsupportedForVmPlatform{}, &types.InvalidController{}, &types.TooManyDevices{},
 			&types.InvalidVmConfig{}, &types.VmConfigFault{}, &types.GenericVmConfigFault{}, &types.UnsupportedGuest{}},
