@@ -26,15 +26,13 @@ type grants struct {
 }
 
 func (g grants) Given(namespace string) (vmregistry.Given, error) {
+	// Before that, what is found may be a folder whose record is yet to be read.
+	if err := g.unread(); err != nil {
+		return vmregistry.Given{}, fmt.Errorf("%w: %w", failure.Unavailable, err)
+	}
 	object, found := g.namespaces.Find(namespace)
 	if !found {
-		// In this order: what is read in between is found the next time.
-		if err := g.unread(); err != nil {
-			return vmregistry.Given{}, fmt.Errorf("%w: %w", failure.Unavailable, err)
-		}
-		if object, found = g.namespaces.Find(namespace); !found {
-			return vmregistry.Given{}, failure.NotFound
-		}
+		return vmregistry.Given{}, failure.NotFound
 	}
 	given := vmregistry.Given{
 		Classes:   object.Spec.VirtualMachineClasses,
