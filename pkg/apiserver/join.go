@@ -49,6 +49,7 @@ func (m machines) Find(namespace, name string) (vmcontroller.Machine, bool) {
 	}
 	if hardware := state.Live.Hardware; hardware != nil {
 		told.Controllers, told.Cards, told.Cdroms = hardware.Controllers, hardware.Cards, hardware.Cdroms
+		told.Linked = hardware.Linked() && !state.Live.Snapshot
 	}
 	return told, true
 }

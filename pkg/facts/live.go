@@ -2,7 +2,10 @@
 
 package facts
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // vCenter's words for whether VMware Tools run, for how far the customisation of a guest is, and for a machine that it
 // reaches.
@@ -129,6 +132,11 @@ type Hardware struct {
 	Cdroms []Cdrom
 }
 
+// Linked says whether a disk stands on another one.
+func (h *Hardware) Linked() bool {
+	return h != nil && slices.ContainsFunc(h.Disks, func(disk Disk) bool { return disk.Parent != "" })
+}
+
 // The kinds of Controller.
 const (
 	ControllerIDE  = "IDE"
@@ -165,6 +173,8 @@ type Disk struct {
 	Unit       *int32
 	// Mode and Sharing are in vCenter's words.
 	Mode, Sharing, UUID string
+	// Parent is the file of the disk that it stands on, empty where it stands by itself.
+	Parent string
 }
 
 // Guest is what VMware Tools reports of the operating system that runs.

@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -76,4 +78,65 @@ func TestFromATemplate(t *testing.T) {
 	if left := datastoreFiles(t, a, "nfs-fast", "my-golden"); len(left) > 0 {
 		t.Errorf("of the machine there is left: %v", left)
 	}
+}
+
+const linkedManifest = `
+apiVersion: vmoperator.vmware.com/v1alpha5
+kind: VirtualMachine
+metadata: {name: my-linked, namespace: NS, annotations: {vmoperator.vmware.com/fast-deploy: HOW}}
+spec:
+  className: best-effort-small
+  imageName: rhel-9-golden
+  storageClass: gold-storage
+  powerState: PoweredOff
+  CAPACITY
+`
+
+// TestLinked has a developer make a machine of linked disks, which stand by themselves once it is on, and looks in vCenter
+// at both. What is asked for and cannot be is refused.
+func TestLinked(t *testing.T) {
+	t.Parallel()
+	s := running(t)
+	a := s.Admin(t)
+	namespace := s.Shop(t, "linked-shop")
+	manifest := func(how, capacity string) string {
+		file := filepath.Join(t.TempDir(), "linked.yaml")
+		text := strings.NewReplacer("NS", namespace, "HOW", how, "CAPACITY", capacity).Replace(linkedManifest)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	for says, file := range map[string]string{
+		"spec.advanced.bootDiskCapacity: a linked disk is as large as the image": manifest("linked", "advanced: {bootDiskCapacity: 40Gi}"),
+		`supported values: "direct", "linked"`:                                   manifest("likned", ""),
+	} {
+		if out, err := s.Try(t.Context(), "kubectl", "apply", "-f", file); err == nil || !strings.Contains(out, says) {
+			t.Errorf("it is not refused with %q: %v\n%s", says, err, out)
+		}
+	}
+	file, path := manifest("linked", ""), "/DC0/vm/Namespaces/"+namespace+"/my-linked"
+	s.Kubectl(t, "apply", "-f", file)
+	s.Kubectl(t, "wait", "vm/my-linked", "-n", namespace, "--for=condition=VirtualMachineCreated", "--timeout=60s")
+	s.Kubectl(t, "wait", "vm/my-linked", "-n", namespace, "--for=condition=VirtualMachineDiskPromotionSynced=false", "--timeout=60s")
+	if out, err := s.Try(t.Context(), "kubectl", "diff", "-f", file); err != nil {
+		t.Errorf("it differs from what was applied: %v\n%s", err, out)
+	}
+	want := fromTemplate{Guest: "rhel9_64Guest", Firmware: "efi", Version: "vmx-19", Disks: []int64{30}, Parents: 1, Folder: true}
+	if diff := cmp.Diff(want, shape(t, a, path)); diff != "" {
+		t.Errorf("while it is off it has in vCenter (-want +got):\n%s", diff)
+	}
+	s.Kubectl(t, "patch", "vm", "my-linked", "-n", namespace, "--type=merge", "-p", `{"spec":{"powerState":"PoweredOn"}}`)
+	s.Kubectl(t, "wait", "vm/my-linked", "-n", namespace, "--for=condition=VirtualMachineDiskPromotionSynced", "--timeout=60s")
+	want.Parents = 0
+	if diff := cmp.Diff(want, shape(t, a, path)); diff != "" {
+		t.Errorf("once it is on it has in vCenter (-want +got):\n%s", diff)
+	}
+	s.Kubectl(t, "delete", "vm", "my-linked", "-n", namespace, "--timeout=60s")
+	if left := datastoreFiles(t, a, "nfs-fast", "my-linked"); len(left) > 0 {
+		t.Errorf("of the machine there is left: %v", left)
+	}
+	// What it stood on is there for the next one.
+	s.Kubectl(t, "apply", "-f", file)
+	s.Kubectl(t, "wait", "vm/my-linked", "-n", namespace, "--for=condition=VirtualMachineCreated", "--timeout=60s")
 }

@@ -24,6 +24,19 @@ const ServiceFinalizer = vmopv1.GroupName + "/virtualmachineservice"
 // LoadBalancer is to have.
 const TrafficPolicyAnnotation = "virtualmachineservice." + vmopv1.GroupName + "/service.externalTrafficPolicy"
 
+// FastDeployAnnotation says on a virtual machine how it gets its disks when it is made: as copies of its image's, or linked,
+// so that they stand on those. Other words than these two mean copies to vm-operator, made in another way.
+const (
+	FastDeployAnnotation = vmopv1.GroupName + "/fast-deploy"
+	FastDeployDirect     = "direct"
+	FastDeployLinked     = "linked"
+)
+
+// Linked says whether a machine with these annotations was to have disks that stand on its image's.
+func Linked(annotations map[string]string) bool {
+	return strings.EqualFold(annotations[FastDeployAnnotation], FastDeployLinked)
+}
+
 // ModuleGroupAnnotation names the group of its resource policy that a virtual machine belongs to: the machines of a
 // group are kept on different hosts as far as that goes.
 const ModuleGroupAnnotation = "vsphere-cluster-module-group"
@@ -49,6 +62,16 @@ const (
 	RegistryLibraryKind   = "ContentLibrary"
 	RegistryItemPrefix    = "clitem"
 	RegistryLibraryPrefix = "cl"
+)
+
+// Reasons of the condition VirtualMachineDiskPromotionSynced, as vm-operator has them.
+const (
+	// PromotionPendingReason says that the disks cannot be promoted now.
+	PromotionPendingReason = "DiskPromotionPending"
+	// PromotionRunningReason says that they are being promoted.
+	PromotionRunningReason = "DiskPromotionRunning"
+	// PromotionFailedReason says that vCenter could not promote them, and that it is tried again.
+	PromotionFailedReason = "DiskPromotionTaskError"
 )
 
 // Reasons of the condition VirtualMachineCreated while a machine is being made.

@@ -42,13 +42,17 @@ type yard struct {
 	copied     []string
 	from       []string // what was copied
 	// keeping is what keeping a disk comes to, kept how many are kept now, and doubted what may be gone.
-	keeping  func(ctx context.Context, progress func(int32)) error
-	kept     int
-	doubted  []string
-	finished []facts.Attachment
-	told     map[string]string
-	private  bool     // what guests are told has Secrets in it
-	said     []string // what was said of it being made, but for what was said already
+	keeping func(ctx context.Context, progress func(int32)) error
+	kept    int
+	doubted []string
+	// linked says that disks stand on others, promoting is what promoting them comes to, and promoted how often it was done.
+	linked    bool
+	promoting func(ctx context.Context, progress func(int32)) error
+	promoted  int
+	finished  []facts.Attachment
+	told      map[string]string
+	private   bool     // what guests are told has Secrets in it
+	said      []string // what was said of it being made, but for what was said already
 }
 
 func (w *world) say(condition metav1.Condition) {
@@ -139,13 +143,15 @@ func (w *world) Keep(ctx context.Context, datastore string, origin facts.Origin,
 	progress func(int32)) (string, func(), error) {
 	w.lock.Lock()
 	keeping := w.keeping
-	w.kept++
 	w.lock.Unlock()
 	if keeping != nil {
 		if err := keeping(ctx, progress); err != nil {
 			return "", nil, err
 		}
 	}
+	w.lock.Lock()
+	w.kept++
+	w.lock.Unlock()
 	return strings.Replace(origin.File, "[library]", "["+datastore+"] cache/", 1), sync.OnceFunc(func() {
 		w.lock.Lock()
 		defer w.lock.Unlock()
@@ -200,7 +206,7 @@ func hall(t *testing.T, w *world, vm *vmopv1.VirtualMachine) *builds {
 	t.Helper()
 	w.machines, w.conditions = map[string]*vmopv1.VirtualMachine{vm.Name: vm}, map[string]metav1.Condition{}
 	logger, _ := ktesting.NewTestContext(t)
-	return newBuilds(&Controller{Machines: w, Builder: w, Sources: w, Cache: w, Guests: w, Logger: logger,
+	return newBuilds(&Controller{Machines: w, Builder: w, Sources: w, Cache: w, Promoter: w, Guests: w, Logger: logger,
 		Clock: clocktesting.NewFakePassiveClock(time.Unix(1_800_000_000, 0))})
 }
 

@@ -61,6 +61,8 @@ type Machine struct {
 	Retells, Untold bool
 	// CPUHotAdd and MemoryHotAdd say that it can get more of it while it is on.
 	CPUHotAdd, MemoryHotAdd bool
+	// Linked says that disks of it stand on others that are no snapshot's.
+	Linked bool
 	// Restart is the one that was begun last.
 	Restart facts.Restart
 	// WentBack says that its record went back, and nobody has decided yet what is to count.
@@ -106,6 +108,7 @@ type Controller struct {
 	Builder    Builder
 	Sources    Sources
 	Cache      Cache
+	Promoter   Promoter
 	Guests     Guests
 	Restarts   Restarts
 	Namespaces Namespaces
@@ -121,7 +124,7 @@ type Controller struct {
 func (c *Controller) Run(ctx context.Context, workers int) error {
 	c.asked, c.tried = map[types.UID]asking{}, map[types.UID]map[string]attempt{}
 	queue := controller.NewQueue("virtualmachine", 200*time.Millisecond, 5*time.Minute)
-	making := newBuilds(c)
+	making, promoting := newBuilds(c), newPromotions(c)
 	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
 		ListerWatcher: c.Served,
 		ObjectType:    &vmopv1.VirtualMachine{},
@@ -129,11 +132,13 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 			AddFunc: func(object any) {
 				enqueue(queue, hasWork(object), object)
 				making.see(object)
+				promoting.see(object)
 			},
 			// What was work may be done now: then a condition is to be cleared.
 			UpdateFunc: func(old, object any) {
 				enqueue(queue, hasWork(old) || hasWork(object), object)
 				making.see(object)
+				promoting.see(object)
 			},
 			DeleteFunc: func(object any) {
 				if uid, ok := uidOf(object); ok {
@@ -143,6 +148,7 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 					c.lock.Unlock()
 				}
 				making.gone(object)
+				promoting.gone(object)
 			},
 		},
 	})
@@ -151,6 +157,7 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 	running.Go(func() { informer.RunWithContext(ctx) })
 	running.Go(func() { withdrawals{c}.run(ctx, workers) })
 	running.Go(func() { making.run(ctx) })
+	running.Go(func() { promoting.run(ctx) })
 	c.worker().Work(ctx, queue, workers)
 	running.Wait()
 	return nil

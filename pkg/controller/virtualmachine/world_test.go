@@ -100,7 +100,7 @@ func (w *world) Find(namespace, name string) (Machine, bool) {
 	}
 	size := w.sizes[name]
 	return Machine{Object: vm.DeepCopy(), Facts: w.seen(vm), Made: w.made[name], WentBack: w.wentBack[name],
-		Controllers: w.controllers, Wanted: size.wanted, Size: size.is, CPUHotAdd: size.hot, Restart: w.heads[name].Restart,
+		Controllers: w.controllers, Linked: w.linked, Wanted: size.wanted, Size: size.is, CPUHotAdd: size.hot, Restart: w.heads[name].Restart,
 		Drives: w.drives[name].wanted, Cdroms: w.drives[name].has, Links: w.wires[name].wanted, Cards: w.wires[name].has,
 		Retells: w.wires[name].retells, Untold: w.wires[name].untold}, true
 }

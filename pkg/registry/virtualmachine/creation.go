@@ -20,7 +20,7 @@ const maxName = 80
 
 // honoured are the fields of a spec that a machine can be made with, without the numbers of lists.
 var honoured = []string{
-	"spec.className", "spec.image", "spec.imageName", "spec.storageClass", "spec.powerState", "spec.powerOffMode", "spec.suspendMode", "spec.restartMode",
+	"spec.className", "spec.image", "spec.imageName", "spec.storageClass", "spec.powerState", "spec.powerOffMode", "spec.suspendMode", "spec.restartMode", "spec.promoteDisksMode",
 	"spec.readinessProbe.tcpSocket.port", "spec.readinessProbe.guestHeartbeat", "spec.readinessProbe.guestInfo",
 	"spec.readinessProbe.timeoutSeconds", "spec.readinessProbe.periodSeconds",
 	"spec.instanceUUID", "spec.biosUUID", "spec.guestID", "spec.minHardwareVersion", "spec.advanced.bootDiskCapacity",
@@ -94,6 +94,7 @@ func validateCreate(_ context.Context, vm *v1alpha5.VirtualMachine) field.ErrorL
 	errs = append(errs, validateCdroms(vm)...)
 	errs = append(errs, bootstrap.Validate(vm)...)
 	errs = append(errs, validatePausedLabel(vm, nothing)...)
+	errs = append(errs, validateFastDeploy(vm)...)
 	return append(errs, validateReclaimPolicy(vm, nothing)...)
 }
 

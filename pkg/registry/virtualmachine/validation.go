@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/openpacific/pacific/pkg/apis/vmoperator"
 	"github.com/openpacific/pacific/pkg/apis/vmoperator/difference"
 	"github.com/openpacific/pacific/pkg/apis/vsphere"
 )
@@ -26,7 +27,7 @@ const unsupportedChange = "cannot be changed through the API yet; change it in v
 
 // changeable are the fields of a spec that an update may change.
 var changeable = sets.New("spec.powerState", "spec.powerOffMode", "spec.suspendMode", "spec.restartMode",
-	"spec.nextRestartTime", "spec.className")
+	"spec.nextRestartTime", "spec.className", "spec.promoteDisksMode")
 
 // remedies are the fields for which changing them in vCenter is not what to do.
 var remedies = map[string]string{
@@ -160,7 +161,35 @@ func validateModes(spec, old *v1alpha5.VirtualMachineSpec) field.ErrorList {
 	return slices.Concat(
 		validateMode(path.Child("powerOffMode"), spec.PowerOffMode, old.PowerOffMode),
 		validateMode(path.Child("suspendMode"), spec.SuspendMode, old.SuspendMode),
-		validateMode(path.Child("restartMode"), spec.RestartMode, old.RestartMode))
+		validateMode(path.Child("restartMode"), spec.RestartMode, old.RestartMode),
+		validatePromotion(path.Child("promoteDisksMode"), spec.PromoteDisksMode, old.PromoteDisksMode))
+}
+
+func validatePromotion(path *field.Path, mode, old v1alpha5.VirtualMachinePromoteDisksMode) field.ErrorList {
+	switch mode {
+	case old, "", v1alpha5.VirtualMachinePromoteDisksModeDisabled, v1alpha5.VirtualMachinePromoteDisksModeOnline,
+		v1alpha5.VirtualMachinePromoteDisksModeOffline:
+		return nil
+	}
+	return field.ErrorList{field.NotSupported(path, mode, []v1alpha5.VirtualMachinePromoteDisksMode{
+		v1alpha5.VirtualMachinePromoteDisksModeDisabled, v1alpha5.VirtualMachinePromoteDisksModeOnline,
+		v1alpha5.VirtualMachinePromoteDisksModeOffline,
+	})}
+}
+
+// validateFastDeploy refuses words that may be a misspelt linked: nobody is to get copies in silence who asked for that. The
+// word false is vm-operator's for neither of its ways, and comes in quotes of its own too.
+func validateFastDeploy(vm *v1alpha5.VirtualMachine) field.ErrorList {
+	how := vm.Annotations[vmoperator.FastDeployAnnotation]
+	switch strings.ToLower(strings.Trim(how, `"`)) {
+	case "", "false", vmoperator.FastDeployDirect:
+		return nil
+	}
+	if vmoperator.Linked(vm.Annotations) {
+		return nil
+	}
+	return field.ErrorList{field.NotSupported(field.NewPath("metadata", "annotations").Key(vmoperator.FastDeployAnnotation), how,
+		[]string{vmoperator.FastDeployDirect, vmoperator.FastDeployLinked})}
 }
 
 func validateMode(path *field.Path, mode, old v1alpha5.VirtualMachinePowerOpMode) field.ErrorList {

@@ -10,6 +10,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/openpacific/pacific/pkg/facts"
+	"github.com/openpacific/pacific/pkg/vcenter"
 	"github.com/openpacific/pacific/pkg/vcenter/machine"
 )
 
@@ -75,6 +76,9 @@ func disk(d *types.VirtualDisk) facts.Disk {
 	}
 	if d.DeviceInfo != nil {
 		made.Label = d.DeviceInfo.GetDescription().Label
+	}
+	if chain := vcenter.Chain(d.Backing); len(chain) > 1 {
+		made.Parent = chain[1]
 	}
 	switch b := d.Backing.(type) {
 	case *types.VirtualDiskFlatVer2BackingInfo:

@@ -67,6 +67,8 @@
 //     view, no search finds it, and every call fails with NoPermission.
 //   - A cluster whose DRS is off has no resource pools: those that are there go, and
 //     making one fails with NotSupported.
+//   - What linked disks stand on goes with their machine, and when they are promoted, unless the
+//     machine says that it is to be kept. Promotion takes the room of a whole disk.
 //   - A datastore lists the machines that came to it by a change too.
 //   - A datastore can be made a vSAN, at the top of which only its own manager makes directories.
 //   - A datastore can be lost: the machines whose configuration lies there are

@@ -114,7 +114,7 @@ func (v *VCenter) stricter(ctx *simulator.Context, object mo.Reference, method s
 		case "ReconfigVM_Task", "Rename_Task", "CloneVM_Task", "RelocateVM_Task", "ShutdownGuest", "StandbyGuest", "RebootGuest",
 			"PowerOnVM_Task", "PowerOffVM_Task", "SuspendVM_Task", "AnswerVM", "ResetVM_Task", "AcquireTicket",
 			"RevertToCurrentSnapshot_Task",
-			"MarkAsTemplate", "MarkAsVirtualMachine", "PromoteDisks_Task", "CustomizeVM_Task":
+			"MarkAsTemplate", "MarkAsVirtualMachine", "PromoteDisks_Task", "CustomizeVM_Task", "Destroy_Task":
 			return &virtualMachine{VirtualMachine: object, tracker: v.tracker, policies: v.policies, questions: v.questions,
 				gate: v.gate, guests: v.sleepers, macs: v.macs, files: v.files}
 		}

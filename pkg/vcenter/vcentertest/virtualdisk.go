@@ -200,6 +200,14 @@ func (vm *virtualMachine) PromoteDisksTask(ctx *simulator.Context, req *types.Pr
 				return nil, &types.InvalidArgument{InvalidProperty: "disks"}
 			}
 		}
+		parents := vm.parents(req.Disks)
+		for _, disk := range disks {
+			if device := disk.(*types.VirtualDisk); req.Unlink && len(vm.parents([]types.VirtualDisk{*device})) > 0 {
+				if fault := room(ctx, ownFiles(vm.VirtualMachine)[0], device.CapacityInBytes); fault != nil {
+					return nil, fault
+				}
+			}
+		}
 		for _, disk := range disks {
 			named := len(req.Disks) == 0 || slices.ContainsFunc(req.Disks, func(named types.VirtualDisk) bool {
 				return named.Key == disk.GetVirtualDevice().Key
@@ -214,8 +222,12 @@ func (vm *virtualMachine) PromoteDisksTask(ctx *simulator.Context, req *types.Pr
 				backing.Parent = nil
 			}
 		}
+		if req.Unlink {
+			vm.unchain(parents)
+			vm.deleteParents(ctx, parents)
+		}
 		ctx.Update(vm.VirtualMachine, []types.PropertyChange{
-			{Name: "config.hardware.device", Val: vm.Config.Hardware.Device},
+			{Name: "layoutEx", Val: vm.LayoutEx}, {Name: "config.hardware.device", Val: vm.Config.Hardware.Device},
 			{Name: "config.changeVersion", Val: strconv.FormatInt(time.Now().UnixNano(), 10)},
 		})
 		return nil, nil

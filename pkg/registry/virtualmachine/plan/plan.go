@@ -237,6 +237,9 @@ func (p *Planner) image(vm *vmopv1.VirtualMachine, spec *field.Path) (Image, err
 
 // disks says what the disks are copies of, and returns how many bytes those take.
 func (p *Planner) disks(vm *vmopv1.VirtualMachine, image Image, shell *facts.Shell, spec *field.Path) (space int64, err error) {
+	if shell.Build.Linked, err = linked(vm, image); err != nil {
+		return 0, err
+	}
 	for number, disk := range image.Item.Image.Disks {
 		build := facts.BuildDisk{Capacity: disk.Capacity}
 		if disk.File != "" {
@@ -255,6 +258,9 @@ func (p *Planner) disks(vm *vmopv1.VirtualMachine, image Image, shell *facts.She
 				return 0, invalid(path, "the image's disk has %d MiB already, and none can be made smaller", disk.Capacity>>20)
 			case wanted.Value()%(1<<20) != 0:
 				return 0, invalid(path, "it has to be a multiple of 1 MiB")
+			case wanted.Value() > disk.Capacity && shell.Build.Linked:
+				return 0, invalid(path, "a linked disk is as large as the image's, which has %d MiB, and cannot grow: leave it out, "+
+					"or leave out the annotation %s", disk.Capacity>>20, vmoperator.FastDeployAnnotation)
 			case wanted.Value() > disk.Capacity:
 				build.Capacity, build.Grow = wanted.Value(), build.From != ""
 			}
@@ -262,6 +268,19 @@ func (p *Planner) disks(vm *vmopv1.VirtualMachine, image Image, shell *facts.She
 		shell.Build.Disks = append(shell.Build.Disks, build)
 	}
 	return space, nil
+}
+
+// linked says whether the disks are to stand on those of the image.
+func linked(vm *vmopv1.VirtualMachine, image Image) (bool, error) {
+	if !vmoperator.Linked(vm.Annotations) {
+		return false, nil
+	}
+	copies := slices.ContainsFunc(image.Item.Image.Disks, func(disk facts.ImageDisk) bool { return disk.File != "" })
+	if !copies {
+		return false, invalid(field.NewPath("metadata", "annotations").Key(vmoperator.FastDeployAnnotation),
+			"the image %q has no disk that others could stand on: leave the annotation out", image.Name)
+	}
+	return true, nil
 }
 
 func firmware(vm *vmopv1.VirtualMachine, image *facts.Image, shell *facts.Shell, spec *field.Path) error {

@@ -146,6 +146,20 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+func TestLinkedDisks(t *testing.T) {
+	for how, linked := range map[string]bool{"": false, "direct": false, "linked": true, "Linked": true} {
+		w, vm := newWorld(), wanted()
+		vm.Annotations = map[string]string{"vmoperator.vmware.com/fast-deploy": how}
+		shell, _, err := (&plan.Planner{Classes: w, Images: w, Site: w, Places: w}).Plan(t.Context(), vm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if shell.Build.Linked != linked {
+			t.Errorf("%q: linked is %t", how, shell.Build.Linked)
+		}
+	}
+}
+
 func TestLargerBootDisk(t *testing.T) {
 	w := newWorld()
 	vm, size := wanted(), resource.MustParse("30Gi")
@@ -217,6 +231,11 @@ func TestWhatCannotBePlanned(t *testing.T) {
 			size := resource.MustParse("32212254721")
 			vm.Spec.Advanced = &vmopv1.VirtualMachineAdvancedSpec{BootDiskCapacity: &size}
 		}, failure.Invalid, "multiple of 1 MiB"},
+		{"a linked disk that is larger", func(_ *world, vm *vmopv1.VirtualMachine) {
+			size := resource.MustParse("30Gi")
+			vm.Spec.Advanced = &vmopv1.VirtualMachineAdvancedSpec{BootDiskCapacity: &size}
+			vm.Annotations = map[string]string{"vmoperator.vmware.com/fast-deploy": "linked"}
+		}, failure.Invalid, "spec.advanced.bootDiskCapacity: a linked disk is as large as the image's, which has 20480 MiB"},
 		{"no network", func(w *world, _ *vmopv1.VirtualMachine) { w.home.Networks = nil }, failure.Invalid,
 			"spec.network.interfaces[0].network.name: the namespace was given no network"},
 		{"an unknown network", func(w *world, _ *vmopv1.VirtualMachine) { w.home.Networks = []string{"unknown"} }, failure.Invalid, `there is no network "unknown"`},

@@ -140,6 +140,9 @@ func (v *view) conditions() []metav1.Condition {
 		list = append(list, v.driven(*v.meta.Drives))
 	}
 	list = append(list, v.networked()...)
+	if promoted, told := v.promoted(); told {
+		list = append(list, promoted)
+	}
 	if question := v.live.Question; question != "" {
 		list = append(list, isNot(QuestionAnsweredCondition, QuestionPendingReason,
 			"the virtual machine waits for an answer, and its power cannot be changed until somebody gives it in vCenter: "+question))
@@ -197,6 +200,30 @@ func (v *view) driven(wanted facts.Drives) metav1.Condition {
 	}
 	return isNot(conditionType, notSyncedReason,
 		"its CD-ROM drives are not as spec.hardware.cdrom declares them")
+}
+
+// promoted tells whether the disks of a machine that was made linked stand by themselves.
+func (v *view) promoted() (metav1.Condition, bool) {
+	const conditionType = vmopv1.VirtualMachineDiskPromotionSynced
+	if v.meta == nil || !v.meta.Created || v.building() || v.live.Hardware == nil ||
+		!vmoperator.Linked(v.meta.Annotations) && v.meta.Spec.PromoteDisksMode == "" ||
+		v.meta.Spec.PromoteDisksMode == vmopv1.VirtualMachinePromoteDisksModeDisabled {
+		return metav1.Condition{}, false
+	}
+	pending := ""
+	switch offline := v.meta.Spec.PromoteDisksMode == vmopv1.VirtualMachinePromoteDisksModeOffline; {
+	case !v.live.Hardware.Linked():
+		return is(conditionType), true
+	case v.live.Snapshot:
+		pending = "its disks are linked, and stay so as long as it has a snapshot"
+	case offline && v.live.PowerState != facts.PoweredOff:
+		pending = "its disks are linked, and stand by themselves once it is powered off"
+	case !offline && v.live.PowerState != facts.PoweredOn:
+		pending = "its disks are linked, and stand by themselves once it is powered on"
+	default:
+		pending = "its disks are linked"
+	}
+	return isNot(conditionType, vmoperator.PromotionPendingReason, pending), true
 }
 
 func sizeText(s facts.Size) string {
