@@ -3,6 +3,7 @@
 package vcentertest
 
 import (
+	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
@@ -37,8 +38,13 @@ func (tenants) UpdateObject(ctx *simulator.Context, o mo.Reference, _ []types.Pr
 	if !ok || ctx.Map.Get(vm.Self) == nil {
 		return
 	}
+	var home object.DatastorePath
+	if vm.Config != nil {
+		home.FromString(vm.Config.Files.VmPathName)
+	}
 	for _, ref := range vm.Datastore {
-		if store, ok := ctx.Map.Get(ref).(*simulator.Datastore); ok {
+		// The one of its home the simulator has, or is about to have.
+		if store, ok := ctx.Map.Get(ref).(*simulator.Datastore); ok && store.Name != home.Datastore {
 			ctx.Map.AddReference(ctx, store, &store.Vm, vm.Self)
 		}
 	}
