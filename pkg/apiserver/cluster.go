@@ -145,7 +145,8 @@ func controllers(v *site, k *kinds, backend *vnsrealisation.Backend, c *cluster,
 	}
 	events := &machine.History{Session: v.session, Clock: realClock}
 	kept := &imagecache.Cache{
-		Writer: v.writer, Installation: v.installation, Stores: v.places, Items: v.libraries, Logger: logger.WithName("imagecache"),
+		Writer: v.writer, Installation: v.installation, Stores: v.places, Items: v.libraries, Hidden: v.hidden,
+		Logger: logger.WithName("imagecache"),
 	}
 	declared := &vmcontroller.Controller{
 		Served:     k.machines.Inside().ListerWatcher(),

@@ -166,6 +166,12 @@ func (v *site) tasks() []task {
 	return tasks
 }
 
+// hidden is how many machines and folders vCenter is known to keep from the account.
+func (v *site) hidden() int {
+	hidden := v.source.Status().Hidden
+	return hidden[facts.TypeMachine] + hidden[facts.TypeFolder]
+}
+
 // unavailable says why nothing can be served.
 func (v *site) unavailable() error { return notReadYet(v.source.Status(), v.session.Err()) }
 

@@ -54,8 +54,11 @@ type Cache struct {
 	Installation string
 	Stores       Stores
 	Items        Items
-	Logger       klog.Logger
-	Clock        clock.Clock // Nil: the real one.
+	// Hidden is how many machines and folders vCenter is known to keep from the account. Machines of that kind may stand on
+	// anything, and are among those of no datastore. Nil: none is known.
+	Hidden func() int
+	Logger klog.Logger
+	Clock  clock.Clock // Nil: the real one.
 	// Interval is how long after a sweep the next one begins, and Grace for how long what is to go is left. Zero: half an
 	// hour, and an hour.
 	Interval, Grace time.Duration

@@ -19,7 +19,8 @@
 //
 // Sweep deletes what this installation made, and nothing else: copies of versions that no item has any more, and what
 // attempts left, an hour after it was seen so first, and never what is among the files of any machine of the datastore, its
-// snapshots' included. If vCenter does not tell the files of one of those machines, nothing is deleted there.
+// snapshots' included. If vCenter does not tell the files of one of those machines, nothing is deleted there; and nowhere
+// while it is known to keep machines or folders from the account, since those may stand on anything.
 //
 // The package depends on the gate of vCenter and on facts, and knows no machine's wish.
 package imagecache

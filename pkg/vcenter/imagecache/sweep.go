@@ -250,6 +250,11 @@ func (c *Cache) used(ctx context.Context, g *ground) (used map[string]bool, err 
 			}
 			return nil
 		})
+	if err == nil && c.Hidden != nil {
+		if count := c.Hidden(); count > 0 {
+			return nil, fmt.Errorf("%d virtual machines and folders are kept from the account: %w", count, errUntold)
+		}
+	}
 	return used, err
 }
 

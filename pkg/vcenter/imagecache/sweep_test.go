@@ -135,6 +135,24 @@ func TestSweepUntold(t *testing.T) {
 	l.has(1, 1, "then")
 }
 
+// TestSweepHidden: a machine that is kept from the account is among none of a datastore's, and may stand on what is kept.
+func TestSweepHidden(t *testing.T) {
+	l := newLab(t)
+	l.keep(l.cache)
+	l.set(func() { l.contents = nil })
+	hidden := 1
+	l.cache.Hidden = func() int { return hidden }
+	l.sweep(l.cache)
+	l.clock.Step(2 * time.Hour)
+	if err := l.cache.Sweep(t.Context()); err == nil || !strings.Contains(err.Error(), "kept from the account") {
+		t.Errorf("got %v", err)
+	}
+	l.has(1, 1, "while a machine is hidden")
+	hidden = 0
+	l.sweep(l.cache)
+	l.has(0, 0, "when it shows again")
+}
+
 // TestSweepLeavesOthers: what is not called as ours, and what another installation has, is left alone.
 func TestSweepLeavesOthers(t *testing.T) {
 	l := newLab(t)
