@@ -25,9 +25,6 @@ import (
 )
 
 const (
-	// keepDisksKey is the key of ExtraConfig that names the disks which vCenter leaves when it destroys a machine, or when
-	// it takes its disks off what they stand on. Without it vCenter takes those with it.
-	keepDisksKey = "vmprov.keepDisks"
 	// lookAge is how long what was read before one disk was copied counts for the others, so that a machine of many disks
 	// that are copied in an instant is not read for each. Nothing is taken away by a copy, and the machine is read anew
 	// before copies become its disks.

@@ -86,3 +86,44 @@ func TestLinked(t *testing.T) {
 		t.Errorf("what it stood on: %v", err)
 	}
 }
+
+// TestOthersDisksAreKept: whoever takes away a machine's word that what its disks stand on is to be left takes that from
+// nobody else, neither when the machine is destroyed nor when its disks are promoted.
+func TestOthersDisksAreKept(t *testing.T) {
+	for name, act := range map[string]func(l *lab, id facts.ID) error{
+		"destroyed": func(l *lab, id facts.ID) error { return l.verbs.Destroy(l.t.Context(), id, whatever) },
+		"promoted": func(l *lab, id facts.ID) error {
+			return l.verbs.PromoteDisks(l.t.Context(), id, func(int32) {}, whatever)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			shell, head := l.shell("made-linked")
+			parent, capacity := shell.Build.Disks[0].From, shell.Build.Disks[0].Capacity
+			shell.Build.Linked = true
+			id, err := l.verbs.Create(t.Context(), shell, head, []byte(`{}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			controller := object.VirtualDeviceList(l.config(id).Hardware.Device).SelectByType(
+				(*types.ParaVirtualSCSIController)(nil))[0].GetVirtualDevice().Key
+			disks := []facts.Attachment{{File: l.now(id).DiskFile(0), Parent: parent, Create: true, Capacity: capacity,
+				Controller: controller}}
+			if err := l.verbs.Finish(t.Context(), id, disks, facts.Told{}, whatever); err != nil {
+				t.Fatal(err)
+			}
+			l.do(l.vm("/DC0/vm/Namespaces/team-a/made-linked").Reconfigure(t.Context(), types.VirtualMachineConfigSpec{ExtraConfig: []types.BaseOptionValue{
+				&types.OptionValue{Key: "vmprov.keepDisks", Value: ""}}}))
+			if err := act(l, id); err != nil {
+				t.Fatal(err)
+			}
+			again, head := l.shell("made-again")
+			if id, err = l.verbs.Create(t.Context(), again, head, []byte(`{}`)); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.verbs.CopyDisk(t.Context(), id, 0, parent, func(int32) {}, whatever); err != nil {
+				t.Errorf("what it stood on: %v", err)
+			}
+		})
+	}
+}

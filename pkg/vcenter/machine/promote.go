@@ -44,13 +44,18 @@ func (v *Verbs) PromoteDisks(ctx context.Context, id facts.ID, progress func(per
 		if len(request.Disks) == 0 { // all would be meant
 			return reference{}, errByThemselves
 		}
+		if err := keeps(ctx, client, id); err != nil {
+			return reference{}, err
+		}
 		response, err := methods.PromoteDisks_Task(ctx, client, request)
 		if err != nil {
 			return reference{}, err
 		}
 		return response.Returnval, nil
 	}
-	err := v.watch(ctx, operation("promote the disks of", id), start, progress)
+	err := v.kept(ctx, id, still, func() error {
+		return v.watch(ctx, operation("promote the disks of", id), start, progress)
+	})
 	if errors.Is(err, errByThemselves) {
 		return nil
 	}

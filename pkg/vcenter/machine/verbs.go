@@ -271,14 +271,18 @@ func (v *Verbs) Destroy(ctx context.Context, id facts.ID, still Still) error {
 		}
 		return errUnfinished
 	}
-	destroy := func(ctx context.Context, client *vim25.Client, this reference) (reference, error) {
+	start := func(ctx context.Context, client *vim25.Client, this reference) (reference, error) {
+		if err := keeps(ctx, client, id); err != nil {
+			return reference{}, err
+		}
 		response, err := methods.Destroy_Task(ctx, client, &types.Destroy_Task{This: this})
 		if err != nil {
 			return reference{}, err
 		}
 		return response.Returnval, nil
 	}
-	err := v.task(ctx, "destroy", id, undone, destroy)
+	destroy := func() error { return v.task(ctx, "destroy", id, undone, start) }
+	err := v.kept(ctx, id, undone, destroy)
 	if !errors.Is(err, errUnfinished) {
 		return err
 	}
@@ -286,7 +290,7 @@ func (v *Verbs) Destroy(ctx context.Context, id facts.ID, still Still) error {
 		return err
 	}
 	discarded = true
-	return v.task(ctx, "destroy", id, undone, destroy)
+	return v.kept(ctx, id, undone, destroy)
 }
 
 // power runs a power operation. That somebody else was faster is no failure.
