@@ -62,23 +62,21 @@ func TestEachCall(t *testing.T) {
 		turns = turns[:min(count, len(turns))]
 	}
 	fmt.Printf("calls: %d of %d turns, CALLS_SEED=%d\n", len(turns), all, seed)
-	var missing []string
+	came, changes := 0, l.recording.Changes()
 	for _, turn := range turns {
 		t.Logf("%s", turn)
-		if !l.live(&turn) {
-			missing = append(missing, turn.String())
+		switch {
+		case l.live(&turn):
+			came++
+		case slices.Contains(changes, turn.method):
+			// How often something is read is a matter of chance; what changes something is not.
+			t.Error("there was no such call")
 		}
 		if t.Failed() {
 			t.FailNow()
 		}
 	}
-	// How often something is read is a matter of chance, so that a reading may be missing; what changes something is not.
-	fmt.Printf("calls: %d of %d turns came to pass, and not %q\n", len(turns)-len(missing), len(turns), missing)
-	for _, turn := range missing {
-		if !strings.HasPrefix(turn, "Retrieve") {
-			t.Errorf("there was no such call: %s", turn)
-		}
-	}
+	fmt.Printf("calls: %d of %d turns came to pass\n", came, len(turns))
 }
 
 // turn is one call that goes wrong.
