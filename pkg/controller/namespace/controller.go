@@ -193,7 +193,10 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 	queue := controller.NewQueue("namespace", 50*time.Millisecond, time.Minute)
 	defer queue.ShutDown()
 	registration, err := c.Informer.Informer().AddEventHandler(c.enqueueFolders(queue))
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil // it has ended before this began
+	case err != nil:
 		return fmt.Errorf("watch Namespaces: %w", err)
 	}
 	defer func() { _ = c.Informer.Informer().RemoveEventHandler(registration) }()

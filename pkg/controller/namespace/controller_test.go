@@ -585,3 +585,18 @@ func TestNothingIsReleasedThatIsSettledElsewhere(t *testing.T) {
 		t.Errorf("released: %v, %v", err, get(t, client, "team-a"))
 	}
 }
+
+// TestEndedBeforeItBegan: that informers have ended with everything else is no failure of a controller that only begins.
+func TestEndedBeforeItBegan(t *testing.T) {
+	logger, ctx := ktesting.NewTestContext(t)
+	ctx, stop := context.WithCancel(ctx)
+	factory := informers.NewSharedInformerFactory(fake.NewClientset(), 0)
+	controller := &Controller{Informer: factory.Core().V1().Namespaces(), Clock: clock.RealClock{}, Logger: logger}
+	controller.Informer.Informer()
+	factory.Start(ctx.Done())
+	stop()
+	factory.Shutdown()
+	if err := controller.Run(ctx, 1); err != nil {
+		t.Error(err)
+	}
+}
