@@ -51,8 +51,8 @@ func (r *reading) template(ctx context.Context, item string) (*facts.Image, map[
 	err = r.call(ctx, func(ctx context.Context) error {
 		return r.inventory.Do(ctx, "read the template "+ref.Value, func(ctx context.Context, client *vim25.Client) error {
 			all := property.DefaultCollector(client)
-			paths := []string{"config.guestId", "config.firmware", "config.version", "config.extraConfig", "config.vAppConfig",
-				"config.hardware.device", "layoutEx", "datastore"}
+			paths := []string{"config.template", "config.guestId", "config.firmware", "config.version", "config.extraConfig",
+				"config.vAppConfig", "config.hardware.device", "layoutEx", "datastore"}
 			if err := all.RetrieveOne(ctx, ref, paths, &vm); err != nil || len(vm.Datastore) == 0 {
 				return err
 			}
@@ -65,6 +65,11 @@ func (r *reading) template(ctx context.Context, item string) (*facts.Image, map[
 	case vm.Config == nil || len(vm.Config.Hardware.Device) == 0:
 		return nil, nil, fmt.Errorf("vCenter does not tell the configuration of the template %s: %w", ref.Value,
 			failure.Unavailable)
+	}
+	if !vm.Config.Template {
+		// Whoever changes it turns it into a machine, and back: in between its disks are not to be copied.
+		return nil, nil, fmt.Errorf("its template %s is a virtual machine now: turn it into a template again in vCenter: %w",
+			ref.Value, failure.Unavailable)
 	}
 	image, files, err := templateOf(&vm, stores, r.keeps)
 	if err != nil {

@@ -102,7 +102,7 @@ func TestTemplates(t *testing.T) {
 	}
 }
 
-// A template with other contents is another version, and is read again.
+// A template with other contents is another version, and is read again, once it is a template again.
 func TestATemplateIsReplaced(t *testing.T) {
 	w := newWorld(t, templates)
 	w.has("images", "the template was read", same("golden 1 1"))
@@ -115,10 +115,16 @@ func TestATemplateIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.done(template.Reconfigure(t.Context(), types.VirtualMachineConfigSpec{Firmware: "bios"}))
+	w.vcenter.ChangeLibraryItem(id, func(item *library.Item) { item.ContentVersion = "2" })
+	changing := w.has("images", "it is said that it is a machine", func(l *facts.Library) bool {
+		return len(l.Items) == 1 && strings.Contains(l.Items[0].Problem, "is a virtual machine now")
+	})
+	if got := changing.Items[0]; got.ImageVersion != "1" {
+		t.Errorf("while it was changed its contents were taken as version %s", got.ImageVersion)
+	}
 	if err := template.MarkAsTemplate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.vcenter.ChangeLibraryItem(id, func(item *library.Item) { item.ContentVersion = "2" })
 	images := w.has("images", "the new contents were read", same("golden 2 2"))
 	if got := images.Items[0].Image.Firmware; got != "bios" {
 		t.Errorf("the new contents have the firmware %q", got)
