@@ -192,15 +192,12 @@ func (c *Controller) Begin(ctx context.Context) error {
 func (c *Controller) Run(ctx context.Context, workers int) error {
 	queue := controller.NewQueue("namespace", 50*time.Millisecond, time.Minute)
 	defer queue.ShutDown()
-	registration, err := c.Informer.Informer().AddEventHandler(c.enqueueFolders(queue))
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return nil // it has ended before this began
-	case err != nil:
-		return fmt.Errorf("watch Namespaces: %w", err)
+	told, stop, err := controller.Watch(ctx, c.Informer.Informer(), "Namespaces", c.enqueueFolders(queue))
+	if err != nil {
+		return err
 	}
-	defer func() { _ = c.Informer.Informer().RemoveEventHandler(registration) }()
-	if !cache.WaitForCacheSync(ctx.Done(), registration.HasSynced) {
+	defer stop()
+	if !cache.WaitForCacheSync(ctx.Done(), told) {
 		return nil
 	}
 

@@ -132,12 +132,12 @@ func (c *Controller) Run(ctx context.Context) error {
 	for what, watched := range map[string]cache.SharedIndexInformer{
 		"StorageClasses": c.Informer.Informer(), "Namespaces": c.Core.Informer(), "ResourceQuotas": c.Quotas.Informer(),
 	} {
-		registration, err := watched.AddEventHandler(look)
+		told, stop, err := controller.Watch(ctx, watched, what, look)
 		if err != nil {
-			return fmt.Errorf("watch %s: %w", what, err)
+			return err
 		}
-		defer func() { _ = watched.RemoveEventHandler(registration) }()
-		synced = append(synced, registration.HasSynced)
+		defer stop()
+		synced = append(synced, told)
 	}
 
 	var running sync.WaitGroup

@@ -108,25 +108,26 @@ func (c *Controller) Run(ctx context.Context, workers int) error {
 		ResyncPeriod: 10 * time.Minute,
 		Handler:      controller.Enqueue(queue, name),
 	})
-	core, err := c.Core.Informer().AddEventHandler(controller.Enqueue(queue, name))
-	if err != nil {
-		return fmt.Errorf("watch Namespaces: %w", err)
+	synced := []cache.InformerSynced{informer.HasSynced}
+	for _, watched := range []struct {
+		informer cache.SharedInformer
+		what     string
+		key      func(metav1.Object) string
+	}{
+		{c.Core.Informer(), "Namespaces", name}, {c.Bindings.Informer(), "RoleBindings", namespace},
+		{c.Quotas.Informer(), "ResourceQuotas", namespace},
+	} {
+		told, stop, err := controller.Watch(ctx, watched.informer, watched.what, controller.Enqueue(queue, watched.key))
+		if err != nil {
+			return err
+		}
+		defer stop()
+		synced = append(synced, told)
 	}
-	defer func() { _ = c.Core.Informer().RemoveEventHandler(core) }()
-	bindings, err := c.Bindings.Informer().AddEventHandler(controller.Enqueue(queue, namespace))
-	if err != nil {
-		return fmt.Errorf("watch RoleBindings: %w", err)
-	}
-	defer func() { _ = c.Bindings.Informer().RemoveEventHandler(bindings) }()
-	quotas, err := c.Quotas.Informer().AddEventHandler(controller.Enqueue(queue, namespace))
-	if err != nil {
-		return fmt.Errorf("watch ResourceQuotas: %w", err)
-	}
-	defer func() { _ = c.Quotas.Informer().RemoveEventHandler(quotas) }()
 
 	var running sync.WaitGroup
 	running.Go(func() { informer.RunWithContext(ctx) })
-	if cache.WaitForCacheSync(ctx.Done(), core.HasSynced, bindings.HasSynced, quotas.HasSynced, informer.HasSynced) {
+	if cache.WaitForCacheSync(ctx.Done(), synced...) {
 		running.Go(func() { c.followClasses(ctx, queue, store) })
 		c.worker(store).Work(ctx, queue, workers)
 	}
