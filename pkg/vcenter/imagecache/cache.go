@@ -48,14 +48,15 @@ type Items interface {
 	Contents() (all []facts.Contents, known bool)
 }
 
-// Cache keeps copies. Its fields are set before use; its methods may be called from any goroutine. Errors have a failure kind.
+// Cache keeps copies. Its fields are set before use; its methods may be called from any goroutine. Errors have a
+// failure kind.
 type Cache struct {
 	Writer       Writer
 	Installation string
 	Stores       Stores
 	Items        Items
-	// Hidden is how many machines and folders vCenter is known to keep from the account. Machines of that kind may stand on
-	// anything, and are among those of no datastore. Nil: none is known.
+	// Hidden is how many machines and folders vCenter is known to keep from the account. Machines of that kind may stand
+	// on anything, and are among those of no datastore. Nil: none is known.
 	Hidden func() int
 	Logger klog.Logger
 	Clock  clock.Clock // Nil: the real one.
@@ -95,9 +96,9 @@ type user struct {
 	done     chan error // nil: it is there
 }
 
-// Keep returns a whole copy of a disk of an item on the datastore of that name, and makes it where there is none. progress
-// is told how far that is, in per cent, and not at all where nothing has to be copied. The copy is there at least until
-// release is called.
+// Keep returns a whole copy of a disk of an item on the datastore of that name, and makes it where there is none.
+// progress is told how far that is, in per cent, and not at all where nothing has to be copied. The copy is there at
+// least until release is called.
 func (c *Cache) Keep(ctx context.Context, datastore string, origin facts.Origin,
 	progress func(percent int32)) (file string, release func(), err error) {
 	operation := fmt.Sprintf("keep a copy of %s on the datastore %q", origin.File, datastore)

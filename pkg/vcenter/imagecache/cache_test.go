@@ -222,7 +222,8 @@ func (l *lab) swept(cache *imagecache.Cache) {
 	l.sweep(cache)
 }
 
-// TestKeep: what is asked for is copied once, by whichever process, and lies where its path says whose it is and of what.
+// TestKeep: what is asked for is copied once, by whichever process, and lies where its path says whose it is and of
+// what.
 func TestKeep(t *testing.T) {
 	l := newLab(t)
 	recording := l.vcenter.Record()
@@ -253,7 +254,8 @@ func TestKeep(t *testing.T) {
 	}
 }
 
-// TestKeepAtOnce: those who ask at once wait for one copy, and all are told how far it is. It goes on when the first gives up.
+// TestKeepAtOnce: those who ask at once wait for one copy, and all are told how far it is. It goes on when the first
+// gives up.
 func TestKeepAtOnce(t *testing.T) {
 	l := newLab(t)
 	l.vcenter.AddFault(vcentertest.Fault{Method: "CopyVirtualDisk_Task", Shape: fault.Slow, Delay: 2 * time.Second, Count: 1})
@@ -326,8 +328,8 @@ func TestGivenUp(t *testing.T) {
 	l.has(1, 1, "then")
 }
 
-// TestKeepFails: whatever goes wrong on the way, nothing half is taken for whole, the next try gets there, and what was left
-// is swept away.
+// TestKeepFails: whatever goes wrong on the way, nothing half is taken for whole, the next try gets there, and what was
+// left is swept away.
 func TestKeepFails(t *testing.T) {
 	for name, test := range map[string]struct {
 		fault vcentertest.Fault

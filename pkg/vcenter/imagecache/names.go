@@ -42,8 +42,8 @@ func safe(name string) string {
 // top is the directory of an installation.
 func top(installation string) string { return topPrefix + safe(installation) }
 
-// entry is the directory of a version of an item. The time is a part of it, since vCenter gives numbers again after it was
-// restored from a backup.
+// entry is the directory of a version of an item. The time is a part of it, since vCenter gives numbers again after it
+// was restored from a backup.
 func entry(of facts.Contents) string {
 	return safe(of.Item) + "_" + safe(of.Version) + "_" + of.Modified.UTC().Format(timeFormat)
 }

@@ -61,8 +61,8 @@ func (c *Cache) Run(ctx context.Context) error {
 	}
 }
 
-// Sweep deletes what this installation keeps and nobody needs any more. As long as it is not known which items there are it
-// does nothing.
+// Sweep deletes what this installation keeps and nobody needs any more. As long as it is not known which items there
+// are it does nothing.
 func (c *Cache) Sweep(ctx context.Context) error {
 	all, known := c.Items.Contents()
 	if !known {
@@ -156,8 +156,8 @@ func (c *Cache) sweepEntry(ctx context.Context, g *ground, name string, wanted b
 	return g.deleteFile(ctx, name)
 }
 
-// due are the copies in a directory that are to go, since long enough: all of a version that no item has, else those that
-// are not whole, and those that are whole besides another.
+// due are the copies in a directory that are to go, since long enough: all of a version that no item has, else those
+// that are not whole, and those that are whole besides another.
 func (c *Cache) due(g *ground, entry string, there []string, wanted bool) (due []string) {
 	grace := c.Grace
 	if grace <= 0 {
@@ -219,8 +219,9 @@ func (c *Cache) open(g *ground, entry string) {
 	delete(c.swept, path(g.store.Name, top(c.Installation), entry))
 }
 
-// used are the copies that are among the files of any machine of a datastore, whoever made that: its disks, what those stand
-// on, and what its snapshots have. They are told by their names, which nothing else has, since a directory may have several.
+// used are the copies that are among the files of any machine of a datastore, whoever made that: its disks, what those
+// stand on, and what its snapshots have. They are told by their names, which nothing else has, since a directory may
+// have several.
 func (c *Cache) used(ctx context.Context, g *ground) (used map[string]bool, err error) {
 	used = map[string]bool{}
 	err = c.Writer.Do(ctx, fmt.Sprintf("see which virtual machines stand on what is kept on the datastore %q", g.store.Name),

@@ -48,8 +48,8 @@ func (l *lab) linked(parent string) *object.VirtualMachine {
 	return vm
 }
 
-// TestSweep: what is kept goes when no item has it any more, and not before, nor at once, nor while somebody uses it, nor
-// while it is not known which items there are.
+// TestSweep: what is kept goes when no item has it any more, and not before, nor at once, nor while somebody uses it,
+// nor while it is not known which items there are.
 func TestSweep(t *testing.T) {
 	for name, test := range map[string]struct {
 		// before is what happens before the sweep, and left how much is left after it.
@@ -135,7 +135,8 @@ func TestSweepUntold(t *testing.T) {
 	l.has(1, 1, "then")
 }
 
-// TestSweepHidden: a machine that is kept from the account is among none of a datastore's, and may stand on what is kept.
+// TestSweepHidden: a machine that is kept from the account is among none of a datastore's, and may stand on what is
+// kept.
 func TestSweepHidden(t *testing.T) {
 	l := newLab(t)
 	l.keep(l.cache)
