@@ -42,6 +42,26 @@ func (n Network) Addresses() netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4(bytes), 24)
 }
 
+// Lacking says why this system has not the network's addresses, nil where it has them: some have 127.0.0.1 alone.
+func (n Network) Lacking() error {
+	first := netip.AddrPortFrom(n.Addresses().Addr().Next(), 0)
+	probe, err := net.Listen("tcp", first.String())
+	if err != nil {
+		return &lacking{Why(first, err), err}
+	}
+	return probe.Close()
+}
+
+// lacking is an error that says what to do.
+type lacking struct {
+	why   string
+	cause error
+}
+
+func (l *lacking) Error() string { return l.why }
+
+func (l *lacking) Unwrap() error { return l.cause }
+
 // Has says whether an address is of the loopback network itself.
 func (n Network) Has(address netip.Addr) bool { return n.at.IsValid() && n.at.Contains(address) }
 

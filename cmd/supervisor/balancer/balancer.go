@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net"
 	"net/netip"
 	"slices"
 	"time"
@@ -47,13 +46,10 @@ type Balancer struct {
 
 // Run listens and passes on until ctx is done. Where the system has not the network it says so, and returns.
 func (b *Balancer) Run(ctx context.Context) {
-	first := netip.AddrPortFrom(b.Network.Addresses().Addr().Next(), 0)
-	probe, err := net.Listen("tcp", first.String())
-	if err != nil {
-		b.Say("simulated guests answer nobody, and services of type LoadBalancer neither: %s", guestaddress.Why(first, err))
+	if err := b.Network.Lacking(); err != nil {
+		b.Say("simulated guests answer nobody, and services of type LoadBalancer neither: %v", err)
 		return
 	}
-	_ = probe.Close()
 	factory := informers.NewSharedInformerFactoryWithOptions(b.Client, 0, informers.WithTweakListOptions(
 		func(options *metav1.ListOptions) { options.LabelSelector = managed }))
 	slices := informers.NewSharedInformerFactoryWithOptions(b.Client, 0, informers.WithTweakListOptions(
