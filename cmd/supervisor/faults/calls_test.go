@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/openpacific/pacific/cmd/supervisor/supervisortest"
 	"github.com/openpacific/pacific/pkg/vcenter/vcentertest"
@@ -176,11 +177,7 @@ func (l *lives) live(wrong *turn) (came bool) {
 	}
 	for _, part := range scenario {
 		l.accepted("the "+part.name, func(ctx context.Context) error {
-			object := &unstructured.Unstructured{Object: map[string]any{"spec": part.spec}}
-			object.SetAPIVersion(vmopv1.GroupVersion.String())
-			object.SetKind(map[string]string{"virtualmachines": "VirtualMachine", "virtualmachineservices": "VirtualMachineService",
-				"virtualmachinesetresourcepolicies": "VirtualMachineSetResourcePolicy"}[part.resource])
-			object.SetName(part.name)
+			object := objectOf(part.resource, part.name, part.spec)
 			object.SetLabels(map[string]string{"app": "web"})
 			object.SetAnnotations(part.annotations)
 			_, err := l.of(part.resource).Create(ctx, object, metav1.CreateOptions{})
@@ -204,7 +201,7 @@ func (l *lives) live(wrong *turn) (came bool) {
 	l.become("are resized and wired", map[string]string{"one": "PoweredOff 8Gi 1", "two": "PoweredOn 4Gi 2"})
 	for _, part := range slices.Backward(scenario) {
 		l.accepted("the deletion of "+part.name, func(ctx context.Context) error {
-			return client404(l.of(part.resource).Delete(ctx, part.name, metav1.DeleteOptions{}))
+			return client.IgnoreNotFound(l.of(part.resource).Delete(ctx, part.name, metav1.DeleteOptions{}))
 		})
 	}
 	waittest.Within(l.t, recovery, "everything to go", func(ctx context.Context) error {
@@ -228,11 +225,14 @@ func (l *lives) live(wrong *turn) (came bool) {
 	}
 }
 
-func client404(err error) error {
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
+// objectOf is an object of one of vm-operator's kinds.
+func objectOf(resource, name string, spec map[string]any) *unstructured.Unstructured {
+	object := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
+	object.SetAPIVersion(vmopv1.GroupVersion.String())
+	object.SetKind(map[string]string{"virtualmachines": "VirtualMachine", "virtualmachineservices": "VirtualMachineService",
+		"virtualmachinesetresourcepolicies": "VirtualMachineSetResourcePolicy"}[resource])
+	object.SetName(name)
+	return object
 }
 
 // dies kills the server. It is called where a call is answered, and so cannot end the test.

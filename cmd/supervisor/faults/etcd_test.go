@@ -3,11 +3,9 @@
 package faults
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
@@ -19,19 +17,7 @@ import (
 func TestEtcdOfBeforeIsParted(t *testing.T) {
 	t.Parallel()
 	s := suite.New("etcd-of-before")
-	begin := func() {
-		t.Helper()
-		s.Output.Reset()
-		if err := s.Start("--sim"); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-		defer cancel()
-		if err := s.WaitReady(ctx); err != nil {
-			t.Fatal(err)
-		}
-	}
-	begin()
+	s.Begin(t, "--sim")
 	running := true
 	t.Cleanup(func() {
 		if running {
@@ -56,7 +42,7 @@ func TestEtcdOfBeforeIsParted(t *testing.T) {
 	if err := s.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	begin()
+	s.Begin(t, "--sim")
 	_, err := s.Etcd(t, "vsphere-apiserver-etcd-client").Get(t.Context(), "/registry/secrets/team-a/kept")
 	if !errors.Is(err, rpctypes.ErrPermissionDenied) {
 		t.Errorf("vsphere-apiserver's certificate reads a Secret: %v", err)

@@ -186,12 +186,7 @@ func (w *machineWorker) answered(what, name string, err error) fate {
 
 // make asks for something until it is answered, as somebody does who applies a manifest.
 func (w *machineWorker) make(ctx context.Context, resource, name string, spec map[string]any) fate {
-	kinds := map[string]string{"virtualmachines": "VirtualMachine", "virtualmachineservices": "VirtualMachineService",
-		"virtualmachinesetresourcepolicies": "VirtualMachineSetResourcePolicy"}
-	object := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
-	object.SetAPIVersion(vmopv1.GroupVersion.String())
-	object.SetKind(kinds[resource])
-	object.SetName(name)
+	object := objectOf(resource, name, spec)
 	object.SetLabels(map[string]string{"worker": w.own()})
 	if w.random.IntN(2) == 0 {
 		object.SetAnnotations(map[string]string{"vsphere-cluster-module-group": "group"})

@@ -25,18 +25,6 @@ const known = `jsonpath={range .items[*]}{.metadata.name} {.metadata.uid} {.meta
 func TestVCenterRemembers(t *testing.T) {
 	t.Parallel()
 	s := suite.New("memory")
-	start := func() {
-		t.Helper()
-		s.Output.Reset()
-		if err := s.Start("--sim"); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-		defer cancel()
-		if err := s.WaitReady(ctx); err != nil {
-			t.Fatal(err)
-		}
-	}
 	running := false
 	stop := func() {
 		t.Helper()
@@ -44,7 +32,7 @@ func TestVCenterRemembers(t *testing.T) {
 			t.Error("it does not stop")
 		}
 	}
-	start()
+	s.Begin(t, "--sim")
 	running = true
 	t.Cleanup(func() {
 		if running {
@@ -76,7 +64,7 @@ func TestVCenterRemembers(t *testing.T) {
 		t.Errorf("reset of a running one: %s", out)
 	}
 	stop()
-	start()
+	s.Begin(t, "--sim")
 	running = true
 	again("after a stop and a start")
 	s.Kill(t, "vcenter")
@@ -99,7 +87,7 @@ func TestVCenterRemembers(t *testing.T) {
 	if out, err := s.Try(t.Context(), "vcenter", "reset", "--yes", "--data-dir", string(s.Dir)); err != nil {
 		t.Error(out)
 	}
-	start()
+	s.Begin(t, "--sim")
 	running = true
 	a := s.Admin(t)
 	if got := a.Client.ServiceContent.About.InstanceUuid; got == first {

@@ -16,18 +16,7 @@ import (
 func TestDeletedSamplesStayDeleted(t *testing.T) {
 	t.Parallel()
 	s := suite.New("deleted-samples")
-	begin := func() {
-		t.Helper()
-		if err := s.Start("--sim"); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-		defer cancel()
-		if err := s.WaitReady(ctx); err != nil {
-			t.Fatal(err)
-		}
-	}
-	begin()
+	s.Begin(t, "--sim")
 	running := true
 	t.Cleanup(func() {
 		if running {
@@ -45,8 +34,7 @@ func TestDeletedSamplesStayDeleted(t *testing.T) {
 	if err := s.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	s.Output.Reset()
-	begin()
+	s.Begin(t, "--sim")
 	if got := s.Output.String(); strings.Contains(got, "could be given") {
 		t.Errorf("what was deleted is missed:\n%s", got)
 	}

@@ -24,14 +24,7 @@ func TestSamplesAreGivenOnce(t *testing.T) {
 	s := suite.New("samples")
 	begin := func() (versioned.Interface, func() []string) {
 		t.Helper()
-		if err := s.Start("--sim"); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-		defer cancel()
-		if err := s.WaitReady(ctx); err != nil {
-			t.Fatal(err)
-		}
+		s.Begin(t, "--sim")
 		return versioned.NewForConfigOrDie(s.Config(t)), func() []string {
 			bindings, err := kubernetes.NewForConfigOrDie(s.Config(t)).RbacV1().RoleBindings("team-a").List(t.Context(),
 				metav1.ListOptions{})
@@ -75,7 +68,6 @@ func TestSamplesAreGivenOnce(t *testing.T) {
 	if err := s.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	s.Output.Reset()
 	client, bindings = begin()
 	if got, err = client.VsphereV1alpha1().Namespaces().Get(t.Context(), "team-a", metav1.GetOptions{}); err != nil {
 		t.Fatal(err)

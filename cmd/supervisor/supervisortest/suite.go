@@ -20,8 +20,12 @@ import (
 	"github.com/openpacific/pacific/cmd/supervisor/datadir"
 )
 
-// startDeadline is how long the shared Supervisor may take to be ready.
-const startDeadline = 2 * time.Minute
+const (
+	// startDeadline is how long the shared Supervisor may take to be ready, and startDeadlineAlone one of a test's own,
+	// since others are started at the same time.
+	startDeadline      = 2 * time.Minute
+	startDeadlineAlone = 3 * time.Minute
+)
 
 // ClusterLibrary is the content library that counts as given to all in the Supervisor that tests share. It is not there
 // before a test makes it.

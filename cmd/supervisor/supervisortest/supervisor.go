@@ -110,6 +110,20 @@ func (s *Supervisor) Start(arguments ...string) error {
 	return nil
 }
 
+// Begin starts the Supervisor, once more where it was stopped, and waits until it is ready.
+func (s *Supervisor) Begin(t *testing.T, arguments ...string) {
+	t.Helper()
+	s.Output.Reset()
+	if err := s.Start(arguments...); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), startDeadlineAlone)
+	defer cancel()
+	if err := s.WaitReady(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // WaitReady returns when the Supervisor says that it is ready, or why it will not be or is not by the end of ctx.
 func (s *Supervisor) WaitReady(ctx context.Context) error {
 	err := wait.PollUntilContextCancel(ctx, interval, true, func(context.Context) (bool, error) {
